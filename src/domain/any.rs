@@ -1,0 +1,107 @@
+//! All kinds of entity as one: what the shell, the router and the journal carry. Adding a kind is adding a variant here;
+//! the compiler then names every place that must care.
+
+use super::effect::{Effect, EffectKey, Outcome};
+use super::entity::{Decision, Entity, Wait};
+use super::ids::EntityId;
+use super::time::Timestamp;
+use super::{cart, inventory, order, product, warehouse};
+
+macro_rules! kinds {
+    ($($kind:ident => $module:ident :: $state:ident),+ $(,)?) => {
+        /// The state of an entity of any kind. Order and cart are boxed: they are the many.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum State { $( #[doc = stringify!($kind)] $kind(Box<$module::$state>) ),+ }
+        /// What is asked of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Command { $( #[doc = stringify!($kind)] $kind($module::Command) ),+ , /** A deadline may have come: every kind understands this. */ Wake }
+        /// What happened to any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Event { $( #[doc = stringify!($kind)] $kind($module::Event) ),+ }
+        /// An answer of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Reply { $( #[doc = stringify!($kind)] $kind($module::Reply) ),+ , /** Nothing to say. */ Done }
+        /// A lawful "no" of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Refusal { $( #[doc = stringify!($kind)] $kind($module::Refusal) ),+ , /** The command is of another kind than the entity. */ WrongKind }
+
+        impl State {
+            /// The empty state of the entity's kind: what its events are replayed onto.
+            #[must_use]
+            pub fn empty(id: &EntityId) -> Self {
+                match id { $( EntityId::$kind(_) => Self::$kind(Box::default()) ),+ }
+            }
+
+            /// See [`Entity::decide`].
+            pub fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+                match (self, command) {
+                    $( (Self::$kind(state), Command::$kind(command)) => state.decide(command, now)
+                        .map(|decision| Decision {
+                            events: decision.events.into_iter().map(Event::$kind).collect(),
+                            reply: Reply::$kind(decision.reply),
+                            repeated: decision.repeated,
+                        })
+                        .map_err(Refusal::$kind), )+
+                    $( (Self::$kind(state), Command::Wake) => match state.decide(&$module::Command::Wake, now) {
+                        Ok(decision) => Ok(Decision {
+                            events: decision.events.into_iter().map(Event::$kind).collect(),
+                            reply: Reply::Done,
+                            repeated: false,
+                        }),
+                        Err(refusal) => Err(Refusal::$kind(refusal)),
+                    }, )+
+                    _ => Err(Refusal::WrongKind),
+                }
+            }
+
+            /// See [`Entity::evolve`].
+            ///
+            /// # Panics
+            /// When the event is of another kind: the journal filed it under an entity it does not belong to.
+            pub fn evolve(&mut self, event: &Event) {
+                match (self, event) {
+                    $( (Self::$kind(state), Event::$kind(event)) => state.evolve(event), )+
+                    (state, event) => panic!("an event of another kind: {event:?} for {state:?}"),
+                }
+            }
+
+            /// See [`Entity::owed`].
+            #[must_use]
+            pub fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
+                match self { $( Self::$kind(state) => state.owed(now) ),+ }
+            }
+
+            /// See [`Entity::effect`].
+            #[must_use]
+            pub fn effect(&self, key: EffectKey) -> Option<Effect> {
+                match self { $( Self::$kind(state) => state.effect(key) ),+ }
+            }
+
+            /// See [`Entity::answered`].
+            #[must_use]
+            pub fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
+                match self { $( Self::$kind(state) => state.answered(key, outcome).map(Command::$kind) ),+ }
+            }
+
+            /// See [`Entity::wake_at`].
+            #[must_use]
+            pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+                match self { $( Self::$kind(state) => state.wake_at(now) ),+ }
+            }
+
+            /// See [`Entity::reached`].
+            #[must_use]
+            pub fn reached(&self, wait: Wait) -> bool {
+                match self { $( Self::$kind(state) => state.reached(wait) ),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    Inventory => inventory::Inventory,
+    Cart => cart::Cart,
+    Order => order::Order,
+    Product => product::Product,
+    Warehouse => warehouse::Warehouse,
+}

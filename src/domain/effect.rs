@@ -1,0 +1,46 @@
+//! What an entity's state owes the world: a question to another entity, or a call to the payment provider.
+//!
+//! An effect carries its own idempotency key and is sent again, later and later, until an event says that it is settled.
+
+use super::any::{Command, Refusal, Reply};
+use super::ids::EntityId;
+use super::payment::{ProviderAnswer, ProviderCall};
+
+/// At most this many effects of one entity are under way at once; the rest becomes owed as these are settled.
+pub const OWED_MAX: usize = 4_096;
+
+/// Names one effect within its entity: small, comparable, the same after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EffectKey {
+    /// Which step of the entity's machine owes it (the entity numbers its own steps).
+    pub step: u8,
+    /// Which of the step's subjects: a line, an attempt, a shipment.
+    pub subject: u32,
+    /// Which part of the subject: a SKU of a shipment, a try.
+    pub part: u32,
+}
+
+/// One thing owed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask another entity. Inside a commit group this travels at once.
+    Ask {
+        /// Whom.
+        to: EntityId,
+        /// What; it carries the key that makes it one command however often it arrives.
+        command: Command,
+    },
+    /// Ask the payment provider. Leaves the commit group: sent once the state that owes it is durable.
+    Provider(ProviderCall),
+}
+
+/// How an effect ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The entity accepted.
+    Replied(Reply),
+    /// The entity said no.
+    Refused(Refusal),
+    /// The provider answered, or did not (`ProviderAnswer::Unknown`).
+    Provider(ProviderAnswer),
+}

@@ -1,0 +1,110 @@
+//! What every entity is: a pure state machine with an id.
+//!
+//! ```text
+//! command ──decide──► events ──evolve──► state ──owed──► effects
+//! ```
+//!
+//! The law: replaying the events gives the state, always. The same command twice is one command.
+
+use super::effect::{Effect, EffectKey, Outcome};
+use super::time::Timestamp;
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// Who caused an event: recorded with it, for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum By {
+    /// The product itself: a deadline, a saga's own step.
+    System,
+    /// A seller's account, through one of its secret keys.
+    Seller(CompactString),
+    /// A shopper known by account.
+    Shopper(CompactString),
+    /// A guest, by the id in the guest's token, or the holder of an order's token.
+    Guest(CompactString),
+    /// The payment provider.
+    Provider(CompactString),
+    /// Whoever runs the node.
+    Operator,
+}
+
+/// What a decision gives: the events to journal (none for a read or a repeated request) and the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<Event, Reply> {
+    /// In order; all or nothing.
+    pub events: Vec<Event>,
+    /// The answer, held until the events are durable.
+    pub reply: Reply,
+    /// Was this request answered before, so that it has no effect now?
+    pub repeated: bool,
+}
+
+impl<Event, Reply> Decision<Event, Reply> {
+    /// Nothing to journal.
+    pub const fn nothing(reply: Reply) -> Self {
+        Self { events: Vec::new(), reply, repeated: false }
+    }
+    /// The same request once more: nothing to journal, the first answer again.
+    pub const fn again(reply: Reply) -> Self {
+        Self { events: Vec::new(), reply, repeated: true }
+    }
+    /// One event.
+    pub fn one(event: Event, reply: Reply) -> Self {
+        Self { events: vec![event], reply, repeated: false }
+    }
+    /// These events.
+    pub const fn events(events: Vec<Event>, reply: Reply) -> Self {
+        Self { events, reply, repeated: false }
+    }
+}
+
+/// How far a request waits for an entity to get before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// Answer as soon as the decision is durable.
+    Decided,
+    /// Until the order holds its stock, or cannot.
+    Held,
+    /// Until nothing is under way that the shopper waits for: confirmed, declined, needs the shopper, ended.
+    Settled,
+}
+
+/// A pure state machine. `decide` looks, `evolve` takes in, neither waits, reads a clock or rolls dice.
+pub trait Entity: Default + Clone + std::fmt::Debug + PartialEq {
+    /// What is asked.
+    type Command;
+    /// What happened.
+    type Event;
+    /// The answer to what was accepted.
+    type Reply;
+    /// A lawful "no", with what the caller needs.
+    type Refusal;
+
+    /// Decides on a command at an instant. Changes nothing.
+    fn decide(
+        &self,
+        command: &Self::Command,
+        now: Timestamp,
+    ) -> Result<Decision<Self::Event, Self::Reply>, Self::Refusal>;
+
+    /// Takes one event in.
+    fn evolve(&mut self, event: &Self::Event);
+
+    /// The keys of what the state owes the world at `now`, at most [`super::effect::OWED_MAX`] at a time. Derived from the state, so
+    /// that recovery derives them again. An effect stays owed until an event settles it.
+    fn owed(&self, now: Timestamp) -> Vec<EffectKey>;
+
+    /// The effect behind a key; `None` when it is no longer owed.
+    fn effect(&self, key: EffectKey) -> Option<Effect>;
+
+    /// What the answer to an effect means to the one that owed it: a command to itself; `None`: send the effect again later.
+    fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Self::Command>;
+
+    /// The earliest instant after `now` at which something is due: `decide` of a wake, or a new key in `owed`.
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp>;
+
+    /// Whether a request that waits so far can be answered.
+    fn reached(&self, _wait: Wait) -> bool {
+        true
+    }
+}

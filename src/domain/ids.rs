@@ -1,0 +1,361 @@
+//! Names of things: what an entity is called, in memory, in the journal and on the wire.
+//!
+//! Ids made here are UUIDs shown as a prefix and 26 lower-case Crockford base32 characters (`ord_…`). Ids chosen by
+//! the seller (product, SKU, warehouse) are 1 to 64 characters of `[A-Za-z0-9 ._~:+-]`, and not `.` or `..`.
+//!
+//! What belongs to an order (payment, refund, shipment, return) carries the order's own bits and, in the low
+//! [`CHILD_BITS`], its number within the order, so that any node finds the order without a look-up.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use thiserror::Error;
+use uuid::Uuid;
+
+/// The low bits of an order's UUID that are zero in the order's own id and number its payments, refunds, …
+pub const CHILD_BITS: u32 = 16;
+/// Longest id that a seller may choose, in characters.
+pub const NAME_LENGTH_MAX: usize = 64;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IdError {
+    /// Empty, longer than [`NAME_LENGTH_MAX`], a character that is not allowed, or `.` and `..`.
+    #[error("an id is 1 to 64 characters of [A-Za-z0-9 ._~:+-], and not '.' or '..'")]
+    Name,
+    /// Not the prefix of this kind followed by 26 lower-case Crockford base32 characters.
+    #[error("not an id of this kind")]
+    Uid,
+}
+
+const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const UID_LENGTH: usize = 26;
+
+fn write_crockford(value: u128, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = [b'0'; UID_LENGTH];
+    let mut rest = value;
+    for slot in text.iter_mut().rev() {
+        let digit = usize::try_from(rest & 31).map_err(|_| fmt::Error)?;
+        *slot = CROCKFORD.get(digit).copied().unwrap_or(b'0');
+        rest >>= 5;
+    }
+    out.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+}
+
+fn read_crockford(text: &str) -> Option<u128> {
+    if text.len() != UID_LENGTH {
+        return None;
+    }
+    let mut value: u128 = 0;
+    for byte in text.bytes() {
+        let digit = CROCKFORD.iter().position(|candidate| *candidate == byte)?;
+        value = value.checked_mul(32)?.checked_add(u128::try_from(digit).ok()?)?;
+    }
+    Some(value)
+}
+
+macro_rules! uid {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+        pub struct $name(pub u128);
+
+        impl $name {
+            /// The text before the 26 characters.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Reads the shown form; anything else is [`IdError::Uid`].
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let rest = text.strip_prefix($prefix).ok_or(IdError::Uid)?;
+                read_crockford(rest).map(Self).ok_or(IdError::Uid)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str($prefix)?;
+                write_crockford(self.0, out)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, out)
+            }
+        }
+    };
+}
+
+uid!(
+    /// One order; its low [`CHILD_BITS`] are zero.
+    OrderId, "ord_"
+);
+uid!(
+    /// One cart.
+    CartId, "crt_"
+);
+uid!(
+    /// One attempt to pay an order.
+    PaymentId, "pay_"
+);
+uid!(
+    /// One refund of an order.
+    RefundId, "rfd_"
+);
+uid!(
+    /// One return of an order.
+    ReturnId, "ret_"
+);
+uid!(
+    /// One shipment of an order.
+    ShipmentId, "shp_"
+);
+uid!(
+    /// One guest.
+    GuestId, "gst_"
+);
+
+const CHILD_MASK: u128 = (1 << CHILD_BITS) - 1;
+
+impl OrderId {
+    /// The order that `principal` makes by sending `key` to `path`: `UUIDv5(principal, path, key)` with its low
+    /// [`CHILD_BITS`] cleared, so the same request names the same order on every node and for ever.
+    #[must_use]
+    pub fn of_request(request: RequestId) -> Self {
+        Self(request.0 & !CHILD_MASK)
+    }
+}
+
+impl CartId {
+    /// The cart that a request makes; see [`OrderId::of_request`].
+    #[must_use]
+    pub const fn of_request(request: RequestId) -> Self {
+        Self(request.0)
+    }
+}
+
+macro_rules! child_of_order {
+    ($name:ident) => {
+        impl $name {
+            /// The `number`-th of its kind in `order`.
+            #[must_use]
+            pub fn of(order: OrderId, number: u16) -> Self {
+                Self(order.0 | u128::from(number))
+            }
+            /// The order it belongs to.
+            #[must_use]
+            pub const fn order(self) -> OrderId {
+                OrderId(self.0 & !CHILD_MASK)
+            }
+            /// Its number within the order.
+            #[must_use]
+            #[allow(clippy::cast_possible_truncation, reason = "masked to 16 bits")]
+            pub const fn number(self) -> u16 {
+                (self.0 & CHILD_MASK) as u16
+            }
+        }
+    };
+}
+child_of_order!(PaymentId);
+child_of_order!(RefundId);
+child_of_order!(ReturnId);
+child_of_order!(ShipmentId);
+
+/// Who asks and with which idempotency key: `UUIDv5` over principal, full path and key (RFC 9562, section 5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId(pub u128);
+
+impl RequestId {
+    /// The name space of every id that is derived from a request.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x6f2c_1d0e_9a54_5b7c_8e11_d00b_b057_e401);
+
+    /// The same three texts give the same id, for ever.
+    #[must_use]
+    pub fn new(principal: &str, path: &str, key: &str) -> Self {
+        let mut name = Vec::with_capacity(principal.len() + path.len() + key.len() + 2);
+        name.extend_from_slice(principal.as_bytes());
+        name.push(0);
+        name.extend_from_slice(path.as_bytes());
+        name.push(0);
+        name.extend_from_slice(key.as_bytes());
+        Self(Uuid::new_v5(&Self::NAMESPACE, &name).as_u128())
+    }
+}
+
+/// A fingerprint of what a request asks for: the same key with other terms is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Terms(pub u128);
+
+/// A request that must have one effect however often it is sent: its id and what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Request {
+    /// Principal, path and key.
+    pub id: RequestId,
+    /// Fingerprint of the body's facts.
+    pub terms: Terms,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+        pub struct $name(CompactString);
+
+        impl $name {
+            /// Accepts only what a seller may choose as an id.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let lawful = |byte: u8| byte.is_ascii_alphanumeric() || b" ._~:+-".contains(&byte);
+                let named = !text.is_empty() && text.len() <= NAME_LENGTH_MAX && text != "." && text != "..";
+                if named && text.bytes().all(lawful) { Ok(Self(CompactString::new(text))) } else { Err(IdError::Name) }
+            }
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The sellable unit: a variant of a product.
+    Sku
+);
+name!(
+    /// A product with its SKUs.
+    ProductId
+);
+name!(
+    /// A place that holds stock.
+    WarehouseId
+);
+
+/// One cart, one order, one SKU's inventory, …: what an actor is of, and what a shard is chosen by.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EntityId {
+    /// Stock of one SKU.
+    Inventory(Sku),
+    /// One cart.
+    Cart(CartId),
+    /// One order and its checkout saga.
+    Order(OrderId),
+    /// One product and its SKUs.
+    Product(ProductId),
+    /// One warehouse.
+    Warehouse(WarehouseId),
+}
+
+impl EntityId {
+    /// The kind as the API, the logs and the command line call it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Inventory(_) => "inventory",
+            Self::Cart(_) => "cart",
+            Self::Order(_) => "order",
+            Self::Product(_) => "product",
+            Self::Warehouse(_) => "warehouse",
+        }
+    }
+
+    /// Reads `kind/id`, the form that [`fmt::Display`] shows.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let (kind, id) = text.split_once('/').ok_or(IdError::Name)?;
+        match kind {
+            "inventory" => Sku::parse(id).map(Self::Inventory),
+            "cart" => CartId::parse(id).map(Self::Cart),
+            "order" => OrderId::parse(id).map(Self::Order),
+            "product" => ProductId::parse(id).map(Self::Product),
+            "warehouse" => WarehouseId::parse(id).map(Self::Warehouse),
+            _ => Err(IdError::Name),
+        }
+    }
+
+    /// The same on every node and in every version: which shard an entity belongs to is decided by this (version 1:
+    /// FNV-1a over the kind and the id, then the 64-bit finaliser of `MurmurHash3`).
+    #[must_use]
+    pub fn stable_hash(&self) -> u64 {
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        let mut feed = |bytes: &[u8]| {
+            for byte in bytes {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        feed(self.kind().as_bytes());
+        feed(b"/");
+        match self {
+            Self::Inventory(id) => feed(id.as_str().as_bytes()),
+            Self::Cart(id) => feed(&id.0.to_be_bytes()),
+            Self::Order(id) => feed(&id.0.to_be_bytes()),
+            Self::Product(id) => feed(id.as_str().as_bytes()),
+            Self::Warehouse(id) => feed(id.as_str().as_bytes()),
+        }
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        hash ^ (hash >> 33)
+    }
+}
+
+impl fmt::Display for EntityId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inventory(id) => write!(out, "inventory/{id}"),
+            Self::Cart(id) => write!(out, "cart/{id}"),
+            Self::Order(id) => write!(out, "order/{id}"),
+            Self::Product(id) => write!(out, "product/{id}"),
+            Self::Warehouse(id) => write!(out, "warehouse/{id}"),
+        }
+    }
+}
+
+impl fmt::Debug for EntityId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_as_it_was_shown() {
+        let order = OrderId::of_request(RequestId::new("sel_main", "/v1/orders", "k1"));
+        assert_eq!(OrderId::parse(&order.to_string()), Ok(order));
+        assert_eq!(EntityId::parse(&EntityId::Order(order).to_string()), Ok(EntityId::Order(order)));
+    }
+
+    #[test]
+    fn an_id_above_128_bits_or_of_another_kind_is_refused() {
+        assert_eq!(OrderId::parse("ord_zzzzzzzzzzzzzzzzzzzzzzzzzz"), Err(IdError::Uid));
+        assert_eq!(OrderId::parse("crt_00000000000000000000000000"), Err(IdError::Uid));
+    }
+
+    #[test]
+    fn what_belongs_to_an_order_names_its_order() {
+        let order = OrderId::of_request(RequestId::new("p", "/v1/orders", "k"));
+        let payment = PaymentId::of(order, 7);
+        assert_eq!((payment.order(), payment.number()), (order, 7));
+    }
+
+    #[test]
+    fn hostile_names_are_refused() {
+        for name in ["", ".", "..", "a/b", "a'b", "a%00", "ä", &"x".repeat(65)] {
+            assert_eq!(Sku::parse(name), Err(IdError::Name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Stock of one SKU: what is on hand, and how much of it is promised to whom until when.
+//!
+//! available ──reserve──► reserved ──commit──► sold      reserved ──release──► available
+//!
+//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0`.
+
+use super::effect::{Effect, EffectKey, Outcome};
+use super::entity::{Decision, Entity};
+use super::ids::{OrderId, ProductId, Request, WarehouseId};
+use super::money::{Currency, Money};
+use super::time::Timestamp;
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// How many units: of stock, of a line, of a reservation.
+pub type Units = u32;
+
+/// What a product says of its SKU; pushed by the product, newest version wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The product it is a variant of.
+    pub product: ProductId,
+    /// The product's version this offer comes from: an older one changes nothing.
+    pub version: u64,
+    /// Whose it is.
+    pub seller: CompactString,
+    /// Shown on order lines: the product's title and the options.
+    pub title: CompactString,
+    /// May it be sold now (SKU and product active)?
+    pub on_sale: bool,
+    /// One price per currency.
+    pub prices: Vec<Price>,
+    /// Units one order may take; `None`: no limit but the API's.
+    pub max_per_order: Option<Units>,
+    /// Seconds an order may hold units; `None`: the setting.
+    pub hold_s: Option<u64>,
+    /// Chooses the tax rate.
+    pub tax_class: CompactString,
+    /// For shipping.
+    pub weight_g: u32,
+}
+
+/// A price in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Per unit.
+    pub unit: Money,
+    /// What it was before, for show.
+    pub was: Option<Money>,
+    /// Is tax inside?
+    pub tax_included: bool,
+}
+
+/// Units taken from one warehouse.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// From here.
+    pub warehouse: WarehouseId,
+    /// So many.
+    pub units: Units,
+}
+
+/// Why stock was corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdjustmentReason {
+    /// Broken.
+    Damaged,
+    /// Missing.
+    Lost,
+    /// Turned up.
+    Found,
+    /// Booked wrong.
+    Correction,
+    /// Came back without an order it belongs to.
+    ReturnUnmatched,
+    /// Anything else.
+    Other,
+}
+
+/// What brought units back (rule R2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ReturnKey {
+    /// The receipt-th receipt of the order's return of that number.
+    Return {
+        /// Return number within the order.
+        number: u16,
+        /// Receipt number within the return.
+        receipt: u16,
+    },
+    /// The order's cancellation of that number: the units had not shipped.
+    Cancel {
+        /// Cancellation number within the order.
+        number: u16,
+    },
+}
+
+/// What is asked of a SKU's stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A deadline may have come.
+    Wake,
+    /// Levels and availability, nothing else.
+    Read,
+    /// The product's newest word on this SKU.
+    Offer(Box<Offer>),
+    /// Units have arrived, or are announced for `expected_at`.
+    Receive {
+        /// Once only.
+        request: Request,
+        /// Here.
+        warehouse: WarehouseId,
+        /// So many.
+        units: Units,
+        /// The seller's own reference.
+        reference: Option<CompactString>,
+        /// Announced for then; not there yet.
+        expected_at: Option<Timestamp>,
+    },
+    /// Stock was corrected.
+    Adjust {
+        /// Once only.
+        request: Request,
+        /// Here.
+        warehouse: WarehouseId,
+        /// By so many.
+        delta: i64,
+        /// Because.
+        reason: AdjustmentReason,
+    },
+    /// A stocktake.
+    Count {
+        /// Once only.
+        request: Request,
+        /// Here.
+        warehouse: WarehouseId,
+        /// Units found in the building.
+        counted: Units,
+        /// Only if the books said this before.
+        expected_in_building: Option<u64>,
+    },
+    /// Promise units to an order; the same order again gives the same answer (rule R1).
+    Reserve {
+        /// For this order.
+        order: OrderId,
+        /// All or none.
+        units: Units,
+        /// The order's currency.
+        currency: Currency,
+        /// Refuse when the price is another.
+        expected_unit_price: Option<Money>,
+        /// Warehouses by preference; one that is not named comes last.
+        ranking: Vec<WarehouseId>,
+        /// When the order means to decide (rule R3: the order alone decides; we ask it some time after).
+        expires_at: Timestamp,
+    },
+    /// The promised units are sold.
+    Commit {
+        /// To this order.
+        order: OrderId,
+        /// The number `Reserved` carried.
+        reservation: u64,
+    },
+    /// The promised units are free again.
+    Release {
+        /// Of this order.
+        order: OrderId,
+        /// The number `Reserved` carried.
+        reservation: u64,
+    },
+    /// The order has journaled how the reservation ended; the memory of it may go.
+    Forget {
+        /// Of this order.
+        order: OrderId,
+        /// The number `Reserved` carried.
+        reservation: u64,
+    },
+    /// Sold units leave the building.
+    Ship {
+        /// Of this order.
+        order: OrderId,
+        /// Shipment number within the order.
+        shipment: u16,
+        /// From where.
+        allocations: Vec<Allocation>,
+    },
+    /// Sold units are unsold: cancelled before they shipped, or returned.
+    Return {
+        /// Of this order.
+        order: OrderId,
+        /// What brought them back; once only.
+        key: ReturnKey,
+        /// To where they came from.
+        allocations: Vec<Allocation>,
+        /// Do they go back on sale? If not they are written off.
+        restock: bool,
+    },
+}
+
+/// What happened to a SKU's stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// See [`Command::Offer`].
+    Offered(Box<Offer>),
+}
+
+/// The answer to what was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To `Read` and to everything of the seller's.
+    Levels(Box<Levels>),
+    /// To `Reserve`.
+    Reserved(Box<Reserved>),
+    /// Done, or had been done already.
+    Done,
+    /// `Commit`, `Release`, `Forget` or a question named a reservation that is unknown: nothing changed (rule R1).
+    Unknown,
+}
+
+/// What an order needs to know of the units it holds: where they are and what was agreed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// The SKU's own event number (rule R1).
+    pub reservation: u64,
+    /// From where.
+    pub allocations: Vec<Allocation>,
+    /// The price at that moment.
+    pub price: Price,
+    /// Title, seller, tax class at that moment.
+    pub title: CompactString,
+    /// Whose it is.
+    pub seller: CompactString,
+    /// Chooses the tax rate.
+    pub tax_class: CompactString,
+}
+
+/// What is known of a SKU's stock.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Levels {
+    /// The product's word on it, if any.
+    pub offer: Option<Offer>,
+    /// One per warehouse that ever held some.
+    pub levels: Vec<Level>,
+}
+
+/// Stock of the SKU in one warehouse.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Level {
+    /// Here.
+    pub warehouse: WarehouseId,
+    /// Not sold.
+    pub on_hand: u64,
+    /// Promised to orders.
+    pub reserved: u64,
+    /// Set apart.
+    pub held: u64,
+    /// Sold but still on the shelf.
+    pub to_ship: u64,
+    /// Ever received.
+    pub received: u64,
+    /// Ever corrected, net.
+    pub adjusted: i64,
+    /// Ever sold, gross.
+    pub sold: u64,
+    /// Ever unsold: cancelled or returned.
+    pub returned: u64,
+    /// Announced receipts: units, when, reference.
+    pub incoming: Vec<(Units, Timestamp, Option<CompactString>)>,
+    /// When units last arrived.
+    pub last_receipt_at: Option<Timestamp>,
+}
+
+/// A lawful "no".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such SKU: nothing was ever received and no product speaks of it.
+    Unknown,
+    /// Not on sale.
+    NotOnSale,
+    /// Not enough. `all_reserved`: all units are in someone's checkout, some may come back.
+    SoldOut {
+        /// Asked for.
+        wanted: Units,
+        /// There were.
+        available: u64,
+        /// Are there units in someone's checkout?
+        all_reserved: bool,
+    },
+    /// Another price than expected.
+    PriceChanged {
+        /// The caller's.
+        expected: Money,
+        /// Ours.
+        now: Money,
+    },
+    /// No price in the order's currency.
+    NoPrice {
+        /// The order's.
+        currency: Currency,
+    },
+    /// More than one order may take.
+    LimitExceeded {
+        /// At most.
+        limit: Units,
+        /// Asked for.
+        wanted: Units,
+    },
+    /// The same order asks again for something else.
+    OtherTerms,
+    /// The same request again with another body.
+    RequestReused,
+    /// An adjustment or count below what is promised.
+    Promised {
+        /// Orders in the way, the first few.
+        orders: Vec<OrderId>,
+    },
+    /// A count that expected other books.
+    Stale {
+        /// What the books say.
+        in_building: u64,
+    },
+    /// The units of a reservation that ended: it cannot be committed.
+    Ended,
+    /// More than there was to ship or to return.
+    NotThatMany,
+    /// A total beyond what can be counted.
+    Overflow,
+}
+
+/// Stock of one SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    offer: Option<Offer>,
+}
+
+impl Entity for Inventory {
+    type Command = Command;
+    type Event = Event;
+    type Reply = Reply;
+    type Refusal = Refusal;
+
+    fn decide(&self, _command: &Command, _now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        Ok(Decision::nothing(Reply::Done))
+    }
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Offered(offer) => self.offer = Some(Offer::clone(offer)),
+        }
+    }
+    fn owed(&self, _now: Timestamp) -> Vec<EffectKey> {
+        Vec::new()
+    }
+    fn effect(&self, _key: EffectKey) -> Option<Effect> {
+        None
+    }
+    fn answered(&self, _key: EffectKey, _outcome: Outcome) -> Option<Command> {
+        None
+    }
+    fn wake_at(&self, _now: Timestamp) -> Option<Timestamp> {
+        None
+    }
+}

@@ -1,0 +1,14 @@
+//! The shop's rules as functions of values: no clock, no randomness, no I/O, no async, no float.
+
+pub mod any;
+pub mod cart;
+pub mod effect;
+pub mod entity;
+pub mod ids;
+pub mod inventory;
+pub mod money;
+pub mod order;
+pub mod payment;
+pub mod product;
+pub mod time;
+pub mod warehouse;

@@ -1,0 +1,1 @@
+//! The journal on one machine: a segment log for what happened, `fjall` for what follows from it.
