@@ -46,11 +46,6 @@ impl Agenda {
         due
     }
 
-    /// The deadline of an entity.
-    pub(crate) fn get(&self, entity: &EntityId) -> Option<Timestamp> {
-        self.by_entity.get(entity).copied()
-    }
-
     /// How many entities have a deadline.
     pub(crate) fn len(&self) -> usize {
         self.by_entity.len()

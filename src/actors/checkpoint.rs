@@ -4,9 +4,9 @@
 //! state is cold in the shard's table. Rows and states come back through the same queue, so nothing that is stored was ever undone by a
 //! crash (rule S1).
 
+use super::entity::EntityMsg;
 use super::held::{Flushed, Held, Marker};
 use super::shard::{ShardMsg, ShardState};
-use super::entity::EntityMsg;
 use super::slot::{Cold, Slot};
 use crate::domain::any::State;
 use crate::domain::ids::EntityId;
@@ -111,7 +111,6 @@ impl ShardState {
                 }
             }
         }
-        flush.erase.append(&mut self.erase);
         let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
         tokio::spawn(async move {
             add_cold(&mut flush, cold_rows);

@@ -7,7 +7,6 @@ use super::view::Views;
 use super::writer::WriterHandle;
 use crate::clock::SharedClock;
 
-
 use crate::storage::{Group, Store};
 use compact_str::CompactString;
 use std::collections::BTreeMap;
@@ -63,5 +62,4 @@ impl Context {
     pub(crate) fn router(&self) -> &Router {
         &self.wiring().router
     }
-
 }

@@ -152,11 +152,7 @@ impl Actor for Shell {
     }
 
     /// Recovery happens here and not in `pre_start`, which runs in the shard.
-    async fn post_start(
-        &self,
-        myself: ActorRef<EntityMsg>,
-        instance: &mut Instance,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_start(&self, myself: ActorRef<EntityMsg>, instance: &mut Instance) -> Result<(), ActorProcessingErr> {
         instance.recover().await?;
         if instance.meta.version > 0 {
             instance.settle(&myself, Vec::new(), None);
@@ -324,12 +320,7 @@ impl Instance {
 
     /// After anything happened: answers who can be answered, sends what is owed, says what the shard must know, and
     /// hands it all to the writer in one submission.
-    fn settle(
-        &mut self,
-        myself: &ActorRef<EntityMsg>,
-        mut held: Vec<Held>,
-        record: Option<(u32, bytes::Bytes)>,
-    ) {
+    fn settle(&mut self, myself: &ActorRef<EntityMsg>, mut held: Vec<Held>, record: Option<(u32, bytes::Bytes)>) {
         let now = self.context.clock.now();
         let asks = self.collect_owed(myself, now, &mut held);
         self.answer_waiters(&mut held);
@@ -386,7 +377,8 @@ impl Instance {
                     let reply_to = ReplyTo::Entity { entity: self.id.clone(), key, actor: myself.clone() };
                     let ours = self.is_ours(&to);
                     let deadline = now.plus_s(settings.command_life_s);
-                    let ask = Ask { entity: to, command, by: By::System, wait: Wait::Decided, deadline, unless_known: None };
+                    let ask =
+                        Ask { entity: to, command, by: By::System, wait: Wait::Decided, deadline, unless_known: None };
                     if ours {
                         asks.push((ask, reply_to));
                     } else {
@@ -467,7 +459,6 @@ impl Instance {
             meta: self.meta,
             dirty: self.dirty.clone(),
             wake_at,
-            seq: 0,
         }))
     }
 
@@ -528,7 +519,6 @@ impl Instance {
             wake_at: self.state.wake_at(Timestamp::default()),
             owes: !self.in_flight.is_empty(),
             erased: is_erased(&self.state),
-            seq: 0,
         };
         let held = vec![Held::Flushed(Box::new(flushed))];
         self.context.writer(self.group).submit(Submission { shard: self.shard, record: None, held });

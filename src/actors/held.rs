@@ -8,8 +8,8 @@ use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::ids::EntityId;
 use crate::domain::payment::ProviderCall;
 use crate::domain::time::Timestamp;
+use crate::storage::Shard;
 use crate::storage::wire::{Dirty, Meta};
-use crate::storage::{Seq, Shard};
 use bytes::Bytes;
 use ractor::ActorRef;
 use std::sync::Arc;
@@ -44,8 +44,6 @@ pub(crate) struct Idle {
     pub(crate) meta: Meta,
     pub(crate) dirty: Dirty,
     pub(crate) wake_at: Option<Timestamp>,
-    /// A log position that covers the state (rule S1); stamped by the writer.
-    pub(crate) seq: Seq,
 }
 
 /// The rows an entity gives to a checkpoint.
@@ -58,7 +56,6 @@ pub(crate) struct Flushed {
     pub(crate) owes: bool,
     /// Its personal data is to go from what is stored.
     pub(crate) erased: bool,
-    pub(crate) seq: Seq,
 }
 
 /// One thing that waits.

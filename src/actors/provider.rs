@@ -5,7 +5,7 @@ use super::context::Context;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::ids::EntityId;
 use crate::domain::payment::{ProviderAnswer, ProviderCall};
-use crate::payments::AnyProvider;
+use crate::payments::{AnyProvider, Provider};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -28,9 +28,11 @@ impl ProviderRunner {
     pub(crate) fn call(&self, entity: EntityId, key: EffectKey, call: ProviderCall) {
         let runner = self.clone();
         tokio::spawn(async move {
-            let timeout = Duration::from_millis(runner.context.settings.provider_timeout_ms);
+            let timeout_ms = runner.context.settings.provider_timeout_ms;
+            let timeout = Duration::from_millis(timeout_ms);
+            let deadline = runner.context.clock.now().plus_ms(timeout_ms);
             let answer = match runner.permits.acquire().await {
-                Ok(_permit) => match tokio::time::timeout(timeout, runner.provider.send(&call, timeout)).await {
+                Ok(_permit) => match tokio::time::timeout(timeout, runner.provider.send(&call, deadline)).await {
                     Ok(answer) => answer,
                     Err(_elapsed) => ProviderAnswer::Unknown,
                 },

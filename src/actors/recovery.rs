@@ -110,12 +110,7 @@ pub(crate) async fn load(
 }
 
 /// Takes in every durable event behind a state.
-async fn catch_up(
-    store: &Store,
-    shard: Shard,
-    entity: &EntityId,
-    loaded: &mut Loaded,
-) -> Result<(), RecoveryError> {
+async fn catch_up(store: &Store, shard: Shard, entity: &EntityId, loaded: &mut Loaded) -> Result<(), RecoveryError> {
     loop {
         let from = loaded.meta.version.saturating_add(1);
         let records = store.history(shard, entity, from, HISTORY_PAGE).await?;

@@ -19,22 +19,21 @@ use super::agenda::Agenda;
 use super::ask::{Answer, Ask};
 use super::checkpoint::Checkpoint;
 use super::context::Context;
-use super::entity::{EntityMsg, Seed, Shell, Start, lingers};
-use super::held::{Flushed, Held, Idle, Marker, ReplyTo, Submission};
+use super::entity::{EntityMsg, Start, lingers};
+use super::held::{Held, Marker, ReplyTo, Submission};
 use super::recovery::{self, Loaded, RecoveryError};
 use super::router::Asked;
-use super::slot::{Cold, Resident, Restarting, SetAside, Slot};
+use super::slot::{Cold, SetAside, Slot};
 use crate::domain::any::Command;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::entity::{By, Wait};
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
-use crate::storage::wire::{Dirty, Meta};
 use crate::storage::{Claim, Journal, Seq, Shard};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -123,22 +122,21 @@ pub(crate) struct ShardSeed {
 /// Everything a shard knows.
 #[derive(Debug)]
 pub(crate) struct ShardState {
-    shard: Shard,
-    claim: Claim,
-    context: Arc<Context>,
-    slots: FxHashMap<EntityId, Slot>,
-    by_actor: FxHashMap<ActorId, EntityId>,
-    agenda: Agenda,
-    instances: u64,
+    pub(super) shard: Shard,
+    pub(super) claim: Claim,
+    pub(super) context: Arc<Context>,
+    pub(super) slots: FxHashMap<EntityId, Slot>,
+    pub(super) by_actor: FxHashMap<ActorId, EntityId>,
+    pub(super) agenda: Agenda,
+    pub(super) instances: u64,
     /// The last durable event known.
-    seq: Seq,
-    flushed_upto: Seq,
-    checkpoint: Option<Checkpoint>,
-    checkpoints: u64,
-    checkpointed_at: Instant,
-    erase: Vec<EntityId>,
-    flush_waiters: Vec<oneshot::Sender<()>>,
-    flush_again: bool,
+    pub(super) seq: Seq,
+    pub(super) flushed_upto: Seq,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) checkpoints: u64,
+    pub(super) checkpointed_at: Instant,
+    pub(super) flush_waiters: Vec<oneshot::Sender<()>>,
+    pub(super) flush_again: bool,
 }
 
 impl Actor for ShardActor {
@@ -160,7 +158,6 @@ impl Actor for ShardActor {
             flushed_upto: seed.claim.flushed_upto,
             checkpoint: None,
             checkpoints: 0,
-            erase: Vec::new(),
             flush_waiters: Vec::new(),
             flush_again: false,
         })
@@ -276,15 +273,10 @@ impl ShardState {
     }
 
     fn cold(&self, loaded: Loaded) -> Cold {
-        Cold {
-            state: Arc::new(loaded.state),
-            meta: loaded.meta,
-            dirty: loaded.dirty,
-            seq: self.seq,
-        }
+        Cold { state: Arc::new(loaded.state), meta: loaded.meta, dirty: loaded.dirty, seq: self.seq }
     }
 
-    async fn ask(&mut self, myself: &ActorRef<ShardMsg>, asked: Asked) {
+    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, asked: Asked) {
         let settings = self.context.settings;
         loop {
             match self.slots.get_mut(&asked.ask.entity) {
@@ -333,62 +325,6 @@ impl ShardState {
         Ok(!self.context.store.load(self.shard, entity).await?.is_empty())
     }
 
-    /// Starts an entity's actor: from what the shard has of it, or from `start`.
-    async fn start(&mut self, myself: &ActorRef<ShardMsg>, entity: &EntityId, start: Option<Start>) {
-        self.instances = self.instances.wrapping_add(1);
-        let (start, failures, queue) = match (self.slots.remove(entity), start) {
-            (Some(Slot::Cold(cold)), None) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
-            (Some(Slot::Restarting(restarting)), _) => (Start::Replay, restarting.failures, restarting.queue),
-            (Some(Slot::SetAside(_)), _) => (Start::Replay, 0, Vec::new()),
-            (Some(Slot::Resident(resident)), _) => {
-                self.slots.insert(entity.clone(), Slot::Resident(resident));
-                return;
-            }
-            (Some(Slot::Cold(cold)), Some(_)) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
-            (None, start) => (start.unwrap_or(Start::Load), 0, Vec::new()),
-        };
-        let waiting = Arc::new(AtomicU32::new(0));
-        let seed = Seed {
-            id: entity.clone(),
-            shard: self.shard,
-            instance: self.instances,
-            context: Arc::clone(&self.context),
-            start,
-            waiting: Arc::clone(&waiting),
-        };
-        match Shell::spawn_linked(None, Shell, seed, myself.get_cell()).await {
-            Ok((actor, _)) => {
-                self.by_actor.insert(actor.get_id(), entity.clone());
-                let mut resident = Resident {
-                    actor,
-                    instance: self.instances,
-                    sent: 0,
-                    waiting,
-                    leaving: false,
-                    left: None,
-                    owes: false,
-                    failures,
-                    queue: Vec::new(),
-                    touched_at: Instant::now(),
-                    started_at: Instant::now(),
-                };
-                for asked in queue {
-                    resident.send(EntityMsg::Ask(Box::new(asked)));
-                }
-                self.context.stats.resident(1);
-                self.slots.insert(entity.clone(), Slot::Resident(resident));
-            }
-            Err(error) => {
-                // Only while the shard itself is being stopped.
-                tracing::warn!(%entity, %error, "an entity could not be started");
-                queue.into_iter().for_each(|asked| refuse(asked, Answer::Unknown));
-                let now = self.context.clock.now();
-                let aside = SetAside { reason: error.to_string(), failures: failures.saturating_add(1), since: now };
-                self.slots.insert(entity.clone(), Slot::SetAside(aside));
-            }
-        }
-    }
-
     async fn durable(&mut self, myself: &ActorRef<ShardMsg>, held: Vec<(Seq, Held)>) {
         for (seq, held) in held {
             self.seq = self.seq.max(seq);
@@ -425,88 +361,7 @@ impl ShardState {
         self.finish_checkpoint(myself);
     }
 
-    /// An entity has nothing under way and everything it said is durable: it ends, if no message of ours is on its way to it.
-    fn idle(&mut self, idle: Idle, seq: Seq) {
-        let Some(Slot::Resident(resident)) = self.slots.get_mut(&idle.entity) else { return };
-        if resident.instance != idle.instance || resident.sent != idle.handled || resident.leaving {
-            return;
-        }
-        self.agenda.set(&idle.entity, idle.wake_at);
-        resident.leaving = true;
-        resident.left = Some(Cold { state: idle.state, meta: idle.meta, dirty: idle.dirty, seq });
-        resident.actor.stop(None);
-    }
-
-    /// An actor has ended as it was told to.
-    async fn exited(&mut self, myself: &ActorRef<ShardMsg>, actor: ActorId) {
-        let Some(entity) = self.by_actor.remove(&actor) else { return };
-        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.actor.get_id() != actor {
-            return;
-        }
-        self.context.stats.resident(-1);
-        let queue = std::mem::take(&mut resident.queue);
-        let Some(cold) = resident.left.take() else {
-            // Killed from outside: nobody does that, but its events are in the journal.
-            let instance = resident.instance;
-            self.restart_later(&entity, instance, 0, "ended by itself", queue);
-            return;
-        };
-        if let EntityId::Inventory(sku) = &entity {
-            self.context.views.close(sku);
-        }
-        // A clean state that was only read leaves at once; others wait for the checkpoint.
-        if cold.dirty.is_empty() && queue.is_empty() {
-            self.slots.remove(&entity);
-        } else {
-            self.slots.insert(entity.clone(), Slot::Cold(cold));
-        }
-        for asked in queue {
-            self.ask(myself, asked).await;
-        }
-    }
-
-    /// An actor has failed: it starts again after a growing delay, or is set aside (rule E3).
-    fn failed(&mut self, actor: ActorId, reason: &str) {
-        let Some(entity) = self.by_actor.remove(&actor) else { return };
-        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.actor.get_id() != actor {
-            return;
-        }
-        self.context.stats.resident(-1);
-        self.context.stats.restarted();
-        let queue = std::mem::take(&mut resident.queue);
-        let steady = resident.started_at.elapsed() > Duration::from_millis(self.context.settings.restart_delay_max_ms);
-        let failures = if steady { 1 } else { resident.failures.saturating_add(1) };
-        let instance = resident.instance;
-        self.will_not_flush(&entity);
-        self.restart_later(&entity, instance, failures, reason, queue);
-    }
-
-    fn restart_later(&mut self, entity: &EntityId, instance: u64, failures: u32, reason: &str, queue: Vec<Asked>) {
-        let settings = self.context.settings;
-        let now = self.context.clock.now();
-        if failures >= settings.set_aside_after {
-            tracing::error!(%entity, failures, reason, "entity set aside");
-            self.context.stats.set_aside();
-            queue.into_iter().for_each(|asked| refuse(asked, Answer::SetAside));
-            let aside = SetAside { reason: reason.to_owned(), failures, since: now };
-            self.slots.insert(entity.clone(), Slot::SetAside(aside));
-            return;
-        }
-        tracing::warn!(%entity, failures, reason, "entity failed, it will be started again");
-        let delay = settings
-            .restart_delay_min_ms
-            .saturating_mul(1_u64.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(1))
-            .min(settings.restart_delay_max_ms);
-        let restarting =
-            Restarting { instance, failures, not_before: Instant::now() + Duration::from_millis(delay), durable: false, queue };
-        self.slots.insert(entity.clone(), Slot::Restarting(restarting));
-        let marker = Held::Marker(Marker::Exit { entity: entity.clone(), instance });
-        self.submit(vec![marker]);
-    }
-
-    fn submit(&self, held: Vec<Held>) {
+    pub(super) fn submit(&self, held: Vec<Held>) {
         let group = self.context.store.group_of(self.shard);
         self.context.writer(group).submit(Submission { shard: self.shard, record: None, held });
     }
@@ -526,7 +381,7 @@ impl ShardState {
             self.ask(myself, Asked { ask, reply_to: ReplyTo::Nobody }).await;
         }
         self.look_in();
-        self.restart_due(myself, now).await;
+        self.restart_due(myself).await;
         let events = self.seq.saturating_sub(self.flushed_upto);
         let settings = self.context.settings;
         let waited = self.checkpointed_at.elapsed() >= Duration::from_millis(settings.checkpoint_interval_ms);
@@ -558,22 +413,6 @@ impl ShardState {
         }
     }
 
-    async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>, now: Timestamp) {
-        let mut due: Vec<EntityId> = Vec::new();
-        for (entity, slot) in &self.slots {
-            if let Slot::Restarting(restarting) = slot
-                && restarting.durable
-                && restarting.not_before <= Instant::now()
-            {
-                due.push(entity.clone());
-            }
-        }
-        due.sort();
-        for entity in due {
-            self.start(myself, &entity, None).await;
-        }
-    }
-
     fn list_set_aside(&self) -> Vec<SetAsideEntity> {
         let mut list: Vec<SetAsideEntity> = self
             .slots
@@ -590,14 +429,6 @@ impl ShardState {
             .collect();
         list.sort_by(|one, other| one.entity.cmp(&other.entity));
         list
-    }
-
-    async fn retry(&mut self, myself: &ActorRef<ShardMsg>, entity: &EntityId) -> bool {
-        if !matches!(self.slots.get(entity), Some(Slot::SetAside(_))) {
-            return false;
-        }
-        self.start(myself, entity, Some(Start::Replay)).await;
-        true
     }
 
     fn describe(&self) -> ShardStatus {
@@ -629,7 +460,7 @@ impl ShardState {
 }
 
 /// Nothing was decided: whoever asked is told so.
-fn refuse(asked: Asked, answer: Answer) {
+pub(super) fn refuse(asked: Asked, answer: Answer) {
     if let ReplyTo::Caller(caller) = asked.reply_to {
         drop(caller.send(answer));
     }

@@ -132,9 +132,8 @@ impl Actors {
             failed: failed.clone(),
             wiring: OnceLock::new(),
         });
-        let spawned = |what: &'static str| {
-            move |error: ractor::SpawnErr| StartError::Spawn { what, error: error.to_string() }
-        };
+        let spawned =
+            |what: &'static str| move |error: ractor::SpawnErr| StartError::Spawn { what, error: error.to_string() };
         let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned("the root actor"))?;
         let mut shards = Vec::new();
         let mut claims: Vec<Claim> = Vec::new();

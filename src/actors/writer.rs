@@ -9,8 +9,8 @@
 //! (rule L2). After a failed append nothing more is written, and everything held is answered *unknown* (rules L8, E5).
 
 use super::ask::Answer;
-use super::held::{Held, Submission};
 use super::context::Context;
+use super::held::{Held, Submission};
 use super::stats::Stats;
 use crate::storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Shard};
 use std::collections::BTreeMap;

@@ -73,3 +73,11 @@ impl Entity for Order {
         None
     }
 }
+
+impl Order {
+    /// erased?
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        false
+    }
+}
