@@ -359,26 +359,3 @@ impl Entity for Inventory {
         None
     }
 }
-
-impl Inventory {
-    /// a
-    #[must_use]
-    pub fn available(&self) -> u64 {
-        0
-    }
-    /// a
-    #[must_use]
-    pub fn reserved(&self) -> u64 {
-        0
-    }
-    /// a
-    #[must_use]
-    pub fn levels(&self) -> Levels {
-        Levels::default()
-    }
-    /// a
-    #[must_use]
-    pub fn view_needs_levels(&self) -> bool {
-        false
-    }
-}
