@@ -13,6 +13,7 @@ use crate::domain::any::{Command, Event, Reply, State};
 use crate::domain::effect::{Effect, EffectKey, Outcome};
 use crate::domain::entity::{By, Decision, Wait};
 use crate::domain::ids::EntityId;
+use crate::domain::inventory::{self, Level};
 use crate::domain::time::Timestamp;
 use crate::storage::wire::{self, Decided, Dirty, Meta};
 use crate::storage::{Group, Journal, Shard};
@@ -111,6 +112,8 @@ pub(crate) struct Instance {
     /// What the shard's agenda was last told.
     reported: (Option<Timestamp>, bool),
     view: Option<Arc<SkuView>>,
+    /// Something else than the counters of the view has changed.
+    view_is_old: bool,
 }
 
 /// Does an entity of this kind stay resident while it is used, or end as soon as nothing is under way?
@@ -148,6 +151,7 @@ impl Actor for Shell {
             woken_at: Timestamp::default(),
             reported: (None, false),
             view,
+            view_is_old: false,
         })
     }
 
@@ -310,6 +314,7 @@ impl Instance {
         let body = wire::encode(&decided);
         let state = Arc::make_mut(&mut self.state);
         for event in &decided.events {
+            self.view_is_old |= changes_more_than_counters(event);
             state.evolve(event);
             wire::touch(event, &mut self.dirty);
         }
@@ -325,7 +330,8 @@ impl Instance {
         let asks = self.collect_owed(myself, now, &mut held);
         self.answer_waiters(&mut held);
         if record.is_some() {
-            held.extend(self.publication(false));
+            let whole = std::mem::take(&mut self.view_is_old);
+            held.extend(self.publication(whole));
         }
         self.report(&mut held);
         if record.is_some() || !held.is_empty() {
@@ -425,10 +431,11 @@ impl Instance {
     fn publication(&self, whole: bool) -> Option<Held> {
         let view = self.view.as_ref()?;
         let State::Inventory(inventory) = &*self.state else { return None };
-        let levels = (whole || inventory.view_needs_levels()).then(|| Arc::new(inventory.levels()));
+        // With one warehouse the counters say it all, until something else than a reservation happens.
+        let levels = (whole || inventory.levels().count() > 1).then(|| Arc::new(inventory.read()));
         let stock = Stock {
-            available: inventory.available(),
-            reserved: inventory.reserved(),
+            available: inventory.levels().map(Level::available).fold(0, u64::saturating_add),
+            reserved: inventory.levels().map(|level| level.reserved).fold(0, u64::saturating_add),
             version: self.meta.version,
             levels,
         };
@@ -543,6 +550,25 @@ impl Instance {
         } else {
             held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
         }
+    }
+}
+
+/// Does an event change more of a SKU's stock than how much is free and how much is promised?
+const fn changes_more_than_counters(event: &Event) -> bool {
+    match event {
+        Event::Inventory(
+            inventory::Event::Reserved { .. }
+            | inventory::Event::Committed { .. }
+            | inventory::Event::Released { .. }
+            | inventory::Event::Kept { .. }
+            | inventory::Event::Forgotten { .. }
+            | inventory::Event::MovesForgotten { .. },
+        )
+        | Event::Cart(_)
+        | Event::Order(_)
+        | Event::Product(_)
+        | Event::Warehouse(_) => false,
+        Event::Inventory(_) => true,
     }
 }
 
