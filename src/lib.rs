@@ -8,3 +8,8 @@ pub mod clock;
 pub mod domain;
 pub mod payments;
 pub mod storage;
+
+/// The page that says how to add an entity; its example is compiled and run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/adding-an-entity.md")]
+mod adding_an_entity {}
