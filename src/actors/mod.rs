@@ -13,6 +13,7 @@ mod context;
 mod entity;
 pub mod faults;
 mod held;
+mod instance;
 mod lifecycle;
 mod provider;
 mod recovery;
