@@ -4,5 +4,6 @@
 //! `storage → domain`, `domain → nothing`.
 
 pub mod actors;
+pub mod config;
 pub mod domain;
 pub mod storage;
