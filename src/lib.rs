@@ -5,6 +5,7 @@
 
 pub mod actors;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod payments;
 pub mod storage;
