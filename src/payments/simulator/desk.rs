@@ -111,7 +111,7 @@ impl Desk {
         self.work().engine.add_outage(from, to);
     }
 
-    /// Carries a call out. Everything up to the file happens before the first wait, so a caller who goes away changes nothing.
+    /// Carries a call out. Everything up to the file happens before the first wait, so a caller who goes away loses at most a webhook.
     pub async fn call(&self, call: &ProviderCall) -> Result<Handled, LedgerLost> {
         let (Planned { reply, latency_ms, webhooks, .. }, position) = {
             let mut work = self.work();

@@ -1,7 +1,7 @@
-//! The ledger's file: one JSON line per thing that happened, with its checksum before it; appended to, read again at the start.
+//! The ledger's file: one JSON line per thing that happened, with checksum and length before it; appended to, read again at the start.
 //!
 //! ```text
-//! 5d1f03aa {"accepted":{"number":1,"reference":"ord_….authorize.1.1",…}}
+//! 5d1f03aa 000000e7 {"accepted":{"number":1,"reference":"ord_….authorize.1.1",…}}
 //! ```
 //!
 //! A line is handed to the kernel before the answer leaves, so it survives `kill -9`. Whether it survives a power cut is the
@@ -71,7 +71,7 @@ impl LedgerFile {
             let line = index.saturating_add(1);
             match decode(text) {
                 Some(read) => book.take(read).map_err(|why| LedgerFileError::Book { line, why })?,
-                None if lines.peek().is_none() => break,
+                None if lines.peek().is_none() && torn(text) => break,
                 None => return Err(LedgerFileError::Damaged(line)),
             }
             whole = whole.saturating_add(text.len());
@@ -106,20 +106,36 @@ impl LedgerFile {
     }
 }
 
+/// Bytes before the JSON: checksum of all that follows, length of the JSON, each as eight hexadecimal digits and a space.
+const HEAD: usize = 18;
+
 fn encode(line: &Line) -> io::Result<Vec<u8>> {
-    let mut text = vec![b' '; 9];
-    serde_json::to_writer(&mut text, line)?;
-    let (head, json) = text.split_at_mut(9);
-    let sum = crc32fast::hash(json);
-    write!(&mut &mut *head, "{sum:08x}")?;
+    let json = serde_json::to_vec(line)?;
+    let mut summed = format!("{:08x} ", json.len()).into_bytes();
+    summed.extend_from_slice(&json);
+    let mut text = format!("{:08x} ", crc32fast::hash(&summed)).into_bytes();
+    text.append(&mut summed);
     text.push(b'\n');
     Ok(text)
 }
 
 fn decode(text: &[u8]) -> Option<Line> {
-    let (head, json) = text.strip_suffix(b"\n")?.split_at_checked(9)?;
-    let sum = u32::from_str_radix(std::str::from_utf8(head).ok()?.strip_suffix(' ')?, 16).ok()?;
-    if crc32fast::hash(json) == sum { serde_json::from_slice(json).ok() } else { None }
+    let (sum, summed) = text.strip_suffix(b"\n")?.split_at_checked(HEAD / 2)?;
+    let (length, json) = summed.split_at_checked(HEAD / 2)?;
+    let whole = hex(sum)? == crc32fast::hash(summed) && usize::try_from(hex(length)?).ok()? == json.len();
+    if whole { serde_json::from_slice(json).ok() } else { None }
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?.strip_suffix(' ')?, 16).ok()
+}
+
+/// Was the writing of this last line cut off? Then it is shorter than its head says, or has zeros where nothing was written. Else it was
+/// whole once and is damaged: to cut it would forget a charge.
+fn torn(text: &[u8]) -> bool {
+    let Some((head, rest)) = text.split_at_checked(HEAD) else { return true };
+    let length = head.get(HEAD / 2..).and_then(hex).and_then(|length| usize::try_from(length).ok());
+    text.contains(&0) || length.is_some_and(|length| rest.len() <= length)
 }
 
 /// Syncs the file in a thread of its own; whoever waits shares the next sync.
@@ -192,16 +208,19 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_byte_before_the_last_line_is_refused() {
+    fn a_flipped_byte_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
         let (lines, _) = lines(2);
         let texts: Vec<Vec<u8>> = lines.iter().map(|line| encode(line).unwrap()).collect();
-        for at in 0..texts[0].len() {
+        let first = 0..texts[0].len();
+        // Of the last line all but its length, which says whether it is whole.
+        let last = texts[0].len() + HEAD..texts.concat().len();
+        for at in first.chain(last) {
             let mut bytes = texts.concat();
             bytes[at] ^= 0x10;
             std::fs::write(&path, bytes).unwrap();
-            let refused = matches!(LedgerFile::open(&path), Err(LedgerFileError::Damaged(1)));
+            let refused = matches!(LedgerFile::open(&path), Err(LedgerFileError::Damaged(_)));
             assert!(refused, "byte {at}");
         }
     }

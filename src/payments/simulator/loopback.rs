@@ -42,6 +42,10 @@ async fn simulator(keep: Keep<'_>, odds: Odds, receiver: Option<Receiver>) -> (S
         None => Courier::idle(clock()),
     };
     let (desk, _) = Desk::open(odds, 1, "http://bank", keep, courier, clock()).unwrap();
+    serve(desk).await
+}
+
+async fn serve(desk: Desk) -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let served = tokio::spawn(async move {
@@ -88,8 +92,7 @@ async fn a_charge_goes_over_the_wire_and_outlives_the_process() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    drop(reopened.unwrap());
-    let (address, _served) = simulator(Keep::Synced(&path), Odds::INSTANT, None).await;
+    let (address, _served) = serve(reopened.unwrap().0).await;
     let provider = client(&address, 5_000);
     assert_eq!(provider.send(&call, FAR).await, first);
     assert_eq!(provider.send(&question(&capture), FAR).await, captured);
