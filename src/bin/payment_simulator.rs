@@ -82,7 +82,7 @@ async fn run(flags: Flags) -> Result<(), String> {
     let courier = match (flags.webhook_url, flags.webhook_secret) {
         (Some(url), Some(text)) => {
             let secret = WebhookSecret::parse(&text).map_err(because("--webhook-secret"))?;
-            Courier::start(Receiver::Http(WebhookPost::to(url)), secret, Arc::clone(&clock))
+            Courier::start(Receiver::Http(Arc::new(WebhookPost::to(url))), secret, Arc::clone(&clock))
         }
         _ => Courier::idle(Arc::clone(&clock)),
     };

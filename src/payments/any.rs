@@ -9,6 +9,7 @@ use crate::clock::SharedClock;
 use crate::domain::payment::{ProviderAnswer, ProviderCall};
 use crate::domain::time::Timestamp;
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The provider of this node. Copies are the same one.
@@ -17,7 +18,7 @@ pub enum AnyProvider {
     /// Inside this process.
     Simulated(InProcess),
     /// Elsewhere.
-    Http(HttpProvider),
+    Http(Arc<HttpProvider>),
 }
 
 /// Why the configured provider cannot be had.
@@ -34,7 +35,9 @@ pub enum BuildError {
     Ledger(#[from] LedgerFileError),
 }
 
-/// Makes the provider that the settings name, on the current runtime. `ledger` (a file, usually `simulated-provider.ledger` in the data
+/// Makes the provider that the settings name, on the current runtime.
+///
+/// `ledger` (a file, usually `simulated-provider.ledger` in the data
 /// folder) and `deliver` (where webhooks go) serve a provider inside the node; without a ledger it forgets everything with the process,
 /// and an authorization cut off by a restart can then only be sent again, not asked after (rule M1).
 pub fn build(
@@ -62,7 +65,8 @@ pub fn build(
         Kind::Http => {
             let secret = WebhookSecret::parse(&settings.webhook_secret)?;
             let Settings { url, timeout_ms, in_flight_max, .. } = settings;
-            Ok(AnyProvider::Http(HttpProvider::new(url, secret, *timeout_ms, *in_flight_max, clock)?))
+            let provider = HttpProvider::new(url, secret, *timeout_ms, *in_flight_max, clock)?;
+            Ok(AnyProvider::Http(Arc::new(provider)))
         }
     }
 }
@@ -99,5 +103,26 @@ impl Provider for AnyProvider {
             Self::Simulated(provider) => provider.ledger(after, limit).await,
             Self::Http(provider) => provider.ledger(after, limit).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn built(settings: &Settings) -> Result<AnyProvider, BuildError> {
+        build(settings, None, Arc::new(SystemClock), None)
+    }
+
+    #[tokio::test]
+    async fn the_configuration_alone_chooses_the_provider() {
+        assert!(matches!(built(&Settings::default()), Ok(AnyProvider::Simulated(_))));
+        let mut settings = Settings { provider: Kind::Http, url: "http://127.0.0.1:9".into(), ..Settings::default() };
+        assert!(matches!(built(&settings), Err(BuildError::Secret(_))), "a shared secret has no default");
+        settings.webhook_secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into();
+        assert!(matches!(built(&settings), Ok(AnyProvider::Http(_))));
+        settings.url = "https://elsewhere".into();
+        assert!(matches!(built(&settings), Err(BuildError::Address(_))), "no TLS here");
     }
 }

@@ -94,7 +94,9 @@ pub fn sums(lines: &[LedgerLine], now: Timestamp) -> BTreeMap<OrderId, Sums> {
     sums
 }
 
-/// Where the ledger and our orders disagree. `due` names every order that is not in flight, with what is due of it (0 when it ended
+/// Where the ledger and our orders disagree.
+///
+/// `due` names every order that is not in flight, with what is due of it (0 when it ended
 /// without being confirmed). Orders for which `in_flight` says so are left out: look at them again once they ended.
 #[must_use]
 pub fn judge(

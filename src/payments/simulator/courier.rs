@@ -31,7 +31,7 @@ pub enum Receiver {
     /// To a node in this process.
     Inside(Deliver),
     /// To an address.
-    Http(WebhookPost),
+    Http(Arc<WebhookPost>),
 }
 
 impl fmt::Debug for Receiver {

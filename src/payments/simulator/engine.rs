@@ -1,5 +1,6 @@
-//! The simulated provider as a function of values: what is asked, when, and what is known give the answer, how long it takes, what is
-//! written and which webhooks follow. No clock, no I/O, no dice that are not in the seed.
+//! The simulated provider as a function of values: no clock, no I/O, no dice that are not in the seed.
+//!
+//! What is asked, when, and what is known give the answer, how long it takes, what is written and which webhooks follow.
 //!
 //! ```text
 //! call ─► outage? ─► lost on the way? ─► known key? ─► decide ─► write ─► lost on the way back? ─► reply
@@ -304,8 +305,10 @@ impl Engine {
         let mut dice = Dice::of(self.seed, reference, u32::MAX);
         let webhooks = self.told(reference, &later.answer, now, &mut dice);
         let line = Line::Acted { number: entry.number, later };
-        self.book.take(line.clone()).expect("the operation was just found");
-        Acted { answer: Some(answer), return_url, line: Some(line), webhooks }
+        match self.book.take(line.clone()) {
+            Ok(()) => Acted { answer: Some(answer), return_url, line: Some(line), webhooks },
+            Err(_not_there) => nothing,
+        }
     }
 
     fn webhooks_of(&self, entry: &Entry, dice: &mut Dice) -> Vec<(Timestamp, WebhookEvent)> {

@@ -159,7 +159,7 @@ async fn a_webhook_that_is_refused_is_posted_again() {
             ));
         }
     });
-    let receiver = Receiver::Http(WebhookPost::to(url.parse().unwrap()));
+    let receiver = Receiver::Http(Arc::new(WebhookPost::to(url.parse().unwrap())));
     let (address, _served) = simulator(Keep::Volatile, Odds::INSTANT, Some(receiver)).await;
     let provider = client(&address, 5_000);
     let mut call = authorize(order(1), "tok_action", 100);
