@@ -22,30 +22,3 @@ pub use http::HttpProvider;
 pub use provider::{LedgerError, LedgerPage, Provider};
 pub use settings::{Kind, Settings};
 pub use webhook::{SignedWebhook, WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
-
-/// stub
-#[derive(Debug)]
-pub enum AnyProvider {}
-impl Provider for AnyProvider {
-    fn name(&self) -> &'static str {
-        match *self {}
-    }
-    async fn send(
-        &self,
-        _: &crate::domain::payment::ProviderCall,
-        _: crate::domain::time::Timestamp,
-    ) -> crate::domain::payment::ProviderAnswer {
-        match *self {}
-    }
-    fn verify_webhook(
-        &self,
-        _: WebhookHeaders<'_>,
-        _: &[u8],
-        _: crate::domain::time::Timestamp,
-    ) -> Result<WebhookEvent, WebhookError> {
-        match *self {}
-    }
-    async fn ledger(&self, _: u64, _: usize) -> Result<LedgerPage, LedgerError> {
-        match *self {}
-    }
-}
