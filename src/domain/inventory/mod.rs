@@ -5,7 +5,7 @@
 //!                                                  └───────return, cancel──────► available, or written off
 //! ```
 //!
-//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see `laws.rs`).
+//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see [`super::laws`]).
 //!
 //! What a SKU remembers, and how each memory ends, so that a hot SKU does not grow for ever:
 //!
@@ -31,7 +31,7 @@ mod memory;
 mod words;
 
 #[cfg(test)]
-mod random;
+pub(crate) mod random;
 #[cfg(test)]
 mod tests;
 
