@@ -28,6 +28,7 @@ mod event;
 mod evolve;
 mod levels;
 mod memory;
+mod restore;
 mod words;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use audit::{AuditFold, OrderUnits};
 pub use event::{Asked, Event};
 pub use levels::{Level, Levels, Stock};
 pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use restore::Chunk;
 pub use words::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };
