@@ -1,1 +1,3 @@
+//! The program `payment-simulator`.
+
 fn main() {}
