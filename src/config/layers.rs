@@ -25,6 +25,7 @@ pub struct Sources {
 }
 
 /// The process's environment. The one place that reads it; a variable that is not Unicode cannot be one of ours.
+#[allow(clippy::disallowed_methods, reason = "this is the one home of the environment")]
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -99,13 +100,16 @@ impl Config {
             format!("entities.restart_delay_max_ms is {}", entities.restart_delay_max_ms),
         )?;
         must(
-            payments.retry_min_ms <= payments.retry_max_ms,
-            "payments.retry_min_ms",
-            &payments.retry_min_ms,
-            format!("payments.retry_max_ms is {}", payments.retry_max_ms),
+            api.command_timeout_ms < api.request_timeout_ms,
+            "api.command_timeout_ms",
+            &api.command_timeout_ms,
+            format!(
+                "the request that carries the command ends after {} ms (api.request_timeout_ms)",
+                api.request_timeout_ms
+            ),
         )?;
         must(
-            journal.batch_bytes_max >= api.body_bytes_max.saturating_mul(2),
+            journal.batch_bytes_max / 2 >= u64::try_from(api.body_bytes_max).unwrap_or(u64::MAX),
             "journal.batch_bytes_max",
             &journal.batch_bytes_max,
             format!(
@@ -128,11 +132,17 @@ impl Config {
             &self.shipping.default_option,
             "shipping.options has no such option".to_owned(),
         )?;
+        let inside = payments.provider == PaymentProvider::Simulated;
         must(
-            payments.provider == PaymentProvider::Simulated
-                || payments.webhook_secret.len() >= WEBHOOK_SECRET_LENGTH_MIN,
+            inside || payments.url.starts_with("http://"),
+            "payments.url",
+            &payments.url,
+            "a provider outside the process is spoken to at http://host:port".to_owned(),
+        )?;
+        must(
+            inside || payments.webhook_secret.0.len() >= WEBHOOK_SECRET_LENGTH_MIN,
             "payments.webhook_secret",
-            &format!("{} characters long", payments.webhook_secret.len()),
+            &format!("{} characters long", payments.webhook_secret.0.len()),
             format!("a provider outside the process must sign with a secret of at least {WEBHOOK_SECRET_LENGTH_MIN}"),
         )
     }
@@ -157,9 +167,7 @@ fn file_layer(named: Option<&Path>) -> Result<Option<Layer>, Error> {
 /// A variable or a flag: one key, one value. Texts are taken as they are; everything else, and whole groups such as
 /// `{GB={name="VAT"}}`, in TOML's inline form.
 fn single_layer(origin: String, key: &str, raw: &str) -> Layer {
-    let is_text = schema::find(key)
-        .is_some_and(|setting| matches!(setting.kind, Kind::Text | Kind::Name | Kind::OneOf(_) | Kind::Address));
-    let value = if is_text {
+    let value = if schema::find(key).is_some_and(|setting| setting.kind.is_text()) {
         Value::from(raw)
     } else {
         raw.parse().unwrap_or_else(|never: std::convert::Infallible| match never {})
@@ -185,7 +193,7 @@ fn check_against_table(origin: &str, key: &str, value: &Value) -> Result<(), Err
             return Ok(());
         }
         let (key, allowed) = (key.to_owned(), setting.kind.allowed());
-        return Err(Error::NotAllowed { origin: origin.to_owned(), key, value: shown(value), allowed });
+        return Err(Error::NotAllowed { origin: origin.to_owned(), key, value: shown(setting.kind, value), allowed });
     }
     if !key.is_empty() && !schema::SETTINGS.iter().any(|setting| setting.is_at_or_under(key)) {
         let nearest = schema::nearest(key).map(str::to_owned);
@@ -193,7 +201,12 @@ fn check_against_table(origin: &str, key: &str, value: &Value) -> Result<(), Err
     }
     let Some(group) = value.as_dict() else {
         let (origin, key) = (origin.to_owned(), key.to_owned());
-        return Err(Error::NotAllowed { origin, key, value: shown(value), allowed: "a group of settings".to_owned() });
+        return Err(Error::NotAllowed {
+            origin,
+            key,
+            value: shown(Kind::Text, value),
+            allowed: "a group of settings".to_owned(),
+        });
     };
     for (name, inner) in group {
         let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
@@ -220,8 +233,11 @@ fn check_name(origin: &str, key: &str, name: &str) -> Result<(), Error> {
     Err(Error::NotAllowed { origin, key, value: format!("named `{name}`"), allowed })
 }
 
-/// A value as it would stand in the file.
-fn shown(value: &Value) -> String {
+/// A value as it would stand in the file, unless it is a secret.
+fn shown(kind: Kind, value: &Value) -> String {
+    if kind == Kind::Secret {
+        return "(not shown)".to_owned();
+    }
     serde_json::to_string(value).unwrap_or_else(|_| format!("{value:?}"))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every source is held against it before it is merged. `*` stands for one name the reader chooses (a country, a shipping option).
 
+use crate::domain::money::Currency;
 use figment::value::Value;
 use std::net::SocketAddr;
 
@@ -20,8 +21,16 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// An IP address and a port.
     Address,
-    /// Two-letter country codes.
+    /// A text that no error may show.
+    Secret,
+    /// A currency of ISO 4217.
+    Currency,
+    /// A two-letter country code.
+    Country,
+    /// A list of those.
     Countries,
+    /// A list of texts that are not empty.
+    Names,
 }
 
 /// One setting.
@@ -51,23 +60,30 @@ pub const SETTINGS: &[Setting] = &[
     setting("node.shards", Kind::Number(1, 4_096)),
     setting("node.worker_threads", Kind::Number(0, 1_024)),
     setting("node.drain_timeout_ms", Kind::Number(0, HOUR_MS)),
+    setting("shop.seller", Kind::Name),
+    setting("shop.currency", Kind::Currency),
+    setting("shop.home_country", Kind::Country),
+    setting("shop.warehouses", Kind::Names),
     setting("api.listen", Kind::Address),
     setting("api.operator_listen", Kind::Address),
     setting("api.connections_max", Kind::Number(1, 1_000_000)),
     setting("api.connections_per_address_max", Kind::Number(1, 1_000_000)),
+    setting("api.backlog", Kind::Number(1, 65_535)),
     setting("api.requests_in_flight_max", Kind::Number(1, 1_000_000)),
     setting("api.header_read_timeout_ms", Kind::Number(10, HOUR_MS)),
     setting("api.header_bytes_max", Kind::Number(8_192, MIB)),
     setting("api.body_timeout_ms", Kind::Number(10, HOUR_MS)),
     setting("api.body_bytes_max", Kind::Number(KIB, 64 * MIB)),
+    setting("api.small_body_bytes_max", Kind::Number(KIB, 64 * MIB)),
     setting("api.request_timeout_ms", Kind::Number(100, HOUR_MS)),
+    setting("api.command_timeout_ms", Kind::Number(100, HOUR_MS)),
     setting("api.order_wait_ms", Kind::Number(0, 60_000)),
     setting("api.prefer_wait_max_s", Kind::Number(0, 300)),
     setting("api.retry_after_s", Kind::Number(1, 3_600)),
     setting("entities.resident_max", Kind::Number(16, 100_000_000)),
     setting("entities.idle_ms", Kind::Number(0, HOUR_MS)),
     setting("entities.mailbox_max", Kind::Number(1, 1_000_000)),
-    setting("entities.command_life_s", Kind::Number(1, DAY_S)),
+    setting("entities.command_life_s", Kind::Number(1, 1_800)),
     setting("entities.effect_retry_min_ms", Kind::Number(1, HOUR_MS)),
     setting("entities.effect_retry_max_ms", Kind::Number(1, HOUR_MS)),
     setting("entities.restart_delay_min_ms", Kind::Number(1, HOUR_MS)),
@@ -75,29 +91,30 @@ pub const SETTINGS: &[Setting] = &[
     setting("entities.set_aside_after", Kind::Number(1, 1_000)),
     setting("journal.kind", Kind::OneOf(&["embedded", "memory"])),
     setting("journal.segment_bytes", Kind::Number(64 * KIB, 4 * GIB)),
-    setting("journal.segments_ahead", Kind::Number(1, 64)),
+    setting("journal.segments_ahead", Kind::Number(0, 64)),
     setting("journal.batch_bytes_max", Kind::Number(16 * KIB, 64 * MIB)),
     setting("journal.batch_events_max", Kind::Number(1, 1_000_000)),
     setting("journal.queue_max", Kind::Number(1, 1_000_000)),
-    setting("journal.checkpoint_interval_ms", Kind::Number(10, HOUR_MS)),
+    setting("journal.checkpoint_interval_ms", Kind::Number(1, HOUR_MS)),
     setting("journal.checkpoint_bytes", Kind::Number(64 * KIB, 64 * GIB)),
     setting("journal.retention_days", Kind::Number(0, 30)),
     setting("journal.cache_bytes", Kind::Number(MIB, 1_024 * GIB)),
     setting("orders.hold_s", Kind::Number(1, 30 * DAY_S)),
-    setting("orders.hold_grace_s", Kind::Number(1, DAY_S)),
     setting("orders.lines_max", Kind::Number(1, 2_000)),
     setting("orders.payment_attempts_max", Kind::Number(1, 1_000)),
     setting("orders.capture", Kind::OneOf(&["on_confirmation", "on_shipment", "manual"])),
     setting("orders.authorization_margin_s", Kind::Number(0, 5 * DAY_S)),
     setting("orders.return_window_days", Kind::Number(0, 3_650)),
+    setting("orders.returns_auto_approve", Kind::Flag),
     setting("carts.guest_life_s", Kind::Number(60, YEAR_S)),
     setting("carts.lines_max", Kind::Number(1, 2_000)),
     setting("inventory.low_stock_at", Kind::Number(0, 1_000_000_000)),
-    setting("inventory.request_life_s", Kind::Number(60, YEAR_S)),
     setting("tax.charge", Kind::Flag),
     setting("tax.countries.*.name", Kind::Name),
-    setting("tax.countries.*.rates_ppm.*", Kind::Number(0, 1_000_000)),
+    setting("tax.countries.*.rate_ppm", Kind::Number(0, 1_000_000)),
+    setting("tax.countries.*.classes_ppm.*", Kind::Number(0, 1_000_000)),
     setting("shipping.charge", Kind::Flag),
+    setting("shipping.tax_included", Kind::Flag),
     setting("shipping.default_option", Kind::Name),
     setting("shipping.options.*.label", Kind::Name),
     setting("shipping.options.*.price.*", Kind::Number(0, 1_000_000_000_000)),
@@ -105,15 +122,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("shipping.options.*.days", Kind::Number(0, 365)),
     setting("payments.provider", Kind::OneOf(&["simulated", "http"])),
     setting("payments.url", Kind::Name),
-    setting("payments.webhook_secret", Kind::Text),
+    setting("payments.webhook_secret", Kind::Secret),
     setting("payments.webhook_age_max_s", Kind::Number(1, DAY_S)),
     setting("payments.profile", Kind::OneOf(&["instant", "fast", "realistic"])),
     setting("payments.seed", Kind::Number(0, 1 << 62)),
+    setting("payments.action_url", Kind::Text),
     setting("payments.timeout_ms", Kind::Number(10, HOUR_MS)),
-    setting("payments.calls_in_flight_max", Kind::Number(1, 1_000_000)),
-    setting("payments.retry_min_ms", Kind::Number(1, HOUR_MS)),
-    setting("payments.retry_max_ms", Kind::Number(1, HOUR_MS)),
+    setting("payments.in_flight_max", Kind::Number(1, 1_000_000)),
+    setting("payments.query_after_s", Kind::Number(1, DAY_S)),
     setting("payments.key_life_s", Kind::Number(60, YEAR_S)),
+    setting("payments.method_hold_s.*", Kind::Number(1, 30 * DAY_S)),
     setting("faults.allowed", Kind::Flag),
     setting("log.format", Kind::OneOf(&["text", "json"])),
     setting("log.level", Kind::Name),
@@ -150,11 +168,29 @@ impl Kind {
                 number.is_some_and(|number| (u128::from(low)..=u128::from(high)).contains(&number))
             }
             Self::Flag => value.to_bool().is_some(),
-            Self::Text => value.as_str().is_some(),
-            Self::Name => value.as_str().is_some_and(|text| !text.trim().is_empty()),
+            Self::Text | Self::Secret => value.as_str().is_some(),
+            Self::Name => is_name(value),
             Self::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
             Self::Address => value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
+            Self::Currency => value.as_str().is_some_and(|code| Currency::parse(code).is_ok()),
+            Self::Country => is_country(value),
+            Self::Names => value.as_array().is_some_and(|names| names.iter().all(is_name)),
             Self::Countries => value.as_array().is_some_and(|codes| codes.iter().all(is_country)),
+        }
+    }
+
+    /// Is it one text, which a variable or a flag gives as it is?
+    #[must_use]
+    pub const fn is_text(self) -> bool {
+        match self {
+            Self::Text
+            | Self::Name
+            | Self::Secret
+            | Self::OneOf(_)
+            | Self::Address
+            | Self::Currency
+            | Self::Country => true,
+            Self::Number(..) | Self::Flag | Self::Countries | Self::Names => false,
         }
     }
 
@@ -164,13 +200,20 @@ impl Kind {
         match self {
             Self::Number(low, high) => format!("a whole number from {low} to {high}"),
             Self::Flag => "true or false".to_owned(),
-            Self::Text => "a text".to_owned(),
+            Self::Text | Self::Secret => "a text".to_owned(),
+            Self::Currency => "a currency of ISO 4217, like GBP".to_owned(),
+            Self::Country => "a two-letter country code in capitals, like GB".to_owned(),
+            Self::Names => "a list of texts, like [\"lon1\", \"lon2\"]".to_owned(),
             Self::Name => "a text that is not empty".to_owned(),
             Self::OneOf(words) => words.join(", "),
             Self::Address => "an IP address and a port, like 127.0.0.1:8080".to_owned(),
             Self::Countries => "a list of two-letter country codes in capitals, like [\"GB\", \"IE\"]".to_owned(),
         }
     }
+}
+
+fn is_name(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.trim().is_empty())
 }
 
 fn is_country(value: &Value) -> bool {

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+const MIB: u64 = 1024 * 1024;
 const DAY_S: u64 = 24 * 60 * 60;
 
 /// All settings.
@@ -18,6 +17,8 @@ const DAY_S: u64 = 24 * 60 * 60;
 pub struct Config {
     /// The process.
     pub node: Node,
+    /// Whose shop.
+    pub shop: Shop,
     /// The doors.
     pub api: Api,
     /// The actors.
@@ -68,6 +69,31 @@ impl Default for Node {
     }
 }
 
+/// `[shop]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Shop {
+    pub seller: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// ISO 3166.
+    pub home_country: String,
+    /// By preference.
+    pub warehouses: Vec<String>,
+}
+
+impl Default for Shop {
+    fn default() -> Self {
+        Self {
+            seller: "sel_main".to_owned(),
+            currency: "GBP".to_owned(),
+            home_country: "GB".to_owned(),
+            warehouses: Vec::new(),
+        }
+    }
+}
+
 /// `[api]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,12 +103,15 @@ pub struct Api {
     pub operator_listen: SocketAddr,
     pub connections_max: usize,
     pub connections_per_address_max: usize,
+    pub backlog: u32,
     pub requests_in_flight_max: usize,
     pub header_read_timeout_ms: u64,
     pub header_bytes_max: usize,
     pub body_timeout_ms: u64,
-    pub body_bytes_max: u64,
+    pub body_bytes_max: usize,
+    pub small_body_bytes_max: usize,
     pub request_timeout_ms: u64,
+    pub command_timeout_ms: u64,
     pub order_wait_ms: u64,
     pub prefer_wait_max_s: u64,
     pub retry_after_s: u32,
@@ -93,14 +122,17 @@ impl Default for Api {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             operator_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081),
-            connections_max: 10_000,
-            connections_per_address_max: 2_048,
-            requests_in_flight_max: 4_096,
+            connections_max: 16_384,
+            connections_per_address_max: 8_192,
+            backlog: 4_096,
+            requests_in_flight_max: 16_384,
             header_read_timeout_ms: 5_000,
             header_bytes_max: 16_384,
             body_timeout_ms: 10_000,
-            body_bytes_max: MIB,
-            request_timeout_ms: 40_000,
+            body_bytes_max: 1_048_576,
+            small_body_bytes_max: 262_144,
+            request_timeout_ms: 35_000,
+            command_timeout_ms: 10_000,
             order_wait_ms: 5_000,
             prefer_wait_max_s: 30,
             retry_after_s: 1,
@@ -202,24 +234,24 @@ pub enum Capture {
 #[allow(missing_docs, reason = "cluster.toml describes every setting")]
 pub struct Orders {
     pub hold_s: u64,
-    pub hold_grace_s: u64,
     pub lines_max: usize,
     pub payment_attempts_max: u16,
     pub capture: Capture,
     pub authorization_margin_s: u64,
     pub return_window_days: u64,
+    pub returns_auto_approve: bool,
 }
 
 impl Default for Orders {
     fn default() -> Self {
         Self {
             hold_s: 600,
-            hold_grace_s: 30,
             lines_max: 2_000,
             payment_attempts_max: 5,
             capture: Capture::OnConfirmation,
             authorization_margin_s: DAY_S,
             return_window_days: 30,
+            returns_auto_approve: false,
         }
     }
 }
@@ -245,12 +277,11 @@ impl Default for Carts {
 #[allow(missing_docs, reason = "cluster.toml describes every setting")]
 pub struct Inventory {
     pub low_stock_at: u64,
-    pub request_life_s: u64,
 }
 
 impl Default for Inventory {
     fn default() -> Self {
-        Self { low_stock_at: 20, request_life_s: 7 * DAY_S }
+        Self { low_stock_at: 20 }
     }
 }
 
@@ -270,26 +301,16 @@ pub struct Tax {
 #[allow(missing_docs, reason = "cluster.toml describes every setting")]
 pub struct Country {
     pub name: String,
-    /// By the product's `tax_class`.
-    pub rates_ppm: BTreeMap<String, u32>,
+    pub rate_ppm: u32,
+    /// Other rates, by the product's `tax_class`.
+    pub classes_ppm: BTreeMap<String, u32>,
 }
 
 impl Default for Tax {
     fn default() -> Self {
-        let class = |name: &str, rate_ppm| (name.to_owned(), rate_ppm);
-        let rates_ppm = BTreeMap::from([class("standard", 200_000), class("reduced", 50_000), class("zero", 0)]);
-        let country = Country { name: "VAT".to_owned(), rates_ppm };
+        let classes_ppm = BTreeMap::from([("reduced".to_owned(), 50_000), ("zero".to_owned(), 0)]);
+        let country = Country { name: "VAT".to_owned(), rate_ppm: 200_000, classes_ppm };
         Self { charge: true, countries: BTreeMap::from([("GB".to_owned(), country)]) }
-    }
-}
-
-impl Tax {
-    /// The tax on goods of `class` sent to `country`: its name and its rate in parts per million. A country or class that is not listed
-    /// pays none.
-    #[must_use]
-    pub fn of(&self, country: &str, class: &str) -> Option<(&str, u32)> {
-        let country = self.countries.get(country).filter(|_| self.charge)?;
-        country.rates_ppm.get(class).map(|rate_ppm| (country.name.as_str(), *rate_ppm))
     }
 }
 
@@ -299,6 +320,7 @@ impl Tax {
 #[allow(missing_docs, reason = "cluster.toml describes every setting")]
 pub struct Shipping {
     pub charge: bool,
+    pub tax_included: bool,
     pub default_option: String,
     /// By the option's id, as an order names it.
     pub options: BTreeMap<String, ShippingOption>,
@@ -326,20 +348,11 @@ impl Default for Shipping {
             countries: Vec::new(),
             days: 3,
         };
-        Self { charge: true, default_option: "std".to_owned(), options: BTreeMap::from([("std".to_owned(), standard)]) }
-    }
-}
-
-impl Shipping {
-    /// What an option costs in minor units of `currency`, delivered to `country`. `None`: not offered there or not in that currency.
-    #[must_use]
-    pub fn price(&self, option: &str, country: &str, currency: &str) -> Option<u64> {
-        let option = self.options.get(option)?;
-        let served = option.countries.is_empty() || option.countries.iter().any(|code| code == country);
-        match (served, self.charge) {
-            (false, _) => None,
-            (true, false) => Some(0),
-            (true, true) => option.price.get(currency).copied(),
+        Self {
+            charge: true,
+            tax_included: true,
+            default_option: "std".to_owned(),
+            options: BTreeMap::from([("std".to_owned(), standard)]),
         }
     }
 }
@@ -352,6 +365,17 @@ pub enum PaymentProvider {
     Simulated,
     /// A provider of its own at `url`: `payment-simulator`.
     Http,
+}
+
+/// A text that is not shown where settings are shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(if self.0.is_empty() { "(none)" } else { "(secret)" })
+    }
 }
 
 /// How the simulated provider behaves.
@@ -373,15 +397,17 @@ pub enum PaymentProfile {
 pub struct Payments {
     pub provider: PaymentProvider,
     pub url: String,
-    pub webhook_secret: String,
+    pub webhook_secret: Secret,
     pub webhook_age_max_s: u64,
     pub profile: PaymentProfile,
     pub seed: u64,
+    pub action_url: String,
     pub timeout_ms: u64,
-    pub calls_in_flight_max: usize,
-    pub retry_min_ms: u64,
-    pub retry_max_ms: u64,
+    pub in_flight_max: u32,
+    pub query_after_s: u64,
     pub key_life_s: u64,
+    /// By the payment's method.
+    pub method_hold_s: BTreeMap<String, u64>,
 }
 
 impl Default for Payments {
@@ -389,15 +415,16 @@ impl Default for Payments {
         Self {
             provider: PaymentProvider::Simulated,
             url: "http://127.0.0.1:8090".to_owned(),
-            webhook_secret: String::new(),
+            webhook_secret: Secret::default(),
             webhook_age_max_s: 300,
             profile: PaymentProfile::Instant,
             seed: 1,
+            action_url: String::new(),
             timeout_ms: 10_000,
-            calls_in_flight_max: 1_024,
-            retry_min_ms: 200,
-            retry_max_ms: 10_000,
+            in_flight_max: 512,
+            query_after_s: 30,
             key_life_s: DAY_S,
+            method_hold_s: BTreeMap::from([("bank_transfer".to_owned(), 3 * DAY_S)]),
         }
     }
 }
@@ -432,32 +459,5 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: "info".to_owned() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_country_or_class_that_is_not_listed_pays_no_tax() {
-        let tax = Tax::default();
-        assert_eq!(tax.of("GB", "standard"), Some(("VAT", 200_000)));
-        assert_eq!(tax.of("GB", "books"), None);
-        assert_eq!(tax.of("ZZ", "standard"), None);
-        assert_eq!(Tax { charge: false, ..tax }.of("GB", "standard"), None);
-    }
-
-    #[test]
-    fn an_option_is_offered_only_where_and_in_what_it_has_a_price() {
-        let mut shipping = Shipping::default();
-        assert_eq!(shipping.price("std", "GB", "GBP"), Some(499));
-        assert_eq!(shipping.price("std", "GB", "JPY"), None);
-        assert_eq!(shipping.price("next_day", "GB", "GBP"), None);
-        shipping.options.get_mut("std").unwrap().countries = vec!["GB".to_owned()];
-        assert_eq!(shipping.price("std", "FR", "GBP"), None);
-        shipping.charge = false;
-        assert_eq!(shipping.price("std", "GB", "JPY"), Some(0));
-        assert_eq!(shipping.price("std", "FR", "GBP"), None);
     }
 }
