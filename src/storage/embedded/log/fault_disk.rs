@@ -40,7 +40,9 @@ struct Content {
 
 #[derive(Debug, Clone)]
 enum NameChange {
-    Set(PathBuf, usize),
+    Made(PathBuf, usize),
+    /// One step, as `rename` is.
+    Moved(PathBuf, PathBuf, usize),
     Gone(PathBuf),
 }
 
@@ -162,7 +164,11 @@ impl FaultDisk {
             let kept = dice.random_range(0..=changes.len());
             for change in changes.into_iter().take(kept) {
                 match change {
-                    NameChange::Set(path, number) => drop(state.durable_names.insert(path, number)),
+                    NameChange::Made(path, number) => drop(state.durable_names.insert(path, number)),
+                    NameChange::Moved(from, to, number) => {
+                        state.durable_names.remove(&from);
+                        state.durable_names.insert(to, number);
+                    }
                     NameChange::Gone(path) => drop(state.durable_names.remove(&path)),
                 }
             }
@@ -223,7 +229,7 @@ impl Disk for FaultDisk {
         let number = state.files.len();
         state.files.push(Content::default());
         state.names.insert(path.to_owned(), number);
-        state.name_changes.push(NameChange::Set(path.to_owned(), number));
+        state.name_changes.push(NameChange::Made(path.to_owned(), number));
         Ok(Arc::new(FaultFile { disk: self.clone(), number }))
     }
 
@@ -237,8 +243,7 @@ impl Disk for FaultDisk {
         state.change().map_err(|_| broken())?;
         state.names.remove(from);
         state.names.insert(to.to_owned(), number);
-        state.name_changes.push(NameChange::Gone(from.to_owned()));
-        state.name_changes.push(NameChange::Set(to.to_owned(), number));
+        state.name_changes.push(NameChange::Moved(from.to_owned(), to.to_owned(), number));
         Ok(())
     }
 
