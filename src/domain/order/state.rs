@@ -423,14 +423,12 @@ pub struct Order {
     pub head: Option<Arc<Head>>,
     /// About people; absent once erased.
     pub personal: Option<Arc<Personal>>,
-    /// The salted hash of it, for ever.
+    /// The salted hash of it as it is now, for ever.
     pub personal_hash: [u8; 32],
     /// Its lines, one per SKU.
     pub lines: Vec<Line>,
     /// How many lines the present stage still waits for.
     pub open: usize,
-    /// Has any line been refused?
-    pub refused: bool,
     /// As priced; absent until held. Its lines' part is in the lines.
     pub priced: Option<PricedOrder>,
     /// The order's deadline (rule R4).
@@ -476,6 +474,8 @@ pub struct Head {
     pub payment: Option<Instruction>,
     /// When it was placed.
     pub placed_at: Timestamp,
+    /// The salted hash of the personal data it was placed with: what a repeated request is compared with.
+    pub personal_hash: [u8; 32],
 }
 
 /// The order's own part of its price, minor units.
