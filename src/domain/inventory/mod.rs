@@ -56,10 +56,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Seconds after a reservation's deadline before its order is asked (rule R3): the order's own `Release` should come first.
+///
 /// Smaller: needless questions; larger: units of a lost order stay promised longer.
 pub const QUESTION_GRACE_S: u64 = 30;
 /// Seconds for which the key of a shipment or return outlives its order's `ForgetMoves` (rule R2). Must be longer than
-/// `command_life_s`: the configuration is refused otherwise.
+/// `command_life_s`.
 pub const MOVE_MEMORY_S: u64 = 3_600;
 /// Seconds for which a seller's request is remembered (rule R2): seven days.
 pub const REQUEST_MEMORY_S: u64 = 7 * 24 * 3_600;

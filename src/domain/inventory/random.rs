@@ -20,12 +20,13 @@ pub(crate) fn steps() -> u64 {
     std::env::var("DOORBUSTER_RANDOM_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS)
 }
 
-/// The worlds that make up a test run: `check` gets each after every step, with the events of that step.
+/// The worlds that make up a test run: `check` gets each after every step, with the events of that step (a new world's first events
+/// with its first step).
 pub(crate) fn run(steps: u64, mut check: impl FnMut(&World, &[Event])) {
     for seed in 0..steps.div_ceil(STEPS_PER_WORLD) {
         let mut world = World::new(seed);
-        for _ in 0..STEPS_PER_WORLD.min(steps) {
-            let from = world.events.len();
+        for step in 0..STEPS_PER_WORLD.min(steps) {
+            let from = if step == 0 { 0 } else { world.events.len() };
             world.step();
             let events: Vec<Event> = world.events[from..].to_vec();
             check(&world, &events);

@@ -22,7 +22,7 @@ impl Inventory {
     pub fn chunk(&self, chunk: u16) -> Chunk {
         let (first, last) = ids_of(chunk);
         let (orders, requests) = (OrderId(first)..=OrderId(last), RequestId(first)..=RequestId(last));
-        let least = MoveKey::Ship { shipment: 0 };
+        let lowest = MoveKey::Ship { shipment: 0 };
         Chunk {
             reservations: self
                 .reservations
@@ -31,7 +31,7 @@ impl Inventory {
                 .collect(),
             moves: self
                 .moves
-                .range((OrderId(first), least)..)
+                .range((OrderId(first), lowest)..)
                 .take_while(|((order, _), _)| order.0 <= last)
                 .map(|((order, key), memory)| (*order, *key, memory.clone()))
                 .collect(),

@@ -46,3 +46,30 @@ pub(super) fn decode_state(version: u16, facts: &[u8], _personal: Option<&[u8]>)
     whole::known(version, SNAPSHOT)?;
     whole::read::<StateV1>(facts).map(Mirror::back)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::entity::Entity;
+
+    #[test]
+    fn events_and_state_of_version_1_keep_their_bytes() {
+        let details = Details {
+            name: "London".into(),
+            country: "GB".into(),
+            postal_code: Some("E1".into()),
+            active: true,
+            priority: 300,
+        };
+        let event = Event::Put { details };
+        let mut facts = Vec::new();
+        assert_eq!(encode_event(&event, &mut facts), None);
+        assert_eq!(facts, b"\x00\x06London\x02GB\x01\x02E1\x01\xac\x02");
+        assert_eq!(decode_event(1, &facts, None), Ok(event.clone()));
+        let mut warehouse = Warehouse::default();
+        warehouse.evolve(&event);
+        let mut row = Vec::new();
+        assert_eq!(encode_state(&warehouse, &mut row), None);
+        assert_eq!(decode_state(SNAPSHOT, &row, None), Ok(warehouse));
+    }
+}
