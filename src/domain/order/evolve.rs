@@ -64,13 +64,14 @@ impl Order {
                 });
             }
             Event::Authorized { payment, provider_reference, lapses_at } => {
-                let amount = self.attempted(*payment, Attempt::Authorized { lapses_at: *lapses_at }).map_or(0, |paid| {
-                    paid.provider_reference = Some(provider_reference.clone());
-                    if lapses_at.is_none() {
-                        paid.captured = paid.amount;
-                    }
-                    paid.amount
-                });
+                let amount =
+                    self.attempted(*payment, Attempt::Authorized { lapses_at: *lapses_at }).map_or(0, |paid| {
+                        paid.provider_reference = Some(provider_reference.clone());
+                        if lapses_at.is_none() {
+                            paid.captured = paid.amount;
+                        }
+                        paid.amount
+                    });
                 if self.stage == Stage::Held && self.paying.is_none() && amount >= self.due() {
                     self.paying = Some(*payment);
                     self.commit_all();
@@ -116,10 +117,7 @@ impl Order {
                 }
                 self.trouble(if *conflict { Trouble::Conflict(*call) } else { Trouble::NotAnswered(*call) });
             }
-            Event::Settled { call } => self.troubles.retain(|trouble| match trouble {
-                Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => one != call,
-                Trouble::StepRefused(_) => true,
-            }),
+            Event::Settled { call } => self.settled(*call),
             Event::Troubled(trouble) => {
                 if let Trouble::Refused { call, .. } = trouble {
                     self.fail_refund_of(*call);
@@ -398,6 +396,21 @@ impl Order {
         }
     }
 
+    fn settled(&mut self, key: CallKey) {
+        self.troubles.retain(|trouble| match trouble {
+            Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => *one != key,
+            Trouble::StepRefused(_) => true,
+        });
+        let Some(call) = self.call_mut(key).filter(|call| matches!(call.state, CallState::Refused { .. })) else {
+            return;
+        };
+        call.state = CallState::Retried;
+        let refund = call.refund;
+        if let Some(refund) = refund.and_then(|number| self.refund_mut(number)) {
+            refund.status = RefundStatus::Pending;
+        }
+    }
+
     fn fail_refund_of(&mut self, call: CallKey) {
         let number = self.call_mut(call).and_then(|call| call.refund);
         if let Some(refund) = number.and_then(|number| self.refund_mut(number)) {
@@ -464,11 +477,7 @@ impl Order {
             });
             self.todo.insert(Todo::Step(Step::Ship { shipment: started.number, line: *line }));
         }
-        self.shipments.push(Shipment {
-            started: started.clone(),
-            status: ShipmentStatus::Shipped,
-            delivered_at: None,
-        });
+        self.shipments.push(Shipment { started: started.clone(), status: ShipmentStatus::Shipped, delivered_at: None });
     }
 
     fn arrived(&mut self, number: u16, at: crate::domain::time::Timestamp) {
@@ -512,7 +521,8 @@ impl Order {
 
     fn amended(&mut self, amended: &Amended) {
         let Amended { destination, shipping, metadata, priced, personal_hash, personal } = amended;
-        if let Some(head) = self.head.as_mut().filter(|_| destination.is_some() || shipping.is_some() || metadata.is_some())
+        if let Some(head) =
+            self.head.as_mut().filter(|_| destination.is_some() || shipping.is_some() || metadata.is_some())
         {
             let terms = &mut Arc::<Head>::make_mut(head).terms;
             if let Some((destination, tax)) = destination {

@@ -52,7 +52,11 @@ pub(super) fn price<'a>(
 impl Order {
     /// Prices the order as it is, under other terms of travel if these are given.
     pub(super) fn price_with(&self, shipping: Option<&Shipping>, tax: &TaxTable) -> Result<Priced, MoneyError> {
-        price(self.lines.iter().filter_map(|line| line.agreed.as_ref().map(|agreed| (line.units, agreed))), shipping, tax)
+        price(
+            self.lines.iter().filter_map(|line| line.agreed.as_ref().map(|agreed| (line.units, agreed))),
+            shipping,
+            tax,
+        )
     }
 }
 

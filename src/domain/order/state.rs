@@ -262,6 +262,8 @@ pub enum CallState {
     Asked,
     /// The same, and from now on we only ask (rule M2).
     QueryOnly,
+    /// A definite no that an operator looked at: it may be tried anew.
+    Retried,
     /// Done; the provider's own reference of it.
     Succeeded(CompactString),
     /// A definite no.
@@ -619,7 +621,7 @@ impl Call {
     pub const fn open(&self) -> bool {
         match self.state {
             CallState::Asked | CallState::QueryOnly => true,
-            CallState::Succeeded(_) | CallState::Refused { .. } => false,
+            CallState::Succeeded(_) | CallState::Refused { .. } | CallState::Retried => false,
         }
     }
 }
