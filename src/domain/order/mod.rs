@@ -6,6 +6,7 @@ mod edit;
 mod effects;
 mod event;
 mod evolve;
+pub mod laws;
 mod money;
 mod payments;
 mod personal;
