@@ -176,7 +176,13 @@ impl Caller {
     }
 
     /// Posts `body` under `key`; the caller looks at the status.
-    pub(crate) async fn post(&mut self, path: &str, key: &str, wait_s: Option<u32>, body: &Value) -> Result<Answer, Trouble> {
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        key: &str,
+        wait_s: Option<u32>,
+        body: &Value,
+    ) -> Result<Answer, Trouble> {
         let text = body.to_string();
         self.send(Request { method: "POST", path, key: Some(key), wait_s, body: text.as_bytes() }).await
     }
@@ -215,9 +221,14 @@ mod tests {
     fn a_request_carries_its_key_and_its_length() {
         let target = Target::parse("http://127.0.0.1:8080", "sk_1").unwrap();
         let mut bytes = Vec::new();
-        target.write(&mut bytes, Request { method: "POST", path: "/v1/orders", key: Some("k"), wait_s: Some(5), body: b"{}" });
+        target.write(
+            &mut bytes,
+            Request { method: "POST", path: "/v1/orders", key: Some("k"), wait_s: Some(5), body: b"{}" },
+        );
         let text = String::from_utf8(bytes).unwrap();
-        assert!(text.starts_with("POST /v1/orders HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer sk_1\r\nidempotency-key: k\r\n"));
+        assert!(text.starts_with(
+            "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer sk_1\r\nidempotency-key: k\r\n"
+        ));
         assert!(text.ends_with("prefer: wait=5\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"));
     }
 }

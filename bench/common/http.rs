@@ -184,8 +184,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_in_pieces_is_read_whole() {
-        let address =
-            answering(vec![b"HTTP/1.1 503 Service Unav", b"ailable\r\nRetry-After: 2\r\ncontent-LENGTH: 5\r\n\r\nab", b"cde"]).await;
+        let address = answering(vec![
+            b"HTTP/1.1 503 Service Unav",
+            b"ailable\r\nRetry-After: 2\r\ncontent-LENGTH: 5\r\n\r\nab",
+            b"cde",
+        ])
+        .await;
         let mut connection = Connection::open(address).await.unwrap();
         let reply = connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!((reply.status, reply.retry_after, reply.body), (503, Some(Duration::from_secs(2)), &b"abcde"[..]));
@@ -193,8 +197,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_chunked_answer_is_put_together() {
-        let address =
-            answering(vec![b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nWiki\r\n", b"3;x=y\r\nped\r\n0\r\n\r\n"]).await;
+        let address = answering(vec![
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nWiki\r\n",
+            b"3;x=y\r\nped\r\n0\r\n\r\n",
+        ])
+        .await;
         let mut connection = Connection::open(address).await.unwrap();
         assert_eq!(connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap().body, b"Wikiped");
     }
@@ -203,6 +210,9 @@ mod tests {
     async fn a_connection_that_ends_early_is_an_error() {
         let address = answering(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"]).await;
         let mut connection = Connection::open(address).await.unwrap();
-        assert_eq!(connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 }

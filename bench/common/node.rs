@@ -228,7 +228,8 @@ impl Simulator {
             None
         };
         let found = tokio::time::timeout(START_LIMIT, find).await.ok().flatten();
-        let address = found.ok_or_else(|| Trouble::Node("the payment simulator did not say where it listens".into()))?;
+        let address =
+            found.ok_or_else(|| Trouble::Node("the payment simulator did not say where it listens".into()))?;
         drain(lines);
         Ok(Self { _child: child, target: Target { address, key: String::new() } })
     }
@@ -298,7 +299,8 @@ mod tests {
 
     #[test]
     fn only_a_hidden_word_in_the_first_place_makes_another_program_of_it() {
-        let asked = |words: &[&str]| Role::asked(words.iter().map(OsString::from)).map(|(role, rest)| (role, rest.len()));
+        let asked =
+            |words: &[&str]| Role::asked(words.iter().map(OsString::from)).map(|(role, rest)| (role, rest.len()));
         assert_eq!(asked(&["flash-sale", "__node", "x"]), Some((Role::Node, 1)));
         assert_eq!(asked(&["flash-sale", "replay", "__node"]), None);
         assert_eq!(asked(&["flash-sale"]), None);

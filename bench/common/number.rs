@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 /// A count as a float.
-#[allow(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts stay far below 2^53, and a plot needs no more")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "counts stay far below 2^53, and a plot needs no more"
+)]
 pub(crate) const fn float(count: u64) -> f64 {
     count as f64
 }
 
 /// A float as a count; negative, infinite and absent become 0 or the greatest.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::as_conversions, reason = "`as` saturates here")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::as_conversions,
+    reason = "`as` saturates here"
+)]
 pub(crate) const fn whole(value: f64) -> u64 {
     value as u64
 }
@@ -81,9 +90,6 @@ mod tests {
 
     #[test]
     fn digits_are_grouped_by_three() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(grouped),
-            ["0", "999", "1,000", "1,234,567"].map(String::from)
-        );
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"].map(String::from));
     }
 }

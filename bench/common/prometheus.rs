@@ -52,7 +52,8 @@ impl Histogram {
 
     /// What was observed since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
-        let earlier = |bound: f64| before.buckets.iter().find(|(le, _)| le.total_cmp(&bound).is_eq()).map_or(0, |(_, n)| *n);
+        let earlier =
+            |bound: f64| before.buckets.iter().find(|(le, _)| le.total_cmp(&bound).is_eq()).map_or(0, |(_, n)| *n);
         Self { buckets: self.buckets.iter().map(|(le, n)| (*le, n.saturating_sub(earlier(*le)))).collect() }
     }
 

@@ -77,7 +77,8 @@ pub(crate) fn judge(status: u16, body: &[u8]) -> Verdict {
 /// Is the order back at `awaiting_payment` with a payment that failed?
 fn has_declined(body: &[u8]) -> bool {
     scan::text(body, "status") == Some("awaiting_payment")
-        && scan::field(body, "payments").is_some_and(|payments| payments.windows(8).any(|window| window == br#""failed""#))
+        && scan::field(body, "payments")
+            .is_some_and(|payments| payments.windows(8).any(|window| window == br#""failed""#))
 }
 
 #[cfg(test)]

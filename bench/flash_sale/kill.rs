@@ -63,7 +63,8 @@ fn is_charge_answered(kind: &str) -> bool {
 
 /// Times of RFC 3339 in UTC with milliseconds compare as texts.
 fn was_mid_payment(events: &[Told], killed_at: &str) -> bool {
-    let before = |pick: fn(&str) -> bool| events.iter().any(|event| pick(&event.kind) && event.at.as_str() <= killed_at);
+    let before =
+        |pick: fn(&str) -> bool| events.iter().any(|event| pick(&event.kind) && event.at.as_str() <= killed_at);
     before(is_charge_sent) && !before(is_charge_answered)
 }
 
@@ -114,13 +115,19 @@ fn narrate(id: &str, events: &[Told], kill: &Kill, taken: Option<usize>, order: 
         if !told_kill && event.at.as_str() > kill.killed_at.as_str() {
             told_kill = true;
             lines.push(format!("  {}  -- killed (SIGKILL), with the charge sent and no answer --", kill.killed_at));
-            lines.push(format!("  {}  -- restarted, recovered; the provider is asked about the same charge --", kill.back_at));
+            lines.push(format!(
+                "  {}  -- restarted, recovered; the provider is asked about the same charge --",
+                kill.back_at
+            ));
         }
         lines.push(format!("  {}  {}", event.at, event.kind));
     }
     let payments = order.get("payments").and_then(Value::as_array).map_or(0, Vec::len);
     let status = order.get("status").and_then(Value::as_str).unwrap_or("absent");
-    let ledger = taken.map_or_else(|| "its ledger could not be read".to_owned(), |taken| format!("{taken} in the provider's own ledger"));
+    let ledger = taken.map_or_else(
+        || "its ledger could not be read".to_owned(),
+        |taken| format!("{taken} in the provider's own ledger"),
+    );
     lines.push(format!("  now {status}; charges: {payments} here, {ledger}"));
     lines
 }
@@ -176,7 +183,9 @@ mod tests {
 
     #[test]
     fn only_promised_money_is_a_charge() {
-        let line = |reference: &str, status: &str| charge_of(&serde_json::json!({ "reference": reference, "answer": { "status": status } }));
+        let line = |reference: &str, status: &str| {
+            charge_of(&serde_json::json!({ "reference": reference, "answer": { "status": status } }))
+        };
         assert_eq!(line("ord_1.authorize.1.1", "authorized").as_deref(), Some("ord_1.authorize.1.1"));
         assert_eq!((line("ord_1.authorize.1.1", "declined"), line("ord_1.capture.1.1", "succeeded")), (None, None));
     }
@@ -189,7 +198,8 @@ mod tests {
             killed_at: "2026-01-01T00:00:05.000Z".into(),
             back_at: "2026-01-01T00:00:06.000Z".into(),
         };
-        let events = [told("payment_started", "2026-01-01T00:00:04.900Z"), told("confirmed", "2026-01-01T00:00:07.000Z")];
+        let events =
+            [told("payment_started", "2026-01-01T00:00:04.900Z"), told("confirmed", "2026-01-01T00:00:07.000Z")];
         let order = serde_json::json!({ "status": "confirmed", "payments": [{}] });
         let lines = narrate("ord_1", &events, &kill, Some(1), &order);
         assert!(lines[1].contains("payment_started") && lines[2].contains("SIGKILL") && lines[4].contains("confirmed"));

@@ -303,7 +303,8 @@ impl Lane {
         };
         let key = step.map(|step| sale.key(step, buyer.number));
         let wait_s = sale.wait_s.filter(|_| buyer.step == Step::Order);
-        sale.target.write(&mut line.bytes, Request { method, path: &path, key: key.as_deref(), wait_s, body: &line.body });
+        sale.target
+            .write(&mut line.bytes, Request { method, path: &path, key: key.as_deref(), wait_s, body: &line.body });
     }
 
     fn heard(&self, buyer: &mut Buyer, status: u16, after: Option<Duration>, body: &[u8]) -> Sent {

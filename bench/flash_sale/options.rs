@@ -147,7 +147,8 @@ pub(crate) fn payment_mix(text: &str) -> Result<Vec<(String, u64)>, String> {
     let mut mix = Vec::new();
     for part in text.split(',') {
         let (token, weight) = part.split_once('=').unwrap_or((part, "1"));
-        let lawful = token.starts_with("tok_") && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let lawful =
+            token.starts_with("tok_") && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         match weight.parse() {
             Ok(weight) if lawful && weight > 0 => mix.push((token.to_owned(), weight)),
             _ => return Err(format!("--payment: `{part}` is not TOKEN=WEIGHT")),

@@ -46,7 +46,8 @@ text.mark{stroke:none;fill:#c00}.legend{margin:.2em 0;font-size:13px}pre{backgro
 
 /// The whole page.
 pub(crate) fn html(figures: &Figures) -> String {
-    let mut page = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Flash sale</title><style>");
+    let mut page =
+        String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Flash sale</title><style>");
     page.push_str(STYLE);
     page.push_str("</style><h1>Flash sale</h1>");
     page.push_str(&summary(figures));
@@ -71,7 +72,15 @@ fn summary(figures: &Figures) -> String {
     let at = |q: f64| shown_micros(record.latency.value_at_quantile(q));
     let shown = |micros: Option<u64>| micros.map_or_else(|| "not known".to_owned(), shown_micros);
     let rows = [
-        ("Units, SKUs, buyers", format!("{}, {}, {}", grouped(figures.options.units), figures.options.skus, grouped(figures.options.crowd()))),
+        (
+            "Units, SKUs, buyers",
+            format!(
+                "{}, {}, {}",
+                grouped(figures.options.units),
+                figures.options.skus,
+                grouped(figures.options.crowd())
+            ),
+        ),
         ("Arrivals per second", grouped(whole(figures.options.rate()))),
         ("Connections, seed", format!("{}, {}", figures.options.node.connections, figures.options.seed)),
         ("Confirmed", grouped(figures.verified.confirmed)),
@@ -81,12 +90,32 @@ fn summary(figures: &Figures) -> String {
         ("Throughput", format!("{}/s", grouped(whole(ratio(float(record.answers()), record.ended.as_secs_f64()))))),
         ("Latency p50, p99, p99.9", format!("{}, {}, {}", at(0.5), at(0.99), at(0.999))),
         ("fsync p50 (node, idle disk)", format!("{}, {}", shown(figures.fsync), shown(figures.probed))),
-        ("Read back", format!("{} acknowledged orders, {} missing, {} not what was said", verify::coverage(&figures.verified), figures.verified.missing.len(), figures.verified.contradicted.len())),
-        ("Stock left", format!("{} ({} on hand, {} reserved)", grouped(figures.level.available), grouped(figures.level.on_hand), grouped(figures.level.reserved))),
+        (
+            "Read back",
+            format!(
+                "{} acknowledged orders, {} missing, {} not what was said",
+                verify::coverage(&figures.verified),
+                figures.verified.missing.len(),
+                figures.verified.contradicted.len()
+            ),
+        ),
+        (
+            "Stock left",
+            format!(
+                "{} ({} on hand, {} reserved)",
+                grouped(figures.level.available),
+                grouped(figures.level.on_hand),
+                grouped(figures.level.reserved)
+            ),
+        ),
         ("Audit", audit.to_owned()),
     ];
     let rows: String = rows.iter().map(|(name, value)| format!("<tr><td>{name}</td><td>{value}</td></tr>")).collect();
-    let note = if figures.only_orders() { "" } else { "<p>Answers are of whole journeys: from arrival to the answer of the order.</p>" };
+    let note = if figures.only_orders() {
+        ""
+    } else {
+        "<p>Answers are of whole journeys: from arrival to the answer of the order.</p>"
+    };
     format!("<table>{rows}</table>{note}")
 }
 
@@ -118,7 +147,9 @@ fn plots(figures: &Figures) -> Vec<String> {
             &marks,
         ),
         svg::lines(
-            Axes { title: "Share of buyers answered within …, per cent", x: "milliseconds", y_log: false, x_log: true },
+            Axes {
+                title: "Share of buyers answered within …, per cent", x: "milliseconds", y_log: false, x_log: true
+            },
             &[Series { name: "all buyers".to_owned(), points: cumulative(&figures.record) }],
             &[],
         ),
@@ -126,7 +157,13 @@ fn plots(figures: &Figures) -> Vec<String> {
             Axes { title: "Buyers by latency", x: "milliseconds", y_log: false, x_log: true },
             &latency
                 .iter_log(100, 1.5)
-                .map(|step| (float(step.value_iterated_to()) / 1_500.0, float(step.value_iterated_to()) / 1_000.0, float(step.count_since_last_iteration())))
+                .map(|step| {
+                    (
+                        float(step.value_iterated_to()) / 1_500.0,
+                        float(step.value_iterated_to()) / 1_000.0,
+                        float(step.count_since_last_iteration()),
+                    )
+                })
                 .collect::<Vec<_>>(),
         ),
     ];
@@ -136,7 +173,8 @@ fn plots(figures: &Figures) -> Vec<String> {
     let batches: Vec<(f64, f64, f64)> =
         figures.batches.bars().into_iter().map(|(low, high, n)| (low.max(1.0), high, float(n))).collect();
     if !batches.is_empty() {
-        plots.push(svg::bars(Axes { title: "Batches by size", x: "in one batch", y_log: false, x_log: true }, &batches));
+        plots
+            .push(svg::bars(Axes { title: "Batches by size", x: "in one batch", y_log: false, x_log: true }, &batches));
     }
     plots
 }

@@ -12,15 +12,15 @@ use super::report::{self, Figures};
 use super::verify::{self, Verified};
 use crate::common::api::{Caller, Target};
 use crate::common::catalogue::{self, Level, Offered};
+use crate::common::fsync;
 use crate::common::node::{Node, Settings, Simulator, TemporaryFolder};
 use crate::common::number::{count, float, grouped, ratio, shown_micros, whole};
 use crate::common::prometheus::Histogram;
 use crate::common::shopper::Verdict;
 use crate::common::trouble::Trouble;
-use crate::common::fsync;
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What one unit costs, in pence.
@@ -84,7 +84,13 @@ pub(crate) async fn hold(options: &SaleOptions) -> Result<bool, Trouble> {
     println!("node       {}{}", house.public.address, if house.node.is_some() { ", its own, durable" } else { "" });
     let run = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect::<String>();
     let (product, skus) = set_up(&house.public, options, &run).await?;
-    let crowd = Crowd::new((options.crowd(), options.rate()), (skus.clone(), options.skew), tokens, options.journey, options.seed);
+    let crowd = Crowd::new(
+        (options.crowd(), options.rate()),
+        (skus.clone(), options.skew),
+        tokens,
+        options.journey,
+        options.seed,
+    );
     println!(
         "sale       {} units of {} SKUs, {} buyers at {}/s over {} connections",
         grouped(options.units),
@@ -178,7 +184,11 @@ async fn set_up(public: &Target, options: &SaleOptions, run: &str) -> Result<(St
     Ok((first.unwrap_or_default(), skus))
 }
 
-async fn run_sale(sale: &Arc<Sale>, house: &mut House, options: &SaleOptions) -> Result<(Record, Option<Kill>), Trouble> {
+async fn run_sale(
+    sale: &Arc<Sale>,
+    house: &mut House,
+    options: &SaleOptions,
+) -> Result<(Record, Option<Kill>), Trouble> {
     let load = load::run(sale);
     let killing = kill_in_the_middle(house, options.kill_after, sale.began);
     let (load, killing) = (std::pin::pin!(load), std::pin::pin!(killing));
@@ -214,7 +224,8 @@ fn live_line(sale: &Sale) -> String {
 
 async fn kill_in_the_middle(house: &mut House, after: Option<f64>, began: Instant) -> Result<Option<Kill>, Trouble> {
     let (Some(seconds), Some(node)) = (after, &mut house.node) else { return Ok(None) };
-    let after = Duration::try_from_secs_f64(seconds).map_err(|error| Trouble::Input(format!("--kill-after: {error}")))?;
+    let after =
+        Duration::try_from_secs_f64(seconds).map_err(|error| Trouble::Input(format!("--kill-after: {error}")))?;
     tokio::time::sleep_until((began + after).into()).await;
     let (at, killed_at) = (began.elapsed(), now_text());
     node.kill().await?;
@@ -246,28 +257,57 @@ async fn watch_stock(public: Target, skus: Vec<String>, began: Instant, series: 
 fn print(figures: &Figures) -> bool {
     let (record, verified) = (&figures.record, &figures.verified);
     let seconds = record.ended.as_secs_f64();
-    println!("confirmed  {}{}", grouped(verified.confirmed), if verified.read < verified.acknowledged { " of those read back" } else { "" });
+    println!(
+        "confirmed  {}{}",
+        grouped(verified.confirmed),
+        if verified.read < verified.acknowledged { " of those read back" } else { "" }
+    );
     println!("sold out   {}", grouped(record.told(Verdict::SoldOut)));
-    println!("declined   {}, ended otherwise {}, refused {}", grouped(record.told(Verdict::Declined)), grouped(record.told(Verdict::Ended)), grouped(record.told(Verdict::Refused)));
+    println!(
+        "declined   {}, ended otherwise {}, refused {}",
+        grouped(record.told(Verdict::Declined)),
+        grouped(record.told(Verdict::Ended)),
+        grouped(record.told(Verdict::Refused))
+    );
     println!("errors     {} (sent again with the same key: {})", grouped(record.errors()), grouped(record.again));
     for (what, n) in record.gave_up.iter().chain(&record.refusals) {
         println!("             {} × {what}", grouped(*n));
     }
     println!("throughput {}/s over {seconds:.1} s", grouped(whole(ratio(float(record.answers()), seconds))));
     let at = |q: f64| shown_micros(record.latency.value_at_quantile(q));
-    println!("latency    p50 {}, p99 {}, p99.9 {}, max {} (from the intended time)", at(0.5), at(0.99), at(0.999), shown_micros(record.latency.max()));
+    println!(
+        "latency    p50 {}, p99 {}, p99.9 {}, max {} (from the intended time)",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        shown_micros(record.latency.max())
+    );
     let shown = |micros: Option<u64>| micros.map_or_else(|| "not known".to_owned(), shown_micros);
-    println!("fsync      p50 {} in the node during the sale, {} on the idle disk before it", shown(figures.fsync), shown(figures.probed));
+    println!(
+        "fsync      p50 {} in the node during the sale, {} on the idle disk before it",
+        shown(figures.fsync),
+        shown(figures.probed)
+    );
     if let (Some(kill), Some(story)) = (&figures.kill, &figures.story) {
         print_kill(kill, story);
     }
     print_verified(verified);
     let sold = figures.options.units.saturating_sub(figures.level.on_hand);
     let over = verified.confirmed_units > figures.options.units;
-    println!("stock      {} received, {} sold, {} still held, {} left: {}", grouped(figures.options.units), grouped(sold), grouped(figures.level.reserved), grouped(figures.level.available), if over { "OVERSOLD" } else { "nothing oversold" });
+    println!(
+        "stock      {} received, {} sold, {} still held, {} left: {}",
+        grouped(figures.options.units),
+        grouped(sold),
+        grouped(figures.level.reserved),
+        grouped(figures.level.available),
+        if over { "OVERSOLD" } else { "nothing oversold" }
+    );
     let clean = figures.audit.as_ref().and_then(|audit| audit.get("clean")?.as_bool());
     match (clean, &figures.audit) {
-        (Some(true), Some(audit)) => println!("audit      clean ({} orders)", audit.get("orders").and_then(Value::as_u64).map_or_else(|| "all".to_owned(), grouped)),
+        (Some(true), Some(audit)) => println!(
+            "audit      clean ({} orders)",
+            audit.get("orders").and_then(Value::as_u64).map_or_else(|| "all".to_owned(), grouped)
+        ),
         (_, Some(audit)) => println!("audit      NOT CLEAN: {}", audit.get("violations").unwrap_or(audit)),
         (_, None) => println!("audit      not asked: give --operator URL"),
     }
@@ -277,16 +317,37 @@ fn print(figures: &Figures) -> bool {
 }
 
 fn print_verified(verified: &Verified) {
-    println!("read back  {} acknowledged orders: {} missing, {} not what was said, {} still under way", verify::coverage(verified), verified.missing.len(), verified.contradicted.len(), verified.unsettled);
-    for line in verified.missing.iter().map(|order| format!("{order} is missing")).chain(verified.contradicted.iter().cloned()).take(10) {
+    println!(
+        "read back  {} acknowledged orders: {} missing, {} not what was said, {} still under way",
+        verify::coverage(verified),
+        verified.missing.len(),
+        verified.contradicted.len(),
+        verified.unsettled
+    );
+    for line in verified
+        .missing
+        .iter()
+        .map(|order| format!("{order} is missing"))
+        .chain(verified.contradicted.iter().cloned())
+        .take(10)
+    {
         println!("             {line}");
     }
 }
 
 fn print_kill(kill: &Kill, story: &Story) {
-    println!("killed     at {:.2} s, serving again after {:.2} s", kill.at.as_secs_f64(), (kill.back - kill.at).as_secs_f64());
+    println!(
+        "killed     at {:.2} s, serving again after {:.2} s",
+        kill.at.as_secs_f64(),
+        (kill.back - kill.at).as_secs_f64()
+    );
     let ends: Vec<String> = story.ends.iter().map(|(status, n)| format!("{n} {status}")).collect();
-    println!("           {} orders were mid-payment then ({} looked at); now {}", story.mid_payment, story.looked_at, ends.join(", "));
+    println!(
+        "           {} orders were mid-payment then ({} looked at); now {}",
+        story.mid_payment,
+        story.looked_at,
+        ends.join(", ")
+    );
     println!("           charged twice: {}", story.charged_twice.len());
     for line in &story.lines {
         println!("           {line}");

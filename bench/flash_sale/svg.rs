@@ -81,7 +81,8 @@ impl Scale {
         } else {
             let rough = (self.high - self.low) / 5.0;
             let power = 10_f64.powf(rough.log10().floor());
-            let step = [1.0, 2.0, 5.0, 10.0].map(|by| by * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+            let step =
+                [1.0, 2.0, 5.0, 10.0].map(|by| by * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
             let mut at = (self.low / step).ceil() * step;
             while at <= self.high * 1.000_001 && ticks.len() < 20 {
                 ticks.push(at);
@@ -117,13 +118,34 @@ fn frame(axes: Axes<'_>, x: Scale, y: Scale) -> String {
         let at = y.place(tick);
         let text = number(tick);
         let (right, label) = (WIDTH - 8.0, LEFT - 6.0);
-        push(&mut out, format_args!("<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" class=\"grid\"/><text x=\"{label}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>", at + 4.0));
+        push(
+            &mut out,
+            format_args!(
+                "<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" class=\"grid\"/><text x=\"{label}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
+                at + 4.0
+            ),
+        );
     }
     for tick in x.ticks() {
         let at = x.place(tick);
-        push(&mut out, format_args!("<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", HEIGHT - BOTTOM + 14.0, number(tick)));
+        push(
+            &mut out,
+            format_args!(
+                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                HEIGHT - BOTTOM + 14.0,
+                number(tick)
+            ),
+        );
     }
-    push(&mut out, format_args!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", WIDTH - 8.0, HEIGHT - 2.0, escape(axes.x)));
+    push(
+        &mut out,
+        format_args!(
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            WIDTH - 8.0,
+            HEIGHT - 2.0,
+            escape(axes.x)
+        ),
+    );
     out
 }
 
@@ -147,12 +169,27 @@ pub(crate) fn lines(axes: Axes<'_>, series: &[Series], marks: &[(f64, &str)]) ->
     let mut out = frame(axes, x, y);
     for (at, word) in marks {
         let at = x.place(*at);
-        push(&mut out, format_args!("<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{:.1}\" class=\"mark\"/><text x=\"{:.1}\" y=\"{:.1}\" class=\"mark\">{}</text>", HEIGHT - BOTTOM, at + 3.0, TOP + 10.0, escape(word)));
+        push(
+            &mut out,
+            format_args!(
+                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{:.1}\" class=\"mark\"/><text x=\"{:.1}\" y=\"{:.1}\" class=\"mark\">{}</text>",
+                HEIGHT - BOTTOM,
+                at + 3.0,
+                TOP + 10.0,
+                escape(word)
+            ),
+        );
     }
     for (one, colour) in series.iter().zip(COLOURS.iter().cycle()) {
         let points: Vec<String> =
             one.points.iter().map(|(a, b)| format!("{:.1},{:.1}", x.place(*a), y.place(*b))).collect();
-        push(&mut out, format_args!("<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\" points=\"{}\"/>", points.join(" ")));
+        push(
+            &mut out,
+            format_args!(
+                "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\" points=\"{}\"/>",
+                points.join(" ")
+            ),
+        );
     }
     legend(&mut out, series.iter().map(|one| one.name.clone()));
     out
@@ -168,7 +205,14 @@ pub(crate) fn bars(axes: Axes<'_>, bars: &[(f64, f64, f64)]) -> String {
     let colour = COLOURS.first().copied().unwrap_or("#000");
     for (low, high, n) in finite {
         let (from, to, top) = (x.place(low), x.place(high), y.place(n));
-        push(&mut out, format_args!("<rect x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>", (to - from - 0.5).max(0.5), (HEIGHT - BOTTOM - top).max(0.0)));
+        push(
+            &mut out,
+            format_args!(
+                "<rect x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>",
+                (to - from - 0.5).max(0.5),
+                (HEIGHT - BOTTOM - top).max(0.0)
+            ),
+        );
     }
     legend(&mut out, std::iter::empty());
     out

@@ -81,7 +81,13 @@ pub(crate) async fn read_back(target: &Target, acknowledged: &[Acknowledged], pa
     Ok(verified)
 }
 
-async fn check(caller: &mut Caller, told: &Acknowledged, paid: bool, until: Instant, verified: &mut Verified) -> Result<(), Trouble> {
+async fn check(
+    caller: &mut Caller,
+    told: &Acknowledged,
+    paid: bool,
+    until: Instant,
+    verified: &mut Verified,
+) -> Result<(), Trouble> {
     let path = format!("/v1/orders/{}", told.order);
     verified.read += 1;
     let order = loop {
@@ -135,7 +141,8 @@ fn is_settled(order: &Value) -> bool {
         Some("placed" | "authorizing") => false,
         Some("awaiting_payment") => {
             let payments = order.get("payments").and_then(Value::as_array);
-            let last = payments.and_then(|payments| payments.last()).and_then(|payment| payment.get("status")?.as_str());
+            let last =
+                payments.and_then(|payments| payments.last()).and_then(|payment| payment.get("status")?.as_str());
             last == Some("failed")
         }
         _ => true,

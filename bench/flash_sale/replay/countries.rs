@@ -51,7 +51,9 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_its_codes_are_codes() {
         assert!(COUNTRIES.is_sorted_by(|one, two| one.0 < two.0));
-        assert!(COUNTRIES.iter().all(|(_, code)| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase())));
+        assert!(
+            COUNTRIES.iter().all(|(_, code)| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase()))
+        );
     }
 
     #[test]

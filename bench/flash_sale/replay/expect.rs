@@ -86,7 +86,12 @@ mod tests {
 
     #[test]
     fn all_demand_received_and_all_sold_leaves_what_came_back() {
-        let trade = trade(&[("1", "A", "5", "7.0"), ("2", "A", "3", "7.0"), ("C3", "A", "-4", "7.0"), ("C4", "A", "-2", "8.0")]);
+        let trade = trade(&[
+            ("1", "A", "5", "7.0"),
+            ("2", "A", "3", "7.0"),
+            ("C3", "A", "-4", "7.0"),
+            ("C4", "A", "-2", "8.0"),
+        ]);
         let figures = expect(&trade, &received(&trade, 1_000), |_| true);
         let expected = Figures {
             orders: 2,

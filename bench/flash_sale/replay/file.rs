@@ -13,11 +13,7 @@ const COLUMNS: [&str; 6] = ["InvoiceNo", "StockCode", "Quantity", "UnitPrice", "
 pub(crate) fn read(path: &Path, limit: Option<u64>) -> Result<Trade, Trouble> {
     let file = File::open(path).map_err(|source| Trouble::io(format!("open {}", path.display()), source))?;
     let zipped = path.extension().is_some_and(|extension| extension == "gz");
-    if zipped {
-        parse(flate2::read::MultiGzDecoder::new(BufReader::new(file)), limit)
-    } else {
-        parse(file, limit)
-    }
+    if zipped { parse(flate2::read::MultiGzDecoder::new(BufReader::new(file)), limit) } else { parse(file, limit) }
 }
 
 fn parse(text: impl Read, limit: Option<u64>) -> Result<Trade, Trouble> {
@@ -36,7 +32,8 @@ fn parse(text: impl Read, limit: Option<u64>) -> Result<Trade, Trouble> {
     let mut record = csv::ByteRecord::new();
     while limit.is_none_or(|limit| trade.rows < limit) && reader.read_byte_record(&mut record).map_err(wrong)? {
         // Only descriptions, which are not read, hold anything but UTF-8 in some copies of the file.
-        let fields = places.map(|place| record.get(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or(""));
+        let fields =
+            places.map(|place| record.get(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or(""));
         let [invoice, code, quantity, price, customer, country] = fields;
         trade.take(Row { invoice, code, quantity, price, customer, country });
     }

@@ -38,7 +38,11 @@ pub(crate) async fn replay(options: &ReplayOptions) -> Result<bool, Trouble> {
     let stock = expect::received(&trade, options.stock);
     let began = Instant::now();
     run::stock_up(&target, &trade, &stock, options.node.connections).await?;
-    println!("stocked    {} SKUs in {:.1} s", grouped(crate::common::number::count(trade.skus.len())), began.elapsed().as_secs_f64());
+    println!(
+        "stocked    {} SKUs in {:.1} s",
+        grouped(crate::common::number::count(trade.skus.len())),
+        began.elapsed().as_secs_f64()
+    );
     let began = Instant::now();
     let ran = run::trade_all(&target, &trade, options.node.connections).await?;
     println!("traded     {} requests in {:.1} s", grouped(ran.requests), began.elapsed().as_secs_f64());
@@ -72,11 +76,23 @@ async fn audit(operator: &Target) -> Result<bool, Trouble> {
 
 fn print_trade(trade: &trade::Trade) {
     let invoices = crate::common::number::count(trade.sales());
-    println!("rows       {} ({} of sales in {} invoices, {} of cancellations)", grouped(trade.rows), grouped(trade.sale_rows), grouped(invoices), grouped(trade.cancellation_rows));
+    println!(
+        "rows       {} ({} of sales in {} invoices, {} of cancellations)",
+        grouped(trade.rows),
+        grouped(trade.sale_rows),
+        grouped(invoices),
+        grouped(trade.cancellation_rows)
+    );
     for (reason, rows) in &trade.skipped {
         println!("skipped    {rows} rows: {reason}");
     }
     for (name, rows) in &trade.unknown_countries {
         println!("country    `{name}` is not in the table: GB for {rows} rows");
     }
+}
+
+/// The trade in a file, for tests on the real one.
+#[cfg(test)]
+pub(crate) fn read_file(path: &std::path::Path) -> trade::Trade {
+    file::read(path, None).expect("the file is there and is the Online Retail file")
 }

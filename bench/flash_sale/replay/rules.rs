@@ -39,7 +39,9 @@ pub(crate) fn pence(text: &str) -> Option<i64> {
     let text = text.trim();
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (pounds, decimals) = digits.split_once('.').unwrap_or((digits, ""));
-    if pounds.is_empty() && decimals.is_empty() || !decimals.bytes().chain(pounds.bytes()).all(|byte| byte.is_ascii_digit()) {
+    if pounds.is_empty() && decimals.is_empty()
+        || !decimals.bytes().chain(pounds.bytes()).all(|byte| byte.is_ascii_digit())
+    {
         return None;
     }
     let digit = |place: usize| decimals.as_bytes().get(place).map_or(0, |byte| i64::from(byte - b'0'));

@@ -40,7 +40,13 @@ impl Ran {
 }
 
 /// Runs `work` for every index below `length` on `workers` callers side by side and adds up what they bring.
-pub(crate) async fn side_by_side<T, W, F>(target: &Target, length: usize, workers: u32, what: &str, work: W) -> Result<Vec<T>, Trouble>
+pub(crate) async fn side_by_side<T, W, F>(
+    target: &Target,
+    length: usize,
+    workers: u32,
+    what: &str,
+    work: W,
+) -> Result<Vec<T>, Trouble>
 where
     T: Default + Send + 'static,
     W: Fn(Caller, Arc<AtomicUsize>, Arc<AtomicU64>) -> F,
@@ -147,7 +153,11 @@ impl Visit<'_> {
                 Event::Sale(sale) => {
                     if self.buy(customer, sale).await? {
                         let number = self.sales.len() - 1;
-                        open.extend(sale.lines.iter().map(|(sku, units)| Open { sale: number, sku: *sku, left: *units }));
+                        open.extend(sale.lines.iter().map(|(sku, units)| Open {
+                            sale: number,
+                            sku: *sku,
+                            left: *units,
+                        }));
                     }
                 }
                 Event::Cancellation { invoice, lines } => {
@@ -268,9 +278,11 @@ impl Visit<'_> {
         if bought.delivered {
             return Ok(true);
         }
-        let lines: Vec<Value> = bought.lines.values().map(|(line, units)| json!({ "line": line, "quantity": units })).collect();
+        let lines: Vec<Value> =
+            bought.lines.values().map(|(line, units)| json!({ "line": line, "quantity": units })).collect();
         let path = format!("/v1/orders/{}/shipments", bought.order);
-        let Some(shipment) = self.must(&path, "whole", &json!({ "lines": lines, "warehouse": WAREHOUSE })).await? else {
+        let Some(shipment) = self.must(&path, "whole", &json!({ "lines": lines, "warehouse": WAREHOUSE })).await?
+        else {
             return Ok(false);
         };
         let id = shipment.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -289,8 +301,10 @@ impl Visit<'_> {
         }
         let Some(bought) = self.sales.get(sale) else { return Ok(()) };
         let line = |sku: &SkuIndex| bought.lines.get(sku).map_or("", |(line, _)| line.as_str());
-        let wanted: Vec<Value> =
-            units.iter().map(|(sku, units)| json!({ "line": line(sku), "quantity": units, "reason": "other" })).collect();
+        let wanted: Vec<Value> = units
+            .iter()
+            .map(|(sku, units)| json!({ "line": line(sku), "quantity": units, "reason": "other" }))
+            .collect();
         let received: Vec<Value> = units
             .iter()
             .map(|(sku, units)| json!({ "line": line(sku), "quantity": units, "condition": "as_new", "restock": true }))

@@ -137,12 +137,15 @@ pub(crate) fn print_table(expected: &Figures, received: &[u64], tally: &Tally) -
         println!("{name:<24}{:>16}{:>16}  {mark}", grouped(file), grouped(api));
     }
     let pairs = expected.stock.iter().zip(&api.stock);
-    let differing = count(pairs.filter(|(file, api)| file != api).count()) + count(expected.stock.len().abs_diff(api.stock.len()));
-    println!("{:<24}{:>16}{:>16}  {}", "SKUs", grouped(count(expected.stock.len())), grouped(count(api.stock.len())), if differing == 0 {
-        "each with equal stock".to_owned()
-    } else {
-        format!("{differing} with ANOTHER stock")
-    });
+    let differing =
+        count(pairs.filter(|(file, api)| file != api).count()) + count(expected.stock.len().abs_diff(api.stock.len()));
+    println!(
+        "{:<24}{:>16}{:>16}  {}",
+        "SKUs",
+        grouped(count(expected.stock.len())),
+        grouped(count(api.stock.len())),
+        if differing == 0 { "each with equal stock".to_owned() } else { format!("{differing} with ANOTHER stock") }
+    );
     if tally.reserved > 0 {
         println!("units still promised to someone: {}", grouped(tally.reserved));
     }
@@ -152,7 +155,12 @@ pub(crate) fn print_table(expected: &Figures, received: &[u64], tally: &Tally) -
 /// Prints what was refused for want of stock; `true` when every invoice of the file has its answer.
 pub(crate) fn print_refusals(trade: &Trade, ran: &Ran) -> bool {
     let (sales, accepted, refused) = (count(trade.sales()), count(ran.accepted.len()), count(ran.refused.len()));
-    println!("invoices   {} = {} accepted + {} refused cleanly, nothing oversold", grouped(sales), grouped(accepted), grouped(refused));
+    println!(
+        "invoices   {} = {} accepted + {} refused cleanly, nothing oversold",
+        grouped(sales),
+        grouped(accepted),
+        grouped(refused)
+    );
     sales == accepted + refused
 }
 
@@ -170,8 +178,15 @@ mod tests {
             "totals": { "total": { "amount": 1250 }, "refunded": { "amount": 250 } }
         }));
         tally.take(&json!({ "id": "ord_2", "status": "sold_out" }));
-        let expected =
-            Figures { orders: 1, units: 5, pence: 1250, returned_units: 1, returned_pence: 250, unmatched_units: 0, stock: vec![] };
+        let expected = Figures {
+            orders: 1,
+            units: 5,
+            pence: 1250,
+            returned_units: 1,
+            returned_pence: 250,
+            unmatched_units: 0,
+            stock: vec![],
+        };
         assert_eq!((tally.figures, tally.unexpected.len()), (expected, 1));
     }
 

@@ -103,7 +103,8 @@ impl Trade {
             sold @ Kind::Sale(units) | sold @ Kind::Cancellation(units) => (sold, units),
         };
         let Some(sku) = self.sku(row.code, pence.unsigned_abs()) else { return self.skip("no lawful SKU") };
-        let name = rules::customer(row.customer).map_or_else(|| format!("guest-{invoice}"), |id| format!("customer-{id}"));
+        let name =
+            rules::customer(row.customer).map_or_else(|| format!("guest-{invoice}"), |id| format!("customer-{id}"));
         if matches!(kind, Kind::Sale(_)) {
             self.sale_rows += 1;
             if let Some(traded) = self.skus.get_mut(sku) {
@@ -116,16 +117,19 @@ impl Trade {
             add_units(lines, sku, units);
         } else {
             self.cancellation_rows += 1;
-            let lines = self.event_lines(&name, invoice, || {
-                Event::Cancellation { invoice: invoice.to_owned(), lines: Vec::new() }
-            });
+            let lines = self
+                .event_lines(&name, invoice, || Event::Cancellation { invoice: invoice.to_owned(), lines: Vec::new() });
             add_units(lines, sku, units);
         }
     }
 
     /// How many invoices are sales.
     pub(crate) fn sales(&self) -> usize {
-        self.customers.iter().flat_map(|customer| &customer.events).filter(|event| matches!(event, Event::Sale(_))).count()
+        self.customers
+            .iter()
+            .flat_map(|customer| &customer.events)
+            .filter(|event| matches!(event, Event::Sale(_)))
+            .count()
     }
 
     fn skip(&mut self, reason: &'static str) {
@@ -264,7 +268,11 @@ mod tests {
 
     #[test]
     fn a_return_takes_from_the_newest_sale_first_and_what_is_left_matches_none() {
-        let mut open = vec![Open { sale: 0, sku: 1, left: 4 }, Open { sale: 1, sku: 2, left: 9 }, Open { sale: 2, sku: 1, left: 3 }];
+        let mut open = vec![
+            Open { sale: 0, sku: 1, left: 4 },
+            Open { sale: 1, sku: 2, left: 9 },
+            Open { sale: 2, sku: 1, left: 3 },
+        ];
         let (matched, unmatched) = match_newest_first(&mut open, 1, 5);
         assert_eq!(matched, [Matched { sale: 2, units: 3 }, Matched { sale: 0, units: 2 }]);
         assert_eq!(unmatched, 0);
