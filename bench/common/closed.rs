@@ -179,3 +179,62 @@ async fn converse<S: Script>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    struct Fixed;
+
+    impl Script for Fixed {
+        fn request(&mut self, out: &mut Vec<u8>, number: u64) {
+            out.extend_from_slice(format!("GET /{number} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes());
+        }
+        fn answer(&mut self, status: u16, _body: &[u8]) -> Turn {
+            if status == 200 { Turn::Done } else { Turn::Failed }
+        }
+    }
+
+    /// Answers 500 to every tenth request of a connection, and counts.
+    async fn serve(counted: Arc<AtomicU64>) -> Target {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let counted = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    let mut bytes = [0_u8; 1024];
+                    let mut number = 0;
+                    while matches!(stream.read(&mut bytes).await, Ok(1..)) {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        number += 1;
+                        let status = if number % 10 == 0 { "500 No" } else { "200 OK" };
+                        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        Target { address, key: String::new() }
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_is_counted_once_and_what_was_not_wanted_apart() {
+        let counted = Arc::new(AtomicU64::new(0));
+        let target = serve(Arc::clone(&counted)).await;
+        let closed = Closed { connections: 4, warm_up: Duration::ZERO, duration: Duration::from_millis(300) };
+        let measured = run(&target, closed, &Arc::new(AtomicU64::new(0)), |_| Fixed).await.unwrap();
+        let answered = counted.load(Ordering::Relaxed);
+        // The last request of each connection may be answered after the end.
+        assert!((answered - 4..=answered).contains(&(measured.done + measured.failed)), "{measured:?} of {answered}");
+        assert!(measured.done > 0 && measured.failed > 0 && measured.latency.len() == measured.done);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_trouble_and_no_figure() {
+        let target = Target::parse("http://127.0.0.1:1", "").unwrap();
+        let closed = Closed { connections: 2, warm_up: Duration::ZERO, duration: Duration::from_millis(50) };
+        assert!(run(&target, closed, &Arc::new(AtomicU64::new(0)), |_| Fixed).await.is_err());
+    }
+}
