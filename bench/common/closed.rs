@@ -126,7 +126,7 @@ fn lane_run<S: Script + 'static>(
     runtime.block_on(local.run_until(async {
         tokio::time::sleep_until(end.into()).await;
     }));
-    let grace = tokio::time::Duration::from_secs(5);
+    let grace = Duration::from_secs(5);
     let finished = runtime.block_on(async { tokio::time::timeout(grace, local).await.is_ok() });
     if lost.get() > 0 {
         return Err(Trouble::Node(format!("{} of {connections} connections were lost while measuring", lost.get())));

@@ -51,14 +51,19 @@ fn events_of(answer: &Value) -> Vec<Told> {
     list.into_iter().flatten().map(|event| Told { kind: text(event, "type"), at: text(event, "at") }).collect()
 }
 
+/// An event's type as bare letters: `order.payment_started` and `PaymentStarted` are the same word.
+fn letters(kind: &str) -> String {
+    kind.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase()
+}
+
 /// Is this the event by which a charge goes out?
 fn is_charge_sent(kind: &str) -> bool {
-    kind.contains("payment") && (kind.contains("started") || kind.contains("requested"))
+    letters(kind).ends_with("paymentstarted")
 }
 
 /// Is this the event by which a charge is answered?
 fn is_charge_answered(kind: &str) -> bool {
-    ["authorized", "declined", "action_required", "requires_action"].iter().any(|word| kind.contains(word))
+    ["authorized", "declined", "actionrequired"].iter().any(|word| letters(kind).ends_with(word))
 }
 
 /// Times of RFC 3339 in UTC with milliseconds compare as texts.
