@@ -20,6 +20,9 @@ mod status;
 mod step;
 mod terms;
 
+#[cfg(test)]
+mod world;
+
 pub use command::{
     Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
     Reply, Shortage,
