@@ -4,5 +4,14 @@
 //! `storage → domain`, `domain → nothing`.
 
 pub mod actors;
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod payments;
 pub mod storage;
+
+/// The page that says how to add an entity; its example is compiled and run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/adding-an-entity.md")]
+mod adding_an_entity {}

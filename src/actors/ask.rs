@@ -21,6 +21,8 @@ pub struct Ask {
     pub wait: Wait,
     /// Checked before `decide`: past it the question is dropped (rule E4).
     pub deadline: Timestamp,
+    /// Answer this at once, starting no actor and binding no key, if the entity does not exist yet (rule R5: sold out at the door).
+    pub unless_known: Option<Box<Refusal>>,
 }
 
 /// The answer to an accepted command. It leaves only when everything it saw is durable.

@@ -1,54 +1,51 @@
 //! An order: the checkout saga and everything that happens to what was sold.
 
-use crate::domain::effect::{Effect, EffectKey, Outcome};
-use crate::domain::entity::{Decision, Entity};
-use crate::domain::ids::Sku;
+mod cancel;
+mod command;
+mod edit;
+mod effects;
+mod event;
+mod evolve;
+pub mod laws;
+mod money;
+mod payments;
+mod personal;
+mod place;
+mod pricing;
+mod returns;
+mod saga;
+mod ship;
+mod state;
+mod status;
+mod step;
+mod terms;
+
+pub use command::{
+    Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
+    Reply, Shortage,
+};
+pub use event::{
+    Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
+    ShipmentStarted,
+};
+pub use money::TRIES_MAX;
+pub use personal::{Address, Buyer, Personal, Salt};
+pub use state::{
+    Agreed, Attempt, Call, CallState, Head, Hold, Line, LineNumber, Order, Outcome, Payment, PricedOrder, ReceiptDone,
+    Refund, RefundStatus, Rejection, Return, ReturnLine, ReturnStatus, Seen, Shipment, ShipmentStatus, Stage, Status,
+    Trouble,
+};
+pub use status::{Allowed, FulfilmentStatus, OrderReturnStatus, PaymentStatus, Totals, UNKNOWN_AFTER_MS};
+pub use step::{CallKey, Step, Todo};
+pub use terms::{
+    CapturePolicy, Destination, Instruction, LINES_MAX, PaymentPolicy, Place, ReturnPolicy, Shipping, Source, TaxTable,
+    Terms, Wanted,
+};
+
+use self::ship::Carriage;
+use crate::domain::effect::{Effect, EffectKey, Outcome as Ended};
+use crate::domain::entity::{Decision, Entity, Wait};
 use crate::domain::time::Timestamp;
-
-/// What is asked of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// A deadline may have come.
-    Wake,
-    /// Whatever holds something for this order asks what to do with it (rule R3).
-    StillWanted {
-        /// The number `Reserved` carried; `None`: a frozen cart asks.
-        reservation: Option<u64>,
-        /// The SKU that asks; `None`: a frozen cart asks.
-        sku: Option<Sku>,
-    },
-}
-
-/// What happened to an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {}
-
-/// The answer to what was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// Done, or had been done already.
-    Done,
-    /// To `StillWanted`: keep holding.
-    Keep {
-        /// Ask again then.
-        until: Timestamp,
-    },
-    /// To `StillWanted`: the order ended, or never was; let go (a cart: thaw).
-    Release,
-    /// To `StillWanted`: sold (commit it; a cart: close).
-    Taken,
-}
-
-/// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// No such order.
-    Unknown,
-}
-
-/// An order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Order {}
 
 impl Entity for Order {
     type Command = Command;
@@ -56,20 +53,70 @@ impl Entity for Order {
     type Reply = Reply;
     type Refusal = Refusal;
 
-    fn decide(&self, _command: &Command, _now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
-        Ok(Decision::nothing(Reply::Done))
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        match command {
+            Command::Wake => Ok(self.follow(Vec::new(), now, Reply::Done)),
+            Command::Read if self.exists() => Ok(Decision::nothing(Reply::Done)),
+            Command::Read => Err(Refusal::Unknown),
+            Command::Place(place) => self.place(place, now),
+            Command::StillWanted { reservation, sku } => {
+                Ok(Decision::nothing(self.still_wanted(sku.as_ref(), *reservation, now)))
+            }
+            Command::Answered { step, answer } => self.step_answered(*step, answer, now),
+            Command::ProviderSays { reference, answer } => self.provider_says(reference, answer, now),
+            Command::Pay { request, instruction } => self.pay(request, instruction, now),
+            Command::Settle { reference, answer } => self.settle(reference, answer, now),
+            Command::Capture { request, amount } => self.capture_by_hand(request, *amount, now),
+            Command::Cancel { request, lines, reason } => self.cancel(request, lines, *reason, now),
+            Command::Refund { request, what, reason } => self.refund_by_hand(request, what, reason, now),
+            Command::Ship { request, lines, warehouse, carrier, tracking_number, tracking_url } => {
+                let carriage = Carriage {
+                    carrier: carrier.as_ref(),
+                    tracking_number: tracking_number.as_ref(),
+                    tracking_url: tracking_url.as_ref(),
+                };
+                self.ship(request, lines, warehouse.as_ref(), &carriage, now)
+            }
+            Command::Deliver { request, shipment } => self.deliver(request, *shipment, now),
+            Command::Lose { request, shipment } => self.lose(request, *shipment),
+            Command::RequestReturn { request, lines } => self.request_return(request, lines, now),
+            Command::ApproveReturn { request, number } => self.approve_return(request, *number),
+            Command::RejectReturn { request, number, reason } => self.reject_return(request, *number, reason),
+            Command::ReceiveReturn { request, number, lines } => self.receive_return(request, *number, lines, now),
+            Command::Patch(patch) => self.patch(patch, now),
+            Command::Erase => self.erase(),
+        }
     }
-    fn evolve(&mut self, _event: &Event) {}
-    fn owed(&self, _now: Timestamp) -> Vec<EffectKey> {
-        Vec::new()
+
+    fn evolve(&mut self, event: &Event) {
+        self.take_in(event);
     }
-    fn effect(&self, _key: EffectKey) -> Option<Effect> {
-        None
+
+    fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
+        self.owed_at(now)
     }
-    fn answered(&self, _key: EffectKey, _outcome: Outcome) -> Option<Command> {
-        None
+
+    fn effect(&self, key: EffectKey) -> Option<Effect> {
+        self.effect_of(key)
     }
-    fn wake_at(&self, _now: Timestamp) -> Option<Timestamp> {
-        None
+
+    fn answered(&self, key: EffectKey, outcome: Ended) -> Option<Command> {
+        self.answer_to(key, outcome)
+    }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.wakes_at(now)
+    }
+
+    fn reached(&self, wait: Wait) -> bool {
+        self.has_reached(wait)
+    }
+}
+
+impl Order {
+    /// erased?
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        false
     }
 }
