@@ -17,10 +17,15 @@ pub struct Ask {
     pub command: Command,
     /// On whose behalf.
     pub by: By,
+    /// Only if the entity is at one of these versions (`If-Match`); empty: at any. Checked with the decision, so that of two
+    /// writers who read the same version one is told [`Answer::Stale`].
+    pub if_version: Vec<u64>,
     /// How far things must have got before the answer.
     pub wait: Wait,
     /// Checked before `decide`: past it the question is dropped (rule E4).
     pub deadline: Timestamp,
+    /// Answer this at once, starting no actor and binding no key, if the entity does not exist yet (rule R5: sold out at the door).
+    pub unless_known: Option<Box<Refusal>>,
 }
 
 /// The answer to an accepted command. It leaves only when everything it saw is durable.
@@ -47,6 +52,11 @@ pub enum Answer {
     Accepted(Box<Accepted>),
     /// A lawful "no".
     Refused(Refusal),
+    /// The entity is at another version than the asker knew: nothing was decided.
+    Stale {
+        /// It is at this one.
+        version: u64,
+    },
     /// We do not know whether it happened: ask again with the same key (rule E5).
     Unknown,
     /// The deadline came first; nothing was decided, or it is not known yet.
