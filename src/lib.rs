@@ -4,5 +4,7 @@
 //! `storage → domain`, `domain → nothing`.
 
 pub mod actors;
+pub mod clock;
 pub mod domain;
+pub mod payments;
 pub mod storage;

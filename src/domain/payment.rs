@@ -162,6 +162,8 @@ pub struct LedgerLine {
     pub reference: Reference,
     /// How much.
     pub amount: Money,
+    /// Of a capture, void or refund: the provider's own reference of the authorization it belongs to.
+    pub authorization: Option<CompactString>,
     /// What the provider holds to be true of it.
     pub answer: ProviderAnswer,
 }

@@ -1,335 +1,158 @@
 //! Stock of one SKU: what is on hand, and how much of it is promised to whom until when.
 //!
-//! available ──reserve──► reserved ──commit──► sold      reserved ──release──► available
+//! ```text
+//! available ──reserve──► reserved ──commit──► sold, to ship ──ship──► gone      reserved ──release──► available
+//!                                                  └───────return, cancel──────► available, or written off
+//! ```
 //!
-//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0`.
+//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see `laws.rs`).
+//!
+//! What a SKU remembers, and how each memory ends, so that a hot SKU does not grow for ever:
+//!
+//! ```text
+//! a reservation          from Reserved until the order's Forget, or until the order, asked, says Release (rules R1, R3)
+//! a shipment or return   from Shipped/Returned until the order's ForgetMoves and MOVE_MEMORY_S more (rule R2)
+//! a seller's request     REQUEST_MEMORY_S, then until the next request in its chunk
+//! ```
+//!
+//! A reservation can be forgotten at once: a copy of its `Reserve` that arrives later makes another with another number, which the
+//! order's late `Commit` does not name, and which the order, asked, lets go. A shipment or a return has no such second
+//! line: a late copy would book the units twice. So its key outlives every copy of the command, which the shell drops at `command_life_s`.
+//! Nothing else is remembered of a sold order: weeks later its `Ship` and `Return` bring their allocations along.
 
-use super::effect::{Effect, EffectKey, Outcome};
+mod allocate;
+mod audit;
+mod decide_order;
+mod decide_seller;
+mod event;
+mod evolve;
+mod levels;
+mod memory;
+mod words;
+
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod tests;
+
+pub use audit::{AuditFold, OrderUnits};
+pub use event::{Asked, Event};
+pub use levels::{Level, Levels, Stock};
+pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use words::{
+    AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
+};
+
+use super::any;
+use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Decision, Entity};
-use super::ids::{OrderId, ProductId, Request, WarehouseId};
-use super::money::{Currency, Money};
+use super::ids::{EntityId, OrderId, RequestId, WarehouseId};
+use super::money::Currency;
+use super::order;
 use super::time::Timestamp;
-use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// How many units: of stock, of a line, of a reservation.
-pub type Units = u32;
+/// Seconds after a reservation's deadline before its order is asked (rule R3): the order's own `Release` should come first.
+/// Smaller: needless questions; larger: units of a lost order stay promised longer.
+pub const QUESTION_GRACE_S: u64 = 30;
+/// Seconds for which the key of a shipment or return outlives its order's `ForgetMoves` (rule R2). Must be longer than
+/// `command_life_s`: the configuration is refused otherwise.
+pub const MOVE_MEMORY_S: u64 = 3_600;
+/// Seconds for which a seller's request is remembered (rule R2): seven days.
+pub const REQUEST_MEMORY_S: u64 = 7 * 24 * 3_600;
+/// Announced receipts that may wait for one warehouse.
+pub const ANNOUNCED_MAX: usize = 200;
+/// Orders named by [`Refusal::Promised`].
+pub const PROMISED_SHOWN_MAX: usize = 20;
+/// The largest count of units: every JSON reader holds it exactly (2^53 − 1).
+pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
-/// What a product says of its SKU; pushed by the product, newest version wins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
-    /// The product it is a variant of.
-    pub product: ProductId,
-    /// The product's version this offer comes from: an older one changes nothing.
-    pub version: u64,
-    /// Whose it is.
-    pub seller: CompactString,
-    /// Shown on order lines: the product's title and the options.
-    pub title: CompactString,
-    /// May it be sold now (SKU and product active)?
-    pub on_sale: bool,
-    /// One price per currency.
-    pub prices: Vec<Price>,
-    /// Units one order may take; `None`: no limit but the API's.
-    pub max_per_order: Option<Units>,
-    /// Seconds an order may hold units; `None`: the setting.
-    pub hold_s: Option<u64>,
-    /// Chooses the tax rate.
-    pub tax_class: CompactString,
-    /// For shipping.
-    pub weight_g: u32,
-}
-
-/// A price in one currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Price {
-    /// Per unit.
-    pub unit: Money,
-    /// What it was before, for show.
-    pub was: Option<Money>,
-    /// Is tax inside?
-    pub tax_included: bool,
-}
-
-/// Units taken from one warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allocation {
-    /// From here.
-    pub warehouse: WarehouseId,
-    /// So many.
-    pub units: Units,
-}
-
-/// Why stock was corrected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AdjustmentReason {
-    /// Broken.
-    Damaged,
-    /// Missing.
-    Lost,
-    /// Turned up.
-    Found,
-    /// Booked wrong.
-    Correction,
-    /// Came back without an order it belongs to.
-    ReturnUnmatched,
-    /// Anything else.
-    Other,
-}
-
-/// What brought units back (rule R2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ReturnKey {
-    /// The receipt-th receipt of the order's return of that number.
-    Return {
-        /// Return number within the order.
-        number: u16,
-        /// Receipt number within the return.
-        receipt: u16,
-    },
-    /// The order's cancellation of that number: the units had not shipped.
-    Cancel {
-        /// Cancellation number within the order.
-        number: u16,
-    },
-}
-
-/// What is asked of a SKU's stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// A deadline may have come.
-    Wake,
-    /// Levels and availability, nothing else.
-    Read,
-    /// The product's newest word on this SKU.
-    Offer(Box<Offer>),
-    /// Units have arrived, or are announced for `expected_at`.
-    Receive {
-        /// Once only.
-        request: Request,
-        /// Here.
-        warehouse: WarehouseId,
-        /// So many.
-        units: Units,
-        /// The seller's own reference.
-        reference: Option<CompactString>,
-        /// Announced for then; not there yet.
-        expected_at: Option<Timestamp>,
-    },
-    /// Stock was corrected.
-    Adjust {
-        /// Once only.
-        request: Request,
-        /// Here.
-        warehouse: WarehouseId,
-        /// By so many.
-        delta: i64,
-        /// Because.
-        reason: AdjustmentReason,
-    },
-    /// A stocktake.
-    Count {
-        /// Once only.
-        request: Request,
-        /// Here.
-        warehouse: WarehouseId,
-        /// Units found in the building.
-        counted: Units,
-        /// Only if the books said this before.
-        expected_in_building: Option<u64>,
-    },
-    /// Promise units to an order; the same order again gives the same answer (rule R1).
-    Reserve {
-        /// For this order.
-        order: OrderId,
-        /// All or none.
-        units: Units,
-        /// The order's currency.
-        currency: Currency,
-        /// Refuse when the price is another.
-        expected_unit_price: Option<Money>,
-        /// Warehouses by preference; one that is not named comes last.
-        ranking: Vec<WarehouseId>,
-        /// When the order means to decide (rule R3: the order alone decides; we ask it some time after).
-        expires_at: Timestamp,
-    },
-    /// The promised units are sold.
-    Commit {
-        /// To this order.
-        order: OrderId,
-        /// The number `Reserved` carried.
-        reservation: u64,
-    },
-    /// The promised units are free again.
-    Release {
-        /// Of this order.
-        order: OrderId,
-        /// The number `Reserved` carried.
-        reservation: u64,
-    },
-    /// The order has journaled how the reservation ended; the memory of it may go.
-    Forget {
-        /// Of this order.
-        order: OrderId,
-        /// The number `Reserved` carried.
-        reservation: u64,
-    },
-    /// Sold units leave the building.
-    Ship {
-        /// Of this order.
-        order: OrderId,
-        /// Shipment number within the order.
-        shipment: u16,
-        /// From where.
-        allocations: Vec<Allocation>,
-    },
-    /// Sold units are unsold: cancelled before they shipped, or returned.
-    Return {
-        /// Of this order.
-        order: OrderId,
-        /// What brought them back; once only.
-        key: ReturnKey,
-        /// To where they came from.
-        allocations: Vec<Allocation>,
-        /// Do they go back on sale? If not they are written off.
-        restock: bool,
-    },
-}
-
-/// What happened to a SKU's stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// See [`Command::Offer`].
-    Offered(Box<Offer>),
-}
-
-/// The answer to what was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// To `Read` and to everything of the seller's.
-    Levels(Box<Levels>),
-    /// To `Reserve`.
-    Reserved(Box<Reserved>),
-    /// Done, or had been done already.
-    Done,
-    /// `Commit`, `Release`, `Forget` or a question named a reservation that is unknown: nothing changed (rule R1).
-    Unknown,
-}
-
-/// What an order needs to know of the units it holds: where they are and what was agreed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reserved {
-    /// The SKU's own event number (rule R1).
-    pub reservation: u64,
-    /// From where.
-    pub allocations: Vec<Allocation>,
-    /// The price at that moment.
-    pub price: Price,
-    /// Title, seller, tax class at that moment.
-    pub title: CompactString,
-    /// Whose it is.
-    pub seller: CompactString,
-    /// Chooses the tax rate.
-    pub tax_class: CompactString,
-}
-
-/// What is known of a SKU's stock.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Levels {
-    /// The product's word on it, if any.
-    pub offer: Option<Offer>,
-    /// One per warehouse that ever held some.
-    pub levels: Vec<Level>,
-}
-
-/// Stock of the SKU in one warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Level {
-    /// Here.
-    pub warehouse: WarehouseId,
-    /// Not sold.
-    pub on_hand: u64,
-    /// Promised to orders.
-    pub reserved: u64,
-    /// Set apart.
-    pub held: u64,
-    /// Sold but still on the shelf.
-    pub to_ship: u64,
-    /// Ever received.
-    pub received: u64,
-    /// Ever corrected, net.
-    pub adjusted: i64,
-    /// Ever sold, gross.
-    pub sold: u64,
-    /// Ever unsold: cancelled or returned.
-    pub returned: u64,
-    /// Announced receipts: units, when, reference.
-    pub incoming: Vec<(Units, Timestamp, Option<CompactString>)>,
-    /// When units last arrived.
-    pub last_receipt_at: Option<Timestamp>,
-}
-
-/// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// No such SKU: nothing was ever received and no product speaks of it.
-    Unknown,
-    /// Not on sale.
-    NotOnSale,
-    /// Not enough. `all_reserved`: all units are in someone's checkout, some may come back.
-    SoldOut {
-        /// Asked for.
-        wanted: Units,
-        /// There were.
-        available: u64,
-        /// Are there units in someone's checkout?
-        all_reserved: bool,
-    },
-    /// Another price than expected.
-    PriceChanged {
-        /// The caller's.
-        expected: Money,
-        /// Ours.
-        now: Money,
-    },
-    /// No price in the order's currency.
-    NoPrice {
-        /// The order's.
-        currency: Currency,
-    },
-    /// More than one order may take.
-    LimitExceeded {
-        /// At most.
-        limit: Units,
-        /// Asked for.
-        wanted: Units,
-    },
-    /// The same order asks again for something else.
-    OtherTerms,
-    /// The same request again with another body.
-    RequestReused,
-    /// An adjustment or count below what is promised.
-    Promised {
-        /// Orders in the way, the first few.
-        orders: Vec<OrderId>,
-    },
-    /// A count that expected other books.
-    Stale {
-        /// What the books say.
-        in_building: u64,
-    },
-    /// The units of a reservation that ended: it cannot be committed.
-    Ended,
-    /// More than there was to ship or to return.
-    NotThatMany,
-    /// A total beyond what can be counted.
-    Overflow,
-}
+/// The one step of the machine that owes something: the question of rule R3.
+const STEP_QUESTION: u8 = 1;
 
 /// Stock of one SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
+    /// Events so far: the number of the newest.
+    version: u64,
     offer: Option<Offer>,
+    /// What the newest offer says per currency, shared by all reservations made under it.
+    agreed: BTreeMap<Currency, Arc<Agreed>>,
+    levels: BTreeMap<WarehouseId, Level>,
+    /// Live and ended reservations. Ordered by id, so that a chunk is a range.
+    reservations: BTreeMap<OrderId, Reservation>,
+    /// Live reservations by when their order is asked.
+    asks: BTreeSet<(Timestamp, u64)>,
+    /// Live reservations by number.
+    live: BTreeMap<u64, OrderId>,
+    moves: BTreeMap<(OrderId, MoveKey), Move>,
+    requests: BTreeMap<RequestId, Remembered>,
+}
+
+impl Inventory {
+    /// Events so far.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The product's newest word on the SKU.
+    #[must_use]
+    pub const fn offer(&self) -> Option<&Offer> {
+        self.offer.as_ref()
+    }
+
+    /// The levels, by warehouse.
+    pub fn levels(&self) -> impl Iterator<Item = &Level> + '_ {
+        self.levels.values()
+    }
+
+    /// Live reservations, oldest first.
+    pub fn live(&self) -> impl Iterator<Item = (OrderId, &Reservation)> + '_ {
+        self.live.values().filter_map(|order| self.reservations.get(order).map(|reservation| (*order, reservation)))
+    }
+
+    /// All reservations that are remembered, live and ended, by order.
+    pub fn reservations(&self) -> impl Iterator<Item = (OrderId, &Reservation)> + '_ {
+        self.reservations.iter().map(|(order, reservation)| (*order, reservation))
+    }
+
+    /// What is remembered of an order's reservation.
+    #[must_use]
+    pub fn reservation(&self, order: OrderId) -> Option<&Reservation> {
+        self.reservations.get(&order)
+    }
+
+    /// How many movements and requests are remembered: what must not grow for ever.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.moves.len().saturating_add(self.requests.len())
+    }
+
+    /// Everything a reader may know.
+    #[must_use]
+    pub fn read(&self) -> Levels {
+        Levels {
+            offer: self.offer.clone(),
+            levels: self.levels.values().cloned().collect(),
+            version: self.version,
+            next_release_at: self
+                .asks
+                .first()
+                .and_then(|(_, number)| self.by_number(*number))
+                .map(|(_, reservation)| reservation.expires_at),
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        self.offer.is_some() || !self.levels.is_empty()
+    }
+
+    fn by_number(&self, number: u64) -> Option<(OrderId, &Reservation)> {
+        let order = self.live.get(&number)?;
+        self.reservations.get(order).map(|reservation| (*order, reservation))
+    }
 }
 
 impl Entity for Inventory {
@@ -338,24 +161,100 @@ impl Entity for Inventory {
     type Reply = Reply;
     type Refusal = Refusal;
 
-    fn decide(&self, _command: &Command, _now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
-        Ok(Decision::nothing(Reply::Done))
-    }
-    fn evolve(&mut self, event: &Event) {
-        match event {
-            Event::Offered(offer) => self.offer = Some(Offer::clone(offer)),
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        match command {
+            Command::Wake => Ok(Decision::nothing(Reply::Done)),
+            Command::Read if self.is_known() => Ok(Decision::nothing(Reply::Levels(Box::new(self.read())))),
+            Command::Read => Err(Refusal::Unknown),
+            Command::Offer(offer) => self.decide_offer(offer),
+            Command::Receive { request, warehouse, units, reference, expected_at } => {
+                self.decide_receive(*request, warehouse, *units, reference.as_ref(), *expected_at, now)
+            }
+            Command::Adjust { request, warehouse, delta, reason } => {
+                self.decide_adjust(*request, warehouse, *delta, *reason, now)
+            }
+            Command::Count { request, warehouse, counted, expected_in_building } => {
+                self.decide_count(*request, warehouse, *counted, *expected_in_building, now)
+            }
+            Command::Reserve { order, units, currency, expected_unit_price, ranking, expires_at } => {
+                let wish = decide_order::Wish {
+                    order: *order,
+                    units: *units,
+                    currency: *currency,
+                    expected: *expected_unit_price,
+                    expires_at: *expires_at,
+                };
+                self.decide_reserve(&wish, ranking, now)
+            }
+            Command::Commit { order, reservation } => self.decide_commit(*order, *reservation),
+            Command::Release { order, reservation } => self.decide_release(*order, *reservation),
+            Command::Forget { order, reservation } => self.decide_forget(*order, *reservation),
+            Command::Ship { order, shipment, allocations } => self.decide_ship(*order, *shipment, allocations),
+            Command::Return { order, key, allocations, restock } => {
+                self.decide_return(*order, *key, allocations, *restock)
+            }
+            Command::ForgetMoves { order, moves } => self.decide_forget_moves(*order, moves, now),
+            Command::Answer { order, reservation, says } => self.decide_answer(*order, *reservation, *says, now),
         }
     }
-    fn owed(&self, _now: Timestamp) -> Vec<EffectKey> {
-        Vec::new()
+
+    fn evolve(&mut self, event: &Event) {
+        self.take(event);
     }
-    fn effect(&self, _key: EffectKey) -> Option<Effect> {
-        None
+
+    fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
+        self.asks.range(..=(now, u64::MAX)).take(OWED_MAX).map(|(_, number)| question(*number)).collect()
     }
-    fn answered(&self, _key: EffectKey, _outcome: Outcome) -> Option<Command> {
-        None
+
+    fn effect(&self, key: EffectKey) -> Option<Effect> {
+        let number = asked_about(key)?;
+        let (order, _) = self.by_number(number)?;
+        let sku = self.offer.as_ref().map(|offer| offer.sku.clone());
+        let command = order::Command::StillWanted { reservation: Some(number), sku };
+        Some(Effect::Ask { to: EntityId::Order(order), command: any::Command::Order(command) })
     }
-    fn wake_at(&self, _now: Timestamp) -> Option<Timestamp> {
-        None
+
+    fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
+        let reservation = asked_about(key)?;
+        let (order, _) = self.by_number(reservation)?;
+        let says = order_says(&outcome)?;
+        Some(Command::Answer { order, reservation, says })
     }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let later = (now.plus_ms(1), 0);
+        self.asks.range(later..).next().map(|(at, _)| *at)
+    }
+}
+
+/// What an order's answer to the question of rule R3 means; `None`: none of it, ask again. An order that never was holds nothing.
+#[must_use]
+pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
+    if let Outcome::Replied(any::Reply::Order(reply)) = outcome {
+        if let order::Reply::Keep { until } = reply {
+            return Some(OrderSays::Keep { until: *until });
+        }
+        if *reply == order::Reply::Release {
+            return Some(OrderSays::Release);
+        }
+        if *reply == order::Reply::Taken {
+            return Some(OrderSays::Taken);
+        }
+    }
+    let never_was = Outcome::Refused(any::Refusal::Order(order::Refusal::Unknown));
+    (*outcome == never_was).then_some(OrderSays::Release)
+}
+
+/// The key of the question about a reservation: its number in two halves.
+fn question(number: u64) -> EffectKey {
+    let low = number & u64::from(u32::MAX);
+    EffectKey {
+        step: STEP_QUESTION,
+        subject: u32::try_from(low).unwrap_or(0),
+        part: u32::try_from(number >> 32).unwrap_or(0),
+    }
+}
+
+fn asked_about(key: EffectKey) -> Option<u64> {
+    (key.step == STEP_QUESTION).then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
 }
