@@ -17,9 +17,9 @@ pub struct Ask {
     pub command: Command,
     /// On whose behalf.
     pub by: By,
-    /// Only if the entity is at one of these versions (`If-Match`); empty: at any. Checked with the decision, so that of two
-    /// writers who read the same version one is told [`Answer::Stale`].
-    pub if_version: Vec<u64>,
+    /// Only if the entity is at this version (`If-Match`): checked with the decision, so that of two writers who read the same
+    /// version one is told [`Answer::Stale`]. `None`: at any.
+    pub if_version: Option<u64>,
     /// How far things must have got before the answer.
     pub wait: Wait,
     /// Checked before `decide`: past it the question is dropped (rule E4).

@@ -25,28 +25,25 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
         })
 }
 
-/// The versions that `If-Match` allows; empty: any.
+/// The version that `If-Match` asks for; `None`: any. Of several the newest: the others are older, so they cannot match either.
 ///
 /// # Errors
 /// 412 for a tag that no version of ours has (a weak one, or none of our numbers): it cannot match.
-pub fn if_match(headers: &HeaderMap) -> Result<Vec<u64>, Problem> {
-    let mut versions = Vec::new();
+pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let mut newest = None;
     for value in headers.get_all(IF_MATCH) {
-        let text = value.to_str().unwrap_or_default();
-        for tag in text.split(',').map(str::trim) {
+        for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
             if tag == "*" {
-                return Ok(Vec::new());
+                return Ok(None);
             }
             let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-            if let Some(version) = quoted.and_then(|number| number.parse().ok()) {
-                versions.push(version);
-            }
+            newest = newest.max(quoted.and_then(|number| number.parse::<u64>().ok()));
         }
     }
-    if versions.is_empty() && headers.contains_key(IF_MATCH) {
+    if newest.is_none() && headers.contains_key(IF_MATCH) {
         return Err(Problem::new(Code::StaleVersion).detail("no such version"));
     }
-    Ok(versions)
+    Ok(newest)
 }
 
 /// The seconds of `Prefer: wait=N`, at most `most`. A preference that cannot be read is none (RFC 7240).
@@ -84,8 +81,8 @@ mod tests {
 
     #[test]
     fn if_match_names_versions() {
-        assert_eq!(if_match(&headers(&[("if-match", "\"7\", \"9\"")])).unwrap(), [7, 9]);
-        assert!(if_match(&headers(&[("if-match", "*")])).unwrap().is_empty());
+        assert_eq!(if_match(&headers(&[("if-match", "\"7\", \"9\"")])).unwrap(), Some(9));
+        assert!(if_match(&headers(&[("if-match", "*")])).unwrap().is_none());
         assert_eq!(if_match(&headers(&[("if-match", "W/\"7\"")])).unwrap_err().code(), Code::StaleVersion);
     }
 

@@ -2,12 +2,14 @@
 //! the tests.
 
 use crate::actors::ask::{Answer, Ask};
-use crate::domain::ids::{EntityId, Sku};
+use crate::domain::ids::{EntityId, Sku, WarehouseId};
 use crate::domain::inventory::Levels;
 use crate::domain::payment::{ProviderAnswer, Reference};
 use crate::domain::time::Timestamp;
+use crate::domain::warehouse;
 use crate::storage::wire::Decided;
 use crate::storage::{Seq, Shard};
+use hyper::HeaderMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,13 +55,13 @@ pub trait Shop: Clone + Send + Sync + 'static {
     /// Fresh random bytes: salts, guest ids.
     fn random(&self) -> [u8; 16];
 
-    /// Checks a provider's webhook and reads it. `headers` looks a header up by its lower-case name.
-    fn webhook(
-        &self,
-        provider: &str,
-        headers: &dyn Fn(&str) -> Option<String>,
-        body: &[u8],
-    ) -> Result<Webhook, WebhookError>;
+    /// What a seller said of a warehouse, as last seen; `None`: nothing yet, so it counts as active.
+    fn warehouse(&self, _id: &WarehouseId) -> Option<Arc<warehouse::Details>> {
+        None
+    }
+
+    /// Checks a provider's webhook and reads it.
+    fn webhook(&self, provider: &str, headers: &HeaderMap, body: &[u8]) -> Result<Webhook, WebhookError>;
 }
 
 /// What a provider says, verified.
@@ -78,8 +80,6 @@ pub enum WebhookError {
     UnknownProvider,
     /// Badly signed, or too old.
     Unauthentic,
-    /// Signed, but not a message we know; it is acknowledged and has no effect.
-    NotForUs,
     /// Signed, but not in the form agreed on.
     Malformed,
 }
