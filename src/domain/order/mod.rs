@@ -1,54 +1,37 @@
 //! An order: the checkout saga and everything that happens to what was sold.
 
-use crate::domain::effect::{Effect, EffectKey, Outcome};
+mod command;
+mod event;
+mod personal;
+mod state;
+mod status;
+mod step;
+mod terms;
+
+pub use command::{
+    Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
+    Reply, Shortage,
+};
+pub use event::{
+    Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
+    ShipmentStarted,
+};
+pub use personal::{Address, Buyer, Personal, Salt};
+pub use state::{
+    Agreed, Attempt, Call, CallState, Head, Hold, Line, LineNumber, Order, Outcome, Payment, PricedOrder, ReceiptDone,
+    Refund, RefundStatus, Rejection, Return, ReturnLine, ReturnStatus, Seen, Shipment, ShipmentStatus, Stage, Status,
+    Trouble,
+};
+pub use status::{Allowed, FulfilmentStatus, OrderReturnStatus, PaymentStatus, Totals, UNKNOWN_AFTER_MS};
+pub use step::{CallKey, Step, Todo};
+pub use terms::{
+    CapturePolicy, Destination, Instruction, LINES_MAX, PaymentPolicy, Place, ReturnPolicy, Shipping, Source, TaxTable,
+    Terms, Wanted,
+};
+
+use crate::domain::effect::{Effect, EffectKey, Outcome as Ended};
 use crate::domain::entity::{Decision, Entity};
-use crate::domain::ids::Sku;
 use crate::domain::time::Timestamp;
-
-/// What is asked of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// A deadline may have come.
-    Wake,
-    /// Whatever holds something for this order asks what to do with it (rule R3).
-    StillWanted {
-        /// The number `Reserved` carried; `None`: a frozen cart asks.
-        reservation: Option<u64>,
-        /// The SKU that asks; `None`: a frozen cart asks.
-        sku: Option<Sku>,
-    },
-}
-
-/// What happened to an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {}
-
-/// The answer to what was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// Done, or had been done already.
-    Done,
-    /// To `StillWanted`: keep holding.
-    Keep {
-        /// Ask again then.
-        until: Timestamp,
-    },
-    /// To `StillWanted`: the order ended, or never was; let go (a cart: thaw).
-    Release,
-    /// To `StillWanted`: sold (commit it; a cart: close).
-    Taken,
-}
-
-/// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// No such order.
-    Unknown,
-}
-
-/// An order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Order {}
 
 impl Entity for Order {
     type Command = Command;
@@ -66,7 +49,7 @@ impl Entity for Order {
     fn effect(&self, _key: EffectKey) -> Option<Effect> {
         None
     }
-    fn answered(&self, _key: EffectKey, _outcome: Outcome) -> Option<Command> {
+    fn answered(&self, _key: EffectKey, _outcome: Ended) -> Option<Command> {
         None
     }
     fn wake_at(&self, _now: Timestamp) -> Option<Timestamp> {

@@ -3,6 +3,17 @@
 //! A record's body is a [`RecordHead`] and, per event, the facts and (apart) the personal data. What is written once is
 //! readable for ever: a new form is a new version with an upcaster, and golden-byte tests hold the old ones still.
 
+mod cart;
+pub(super) mod form;
+mod inventory;
+mod order;
+mod product;
+mod record;
+mod warehouse;
+mod whole;
+
+pub use record::{Head, decode, encode, head, join_personal, split_personal};
+
 use crate::domain::any::{Event, State};
 use crate::domain::entity::By;
 use crate::domain::ids::EntityId;
@@ -79,29 +90,84 @@ impl Dirty {
     }
 }
 
-/// A decision as a record's body.
-#[must_use]
-pub fn encode(_decided: &Decided) -> Bytes {
-    Bytes::new()
+/// The chunk of a state's head row: an entity without it was never stored.
+pub const HEAD: u16 = 0;
+/// The chunk of a state's personal data: deleted when it is erased.
+pub const PERSONAL: u16 = u16::MAX;
+
+/// The version in which the events of the entity's kind are written.
+const fn version_of_events(entity: &EntityId) -> u16 {
+    match entity {
+        EntityId::Inventory(_) => inventory::EVENTS,
+        EntityId::Cart(_) => cart::EVENTS,
+        EntityId::Order(_) => order::EVENTS,
+        EntityId::Product(_) => product::EVENTS,
+        EntityId::Warehouse(_) => warehouse::EVENTS,
+    }
 }
 
-/// A record's body as a decision; personal data that is no longer there is absent.
-pub fn decode(_body: &[u8]) -> Result<Decided, WireError> {
-    Err(WireError::Version { what: "a record", version: 0 })
+/// Appends an event's facts and gives its personal data apart.
+fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
+    match event {
+        Event::Inventory(event) => inventory::encode_event(event, facts),
+        Event::Cart(event) => cart::encode_event(event, facts),
+        Event::Order(event) => order::encode_event(event, facts),
+        Event::Product(event) => product::encode_event(event, facts),
+        Event::Warehouse(event) => warehouse::encode_event(event, facts),
+    }
+}
+
+/// Reads an event of the entity's kind.
+fn decode_event(entity: &EntityId, version: u16, facts: &[u8], personal: Option<&[u8]>) -> Result<Event, WireError> {
+    match entity {
+        EntityId::Inventory(_) => inventory::decode_event(version, facts, personal).map(Event::Inventory),
+        EntityId::Cart(_) => cart::decode_event(version, facts, personal).map(Event::Cart),
+        EntityId::Order(_) => order::decode_event(version, facts, personal).map(Event::Order),
+        EntityId::Product(_) => product::decode_event(version, facts, personal).map(Event::Product),
+        EntityId::Warehouse(_) => warehouse::decode_event(version, facts, personal).map(Event::Warehouse),
+    }
 }
 
 /// Marks the rows that an event changes.
-pub fn touch(_event: &Event, dirty: &mut Dirty) {
-    dirty.mark(0);
+pub fn touch(event: &Event, dirty: &mut Dirty) {
+    match event {
+        Event::Inventory(event) => inventory::touch(event, dirty),
+        Event::Cart(_) | Event::Order(_) | Event::Product(_) | Event::Warehouse(_) => dirty.mark(HEAD),
+    }
 }
 
-/// The rows of a state that are marked, as (chunk, body).
+/// The rows of a state that are marked, as (chunk, body); the head row (with the meta data) is always among them.
 #[must_use]
-pub fn rows_of(_state: &State, _meta: &Meta, _dirty: &Dirty) -> Vec<(u16, Bytes)> {
-    Vec::new()
+pub fn rows_of(state: &State, meta: &Meta, dirty: &Dirty) -> Vec<(u16, Bytes)> {
+    match state {
+        State::Inventory(state) => inventory::rows_of(state, meta, dirty),
+        State::Cart(state) => whole::rows_of(cart::SNAPSHOT, meta, |out| cart::encode_state(state, out)),
+        State::Order(state) => whole::rows_of(order::SNAPSHOT, meta, |out| order::encode_state(state, out)),
+        State::Product(state) => whole::rows_of(product::SNAPSHOT, meta, |out| product::encode_state(state, out)),
+        State::Warehouse(state) => whole::rows_of(warehouse::SNAPSHOT, meta, |out| warehouse::encode_state(state, out)),
+    }
 }
 
 /// A state from all its stored rows, as (chunk, body).
-pub fn state_of(entity: &EntityId, _rows: &[(u16, Bytes)]) -> Result<(State, Meta), WireError> {
-    Ok((State::empty(entity), Meta::default()))
+///
+/// # Errors
+/// [`WireError::Version`] when another version of the product wrote it: the state is rebuilt from history
+/// (`storage::rebuild`). [`WireError::Damaged`] when it is not what it says it is.
+pub fn state_of(entity: &EntityId, rows: &[(u16, Bytes)]) -> Result<(State, Meta), WireError> {
+    match entity {
+        EntityId::Inventory(_) => {
+            inventory::state_of(rows).map(|(state, meta)| (State::Inventory(Box::new(state)), meta))
+        }
+        EntityId::Cart(_) => {
+            whole::state_of(rows, cart::decode_state).map(|(state, meta)| (State::Cart(Box::new(state)), meta))
+        }
+        EntityId::Order(_) => {
+            whole::state_of(rows, order::decode_state).map(|(state, meta)| (State::Order(Box::new(state)), meta))
+        }
+        EntityId::Product(_) => {
+            whole::state_of(rows, product::decode_state).map(|(state, meta)| (State::Product(Box::new(state)), meta))
+        }
+        EntityId::Warehouse(_) => whole::state_of(rows, warehouse::decode_state)
+            .map(|(state, meta)| (State::Warehouse(Box::new(state)), meta)),
+    }
 }

@@ -1,0 +1,181 @@
+//! The body of a record: one decision, its facts and (apart) its personal data.
+//!
+//! ```text
+//! form u8 = 1 │ entity │ number u64 │ at u64 │ by │ version u16 │ count u32 │ event … event │ personal … personal
+//! event    = length u32, facts, place u8        place: 0 never had personal data, 1 it stands below, 2 it is kept elsewhere or erased
+//! personal = length u32, bytes                  one per event whose place is 1, in order
+//! ```
+//!
+//! Numbers are little-endian; `version` is that of the kind's events. All personal data stands at the end, so that moving it
+//! elsewhere ([`split_personal`]) leaves every fact where it was.
+
+use super::form::{Reader, damaged, write_by, write_entity, write_sized};
+use super::{Decided, WireError};
+use crate::domain::entity::By;
+use crate::domain::ids::EntityId;
+use crate::domain::time::Timestamp;
+use bytes::Bytes;
+
+const FORM: u8 = 1;
+const WHAT: &str = "a record";
+const NEVER: u8 = 0;
+const BELOW: u8 = 1;
+const ELSEWHERE: u8 = 2;
+
+/// What every record says of itself, whatever happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The entity that decided.
+    pub entity: EntityId,
+    /// The entity's own number of the first event (its first is 1).
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Because of whom.
+    pub by: By,
+    /// How many events.
+    pub events: u32,
+}
+
+/// A decision as a record's body.
+#[must_use]
+pub fn encode(decided: &Decided) -> Bytes {
+    let mut out = Vec::with_capacity(128);
+    out.push(FORM);
+    write_entity(&decided.entity, &mut out);
+    out.extend_from_slice(&decided.number.to_le_bytes());
+    out.extend_from_slice(&decided.at.0.to_le_bytes());
+    write_by(&decided.by, &mut out);
+    out.extend_from_slice(&super::version_of_events(&decided.entity).to_le_bytes());
+    out.extend_from_slice(&u32::try_from(decided.events.len()).unwrap_or(u32::MAX).to_le_bytes());
+    let mut personal = Vec::new();
+    for event in &decided.events {
+        let apart = write_sized(&mut out, |facts| super::encode_event(event, facts));
+        out.push(if apart.is_some() { BELOW } else { NEVER });
+        personal.extend(apart);
+    }
+    for apart in personal {
+        write_sized(&mut out, |out| out.extend_from_slice(&apart));
+    }
+    Bytes::from(out)
+}
+
+/// A record's body as a decision; personal data that is no longer there is absent.
+///
+/// # Errors
+/// [`WireError::Version`] when a later version wrote it, [`WireError::Damaged`] when it is not what it says it is.
+pub fn decode(body: &[u8]) -> Result<Decided, WireError> {
+    let parts = Parts::read(body)?;
+    let Head { entity, number, at, by, .. } = parts.head;
+    let mut personal = parts.personal.into_iter();
+    let mut events = Vec::with_capacity(parts.events.len());
+    for (facts, place) in parts.events {
+        let apart = if place == BELOW { personal.next() } else { None };
+        events.push(super::decode_event(&entity, parts.version, facts, apart)?);
+    }
+    Ok(Decided { entity, number, at, by, events })
+}
+
+/// What a record says of itself, without its events.
+///
+/// # Errors
+/// As [`decode`].
+pub fn head(body: &[u8]) -> Result<Head, WireError> {
+    read_head(&mut Reader::new(WHAT, body)).map(|(head, _)| head)
+}
+
+/// A record's body without its personal data, and that personal data, if there is any.
+///
+/// # Errors
+/// As [`decode`].
+pub fn split_personal(body: &Bytes) -> Result<(Bytes, Option<Bytes>), WireError> {
+    let parts = Parts::read(body)?;
+    if parts.personal.is_empty() {
+        return Ok((body.clone(), None));
+    }
+    let (facts, personal) =
+        body.split_at_checked(parts.personal_at).ok_or_else(|| damaged(WHAT, "it ends too soon"))?;
+    let mut facts = facts.to_vec();
+    mark_places(&mut facts, &parts.places_at, BELOW, ELSEWHERE);
+    Ok((Bytes::from(facts), Some(Bytes::copy_from_slice(personal))))
+}
+
+/// The body that [`split_personal`] took apart.
+///
+/// # Errors
+/// As [`decode`].
+pub fn join_personal(facts: &Bytes, personal: &[u8]) -> Result<Bytes, WireError> {
+    let parts = Parts::read(facts)?;
+    if !parts.personal.is_empty() {
+        return Err(damaged(WHAT, "its personal data was never taken out"));
+    }
+    let mut body = Vec::with_capacity(facts.len().saturating_add(personal.len()));
+    body.extend_from_slice(facts);
+    mark_places(&mut body, &parts.places_at, ELSEWHERE, BELOW);
+    body.extend_from_slice(personal);
+    Parts::read(&body)?;
+    Ok(Bytes::from(body))
+}
+
+fn mark_places(body: &mut [u8], places_at: &[usize], from: u8, to: u8) {
+    for at in places_at {
+        if let Some(place) = body.get_mut(*at).filter(|place| **place == from) {
+            *place = to;
+        }
+    }
+}
+
+/// A body taken apart, every length checked.
+struct Parts<'a> {
+    head: Head,
+    version: u16,
+    /// Facts, and where their personal data is.
+    events: Vec<(&'a [u8], u8)>,
+    /// Where in the body each event's place stands.
+    places_at: Vec<usize>,
+    personal: Vec<&'a [u8]>,
+    /// Where in the body the personal data begins.
+    personal_at: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(WHAT, body);
+        let (head, version) = read_head(&mut reader)?;
+        let position = |reader: &Reader<'_>| body.len().saturating_sub(reader.rest().len());
+        // Not sized by the stored count: a damaged one must not reserve memory.
+        let (mut events, mut places_at) = (Vec::new(), Vec::new());
+        for _ in 0..head.events {
+            let facts = reader.sized()?;
+            places_at.push(position(&reader));
+            let place = reader.u8()?;
+            if place > ELSEWHERE {
+                return Err(damaged(WHAT, &format!("place {place} of personal data")));
+            }
+            events.push((facts, place));
+        }
+        let personal_at = position(&reader);
+        let mut personal = Vec::new();
+        for _ in events.iter().filter(|(_, place)| *place == BELOW) {
+            personal.push(reader.sized()?);
+        }
+        if !reader.rest().is_empty() {
+            return Err(damaged(WHAT, &format!("{} bytes too many", reader.rest().len())));
+        }
+        Ok(Self { head, version, events, places_at, personal, personal_at })
+    }
+}
+
+fn read_head(reader: &mut Reader<'_>) -> Result<(Head, u16), WireError> {
+    let form = reader.u8()?;
+    if form != FORM {
+        return Err(WireError::Version { what: WHAT, version: u16::from(form) });
+    }
+    let entity = reader.entity()?;
+    let number = reader.u64()?;
+    let at = Timestamp(reader.u64()?);
+    let by = reader.by()?;
+    let version = reader.u16()?;
+    let events = reader.u32()?;
+    Ok((Head { entity, number, at, by, events }, version))
+}

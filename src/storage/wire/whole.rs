@@ -1,0 +1,80 @@
+//! The rows of a state: a head row with the meta data, and personal data in a row of its own.
+//!
+//! ```text
+//! head      = version u16 │ meta │ state        version: of the kind's snapshots; an unknown one is rebuilt from history
+//! personal  = version u16 │ personal            chunk 65535: can be deleted without touching the state
+//! ```
+
+use super::form::{self, Reader, damaged};
+use super::{HEAD, Meta, PERSONAL, WireError};
+use crate::domain::time::Timestamp;
+use bytes::Bytes;
+
+const WHAT: &str = "a stored state";
+
+/// The head row of a state: `fill` writes the state behind the meta data.
+pub(super) fn head_row<T>(version: u16, meta: &Meta, fill: impl FnOnce(&mut Vec<u8>) -> T) -> ((u16, Bytes), T) {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(&version.to_le_bytes());
+    out.extend_from_slice(&meta.version.to_le_bytes());
+    out.extend_from_slice(&meta.created_at.0.to_le_bytes());
+    out.extend_from_slice(&meta.updated_at.0.to_le_bytes());
+    let said = fill(&mut out);
+    ((HEAD, Bytes::from(out)), said)
+}
+
+/// Takes a head row apart: version of the snapshot, meta data, state.
+pub(super) fn read_head_row(rows: &[(u16, Bytes)]) -> Result<(u16, Meta, &[u8]), WireError> {
+    let body = rows.iter().find(|(chunk, _)| *chunk == HEAD).ok_or_else(|| damaged(WHAT, "its head row is missing"))?;
+    let mut reader = Reader::new(WHAT, &body.1);
+    let version = reader.u16()?;
+    let meta =
+        Meta { version: reader.u64()?, created_at: Timestamp(reader.u64()?), updated_at: Timestamp(reader.u64()?) };
+    Ok((version, meta, reader.rest()))
+}
+
+/// The rows of a kind whose state is one row: `fill` writes the facts and gives the personal data apart.
+pub(super) fn rows_of(
+    version: u16,
+    meta: &Meta,
+    fill: impl FnOnce(&mut Vec<u8>) -> Option<Vec<u8>>,
+) -> Vec<(u16, Bytes)> {
+    let (head, personal) = head_row(version, meta, fill);
+    let mut rows = vec![head];
+    if let Some(personal) = personal {
+        let mut row = version.to_le_bytes().to_vec();
+        row.extend_from_slice(&personal);
+        rows.push((PERSONAL, Bytes::from(row)));
+    }
+    rows
+}
+
+/// Reads what [`rows_of`] made: `read` gets version, facts and, if it is still there, the personal data.
+pub(super) fn state_of<T>(
+    rows: &[(u16, Bytes)],
+    read: impl FnOnce(u16, &[u8], Option<&[u8]>) -> Result<T, WireError>,
+) -> Result<(T, Meta), WireError> {
+    let (version, meta, facts) = read_head_row(rows)?;
+    let personal = match rows.iter().find(|(chunk, _)| *chunk == PERSONAL) {
+        None => None,
+        Some((_, row)) => {
+            let mut reader = Reader::new(WHAT, row);
+            let written = reader.u16()?;
+            if written != version {
+                return Err(WireError::Version { what: WHAT, version: written });
+            }
+            Some(reader.rest())
+        }
+    };
+    read(version, facts, personal).map(|state| (state, meta))
+}
+
+/// The error for a snapshot of a version that is not `known`; its state is rebuilt from history.
+pub(super) const fn known(version: u16, known: u16) -> Result<(), WireError> {
+    if version == known { Ok(()) } else { Err(WireError::Version { what: WHAT, version }) }
+}
+
+/// Reads a snapshot in postcard's form.
+pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    form::read(WHAT, bytes)
+}
