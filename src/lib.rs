@@ -4,6 +4,7 @@
 //! `storage → domain`, `domain → nothing`.
 
 pub mod actors;
+pub mod api;
 pub mod clock;
 pub mod domain;
 pub mod payments;

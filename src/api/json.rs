@@ -49,6 +49,14 @@ fn explain<T: JsonSchema>(body: &[u8], error: &serde_json::Error) -> Problem {
     Problem::new(Code::Invalid).detail("the body does not fit").errors(check.errors)
 }
 
+/// Reads a body as a tree, each key once.
+///
+/// # Errors
+/// 400 `malformed_json`.
+pub fn read_tree(body: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice::<Tree>(body).map(|tree| tree.0).map_err(|error| malformed(&error))
+}
+
 fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Code::MalformedJson).detail(error.to_string())
 }

@@ -201,6 +201,12 @@ impl Problem {
         self
     }
 
+    /// It repeats the answer to an earlier request with the same key.
+    #[must_use]
+    pub fn replayed(self) -> Self {
+        self.header(HeaderName::from_static("idempotency-replayed"), "true")
+    }
+
     /// Which problem.
     #[must_use]
     pub fn code(&self) -> Code {

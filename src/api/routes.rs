@@ -446,7 +446,7 @@ impl Router {
 }
 
 /// A segment without its percent-encoding; `None`: cut off, no hexadecimal digits, or not UTF-8.
-fn decode(segment: &str) -> Option<CompactString> {
+pub(super) fn decode(segment: &str) -> Option<CompactString> {
     if !segment.contains('%') {
         return Some(segment.into());
     }

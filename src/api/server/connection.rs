@@ -12,19 +12,13 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use warp::reply::Response;
-
-/// After the last answer we read on so long, and so much, before we close: closing with unread bytes resets the
-/// connection, and the client may lose the answer that says why.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What a connection serves, and to whom.
 #[derive(Debug)]
@@ -63,11 +57,12 @@ where
             }
         })
     };
-    let mut connection = hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(timer)
         .header_read_timeout(shared.limits.header_read_timeout)
         .max_header_size(shared.limits.head_bytes_max)
         .serve_connection(TokioIo::new(Watched::new(stream, seen)), guarded);
+    let mut connection = pin!(connection);
     let mut drain = pin!(shared.drain.notified());
     // From here on a drain is not missed: it is either seen in the flag or wakes this task.
     drain.as_mut().enable();
@@ -83,34 +78,14 @@ where
         }
         if !told && shared.draining.load(Ordering::Relaxed) {
             told = true;
-            Pin::new(&mut connection).graceful_shutdown();
+            connection.as_mut().graceful_shutdown();
         }
-        connection.poll_without_shutdown(context)
+        connection.as_mut().poll(context)
     })
     .await;
     if let Err(error) = ended {
         // A peer that went away, sent no HTTP or was too slow: nothing for the person awake at three.
         tracing::debug!(%error, "a connection ended early");
-    }
-    linger(connection.into_parts().io.into_inner().into_inner()).await;
-}
-
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let rest = async {
-        let mut scratch = [0_u8; 4096];
-        let mut total = 0;
-        while total < LINGER_BYTES_MAX {
-            match stream.read(&mut scratch).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => total += read,
-            }
-        }
-    };
-    if tokio::time::timeout(LINGER, rest).await.is_err() {
-        tracing::trace!("a peer kept its side open");
     }
 }
 

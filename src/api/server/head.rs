@@ -8,7 +8,8 @@ use std::io::{self, BufRead};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// So many of the last bytes read are looked at: more than the longest head that is accepted.
@@ -64,19 +65,54 @@ fn starts_with(line: &[u8], name: &[u8]) -> bool {
     line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
-/// A socket that remembers what it read last.
+/// After the last answer we read on so long, and so much, before we close: closing with unread bytes resets the
+/// connection, and the client may lose the answer that says why.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A socket that remembers what it read last, and that lingers when it is let go of before its peer has said everything.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Option<TcpStream>,
     seen: Seen,
+    ended: bool,
 }
 
 impl Watched {
     pub(super) const fn new(stream: TcpStream, seen: Seen) -> Self {
-        Self { stream, seen }
+        Self { stream: Some(stream), seen, ended: false }
     }
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("the socket is there until it is dropped"))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let (Some(stream), false) = (self.stream.take(), self.ended) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(linger(stream));
+        }
+    }
+}
+
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let rest = async {
+        let mut scratch = [0_u8; 4096];
+        let mut total = 0;
+        while total < LINGER_BYTES_MAX {
+            match stream.read(&mut scratch).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => total += read,
+            }
+        }
+    };
+    if tokio::time::timeout(LINGER, rest).await.is_err() {
+        tracing::trace!("a peer kept its side open");
     }
 }
 
@@ -87,9 +123,12 @@ impl AsyncRead for Watched {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Some(new) = buffer.filled().get(before..).filter(|new| !new.is_empty()) {
-            self.seen.add(new);
+        let polled = self.stream().poll_read(context, buffer);
+        match (&polled, buffer.filled().get(before..)) {
+            (_, Some(new)) if !new.is_empty() => self.seen.add(new),
+            // The peer has said everything, or is gone: there is nothing to linger for.
+            (Poll::Ready(_), _) => self.ended = true,
+            (Poll::Pending, _) => {}
         }
         polled
     }
@@ -97,23 +136,23 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.stream().poll_write(context, bytes)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        self.stream().poll_write_vectored(context, slices)
     }
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.stream().poll_flush(context)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.stream().poll_shutdown(context)
     }
 }
 

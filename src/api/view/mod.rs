@@ -12,7 +12,7 @@ mod stock;
 pub use cart::{CartLineView, CartView, GuestView, NoticeView};
 pub use catalog::{ProductView, WarehouseView};
 pub use event::{EventView, events_of};
-pub use order::{OrderView, order_number};
+pub use order::{OrderView, is_decided, order_number, status_word};
 pub use part::{PaymentView, RefundView, ReturnView, ShipmentView, line_id};
 pub use stock::{AvailabilityView, InventoryView, LevelView};
 
