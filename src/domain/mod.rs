@@ -6,6 +6,7 @@ pub mod effect;
 pub mod entity;
 pub mod ids;
 pub mod inventory;
+pub mod laws;
 pub mod money;
 pub mod order;
 pub mod payment;

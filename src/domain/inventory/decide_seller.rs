@@ -83,7 +83,7 @@ impl Inventory {
         if expected_in_building.is_some_and(|expected| expected != in_building) {
             return Err(Refusal::Stale { in_building });
         }
-        let books = i64::try_from(in_building).map_err(|_| Refusal::Overflow)?;
+        let Ok(books) = i64::try_from(in_building) else { return Err(Refusal::Overflow) };
         let delta = i64::from(counted).saturating_sub(books);
         self.check_delta(warehouse, delta)?;
         let asked = asked(request, now);

@@ -106,7 +106,9 @@ pub(super) fn narrow(units: u64) -> Units {
     Units::try_from(units).unwrap_or(Units::MAX)
 }
 
-/// The chunk (1 to [`CHUNKS`]) of an order's or a request's id: its first byte. Both ids begin with bits of a SHA-1 sum, so the id is
+/// The chunk (1 to [`CHUNKS`]) of an order's or a request's id: its first byte.
+///
+/// Both ids begin with bits of a SHA-1 sum, so the id is
 /// its own hash, and what belongs to a chunk is a range of the ordered map.
 #[must_use]
 pub fn chunk_of(id: u128) -> u16 {

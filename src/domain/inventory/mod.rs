@@ -5,7 +5,7 @@
 //!                                                  └───────return, cancel──────► available, or written off
 //! ```
 //!
-//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see `laws.rs`).
+//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see [`super::laws`]).
 //!
 //! What a SKU remembers, and how each memory ends, so that a hot SKU does not grow for ever:
 //!
@@ -28,10 +28,11 @@ mod event;
 mod evolve;
 mod levels;
 mod memory;
+mod restore;
 mod words;
 
 #[cfg(test)]
-mod random;
+pub(crate) mod random;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ pub use audit::{AuditFold, OrderUnits};
 pub use event::{Asked, Event};
 pub use levels::{Level, Levels, Stock};
 pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use restore::Chunk;
 pub use words::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };
@@ -54,10 +56,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Seconds after a reservation's deadline before its order is asked (rule R3): the order's own `Release` should come first.
+///
 /// Smaller: needless questions; larger: units of a lost order stay promised longer.
 pub const QUESTION_GRACE_S: u64 = 30;
 /// Seconds for which the key of a shipment or return outlives its order's `ForgetMoves` (rule R2). Must be longer than
-/// `command_life_s`: the configuration is refused otherwise.
+/// `command_life_s`.
 pub const MOVE_MEMORY_S: u64 = 3_600;
 /// Seconds for which a seller's request is remembered (rule R2): seven days.
 pub const REQUEST_MEMORY_S: u64 = 7 * 24 * 3_600;

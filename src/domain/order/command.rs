@@ -216,6 +216,8 @@ pub enum Shortage {
         /// At most.
         limit: Units,
     },
+    /// The deadline came before the SKU was reached.
+    TooLate,
 }
 
 /// Units of one line.

@@ -3,15 +3,16 @@
 use super::ReturnLine;
 use super::command::{CancelReason, CartRefusal, Condition, LineUnits, Shortage};
 use super::personal::Personal;
-use super::state::{Outcome, Trouble};
+use super::state::{Head, Outcome, Trouble};
 use super::step::{CallKey, Step};
-use super::terms::{CapturePolicy, Destination, Instruction, Shipping, Source, TaxTable, Terms, Wanted};
+use super::terms::{CapturePolicy, Destination, Instruction, Shipping, TaxTable, Wanted};
 use crate::domain::ids::{OrderId, Request, WarehouseId};
 use crate::domain::inventory::{Allocation, Reserved};
 use crate::domain::payment::{NextAction, Retry};
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The outcome of pricing: numbers only, so that a later version of the rules never changes what was agreed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -262,27 +263,17 @@ pub enum Event {
     PersonalErased,
 }
 
-/// How an order came to be.
+/// How an order came to be. What never changes is shared with the state, not copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     /// Its id.
     pub order: OrderId,
-    /// The request that made it.
-    pub request: Request,
-    /// What is bought.
-    pub source: Source,
-    /// The facts.
-    pub terms: Terms,
-    /// How it is to be paid, if that was said at once.
-    pub payment: Option<Instruction>,
-    /// When.
-    pub at: Timestamp,
+    /// Request, source, facts.
+    pub head: Arc<Head>,
     /// The order's deadline (rule R4).
     pub expires_at: Timestamp,
-    /// The salted hash of the personal data, for ever.
-    pub personal_hash: [u8; 32],
-    /// The data itself; gone once erased.
-    pub personal: Option<Personal>,
+    /// The data about people; gone once erased.
+    pub personal: Option<Arc<Personal>>,
 }
 
 /// Units that are not wanted any more.
@@ -395,5 +386,5 @@ pub struct Amended {
     /// The hash of the personal data as it is now (under the first salt).
     pub personal_hash: Option<[u8; 32]>,
     /// The data itself as it is now; gone once erased.
-    pub personal: Option<Personal>,
+    pub personal: Option<Arc<Personal>>,
 }

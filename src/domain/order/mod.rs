@@ -1,8 +1,20 @@
 //! An order: the checkout saga and everything that happens to what was sold.
 
+mod cancel;
 mod command;
+mod edit;
+mod effects;
 mod event;
+mod evolve;
+pub mod laws;
+mod money;
+mod payments;
 mod personal;
+mod place;
+mod pricing;
+mod returns;
+mod saga;
+mod ship;
 mod state;
 mod status;
 mod step;
@@ -16,6 +28,7 @@ pub use event::{
     Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
     ShipmentStarted,
 };
+pub use money::TRIES_MAX;
 pub use personal::{Address, Buyer, Personal, Salt};
 pub use state::{
     Agreed, Attempt, Call, CallState, Head, Hold, Line, LineNumber, Order, Outcome, Payment, PricedOrder, ReceiptDone,
@@ -29,8 +42,9 @@ pub use terms::{
     Terms, Wanted,
 };
 
+use self::ship::Carriage;
 use crate::domain::effect::{Effect, EffectKey, Outcome as Ended};
-use crate::domain::entity::{Decision, Entity};
+use crate::domain::entity::{Decision, Entity, Wait};
 use crate::domain::time::Timestamp;
 
 impl Entity for Order {
@@ -39,20 +53,62 @@ impl Entity for Order {
     type Reply = Reply;
     type Refusal = Refusal;
 
-    fn decide(&self, _command: &Command, _now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
-        Ok(Decision::nothing(Reply::Done))
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        match command {
+            Command::Wake => Ok(self.follow(Vec::new(), now, Reply::Done)),
+            Command::Read if self.exists() => Ok(Decision::nothing(Reply::Done)),
+            Command::Read => Err(Refusal::Unknown),
+            Command::Place(place) => self.place(place, now),
+            Command::StillWanted { reservation, sku } => {
+                Ok(Decision::nothing(self.still_wanted(sku.as_ref(), *reservation, now)))
+            }
+            Command::Answered { step, answer } => self.step_answered(*step, answer, now),
+            Command::ProviderSays { reference, answer } => self.provider_says(reference, answer, now),
+            Command::Pay { request, instruction } => self.pay(request, instruction, now),
+            Command::Settle { reference, answer } => self.settle(reference, answer, now),
+            Command::Capture { request, amount } => self.capture_by_hand(request, *amount, now),
+            Command::Cancel { request, lines, reason } => self.cancel(request, lines, *reason, now),
+            Command::Refund { request, what, reason } => self.refund_by_hand(request, what, reason, now),
+            Command::Ship { request, lines, warehouse, carrier, tracking_number, tracking_url } => {
+                let carriage = Carriage {
+                    carrier: carrier.as_ref(),
+                    tracking_number: tracking_number.as_ref(),
+                    tracking_url: tracking_url.as_ref(),
+                };
+                self.ship(request, lines, warehouse.as_ref(), &carriage, now)
+            }
+            Command::Deliver { request, shipment } => self.deliver(request, *shipment, now),
+            Command::Lose { request, shipment } => self.lose(request, *shipment),
+            Command::RequestReturn { request, lines } => self.request_return(request, lines, now),
+            Command::ApproveReturn { request, number } => self.approve_return(request, *number),
+            Command::RejectReturn { request, number, reason } => self.reject_return(request, *number, reason),
+            Command::ReceiveReturn { request, number, lines } => self.receive_return(request, *number, lines, now),
+            Command::Patch(patch) => self.patch(patch, now),
+            Command::Erase => self.erase(),
+        }
     }
-    fn evolve(&mut self, _event: &Event) {}
-    fn owed(&self, _now: Timestamp) -> Vec<EffectKey> {
-        Vec::new()
+
+    fn evolve(&mut self, event: &Event) {
+        self.take_in(event);
     }
-    fn effect(&self, _key: EffectKey) -> Option<Effect> {
-        None
+
+    fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
+        self.owed_at(now)
     }
-    fn answered(&self, _key: EffectKey, _outcome: Ended) -> Option<Command> {
-        None
+
+    fn effect(&self, key: EffectKey) -> Option<Effect> {
+        self.effect_of(key)
     }
-    fn wake_at(&self, _now: Timestamp) -> Option<Timestamp> {
-        None
+
+    fn answered(&self, key: EffectKey, outcome: Ended) -> Option<Command> {
+        self.answer_to(key, outcome)
+    }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.wakes_at(now)
+    }
+
+    fn reached(&self, wait: Wait) -> bool {
+        self.has_reached(wait)
     }
 }

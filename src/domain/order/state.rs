@@ -262,6 +262,8 @@ pub enum CallState {
     Asked,
     /// The same, and from now on we only ask (rule M2).
     QueryOnly,
+    /// A definite no that an operator looked at: it may be tried anew.
+    Retried,
     /// Done; the provider's own reference of it.
     Succeeded(CompactString),
     /// A definite no.
@@ -421,16 +423,15 @@ pub struct Order {
     pub stage: Stage,
     /// What it was placed with. Absent only while there is no such order.
     pub head: Option<Arc<Head>>,
-    /// About people; absent once erased.
+    /// About people; absent once erased, and never stored with the facts.
+    #[serde(skip)]
     pub personal: Option<Arc<Personal>>,
-    /// The salted hash of it, for ever.
+    /// The salted hash of it as it is now, for ever.
     pub personal_hash: [u8; 32],
     /// Its lines, one per SKU.
     pub lines: Vec<Line>,
     /// How many lines the present stage still waits for.
     pub open: usize,
-    /// Has any line been refused?
-    pub refused: bool,
     /// As priced; absent until held. Its lines' part is in the lines.
     pub priced: Option<PricedOrder>,
     /// The order's deadline (rule R4).
@@ -476,6 +477,8 @@ pub struct Head {
     pub payment: Option<Instruction>,
     /// When it was placed.
     pub placed_at: Timestamp,
+    /// The salted hash of the personal data it was placed with: what a repeated request is compared with.
+    pub personal_hash: [u8; 32],
 }
 
 /// The order's own part of its price, minor units.
@@ -619,7 +622,7 @@ impl Call {
     pub const fn open(&self) -> bool {
         match self.state {
             CallState::Asked | CallState::QueryOnly => true,
-            CallState::Succeeded(_) | CallState::Refused { .. } => false,
+            CallState::Succeeded(_) | CallState::Refused { .. } | CallState::Retried => false,
         }
     }
 }

@@ -221,7 +221,8 @@ impl Order {
         }
     }
 
-    /// What could still be given back, minor units: taken and not given back, nor on its way back.
+    /// What could still be given back, minor units: due, taken and not given back,
+    /// nor on its way back.
     #[must_use]
     pub fn refundable(&self) -> i64 {
         let on_its_way = self
@@ -229,7 +230,7 @@ impl Order {
             .iter()
             .filter(|refund| refund.status != RefundStatus::Succeeded)
             .fold(0_i64, |sum, refund| sum.saturating_add(refund.amount));
-        self.captured().saturating_sub(self.refunded()).saturating_sub(on_its_way).max(0)
+        self.captured().saturating_sub(self.refunded()).saturating_sub(on_its_way).min(self.due()).max(0)
     }
 
     /// The order's sums.

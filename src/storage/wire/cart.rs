@@ -1,7 +1,15 @@
 //! A cart's events and state as they are stored.
 
+use super::mirror::{Id, Mirror, MoneyV1, mirror_enum, mirror_struct};
 use super::{WireError, form, whole};
-use crate::domain::cart::{Cart, Event};
+use crate::domain::cart::{Cart, Event, Line, Opened, Owner, Status};
+use crate::domain::ids::Sku;
+use crate::domain::money::Currency;
+use crate::domain::time::Timestamp;
+use compact_str::CompactString;
+
+#[cfg(test)]
+mod tests;
 
 /// The version in which events are written.
 pub(super) const EVENTS: u16 = 1;
@@ -9,24 +17,68 @@ pub(super) const EVENTS: u16 = 1;
 pub(super) const SNAPSHOT: u16 = 1;
 const WHAT: &str = "an event of a cart";
 
-/// Appends an event's facts and gives its personal data apart.
-pub(super) fn encode_event(event: &Event, _facts: &mut Vec<u8>) -> Option<Vec<u8>> {
-    match *event {}
-}
+mirror_enum!(OwnerV1 = Owner { Guest(CompactString), Customer(CompactString), Seller(CompactString); });
+mirror_struct!(
+    LineV1 = Line {
+        sku: Sku,
+        quantity: u32,
+        title: CompactString,
+        seller: CompactString,
+        unit_price: MoneyV1,
+        added_at: Timestamp,
+    }
+);
+mirror_enum!(EventV1 = Event {
+    ;
+    Created { terms: Id, owner: OwnerV1, currency: Currency, life_s: u64, expires_at: Timestamp },
+    Refreshed { expires_at: Timestamp },
+    LineSet { line: LineV1 },
+    LineRemoved { sku: Sku },
+    Frozen { order: Id, ask_at: Timestamp },
+    Kept { ask_at: Timestamp },
+    Thawed { order: Id },
+    Closed { order: Id },
+    Expired {},
+});
+mirror_struct!(OpenedV1 = Opened { terms: Id, owner: OwnerV1, currency: Currency, life_s: u64 });
+mirror_enum!(StatusV1 = Status {
+    ;
+    Open {},
+    Frozen { order: Id, freeze: u64, ask_at: Timestamp },
+    Ordered { order: Id },
+    Expired {},
+});
+mirror_struct!(StateV1 = Cart {
+    version: u64,
+    opened: Option<OpenedV1>,
+    lines: Vec<LineV1>,
+    status: StatusV1,
+    expires_at: Timestamp,
+    thawed: Option<Id>,
+});
 
-/// Reads an event back; without personal data when that was erased.
-pub(super) fn decode_event(version: u16, _facts: &[u8], _personal: Option<&[u8]>) -> Result<Event, WireError> {
-    Err(WireError::Version { what: WHAT, version })
-}
-
-/// Appends a state's facts and gives its personal data apart.
-pub(super) fn encode_state(_state: &Cart, out: &mut Vec<u8>) -> Option<Vec<u8>> {
-    form::write(&(), out);
+/// Appends an event's facts; there is no personal data.
+pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
+    form::write(&EventV1::of(event), facts);
     None
 }
 
-/// Reads a state back; without personal data when that was erased.
+/// Reads an event back.
+pub(super) fn decode_event(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Event, WireError> {
+    match version {
+        EVENTS => form::read::<EventV1>(WHAT, facts).map(Mirror::back),
+        version => Err(WireError::Version { what: WHAT, version }),
+    }
+}
+
+/// Appends a state's facts; there is no personal data.
+pub(super) fn encode_state(state: &Cart, out: &mut Vec<u8>) -> Option<Vec<u8>> {
+    form::write(&StateV1::of(state), out);
+    None
+}
+
+/// Reads a state back.
 pub(super) fn decode_state(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Cart, WireError> {
     whole::known(version, SNAPSHOT)?;
-    whole::read::<()>(facts).map(|()| Cart::default())
+    whole::read::<StateV1>(facts).map(Mirror::back)
 }

@@ -6,6 +6,7 @@
 mod cart;
 pub(super) mod form;
 mod inventory;
+mod mirror;
 mod order;
 mod product;
 mod record;

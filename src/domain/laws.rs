@@ -1,0 +1,154 @@
+//! The laws as named functions: property tests, the simulation and `/admin/audit` all check these.
+//!
+//! A law looks at a state, or at the events that made it, and says nothing or what breaks it.
+
+use super::entity::Entity;
+use super::inventory::{AuditFold, Event, Inventory, Level, ReservationStatus};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A law that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The function's name.
+    pub law: &'static str,
+    /// What breaks it, for a person to read.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.law, self.what)
+    }
+}
+
+fn holds(law: &'static str, truth: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {
+    if truth { Ok(()) } else { Err(Violation { law, what: what() }) }
+}
+
+/// Per warehouse `received + adjusted + returned = on_hand + sold`.
+pub fn stock_is_conserved(stock: &Inventory) -> Result<(), Violation> {
+    for level in stock.levels() {
+        let came = i128::from(level.received)
+            .saturating_add(i128::from(level.adjusted))
+            .saturating_add(i128::from(level.returned));
+        let is = i128::from(level.on_hand).saturating_add(i128::from(level.sold));
+        holds("stock_is_conserved", came == is, || format!("{came} came, {is} are there or sold: {level:?}"))?;
+    }
+    Ok(())
+}
+
+/// Per warehouse `on_hand >= reserved + held`.
+pub fn available_is_never_negative(stock: &Inventory) -> Result<(), Violation> {
+    for level in stock.levels() {
+        let promised = level.reserved.saturating_add(level.held);
+        holds("available_is_never_negative", level.on_hand >= promised, || format!("{level:?}"))?;
+    }
+    Ok(())
+}
+
+/// Per warehouse `reserved` is the sum of what live reservations hold there.
+pub fn reserved_is_the_sum_of_live_reservations(stock: &Inventory) -> Result<(), Violation> {
+    let mut sums = BTreeMap::new();
+    for (order, reservation) in stock.live() {
+        let held = reservation.status == ReservationStatus::Held;
+        holds("reserved_is_the_sum_of_live_reservations", held, || format!("{order} is live and has ended"))?;
+        for part in &reservation.allocations {
+            let sum: &mut u64 = sums.entry(&part.warehouse).or_default();
+            *sum = sum.saturating_add(u64::from(part.units));
+        }
+    }
+    for level in stock.levels() {
+        let sum = sums.remove(&level.warehouse).unwrap_or(0);
+        let equal = level.reserved == sum;
+        holds("reserved_is_the_sum_of_live_reservations", equal, || format!("the sum is {sum}: {level:?}"))?;
+    }
+    holds("reserved_is_the_sum_of_live_reservations", sums.is_empty(), || format!("no level for {sums:?}"))
+}
+
+/// Per warehouse: what is to ship was sold and did not come back.
+pub fn what_is_to_ship_is_sold(stock: &Inventory) -> Result<(), Violation> {
+    let covered = |level: &Level| level.to_ship <= level.sold.saturating_sub(level.returned);
+    for level in stock.levels() {
+        holds("what_is_to_ship_is_sold", covered(level), || format!("{level:?}"))?;
+    }
+    Ok(())
+}
+
+/// All laws of one SKU's stock that can be seen in its state.
+pub fn stock_is_lawful(stock: &Inventory) -> Result<(), Violation> {
+    stock_is_conserved(stock)?;
+    available_is_never_negative(stock)?;
+    reserved_is_the_sum_of_live_reservations(stock)?;
+    what_is_to_ship_is_sold(stock)
+}
+
+/// Over **all** events of one SKU: a reservation is named by its own event number (rule R1), ends at most once, sold or free, and
+/// an order never gets more back than it bought.
+pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<(), Violation> {
+    const LAW: &str = "a_unit_is_sold_at_most_once";
+    let mut live = BTreeSet::new();
+    let mut books = AuditFold::default();
+    let mut number: u64 = 0;
+    for event in events {
+        number = number.saturating_add(1);
+        match event {
+            Event::Reserved { reservation, .. } => {
+                holds(LAW, *reservation == number, || format!("event {number} is named {reservation}"))?;
+                live.insert(*reservation);
+            }
+            Event::Committed { order, reservation } | Event::Released { order, reservation } => {
+                holds(LAW, live.remove(reservation), || format!("{order} ends {reservation} a second time"))?;
+            }
+            Event::Shipped { .. }
+            | Event::Returned { .. }
+            | Event::Offered(_)
+            | Event::Received { .. }
+            | Event::Announced { .. }
+            | Event::Adjusted { .. }
+            | Event::Counted { .. }
+            | Event::Kept { .. }
+            | Event::Forgotten { .. }
+            | Event::MovesForgotten { .. } => {}
+        }
+        books.take(event);
+    }
+    for (order, units) in books.orders() {
+        let left = units.shipped.saturating_add(units.cancelled);
+        let lawful = left <= units.committed && units.returned <= units.shipped;
+        holds(LAW, lawful, || format!("{order}: {units:?}"))?;
+    }
+    Ok(())
+}
+
+/// The books folded from **all** events of one SKU agree with its state: what is live, sold, and unsold.
+pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation> {
+    const LAW: &str = "books_agree";
+    let mut live: u64 = 0;
+    let mut sold: u64 = 0;
+    let mut unsold: u64 = 0;
+    for (order, units) in books.orders() {
+        let reservation = stock.reservation(order).filter(|known| known.status == ReservationStatus::Held);
+        let held = reservation.map_or(0, super::inventory::Reservation::units);
+        holds(LAW, units.live() == held, || format!("{order} holds {held}: {units:?}"))?;
+        live = live.saturating_add(units.live());
+        sold = sold.saturating_add(units.committed);
+        unsold = unsold.saturating_add(units.returned).saturating_add(units.cancelled);
+    }
+    let sum = |of: fn(&Level) -> u64| stock.levels().map(of).fold(0, u64::saturating_add);
+    let levels = (sum(|level| level.reserved), sum(|level| level.sold), sum(|level| level.returned));
+    holds(LAW, levels == (live, sold, unsold), || format!("{levels:?} in the levels, {live} {sold} {unsold} by order"))
+}
+
+/// Replaying the events gives the state.
+pub fn replay_equals_state<'a, E: Entity>(
+    events: impl IntoIterator<Item = &'a E::Event>,
+    state: &E,
+) -> Result<(), Violation>
+where
+    E::Event: 'a,
+{
+    let mut replayed = E::default();
+    events.into_iter().for_each(|event| replayed.evolve(event));
+    holds("replay_equals_state", replayed == *state, || format!("{replayed:?} is not {state:?}"))
+}
