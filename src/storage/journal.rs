@@ -9,7 +9,7 @@
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt, stream};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -188,8 +188,18 @@ pub trait Journal: Send + Sync + 'static {
     /// not append again.
     fn append(&self, group: Group, batch: &Batch) -> impl Future<Output = Result<(), AppendError>> + Send;
 
-    /// The shard's records whose last event is at or after `from`, in order. A hole or a damaged record is an error.
+    /// The shard's records whose last event is at or after `from`, in order, as far as no checkpoint moved them into history.
+    /// A hole or a damaged record is an error.
     fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send;
+
+    /// The same for several shards, each from its own seq; each shard's records come in order. On a store where shards share
+    /// one log this is one pass over it: recovery reads it once, not once per shard.
+    fn replay_all(&self, from: BTreeMap<Shard, Seq>) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        stream::iter(from).flat_map(|(shard, from)| self.replay(shard, from))
+    }
+
+    /// Every durable record of the shard from the first on, in order: history, then the log's tail. For audit and dump.
+    fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send;
 
     /// The stored rows of an entity, by chunk; empty when it was never stored.
     fn load(&self, shard: Shard, entity: &EntityId) -> impl Future<Output = Result<Vec<StateRow>, ReadError>> + Send;
@@ -205,7 +215,8 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<EntityId>, ReadError>> + Send;
 
-    /// Stores states and agenda, moves the events up to `upto` into history, and lets the log before go.
+    /// Stores states and agenda, moves the events up to `upto` (the last of a record) into history, and lets the log before go.
+    /// What `flush.erase` names loses the personal data of its states and of its events up to `upto`.
     fn checkpoint(
         &self,
         claim: &Claim,

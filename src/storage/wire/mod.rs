@@ -13,7 +13,7 @@ mod record;
 mod warehouse;
 mod whole;
 
-pub use record::{Head, decode, encode, head, join_personal, split_personal};
+pub use record::{Head, assemble, decode, encode, head, join_personal, reaches, split_personal};
 
 use crate::domain::any::{Event, State};
 use crate::domain::entity::By;

@@ -40,17 +40,33 @@ pub struct Head {
 /// A decision as a record's body.
 #[must_use]
 pub fn encode(decided: &Decided) -> Bytes {
-    let mut out = Vec::with_capacity(128);
+    let head = Head {
+        entity: decided.entity.clone(),
+        number: decided.number,
+        at: decided.at,
+        by: decided.by.clone(),
+        events: u32::try_from(decided.events.len()).unwrap_or(u32::MAX),
+    };
+    let mut events = decided.events.iter();
+    assemble(&head, super::version_of_events(&decided.entity), |facts| {
+        events.next().and_then(|event| super::encode_event(event, facts))
+    })
+}
+
+/// A record's body from its head and, per event, what `fill` writes: facts to where it is told, personal data apart.
+/// `version` is that of the kind's events.
+pub fn assemble(head: &Head, version: u16, mut fill: impl FnMut(&mut Vec<u8>) -> Option<Vec<u8>>) -> Bytes {
+    let mut out = Vec::with_capacity(192);
     out.push(FORM);
-    write_entity(&decided.entity, &mut out);
-    out.extend_from_slice(&decided.number.to_le_bytes());
-    out.extend_from_slice(&decided.at.0.to_le_bytes());
-    write_by(&decided.by, &mut out);
-    out.extend_from_slice(&super::version_of_events(&decided.entity).to_le_bytes());
-    out.extend_from_slice(&u32::try_from(decided.events.len()).unwrap_or(u32::MAX).to_le_bytes());
+    write_entity(&head.entity, &mut out);
+    out.extend_from_slice(&head.number.to_le_bytes());
+    out.extend_from_slice(&head.at.0.to_le_bytes());
+    write_by(&head.by, &mut out);
+    out.extend_from_slice(&version.to_le_bytes());
+    out.extend_from_slice(&head.events.to_le_bytes());
     let mut personal = Vec::new();
-    for event in &decided.events {
-        let apart = write_sized(&mut out, |facts| super::encode_event(event, facts));
+    for _ in 0..head.events {
+        let apart = write_sized(&mut out, &mut fill);
         out.push(if apart.is_some() { BELOW } else { NEVER });
         personal.extend(apart);
     }
@@ -82,6 +98,16 @@ pub fn decode(body: &[u8]) -> Result<Decided, WireError> {
 /// As [`decode`].
 pub fn head(body: &[u8]) -> Result<Head, WireError> {
     read_head(&mut Reader::new(WHAT, body)).map(|(head, _)| head)
+}
+
+/// Is it a record of this entity with an event numbered `from` or later?
+///
+/// # Errors
+/// As [`decode`].
+pub fn reaches(body: &[u8], entity: &EntityId, from: u64) -> Result<bool, WireError> {
+    let head = head(body)?;
+    let behind = head.number.saturating_add(u64::from(head.events));
+    Ok(head.entity == *entity && behind > from)
 }
 
 /// A record's body without its personal data, and that personal data, if there is any.

@@ -1,0 +1,160 @@
+//! A checkpoint: what follows from the log goes into the tables, and then the log before it may go.
+//!
+//! ```text
+//! slices: history, personal, states ──► last slice: agenda, rest, flushed_upto; SyncAll ──► once per round: log segments retire
+//! ```
+//!
+//! Before the last slice nothing counts: history behind `flushed_upto` is not read, and a state that is newer than
+//! `flushed_upto` says so by its seq, so replay skips what it holds (rule S1). A crash between two slices loses nothing and doubles nothing.
+
+use super::history::Blocks;
+use super::journal::Inner;
+use super::stored::log_error;
+use super::tables::{Table, Writes, agenda_value, key, key_of, state_key, state_value};
+use crate::domain::ids::EntityId;
+use crate::storage::journal::{AppendError, Claim, Record, Seq, Shard, StateFlush};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A slice of a checkpoint: how much is written in one go, so that reads and the log's syncs get their turn between two.
+const SLICE_BYTES: usize = 2 << 20;
+
+/// Which shards were checkpointed since log segments were last retired. A shard that comes again begins a new round.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    seen: BTreeSet<Shard>,
+}
+
+impl Inner {
+    pub(super) fn checkpoint(&self, claim: Claim, flush: StateFlush, upto: Seq) -> Result<(), AppendError> {
+        let mut rounds = self.rounds();
+        let shard = claim.shard;
+        let (records, rest) = self.records_to_move(claim, &flush, upto)?;
+        let erased: BTreeSet<EntityId> = flush.erase.iter().cloned().collect();
+        let mut writes = Writes::default();
+        self.move_records(shard, &records, &erased, &mut writes)?;
+        self.put_states(shard, &flush, &erased, &mut writes)?;
+        for row in &flush.agenda {
+            let key = key_of(b'a', shard, &row.entity);
+            if row.owes || row.wake_at.is_some() {
+                writes.put(Table::States, key, agenda_value(row));
+            } else {
+                writes.remove(Table::States, key);
+            }
+        }
+        for entity in &erased {
+            let keys = self.stored.tables.personal_keys(shard, entity);
+            for key in keys.map_err(|error| AppendError::Failed(error.to_string()))? {
+                writes.remove(Table::Personal, key);
+            }
+        }
+        writes.put(Table::States, key(b'f', shard), upto.to_le_bytes().to_vec());
+        self.stored.tables.write(writes, true)?;
+        if let Some(owned) = self.shards().get_mut(&shard) {
+            owned.flushed = upto;
+            owned.put_back(rest);
+        }
+        drop(records);
+        if !erased.is_empty() {
+            self.stored.tables.forget_removed().map_err(|error| AppendError::Failed(error.to_string()))?;
+        }
+        if !rounds.seen.insert(shard) {
+            self.retire()?;
+            rounds.seen = BTreeSet::from([shard]);
+        }
+        Ok(())
+    }
+
+    /// Checks that the claim still holds and that everything in the flush is durable (rule S1), and gives the records that
+    /// the checkpoint covers, and those behind it that were in memory.
+    fn records_to_move(
+        &self,
+        claim: Claim,
+        flush: &StateFlush,
+        upto: Seq,
+    ) -> Result<(VecDeque<Record>, VecDeque<Record>), AppendError> {
+        let shard = claim.shard;
+        let failed = |why: String| AppendError::Failed(format!("shard {shard}: {why}"));
+        let (flushed, mut taken) = {
+            let mut shards = self.shards();
+            let fenced = || AppendError::Fenced { shard, epoch: claim.epoch };
+            let owned = shards.get_mut(&shard).filter(|owned| owned.epoch == claim.epoch).ok_or_else(fenced)?;
+            if let Some(row) = flush.states.iter().find(|row| row.seq > owned.end) {
+                let (entity, seq, end) = (&row.entity, row.seq, owned.end);
+                return Err(failed(format!("the state of {entity} holds event {seq}, durable is {end} (rule S1)")));
+            }
+            (owned.flushed, owned.take_tail())
+        };
+        let next = flushed.saturating_add(1);
+        let first = taken.front().map_or(Seq::MAX, |record| record.seq);
+        let (records, rest) = if upto <= flushed || first <= next {
+            let rest = taken.split_off(taken.partition_point(|record| record.last_seq() <= upto));
+            (taken, rest)
+        } else {
+            let upto_read = |read: &Result<Record, _>| read.as_ref().map_or(true, |record| record.last_seq() <= upto);
+            let read: Result<VecDeque<Record>, _> = self.stored.log.replay(shard, next).take_while(upto_read).collect();
+            let records = read.map_err(|error| failed(log_error(&error).to_string()))?;
+            (records, taken.split_off(taken.partition_point(|record| record.last_seq() <= upto)))
+        };
+        if upto < flushed || records.back().map_or(flushed, Record::last_seq) != upto {
+            return Err(failed(format!("event {upto} is not the last of a durable record behind {flushed}")));
+        }
+        Ok((records, rest))
+    }
+
+    fn move_records(
+        &self,
+        shard: Shard,
+        records: &VecDeque<Record>,
+        erased: &BTreeSet<EntityId>,
+        writes: &mut Writes,
+    ) -> Result<(), AppendError> {
+        let mut blocks = Blocks::new(shard, erased);
+        for record in records {
+            blocks.push(record, writes)?;
+            self.write_slice(writes)?;
+        }
+        blocks.close(writes);
+        Ok(())
+    }
+
+    /// All rows of an entity go in one slice: a crash must not leave some of them old.
+    fn put_states(
+        &self,
+        shard: Shard,
+        flush: &StateFlush,
+        erased: &BTreeSet<EntityId>,
+        writes: &mut Writes,
+    ) -> Result<(), AppendError> {
+        let mut rows: BTreeMap<&EntityId, Vec<_>> = BTreeMap::new();
+        for row in &flush.states {
+            rows.entry(&row.entity).or_default().push(row);
+        }
+        for (entity, rows) in rows {
+            for row in rows {
+                let (table, key) = state_key(shard, entity, row.chunk);
+                if table != Table::Personal || !erased.contains(entity) {
+                    writes.put(table, key, state_value(row));
+                }
+            }
+            self.write_slice(writes)?;
+        }
+        Ok(())
+    }
+
+    fn write_slice(&self, writes: &mut Writes) -> Result<(), AppendError> {
+        if writes.bytes() >= SLICE_BYTES {
+            self.stored.tables.write(std::mem::take(writes), false)?;
+        }
+        Ok(())
+    }
+
+    /// Every shard's `flushed_upto` is durable by now; the log itself keeps one round more than that asks for (rule L7).
+    fn retire(&self) -> Result<(), AppendError> {
+        let flushed = self.shards().iter().map(|(shard, owned)| (*shard, owned.flushed)).collect();
+        let now = (self.options.now)();
+        let mut log = self.log();
+        let Some(log) = log.as_mut() else { return Ok(()) };
+        let retired = log.retire(&flushed, now, self.options.keep_ms);
+        retired.map(|_counts| ()).map_err(|error| AppendError::Failed(error.to_string()))
+    }
+}

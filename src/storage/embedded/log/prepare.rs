@@ -1,0 +1,135 @@
+//! The next segment, made ahead of need: a file full of zeros that are on the disk.
+//!
+//! Retired segments are used again, once they are zeros too: what was erased from states does not linger in a spare file, and
+//! nothing of an earlier use lies where frames will.
+
+use super::LogOptions;
+use super::disk::{Disk, DiskFile, write_zeros};
+use super::error::LogError;
+use super::segment::Name;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// An empty segment, without a header yet.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug)]
+struct Maker {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    bytes: u64,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// The number of the last spare file named.
+    named: u64,
+    /// Retired segments, not zeros yet.
+    retired: Vec<PathBuf>,
+}
+
+/// Makes spares, on a thread of its own when the options say so.
+#[derive(Debug)]
+pub(super) struct Preparer {
+    maker: Arc<Maker>,
+    retired_max: usize,
+    ready: Option<Receiver<Result<Spare, LogError>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Preparer {
+    pub(super) fn start(disk: Arc<dyn Disk>, folder: &Path, options: LogOptions) -> Result<Self, LogError> {
+        let maker = Arc::new(Maker {
+            disk,
+            folder: folder.to_owned(),
+            bytes: options.segment_bytes,
+            shelf: Mutex::new(Shelf::default()),
+        });
+        let retired_max = options.segments_ahead.max(1);
+        // The thread holds one spare while it waits for room, so the channel is one shorter than what is kept ready.
+        let Some(waiting_max) = options.segments_ahead.checked_sub(1) else {
+            return Ok(Self { maker, retired_max, ready: None, thread: None });
+        };
+        let (send, ready) = sync_channel(waiting_max);
+        let of_thread = Arc::clone(&maker);
+        let thread = thread::Builder::new()
+            .name("log-zeros".to_owned())
+            .spawn(move || {
+                loop {
+                    let made = of_thread.make();
+                    let failed = made.is_err();
+                    if send.send(made).is_err() || failed {
+                        return;
+                    }
+                }
+            })
+            .map_err(|error| LogError::io("start a thread for", folder, &error))?;
+        Ok(Self { maker, retired_max, ready: Some(ready), thread: Some(thread) })
+    }
+
+    /// An empty segment; waits when none is ready yet. What went wrong on the thread comes out here.
+    pub(super) fn take(&self) -> Result<Spare, LogError> {
+        match &self.ready {
+            None => self.maker.make(),
+            Some(ready) => ready.recv().unwrap_or(Err(LogError::Failed)),
+        }
+    }
+
+    /// Takes a retired segment's file, to be used again or removed.
+    pub(super) fn retire(&self, path: &Path) -> Result<(), LogError> {
+        let disk = &self.maker.disk;
+        let spare = self.maker.name();
+        disk.rename(path, &spare).map_err(|error| LogError::io("rename", path, &error))?;
+        disk.sync_folder(&self.maker.folder).map_err(|error| LogError::io("sync", &self.maker.folder, &error))?;
+        let mut shelf = self.maker.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if shelf.retired.len() < self.retired_max {
+            shelf.retired.push(spare);
+            return Ok(());
+        }
+        drop(shelf);
+        disk.remove(&spare).map_err(|error| LogError::io("remove", &spare, &error))
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        // Without a receiver the thread ends after the spare it is making.
+        self.ready = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Maker {
+    fn name(&self) -> PathBuf {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.named = shelf.named.saturating_add(1);
+        Name::Spare(shelf.named).path(&self.folder)
+    }
+
+    fn make(&self) -> Result<Spare, LogError> {
+        let retired = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).retired.pop();
+        let path = retired.clone().unwrap_or_else(|| self.name());
+        let failed = |error| LogError::io("prepare", &path, &error);
+        let mut file = match &retired {
+            Some(path) => self.disk.open(path, true),
+            None => self.disk.create(&path),
+        }
+        .map_err(failed)?;
+        if retired.is_some() && file.length().map_err(failed)? != self.bytes {
+            // Of a log with other options: begin anew, since nothing may lie behind the end of the zeros.
+            file = self.disk.create(&path).map_err(failed)?;
+        }
+        write_zeros(file.as_ref(), 0, self.bytes).map_err(failed)?;
+        Ok(Spare { path, file, bytes: self.bytes })
+    }
+}

@@ -1,0 +1,110 @@
+//! What is known of a shard without reading: its owner, its end, and its newest records.
+//!
+//! ```text
+//! 1 ……… flushed │ ……… in the log only ……… │ tail: in the log and in memory ……… end
+//! ```
+
+use crate::storage::journal::{Epoch, Record, Seq};
+use std::collections::VecDeque;
+
+/// What a record costs beside its body.
+const RECORD_BYTES: u64 = 96;
+
+/// One shard.
+#[derive(Debug, Default)]
+pub(super) struct Owned {
+    pub(super) epoch: Epoch,
+    pub(super) end: Seq,
+    pub(super) flushed: Seq,
+    /// Without a gap up to `end`; what came before is read from the log.
+    tail: VecDeque<Record>,
+    tail_bytes: u64,
+}
+
+impl Owned {
+    pub(super) fn appended(&mut self, record: &Record) {
+        self.end = record.last_seq();
+        self.tail_bytes = self.tail_bytes.saturating_add(size(record));
+        self.tail.push_back(record.clone());
+    }
+
+    pub(super) const fn tail_bytes(&self) -> u64 {
+        self.tail_bytes
+    }
+
+    /// Gives the memory back; the log still has it.
+    pub(super) fn forget_tail(&mut self) {
+        self.tail = VecDeque::new();
+        self.tail_bytes = 0;
+    }
+
+    /// The records behind `flushed`, when all of them are in memory.
+    pub(super) fn unflushed(&self) -> Option<Vec<Record>> {
+        let first = self.tail.front().map_or(self.end.saturating_add(1), |record| record.seq);
+        let whole = first <= self.flushed.saturating_add(1);
+        whole.then(|| self.tail.iter().skip_while(|record| record.seq <= self.flushed).cloned().collect())
+    }
+
+    /// Takes the tail out, so that a checkpoint can walk over it while appends go on; [`Owned::put_back`] gives the rest back.
+    pub(super) fn take_tail(&mut self) -> VecDeque<Record> {
+        self.tail_bytes = 0;
+        std::mem::take(&mut self.tail)
+    }
+
+    /// Puts records back before those that came meanwhile; if there is a gap between the two, the older go.
+    pub(super) fn put_back(&mut self, mut taken: VecDeque<Record>) {
+        let next = self.tail.front().map_or(self.end.saturating_add(1), |record| record.seq);
+        if taken.back().is_some_and(|record| record.last_seq().saturating_add(1) == next) {
+            self.tail_bytes = taken.iter().map(size).fold(self.tail_bytes, u64::saturating_add);
+            taken.append(&mut self.tail);
+            self.tail = taken;
+        }
+    }
+}
+
+fn size(record: &Record) -> u64 {
+    u64::try_from(record.body.len()).unwrap_or(u64::MAX).saturating_add(RECORD_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::journal::Shard;
+    use bytes::Bytes;
+
+    fn record(seq: Seq) -> Record {
+        Record { shard: Shard(0), epoch: 1, seq, events: 1, body: Bytes::from_static(b"x") }
+    }
+
+    fn seqs(owned: &Owned) -> Option<Vec<Seq>> {
+        Some(owned.unflushed()?.iter().map(|record| record.seq).collect())
+    }
+
+    #[test]
+    fn what_a_checkpoint_did_not_move_stands_before_what_came_meanwhile() {
+        let mut owned = Owned::default();
+        (1..=3).for_each(|seq| owned.appended(&record(seq)));
+        let mut taken = owned.take_tail();
+        owned.appended(&record(4));
+        assert_eq!(seqs(&owned), None, "the tail has a gap while it is taken out");
+        taken.pop_front();
+        owned.flushed = 1;
+        owned.put_back(taken);
+        assert_eq!(seqs(&owned), Some(vec![2, 3, 4]));
+        assert_eq!(owned.tail_bytes(), 3 * (RECORD_BYTES + 1));
+    }
+
+    #[test]
+    fn a_tail_that_lost_its_middle_is_not_taken_for_whole() {
+        let mut owned = Owned::default();
+        (1..=2).for_each(|seq| owned.appended(&record(seq)));
+        let taken = owned.take_tail();
+        owned.appended(&record(3));
+        owned.forget_tail();
+        owned.appended(&record(4));
+        owned.put_back(taken);
+        assert_eq!(seqs(&owned), None);
+        owned.flushed = 3;
+        assert_eq!(seqs(&owned), Some(vec![4]));
+    }
+}

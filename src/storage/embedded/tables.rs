@@ -1,0 +1,326 @@
+//! The tables: which keys there are, and what stands behind them.
+//!
+//! ```text
+//! states    f shard                 flushed_upto u64
+//!           e shard                 epoch u64: of the last claim
+//!           s shard entity chunk    seq u64, body
+//!           a shard entity          owes u8, wake_at u64 or nothing
+//! history   b shard seq             a block of records, see `history`
+//!           i shard entity number   first seq u64 of a block that holds the entity's events from this number on
+//! personal  s shard entity          seq u64, body: the state's personal row
+//!           h shard entity seq      personal data of the record with that seq
+//! ```
+//!
+//! Numbers in keys are big-endian, so keys sort by them; numbers in values are little-endian.
+
+use super::EmbeddedOptions;
+use super::folder::OpenError;
+use crate::domain::ids::EntityId;
+use crate::domain::time::Timestamp;
+use crate::storage::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Shard, StateRow};
+use crate::storage::wire::form::{read_entity, write_entity};
+use crate::storage::wire::{HEAD, PERSONAL, WireError};
+use bytes::Bytes;
+use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
+const JOURNAL_BYTES: usize = 64_000_000;
+
+/// One of the three keyspaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    States,
+    History,
+    Personal,
+}
+
+/// The database.
+#[derive(Clone)]
+pub(super) struct Tables {
+    database: Database,
+    states: Keyspace,
+    history: Keyspace,
+    personal: Keyspace,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Tables").finish_non_exhaustive()
+    }
+}
+
+/// Writes to make together; the last one of a key counts.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    bytes: usize,
+}
+
+impl Writes {
+    pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+        self.rows.insert((table, key), Some(value));
+    }
+
+    pub(super) fn remove(&mut self, table: Table, key: Vec<u8>) {
+        self.rows.insert((table, key), None);
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+pub(super) fn key(tag: u8, shard: Shard) -> Vec<u8> {
+    let mut key = Vec::with_capacity(48);
+    key.push(tag);
+    key.extend_from_slice(&shard.0.to_be_bytes());
+    key
+}
+
+pub(super) fn key_of(tag: u8, shard: Shard, entity: &EntityId) -> Vec<u8> {
+    let mut key = key(tag, shard);
+    write_entity(entity, &mut key);
+    key
+}
+
+pub(super) fn with_u64(mut key: Vec<u8>, number: u64) -> Vec<u8> {
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+pub(super) fn state_key(shard: Shard, entity: &EntityId, chunk: u16) -> (Table, Vec<u8>) {
+    let mut key = key_of(b's', shard, entity);
+    if chunk == PERSONAL {
+        return (Table::Personal, key);
+    }
+    key.extend_from_slice(&chunk.to_be_bytes());
+    (Table::States, key)
+}
+
+/// The seq and the body of a state row.
+pub(super) fn state_value(row: &StateRow) -> Vec<u8> {
+    let mut value = row.seq.to_le_bytes().to_vec();
+    value.extend_from_slice(&row.body);
+    value
+}
+
+pub(super) fn agenda_value(row: &AgendaRow) -> Vec<u8> {
+    let mut value = vec![u8::from(row.owes)];
+    if let Some(wake_at) = row.wake_at {
+        value.extend_from_slice(&wake_at.0.to_le_bytes());
+    }
+    value
+}
+
+pub(super) fn failed(error: &fjall::Error) -> ReadError {
+    match error {
+        fjall::Error::Storage(fjall::LsmError::ChecksumMismatch { .. }) => {
+            ReadError::Corrupt(format!("the tables are damaged: {error}"))
+        }
+        error => ReadError::Failed(error.to_string()),
+    }
+}
+
+pub(super) fn corrupt(what: &str) -> ReadError {
+    ReadError::Corrupt(format!("the tables are damaged: {what}"))
+}
+
+pub(super) fn unreadable(error: &WireError) -> ReadError {
+    ReadError::Corrupt(error.to_string())
+}
+
+fn number(value: &[u8]) -> Result<u64, ReadError> {
+    value.try_into().map(u64::from_le_bytes).map_err(|_length| corrupt("a number that is not one"))
+}
+
+impl Tables {
+    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, OpenError> {
+        let open = || -> fjall::Result<Self> {
+            let database = Database::builder(folder)
+                .cache_size(options.cache_bytes)
+                .worker_threads(options.worker_threads.max(1))
+                .max_cached_files(Some(256))
+                .max_journaling_size(256 << 20)
+                .journal_compression(fjall::CompressionType::None)
+                .open()?;
+            // Most entities that are asked for were never stored (every new order): a filter of 14 bits a key on every level
+            // answers that without reading a block.
+            let filter = FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(14.0)));
+            let create = || {
+                KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes).filter_policy(filter.clone())
+            };
+            Ok(Self {
+                states: database.keyspace("states", create)?,
+                history: database.keyspace("history", create)?,
+                personal: database.keyspace("personal", create)?,
+                database,
+            })
+        };
+        open().map_err(|error| OpenError::Tables { folder: folder.to_owned(), why: error.to_string() })
+    }
+
+    pub(super) const fn table(&self, table: Table) -> &Keyspace {
+        match table {
+            Table::States => &self.states,
+            Table::History => &self.history,
+            Table::Personal => &self.personal,
+        }
+    }
+
+    /// Writes all or nothing. With `durable` it and everything written before it is on the disk afterwards.
+    pub(super) fn write(&self, writes: Writes, durable: bool) -> Result<(), AppendError> {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), writes.rows.len());
+        if durable {
+            batch = batch.durability(Some(PersistMode::SyncAll));
+        }
+        for ((table, key), value) in writes.rows {
+            match value {
+                Some(value) => batch.insert(self.table(table), key, value),
+                None => batch.remove(self.table(table), key),
+            }
+        }
+        batch.commit().map_err(|error| AppendError::Failed(error.to_string()))
+    }
+
+    /// `flushed_upto` of each shard that was ever flushed.
+    pub(super) fn flushed_upto(&self) -> Result<BTreeMap<Shard, Seq>, ReadError> {
+        self.numbers(b'f')
+    }
+
+    /// The last epoch of each shard that was ever claimed.
+    pub(super) fn epochs(&self) -> Result<BTreeMap<Shard, Epoch>, ReadError> {
+        self.numbers(b'e')
+    }
+
+    fn numbers(&self, tag: u8) -> Result<BTreeMap<Shard, u64>, ReadError> {
+        let mut numbers = BTreeMap::new();
+        for row in self.states.prefix([tag]) {
+            let (key, value) = row.into_inner().map_err(|error| failed(&error))?;
+            let shard = key.get(1..).and_then(|shard| shard.try_into().ok()).map(u16::from_be_bytes);
+            let shard = shard.ok_or_else(|| corrupt("a shard that is not one"))?;
+            numbers.insert(Shard(shard), number(&value)?);
+        }
+        Ok(numbers)
+    }
+
+    pub(super) fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
+        let (_, head) = state_key(shard, entity, HEAD);
+        // A point read asks the filters, a scan cannot; an entity without a head row was never stored.
+        if self.states.get(&head).map_err(|error| failed(&error))?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut rows = Vec::new();
+        for row in self.states.prefix(key_of(b's', shard, entity)) {
+            let (key, value) = row.into_inner().map_err(|error| failed(&error))?;
+            let chunk = key.last_chunk().copied().map(u16::from_be_bytes).ok_or_else(|| corrupt("a chunk"))?;
+            rows.push(state_row(entity, chunk, &value)?);
+        }
+        let (_, personal) = state_key(shard, entity, PERSONAL);
+        if let Some(value) = self.personal.get(personal).map_err(|error| failed(&error))? {
+            rows.push(state_row(entity, PERSONAL, &value)?);
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn agenda(&self, shard: Shard) -> Result<Vec<AgendaRow>, ReadError> {
+        let mut rows = Vec::new();
+        for row in self.states.prefix(key(b'a', shard)) {
+            let (key, value) = row.into_inner().map_err(|error| failed(&error))?;
+            let entity = entity_in(&key)?;
+            let (owes, wake_at) = value.split_first().ok_or_else(|| corrupt("an agenda row that is empty"))?;
+            let wake_at = if wake_at.is_empty() { None } else { Some(Timestamp(number(wake_at)?)) };
+            rows.push(AgendaRow { entity, wake_at, owes: *owes != 0 });
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn entities(
+        &self,
+        shard: Shard,
+        after: Option<&EntityId>,
+        limit: usize,
+    ) -> Result<Vec<EntityId>, ReadError> {
+        let prefix = key(b's', shard);
+        let mut from = after.map_or_else(|| prefix.clone(), |after| behind(shard, after));
+        let mut entities: Vec<EntityId> = Vec::new();
+        'seek: while entities.len() < limit {
+            for row in self.states.range(from.clone()..) {
+                let key = row.key().map_err(|error| failed(&error))?;
+                if !key.starts_with(&prefix) {
+                    break 'seek;
+                }
+                let entity = entity_in(&key)?;
+                if entities.last() == Some(&entity) {
+                    // Chunk rows of an entity we have: a new search skips the rest of them.
+                    from = behind(shard, &entity);
+                    continue 'seek;
+                }
+                entities.push(entity);
+                if entities.len() >= limit {
+                    break 'seek;
+                }
+            }
+            break;
+        }
+        Ok(entities)
+    }
+
+    /// Every key of personal data of an entity.
+    pub(super) fn personal_keys(&self, shard: Shard, entity: &EntityId) -> Result<Vec<Vec<u8>>, ReadError> {
+        let mut keys = Vec::new();
+        for tag in [b's', b'h'] {
+            for row in self.personal.prefix(key_of(tag, shard, entity)) {
+                keys.push(row.key().map_err(|error| failed(&error))?.to_vec());
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Personal data of one record of history.
+    pub(super) fn personal_of(&self, shard: Shard, entity: &EntityId, seq: Seq) -> Result<Option<Bytes>, ReadError> {
+        let found = self.personal.get(with_u64(key_of(b'h', shard, entity), seq)).map_err(|error| failed(&error))?;
+        Ok(found.map(|personal| Bytes::copy_from_slice(&personal)))
+    }
+
+    /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk.
+    ///
+    /// The database's own journal holds it too. Its current file is left behind only once it is longer than
+    /// [`JOURNAL_BYTES`] and some keyspace is written out, and deleted once all are; on a quiet node that could take for ever. So it
+    /// is filled up, which costs a fraction of a second, and erasing is rare.
+    pub(super) fn forget_removed(&self) -> fjall::Result<()> {
+        const FILLER: &[u8] = b"z";
+        const PIECE: usize = 1 << 20;
+        let mut filled = 0;
+        while filled <= JOURNAL_BYTES {
+            self.personal.insert(FILLER, vec![0; PIECE])?;
+            filled = filled.saturating_add(PIECE);
+        }
+        self.personal.remove(FILLER)?;
+        for keyspace in [&self.personal, &self.states, &self.history] {
+            keyspace.rotate_memtable_and_wait()?;
+        }
+        self.personal.major_compact()
+    }
+}
+
+/// Sorts behind every row of the entity, and before the next one's.
+fn behind(shard: Shard, entity: &EntityId) -> Vec<u8> {
+    let mut key = key_of(b's', shard, entity);
+    key.extend_from_slice(&[0xff; 3]);
+    key
+}
+
+fn entity_in(key: &[u8]) -> Result<EntityId, ReadError> {
+    let entity = key.get(3..).ok_or_else(|| corrupt("a short key"))?;
+    read_entity(entity).map(|(entity, _)| entity).map_err(|error| unreadable(&error))
+}
+
+fn state_row(entity: &EntityId, chunk: u16, value: &[u8]) -> Result<StateRow, ReadError> {
+    let (seq, body) = value.split_first_chunk().ok_or_else(|| corrupt("a state row without its seq"))?;
+    let (seq, body) = (u64::from_le_bytes(*seq), Bytes::copy_from_slice(body));
+    Ok(StateRow { entity: entity.clone(), chunk, seq, body })
+}
