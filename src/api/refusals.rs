@@ -265,7 +265,10 @@ fn short_lines(order: &order::Order) -> Vec<serde_json::Value> {
                 order::Shortage::LimitExceeded { limit } => {
                     json!({ "sku": sku, "wanted": line.units, "limit": limit })
                 }
-                order::Shortage::Unknown | order::Shortage::NotOnSale | order::Shortage::NoPrice => {
+                order::Shortage::Unknown
+                | order::Shortage::NotOnSale
+                | order::Shortage::NoPrice
+                | order::Shortage::TooLate => {
                     json!({ "sku": sku, "wanted": line.units, "available": 0 })
                 }
             })

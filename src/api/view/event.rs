@@ -109,14 +109,14 @@ impl Teller {
 
     fn placed(&mut self, placed: &Placed) -> Value {
         self.order = placed.order;
-        self.currency = placed.terms.currency;
-        let lines = match &placed.source {
+        self.currency = placed.head.terms.currency;
+        let lines = match &placed.head.source {
             Source::Cart(_) => Value::Null,
             Source::Lines(lines) => {
                 lines.iter().map(|line| json!({ "sku": line.sku.as_str(), "quantity": line.units })).collect()
             }
         };
-        let cart = match &placed.source {
+        let cart = match &placed.head.source {
             Source::Cart(cart) => Some(cart.to_string()),
             Source::Lines(_) => None,
         };
@@ -124,9 +124,9 @@ impl Teller {
             "lines": lines,
             "cart": cart,
             "currency": self.currency.as_str(),
-            "country": placed.terms.destination.country.as_str(),
+            "country": placed.head.terms.destination.country.as_str(),
             "expires_at": At(placed.expires_at),
-            "pays_at_once": placed.payment.is_some(),
+            "pays_at_once": placed.head.payment.is_some(),
         })
     }
 
@@ -269,6 +269,7 @@ fn shortage(line: u16, why: &Shortage) -> Value {
         Shortage::Unknown => json!({ "line": line, "why": "unknown" }),
         Shortage::NotOnSale => json!({ "line": line, "why": "not_on_sale" }),
         Shortage::NoPrice => json!({ "line": line, "why": "no_price" }),
+        Shortage::TooLate => json!({ "line": line, "why": "too_late" }),
         Shortage::LimitExceeded { limit } => json!({ "line": line, "why": "limit_exceeded", "limit": limit }),
     }
 }
