@@ -5,7 +5,14 @@
 
 pub mod actors;
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod payments;
 pub mod storage;
+
+/// The page that says how to add an entity; its example is compiled and run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/adding-an-entity.md")]
+mod adding_an_entity {}

@@ -1,1 +1,3 @@
+//! The program `doorbuster`.
+
 fn main() {}

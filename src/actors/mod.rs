@@ -1,3 +1,28 @@
 //! The actors: one generic entity shell, shards that supervise entities, the router in front, the group log writer behind.
+//!
+//! ```text
+//! Router ──► Shard ──► Shell (one per resident entity) ──► Writer ──batch──► journal
+//!               ▲                                            │
+//!               └──────────────── Releaser ◄─────────────────┘ ──► callers, provider, views
+//! ```
 
+mod agenda;
 pub mod ask;
+mod checkpoint;
+mod context;
+mod entity;
+pub mod faults;
+mod held;
+mod instance;
+mod lifecycle;
+mod provider;
+mod recovery;
+mod releaser;
+mod router;
+pub mod settings;
+mod shard;
+mod slot;
+pub mod stats;
+pub mod system;
+pub mod view;
+mod writer;

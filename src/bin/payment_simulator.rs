@@ -1,1 +1,113 @@
-fn main() {}
+//! `payment-simulator`: the simulated payment provider as a process of its own, with a durable ledger.
+//!
+//! It prints one line, `listening on http://ADDRESS`, once it serves, and ends with SIGTERM or SIGINT.
+
+use clap::Parser;
+use doorbuster::clock::{SharedClock, SystemClock};
+use doorbuster::payments::WebhookSecret;
+use doorbuster::payments::simulator::{Courier, Desk, Keep, Odds, Profile, Receiver, WebhookPost, server};
+use std::fmt::Display;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A payment provider to test against: it declines, stalls and forgets as real ones do, and remembers exactly what it charged.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The ledger's file; without one everything is forgotten with the process
+    #[arg(long)]
+    ledger: Option<PathBuf>,
+    /// Do not wait for the disk before answering: survives a kill, not a power cut
+    #[arg(long)]
+    no_fsync: bool,
+    /// The same seed and the same references give the same fortunes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How it behaves: instant, fast or realistic
+    #[arg(long, default_value = "realistic", value_parser = profile)]
+    profile: Profile,
+    /// Where webhooks go, `http://…`; without one none are sent
+    #[arg(long, requires = "webhook_secret")]
+    webhook_url: Option<hyper::Uri>,
+    /// What webhooks are signed with: `whsec_` and base64
+    #[arg(long)]
+    webhook_secret: Option<String>,
+    /// Nothing but 500s from one second after the start up to another, as in `30..45`; may be given several times
+    #[arg(long, value_parser = outage)]
+    outage: Vec<(u64, u64)>,
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    match text {
+        "instant" => Ok(Profile::Instant),
+        "fast" => Ok(Profile::Fast),
+        "realistic" => Ok(Profile::Realistic),
+        _ => Err("instant, fast or realistic".to_owned()),
+    }
+}
+
+fn outage(text: &str) -> Result<(u64, u64), String> {
+    let (from, to) = text.split_once("..").ok_or("two numbers of seconds, as in 30..45")?;
+    let second = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
+    Ok((second(from)?, second(to)?))
+}
+
+fn because<E: Display>(what: &'static str) -> impl Fn(E) -> String {
+    move |error| format!("{what}: {error}")
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    match run(Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> Result<(), String> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let listener = TcpListener::bind(flags.listen).await.map_err(because("listen"))?;
+    let address = listener.local_addr().map_err(because("listen"))?;
+    let courier = match (flags.webhook_url, flags.webhook_secret) {
+        (Some(url), Some(text)) => {
+            let secret = WebhookSecret::parse(&text).map_err(because("--webhook-secret"))?;
+            Courier::start(Receiver::Http(Arc::new(WebhookPost::to(url))), secret, Arc::clone(&clock))
+        }
+        _ => Courier::idle(Arc::clone(&clock)),
+    };
+    let keep = match &flags.ledger {
+        None => Keep::Volatile,
+        Some(path) if flags.no_fsync => Keep::Written(path),
+        Some(path) => Keep::Synced(path),
+    };
+    let odds = Odds::of(flags.profile);
+    let started = clock.now();
+    let (desk, torn_bytes) =
+        Desk::open(odds, flags.seed, &format!("http://{address}"), keep, courier, clock).map_err(because("ledger"))?;
+    if torn_bytes > 0 {
+        tracing::warn!(torn_bytes, "cut a torn line off the ledger");
+    }
+    for (from, to) in flags.outage {
+        desk.add_outage(started.plus_s(from), started.plus_s(to));
+    }
+    let mut stop = signal(SignalKind::terminate()).map_err(because("wait for SIGTERM"))?;
+    writeln!(std::io::stdout(), "listening on http://{address}").map_err(because("say where it listens"))?;
+    let desk = Arc::new(desk);
+    tokio::select! {
+        served = server::serve(listener, Arc::clone(&desk)) => served.map_err(because("serve")),
+        () = desk.ledger_lost() => Err("the ledger cannot be written".to_owned()),
+        _ = stop.recv() => Ok(()),
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}

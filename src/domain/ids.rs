@@ -35,11 +35,11 @@ fn write_crockford(value: u128, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = [b'0'; UID_LENGTH];
     let mut rest = value;
     for slot in text.iter_mut().rev() {
-        let digit = usize::try_from(rest & 31).map_err(|_| fmt::Error)?;
+        let digit = usize::try_from(rest & 31).map_err(|_above| fmt::Error)?;
         *slot = CROCKFORD.get(digit).copied().unwrap_or(b'0');
         rest >>= 5;
     }
-    out.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    out.write_str(std::str::from_utf8(&text).map_err(|_not_ascii| fmt::Error)?)
 }
 
 fn read_crockford(text: &str) -> Option<u128> {
@@ -172,13 +172,8 @@ impl RequestId {
     /// The same three texts give the same id, for ever.
     #[must_use]
     pub fn new(principal: &str, path: &str, key: &str) -> Self {
-        let mut name = Vec::with_capacity(principal.len() + path.len() + key.len() + 2);
-        name.extend_from_slice(principal.as_bytes());
-        name.push(0);
-        name.extend_from_slice(path.as_bytes());
-        name.push(0);
-        name.extend_from_slice(key.as_bytes());
-        Self(Uuid::new_v5(&Self::NAMESPACE, &name).as_u128())
+        let name = [principal, path, key].join("\0");
+        Self(Uuid::new_v5(&Self::NAMESPACE, name.as_bytes()).as_u128())
     }
 }
 

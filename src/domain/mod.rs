@@ -1,5 +1,10 @@
 //! The shop's rules as functions of values: no clock, no randomness, no I/O, no async, no float.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::wildcard_enum_match_arm)
+)]
+
 pub mod any;
 pub mod cart;
 pub mod effect;

@@ -70,14 +70,14 @@ impl Currency {
     pub fn parse(code: &str) -> Result<Self, MoneyError> {
         let known = UNUSUAL_DIGITS.iter().any(|(other, _)| *other == code)
             || (code.len() == 3 && TWO_DIGITS.split(' ').any(|other| other == code));
-        let bytes: [u8; 3] = code.as_bytes().try_into().map_err(|_| MoneyError::Currency)?;
+        let bytes: [u8; 3] = code.as_bytes().try_into().map_err(|_length| MoneyError::Currency)?;
         if known { Ok(Self(bytes)) } else { Err(MoneyError::Currency) }
     }
 
     /// The code.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("XXX")
+        std::str::from_utf8(&self.0).unwrap_or("???")
     }
 
     /// How many digits the minor unit has: JPY 0, GBP 2, KWD 3.
@@ -138,7 +138,7 @@ impl Money {
     /// `quantity` times this amount.
     pub fn times(self, quantity: u32) -> Result<Self, MoneyError> {
         let product = i128::from(self.amount).saturating_mul(i128::from(quantity));
-        Self::new(i64::try_from(product).map_err(|_| MoneyError::Overflow)?, self.currency)
+        Self::new(i64::try_from(product).map_err(|_beyond| MoneyError::Overflow)?, self.currency)
     }
 
     fn same_currency(self, other: Self) -> Result<(), MoneyError> {
@@ -165,8 +165,9 @@ pub fn tax_of(amount: i64, rate_ppm: u32, included: bool) -> i64 {
     i64::try_from(divide_half_away(product, denominator)).unwrap_or(0)
 }
 
-/// Spreads `total` over parts in proportion to `weights`, by largest remainder (ties to the earlier part), so that
-/// the shares add up to `total` exactly. All-zero weights are taken as equal ones; no weights give no shares.
+/// Spreads `total` over parts in proportion to `weights`, so that the shares add up to it exactly.
+///
+/// By largest remainder, ties to the earlier part. All-zero weights are taken as equal ones; no weights give no shares.
 #[must_use]
 pub fn spread(total: i64, weights: &[i64]) -> Vec<i64> {
     if weights.is_empty() {

@@ -8,12 +8,17 @@
 //!
 //! Rules M1–M5 are the order's to hold; a provider's part is never to call "failed" what it does not know.
 
+pub mod any;
+pub mod http;
 pub mod provider;
+pub mod referee;
 pub mod settings;
 pub mod simulator;
 pub mod webhook;
 pub mod wire;
 
+pub use any::{AnyProvider, BuildError, build};
+pub use http::HttpProvider;
 pub use provider::{LedgerError, LedgerPage, Provider};
 pub use settings::{Kind, Settings};
 pub use webhook::{SignedWebhook, WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};

@@ -6,9 +6,11 @@
 pub mod embedded;
 pub mod journal;
 pub mod memory;
+pub mod store;
 pub mod wire;
 
 pub use journal::{
     AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, Seq, Shard,
     StateFlush, StateRow,
 };
+pub use store::Store;

@@ -112,3 +112,11 @@ impl Entity for Order {
         self.has_reached(wait)
     }
 }
+
+impl Order {
+    /// erased?
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        false
+    }
+}

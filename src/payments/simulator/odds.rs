@@ -146,6 +146,29 @@ impl Odds {
             Profile::Realistic => Self::REALISTIC,
         }
     }
+
+    /// Is nothing left to chance?
+    #[must_use]
+    pub const fn throws_no_dice(&self) -> bool {
+        let chances = [
+            self.stall_ppm,
+            self.too_many_ppm,
+            self.timeout_before_ppm,
+            self.timeout_after_ppm,
+            self.error_after_ppm,
+            self.decline_soft_ppm,
+            self.decline_hard_ppm,
+            self.processing_ppm,
+            self.follow_up_soft_ppm,
+            self.follow_up_hard_ppm,
+            self.webhooks.very_late_ppm,
+            self.webhooks.lost_ppm,
+        ];
+        matches!(chances, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            && self.latency_p50_ms == 0
+            && self.webhooks.copies_max <= 1
+            && self.webhooks.late_ms == 0
+    }
 }
 
 /// The quantiles of a log-normal whose p99 is eight times its median, in thousandths of the median: (parts per million, factor).
@@ -184,6 +207,11 @@ impl Dice {
         hash.update(reference.attempt.to_le_bytes());
         hash.update(sent.to_le_bytes());
         Self(ChaCha8Rng::from_seed(hash.finalize().into()))
+    }
+
+    /// Dice that nobody throws.
+    pub(super) fn idle() -> Self {
+        Self(ChaCha8Rng::from_seed([0; 32]))
     }
 
     /// Does what is this likely happen?

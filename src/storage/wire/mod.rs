@@ -58,6 +58,15 @@ pub struct Decided {
     pub events: Vec<Event>,
 }
 
+impl Decided {
+    /// The entity's own number of its last event.
+    #[must_use]
+    pub fn last_number(&self) -> u64 {
+        let count = u64::try_from(self.events.len()).unwrap_or(u64::MAX);
+        self.number.saturating_add(count).saturating_sub(1)
+    }
+}
+
 /// What the shell knows of an entity beside its state; stored in the head row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Meta {
@@ -67,6 +76,17 @@ pub struct Meta {
     pub created_at: Timestamp,
     /// When the last happened.
     pub updated_at: Timestamp,
+}
+
+impl Meta {
+    /// Takes in that `events` more happened at `at`.
+    pub fn after(&mut self, events: usize, at: Timestamp) {
+        if self.version == 0 {
+            self.created_at = at;
+        }
+        self.version = self.version.saturating_add(u64::try_from(events).unwrap_or(u64::MAX));
+        self.updated_at = at;
+    }
 }
 
 /// Which rows of an entity's state must be stored again: a set of chunk numbers (0 is the head).

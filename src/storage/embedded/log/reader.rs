@@ -126,7 +126,7 @@ impl LogReader {
     /// Every frame, from the oldest segment still kept on.
     #[must_use]
     pub fn frames(&self) -> Frames {
-        Frames { walk: Some(self.walk_from(|_| true)) }
+        Frames { walk: Some(self.walk_from(|_any| false)) }
     }
 
     /// One shard's records whose last event is at or after `from`, in order. [`LogError::Retired`] when some are gone.
@@ -144,7 +144,7 @@ impl LogReader {
         Records { frames: Frames { walk: Some(walk) }, from, ready: Vec::new().into_iter(), too_late }
     }
 
-    /// From the last segment that begins early enough, or else the first one.
+    /// From the last segment that begins early enough, or else from the oldest.
     fn walk_from(&self, early_enough: impl Fn(&Segment) -> bool) -> Walk {
         let table = self.shared.table();
         let skipped = table.segments.iter().rposition(|segment| early_enough(segment)).unwrap_or(0);

@@ -1,0 +1,175 @@
+//! A shard's checkpoint: what changed goes into the store, so that the log before it can go.
+//!
+//! A marker goes through the log writer first: every event up to it belongs to an entity that is then asked for its rows, or whose
+//! state is cold in the shard's table. Rows and states come back through the same queue, so nothing that is stored was ever undone by a
+//! crash (rule S1).
+
+use super::entity::EntityMsg;
+use super::held::{Flushed, Held, Marker};
+use super::shard::{ShardMsg, ShardState};
+use super::slot::{Cold, Slot};
+use crate::domain::any::State;
+use crate::domain::ids::EntityId;
+use crate::domain::time::Timestamp;
+use crate::storage::wire::{self, Dirty, Meta};
+use crate::storage::{AgendaRow, Journal, Seq, StateFlush, StateRow};
+use ractor::ActorRef;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A checkpoint under way.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    pub(super) number: u64,
+    /// The marker's position, once it is durable.
+    pub(super) upto: Option<Seq>,
+    /// Residents that have not given their rows yet.
+    pending: BTreeSet<EntityId>,
+    flush: StateFlush,
+    /// The store is at work.
+    storing: bool,
+    /// Cold entities in it, and in which version.
+    cold: BTreeMap<EntityId, u64>,
+}
+
+/// A cold entity on its way into the store.
+type ColdRow = (EntityId, Arc<State>, Meta, Dirty, Seq);
+
+impl ShardState {
+    /// Begins a checkpoint, unless one is under way.
+    pub(super) fn begin_checkpoint(&mut self) {
+        if self.checkpoint.is_some() {
+            return;
+        }
+        self.checkpoints = self.checkpoints.wrapping_add(1);
+        let number = self.checkpoints;
+        self.checkpointed_at = Instant::now();
+        self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
+        let mut pending = BTreeSet::new();
+        for (entity, slot) in &mut self.slots {
+            if let Slot::Resident(resident) = slot
+                && !resident.leaving
+            {
+                resident.send(EntityMsg::Flush(number));
+                pending.insert(entity.clone());
+            }
+        }
+        self.checkpoint = Some(Checkpoint {
+            number,
+            upto: None,
+            pending,
+            flush: StateFlush::default(),
+            storing: false,
+            cold: BTreeMap::new(),
+        });
+    }
+
+    /// A resident gave its rows.
+    pub(super) fn flushed(&mut self, flushed: Flushed, seq: Seq) {
+        let Some(checkpoint) = self.checkpoint.as_mut().filter(|one| one.number == flushed.checkpoint) else { return };
+        if !checkpoint.pending.remove(&flushed.entity) || flushed.rows.is_empty() {
+            return;
+        }
+        let Flushed { entity, rows, wake_at, owes, erased, .. } = flushed;
+        if erased {
+            checkpoint.flush.erase.push(entity.clone());
+        }
+        checkpoint.flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at, owes });
+        let rows = rows.into_iter().map(|(chunk, body)| StateRow { entity: entity.clone(), chunk, seq, body });
+        checkpoint.flush.states.extend(rows);
+    }
+
+    /// A resident failed before it gave its rows: its events go into history, and whoever recovers it replays them from there.
+    pub(super) fn will_not_flush(&mut self, entity: &EntityId) {
+        if let Some(checkpoint) = self.checkpoint.as_mut() {
+            checkpoint.pending.remove(entity);
+        }
+    }
+
+    /// Once the marker is durable and all rows are in, the store gets to work.
+    pub(super) fn finish_checkpoint(&mut self, myself: &ActorRef<ShardMsg>) {
+        let Some(checkpoint) = self.checkpoint.as_mut() else { return };
+        let Some(upto) = checkpoint.upto else { return };
+        if checkpoint.storing || !checkpoint.pending.is_empty() {
+            return;
+        }
+        checkpoint.storing = true;
+        let mut flush = std::mem::take(&mut checkpoint.flush);
+        let mut cold_rows: Vec<ColdRow> = Vec::new();
+        for (entity, slot) in &self.slots {
+            match slot {
+                Slot::Cold(cold) => {
+                    checkpoint.cold.insert(entity.clone(), cold.meta.version);
+                    cold_rows.extend(row_of(entity, cold));
+                }
+                Slot::Resident(resident) => {
+                    cold_rows.extend(resident.left.as_ref().and_then(|cold| row_of(entity, cold)));
+                }
+                Slot::Restarting(_) | Slot::SetAside(_) => {
+                    flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
+                }
+            }
+        }
+        let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
+        tokio::spawn(async move {
+            add_cold(&mut flush, cold_rows);
+            let result = store.checkpoint(&claim, flush, upto).await.map_err(|error| error.to_string());
+            // A shard that is gone needs no answer.
+            drop(myself.send_message(ShardMsg::Checkpointed { upto, result }));
+        });
+    }
+
+    /// The store is done.
+    pub(super) fn checkpointed(&mut self, upto: Seq, result: Result<(), String>) {
+        let Some(checkpoint) = self.checkpoint.take() else { return };
+        match result {
+            Ok(()) => {
+                self.flushed_upto = self.flushed_upto.max(upto);
+                for (entity, version) in checkpoint.cold {
+                    if let Some(Slot::Cold(cold)) = self.slots.get(&entity)
+                        && cold.meta.version == version
+                    {
+                        self.slots.remove(&entity);
+                    }
+                }
+                self.context.stats.checkpointed();
+            }
+            Err(error) => {
+                // Nothing that was acknowledged is in danger: the log still has it. But a store that does not store is no
+                // store; the node ends and its successor looks at what is there (rule L8).
+                self.context.fail(&format!("checkpoint of shard {}: {error}", self.shard));
+            }
+        }
+        if !self.flush_waiters.is_empty() {
+            if self.seq > self.flushed_upto && std::mem::take(&mut self.flush_again) {
+                self.begin_checkpoint();
+            } else {
+                self.flush_waiters.drain(..).for_each(|done| drop(done.send(())));
+            }
+        }
+    }
+
+    /// Stores everything, and says when it is done: a checkpoint that is under way may have begun too early, so one more follows.
+    pub(super) fn flush_all(&mut self, done: tokio::sync::oneshot::Sender<()>) {
+        self.flush_waiters.push(done);
+        self.flush_again = self.checkpoint.is_some();
+        self.begin_checkpoint();
+    }
+}
+
+fn row_of(entity: &EntityId, cold: &Cold) -> Option<ColdRow> {
+    (!cold.dirty.is_empty()).then(|| (entity.clone(), Arc::clone(&cold.state), cold.meta, cold.dirty.clone(), cold.seq))
+}
+
+fn add_cold(flush: &mut StateFlush, cold: Vec<ColdRow>) {
+    for (entity, state, meta, dirty, seq) in cold {
+        if super::entity::is_erased(&state) {
+            flush.erase.push(entity.clone());
+        }
+        for (chunk, body) in wire::rows_of(&state, &meta, &dirty) {
+            flush.states.push(StateRow { entity: entity.clone(), chunk, seq, body });
+        }
+        flush.agenda.push(AgendaRow { entity, wake_at: state.wake_at(Timestamp::default()), owes: false });
+    }
+}

@@ -1,0 +1,126 @@
+//! The entity shell: the one actor that hosts a cart, an order, a SKU's stock, … It decides on its newest state, evolves it in memory,
+//! hands `(events, replies)` to the log writer and takes the next command; it never waits for storage.
+//!
+//! What restart means: a new instance loads the stored state, replays the durable events behind it, and does what the state
+//! still owes. Nothing else was ever promised, because nothing leaves before it is durable.
+
+use super::context::Context;
+use super::instance::Instance;
+use super::router::Asked;
+use crate::domain::any::State;
+use crate::domain::effect::{EffectKey, Outcome};
+use crate::domain::ids::EntityId;
+use crate::storage::Shard;
+use crate::storage::wire::{Dirty, Meta};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+/// What the shell understands.
+#[derive(Debug)]
+pub(crate) enum EntityMsg {
+    /// A command, through the shard.
+    Ask(Box<Asked>),
+    /// An answer to an effect, straight from another entity of the group.
+    Answer { key: EffectKey, outcome: Outcome },
+    /// An answer to an effect, through the shard.
+    AnswerByShard { key: EffectKey, outcome: Outcome },
+    /// Look whether an effect must be sent again; say that you are idle if you are.
+    Poke,
+    /// Give what changed to this checkpoint.
+    Flush(u64),
+    /// Fault injection: panic now.
+    Panic,
+}
+
+impl ractor::Message for EntityMsg {}
+
+/// Where an instance's state comes from.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// The shard has it.
+    State(Arc<State>, Meta, Dirty),
+    /// From the stored rows, if any.
+    Load,
+    /// From the stored rows and every durable event behind them: an instance before this one failed.
+    Replay,
+}
+
+/// The ractor handler; all it knows is in [`Instance`].
+#[derive(Debug)]
+pub(crate) struct Shell;
+
+/// What an instance is started with.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    pub(crate) id: EntityId,
+    pub(crate) shard: Shard,
+    pub(crate) instance: u64,
+    pub(crate) context: Arc<Context>,
+    pub(crate) start: Start,
+    pub(crate) waiting: Arc<AtomicU32>,
+}
+
+/// Does an entity of this kind stay resident while it is used, or end as soon as nothing is under way?
+pub(crate) fn lingers(entity: &EntityId) -> bool {
+    match entity {
+        EntityId::Inventory(_) | EntityId::Product(_) | EntityId::Warehouse(_) => true,
+        EntityId::Order(_) | EntityId::Cart(_) => false,
+    }
+}
+
+impl Actor for Shell {
+    type Msg = EntityMsg;
+    type State = Instance;
+    type Arguments = Seed;
+
+    async fn pre_start(&self, _: ActorRef<EntityMsg>, seed: Seed) -> Result<Instance, ActorProcessingErr> {
+        Ok(Instance::new(seed))
+    }
+
+    /// Recovery happens here and not in `pre_start`, which runs in the shard.
+    async fn post_start(&self, myself: ActorRef<EntityMsg>, instance: &mut Instance) -> Result<(), ActorProcessingErr> {
+        instance.recover().await?;
+        if instance.meta.version > 0 {
+            instance.settle(&myself, Vec::new(), None);
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<EntityMsg>,
+        message: EntityMsg,
+        instance: &mut Instance,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            EntityMsg::Ask(asked) => {
+                instance.count();
+                instance.ask(&myself, *asked);
+            }
+            EntityMsg::Answer { key, outcome } => instance.answer(&myself, key, outcome),
+            EntityMsg::AnswerByShard { key, outcome } => {
+                instance.count();
+                instance.answer(&myself, key, outcome);
+            }
+            EntityMsg::Poke => {
+                instance.count();
+                instance.poke(&myself);
+            }
+            EntityMsg::Flush(checkpoint) => {
+                instance.count();
+                instance.flush(checkpoint);
+            }
+            EntityMsg::Panic => panic!("a fault was ordered for {}", instance.id),
+        }
+        Ok(())
+    }
+}
+
+/// Has this entity's personal data been erased, so that what is stored of it must go too?
+pub(crate) fn is_erased(state: &State) -> bool {
+    match state {
+        State::Order(order) => order.is_erased(),
+        State::Inventory(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) => false,
+    }
+}

@@ -1,0 +1,109 @@
+//! What waits for durability: nothing here becomes visible before the batch that holds what it depends on is synced (rule L2).
+
+use super::ask::{Accepted, Answer};
+use super::entity::EntityMsg;
+use super::view::SkuView;
+use crate::domain::any::{Refusal, State};
+use crate::domain::effect::{EffectKey, Outcome};
+use crate::domain::ids::EntityId;
+use crate::domain::payment::ProviderCall;
+use crate::domain::time::Timestamp;
+use crate::storage::Shard;
+use crate::storage::wire::{Dirty, Meta};
+use bytes::Bytes;
+use ractor::ActorRef;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Who wants to hear the answer.
+#[derive(Debug)]
+pub(crate) enum ReplyTo {
+    /// Somebody outside, who waits for durability.
+    Caller(oneshot::Sender<Answer>),
+    /// An entity that owes an effect.
+    Entity {
+        /// Its name.
+        entity: EntityId,
+        /// The effect this settles.
+        key: EffectKey,
+        /// Its actor, so that inside a commit group the answer travels straight.
+        actor: ActorRef<EntityMsg>,
+    },
+    /// Nobody.
+    Nobody,
+}
+
+/// The newest word on an entity, given when it may leave memory.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub(crate) entity: EntityId,
+    pub(crate) instance: u64,
+    /// How many of the shard's messages it had handled.
+    pub(crate) handled: u64,
+    pub(crate) state: Arc<State>,
+    pub(crate) meta: Meta,
+    pub(crate) dirty: Dirty,
+    pub(crate) wake_at: Option<Timestamp>,
+}
+
+/// The rows an entity gives to a checkpoint.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    pub(crate) checkpoint: u64,
+    pub(crate) entity: EntityId,
+    pub(crate) rows: Vec<(u16, Bytes)>,
+    pub(crate) wake_at: Option<Timestamp>,
+    pub(crate) owes: bool,
+    /// Its personal data is to go from what is stored.
+    pub(crate) erased: bool,
+}
+
+/// One thing that waits.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// An acceptance for a caller.
+    Accepted(oneshot::Sender<Answer>, Box<Accepted>),
+    /// A refusal for a caller.
+    Refused(oneshot::Sender<Answer>, Box<Refusal>),
+    /// A call to the payment provider.
+    Provider { entity: EntityId, key: EffectKey, call: Box<ProviderCall> },
+    /// A question or an answer to an entity of another commit group.
+    Abroad(Box<Abroad>),
+    /// The entity may leave memory.
+    Idle(Box<Idle>),
+    /// The agenda's entry of an entity that stays.
+    Agenda { entity: EntityId, wake_at: Option<Timestamp>, owes: bool },
+    /// Rows for a checkpoint.
+    Flushed(Box<Flushed>),
+    /// Everything its shard submitted before is durable.
+    Marker(Marker),
+    /// What shoppers may see of a SKU's stock.
+    Publish(Arc<SkuView>, super::view::Stock),
+}
+
+/// Why a shard wants to know how far its log is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Marker {
+    /// A checkpoint of this number begins here.
+    Checkpoint(u64),
+    /// A failed instance's last submissions are durable; the next may start (rule E1).
+    Exit { entity: EntityId, instance: u64 },
+}
+
+/// What crosses from one commit group into another.
+#[derive(Debug)]
+pub(crate) enum Abroad {
+    /// A question.
+    Ask(super::ask::Ask, ReplyTo),
+    /// An answer.
+    Answer { entity: EntityId, key: EffectKey, outcome: Outcome },
+}
+
+/// What an entity hands to the log writer: the events of one decision, if any, and what waits for them.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) shard: Shard,
+    /// Number of events and the record's body; `None`: only something that waits.
+    pub(crate) record: Option<(u32, Bytes)>,
+    pub(crate) held: Vec<Held>,
+}

@@ -1,0 +1,483 @@
+//! One life of one entity: its newest state, what it has sent and not yet heard of, and who waits for it to get somewhere.
+//!
+//! Everything that happens ends in [`Instance::settle`], which hands events, replies and held effects to the log writer as one submission
+//! and only then sends messages inside the commit group (rule L2).
+
+use super::ask::{Accepted, Answer, Ask};
+use super::context::Context;
+use super::entity::{EntityMsg, Seed, Start, is_erased, lingers};
+use super::held::{Abroad, Flushed, Held, Idle, ReplyTo, Submission};
+use super::router::Asked;
+use super::view::{SkuView, Stock};
+use crate::domain::any::{Command, Event, Reply, State};
+use crate::domain::effect::{Effect, EffectKey, Outcome};
+use crate::domain::entity::{By, Decision, Wait};
+use crate::domain::ids::EntityId;
+use crate::domain::inventory::{self, Level};
+use crate::domain::time::Timestamp;
+use crate::storage::wire::{self, Decided, Dirty, Meta};
+use crate::storage::{Group, Journal, Shard};
+use ractor::{ActorProcessingErr, ActorRef};
+use rustc_hash::FxHashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// An effect that was sent and is not settled.
+#[derive(Debug)]
+struct InFlight {
+    sent_at: Instant,
+    tries: u32,
+    /// A provider call is under way: its end is always told, so it is not sent again before.
+    under_way: bool,
+}
+
+/// A request whose answer waits until the entity has got somewhere.
+#[derive(Debug)]
+struct Waiter {
+    wait: Wait,
+    caller: oneshot::Sender<Answer>,
+    reply: Reply,
+    repeated: bool,
+}
+
+/// One life of one entity.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(super) id: EntityId,
+    shard: Shard,
+    group: Group,
+    number: u64,
+    context: Arc<Context>,
+    start: Option<Start>,
+    state: Arc<State>,
+    pub(super) meta: Meta,
+    dirty: Dirty,
+    in_flight: FxHashMap<EffectKey, InFlight>,
+    waiters: Vec<Waiter>,
+    /// Messages of the shard handled so far (rule E1).
+    handled: u64,
+    /// Messages of the shard that wait.
+    waiting: Arc<AtomicU32>,
+    /// The instant of the last wake: deadlines up to it have been seen to.
+    woken_at: Timestamp,
+    /// What the shard's agenda was last told.
+    reported: (Option<Timestamp>, bool),
+    view: Option<Arc<SkuView>>,
+    /// Something else than the counters of the view has changed.
+    view_is_old: bool,
+}
+
+impl Instance {
+    /// Not recovered yet.
+    pub(super) fn new(seed: Seed) -> Self {
+        let view = match &seed.id {
+            EntityId::Inventory(sku) => Some(seed.context.views.open(sku)),
+            EntityId::Order(_) | EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => None,
+        };
+        Self {
+            group: seed.context.store.group_of(seed.shard),
+            state: Arc::new(State::empty(&seed.id)),
+            id: seed.id,
+            shard: seed.shard,
+            number: seed.instance,
+            context: seed.context,
+            start: Some(seed.start),
+            meta: Meta::default(),
+            dirty: Dirty::default(),
+            in_flight: FxHashMap::default(),
+            waiters: Vec::new(),
+            handled: 0,
+            waiting: seed.waiting,
+            woken_at: Timestamp::default(),
+            reported: (None, false),
+            view,
+            view_is_old: false,
+        }
+    }
+
+    /// One more of the shard's messages is handled.
+    pub(super) fn count(&mut self) {
+        self.handled = self.handled.saturating_add(1);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Brings the state back, and shows it to the views.
+    pub(super) async fn recover(&mut self) -> Result<(), ActorProcessingErr> {
+        let start = self.start.take().unwrap_or(Start::Load);
+        match start {
+            Start::State(state, meta, dirty) => {
+                self.state = state;
+                self.meta = meta;
+                self.dirty = dirty;
+            }
+            Start::Load | Start::Replay => {
+                let replay = matches!(start, Start::Replay);
+                let loaded = super::recovery::load(&self.context.store, self.shard, &self.id, replay).await?;
+                if let Some(loaded) = loaded {
+                    self.state = Arc::new(loaded.state);
+                    self.meta = loaded.meta;
+                    self.dirty = loaded.dirty;
+                }
+            }
+        }
+        if self.view.is_some() && self.meta.version > 0 {
+            let held = self.publication(true).into_iter().collect();
+            self.context.writer(self.group).submit(Submission { shard: self.shard, record: None, held });
+        }
+        Ok(())
+    }
+
+    /// Decides on a command and hands the decision over.
+    pub(super) fn ask(&mut self, myself: &ActorRef<EntityMsg>, asked: Asked) {
+        let Asked { ask, reply_to } = asked;
+        let now = self.context.clock.now();
+        if ask.deadline < now {
+            // Rule E4: the deadline is checked before decide; what was decided is always journaled.
+            self.context.stats.dropped_late();
+            if let ReplyTo::Caller(caller) = reply_to {
+                drop(caller.send(Answer::Late));
+            }
+            self.settle(myself, Vec::new(), None);
+            return;
+        }
+        let Ask { command, by, wait, .. } = ask;
+        if matches!(command, Command::Wake) {
+            self.woken_at = now;
+        }
+        let state = Arc::clone(&self.state);
+        // Rule E3: a panic in decide fails that command only; nothing was evolved.
+        let decided = catch_unwind(AssertUnwindSafe(|| state.decide(&command, now)));
+        drop(state);
+        match decided {
+            Ok(Ok(decision)) => self.accept(myself, decision, by, now, wait, reply_to),
+            Ok(Err(refusal)) => {
+                let mut held = Vec::new();
+                match reply_to {
+                    ReplyTo::Caller(caller) => held.push(Held::Refused(caller, Box::new(refusal))),
+                    ReplyTo::Entity { entity, key, actor } => {
+                        self.reply_to_entity(entity, key, &actor, Outcome::Refused(refusal), &mut held);
+                    }
+                    ReplyTo::Nobody => {}
+                }
+                self.settle(myself, held, None);
+            }
+            Err(_panic) => {
+                tracing::error!(entity = %self.id, "decide panicked, the command is refused");
+                self.context.stats.panicked();
+                if let ReplyTo::Caller(caller) = reply_to {
+                    drop(caller.send(Answer::Panicked));
+                }
+                self.settle(myself, Vec::new(), None);
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        myself: &ActorRef<EntityMsg>,
+        decision: Decision<Event, Reply>,
+        by: By,
+        now: Timestamp,
+        wait: Wait,
+        reply_to: ReplyTo,
+    ) {
+        let Decision { events, reply, repeated } = decision;
+        let record = self.evolve(events, by, now);
+        let mut held = Vec::new();
+        let mut answer = None;
+        match reply_to {
+            ReplyTo::Caller(caller) => self.waiters.push(Waiter { wait, caller, reply, repeated }),
+            ReplyTo::Entity { entity, key, actor } => {
+                let outcome = Outcome::Replied(reply);
+                if self.is_ours(&entity) {
+                    answer = Some((actor, key, outcome));
+                } else {
+                    held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+                }
+            }
+            ReplyTo::Nobody => {}
+        }
+        self.settle(myself, held, record);
+        if let Some((actor, key, outcome)) = answer {
+            // Inside the group the answer travels at once: whatever it causes is queued behind this decision (rule L2).
+            // The asker may have ended; it asks again if it still wants to know.
+            drop(actor.send_message(EntityMsg::Answer { key, outcome }));
+        }
+    }
+
+    /// Takes the events in; gives the record for the log.
+    fn evolve(&mut self, events: Vec<Event>, by: By, now: Timestamp) -> Option<(u32, bytes::Bytes)> {
+        if events.is_empty() {
+            return None;
+        }
+        let decided =
+            Decided { entity: self.id.clone(), number: self.meta.version.saturating_add(1), at: now, by, events };
+        let body = wire::encode(&decided);
+        let state = Arc::make_mut(&mut self.state);
+        for event in &decided.events {
+            self.view_is_old |= changes_more_than_counters(event);
+            state.evolve(event);
+            wire::touch(event, &mut self.dirty);
+        }
+        let count = decided.events.len();
+        self.meta.after(count, now);
+        Some((u32::try_from(count).unwrap_or(u32::MAX), body))
+    }
+
+    /// After anything happened: answers who can be answered, sends what is owed, says what the shard must know, and
+    /// hands it all to the writer in one submission.
+    pub(super) fn settle(
+        &mut self,
+        myself: &ActorRef<EntityMsg>,
+        mut held: Vec<Held>,
+        record: Option<(u32, bytes::Bytes)>,
+    ) {
+        let now = self.context.clock.now();
+        let asks = self.collect_owed(myself, now, &mut held);
+        self.answer_waiters(&mut held);
+        if record.is_some() {
+            let whole = std::mem::take(&mut self.view_is_old);
+            held.extend(self.publication(whole));
+        }
+        self.report(&mut held);
+        if record.is_some() || !held.is_empty() {
+            self.context.writer(self.group).submit(Submission { shard: self.shard, record, held });
+        }
+        for (ask, reply_to) in asks {
+            self.context.router().tell(ask, reply_to);
+        }
+    }
+
+    /// The effects that are owed and not under way, or overdue: inside the group as messages to send, others as held.
+    fn collect_owed(
+        &mut self,
+        myself: &ActorRef<EntityMsg>,
+        now: Timestamp,
+        held: &mut Vec<Held>,
+    ) -> Vec<(Ask, ReplyTo)> {
+        let owed = self.state.owed(now);
+        if owed.is_empty() {
+            self.in_flight.clear();
+            return Vec::new();
+        }
+        if !self.in_flight.is_empty() {
+            let still: std::collections::BTreeSet<EffectKey> = owed.iter().copied().collect();
+            self.in_flight.retain(|key, _| still.contains(key));
+        }
+        let settings = &self.context.settings;
+        let mut asks = Vec::new();
+        for key in owed {
+            let tries = match self.in_flight.get(&key) {
+                Some(sent) if sent.under_way => continue,
+                Some(sent) => {
+                    let pause = settings
+                        .effect_retry_min_ms
+                        .saturating_mul(1_u64.checked_shl(sent.tries.min(16)).unwrap_or(1))
+                        .min(settings.effect_retry_max_ms);
+                    if sent.sent_at.elapsed() < Duration::from_millis(pause) {
+                        continue;
+                    }
+                    sent.tries.saturating_add(1)
+                }
+                None => 0,
+            };
+            let Some(effect) = self.state.effect(key) else { continue };
+            let under_way = matches!(effect, Effect::Provider(_));
+            self.in_flight.insert(key, InFlight { sent_at: Instant::now(), tries, under_way });
+            match effect {
+                Effect::Ask { to, command } => {
+                    let reply_to = ReplyTo::Entity { entity: self.id.clone(), key, actor: myself.clone() };
+                    let ours = self.is_ours(&to);
+                    let deadline = now.plus_s(settings.command_life_s);
+                    let ask =
+                        Ask { entity: to, command, by: By::System, wait: Wait::Decided, deadline, unless_known: None };
+                    if ours {
+                        asks.push((ask, reply_to));
+                    } else {
+                        held.push(Held::Abroad(Box::new(Abroad::Ask(ask, reply_to))));
+                    }
+                }
+                Effect::Provider(call) => {
+                    held.push(Held::Provider { entity: self.id.clone(), key, call: Box::new(call) });
+                }
+            }
+        }
+        asks
+    }
+
+    fn answer_waiters(&mut self, held: &mut Vec<Held>) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let shown = match &*self.state {
+            State::Inventory(_) => None,
+            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) => Some(&self.state),
+        };
+        for waiter in std::mem::take(&mut self.waiters) {
+            if waiter.caller.is_closed() {
+                continue;
+            }
+            if !self.state.reached(waiter.wait) {
+                self.waiters.push(waiter);
+                continue;
+            }
+            let accepted = Accepted {
+                reply: waiter.reply,
+                state: shown.map(Arc::clone),
+                meta: self.meta,
+                repeated: waiter.repeated,
+                shard: self.shard,
+                seq: 0,
+            };
+            held.push(Held::Accepted(waiter.caller, Box::new(accepted)));
+        }
+    }
+
+    /// What shoppers may see of this SKU's stock.
+    fn publication(&self, whole: bool) -> Option<Held> {
+        let view = self.view.as_ref()?;
+        let State::Inventory(inventory) = &*self.state else { return None };
+        // With one warehouse the counters say it all, until something else than a reservation happens.
+        let levels = (whole || inventory.levels().count() > 1).then(|| Arc::new(inventory.read()));
+        let stock = Stock {
+            available: inventory.levels().map(Level::available).fold(0, u64::saturating_add),
+            reserved: inventory.levels().map(|level| level.reserved).fold(0, u64::saturating_add),
+            version: self.meta.version,
+            levels,
+        };
+        Some(Held::Publish(Arc::clone(view), stock))
+    }
+
+    /// Tells the shard what its agenda and its table of idle entities must know.
+    fn report(&mut self, held: &mut Vec<Held>) {
+        let owes = !self.in_flight.is_empty();
+        // A deadline that has come and was not seen to yet must stay on the agenda, so not `now`.
+        let wake_at = self.state.wake_at(self.woken_at);
+        if !lingers(&self.id) {
+            if !owes && self.waiters.is_empty() {
+                held.push(self.idle(wake_at));
+            }
+        } else if self.reported != (wake_at, owes) {
+            self.reported = (wake_at, owes);
+            held.push(Held::Agenda { entity: self.id.clone(), wake_at, owes });
+        }
+    }
+
+    fn idle(&self, wake_at: Option<Timestamp>) -> Held {
+        Held::Idle(Box::new(Idle {
+            entity: self.id.clone(),
+            instance: self.number,
+            handled: self.handled,
+            state: Arc::clone(&self.state),
+            meta: self.meta,
+            dirty: self.dirty.clone(),
+            wake_at,
+        }))
+    }
+
+    /// An effect was answered.
+    pub(super) fn answer(&mut self, myself: &ActorRef<EntityMsg>, key: EffectKey, outcome: Outcome) {
+        let now = self.context.clock.now();
+        // An answer that nobody waits for is a late copy. It must not change an entity that may be leaving (rule E1).
+        let Some(sent) = self.in_flight.get_mut(&key) else {
+            self.settle_if_idle(myself);
+            return;
+        };
+        sent.under_way = false;
+        sent.sent_at = Instant::now();
+        let by = match &outcome {
+            Outcome::Provider(_) => By::Provider(self.context.provider_name.clone()),
+            Outcome::Replied(_) | Outcome::Refused(_) => By::System,
+        };
+        let Some(command) = self.state.answered(key, outcome) else { return };
+        self.decide_for_itself(myself, &command, by, now);
+    }
+
+    /// An entity that was idle stays idle: say so again, since the shard counts the message it sent.
+    fn settle_if_idle(&mut self, myself: &ActorRef<EntityMsg>) {
+        self.settle(myself, Vec::new(), None);
+    }
+
+    fn decide_for_itself(&mut self, myself: &ActorRef<EntityMsg>, command: &Command, by: By, now: Timestamp) {
+        match self.state.decide(command, now) {
+            Ok(decision) => self.accept(myself, decision, by, now, Wait::Decided, ReplyTo::Nobody),
+            Err(refusal) => {
+                tracing::warn!(entity = %self.id, ?refusal, "an answer to an effect was refused");
+                self.settle(myself, Vec::new(), None);
+            }
+        }
+    }
+
+    /// The shard looks in: overdue effects are sent again; an idle entity says that it may leave.
+    pub(super) fn poke(&mut self, myself: &ActorRef<EntityMsg>) {
+        self.waiters.retain(|waiter| !waiter.caller.is_closed());
+        let mut held = Vec::new();
+        if lingers(&self.id) && self.in_flight.is_empty() && self.waiters.is_empty() {
+            let now = self.context.clock.now();
+            if self.state.owed(now).is_empty() {
+                held.push(self.idle(self.state.wake_at(self.woken_at)));
+            }
+        }
+        self.settle(myself, held, None);
+    }
+
+    /// Gives the rows that changed to a checkpoint; they are stored once everything in them is durable (rule S1).
+    pub(super) fn flush(&mut self, checkpoint: u64) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let rows = wire::rows_of(&self.state, &self.meta, &dirty);
+        let flushed = Flushed {
+            checkpoint,
+            entity: self.id.clone(),
+            rows,
+            wake_at: self.state.wake_at(Timestamp::default()),
+            owes: !self.in_flight.is_empty(),
+            erased: is_erased(&self.state),
+        };
+        let held = vec![Held::Flushed(Box::new(flushed))];
+        self.context.writer(self.group).submit(Submission { shard: self.shard, record: None, held });
+    }
+
+    fn is_ours(&self, entity: &EntityId) -> bool {
+        let shard = self.context.store.layout().shard_of(entity);
+        self.context.store.group_of(shard) == self.group
+    }
+
+    fn reply_to_entity(
+        &self,
+        entity: EntityId,
+        key: EffectKey,
+        actor: &ActorRef<EntityMsg>,
+        outcome: Outcome,
+        held: &mut Vec<Held>,
+    ) {
+        if self.is_ours(&entity) {
+            // The asker may have ended; it asks again if it still wants to know.
+            drop(actor.send_message(EntityMsg::Answer { key, outcome }));
+        } else {
+            held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+        }
+    }
+}
+
+/// Does an event change more of a SKU's stock than how much is free and how much is promised?
+const fn changes_more_than_counters(event: &Event) -> bool {
+    match event {
+        Event::Inventory(
+            inventory::Event::Reserved { .. }
+            | inventory::Event::Committed { .. }
+            | inventory::Event::Released { .. }
+            | inventory::Event::Kept { .. }
+            | inventory::Event::Forgotten { .. }
+            | inventory::Event::MovesForgotten { .. },
+        )
+        | Event::Cart(_)
+        | Event::Order(_)
+        | Event::Product(_)
+        | Event::Warehouse(_) => false,
+        Event::Inventory(_) => true,
+    }
+}

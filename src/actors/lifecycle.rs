@@ -1,0 +1,193 @@
+//! How a shard starts, ends and restarts its entities' actors (rules E1 and E3).
+//!
+//! A new instance starts only after the old one's exit was seen and everything accepted from it is durable. It ends once its events are
+//! durable and its mailbox is empty up to the shard's last message to it; otherwise it would live twice.
+
+use super::ask::Answer;
+use super::entity::{EntityMsg, Seed, Shell, Start};
+use super::held::{Held, Idle, Marker};
+use super::router::Asked;
+use super::shard::{ShardMsg, ShardState, refuse};
+use super::slot::{Cold, Resident, Restarting, SetAside, Slot};
+use crate::domain::ids::EntityId;
+use crate::storage::Seq;
+use ractor::{Actor, ActorId, ActorRef};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl ShardState {
+    /// Starts an entity's actor: from what the shard has of it, or from `start`.
+    pub(super) async fn start(&mut self, myself: &ActorRef<ShardMsg>, entity: &EntityId, start: Option<Start>) {
+        self.instances = self.instances.wrapping_add(1);
+        let (start, failures, queue) = match (self.slots.remove(entity), start) {
+            (Some(Slot::Cold(cold)), None) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
+            (Some(Slot::Restarting(restarting)), _) => (Start::Replay, restarting.failures, restarting.queue),
+            (Some(Slot::SetAside(_)), _) => (Start::Replay, 0, Vec::new()),
+            (Some(Slot::Resident(resident)), _) => {
+                self.slots.insert(entity.clone(), Slot::Resident(resident));
+                return;
+            }
+            (Some(Slot::Cold(cold)), Some(_)) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
+            (None, start) => (start.unwrap_or(Start::Load), 0, Vec::new()),
+        };
+        let waiting = Arc::new(AtomicU32::new(0));
+        let seed = Seed {
+            id: entity.clone(),
+            shard: self.shard,
+            instance: self.instances,
+            context: Arc::clone(&self.context),
+            start,
+            waiting: Arc::clone(&waiting),
+        };
+        match Shell::spawn_linked(None, Shell, seed, myself.get_cell()).await {
+            Ok((actor, _)) => {
+                self.by_actor.insert(actor.get_id(), entity.clone());
+                let mut resident = Resident {
+                    actor,
+                    instance: self.instances,
+                    sent: 0,
+                    waiting,
+                    leaving: false,
+                    left: None,
+                    owes: false,
+                    failures,
+                    queue: Vec::new(),
+                    touched_at: Instant::now(),
+                    started_at: Instant::now(),
+                };
+                for asked in queue {
+                    resident.send(EntityMsg::Ask(Box::new(asked)));
+                }
+                self.context.stats.resident(1);
+                self.slots.insert(entity.clone(), Slot::Resident(resident));
+            }
+            Err(error) => {
+                // Only while the shard itself is being stopped.
+                tracing::warn!(%entity, %error, "an entity could not be started");
+                queue.into_iter().for_each(|asked| refuse(asked, Answer::Unknown));
+                let now = self.context.clock.now();
+                let aside = SetAside { reason: error.to_string(), failures: failures.saturating_add(1), since: now };
+                self.slots.insert(entity.clone(), Slot::SetAside(aside));
+            }
+        }
+    }
+
+    /// An entity has nothing under way and everything it said is durable: it ends, if no message of ours is on its way to it.
+    pub(super) fn idle(&mut self, idle: Idle, seq: Seq) {
+        let Some(Slot::Resident(resident)) = self.slots.get_mut(&idle.entity) else { return };
+        if resident.instance != idle.instance || resident.sent != idle.handled || resident.leaving {
+            return;
+        }
+        self.agenda.set(&idle.entity, idle.wake_at);
+        resident.leaving = true;
+        resident.left = Some(Cold { state: idle.state, meta: idle.meta, dirty: idle.dirty, seq });
+        resident.actor.stop(None);
+    }
+
+    /// An actor has ended as it was told to.
+    pub(super) async fn exited(&mut self, myself: &ActorRef<ShardMsg>, actor: ActorId) {
+        let Some(entity) = self.by_actor.remove(&actor) else { return };
+        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
+        if resident.actor.get_id() != actor {
+            return;
+        }
+        self.context.stats.resident(-1);
+        let queue = std::mem::take(&mut resident.queue);
+        let Some(cold) = resident.left.take() else {
+            // Killed from outside: nobody does that, but its events are in the journal.
+            let instance = resident.instance;
+            self.restart_later(&entity, instance, 0, "ended by itself", queue);
+            return;
+        };
+        if let EntityId::Inventory(sku) = &entity {
+            self.context.views.close(sku);
+        }
+        // A clean state that was only read leaves at once; others wait for the checkpoint.
+        if cold.dirty.is_empty() && queue.is_empty() {
+            self.slots.remove(&entity);
+        } else {
+            self.slots.insert(entity.clone(), Slot::Cold(cold));
+        }
+        for asked in queue {
+            self.ask(myself, asked).await;
+        }
+    }
+
+    /// An actor has failed: it starts again after a growing delay, or is set aside (rule E3).
+    pub(super) fn failed(&mut self, actor: ActorId, reason: &str) {
+        let Some(entity) = self.by_actor.remove(&actor) else { return };
+        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
+        if resident.actor.get_id() != actor {
+            return;
+        }
+        self.context.stats.resident(-1);
+        self.context.stats.restarted();
+        let queue = std::mem::take(&mut resident.queue);
+        let steady = resident.started_at.elapsed() > Duration::from_millis(self.context.settings.restart_delay_max_ms);
+        let failures = if steady { 1 } else { resident.failures.saturating_add(1) };
+        let instance = resident.instance;
+        self.will_not_flush(&entity);
+        self.restart_later(&entity, instance, failures, reason, queue);
+    }
+
+    pub(super) fn restart_later(
+        &mut self,
+        entity: &EntityId,
+        instance: u64,
+        failures: u32,
+        reason: &str,
+        queue: Vec<Asked>,
+    ) {
+        let settings = self.context.settings;
+        let now = self.context.clock.now();
+        if failures >= settings.set_aside_after {
+            tracing::error!(%entity, failures, reason, "entity set aside");
+            self.context.stats.set_aside();
+            queue.into_iter().for_each(|asked| refuse(asked, Answer::SetAside));
+            let aside = SetAside { reason: reason.to_owned(), failures, since: now };
+            self.slots.insert(entity.clone(), Slot::SetAside(aside));
+            return;
+        }
+        tracing::warn!(%entity, failures, reason, "entity failed, it will be started again");
+        let delay = settings
+            .restart_delay_min_ms
+            .saturating_mul(1_u64.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(1))
+            .min(settings.restart_delay_max_ms);
+        let restarting = Restarting {
+            instance,
+            failures,
+            not_before: Instant::now() + Duration::from_millis(delay),
+            durable: false,
+            queue,
+        };
+        self.slots.insert(entity.clone(), Slot::Restarting(restarting));
+        let marker = Held::Marker(Marker::Exit { entity: entity.clone(), instance });
+        self.submit(vec![marker]);
+    }
+
+    pub(super) async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>) {
+        let mut due: Vec<EntityId> = Vec::new();
+        for (entity, slot) in &self.slots {
+            if let Slot::Restarting(restarting) = slot
+                && restarting.durable
+                && restarting.not_before <= Instant::now()
+            {
+                due.push(entity.clone());
+            }
+        }
+        due.sort();
+        for entity in due {
+            self.start(myself, &entity, None).await;
+        }
+    }
+
+    pub(super) async fn retry(&mut self, myself: &ActorRef<ShardMsg>, entity: &EntityId) -> bool {
+        if !matches!(self.slots.get(entity), Some(Slot::SetAside(_))) {
+            return false;
+        }
+        self.start(myself, entity, Some(Start::Replay)).await;
+        true
+    }
+}

@@ -1,0 +1,45 @@
+//! Calls to the payment provider: sent only once the state that owes them is durable, bounded in number and time, and always answered,
+//! if only with *unknown*.
+
+use super::context::Context;
+use crate::domain::effect::{EffectKey, Outcome};
+use crate::domain::ids::EntityId;
+use crate::domain::payment::{ProviderAnswer, ProviderCall};
+use crate::payments::{AnyProvider, Provider};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Sends calls and brings the answers home.
+#[derive(Debug, Clone)]
+pub(crate) struct ProviderRunner {
+    provider: Arc<AnyProvider>,
+    context: Arc<Context>,
+    permits: Arc<Semaphore>,
+}
+
+impl ProviderRunner {
+    pub(crate) fn new(provider: Arc<AnyProvider>, context: Arc<Context>) -> Self {
+        let permits = Arc::new(Semaphore::new(context.settings.provider_calls_max));
+        Self { provider, context, permits }
+    }
+
+    /// Sends one call; its answer goes to the entity that owes it.
+    pub(crate) fn call(&self, entity: EntityId, key: EffectKey, call: ProviderCall) {
+        let runner = self.clone();
+        tokio::spawn(async move {
+            let timeout_ms = runner.context.settings.provider_timeout_ms;
+            let timeout = Duration::from_millis(timeout_ms);
+            let deadline = runner.context.clock.now().plus_ms(timeout_ms);
+            let answer = match runner.permits.acquire().await {
+                Ok(_permit) => match tokio::time::timeout(timeout, runner.provider.send(&call, deadline)).await {
+                    Ok(answer) => answer,
+                    Err(_elapsed) => ProviderAnswer::Unknown,
+                },
+                Err(_closed) => ProviderAnswer::Unknown,
+            };
+            runner.context.stats.provider_answered(&answer);
+            runner.context.router().answer(entity, key, Outcome::Provider(answer));
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! Lets go of what has become durable, in order: answers to callers, calls to the provider, figures to the views, and to each shard
+//! what it must know, as one message a batch.
+
+use super::ask::Answer;
+use super::context::Context;
+use super::held::{Abroad, Held};
+use super::provider::ProviderRunner;
+use super::shard::ShardMsg;
+use super::writer::Released;
+use crate::storage::{Seq, Shard};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Runs until every writer is gone.
+pub(crate) async fn run(
+    mut released: mpsc::UnboundedReceiver<Vec<Released>>,
+    context: Arc<Context>,
+    provider: ProviderRunner,
+) {
+    let mut by_shard: BTreeMap<Shard, Vec<(Seq, Held)>> = BTreeMap::new();
+    while let Some(batch) = released.recv().await {
+        for Released { shard, seq, held } in batch {
+            for held in held {
+                match held {
+                    Held::Accepted(caller, mut accepted) => {
+                        accepted.seq = seq;
+                        // Whoever asked may have gone.
+                        drop(caller.send(Answer::Accepted(accepted)));
+                    }
+                    Held::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
+                    Held::Provider { entity, key, call } => provider.call(entity, key, *call),
+                    Held::Abroad(abroad) => match *abroad {
+                        Abroad::Ask(ask, reply_to) => context.router().tell(ask, reply_to),
+                        Abroad::Answer { entity, key, outcome } => context.router().answer(entity, key, outcome),
+                    },
+                    Held::Publish(view, stock) => view.publish(stock),
+                    Held::Idle(_) | Held::Agenda { .. } | Held::Flushed(_) | Held::Marker(_) => {
+                        by_shard.entry(shard).or_default().push((seq, held));
+                    }
+                }
+            }
+        }
+        for (shard, held) in std::mem::take(&mut by_shard) {
+            context.router().send(shard, ShardMsg::Durable(held));
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! A shard: the owner of a part of all entities. It alone starts and ends their actors (rule E1), keeps their agenda, supervises
+//! them, and checkpoints them.
+//!
+//! ```text
+//!            Ask                 Idle, and all its messages handled
+//! (none) ──────────► Resident ───────────────────────────────────► Leaving ──exit seen──► Cold ──checkpoint──► (none)
+//!                      │ failed                                                            │ Ask
+//!                      ▼                                                                   ▼
+//!                  Restarting ──delay, all its events durable──► Resident              Resident
+//!                      │ failed too often
+//!                      ▼
+//!                   SetAside ──operator──► Resident
+//! ```
+//!
+//! What restart of a shard means: there is none on its own. What stops one shard before its queue is durable stops its commit
+//! group (rule E2), which on the embedded store is the process; the successor recovers from the journal.
+
+use super::agenda::Agenda;
+use super::ask::{Answer, Ask};
+use super::checkpoint::Checkpoint;
+use super::context::Context;
+use super::entity::{EntityMsg, Start, lingers};
+use super::held::{Held, Marker, ReplyTo, Submission};
+use super::recovery::{self, Loaded, RecoveryError};
+use super::router::Asked;
+use super::slot::{Cold, SetAside, Slot};
+use crate::domain::any::Command;
+use crate::domain::effect::{EffectKey, Outcome};
+use crate::domain::entity::{By, Wait};
+use crate::domain::ids::EntityId;
+use crate::domain::time::Timestamp;
+use crate::storage::{Claim, Journal, Seq, Shard};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Entities woken in one tick at the most; the rest at the next.
+const WAKES_PER_TICK_MAX: usize = 4_096;
+
+/// What a shard understands.
+#[derive(Debug)]
+pub(crate) enum ShardMsg {
+    /// The node is wired: recover, then say how many events of the tail were taken in.
+    Recover(oneshot::Sender<Result<u64, String>>),
+    /// A question to one of its entities.
+    Ask(Box<Asked>),
+    /// An answer to an effect of one of its entities.
+    Answer { entity: EntityId, key: EffectKey, outcome: Outcome },
+    /// What has become durable, in order.
+    Durable(Vec<(Seq, Held)>),
+    /// Time passes.
+    Tick,
+    /// A checkpoint was stored, or not.
+    Checkpointed { upto: Seq, result: Result<(), String> },
+    /// Store everything now; answered when nothing is left to store, or it failed.
+    FlushAll(oneshot::Sender<()>),
+    /// Operator: what is set aside.
+    ListSetAside(oneshot::Sender<Vec<SetAsideEntity>>),
+    /// Operator: start it once more.
+    Retry { entity: EntityId, done: oneshot::Sender<bool> },
+    /// Operator: how the shard is.
+    Describe(oneshot::Sender<ShardStatus>),
+    /// Operator: entities with a deadline, the earliest first.
+    Agenda { limit: usize, reply: oneshot::Sender<Vec<(Timestamp, EntityId)>> },
+    /// Fault injection: the entity's actor panics.
+    Panic { entity: EntityId, done: oneshot::Sender<bool> },
+}
+
+impl ractor::Message for ShardMsg {}
+
+/// An entity that kept failing, as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAsideEntity {
+    /// Which.
+    pub entity: EntityId,
+    /// Why, in the words of its last failure.
+    pub reason: String,
+    /// How often in a row.
+    pub failures: u32,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A shard, as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// Which.
+    pub shard: Shard,
+    /// The ownership it writes under.
+    pub epoch: u64,
+    /// The last durable event it knows of.
+    pub seq: Seq,
+    /// States are stored up to here.
+    pub flushed_upto: Seq,
+    /// Entities with an actor.
+    pub residents: usize,
+    /// Entities in its table without one.
+    pub cold: usize,
+    /// Entities with a deadline.
+    pub agenda: usize,
+    /// Entities set aside.
+    pub set_aside: usize,
+    /// Messages that wait for its entities.
+    pub queue_depth: u64,
+}
+
+/// The ractor handler; all it knows is in [`ShardState`].
+#[derive(Debug)]
+pub(crate) struct ShardActor;
+
+/// What a shard is started with.
+#[derive(Debug)]
+pub(crate) struct ShardSeed {
+    pub(crate) claim: Claim,
+    pub(crate) context: Arc<Context>,
+}
+
+/// Everything a shard knows.
+#[derive(Debug)]
+pub(crate) struct ShardState {
+    pub(super) shard: Shard,
+    pub(super) claim: Claim,
+    pub(super) context: Arc<Context>,
+    pub(super) slots: FxHashMap<EntityId, Slot>,
+    pub(super) by_actor: FxHashMap<ActorId, EntityId>,
+    pub(super) agenda: Agenda,
+    pub(super) instances: u64,
+    /// The last durable event known.
+    pub(super) seq: Seq,
+    pub(super) flushed_upto: Seq,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) checkpoints: u64,
+    pub(super) checkpointed_at: Instant,
+    pub(super) flush_waiters: Vec<oneshot::Sender<()>>,
+    pub(super) flush_again: bool,
+}
+
+impl Actor for ShardActor {
+    type Msg = ShardMsg;
+    type State = ShardState;
+    type Arguments = ShardSeed;
+
+    async fn pre_start(&self, _: ActorRef<ShardMsg>, seed: ShardSeed) -> Result<ShardState, ActorProcessingErr> {
+        Ok(ShardState {
+            shard: seed.claim.shard,
+            claim: seed.claim,
+            checkpointed_at: Instant::now(),
+            context: seed.context,
+            slots: FxHashMap::default(),
+            by_actor: FxHashMap::default(),
+            agenda: Agenda::default(),
+            instances: 0,
+            seq: seed.claim.end,
+            flushed_upto: seed.claim.flushed_upto,
+            checkpoint: None,
+            checkpoints: 0,
+            flush_waiters: Vec::new(),
+            flush_again: false,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ShardMsg>,
+        message: ShardMsg,
+        shard: &mut ShardState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ShardMsg::Recover(ready) => {
+                let recovered = shard.recover(&myself).await;
+                drop(ready.send(recovered.map_err(|error| error.to_string())));
+                let tick = Duration::from_millis(shard.context.settings.tick_ms.max(1));
+                // Ends with the actor: sending to a stopped actor fails, and ractor then ends the timer.
+                drop(myself.send_interval(tick, || ShardMsg::Tick));
+            }
+            ShardMsg::Ask(asked) => shard.ask(&myself, *asked).await,
+            ShardMsg::Answer { entity, key, outcome } => {
+                // An entity that is not resident owes nothing that was sent; whoever comes back asks again.
+                if let Some(Slot::Resident(resident)) = shard.slots.get_mut(&entity)
+                    && !resident.leaving
+                {
+                    resident.send(EntityMsg::AnswerByShard { key, outcome });
+                }
+            }
+            ShardMsg::Durable(held) => shard.durable(&myself, held).await,
+            ShardMsg::Tick => shard.tick(&myself).await,
+            ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
+            ShardMsg::FlushAll(done) => shard.flush_all(done),
+            ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
+            ShardMsg::Retry { entity, done } => drop(done.send(shard.retry(&myself, &entity).await)),
+            ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
+            ShardMsg::Agenda { limit, reply } => {
+                drop(reply.send(shard.agenda.iter().take(limit).cloned().collect()));
+            }
+            ShardMsg::Panic { entity, done } => {
+                if !matches!(shard.slots.get(&entity), Some(Slot::Resident(_))) {
+                    shard.start(&myself, &entity, None).await;
+                }
+                let sent = match shard.slots.get_mut(&entity) {
+                    Some(Slot::Resident(resident)) => {
+                        resident.send(EntityMsg::Panic);
+                        true
+                    }
+                    _ => false,
+                };
+                drop(done.send(sent));
+            }
+        }
+        Ok(())
+    }
+
+    /// ractor's own handler would stop the shard when any entity exits.
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<ShardMsg>,
+        event: SupervisionEvent,
+        shard: &mut ShardState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, _, _) => shard.exited(&myself, cell.get_id()).await,
+            SupervisionEvent::ActorFailed(cell, error) => shard.failed(cell.get_id(), &error.to_string()),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl ShardState {
+    /// Rule S5: the agenda as stored, those who owe effects, and everyone with an event in the tail.
+    async fn recover(&mut self, myself: &ActorRef<ShardMsg>) -> Result<u64, RecoveryError> {
+        let store = self.context.store.clone();
+        let mut owing: Vec<EntityId> = Vec::new();
+        for row in store.agenda(self.shard).await? {
+            self.agenda.set(&row.entity, row.wake_at);
+            if row.owes {
+                owing.push(row.entity);
+            }
+        }
+        let (tail, events) = recovery::fold_tail(&store, self.shard, self.flushed_upto.saturating_add(1)).await?;
+        let mut tail: Vec<_> = tail.into_iter().collect();
+        tail.sort_by(|one, other| one.0.cmp(&other.0));
+        let now = self.context.clock.now();
+        for (entity, loaded) in tail {
+            match loaded {
+                Ok(loaded) => {
+                    if !loaded.state.owed(now).is_empty() {
+                        owing.push(entity.clone());
+                    }
+                    self.agenda.set(&entity, loaded.state.wake_at(Timestamp::default()));
+                    self.slots.insert(entity, Slot::Cold(self.cold(loaded)));
+                }
+                Err(error) => {
+                    tracing::error!(%entity, %error, "set aside at recovery");
+                    let aside = SetAside { reason: error.to_string(), failures: 1, since: now };
+                    self.slots.insert(entity, Slot::SetAside(aside));
+                }
+            }
+        }
+        owing.sort();
+        owing.dedup();
+        for entity in owing {
+            if !matches!(self.slots.get(&entity), Some(Slot::SetAside(_))) {
+                let start = if self.slots.contains_key(&entity) { None } else { Some(Start::Replay) };
+                self.start(myself, &entity, start).await;
+            }
+        }
+        Ok(events)
+    }
+
+    fn cold(&self, loaded: Loaded) -> Cold {
+        Cold { state: Arc::new(loaded.state), meta: loaded.meta, dirty: loaded.dirty, seq: self.seq }
+    }
+
+    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, asked: Asked) {
+        let settings = self.context.settings;
+        loop {
+            match self.slots.get_mut(&asked.ask.entity) {
+                Some(Slot::Resident(resident)) => {
+                    if resident.leaving {
+                        resident.queue.push(asked);
+                    } else if resident.waiting.load(Ordering::Acquire) >= settings.mailbox_max {
+                        self.context.stats.refused_busy();
+                        refuse(asked, Answer::Busy { retry_after_s: 1 });
+                    } else {
+                        resident.touched_at = Instant::now();
+                        resident.send(EntityMsg::Ask(Box::new(asked)));
+                    }
+                    return;
+                }
+                Some(Slot::Restarting(restarting)) => {
+                    if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
+                        restarting.queue.push(asked);
+                    } else {
+                        refuse(asked, Answer::Busy { retry_after_s: 1 });
+                    }
+                    return;
+                }
+                Some(Slot::SetAside(_)) => {
+                    refuse(asked, Answer::SetAside);
+                    return;
+                }
+                Some(Slot::Cold(_)) => self.start(myself, &asked.ask.entity.clone(), None).await,
+                None => {
+                    if let Some(refusal) = &asked.ask.unless_known
+                        && matches!(self.is_stored(&asked.ask.entity).await, Ok(false))
+                    {
+                        // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
+                        let refusal = refusal.as_ref().clone();
+                        self.context.stats.refused_at_the_door();
+                        refuse(asked, Answer::Refused(refusal));
+                        return;
+                    }
+                    self.start(myself, &asked.ask.entity.clone(), Some(Start::Load)).await;
+                }
+            }
+        }
+    }
+
+    async fn is_stored(&self, entity: &EntityId) -> Result<bool, crate::storage::ReadError> {
+        Ok(!self.context.store.load(self.shard, entity).await?.is_empty())
+    }
+
+    async fn durable(&mut self, myself: &ActorRef<ShardMsg>, held: Vec<(Seq, Held)>) {
+        for (seq, held) in held {
+            self.seq = self.seq.max(seq);
+            match held {
+                Held::Idle(idle) => self.idle(*idle, seq),
+                Held::Agenda { entity, wake_at, owes } => {
+                    self.agenda.set(&entity, wake_at);
+                    if let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) {
+                        resident.owes = owes;
+                    }
+                }
+                Held::Flushed(flushed) => self.flushed(*flushed, seq),
+                Held::Marker(Marker::Checkpoint(number)) => {
+                    if let Some(checkpoint) = self.checkpoint.as_mut().filter(|one| one.number == number) {
+                        checkpoint.upto = Some(seq);
+                        self.finish_checkpoint(myself);
+                    }
+                }
+                Held::Marker(Marker::Exit { entity, instance }) => {
+                    if let Some(Slot::Restarting(restarting)) = self.slots.get_mut(&entity)
+                        && restarting.instance == instance
+                    {
+                        restarting.durable = true;
+                    }
+                }
+                // The releaser sees to these itself.
+                Held::Accepted(..)
+                | Held::Refused(..)
+                | Held::Provider { .. }
+                | Held::Abroad(_)
+                | Held::Publish(..) => {}
+            }
+        }
+        self.finish_checkpoint(myself);
+    }
+
+    pub(super) fn submit(&self, held: Vec<Held>) {
+        let group = self.context.store.group_of(self.shard);
+        self.context.writer(group).submit(Submission { shard: self.shard, record: None, held });
+    }
+
+    async fn tick(&mut self, myself: &ActorRef<ShardMsg>) {
+        let now = self.context.clock.now();
+        for entity in self.agenda.due(now, WAKES_PER_TICK_MAX) {
+            let deadline = now.plus_s(self.context.settings.command_life_s);
+            let ask = Ask {
+                entity,
+                command: Command::Wake,
+                by: By::System,
+                wait: Wait::Decided,
+                deadline,
+                unless_known: None,
+            };
+            self.ask(myself, Asked { ask, reply_to: ReplyTo::Nobody }).await;
+        }
+        self.look_in();
+        self.restart_due(myself).await;
+        let events = self.seq.saturating_sub(self.flushed_upto);
+        let settings = self.context.settings;
+        let waited = self.checkpointed_at.elapsed() >= Duration::from_millis(settings.checkpoint_interval_ms);
+        if (events > 0 && waited) || events >= settings.checkpoint_events {
+            self.begin_checkpoint();
+        }
+    }
+
+    /// Residents that should have ended or owe something are looked at; lingering ones that nobody needs may leave.
+    fn look_in(&mut self) {
+        let settings = self.context.settings;
+        let crowded = self.by_actor.len() > settings.residents_per_shard_max;
+        let idle_ms = if crowded { 0 } else { settings.idle_ms };
+        for (entity, slot) in &mut self.slots {
+            let Slot::Resident(resident) = slot else { continue };
+            if resident.leaving || resident.waiting.load(Ordering::Acquire) > 0 {
+                continue;
+            }
+            let quiet_ms = u64::try_from(resident.touched_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let due = if lingers(entity) && !resident.owes {
+                quiet_ms > idle_ms
+            } else {
+                quiet_ms >= settings.effect_retry_min_ms
+            };
+            if due {
+                // Not counted as a touch for those that linger: it must not keep them here.
+                resident.poke(!lingers(entity) || resident.owes);
+            }
+        }
+    }
+
+    fn list_set_aside(&self) -> Vec<SetAsideEntity> {
+        let mut list: Vec<SetAsideEntity> = self
+            .slots
+            .iter()
+            .filter_map(|(entity, slot)| match slot {
+                Slot::SetAside(aside) => Some(SetAsideEntity {
+                    entity: entity.clone(),
+                    reason: aside.reason.clone(),
+                    failures: aside.failures,
+                    since: aside.since,
+                }),
+                Slot::Resident(_) | Slot::Cold(_) | Slot::Restarting(_) => None,
+            })
+            .collect();
+        list.sort_by(|one, other| one.entity.cmp(&other.entity));
+        list
+    }
+
+    fn describe(&self) -> ShardStatus {
+        let mut status = ShardStatus {
+            shard: self.shard,
+            epoch: self.claim.epoch,
+            seq: self.seq,
+            flushed_upto: self.flushed_upto,
+            residents: 0,
+            cold: 0,
+            agenda: self.agenda.len(),
+            set_aside: 0,
+            queue_depth: 0,
+        };
+        for slot in self.slots.values() {
+            match slot {
+                Slot::Resident(resident) => {
+                    status.residents = status.residents.saturating_add(1);
+                    let waiting = u64::from(resident.waiting.load(Ordering::Acquire));
+                    status.queue_depth = status.queue_depth.saturating_add(waiting);
+                }
+                Slot::Cold(_) => status.cold = status.cold.saturating_add(1),
+                Slot::Restarting(_) => {}
+                Slot::SetAside(_) => status.set_aside = status.set_aside.saturating_add(1),
+            }
+        }
+        status
+    }
+}
+
+/// Nothing was decided: whoever asked is told so.
+pub(super) fn refuse(asked: Asked, answer: Answer) {
+    if let ReplyTo::Caller(caller) = asked.reply_to {
+        drop(caller.send(answer));
+    }
+}

@@ -1,0 +1,95 @@
+//! What a shard knows of one entity: whether it has an actor, and what is left of it when it has none.
+
+use super::entity::EntityMsg;
+use super::router::Asked;
+use crate::domain::any::State;
+use crate::domain::time::Timestamp;
+use crate::storage::Seq;
+use crate::storage::wire::{Dirty, Meta};
+use ractor::ActorRef;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::time::Instant;
+
+/// One entity in the shard's table.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// It has an actor.
+    Resident(Resident),
+    /// It has none; its state waits for the checkpoint.
+    Cold(Cold),
+    /// It failed and will start again.
+    Restarting(Restarting),
+    /// It kept failing.
+    SetAside(SetAside),
+}
+
+/// An entity with an actor.
+#[derive(Debug)]
+pub(super) struct Resident {
+    pub(super) actor: ActorRef<EntityMsg>,
+    pub(super) instance: u64,
+    /// Messages sent to it.
+    pub(super) sent: u64,
+    /// Of these, not yet handled.
+    pub(super) waiting: Arc<AtomicU32>,
+    /// It was told to end; what comes meanwhile queues.
+    pub(super) leaving: bool,
+    /// What it left.
+    pub(super) left: Option<Cold>,
+    /// It owes an effect.
+    pub(super) owes: bool,
+    /// How often it failed in a row before.
+    pub(super) failures: u32,
+    pub(super) queue: Vec<Asked>,
+    /// The last message from outside its own agenda.
+    pub(super) touched_at: Instant,
+    pub(super) started_at: Instant,
+}
+
+impl Resident {
+    /// Sends it a message. One that failed meanwhile does not get it; its supervision event is on the way.
+    pub(super) fn send(&mut self, message: EntityMsg) {
+        self.sent = self.sent.saturating_add(1);
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        drop(self.actor.send_message(message));
+    }
+
+    /// Looks in on it.
+    pub(super) fn poke(&mut self, touch: bool) {
+        if touch {
+            self.touched_at = Instant::now();
+        }
+        self.send(EntityMsg::Poke);
+    }
+}
+
+/// An entity without an actor, as its last instance left it; all of it is durable.
+#[derive(Debug)]
+pub(super) struct Cold {
+    pub(super) state: Arc<State>,
+    pub(super) meta: Meta,
+    /// Rows that are not stored yet.
+    pub(super) dirty: Dirty,
+    /// A log position that covers it.
+    pub(super) seq: Seq,
+}
+
+/// A failed entity between two lives.
+#[derive(Debug)]
+pub(super) struct Restarting {
+    pub(super) instance: u64,
+    pub(super) failures: u32,
+    pub(super) not_before: Instant,
+    /// Everything the failed instance submitted is durable (rule E1).
+    pub(super) durable: bool,
+    pub(super) queue: Vec<Asked>,
+}
+
+/// An entity that kept failing.
+#[derive(Debug)]
+pub(super) struct SetAside {
+    pub(super) reason: String,
+    pub(super) failures: u32,
+    pub(super) since: Timestamp,
+}

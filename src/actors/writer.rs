@@ -1,0 +1,164 @@
+//! The log writer of a commit group: one queue in, one append in flight, everything that waited out again, in order.
+//!
+//! ```text
+//! entities ──Submission──► queue ──batch──► journal.append ──► releaser ──► callers, shards, provider, views
+//! ```
+//!
+//! While one batch is being synced the next one gathers, so the crowd makes batches larger, not slower. The writer gives each
+//! record its number; what an entity submits before it sends a message is therefore always ahead of what the message causes
+//! (rule L2). After a failed append nothing more is written, and everything held is answered *unknown* (rules L8, E5).
+
+use super::ask::Answer;
+use super::context::Context;
+use super::held::{Held, Submission};
+use super::stats::Stats;
+use crate::storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Shard};
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Bounds of one batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchBounds {
+    pub(crate) bytes: usize,
+    pub(crate) records: usize,
+}
+
+/// What has become durable, in order.
+#[derive(Debug)]
+pub(crate) struct Released {
+    pub(crate) shard: Shard,
+    /// The last event of the shard that is durable with this.
+    pub(crate) seq: Seq,
+    pub(crate) held: Vec<Held>,
+}
+
+/// The entities' end of the queue.
+#[derive(Debug, Clone)]
+pub(crate) struct WriterHandle {
+    queue: mpsc::UnboundedSender<Submission>,
+    stats: Arc<Stats>,
+}
+
+impl WriterHandle {
+    /// Hands over a decision. When the writer has stopped, what is held is dropped, which its callers hear as *unknown*.
+    pub(crate) fn submit(&self, submission: Submission) {
+        self.stats.log_queue_entered();
+        if self.queue.send(submission).is_err() {
+            self.stats.log_queue_left(1);
+        }
+    }
+}
+
+/// The writer's end.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    context: Arc<Context>,
+    group: Group,
+    queue: mpsc::UnboundedReceiver<Submission>,
+    ends: BTreeMap<Shard, (Epoch, Seq)>,
+    bounds: BatchBounds,
+    released: mpsc::UnboundedSender<Vec<Released>>,
+    batches: u128,
+}
+
+impl Writer {
+    /// A writer for `group`, whose shards were claimed with these epochs and ends.
+    pub(crate) fn new(
+        context: Arc<Context>,
+        group: Group,
+        ends: BTreeMap<Shard, (Epoch, Seq)>,
+        bounds: BatchBounds,
+        released: mpsc::UnboundedSender<Vec<Released>>,
+    ) -> (WriterHandle, Self) {
+        let (sender, queue) = mpsc::unbounded_channel();
+        let handle = WriterHandle { queue: sender, stats: Arc::clone(&context.stats) };
+        (handle, Self { context, group, queue, ends, bounds, released, batches: 0 })
+    }
+
+    /// Runs until every handle is gone or an append fails.
+    pub(crate) async fn run(mut self) {
+        let mut waiting: VecDeque<Submission> = VecDeque::new();
+        let mut arrived: Vec<Submission> = Vec::new();
+        loop {
+            if waiting.is_empty() {
+                if self.queue.recv_many(&mut arrived, self.bounds.records).await == 0 {
+                    return;
+                }
+            } else {
+                while arrived.len() < self.bounds.records {
+                    match self.queue.try_recv() {
+                        Ok(submission) => arrived.push(submission),
+                        Err(_empty_or_closed) => break,
+                    }
+                }
+            }
+            waiting.extend(arrived.drain(..));
+            let (batch, released) = self.gather(&mut waiting);
+            if !batch.records.is_empty() {
+                let delay = self.context.faults.disk_delay();
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                let begun = tokio::time::Instant::now();
+                let events = batch.records.len();
+                match self.context.store.append(self.group, &batch).await {
+                    Ok(()) => self.context.stats.appended(events, begun.elapsed()),
+                    Err(error) => {
+                        self.stop(&error, released, waiting);
+                        return;
+                    }
+                }
+            }
+            self.context.stats.log_queue_left(released.len());
+            if self.released.send(released).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes submissions in order until the batch is full; at least one.
+    fn gather(&mut self, waiting: &mut VecDeque<Submission>) -> (Batch, Vec<Released>) {
+        self.batches = self.batches.wrapping_add(1);
+        let mut batch = Batch { id: self.batches, records: Vec::with_capacity(waiting.len()) };
+        let mut released = Vec::with_capacity(waiting.len());
+        let mut bytes: usize = 0;
+        while let Some(next) = waiting.front() {
+            let size = next.record.as_ref().map_or(0, |(_, body)| body.len());
+            let full = bytes.saturating_add(size) > self.bounds.bytes || batch.records.len() >= self.bounds.records;
+            if full && !released.is_empty() {
+                break;
+            }
+            bytes = bytes.saturating_add(size);
+            let Some(submission) = waiting.pop_front() else { break };
+            let (epoch, end) = self.ends.entry(submission.shard).or_default();
+            if let Some((events, body)) = submission.record {
+                let seq = end.saturating_add(1);
+                *end = end.saturating_add(u64::from(events));
+                batch.records.push(Record { shard: submission.shard, epoch: *epoch, seq, events, body });
+            }
+            released.push(Released { shard: submission.shard, seq: *end, held: submission.held });
+        }
+        (batch, released)
+    }
+
+    /// An append failed: nothing it covered was visible, nothing more is written (rules L8, E2, E5).
+    fn stop(mut self, error: &AppendError, released: Vec<Released>, waiting: VecDeque<Submission>) {
+        self.context.fail(&format!("append to group {}: {error}", self.group.0));
+        self.queue.close();
+        let unknown = |held: Vec<Held>| {
+            for held in held {
+                if let Held::Accepted(caller, _) | Held::Refused(caller, _) = held {
+                    // The caller may have gone; then nobody waits for the answer.
+                    drop(caller.send(Answer::Unknown));
+                }
+            }
+        };
+        released.into_iter().for_each(|one| unknown(one.held));
+        waiting.into_iter().for_each(|one| unknown(one.held));
+        while let Ok(submission) = self.queue.try_recv() {
+            unknown(submission.held);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The store a node runs on: one of the backends, chosen by configuration.
+
+use super::embedded::EmbeddedJournal;
+use super::journal::{
+    AgendaRow, AppendError, Batch, Claim, ClaimError, Group, Journal, Layout, ReadError, Record, Seq, Shard,
+    StateFlush, StateRow,
+};
+use super::memory::MemoryJournal;
+use crate::domain::ids::EntityId;
+use futures_util::{Stream, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Any backend. Cheap to clone: clones are the same store.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// The data folder of one machine.
+    Embedded(Arc<EmbeddedJournal>),
+    /// Memory, gone with the process.
+    Memory(MemoryJournal),
+}
+
+macro_rules! each {
+    ($store:expr, $journal:ident => $act:expr) => {
+        match $store {
+            Store::Embedded($journal) => $act,
+            Store::Memory($journal) => $act,
+        }
+    };
+}
+
+impl Journal for Store {
+    fn layout(&self) -> Layout {
+        each!(self, journal => journal.layout())
+    }
+
+    fn group_of(&self, shard: Shard) -> Group {
+        each!(self, journal => journal.group_of(shard))
+    }
+
+    async fn claim(&self, shard: Shard, node: &str) -> Result<Claim, ClaimError> {
+        each!(self, journal => journal.claim(shard, node).await)
+    }
+
+    async fn append(&self, group: Group, batch: &Batch) -> Result<(), AppendError> {
+        each!(self, journal => journal.append(group, batch).await)
+    }
+
+    fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        match self {
+            Self::Embedded(journal) => journal.replay(shard, from).left_stream(),
+            Self::Memory(journal) => journal.replay(shard, from).right_stream(),
+        }
+    }
+
+    fn replay_all(&self, from: BTreeMap<Shard, Seq>) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        match self {
+            Self::Embedded(journal) => journal.replay_all(from).left_stream(),
+            Self::Memory(journal) => journal.replay_all(from).right_stream(),
+        }
+    }
+
+    fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        match self {
+            Self::Embedded(journal) => journal.records(shard).left_stream(),
+            Self::Memory(journal) => journal.records(shard).right_stream(),
+        }
+    }
+
+    async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
+        each!(self, journal => journal.load(shard, entity).await)
+    }
+
+    async fn agenda(&self, shard: Shard) -> Result<Vec<AgendaRow>, ReadError> {
+        each!(self, journal => journal.agenda(shard).await)
+    }
+
+    async fn entities(
+        &self,
+        shard: Shard,
+        after: Option<&EntityId>,
+        limit: usize,
+    ) -> Result<Vec<EntityId>, ReadError> {
+        each!(self, journal => journal.entities(shard, after, limit).await)
+    }
+
+    async fn checkpoint(&self, claim: &Claim, flush: StateFlush, upto: Seq) -> Result<(), AppendError> {
+        each!(self, journal => journal.checkpoint(claim, flush, upto).await)
+    }
+
+    async fn history(
+        &self,
+        shard: Shard,
+        entity: &EntityId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        each!(self, journal => journal.history(shard, entity, from, limit).await)
+    }
+
+    fn ends(&self) -> BTreeMap<Shard, Seq> {
+        each!(self, journal => journal.ends())
+    }
+}

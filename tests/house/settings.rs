@@ -1,0 +1,78 @@
+//! `cluster.toml` is where an operator reads what a setting does: none is missing, none stands without its words.
+
+use crate::read;
+use doorbuster::config::schema::{Kind, SETTINGS};
+
+/// One line `key = value` of the file, with its full key and the comment that belongs to it.
+struct Line {
+    key: String,
+    comment: String,
+}
+
+/// The settings of the file in order. Keys of a section without comments of their own share the comment above the section.
+fn lines(text: &str) -> Vec<Line> {
+    let (mut section, mut section_comment) = (String::new(), String::new());
+    let (mut comment, mut found) = (String::new(), Vec::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(words) = line.strip_prefix('#') {
+            comment.push_str(words);
+        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+            section_comment = std::mem::take(&mut comment);
+        } else if let Some((key, _)) = line.split_once('=') {
+            let own = std::mem::take(&mut comment);
+            let comment = if own.is_empty() { section_comment.clone() } else { own };
+            found.push(Line { key: format!("{section}.{}", key.trim()), comment });
+        } else if line.is_empty() {
+            comment.clear();
+        }
+    }
+    found
+}
+
+#[test]
+fn every_setting_stands_in_the_file() {
+    let lines = lines(&read("cluster.toml"));
+    for setting in SETTINGS {
+        assert!(lines.iter().any(|line| setting.is(&line.key)), "cluster.toml does not speak of {}", setting.key);
+    }
+}
+
+#[test]
+fn every_number_says_what_goes_wrong_when_it_is_too_small_and_too_large() {
+    for line in lines(&read("cluster.toml")) {
+        let number = SETTINGS.iter().any(|setting| setting.is(&line.key) && matches!(setting.kind, Kind::Number(..)));
+        let words = line.comment.to_lowercase();
+        assert!(
+            !number || (words.contains("too small") && words.contains("too large")),
+            "{}: {}",
+            line.key,
+            line.comment
+        );
+    }
+}
+
+#[test]
+fn every_other_setting_says_what_it_is_for() {
+    for line in lines(&read("cluster.toml")) {
+        // The names of a country's tax and of a shipping option say it themselves.
+        let plain = line.key.ends_with(".name") || line.key.ends_with(".label");
+        assert!(plain || !line.comment.trim().is_empty(), "{} stands without a word", line.key);
+    }
+}
+
+#[test]
+fn a_setting_names_its_unit() {
+    let units = ["_ms", "_s", "_days", "_bytes", "_max", "_ppm", "_at"];
+    let counts =
+        ["node.shards", "node.worker_threads", "api.backlog", "entities.set_aside_after", "journal.segments_ahead"];
+    let open_ended = ["tax.countries.*.classes_ppm.*", "shipping.options.*.price.*", "payments.method_hold_s.*"];
+    for setting in SETTINGS.iter().filter(|setting| matches!(setting.kind, Kind::Number(..))) {
+        let named = units.iter().any(|unit| setting.key.ends_with(unit))
+            || counts.contains(&setting.key)
+            || open_ended.contains(&setting.key)
+            || setting.key.ends_with("_bytes_max")
+            || ["shipping.options.*.days", "payments.seed"].contains(&setting.key);
+        assert!(named, "{}: of what?", setting.key);
+    }
+}
