@@ -207,6 +207,9 @@ mod tests {
         assert!(allow(&caller, Access::Scope(Scope::Catalog)).is_ok());
         assert_eq!(allow(&caller, Access::Shopper).unwrap_err().code(), Code::MissingScope);
         assert_eq!(allow(&Caller::Anyone, Access::Shopper).unwrap_err().code(), Code::Unauthenticated);
-        assert_eq!(allow(&Caller::Guest(GuestId(1)), Access::Scope(Scope::Catalog)).unwrap_err().code(), Code::MissingScope);
+        assert_eq!(
+            allow(&Caller::Guest(GuestId(1)), Access::Scope(Scope::Catalog)).unwrap_err().code(),
+            Code::MissingScope
+        );
     }
 }

@@ -10,14 +10,14 @@ use super::refusals::not_found;
 use super::reply::Reply;
 use super::requests::{CartBody, CartLineBody};
 use super::seam::Shop;
+use super::stock;
 use super::view::CartView;
 use crate::actors::ask::Accepted;
+use crate::actors::view::Stock;
 use crate::domain::any::{self, State};
 use crate::domain::cart::{Cart, Command, Owner, Snapshot};
 use crate::domain::ids::{CartId, EntityId, Sku};
-use crate::domain::inventory::{self, Levels};
 use compact_str::format_compact;
-use std::sync::Arc;
 
 fn owner(caller: &Caller) -> Result<Owner, Problem> {
     match caller {
@@ -48,11 +48,9 @@ fn cart_id<S>(request: &Request<'_, S>) -> Result<CartId, Problem> {
 
 fn show<S: Shop>(request: &Request<'_, S>, status: u16, id: CartId, accepted: &Accepted) -> Result<Reply, Problem> {
     let cart = cart_of(accepted)?;
-    let levels: Vec<Option<Arc<Levels>>> =
-        cart.lines().iter().map(|line| request.api.shop.availability(&line.sku)).collect();
+    let stocks: Vec<Option<Stock>> = cart.lines().iter().map(|line| request.api.shop.availability(&line.sku)).collect();
     let low_stock_at = request.api.settings.terms.low_stock_at;
-    let view =
-        CartView::new(id, cart, &levels, &accepted.meta, low_stock_at, request.now).ok_or_else(not_found)?;
+    let view = CartView::new(id, cart, &stocks, &accepted.meta, low_stock_at, request.now).ok_or_else(not_found)?;
     Ok(Reply::json(status, &view).etag(cart.version()).of(accepted))
 }
 
@@ -84,10 +82,13 @@ pub(super) async fn put_line<S: Shop>(request: Request<'_, S>) -> Result<Reply, 
     let expected_version = if_match(&request.headers)?;
     let known = own(&request, id).await?;
     let currency = cart_of(&known)?.opened().map(|opened| opened.currency).unwrap_or_default();
-    let levels = levels(&request, &sku).await?;
-    let offer = levels.offer.as_ref().filter(|offer| offer.on_sale).ok_or_else(|| {
-        Problem::field("/sku", "not_on_sale", format!("{sku} is not on sale"))
-    })?;
+    let seen = request.api.shop.availability(&sku).filter(|stock| stock.levels.is_some());
+    let stock = match seen {
+        Some(stock) => stock,
+        None => stock::read(&request, &sku).await?,
+    };
+    let offer = stock.levels.as_deref().and_then(|levels| levels.offer.as_ref()).filter(|offer| offer.on_sale);
+    let offer = offer.ok_or_else(|| Problem::field("/sku", "not_on_sale", format!("{sku} is not on sale")))?;
     let price = offer.prices.iter().find(|price| price.unit.currency == currency).ok_or_else(|| {
         Problem::new(Code::CurrencyMismatch).detail(format!("{sku} has no price in {}", currency.as_str()))
     })?;
@@ -96,8 +97,7 @@ pub(super) async fn put_line<S: Shop>(request: Request<'_, S>) -> Result<Reply, 
         let problem = Problem::new(Code::LimitExceeded).detail(detail).with("limit", limit);
         return Err(problem.with("wanted", body.quantity.0));
     }
-    let snapshot =
-        Snapshot { title: offer.title.clone(), seller: offer.seller.clone(), unit_price: price.unit };
+    let snapshot = Snapshot { title: offer.title.clone(), seller: offer.seller.clone(), unit_price: price.unit };
     let command = Command::SetLine { sku, quantity: body.quantity.0, snapshot, expected_version };
     let accepted = request.ask(EntityId::Cart(id), any::Command::Cart(command)).await?;
     show(&request, 200, id, &accepted)
@@ -113,17 +113,4 @@ pub(super) async fn delete_line<S: Shop>(request: Request<'_, S>) -> Result<Repl
 
 fn line_sku<S>(request: &Request<'_, S>) -> Result<Sku, Problem> {
     Sku::parse(request.params.second()).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))
-}
-
-/// What is known of a SKU: as last seen, or from the stock itself.
-pub(super) async fn levels<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Result<Arc<Levels>, Problem> {
-    if let Some(levels) = request.api.shop.availability(sku) {
-        return Ok(levels);
-    }
-    let command = any::Command::Inventory(inventory::Command::Read);
-    let accepted = request.ask(EntityId::Inventory(sku.clone()), command).await?;
-    match accepted.reply {
-        any::Reply::Inventory(inventory::Reply::Levels(levels)) => Ok(Arc::from(levels)),
-        _ => Err(not_found()),
-    }
 }

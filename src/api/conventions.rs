@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_key_is_1_to_255_visible_letters() {
-        let told = |key: &str| idempotency_key(&headers(&[("idempotency-key", key)])).map_err(|p| p.code()).map(str::len);
+        let told =
+            |key: &str| idempotency_key(&headers(&[("idempotency-key", key)])).map_err(|p| p.code()).map(str::len);
         assert_eq!(told("k"), Ok(1));
         assert_eq!(told(&"k".repeat(255)), Ok(255));
         for key in ["", " ", "a b", &"k".repeat(256), "a\tb"] {

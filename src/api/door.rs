@@ -27,8 +27,8 @@ use crate::domain::time::Timestamp;
 use bytes::{Buf, Bytes, BytesMut};
 use compact_str::CompactString;
 use futures_util::{FutureExt, Stream, StreamExt};
-use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use hyper::Method;
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -147,7 +147,10 @@ impl<S: Shop> Inner<S> {
         let room = Room(counts);
         let response = if under_way >= self.settings.door.requests_in_flight_max {
             counts.refused.fetch_add(1, Ordering::Relaxed);
-            Problem::new(Code::Overloaded).detail("too many requests are under way").retry_after(self.settings.door.retry_after_s).into_response()
+            Problem::new(Code::Overloaded)
+                .detail("too many requests are under way")
+                .retry_after(self.settings.door.retry_after_s)
+                .into_response()
         } else {
             no_panic(self.answer(method, path, query, headers, body)).await
         };
@@ -404,7 +407,13 @@ impl<S: Shop> Inner<S> {
     }
 
     /// A question of the API's own: no caller stands behind it.
-    pub(super) async fn ask_as(&self, by: By, entity: EntityId, command: Command, now: Timestamp) -> Result<Accepted, Problem> {
+    pub(super) async fn ask_as(
+        &self,
+        by: By,
+        entity: EntityId,
+        command: Command,
+        now: Timestamp,
+    ) -> Result<Accepted, Problem> {
         let deadline = now.plus_ms(self.settings.door.command_timeout_ms);
         let (wait, if_version, unless_known) = (Wait::Decided, None, None);
         accepted(self.shop.ask(Ask { entity, command, by, if_version, wait, deadline, unless_known }).await)

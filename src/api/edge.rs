@@ -163,7 +163,7 @@ number!(
 );
 number!(
     /// A correction of stock.
-    Delta(i64), -1_000_000_000_000, 1_000_000_000_000
+    Delta(i64), -1_000_000_000_000_i64, 1_000_000_000_000_i64
 );
 number!(
     /// An amount of minor units.

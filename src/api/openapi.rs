@@ -78,9 +78,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     let mut parameters: Vec<Value> = segments
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
-    let header = |name: &str, required: bool, description: &str, schema: Value| {
-        json!({ "name": name, "in": "header", "required": required, "description": description, "schema": schema })
-    };
+    let header = |name: &str, required: bool, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": required, "description": description, "schema": schema });
     if route.key {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$" });
         parameters.push(header("Idempotency-Key", true, "Makes this request and its repetitions one.", schema));
@@ -183,7 +181,8 @@ mod tests {
     #[test]
     fn every_route_is_described_and_nothing_else() {
         let document = describe();
-        let described: usize = document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
+        let described: usize =
+            document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
         assert_eq!(described, ROUTES.len());
         for route in ROUTES {
             let operation = &document["paths"][route.path][route.method.to_ascii_lowercase()];

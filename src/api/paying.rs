@@ -3,7 +3,7 @@
 use super::door::Request;
 use super::fingerprint::of_body;
 use super::json;
-use super::orders::{self, ask, instruction, line_units, order_id, order_of, visible};
+use super::orders::{ask, instruction, line_units, order_id, order_of, visible};
 use super::problem::{Code, Problem};
 use super::refusals::not_found;
 use super::reply::Reply;
@@ -103,6 +103,6 @@ pub(super) async fn refund<S: Shop>(request: Request<'_, S>) -> Result<Reply, Pr
 pub(super) async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = PaymentId::parse(request.params.first())
         .map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))?;
-    let accepted = orders::visible(&request, id.order()).await?;
+    let accepted = visible(&request, id.order()).await?;
     Ok(show(&request, 200, id.number(), &accepted)?.etag(accepted.meta.version))
 }

@@ -155,7 +155,9 @@ fn of_order(refusal: &order::Refusal) -> Problem {
             let word = status_word(*status);
             wrong_state(&format!("not while it is {word}")).with("order_status", word)
         }
-        Why::Malformed => Problem::field("/lines", "invalid_value", "no lines, no units, two prices of one SKU, or too many"),
+        Why::Malformed => {
+            Problem::field("/lines", "invalid_value", "no lines, no units, two prices of one SKU, or too many")
+        }
         Why::CurrencyMismatch => Problem::new(Code::CurrencyMismatch).detail("another currency than the order's"),
         Why::Overflow => Problem::new(Code::AmountOverflow).detail("the total is too large"),
         Why::NoAttemptsLeft => wrong_state("all attempts to pay are used up"),
@@ -166,9 +168,8 @@ fn of_order(refusal: &order::Refusal) -> Problem {
         Why::RefundTooLarge { refundable } => {
             Problem::new(Code::RefundTooLarge).with("refundable", MoneyView::from(*refundable))
         }
-        Why::CaptureTooLarge { capturable } => {
-            limit_exceeded(u64::try_from(capturable.amount).unwrap_or(0), None).with("capturable", MoneyView::from(*capturable))
-        }
+        Why::CaptureTooLarge { capturable } => limit_exceeded(u64::try_from(capturable.amount).unwrap_or(0), None)
+            .with("capturable", MoneyView::from(*capturable)),
         Why::ReturnWindowClosed { ended_at } => {
             Problem::new(Code::ReturnWindowClosed).with("window_ended_at", super::view::At(*ended_at))
         }
@@ -237,7 +238,11 @@ fn of_not_for_sale(order: &order::Order) -> Problem {
                 }
                 _ => return None,
             };
-            Some(FieldError { pointer: format!("/lines/{index}/sku"), code, message: format!("{}: {message}", line.sku) })
+            Some(FieldError {
+                pointer: format!("/lines/{index}/sku"),
+                code,
+                message: format!("{}: {message}", line.sku),
+            })
         })
         .collect();
     if no_price && errors.len() == 1 {

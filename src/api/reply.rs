@@ -24,7 +24,8 @@ impl Reply {
     pub fn json(status: u16, resource: &impl Serialize) -> Self {
         // What our own views are made of can always be written: texts, whole numbers, lists and maps keyed by text.
         let mut body = Vec::with_capacity(2_048);
-        serde_json::to_writer(&mut body, resource).expect("views are texts, whole numbers, lists and maps keyed by text");
+        serde_json::to_writer(&mut body, resource)
+            .expect("views are texts, whole numbers, lists and maps keyed by text");
         Self::bytes(status, "application/json", body.into())
     }
 

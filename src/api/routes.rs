@@ -221,43 +221,73 @@ pub static ROUTES: &[Route] = &[
         .takes(Body::Json(schema_of::<body::CountBody>))
         .answers(&[(201, Some(schema_of::<view::LevelView>))])
         .codes(&[Code::Promised, Code::StaleVersion, Code::AmountOverflow]),
-    read(Op::GetAvailability, "/v1/skus/{sku}/availability", "Catalogue", Access::Anyone, "What a shopper may know of a SKU's stock")
-        .answers(&[(200, Some(schema_of::<view::AvailabilityView>))]),
-    post(Op::MakeGuest, "/v1/guests", "Shopper", Access::Anyone, "A signed token for a guest, as cookie and in the body")
-        .without_key()
-        .answers(&[(201, Some(schema_of::<view::GuestView>))]),
+    read(
+        Op::GetAvailability,
+        "/v1/skus/{sku}/availability",
+        "Catalogue",
+        Access::Anyone,
+        "What a shopper may know of a SKU's stock",
+    )
+    .answers(&[(200, Some(schema_of::<view::AvailabilityView>))]),
+    post(
+        Op::MakeGuest,
+        "/v1/guests",
+        "Shopper",
+        Access::Anyone,
+        "A signed token for a guest, as cookie and in the body",
+    )
+    .without_key()
+    .answers(&[(201, Some(schema_of::<view::GuestView>))]),
     post(Op::MakeCart, "/v1/carts", "Shopper", Access::Shopper, "Make a cart")
         .takes(Body::JsonOrNothing(schema_of::<body::CartBody>))
         .answers(&[(201, Some(schema_of::<view::CartView>))]),
     read(Op::GetCart, "/v1/carts/{id}", "Shopper", Access::Shopper, "One cart with today's prices")
         .answers(&[(200, Some(schema_of::<view::CartView>))]),
-    post(Op::PutCartLine, "/v1/carts/{id}/lines/{sku}", "Shopper", Access::Shopper, "Set a line's quantity; never adds")
-        .put()
-        .takes(Body::Json(schema_of::<body::CartLineBody>))
-        .answers(&[(200, Some(schema_of::<view::CartView>))])
-        .codes(&[Code::CartFrozen, Code::AlreadyOrdered, Code::WrongState, Code::CurrencyMismatch, Code::LimitExceeded]),
+    post(
+        Op::PutCartLine,
+        "/v1/carts/{id}/lines/{sku}",
+        "Shopper",
+        Access::Shopper,
+        "Set a line's quantity; never adds",
+    )
+    .put()
+    .takes(Body::Json(schema_of::<body::CartLineBody>))
+    .answers(&[(200, Some(schema_of::<view::CartView>))])
+    .codes(&[
+        Code::CartFrozen,
+        Code::AlreadyOrdered,
+        Code::WrongState,
+        Code::CurrencyMismatch,
+        Code::LimitExceeded,
+    ]),
     post(Op::DeleteCartLine, "/v1/carts/{id}/lines/{sku}", "Shopper", Access::Shopper, "Remove a line")
         .delete()
         .answers(&[(200, Some(schema_of::<view::CartView>))])
         .codes(&[Code::CartFrozen, Code::AlreadyOrdered, Code::WrongState]),
-    post(Op::PlaceOrder, "/v1/orders", "Orders", Access::Shopper, "Place an order, and pay it at once if a payment is given")
-        .takes(Body::LargeJson(schema_of::<body::OrderBody>))
-        .answers(&[(201, Some(schema_of::<view::OrderView>)), (202, Some(schema_of::<view::OrderView>))])
-        .codes(&[
-            Code::NotFound,
-            Code::SoldOut,
-            Code::PriceChanged,
-            Code::TotalChanged,
-            Code::ReservationExpired,
-            Code::CartFrozen,
-            Code::AlreadyOrdered,
-            Code::WrongState,
-            Code::LimitExceeded,
-            Code::AmountOverflow,
-            Code::CurrencyMismatch,
-            Code::NotDeliverable,
-            Code::SetAside,
-        ]),
+    post(
+        Op::PlaceOrder,
+        "/v1/orders",
+        "Orders",
+        Access::Shopper,
+        "Place an order, and pay it at once if a payment is given",
+    )
+    .takes(Body::LargeJson(schema_of::<body::OrderBody>))
+    .answers(&[(201, Some(schema_of::<view::OrderView>)), (202, Some(schema_of::<view::OrderView>))])
+    .codes(&[
+        Code::NotFound,
+        Code::SoldOut,
+        Code::PriceChanged,
+        Code::TotalChanged,
+        Code::ReservationExpired,
+        Code::CartFrozen,
+        Code::AlreadyOrdered,
+        Code::WrongState,
+        Code::LimitExceeded,
+        Code::AmountOverflow,
+        Code::CurrencyMismatch,
+        Code::NotDeliverable,
+        Code::SetAside,
+    ]),
     read(Op::GetOrder, "/v1/orders/{id}", "Orders", PARTY, "One order, whole")
         .answers(&[(200, Some(schema_of::<view::OrderView>))]),
     post(Op::PatchOrder, "/v1/orders/{id}", "Orders", PARTY, "Change what may still be changed")
@@ -289,8 +319,14 @@ pub static ROUTES: &[Route] = &[
         .takes(Body::Json(schema_of::<body::ReturnBody>))
         .answers(&[(201, Some(schema_of::<view::ReturnView>))])
         .codes(&[Code::WrongState, Code::LimitExceeded, Code::ReturnWindowClosed]),
-    read(Op::OrderEvents, "/v1/orders/{id}/events", "Orders", PARTY, "The order's journal: who, what, when, at each step")
-        .answers(&[(200, Some(schema_of::<Vec<view::EventView>>))]),
+    read(
+        Op::OrderEvents,
+        "/v1/orders/{id}/events",
+        "Orders",
+        PARTY,
+        "The order's journal: who, what, when, at each step",
+    )
+    .answers(&[(200, Some(schema_of::<Vec<view::EventView>>))]),
     read(Op::GetPayment, "/v1/payments/{id}", "Payments", PARTY, "One attempt to pay")
         .answers(&[(200, Some(schema_of::<view::PaymentView>))]),
     read(Op::GetShipment, "/v1/shipments/{id}", "Fulfilment", PARTY, "One shipment")
@@ -317,10 +353,16 @@ pub static ROUTES: &[Route] = &[
         .takes(Body::Json(schema_of::<body::ReceiveBody>))
         .answers(&[(200, Some(schema_of::<view::ReturnView>))])
         .codes(&[Code::WrongState, Code::LimitExceeded]),
-    post(Op::Webhook, "/v1/providers/{provider}/webhooks", "Payments", Access::Provider, "A payment provider tells what became of a payment")
-        .without_key()
-        .takes(Body::Raw)
-        .answers(&[(200, None)]),
+    post(
+        Op::Webhook,
+        "/v1/providers/{provider}/webhooks",
+        "Payments",
+        Access::Provider,
+        "A payment provider tells what became of a payment",
+    )
+    .without_key()
+    .takes(Body::Raw)
+    .answers(&[(200, None)]),
 ];
 
 /// The segments that stood for `{…}`, decoded, and the path they make.

@@ -2,8 +2,8 @@
 //! the tests.
 
 use crate::actors::ask::{Answer, Ask};
+use crate::actors::view::Stock;
 use crate::domain::ids::{EntityId, Sku, WarehouseId};
-use crate::domain::inventory::Levels;
 use crate::domain::payment::{ProviderAnswer, Reference};
 use crate::domain::time::Timestamp;
 use crate::domain::warehouse;
@@ -39,7 +39,7 @@ pub trait Shop: Clone + Send + Sync + 'static {
     fn ask(&self, ask: Ask) -> impl Future<Output = Answer> + Send;
 
     /// The stock of a SKU as last seen: a read model, perhaps a moment old, never the truth. `None`: never seen.
-    fn availability(&self, sku: &Sku) -> Option<Arc<Levels>>;
+    fn availability(&self, sku: &Sku) -> Option<Stock>;
 
     /// The durable decisions of an entity from its event number `from` on, oldest first.
     fn history(

@@ -52,9 +52,9 @@ impl Secret {
     pub fn of_folder(folder: &Path, fresh: [u8; 32]) -> io::Result<Self> {
         let path = folder.join(FILE);
         match fs::read_to_string(&path) {
-            Ok(text) => unhex(text.trim()).map(|bytes| Self::new(&bytes)).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
-            }),
+            Ok(text) => unhex(text.trim())
+                .map(|bytes| Self::new(&bytes))
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Written aside and renamed: a crash leaves no half a secret that the next start would refuse.
                 let aside = folder.join(format!("{FILE}.new"));

@@ -1,8 +1,8 @@
 //! What the API is told by the configuration: bounds of the door, and the shop's terms an order is placed with.
 
+use crate::domain::ids::WarehouseId;
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, Shipping, TaxTable};
-use crate::domain::ids::WarehouseId;
 use compact_str::CompactString;
 use std::collections::BTreeMap;
 

@@ -8,11 +8,13 @@ use super::refusals::not_found;
 use super::reply::Reply;
 use super::requests::{AdjustmentBody, CountBody, ReceiptBody};
 use super::seam::Shop;
-use super::view::{AvailabilityView, InventoryView, LevelView};
+use super::view::{AvailabilityView, InventoryView, LevelView, stock_of};
 use crate::actors::ask::Accepted;
+use crate::actors::view::Stock;
 use crate::domain::any;
 use crate::domain::ids::{EntityId, Sku, WarehouseId};
 use crate::domain::inventory::{Command, Level, Levels, Reply as Replied};
+use std::sync::Arc;
 
 fn sku<S>(request: &Request<'_, S>) -> Result<Sku, Problem> {
     Sku::parse(request.params.first()).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))
@@ -84,15 +86,21 @@ async fn moved<S: Shop>(request: Request<'_, S>, warehouse: WarehouseId, command
 
 pub(super) async fn availability<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let sku = sku(&request)?;
-    let low_stock_at = request.api.settings.terms.low_stock_at;
-    if let Some(levels) = request.api.shop.availability(&sku) {
-        let view = AvailabilityView::new(&sku, &levels, low_stock_at);
-        return Ok(Reply::json(200, &view).etag(levels.version).cache("no-cache"));
-    }
-    // Never seen since the start: the stock itself knows.
+    let stock = match request.api.shop.availability(&sku).filter(|stock| stock.levels.is_some()) {
+        Some(stock) => stock,
+        // Not seen since the start: the stock itself knows.
+        None => Box::pin(read(&request, &sku)).await?,
+    };
+    let view = AvailabilityView::new(&sku, &stock, request.api.settings.terms.low_stock_at);
+    Ok(Reply::json(200, &view).etag(stock.version).cache("no-cache"))
+}
+
+/// Stock as its entity tells it now.
+pub(super) async fn read<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Result<Stock, Problem> {
     let command = any::Command::Inventory(Command::Read);
-    let accepted = Box::pin(request.ask(EntityId::Inventory(sku.clone()), command)).await?;
-    let levels = levels_of(&accepted)?;
-    let view = AvailabilityView::new(&sku, levels, low_stock_at);
-    Ok(Reply::json(200, &view).etag(levels.version).cache("no-cache").of(&accepted))
+    let accepted = request.ask(EntityId::Inventory(sku.clone()), command).await?;
+    match accepted.reply {
+        any::Reply::Inventory(Replied::Levels(levels)) => Ok(stock_of(Arc::from(levels))),
+        _ => Err(not_found()),
+    }
 }

@@ -84,15 +84,15 @@ pub(super) async fn ask<S: Shop>(
 pub(super) fn show<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted) -> Result<Reply, Problem> {
     let order = order_of(accepted)?;
     let token = request.api.secret.order_token(order.id);
-    let view =
-        OrderView::new(order, &accepted.meta, &request.caller, &token, request.now).ok_or_else(not_found)?;
+    let view = OrderView::new(order, &accepted.meta, &request.caller, &token, request.now).ok_or_else(not_found)?;
     Ok(Reply::json(status, &view).etag(accepted.meta.version).of(accepted))
 }
 
 /// Units of lines as the domain names them.
 pub(super) fn line_units(lines: &[LineUnitsBody]) -> Result<Vec<LineUnits>, Problem> {
     let each = lines.iter().enumerate();
-    each.map(|(index, line)| Ok(LineUnits { line: line_number(&line.line.0, index)?, units: line.quantity.0 })).collect()
+    each.map(|(index, line)| Ok(LineUnits { line: line_number(&line.line.0, index)?, units: line.quantity.0 }))
+        .collect()
 }
 
 pub(super) fn line_number(id: &str, index: usize) -> Result<LineNumber, Problem> {

@@ -8,6 +8,7 @@
 use super::terms::{address, buyer, destination, instruction, shipping};
 use super::{EXTERNAL_ID, order_of, show};
 use crate::actors::ask::{Accepted, Answer, Ask};
+use crate::actors::view::Stock;
 use crate::api::carts;
 use crate::api::door::Request;
 use crate::api::fingerprint::Fingerprint;
@@ -21,12 +22,11 @@ use crate::api::view::is_decided;
 use crate::domain::any;
 use crate::domain::entity::Wait;
 use crate::domain::ids::{EntityId, OrderId, Sku, Terms as Mark, WarehouseId};
-use crate::domain::inventory::{self, Levels};
+use crate::domain::inventory;
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{CapturePolicy, Command, Destination, Personal, Place, Source, Terms, Wanted};
 use compact_str::{CompactString, format_compact};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// An order that sums to more units of one SKU than this is refused at the door: no line could ask for it.
 const UNITS_MAX: u64 = u32::MAX as u64;
@@ -55,7 +55,9 @@ pub(in crate::api) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Re
     let by = request.caller.by();
     let ask = Ask { entity: EntityId::Order(id), command, by, if_version: None, wait, deadline, unless_known };
     let answer = request.api.ask(ask).await;
-    if let (Answer::Refused(any::Refusal::Inventory(inventory::Refusal::SoldOut { .. })), Some(line)) = (&answer, &sold_out) {
+    if let (Answer::Refused(any::Refusal::Inventory(inventory::Refusal::SoldOut { .. })), Some(line)) =
+        (&answer, &sold_out)
+    {
         return Err(line.problem());
     }
     let accepted = match answer {
@@ -162,10 +164,10 @@ fn place_of<S: Shop>(
     if body.expected_total.as_ref().is_some_and(|total| total.currency.0 != currency) {
         return Err(Problem::new(Code::CurrencyMismatch).detail("one currency per order"));
     }
-    let destination = body.ship_to.as_ref().map_or_else(
-        || Destination { country: shop.home_country.clone(), postal_area: None },
-        destination,
-    );
+    let destination = body
+        .ship_to
+        .as_ref()
+        .map_or_else(|| Destination { country: shop.home_country.clone(), postal_area: None }, destination);
     let option = match (&body.shipping_option, &body.ship_to) {
         (Some(option), _) => Some(&option.0),
         (None, Some(_)) => Some(&shop.default_shipping),
@@ -254,7 +256,7 @@ fn payment(mark: &mut Fingerprint, payment: Option<&PaymentBody>) {
 
 /// What the door sees of the stock: perhaps a moment old.
 struct Seen {
-    lines: Vec<(Sku, u64, Option<Arc<Levels>>)>,
+    lines: Vec<(Sku, u64, Option<Stock>)>,
 }
 
 struct Short {
@@ -268,24 +270,24 @@ struct Short {
 impl Seen {
     fn of<S: Shop>(shop: &S, wanted: Vec<(Sku, u64)>) -> Self {
         let seen = |(sku, units): (Sku, u64)| {
-            let levels = shop.availability(&sku);
-            (sku, units, levels)
+            let stock = shop.availability(&sku);
+            (sku, units, stock)
         };
         Self { lines: wanted.into_iter().map(seen).collect() }
     }
 
     /// The first line that cannot be had, as last seen.
     fn sold_out(&self) -> Option<Short> {
-        self.lines.iter().find_map(|(sku, units, levels)| {
-            let levels = levels.as_deref()?;
+        self.lines.iter().find_map(|(sku, units, stock)| {
+            let stock = stock.as_ref()?;
+            let levels = stock.levels.as_deref()?;
             // Only what sells now can be sold out: a SKU that is not on sale gets another answer, from the stock itself.
             levels.offer.as_ref().filter(|offer| offer.on_sale)?;
-            let available = levels.available();
-            (available < *units).then(|| Short {
+            (stock.available < *units).then(|| Short {
                 sku: sku.clone(),
                 wanted: u32::try_from(*units).unwrap_or(u32::MAX),
-                available,
-                all_reserved: available == 0 && levels.reserved() > 0,
+                available: stock.available,
+                all_reserved: stock.available == 0 && stock.reserved > 0,
                 next_release_at: levels.next_release_at,
             })
         })
@@ -294,8 +296,9 @@ impl Seen {
     /// Warehouses by preference: those that have the most lines whole, then by what the seller said of them. Only active ones.
     fn ranking<S: Shop>(&self, request: &Request<'_, S>) -> Vec<WarehouseId> {
         let mut whole: BTreeMap<&WarehouseId, usize> = BTreeMap::new();
-        for (_, units, levels) in &self.lines {
-            for level in levels.iter().flat_map(|levels| &levels.levels) {
+        for (_, units, stock) in &self.lines {
+            let levels = stock.iter().filter_map(|stock| stock.levels.as_deref());
+            for level in levels.flat_map(|levels| &levels.levels) {
                 *whole.entry(&level.warehouse).or_default() += usize::from(level.available() >= *units);
             }
         }

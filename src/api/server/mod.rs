@@ -214,7 +214,8 @@ where
     }
     shared.counts.open.fetch_add(1, Ordering::Relaxed);
     let place = Place { shared: Arc::clone(shared), address: peer.ip() };
-    let serving = Serving { shared: Arc::clone(shared), service: TowerToHyperService::new(warp::service(filter.clone())), peer };
+    let serving =
+        Serving { shared: Arc::clone(shared), service: TowerToHyperService::new(warp::service(filter.clone())), peer };
     tokio::spawn(async move {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "setting TCP_NODELAY failed");

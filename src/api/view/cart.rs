@@ -2,9 +2,10 @@
 
 use super::stock::stock_word;
 use super::{At, MoneyView, Shown};
+use crate::actors::view::Stock;
 use crate::domain::cart::{Cart, Line, Owner, Status};
 use crate::domain::ids::{CartId, GuestId, OrderId, Sku};
-use crate::domain::inventory::Levels;
+use crate::domain::inventory::Offer;
 use crate::domain::money::{Currency, Money};
 use crate::domain::time::Timestamp;
 use crate::storage::wire::Meta;
@@ -12,7 +13,6 @@ use compact_str::CompactString;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// A cart with today's prices.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -86,8 +86,12 @@ pub struct NoticeView<'a> {
     now: Option<MoneyView>,
 }
 
-fn price_now(levels: Option<&Levels>, currency: Currency) -> Option<Money> {
-    let offer = levels?.offer.as_ref()?;
+fn offer_of(stock: Option<&Stock>) -> Option<&Offer> {
+    stock?.levels.as_deref()?.offer.as_ref()
+}
+
+fn price_now(stock: Option<&Stock>, currency: Currency) -> Option<Money> {
+    let offer = offer_of(stock)?;
     offer.prices.iter().find(|price| price.unit.currency == currency).map(|price| price.unit)
 }
 
@@ -97,12 +101,12 @@ fn subtotal(price: Money, quantity: u32) -> Money {
 }
 
 impl<'a> CartView<'a> {
-    /// A cart; `levels` are of its lines' SKUs, in order, as last seen. `None`: it was never made.
+    /// A cart; `stocks` are of its lines' SKUs, in order, as last seen. `None`: it was never made.
     #[must_use]
     pub fn new(
         id: CartId,
         cart: &'a Cart,
-        levels: &'a [Option<Arc<Levels>>],
+        stocks: &[Option<Stock>],
         meta: &Meta,
         low_stock_at: u64,
         now: Timestamp,
@@ -111,13 +115,13 @@ impl<'a> CartView<'a> {
         let mut total = Money::zero(opened.currency);
         let mut lines = Vec::with_capacity(cart.lines().len());
         let mut notices = Vec::new();
-        for (line, levels) in cart.lines().iter().zip(levels) {
-            let levels = levels.as_deref();
-            let price = price_now(levels, opened.currency).unwrap_or(line.unit_price);
+        for (line, stock) in cart.lines().iter().zip(stocks) {
+            let stock = stock.as_ref();
+            let price = price_now(stock, opened.currency).unwrap_or(line.unit_price);
             let sum = subtotal(price, line.quantity);
             total = total.plus(sum).unwrap_or(total);
-            notice(line, price, levels, low_stock_at, &mut notices);
-            lines.push(line_view(line, price, sum, levels, low_stock_at));
+            notice(line, price, stock, low_stock_at, &mut notices);
+            lines.push(line_view(line, price, sum, stock, low_stock_at));
         }
         let (status, order) = match cart.status() {
             Status::Open if cart.expires_at() <= now => ("expired", None),
@@ -155,11 +159,11 @@ fn line_view<'a>(
     line: &'a Line,
     price: Money,
     sum: Money,
-    levels: Option<&Levels>,
+    stock: Option<&Stock>,
     low_stock_at: u64,
 ) -> CartLineView<'a> {
-    let state = levels.map_or("sold_out", |levels| stock_word(levels, low_stock_at));
-    let title = levels.and_then(|levels| levels.offer.as_ref()).map_or(&line.title, |offer| &offer.title);
+    let state = stock.map_or("sold_out", |stock| stock_word(stock, low_stock_at));
+    let title = offer_of(stock).map_or(&line.title, |offer| &offer.title);
     CartLineView {
         sku: Shown(&line.sku),
         seller: &line.seller,
@@ -170,7 +174,7 @@ fn line_view<'a>(
         subtotal: sum.into(),
         availability: LineStockView {
             state,
-            units_left: levels.filter(|_| state == "low_stock").map(Levels::available),
+            units_left: stock.filter(|_| state == "low_stock").map(|stock| stock.available),
         },
         added_at: At(line.added_at),
     }
@@ -179,7 +183,7 @@ fn line_view<'a>(
 fn notice<'a>(
     line: &'a Line,
     price: Money,
-    levels: Option<&Levels>,
+    stock: Option<&Stock>,
     low_stock_at: u64,
     notices: &mut Vec<NoticeView<'a>>,
 ) {
@@ -188,7 +192,7 @@ fn notice<'a>(
         let (was, now) = (Some(line.unit_price.into()), Some(price.into()));
         notices.push(NoticeView { code: "price_changed", sku, was, now });
     }
-    let code = match levels.map(|levels| stock_word(levels, low_stock_at)) {
+    let code = match stock.map(|stock| stock_word(stock, low_stock_at)) {
         Some("low_stock") => "low_stock",
         Some("in_stock") => return,
         Some(_) | None => "sold_out",

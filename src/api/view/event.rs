@@ -148,7 +148,9 @@ impl Teller {
             }
             Event::Done(step) => ("step.done", "saga", json!({ "step": format!("{step:?}") })),
             Event::Gone(step) => ("step.gone", "saga", json!({ "step": format!("{step:?}") })),
-            Event::Ending { outcome, .. } => ("order.ending", "compensate", json!({ "outcome": outcome_word(*outcome) })),
+            Event::Ending { outcome, .. } => {
+                ("order.ending", "compensate", json!({ "outcome": outcome_word(*outcome) }))
+            }
             Event::Ended => ("order.ended", "compensate", Value::Null),
             Event::Confirmed { .. } => ("order.confirmed", "confirm", Value::Null),
             Event::Amended(_) => ("order.amended", "edit", Value::Null),

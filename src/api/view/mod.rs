@@ -14,7 +14,7 @@ pub use catalog::{ProductView, WarehouseView};
 pub use event::{EventView, events_of};
 pub use order::{OrderView, is_decided, order_number, status_word};
 pub use part::{PaymentView, RefundView, ReturnView, ShipmentView, line_id};
-pub use stock::{AvailabilityView, InventoryView, LevelView};
+pub use stock::{AvailabilityView, InventoryView, LevelView, stock_of};
 
 use crate::domain::money::Money;
 use crate::domain::time::Timestamp;

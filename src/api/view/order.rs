@@ -1,7 +1,7 @@
 //! An order, whole, as its caller may see it.
 
 use super::part::{PaymentErrorView, payment_error, payment_word};
-use super::{At, MoneyView, PaymentView, Pairs, ReturnView, ShipmentView, Shown, line_id};
+use super::{At, MoneyView, Pairs, PaymentView, ReturnView, ShipmentView, Shown, line_id};
 use crate::api::callers::Caller;
 use crate::api::orders::EXTERNAL_ID;
 use crate::domain::ids::{OrderId, Sku, WarehouseId};

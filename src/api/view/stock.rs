@@ -1,11 +1,13 @@
 //! Stock, as sellers and as shoppers see it.
 
 use super::{At, Shown};
+use crate::actors::view::Stock;
 use crate::domain::ids::{Sku, WarehouseId};
 use crate::domain::inventory::{Level, Levels};
 use crate::domain::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Stock of a SKU in one warehouse.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -96,27 +98,40 @@ pub struct AvailabilityView<'a> {
     version: u64,
 }
 
+/// Stock as its entity has just told it.
+#[must_use]
+pub fn stock_of(levels: Arc<Levels>) -> Stock {
+    let (available, reserved, version) = (levels.available(), levels.reserved(), levels.version);
+    Stock { available, reserved, version, levels: Some(levels) }
+}
+
 /// The word for a SKU's stock: `ended` when it is no longer on sale.
 #[must_use]
-pub fn stock_word(levels: &Levels, low_stock_at: u64) -> &'static str {
-    match &levels.offer {
-        Some(offer) if !offer.on_sale => "ended",
-        _ => levels.stock(low_stock_at).as_str(),
+pub fn stock_word(stock: &Stock, low_stock_at: u64) -> &'static str {
+    let offer = stock.levels.as_deref().and_then(|levels| levels.offer.as_ref());
+    match (stock.available, stock.reserved) {
+        _ if offer.is_some_and(|offer| !offer.on_sale) => "ended",
+        (0, 0) => "sold_out",
+        (0, _) => "all_reserved",
+        (available, _) if available <= low_stock_at => "low_stock",
+        (_, _) => "in_stock",
     }
 }
 
 impl<'a> AvailabilityView<'a> {
     /// What a shopper may know.
     #[must_use]
-    pub fn new(sku: &'a Sku, levels: &Levels, low_stock_at: u64) -> Self {
-        let state = stock_word(levels, low_stock_at);
+    pub fn new(sku: &'a Sku, stock: &Stock, low_stock_at: u64) -> Self {
+        let state = stock_word(stock, low_stock_at);
+        let levels = stock.levels.as_deref();
+        let next_release_at = levels.and_then(|levels| levels.next_release_at).filter(|_| state == "all_reserved");
         Self {
             sku: Shown(sku),
             state,
-            units_left: (state == "low_stock").then(|| levels.available()),
-            max_per_order: levels.offer.as_ref().and_then(|offer| offer.max_per_order),
-            next_release_at: if state == "all_reserved" { levels.next_release_at.map(At) } else { None },
-            version: levels.version,
+            units_left: (state == "low_stock").then_some(stock.available),
+            max_per_order: levels.and_then(|levels| levels.offer.as_ref()?.max_per_order),
+            next_release_at: next_release_at.map(At),
+            version: stock.version,
         }
     }
 }
