@@ -28,6 +28,7 @@ pub(crate) async fn run(
                         // Whoever asked may have gone.
                         drop(caller.send(Answer::Accepted(accepted)));
                     }
+                    Held::Stale(caller, version) => drop(caller.send(Answer::Stale { version })),
                     Held::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
                     Held::Provider { entity, key, call } => provider.call(entity, key, *call),
                     Held::Abroad(abroad) => match *abroad {

@@ -353,6 +353,7 @@ impl ShardState {
                 // The releaser sees to these itself.
                 Held::Accepted(..)
                 | Held::Refused(..)
+                | Held::Stale(..)
                 | Held::Provider { .. }
                 | Held::Abroad(_)
                 | Held::Publish(..) => {}
@@ -376,6 +377,7 @@ impl ShardState {
                 by: By::System,
                 wait: Wait::Decided,
                 deadline,
+                if_version: None,
                 unless_known: None,
             };
             self.ask(myself, Asked { ask, reply_to: ReplyTo::Nobody }).await;

@@ -149,7 +149,7 @@ impl Writer {
         self.queue.close();
         let unknown = |held: Vec<Held>| {
             for held in held {
-                if let Held::Accepted(caller, _) | Held::Refused(caller, _) = held {
+                if let Held::Accepted(caller, _) | Held::Refused(caller, _) | Held::Stale(caller, _) = held {
                     // The caller may have gone; then nobody waits for the answer.
                     drop(caller.send(Answer::Unknown));
                 }
