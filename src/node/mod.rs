@@ -7,6 +7,7 @@
 //! ```
 
 pub mod commands;
+mod ledger;
 mod metrics;
 mod operations;
 mod settings;
@@ -19,7 +20,7 @@ use crate::actors::system::{Actors, Recovery, StartError};
 use crate::api::keys::{self, Keys, KeysError, Scope};
 use crate::api::secret::{self, Secret};
 use crate::api::{Api, SocketCounts, operator, server};
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, JournalKind};
 use crate::domain::time::Timestamp;
 use crate::payments::{self, AnyProvider, BuildError};
@@ -142,13 +143,8 @@ impl Node {
         let limits = settings::limits(config);
         let (stop_doors, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());
-        let operations = NodeOperations::new(
-            actors.handle(),
-            Arc::clone(&provider),
-            config,
-            api.counts(),
-            Arc::clone(&counts),
-        );
+        let operations =
+            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, api.counts(), Arc::clone(&counts));
         let public = listen(config.api.listen, "api.listen", limits.backlog)?;
         let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
         let started = Started {
@@ -262,7 +258,8 @@ struct Opened {
 impl Opened {
     fn embedded(journal: EmbeddedJournal, recovered: &crate::storage::embedded::log::Recovered) -> Self {
         let torn = recovered.torn.as_ref().map(|torn| {
-            let copy = torn.copied_to.as_ref().map_or_else(String::new, |path| format!(", copied to {}", path.display()));
+            let copy =
+                torn.copied_to.as_ref().map_or_else(String::new, |path| format!(", copied to {}", path.display()));
             format!("{} bytes at position {}{copy}", torn.bytes, torn.position.0)
         });
         let sealed = (recovered.frames > 0).then_some(recovered.sealed);

@@ -173,7 +173,10 @@ fn terms(config: &Config) -> Result<Terms, NodeError> {
                 .map(|(method, seconds)| (method.into(), *seconds))
                 .collect(),
         },
-        returns: ReturnPolicy { window_days: orders.return_window_days, auto_approve: orders.returns_auto_approve },
+        returns: ReturnPolicy {
+            window_days: u32::try_from(orders.return_window_days).unwrap_or(u32::MAX),
+            auto_approve: orders.returns_auto_approve,
+        },
         warehouses,
         cart_life_s: config.carts.guest_life_s,
         low_stock_at: config.inventory.low_stock_at,

@@ -33,7 +33,7 @@ impl NodeShop {
     /// A webhook that did not come over HTTP: verified like every other, then told to its order.
     async fn webhook_in_process(&self, webhook: SignedWebhook) {
         let now = self.handle.now();
-        match self.provider.verify_webhook(webhook.headers(), webhook.body(), now) {
+        match self.provider.verify_webhook(webhook.headers(), &webhook.body, now) {
             Ok(event) => {
                 let command = order::Command::ProviderSays { reference: event.reference, answer: event.answer };
                 let answer = self
@@ -43,6 +43,7 @@ impl NodeShop {
                         by: By::Provider(self.provider.name().into()),
                         wait: Wait::Decided,
                         deadline: now.plus_ms(WEBHOOK_TIMEOUT_MS),
+                        if_version: None,
                         unless_known: None,
                     })
                     .await;
@@ -62,12 +63,7 @@ impl Shop for NodeShop {
         self.handle.views().get(sku).map(|view| view.stock())
     }
 
-    async fn history(
-        &self,
-        entity: &EntityId,
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<Journaled>, Unavailable> {
+    async fn history(&self, entity: &EntityId, from: u64, limit: usize) -> Result<Vec<Journaled>, Unavailable> {
         if !self.handle.is_serving() {
             return Err(Unavailable::NotServing);
         }
@@ -99,10 +95,10 @@ impl Shop for NodeShop {
         if provider != self.provider.name() {
             return Err(WebhookError::UnknownProvider);
         }
-        let Some(headers) = WebhookHeaders::read(headers) else { return Err(WebhookError::Unauthentic) };
+        let headers = WebhookHeaders::read(headers).map_err(|_headers| WebhookError::Unauthentic)?;
         match self.provider.verify_webhook(headers, body, self.handle.now()) {
             Ok(event) => Ok(Webhook { reference: event.reference, answer: event.answer }),
-            Err(payments::WebhookError::Malformed) => Err(WebhookError::Malformed),
+            Err(payments::WebhookError::Body) => Err(WebhookError::Malformed),
             Err(_unauthentic) => Err(WebhookError::Unauthentic),
         }
     }
