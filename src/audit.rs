@@ -10,7 +10,7 @@ use crate::domain::any::{Event, State};
 use crate::domain::ids::{EntityId, OrderId, Sku};
 use crate::domain::inventory::{AuditFold, Inventory};
 use crate::domain::laws::{self, Violation};
-use crate::domain::order::{Order, Stage};
+use crate::domain::order::{Order, Stage, laws as order_laws};
 use crate::domain::payment::LedgerLine;
 use crate::domain::time::Timestamp;
 use crate::payments::referee;
@@ -171,8 +171,8 @@ impl Audit {
         let mut due: BTreeMap<OrderId, i64> = BTreeMap::new();
         let mut found: Vec<Violation> = std::mem::take(&mut self.violations);
         for (id, order) in &self.orders {
-            found.extend(laws::order_is_lawful(order).err());
-            if order.owes_nothing() {
+            found.extend(order_laws::all(order).err());
+            if order.is_at_rest() {
                 due.insert(*id, order.due());
             } else {
                 in_flight.insert(*id);
@@ -249,11 +249,7 @@ impl Audit {
 ///
 /// The order shards are cut first and the SKU shards after (rule A1), so a confirmed order inside the first cut has its commits inside
 /// the second. On the embedded store each cut is one position of one log.
-pub async fn audit_store(
-    store: &Store,
-    ledger: Option<&[LedgerLine]>,
-    now: Timestamp,
-) -> Result<Report, AuditError> {
+pub async fn audit_store(store: &Store, ledger: Option<&[LedgerLine]>, now: Timestamp) -> Result<Report, AuditError> {
     let orders_upto = store.ends();
     let stock_upto = store.ends();
     let mut audit = Audit::default();

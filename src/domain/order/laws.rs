@@ -116,7 +116,7 @@ pub fn an_ended_order_holds_nothing(order: &Order) -> Result<(), Violation> {
 }
 
 /// Is nothing of its money under way, nor waiting for an operator?
-fn quiet(order: &Order) -> bool {
+pub(super) fn quiet(order: &Order) -> bool {
     order.troubles.is_empty()
         && order.payments.iter().all(|payment| payment.settled() && payment.calls.iter().all(|call| !call.open()))
         && order.refunds.iter().all(|refund| refund.status == RefundStatus::Succeeded)

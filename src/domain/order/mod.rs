@@ -20,6 +20,9 @@ mod status;
 mod step;
 mod terms;
 
+#[cfg(test)]
+mod world;
+
 pub use command::{
     Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
     Reply, Shortage,
@@ -114,9 +117,15 @@ impl Entity for Order {
 }
 
 impl Order {
-    /// erased?
+    /// Is its personal data gone, so that what is stored of it must go too?
     #[must_use]
     pub fn is_erased(&self) -> bool {
-        false
+        self.exists() && self.personal.is_none()
+    }
+
+    /// Has the saga ended, and is nothing under way?
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Confirmed | Stage::Ended(_)) && laws::quiet(self)
     }
 }

@@ -286,24 +286,34 @@ impl Tables {
         Ok(found.map(|personal| Bytes::copy_from_slice(&personal)))
     }
 
-    /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk.
+    /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk. `false`: the database's
+    /// own journal still holds it, and will until it has grown.
     ///
-    /// The database's own journal holds it too. Its current file is left behind only once it is longer than
-    /// [`JOURNAL_BYTES`] and some keyspace is written out, and deleted once all are; on a quiet node that could take for ever. So it
-    /// is filled up, which costs a fraction of a second, and erasing is rare.
-    pub(super) fn forget_removed(&self) -> fjall::Result<()> {
+    /// A file of that journal is left behind only once it is longer than [`JOURNAL_BYTES`] and some keyspace is written out,
+    /// and deleted once all are; on a quiet node that could take for ever. So it is filled up, which costs a fraction of a
+    /// second, and erasing is rare.
+    pub(super) fn forget_removed(&self) -> fjall::Result<bool> {
         const FILLER: &[u8] = b"z";
         const PIECE: usize = 1 << 20;
+        const ATTEMPTS_MAX: usize = 20;
         let mut filled = 0;
         while filled <= JOURNAL_BYTES {
             self.personal.insert(FILLER, vec![0; PIECE])?;
             filled = filled.saturating_add(PIECE);
         }
-        self.personal.remove(FILLER)?;
-        for keyspace in [&self.personal, &self.states, &self.history] {
-            keyspace.rotate_memtable_and_wait()?;
+        for _ in 0..ATTEMPTS_MAX {
+            for keyspace in [&self.personal, &self.states, &self.history] {
+                // A keyspace without anything new is not written out, and one without any row at all counts as never
+                // written: either would keep the journal's file for ever.
+                keyspace.insert(FILLER, [])?;
+                keyspace.rotate_memtable_and_wait()?;
+            }
+            self.personal.major_compact()?;
+            if self.database.journal_disk_space()? <= u64::try_from(JOURNAL_BYTES).unwrap_or(u64::MAX) {
+                return Ok(true);
+            }
         }
-        self.personal.major_compact()
+        Ok(false)
     }
 }
 
