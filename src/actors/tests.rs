@@ -280,6 +280,7 @@ async fn sold_out_at_the_door_starts_no_actor_and_binds_no_key() {
         by: By::System,
         wait: Wait::Held,
         deadline: node.now().plus_s(5),
+        if_version: None,
         unless_known: Some(Box::new(refusal.clone())),
     };
     let before = world.disk.appends();
