@@ -466,3 +466,21 @@ fn the_laws_see_what_breaks_them() {
     order.evolve(&Event::Cancelled(Box::new(nothing)));
     assert_eq!(laws::all(&order).err().map(|violation| violation.law), Some("charges_cover_exactly_what_is_due"));
 }
+
+#[test]
+fn m5_a_charge_that_lands_after_another_payment_paid_is_voided() {
+    let terms = Terms { hold_s: 200_000, ..on_confirmation() };
+    let mut desk = Desk::held(terms, &[1], Some(instruction("card")));
+    desk.pass_s(86_400);
+    let reference = desk.calls()[0].reference;
+    let answer = ProviderAnswer::Declined { code: "never charged".into(), retry: Retry::OtherMethod };
+    desk.tell(&Command::Settle { reference, answer }).unwrap();
+    desk.pay().unwrap();
+    desk.authorize(2);
+    desk.commit_all();
+    desk.says(Operation::Capture, 2, 1, ProviderAnswer::Succeeded { provider_reference: "ch".into() });
+    desk.authorize(1);
+    let calls = desk.calls();
+    assert_eq!(calls.iter().map(|call| call.reference.operation).collect::<Vec<_>>(), [Operation::Void]);
+    assert_eq!(calls[0].reference.payment, 1);
+}
