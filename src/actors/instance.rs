@@ -295,6 +295,11 @@ impl Instance {
                 None => 0,
             };
             let Some(effect) = self.state.effect(key) else { continue };
+            if self.context.faults.loses(effect.step()) {
+                // As if the message were lost: it stays owed, and is sent again when its time has come.
+                self.in_flight.insert(key, InFlight { sent_at: Instant::now(), tries, under_way: false });
+                continue;
+            }
             let under_way = matches!(effect, Effect::Provider(_));
             self.in_flight.insert(key, InFlight { sent_at: Instant::now(), tries, under_way });
             match effect {
@@ -439,6 +444,11 @@ impl Instance {
             }
         }
         self.settle(myself, held, None);
+    }
+
+    /// Fault injection: the configuration allowed it, and an operator asked for it.
+    pub(super) fn panic_if_ordered(&self) {
+        assert!(!self.context.faults.must_panic(&self.id), "a fault was ordered for {}", self.id);
     }
 
     /// Gives the rows that changed to a checkpoint; they are stored once everything in them is durable (rule S1).
