@@ -9,13 +9,13 @@ use super::held::{Held, Idle, Marker};
 use super::router::Asked;
 use super::shard::{ShardMsg, ShardState, refuse};
 use super::slot::{Cold, Resident, Restarting, SetAside, Slot};
+use crate::clock::monotonic;
 use crate::domain::ids::EntityId;
 use crate::storage::Seq;
 use ractor::{Actor, ActorId, ActorRef};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
-use tokio::time::Instant;
 
 impl ShardState {
     /// Starts an entity's actor: from what the shard has of it, or from `start`.
@@ -54,8 +54,8 @@ impl ShardState {
                     owes: false,
                     failures,
                     queue: Vec::new(),
-                    touched_at: Instant::now(),
-                    started_at: Instant::now(),
+                    touched_at: monotonic(),
+                    started_at: monotonic(),
                 };
                 for asked in queue {
                     resident.send(EntityMsg::Ask(Box::new(asked)));
@@ -158,7 +158,7 @@ impl ShardState {
         let restarting = Restarting {
             instance,
             failures,
-            not_before: Instant::now() + Duration::from_millis(delay),
+            not_before: monotonic() + Duration::from_millis(delay),
             durable: false,
             queue,
         };
@@ -172,7 +172,7 @@ impl ShardState {
         for (entity, slot) in &self.slots {
             if let Slot::Restarting(restarting) = slot
                 && restarting.durable
-                && restarting.not_before <= Instant::now()
+                && restarting.not_before <= monotonic()
             {
                 due.push(entity.clone());
             }

@@ -12,6 +12,7 @@ use super::ask::Answer;
 use super::context::Context;
 use super::held::{Held, Submission};
 use super::stats::Stats;
+use crate::clock::monotonic;
 use crate::storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Shard};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -111,7 +112,7 @@ impl Writer {
                 if let Some(delay) = self.context.faults.disk_delay(|| self.context.clock.now()) {
                     tokio::time::sleep(delay).await;
                 }
-                let begun = tokio::time::Instant::now();
+                let begun = monotonic();
                 let events = batch.records.len();
                 match self.context.store.append(self.group, &batch).await {
                     Ok(()) => self.context.stats.appended(events, begun.elapsed()),

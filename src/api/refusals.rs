@@ -184,8 +184,8 @@ pub fn of_ended(order: &order::Order) -> Option<Problem> {
     let problem = match outcome {
         order::Outcome::SoldOut => {
             let lines = short_lines(order);
-            let first = lines.first().cloned().unwrap_or_default();
-            let detail = format!("{} wanted, {} available.", first["wanted"], first["available"]);
+            let of_first = |name| lines.first().and_then(|first| first.get(name)).cloned().unwrap_or_default();
+            let detail = format!("{} wanted, {} available.", of_first("wanted"), of_first("available"));
             Problem::new(Code::SoldOut).detail(detail).with("lines", lines)
         }
         order::Outcome::Rejected(why) => of_rejection(order, why),

@@ -56,7 +56,7 @@ struct NextActionView<'a> {
 /// Why an attempt failed.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PaymentError")]
-pub struct PaymentErrorView<'a> {
+pub(super) struct PaymentErrorView<'a> {
     code: &'a str,
     retry: &'static str,
     message: &'static str,
@@ -286,7 +286,7 @@ impl<'a> ReturnView<'a> {
     pub fn new(order: &'a Order, one: &'a Return) -> Self {
         let lines = one.lines.iter().map(|line| {
             let receipts = one.receipts.iter().filter(|receipt| receipt.line == line.line);
-            let last = receipts.clone().last();
+            let last = receipts.clone().next_back();
             let received = receipts.flat_map(|receipt| &receipt.to).map(|part| part.units);
             ReturnLineView {
                 line: line_id(line.line),
