@@ -4,6 +4,7 @@
 //! `storage → domain`, `domain → nothing`.
 
 pub mod actors;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -145,7 +145,9 @@ impl ShardState {
             if self.seq > self.flushed_upto && std::mem::take(&mut self.flush_again) {
                 self.begin_checkpoint();
             } else {
-                self.flush_waiters.drain(..).for_each(|done| drop(done.send(())));
+                self.flush_waiters.drain(..).for_each(|done| {
+                    done.send(()).ok();
+                });
             }
         }
     }

@@ -24,5 +24,7 @@ mod shard;
 mod slot;
 pub mod stats;
 pub mod system;
+#[cfg(test)]
+mod tests;
 pub mod view;
 mod writer;

@@ -207,7 +207,7 @@ impl Actor for ShardActor {
                     }
                     _ => false,
                 };
-                drop(done.send(sent));
+                done.send(sent).ok();
             }
         }
         Ok(())

@@ -250,7 +250,7 @@ fn run_writer(writer: Writer, own_thread: bool) -> Result<JoinHandle<()>, StartE
         .name("log-writer".to_owned())
         .spawn(move || {
             runtime.block_on(writer.run());
-            drop(ended.send(()));
+            ended.send(()).ok();
         })
         .map_err(failed)?;
     Ok(tokio::spawn(async move { drop(end.await) }))

@@ -6,6 +6,7 @@
 pub mod embedded;
 pub mod journal;
 pub mod memory;
+pub mod rebuild;
 pub mod store;
 pub mod wire;
 

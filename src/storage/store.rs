@@ -75,12 +75,7 @@ impl Journal for Store {
         each!(self, journal => journal.agenda(shard).await)
     }
 
-    async fn entities(
-        &self,
-        shard: Shard,
-        after: Option<&EntityId>,
-        limit: usize,
-    ) -> Result<Vec<EntityId>, ReadError> {
+    async fn entities(&self, shard: Shard, after: Option<&EntityId>, limit: usize) -> Result<Vec<EntityId>, ReadError> {
         each!(self, journal => journal.entities(shard, after, limit).await)
     }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 const MAY_NAME: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("clock", &["domain"]),
-    ("storage", &["domain"]),
+    ("storage", &["domain", "clock"]),
     ("config", &["domain"]),
     ("payments", &["domain", "clock"]),
     ("actors", &["domain", "storage", "payments", "clock"]),

@@ -6,6 +6,7 @@ mod edit;
 mod effects;
 mod event;
 mod evolve;
+pub mod laws;
 mod money;
 mod payments;
 mod personal;
@@ -18,6 +19,9 @@ mod state;
 mod status;
 mod step;
 mod terms;
+
+#[cfg(test)]
+mod world;
 
 pub use command::{
     Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
@@ -113,9 +117,15 @@ impl Entity for Order {
 }
 
 impl Order {
-    /// erased?
+    /// Is its personal data gone, so that what is stored of it must go too?
     #[must_use]
     pub fn is_erased(&self) -> bool {
-        false
+        self.exists() && self.personal.is_none()
+    }
+
+    /// Has the saga ended, and is nothing under way?
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Confirmed | Stage::Ended(_)) && laws::quiet(self)
     }
 }

@@ -423,7 +423,8 @@ pub struct Order {
     pub stage: Stage,
     /// What it was placed with. Absent only while there is no such order.
     pub head: Option<Arc<Head>>,
-    /// About people; absent once erased.
+    /// About people; absent once erased, and never stored with the facts.
+    #[serde(skip)]
     pub personal: Option<Arc<Personal>>,
     /// The salted hash of it as it is now, for ever.
     pub personal_hash: [u8; 32],

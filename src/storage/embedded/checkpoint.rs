@@ -55,7 +55,10 @@ impl Inner {
         }
         drop(records);
         if !erased.is_empty() {
-            self.stored.tables.forget_removed().map_err(|error| AppendError::Failed(error.to_string()))?;
+            let gone = self.stored.tables.forget_removed();
+            if !gone.map_err(|error| AppendError::Failed(error.to_string()))? {
+                tracing::warn!(%shard, "erased personal data is still in the tables' own journal");
+            }
         }
         if !rounds.seen.insert(shard) {
             self.retire()?;

@@ -12,7 +12,7 @@ use super::tables::{Table, Tables, Writes, key};
 use super::{EmbeddedOptions, KEEP_MS_MAX};
 use crate::domain::ids::EntityId;
 use crate::storage::journal::{
-    AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, Seq, Shard,
+    AgendaRow, AppendError, Batch, Claim, ClaimError, Group, Journal, Layout, ReadError, Record, Seq, Shard,
     StateFlush, StateRow,
 };
 use futures_util::{Stream, stream};

@@ -26,6 +26,9 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
+const JOURNAL_BYTES: usize = 64_000_000;
+
 /// One of the three keyspaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
@@ -142,6 +145,7 @@ impl Tables {
                 .worker_threads(options.worker_threads.max(1))
                 .max_cached_files(Some(256))
                 .max_journaling_size(256 << 20)
+                .journal_compression(fjall::CompressionType::None)
                 .open()?;
             // Most entities that are asked for were never stored (every new order): a filter of 14 bits a key on every level
             // answers that without reading a block.
@@ -282,13 +286,34 @@ impl Tables {
         Ok(found.map(|personal| Bytes::copy_from_slice(&personal)))
     }
 
-    /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk; the database's own
-    /// journal goes once every keyspace has been written out.
-    pub(super) fn forget_removed(&self) -> fjall::Result<()> {
-        for keyspace in [&self.personal, &self.states, &self.history] {
-            keyspace.rotate_memtable_and_wait()?;
+    /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk. `false`: the database's
+    /// own journal still holds it, and will until it has grown.
+    ///
+    /// A file of that journal is left behind only once it is longer than [`JOURNAL_BYTES`] and some keyspace is written out,
+    /// and deleted once all are; on a quiet node that could take for ever. So it is filled up, which costs a fraction of a
+    /// second, and erasing is rare.
+    pub(super) fn forget_removed(&self) -> fjall::Result<bool> {
+        const FILLER: &[u8] = b"z";
+        const PIECE: usize = 1 << 20;
+        const ATTEMPTS_MAX: usize = 20;
+        let mut filled = 0;
+        while filled <= JOURNAL_BYTES {
+            self.personal.insert(FILLER, vec![0; PIECE])?;
+            filled = filled.saturating_add(PIECE);
         }
-        self.personal.major_compact()
+        for _ in 0..ATTEMPTS_MAX {
+            for keyspace in [&self.personal, &self.states, &self.history] {
+                // A keyspace without anything new is not written out, and one without any row at all counts as never
+                // written: either would keep the journal's file for ever.
+                keyspace.insert(FILLER, [])?;
+                keyspace.rotate_memtable_and_wait()?;
+            }
+            self.personal.major_compact()?;
+            if self.database.journal_disk_space()? <= u64::try_from(JOURNAL_BYTES).unwrap_or(u64::MAX) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -129,7 +129,7 @@ impl Disk {
         for record in &batch.records {
             let (shard, epoch) = (record.shard, record.epoch);
             let (owner, stored_end) = self.shards.get(&shard).map_or((0, 0), |stored| (stored.epoch, stored.end));
-            if epoch != owner {
+            if epoch != owner || epoch == 0 {
                 return Err(AppendError::Fenced { shard, epoch });
             }
             let end = ends.entry(shard).or_insert(stored_end);

@@ -27,7 +27,23 @@ macro_rules! atoms {
         }
     )+ };
 }
-atoms!(u16, u32, u64, i64, bool, String, CompactString, Sku, WarehouseId, ProductId, Timestamp, Currency, [u32; 3]);
+atoms!(
+    u16,
+    u32,
+    u64,
+    i64,
+    bool,
+    String,
+    CompactString,
+    Sku,
+    WarehouseId,
+    ProductId,
+    Timestamp,
+    Currency,
+    [u32; 3],
+    [u8; 16],
+    [u8; 32]
+);
 
 /// 128 bits as sixteen bytes: ids are random, and a number of variable length would take nineteen.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -79,6 +95,24 @@ impl<T, M: Mirror<T>> Mirror<BTreeMap<CompactString, T>> for BTreeMap<CompactStr
     }
 }
 
+impl<T, M: Mirror<T>> Mirror<std::sync::Arc<T>> for Box<M> {
+    fn of(value: &std::sync::Arc<T>) -> Self {
+        Self::new(M::of(value))
+    }
+    fn back(self) -> std::sync::Arc<T> {
+        std::sync::Arc::new(M::back(*self))
+    }
+}
+
+impl<A, B, MA: Mirror<A>, MB: Mirror<B>> Mirror<(A, B)> for (MA, MB) {
+    fn of(value: &(A, B)) -> Self {
+        (MA::of(&value.0), MB::of(&value.1))
+    }
+    fn back(self) -> (A, B) {
+        (MA::back(self.0), MB::back(self.1))
+    }
+}
+
 impl<A, B, C, MA: Mirror<A>, MB: Mirror<B>, MC: Mirror<C>> Mirror<(A, B, C)> for (MA, MB, MC) {
     fn of(value: &(A, B, C)) -> Self {
         (MA::of(&value.0), MB::of(&value.1), MC::of(&value.2))
@@ -92,7 +126,7 @@ impl<A, B, C, MA: Mirror<A>, MB: Mirror<B>, MC: Mirror<C>> Mirror<(A, B, C)> for
 macro_rules! mirror_struct {
     ($mirror:ident = $domain:ident { $($field:ident : $type:ty),* $(,)? }) => {
         #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-        pub(super) struct $mirror { $($field: $type),* }
+        pub(in crate::storage::wire) struct $mirror { $($field: $type),* }
         impl $crate::storage::wire::mirror::Mirror<$domain> for $mirror {
             fn of(value: &$domain) -> Self {
                 let $domain { $($field),* } = value;
@@ -114,7 +148,7 @@ macro_rules! mirror_enum {
         $( $variant:ident { $($field:ident : $type:ty),* $(,)? } ),* $(,)?
     }) => {
         #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-        pub(super) enum $mirror { $( $around($inner), )* $( $variant { $($field: $type),* } ),* }
+        pub(in crate::storage::wire) enum $mirror { $( $around($inner), )* $( $variant { $($field: $type),* } ),* }
         impl $crate::storage::wire::mirror::Mirror<$domain> for $mirror {
             fn of(value: &$domain) -> Self {
                 match value {

@@ -1,6 +1,6 @@
 //! The form in which records and states are stored: kept apart from the domain's types, versioned, never changed in place.
 //!
-//! A record's body is a [`RecordHead`] and, per event, the facts and (apart) the personal data. What is written once is
+//! A record's body is a [`Head`] and, per event, the facts and (apart) the personal data. What is written once is
 //! readable for ever: a new form is a new version with an upcaster, and golden-byte tests hold the old ones still.
 
 mod cart;

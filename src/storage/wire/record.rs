@@ -205,3 +205,6 @@ fn read_head(reader: &mut Reader<'_>) -> Result<(Head, u16), WireError> {
     let events = reader.u32()?;
     Ok((Head { entity, number, at, by, events }, version))
 }
+
+#[cfg(test)]
+mod tests;

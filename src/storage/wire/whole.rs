@@ -78,3 +78,76 @@ pub(super) const fn known(version: u16, known: u16) -> Result<(), WireError> {
 pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     form::read(WHAT, bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const META: Meta = Meta { version: 3, created_at: Timestamp(1), updated_at: Timestamp(2) };
+
+    fn rows() -> Vec<(u16, Bytes)> {
+        rows_of(5, &META, |out| {
+            out.extend_from_slice(b"facts");
+            Some(b"Ada".to_vec())
+        })
+    }
+
+    fn texts(version: u16, facts: &[u8], personal: Option<&[u8]>) -> Result<(String, Option<String>), WireError> {
+        known(version, 5)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((text(facts), personal.map(text)))
+    }
+
+    /// What is written once is readable for as long as its version is known: these bytes never change.
+    #[test]
+    fn rows_are_these_bytes() {
+        let mut head = vec![5, 0];
+        for number in [3_u64, 1, 2] {
+            head.extend_from_slice(&number.to_le_bytes());
+        }
+        head.extend_from_slice(b"facts");
+        assert_eq!(rows(), [(HEAD, Bytes::from(head)), (PERSONAL, Bytes::from_static(b"\x05\0Ada"))]);
+    }
+
+    #[test]
+    fn a_state_is_read_without_personal_data_once_that_is_erased() {
+        assert_eq!(state_of(&rows(), texts), Ok((("facts".to_owned(), Some("Ada".to_owned())), META)));
+        assert_eq!(state_of(&rows()[..1], texts), Ok((("facts".to_owned(), None), META)));
+    }
+
+    #[test]
+    fn another_version_is_named_so_that_the_state_is_rebuilt() {
+        let other = rows_of(6, &META, |_out| None);
+        assert_eq!(state_of(&other, texts), Err(WireError::Version { what: WHAT, version: 6 }));
+        let mixed = [rows()[0].clone(), (PERSONAL, Bytes::from_static(b"\x06\0Ada"))];
+        assert_eq!(state_of(&mixed, texts), Err(WireError::Version { what: WHAT, version: 6 }));
+    }
+
+    #[test]
+    fn a_state_without_its_head_row_is_damaged() {
+        assert!(matches!(state_of(&rows()[1..], texts), Err(WireError::Damaged { .. })));
+        assert!(matches!(state_of(&[], texts), Err(WireError::Damaged { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn random_rows_of_every_kind_are_read_or_refused(head: Vec<u8>, personal: Vec<u8>) {
+            use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, Sku, WarehouseId};
+            let mut known_version = 1_u16.to_le_bytes().to_vec();
+            known_version.extend_from_slice(&head);
+            for head in [head, known_version] {
+                let rows = [(HEAD, Bytes::from(head)), (1, Bytes::from(personal.clone())), (PERSONAL, Bytes::from(personal.clone()))];
+                for entity in [
+                    EntityId::Inventory(Sku::parse("a").unwrap()),
+                    EntityId::Cart(CartId(1)),
+                    EntityId::Order(OrderId(1 << 16)),
+                    EntityId::Product(ProductId::parse("a").unwrap()),
+                    EntityId::Warehouse(WarehouseId::parse("a").unwrap()),
+                ] {
+                    let _either = super::super::state_of(&entity, &rows);
+                }
+            }
+        }
+    }
+}

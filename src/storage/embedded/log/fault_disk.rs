@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! write ──► seen (page cache) ──sync──► durable        names: now ──sync_folder──► durable
-//! process killed: what was seen stays     power cut: durable, and of the rest whatever sectors and renames the dice choose
+//! process killed: what was seen stays     power cut: durable, and of the rest whatever sectors and names the dice choose
 //! ```
 //!
 //! A failed sync forgets that the sectors were dirty, as Linux does: a later sync that succeeds does not write them.
@@ -43,7 +43,15 @@ enum NameChange {
     Made(PathBuf, usize),
     /// One step, as `rename` is.
     Moved(PathBuf, PathBuf, usize),
-    Gone(PathBuf),
+    Gone(PathBuf, usize),
+}
+
+impl NameChange {
+    fn file(&self) -> usize {
+        match self {
+            Self::Made(_, number) | Self::Moved(_, _, number) | Self::Gone(_, number) => *number,
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -143,7 +151,7 @@ impl FaultDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// What a machine finds after a power cut: of what was not synced, any sectors, and renames up to any.
+    /// What a machine finds after a power cut: of what was not synced, any sectors, and any files' new names.
     pub(crate) fn after_power_cut(&self, seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let disk = self.copy();
@@ -161,15 +169,20 @@ impl FaultDisk {
                 file.seen = file.durable.clone();
             }
             let changes = std::mem::take(&mut state.name_changes);
-            let kept = dice.random_range(0..=changes.len());
-            for change in changes.into_iter().take(kept) {
+            // The changes of one file come in order, those of different files need not.
+            let mut lost = BTreeSet::new();
+            for change in changes {
+                if lost.contains(&change.file()) || !dice.random_bool(chance) {
+                    lost.insert(change.file());
+                    continue;
+                }
                 match change {
                     NameChange::Made(path, number) => drop(state.durable_names.insert(path, number)),
                     NameChange::Moved(from, to, number) => {
                         state.durable_names.remove(&from);
                         state.durable_names.insert(to, number);
                     }
-                    NameChange::Gone(path) => drop(state.durable_names.remove(&path)),
+                    NameChange::Gone(path, _) => drop(state.durable_names.remove(&path)),
                 }
             }
             state.names = state.durable_names.clone();
@@ -248,11 +261,11 @@ impl Disk for FaultDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.find(path)?;
+        let number = self.find(path)?;
         let mut state = self.state();
         state.change().map_err(|_| broken())?;
         state.names.remove(path);
-        state.name_changes.push(NameChange::Gone(path.to_owned()));
+        state.name_changes.push(NameChange::Gone(path.to_owned(), number));
         Ok(())
     }
 

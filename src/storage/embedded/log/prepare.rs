@@ -25,11 +25,11 @@ struct Maker {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     bytes: u64,
-    shelf: Mutex<Shelf>,
+    store: Mutex<Store>,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct Store {
     /// The number of the last spare file named.
     named: u64,
     /// Retired segments, not zeros yet.
@@ -51,7 +51,7 @@ impl Preparer {
             disk,
             folder: folder.to_owned(),
             bytes: options.segment_bytes,
-            shelf: Mutex::new(Shelf::default()),
+            store: Mutex::new(Store::default()),
         });
         let retired_max = options.segments_ahead.max(1);
         // The thread holds one spare while it waits for room, so the channel is one shorter than what is kept ready.
@@ -89,12 +89,12 @@ impl Preparer {
         let spare = self.maker.name();
         disk.rename(path, &spare).map_err(|error| LogError::io("rename", path, &error))?;
         disk.sync_folder(&self.maker.folder).map_err(|error| LogError::io("sync", &self.maker.folder, &error))?;
-        let mut shelf = self.maker.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelf.retired.len() < self.retired_max {
-            shelf.retired.push(spare);
+        let mut store = self.maker.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if store.retired.len() < self.retired_max {
+            store.retired.push(spare);
             return Ok(());
         }
-        drop(shelf);
+        drop(store);
         disk.remove(&spare).map_err(|error| LogError::io("remove", &spare, &error))
     }
 }
@@ -111,13 +111,13 @@ impl Drop for Preparer {
 
 impl Maker {
     fn name(&self) -> PathBuf {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.named = shelf.named.saturating_add(1);
-        Name::Spare(shelf.named).path(&self.folder)
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.named = store.named.saturating_add(1);
+        Name::Spare(store.named).path(&self.folder)
     }
 
     fn make(&self) -> Result<Spare, LogError> {
-        let retired = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).retired.pop();
+        let retired = self.store.lock().unwrap_or_else(PoisonError::into_inner).retired.pop();
         let path = retired.clone().unwrap_or_else(|| self.name());
         let failed = |error| LogError::io("prepare", &path, &error);
         let mut file = match &retired {

@@ -41,7 +41,7 @@ pub(super) struct Examined {
 /// Reads everything recovery needs and changes nothing; `None` when there is no log yet.
 pub(super) fn examine(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Option<Examined>, LogError> {
     let names = disk.names(folder).map_err(|error| LogError::io("list", folder, &error))?;
-    let Some((segments, live_from)) = headers(disk.as_ref(), folder, &names)? else { return Ok(None) };
+    let Some(Headers { segments, live_from }) = headers(disk.as_ref(), folder, &names)? else { return Ok(None) };
     let live: Vec<Arc<Segment>> = segments.iter().filter(|segment| segment.generation >= live_from).cloned().collect();
     let (Some(first), Some(current)) = (live.first().cloned(), live.last().cloned()) else { return Ok(None) };
 
@@ -77,8 +77,14 @@ pub(super) fn examine(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Option<Exam
     }))
 }
 
-/// All segments, kept ones first, and the generation of the first live one; `None` when there are none.
-fn headers(disk: &dyn Disk, folder: &Path, names: &[String]) -> Result<Option<(Vec<Arc<Segment>>, u64)>, LogError> {
+/// The segments of a folder, kept ones first, and the generation of the first live one.
+struct Headers {
+    segments: Vec<Arc<Segment>>,
+    live_from: u64,
+}
+
+/// Reads every segment's header; `None` when there are no segments.
+fn headers(disk: &dyn Disk, folder: &Path, names: &[String]) -> Result<Option<Headers>, LogError> {
     let mut live_from = None;
     let mut found: BTreeMap<u64, Name> = BTreeMap::new();
     for name in names.iter().filter_map(|name| Name::parse(name)) {
@@ -118,7 +124,7 @@ fn headers(disk: &dyn Disk, folder: &Path, names: &[String]) -> Result<Option<(V
         }
         segments.push(Arc::new(header(disk, folder, name, generation, base)?));
     }
-    Ok(Some((segments, live_from)))
+    Ok(Some(Headers { segments, live_from }))
 }
 
 fn header(disk: &dyn Disk, folder: &Path, name: Name, generation: u64, base: u64) -> Result<Segment, LogError> {

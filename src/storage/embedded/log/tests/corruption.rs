@@ -87,6 +87,14 @@ fn a_sealed_log_may_not_end_before_its_seal() {
 }
 
 #[test]
+fn a_sealed_log_may_not_go_on_behind_its_seal() {
+    let (disk, _) = sealed(9);
+    let tail = read(&disk).unwrap().1.ends[&Shard(0)];
+    forge(&disk, Record { shard: Shard(0), epoch: 9, seq: tail.seq + 1, events: 1, body: Bytes::new() }, false);
+    assert!(matches!(damage_of(open(&disk)).why, Why::BehindSeal(_)), "L5: the seal goes before the first append");
+}
+
+#[test]
 fn a_missing_segment_is_named() {
     let (disk, _) = recorded(150);
     disk.lose(&segment_path(2));

@@ -38,6 +38,8 @@ fn a_log_cut_at_any_byte_recovers_to_whole_frames_and_loses_none_before_the_cut(
                 &written[..whole],
                 &format!("cut at byte {offset} of segment {generation}"),
             );
+            let length = disk.bytes(&segment_path(generation)).len();
+            assert_eq!(u64::try_from(length).unwrap(), OPTIONS.segment_bytes, "what is missing is zeros again");
             assert_eq!(recovered.torn.is_none(), on_a_boundary, "cut at byte {offset} of segment {generation}");
         }
     }
@@ -99,4 +101,16 @@ fn a_second_torn_tail_at_the_same_place_does_not_overwrite_the_first_copy() {
     let second = open(&disk).unwrap().1.torn.unwrap().copied_to.unwrap();
     assert_ne!(first, second);
     assert_eq!(disk.bytes(&first), kept);
+}
+
+#[test]
+fn a_torn_first_frame_is_zeroed_and_synced_too() {
+    let (disk, _) = recorded(1);
+    let path = segment_path(1);
+    let (_, first, _) = places(&disk)[0];
+    disk.tamper(&path, |bytes| bytes[first] ^= 1);
+    drop(open(&disk).unwrap());
+    for seed in 0..10 {
+        assert!(disk.after_power_cut(seed).bytes(&path)[first..].iter().all(|byte| *byte == 0), "L4: seed {seed}");
+    }
 }

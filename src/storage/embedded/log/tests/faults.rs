@@ -141,6 +141,47 @@ fn recovery_writes_the_last_frame_again_since_it_may_be_in_memory_only() {
 }
 
 #[test]
+fn recovery_syncs_names_that_may_be_in_memory_only() {
+    // The rotation gave the new segment its name, and failed before that was durable.
+    let disk = FaultDisk::default();
+    let (mut log, recovered) = open(&disk).unwrap();
+    let batches: Vec<_> = Batches::after(0, &recovered).take(100).collect();
+    for batch in &batches {
+        let second = segment_path(2);
+        let rotation = disk.copy();
+        log.append(batch).unwrap();
+        if disk.paths().contains(&second) {
+            drop(log);
+            // Create, zeros and their sync, header and its sync, rename; then the folder's sync.
+            let begun = rotation.copy();
+            let (mut log, recovered) = open(&begun).unwrap();
+            begun.fail_at(7, Fault::Fails);
+            assert!(log.append(batch).is_err());
+            assert!(begun.paths().contains(&second), "the name is given");
+            let mut written = batches[..usize::try_from(recovered.frames).unwrap()].to_vec();
+            let (mut log, _) = open(&begun).unwrap();
+            log.append(batch).unwrap();
+            written.push(batch.clone());
+            for seed in 0..20 {
+                check(&begun.after_power_cut(seed), &written, written.len(), &format!("L6: seed {seed}"));
+            }
+            return;
+        }
+    }
+    panic!("no rotation");
+}
+
+#[test]
+fn what_a_killed_process_was_preparing_is_cleared_away() {
+    let disk = FaultDisk::default();
+    super::super::Disk::create(&disk, &super::super::segment::Name::Spare(7).path(folder())).unwrap();
+    let spares = |disk: &FaultDisk| disk.paths().iter().filter(|path| path.to_string_lossy().contains("spare")).count();
+    assert_eq!(spares(&disk), 1);
+    drop(open(&disk).unwrap());
+    assert_eq!(spares(&disk), 0);
+}
+
+#[test]
 fn a_failed_write_or_sync_is_never_retried() {
     for (at, fault) in [(1, Fault::Fails), (1, Fault::HalfThenFails), (2, Fault::Fails)] {
         let (disk, written) = recorded(3);

@@ -168,23 +168,56 @@ fn kept_segments_are_checked_when_they_are_read() {
 }
 
 #[test]
-fn a_power_cut_at_any_call_of_a_retirement_leaves_a_log_that_opens() {
+fn a_power_cut_at_any_call_of_a_retirement_or_of_what_follows_leaves_a_log_that_opens() {
     let (disk, written) = recorded(150);
-    let flushed = seqs(&read(&disk).unwrap().1);
-    let calls = 40;
-    for at in 1..=calls {
+    let (_, before) = read(&disk).unwrap();
+    let flushed = seqs(&before);
+    for at in 1..=60 {
         for seed in 0..8 {
             let disk = disk.copy();
             let (mut log, _) = open(&disk).unwrap();
             log.retire(&flushed, Timestamp(DAY_MS), 0).unwrap();
             disk.fail_at(at, super::super::fault_disk::Fault::Stops);
-            drop(log.retire(&flushed, Timestamp(DAY_MS), 0));
+            let mut acknowledged = 150;
+            let mut all = written.clone();
+            if log.retire(&flushed, Timestamp(DAY_MS), 0).is_ok() {
+                // Large ones, so that the next rotation comes soon and uses a retired segment again.
+                let more: Vec<_> = Batches { large: true, ..Batches::after(150, &before) }.take(20).collect();
+                acknowledged += more.iter().take_while(|batch| log.append(batch).is_ok()).count();
+                all.extend(more);
+            }
             drop(log);
             let (log, recovered) = open(&disk.after_power_cut(seed)).unwrap();
-            assert_eq!(seqs(&recovered), flushed);
             recovered.check_flushed(&flushed).unwrap();
             let found = frames(&log.reader());
-            assert_same(&found, &written[written.len() - found.len()..], "the newest frames, in order");
+            let last = all.iter().position(|batch| Some(batch) == found.last()).map_or(150, |last| last + 1);
+            assert!((acknowledged..=acknowledged + 1).contains(&last), "call {at}, seed {seed}");
+            assert_same(&found, &all[last - found.len()..last], "the newest frames, in order");
         }
     }
+}
+
+#[test]
+fn a_retired_segment_of_another_length_does_not_come_back_with_its_old_bytes() {
+    let disk = FaultDisk::default();
+    let longer = LogOptions { segment_bytes: 12288, ..OPTIONS };
+    let (mut log, recovered) = Log::open_on(Arc::new(disk.clone()), folder(), longer).unwrap();
+    let batches: Vec<_> = Batches::after(0, &recovered).take(400).collect();
+    for batch in &batches[..200] {
+        log.append(batch).unwrap();
+    }
+    drop(log);
+    let (mut log, recovered) = open(&disk).unwrap();
+    let flushed = seqs(&recovered);
+    for _ in 0..2 {
+        log.retire(&flushed, Timestamp(DAY_MS), 0).unwrap();
+    }
+    for batch in &batches[200..] {
+        log.append(batch).unwrap();
+    }
+    let live = |path: &PathBuf| path.to_string_lossy().contains("segment");
+    let lengths: Vec<usize> =
+        disk.paths().iter().filter(|path| live(path)).map(|path| disk.bytes(path).len()).collect();
+    assert!(lengths.len() > 3, "the retired files were used again");
+    assert!(lengths[1..].iter().all(|length| *length == 8192), "{lengths:?}");
 }

@@ -1,0 +1,74 @@
+//! The shop a run needs: a warehouse, products with their SKUs, stock.
+
+use super::api::{Caller, segment};
+use super::trouble::Trouble;
+use serde_json::{Value, json};
+
+/// The one warehouse of every run.
+pub(crate) const WAREHOUSE: &str = "main";
+/// A receipt is a quantity of the API: at most this many units; more are received in several.
+const RECEIPT_UNITS_MAX: u64 = 1_000_000;
+
+/// Opens the warehouse.
+pub(crate) async fn open_warehouse(caller: &mut Caller) -> Result<(), Trouble> {
+    caller.put(&format!("/v1/warehouses/{WAREHOUSE}"), &json!({ "name": "Main", "country": "GB" })).await.map(drop)
+}
+
+/// A SKU as a product lists it.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    /// Its id.
+    pub(crate) sku: String,
+    /// Its price in pence.
+    pub(crate) pence: u64,
+}
+
+/// Puts a product with its SKUs, all for sale.
+pub(crate) async fn put_product(caller: &mut Caller, id: &str, title: &str, skus: &[Offered]) -> Result<(), Trouble> {
+    let skus: Vec<Value> = skus
+        .iter()
+        .map(|offered| {
+            json!({
+                "sku": offered.sku, "options": { "variant": offered.sku }, "status": "active", "kind": "physical", "stock": "counted",
+                "prices": [{ "amount": offered.pence, "currency": "GBP", "was": null, "tax_included": true }]
+            })
+        })
+        .collect();
+    let product = json!({ "title": title, "status": "active", "option_names": ["variant"], "skus": skus });
+    caller.put(&format!("/v1/products/{}", segment(id)), &product).await.map(drop)
+}
+
+/// Receives `units` of `sku`, in as many receipts as that takes.
+pub(crate) async fn receive(caller: &mut Caller, sku: &str, units: u64) -> Result<(), Trouble> {
+    let path = format!("/v1/inventory/{}/receipts", segment(sku));
+    let (mut left, mut receipt) = (units, 1_u32);
+    while left > 0 {
+        let now = left.min(RECEIPT_UNITS_MAX);
+        let key = format!("receipt-{receipt}");
+        caller.must_post(&path, &key, &json!({ "warehouse": WAREHOUSE, "units": now })).await?;
+        left -= now;
+        receipt += 1;
+    }
+    Ok(())
+}
+
+/// What the warehouses hold of a SKU, summed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Level {
+    /// Not sold.
+    pub(crate) on_hand: u64,
+    /// Promised to orders.
+    pub(crate) reserved: u64,
+    /// Free.
+    pub(crate) available: u64,
+}
+
+/// Reads the levels of `sku`.
+pub(crate) async fn level(caller: &mut Caller, sku: &str) -> Result<Level, Trouble> {
+    let read = caller.read(&format!("/v1/inventory/{}", segment(sku))).await?;
+    let sum = |name: &str| {
+        let levels = read.get("levels").and_then(Value::as_array);
+        levels.into_iter().flatten().filter_map(|level| level.get(name)?.as_u64()).sum()
+    };
+    Ok(Level { on_hand: sum("on_hand"), reserved: sum("reserved"), available: sum("available") })
+}

@@ -1,0 +1,317 @@
+//! A node of one's own: started from this very executable, on free ports, in a temporary folder, and gone afterwards.
+//!
+//! ```text
+//! harness ──spawns──► harness __node  (the same code as the `doorbuster` binary)
+//!    ▲                    │ public http://… · operator http://… · key sk_…
+//!    └────────────────────┘ on its standard output
+//! ```
+//!
+//! `cargo run --bin flash-sale` builds that one binary only, so a node beside it may be missing or old. A child is killed when its
+//! handle is dropped (return, panic, ctrl-c); should the harness itself be killed, the child sees its standard input end and leaves.
+
+use super::api::Target;
+use super::trouble::Trouble;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A child that has not said its addresses by then does not start any more. Recovering a long log counts as starting.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// What this executable can be besides itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The node under test.
+    Node,
+    /// The payment provider as a process of its own.
+    Simulator,
+    /// A warp server that answers a fixed text: the ceiling.
+    Bare,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Node, Self::Simulator, Self::Bare];
+
+    /// The hidden subcommand.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Node => "__node",
+            Self::Simulator => "__payment_simulator",
+            Self::Bare => "__bare",
+        }
+    }
+
+    /// The role that the command line asks for, and the arguments behind it.
+    pub(crate) fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<(Self, Vec<OsString>)> {
+        let mut arguments = arguments.into_iter().skip(1);
+        let word = arguments.next()?;
+        let role = Self::ALL.into_iter().find(|role| word == role.word())?;
+        Some((role, arguments.collect()))
+    }
+}
+
+/// The command that starts this executable in `role`, in `folder`.
+pub(crate) fn spawn_command(role: Role, folder: &Path) -> Result<Command, Trouble> {
+    let own = std::env::current_exe().map_err(|source| Trouble::io("find this executable", source))?;
+    let mut command = Command::new(own);
+    command.arg(role.word()).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    Ok(command)
+}
+
+/// Becomes the node or the payment simulator: what the hidden subcommands do.
+pub(crate) fn become_program(role: Role, arguments: Vec<OsString>) -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    let name = if role == Role::Simulator { "payment-simulator" } else { "doorbuster" };
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(name)));
+    let Some(program) = beside.filter(|program| program.exists()) else {
+        eprintln!("there is no `{name}` beside this executable: build it with `cargo build --release`");
+        return ExitCode::FAILURE;
+    };
+    // Only comes back when it failed; the process keeps its id, so killing it kills the node.
+    let failed = std::process::Command::new(program).args(arguments).exec();
+    eprintln!("start {name}: {failed}");
+    ExitCode::FAILURE
+}
+
+/// Ends this process when whoever started it is gone: its standard input, which nobody writes to, then ends.
+pub(crate) fn leave_with_parent() {
+    std::thread::spawn(|| {
+        use std::io::Read;
+        let mut nothing = [0_u8; 64];
+        while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
+        std::process::exit(70);
+    });
+}
+
+/// A folder that is gone when its handle is.
+#[derive(Debug)]
+pub(crate) struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    /// A new folder in `parent`, or in the system's place for such.
+    pub(crate) fn new(parent: Option<&Path>) -> Result<Self, Trouble> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let path = parent.join(format!("doorbuster-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&path).map_err(|source| Trouble::io(format!("create {}", path.display()), source))?;
+        Ok(Self(path))
+    }
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // A child that was killed a moment ago may still be writing: what it adds behind our back is removed with the next try.
+        for _ in 0..50 {
+            if std::fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        eprintln!("could not remove {}", self.0.display());
+    }
+}
+
+/// Settings of a node, each as the environment variable that sets it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings(Vec<(String, String)>);
+
+impl Settings {
+    /// `section.key = value`, laid over what was there.
+    #[must_use]
+    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.0.push((format!("DOORBUSTER__{}", key.to_ascii_uppercase().replace('.', "__")), value.to_string()));
+        self
+    }
+    /// Room for a crowd from one address, and only warnings in the log: both would otherwise measure the limit, not the node.
+    #[must_use]
+    pub(crate) fn for_load() -> Self {
+        Self::default()
+            .with("api.connections_max", 10_000)
+            .with("api.connections_per_address_max", 10_000)
+            .with("log.level", "warn")
+    }
+    /// No tax and no shipping: an order costs what its lines cost.
+    #[must_use]
+    pub(crate) fn without_tax_and_shipping(self) -> Self {
+        self.with("tax.charge", false).with("shipping.charge", false)
+    }
+    /// Payments by a process of their own, so that its ledger survives the node.
+    #[must_use]
+    pub(crate) fn paid_through(self, simulator: SocketAddr) -> Self {
+        self.with("payments.provider", "http")
+            .with("payments.url", format!("http://{simulator}"))
+            // "flash-sale harness secret" in base64: nobody calls back, but the setting must be there.
+            .with("payments.webhook_secret", "whsec_Zmxhc2gtc2FsZSBoYXJuZXNzIHNlY3JldA==")
+    }
+}
+
+/// A node that runs, and how to start it again on the same folder and ports.
+#[derive(Debug)]
+pub(crate) struct Node {
+    child: Child,
+    settings: Settings,
+    folder: PathBuf,
+    /// Where shoppers and sellers go, with the key that was made on the first start.
+    pub(crate) public: Target,
+    /// Where operators go.
+    pub(crate) operator: Target,
+}
+
+impl Node {
+    /// Starts a node whose data is in `folder`, on free ports.
+    pub(crate) async fn start(folder: &Path, settings: Settings) -> Result<Self, Trouble> {
+        let settings = settings.with("node.data_folder", folder.join("data").display());
+        let toml = "# Made by the harness; what differs from the defaults comes by environment variables.\n";
+        let path = folder.join("cluster.toml");
+        std::fs::write(&path, toml).map_err(|source| Trouble::io(format!("write {}", path.display()), source))?;
+        let free = settings.clone().with("api.listen", "127.0.0.1:0").with("api.operator_listen", "127.0.0.1:0");
+        let (child, said) = launch(folder, &free, true).await?;
+        let public = Target { address: said.public, key: said.key.unwrap_or_default() };
+        let operator = Target { address: said.operator, key: String::new() };
+        Ok(Self { child, settings, folder: folder.to_owned(), public, operator })
+    }
+
+    /// SIGKILL, and the wait until the process is gone.
+    pub(crate) async fn kill(&mut self) -> Result<(), Trouble> {
+        self.child.kill().await.map_err(|source| Trouble::io("kill the node", source))
+    }
+
+    /// Starts it again on the same folder, at the same addresses.
+    pub(crate) async fn restart(&mut self) -> Result<(), Trouble> {
+        let same = self
+            .settings
+            .clone()
+            .with("api.listen", self.public.address)
+            .with("api.operator_listen", self.operator.address);
+        let (child, _said) = launch(&self.folder, &same, false).await?;
+        self.child = child;
+        Ok(())
+    }
+
+    /// Memory of the process that is in RAM, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        const PAGE_BYTES: u64 = 4096;
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()?)).ok()?;
+        text.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE_BYTES)
+    }
+}
+
+/// A payment simulator that runs, with a slow profile, and its ledger in `folder`.
+#[derive(Debug)]
+pub(crate) struct Simulator {
+    _child: Child,
+    /// Where it listens.
+    pub(crate) target: Target,
+}
+
+impl Simulator {
+    /// Starts it. It calls nobody back: every answer that got lost must be asked for, which is the harder case.
+    pub(crate) async fn start(folder: &Path, seed: u64) -> Result<Self, Trouble> {
+        let mut command = spawn_command(Role::Simulator, folder)?;
+        command.args(["--listen", "127.0.0.1:0", "--profile", "realistic"]);
+        command.arg("--seed").arg(seed.to_string()).arg("--ledger").arg(folder.join("ledger"));
+        let mut child = command.spawn().map_err(|source| Trouble::io("start the payment simulator", source))?;
+        let mut lines = lines_of(&mut child)?;
+        let find = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(address) = line.split_whitespace().find_map(address_of) {
+                    return Some(address);
+                }
+            }
+            None
+        };
+        let found = tokio::time::timeout(START_LIMIT, find).await.ok().flatten();
+        let address =
+            found.ok_or_else(|| Trouble::Node("the payment simulator did not say where it listens".into()))?;
+        drain(lines);
+        Ok(Self { _child: child, target: Target { address, key: String::new() } })
+    }
+}
+
+struct Said {
+    public: SocketAddr,
+    operator: SocketAddr,
+    key: Option<String>,
+}
+
+async fn launch(folder: &Path, settings: &Settings, first: bool) -> Result<(Child, Said), Trouble> {
+    let mut command = spawn_command(Role::Node, folder)?;
+    command.envs(settings.0.iter().map(|(name, value)| (name, value)));
+    let mut child = command.spawn().map_err(|source| Trouble::io("start the node", source))?;
+    let mut lines = lines_of(&mut child)?;
+    let mut heard = Vec::new();
+    let listen = hear(&mut lines, first, &mut heard);
+    let said = tokio::time::timeout(START_LIMIT, listen).await.ok().flatten();
+    let said = said.ok_or_else(|| Trouble::Node(format!("the node did not start; it said:\n{}", heard.join("\n"))))?;
+    drain(lines);
+    Ok((child, said))
+}
+
+fn lines_of(child: &mut Child) -> Result<Lines<BufReader<ChildStdout>>, Trouble> {
+    let stdout = child.stdout.take().ok_or_else(|| Trouble::Node("a child without standard output".into()))?;
+    Ok(BufReader::new(stdout).lines())
+}
+
+/// Reads on for as long as the child talks, so that it never blocks on a full pipe.
+fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+}
+
+/// Listens until everything needed was said; `None` when the output ended before.
+async fn hear(lines: &mut Lines<BufReader<ChildStdout>>, first: bool, heard: &mut Vec<String>) -> Option<Said> {
+    let (mut public, mut operator, mut key) = (None, None, None);
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("public"), Some(url)) => public = address_of(url),
+            (Some("operator"), Some(url)) => operator = address_of(url),
+            (Some("key"), Some(secret)) => key = Some(secret.to_owned()),
+            _ => {}
+        }
+        heard.push(line);
+        if let (Some(public), Some(operator), true) = (public, operator, key.is_some() || !first) {
+            return Some(Said { public, operator, key });
+        }
+    }
+    None
+}
+
+fn address_of(url: &str) -> Option<SocketAddr> {
+    url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_the_environment_variable_the_node_reads() {
+        let settings = Settings::default().with("journal.checkpoint_interval_ms", 5);
+        assert_eq!(settings.0, [("DOORBUSTER__JOURNAL__CHECKPOINT_INTERVAL_MS".to_owned(), "5".to_owned())]);
+    }
+
+    #[test]
+    fn only_a_hidden_word_in_the_first_place_makes_another_program_of_it() {
+        let asked =
+            |words: &[&str]| Role::asked(words.iter().map(OsString::from)).map(|(role, rest)| (role, rest.len()));
+        assert_eq!(asked(&["flash-sale", "__node", "x"]), Some((Role::Node, 1)));
+        assert_eq!(asked(&["flash-sale", "replay", "__node"]), None);
+        assert_eq!(asked(&["flash-sale"]), None);
+    }
+
+    #[test]
+    fn a_temporary_folder_is_gone_with_its_handle() {
+        let folder = TemporaryFolder::new(None).unwrap();
+        let path = folder.path().to_owned();
+        std::fs::write(path.join("x"), "y").unwrap();
+        drop(folder);
+        assert!(!path.exists());
+    }
+}

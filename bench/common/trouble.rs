@@ -1,0 +1,40 @@
+//! Why a run could not go on. None of these is the shop's lawful "no": those are outcomes, and are counted.
+
+use std::io;
+use thiserror::Error;
+
+/// What stopped a run.
+#[derive(Debug, Error)]
+pub(crate) enum Trouble {
+    /// The operating system refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// Verb and object.
+        what: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The node answered something else than the contract says.
+    #[error("{what}: answered {status}: {body}")]
+    Answer {
+        /// Method and path.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// The start of the body.
+        body: String,
+    },
+    /// The node did not start, or ended by itself.
+    #[error("{0}")]
+    Node(String),
+    /// A file or an option is not what it must be.
+    #[error("{0}")]
+    Input(String),
+}
+
+impl Trouble {
+    /// Names what was being done when `source` happened.
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+}

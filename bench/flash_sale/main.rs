@@ -1,0 +1,68 @@
+//! `flash-sale`: a crowd buys a hot SKU from a durable node, and the proof that nothing was oversold.
+//!
+//! See `bench/README.md` for how to run it, what each figure means and how latency is counted.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "each of the two programs uses its own part of what they share")]
+mod common;
+mod crowd;
+#[cfg(test)]
+mod fake;
+mod kill;
+mod load;
+mod options;
+mod progress;
+mod record;
+mod replay;
+mod report;
+mod sale;
+mod svg;
+mod verify;
+
+use clap::Parser;
+use common::node::{Role, become_program, leave_with_parent};
+use options::{Command, Options};
+use std::process::ExitCode;
+
+/// How the run was ended from outside: 128 + SIGINT, as shells do.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    if let Some((role, arguments)) = Role::asked(std::env::args_os()) {
+        leave_with_parent();
+        return become_program(role, arguments);
+    }
+    let options = Options::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("flash-sale: start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = run(options) => ended,
+            () = common::interrupted() => ExitCode::from(INTERRUPTED),
+        }
+    });
+    // Load threads may still be at it after an interruption; nobody waits for them.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(options: Options) -> ExitCode {
+    let good = match options.command {
+        Some(Command::Replay(replay)) => replay::replay(&replay).await,
+        None => sale::hold(&options.sale).await,
+    };
+    match good {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(trouble) => {
+            eprintln!("flash-sale: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}

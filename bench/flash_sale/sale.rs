@@ -1,0 +1,362 @@
+//! The sale, from the first line of the shop to the verdict.
+//!
+//! node ─► shop ─► crowd (and perhaps a kill) ─► every acknowledged order read again ─► audit ─► figures, report, exit status
+
+use super::crowd::Crowd;
+use super::kill::{self, Kill, Story};
+use super::load::{self, Sale};
+use super::options::{JourneyKind, SaleOptions, payment_mix};
+use super::progress::Progress;
+use super::record::{Live, Record};
+use super::report::{self, Figures};
+use super::verify::{self, Verified};
+use crate::common::api::{Caller, Target};
+use crate::common::catalogue::{self, Level, Offered};
+use crate::common::fsync;
+use crate::common::node::{Node, Settings, Simulator, TemporaryFolder};
+use crate::common::number::{count, float, grouped, ratio, shown_micros, whole};
+use crate::common::prometheus::Histogram;
+use crate::common::shopper::Verdict;
+use crate::common::trouble::Trouble;
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What one unit costs, in pence.
+const PRICE_PENCE: u64 = 12_999;
+/// SKUs of one product.
+const SKUS_PER_PRODUCT: usize = 100;
+/// The crowd waits for the schedule to begin this long, so that connections and threads are there.
+const LEAD: Duration = Duration::from_millis(200);
+/// How often stock is looked at during the sale.
+const STOCK_EVERY: Duration = Duration::from_millis(250);
+/// Writes of the disk probe.
+const PROBE_ROUNDS: usize = 300;
+/// More SKUs than this are not looked at one by one during the sale, only after it.
+const STOCK_SKUS_MAX: usize = 20;
+
+/// The node in use; what is its own is dropped in this order: the node, the provider, the folder.
+struct House {
+    public: Target,
+    operator: Option<Target>,
+    node: Option<Node>,
+    simulator: Option<Simulator>,
+    folder: Option<TemporaryFolder>,
+}
+
+impl House {
+    async fn open(options: &SaleOptions) -> Result<Self, Trouble> {
+        if let Some(url) = &options.node.target {
+            let operator = options.node.operator.as_deref().map(|url| Target::parse(url, "")).transpose()?;
+            let public = Target::parse(url, &options.node.key)?;
+            return Ok(Self { public, operator, node: None, simulator: None, folder: None });
+        }
+        let folder = TemporaryFolder::new(options.node.data.as_deref())?;
+        let mut settings = Settings::for_load();
+        let mut simulator = None;
+        if options.kill_after.is_some() {
+            let started = Simulator::start(folder.path(), options.seed).await?;
+            settings = settings.paid_through(started.target.address);
+            simulator = Some(started);
+        }
+        let node = Node::start(folder.path(), settings).await?;
+        let (public, operator) = (node.public.clone(), Some(node.operator.clone()));
+        Ok(Self { public, operator, node: Some(node), simulator, folder: Some(folder) })
+    }
+
+    async fn metrics(&self) -> String {
+        let Some(operator) = &self.operator else { return String::new() };
+        let answer = Caller::new(operator.clone()).get("/metrics").await;
+        answer.map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default()
+    }
+}
+
+/// Holds the sale; `true` when the audit is clean and every acknowledged order is there.
+pub(crate) async fn hold(options: &SaleOptions) -> Result<bool, Trouble> {
+    let tokens = payment_mix(&options.payment).map_err(Trouble::Input)?;
+    let paid = !tokens.is_empty();
+    let mut house = House::open(options).await?;
+    let probed = match &house.folder {
+        Some(folder) if !options.no_fsync_probe => Some(fsync::p50_micros(folder.path(), PROBE_ROUNDS)?),
+        _ => None,
+    };
+    println!("node       {}{}", house.public.address, if house.node.is_some() { ", its own, durable" } else { "" });
+    let run = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect::<String>();
+    let (product, skus) = set_up(&house.public, options, &run).await?;
+    let crowd = Crowd::new(
+        (options.crowd(), options.rate()),
+        (skus.clone(), options.skew),
+        tokens,
+        options.journey,
+        options.seed,
+    );
+    println!(
+        "sale       {} units of {} SKUs, {} buyers at {}/s over {} connections",
+        grouped(options.units),
+        grouped(count(skus.len())),
+        grouped(options.crowd()),
+        grouped(whole(options.rate())),
+        options.node.connections
+    );
+    let before = house.metrics().await;
+    let sale = Arc::new(Sale {
+        target: house.public.clone(),
+        crowd,
+        product,
+        run,
+        // A slow provider would keep each connection for its whole answer; the buyers of a killed node look again later.
+        wait_s: (paid && options.kill_after.is_none()).then_some(10),
+        connections: usize::try_from(options.node.connections).unwrap_or(1),
+        began: Instant::now() + LEAD,
+        live: Live::default(),
+    });
+    let series = StockSeries::default();
+    let watch = tokio::spawn(watch_stock(house.public.clone(), skus.clone(), sale.began, Arc::clone(&series)));
+    let (record, kill) = run_sale(&sale, &mut house, options).await?;
+    watch.abort();
+    let stock = std::mem::take(&mut *series.lock().unwrap_or_else(PoisonError::into_inner));
+    let after = house.metrics().await;
+
+    let verified = verify::read_back(&house.public, &record.acknowledged, paid).await?;
+    let mut level = Level::default();
+    let mut caller = Caller::new(house.public.clone());
+    for sku in &skus {
+        let one = catalogue::level(&mut caller, sku).await?;
+        level = Level {
+            on_hand: level.on_hand + one.on_hand,
+            reserved: level.reserved + one.reserved,
+            available: level.available + one.available,
+        };
+    }
+    let story = match (&kill, &house.simulator) {
+        (Some(kill), Some(simulator)) => {
+            Some(kill::tell(&house.public, &simulator.target, &record.acknowledged, kill).await?)
+        }
+        _ => None,
+    };
+    let audit = match &house.operator {
+        Some(operator) => Some(Caller::new(operator.clone()).read("/admin/audit").await?),
+        None => None,
+    };
+    let metric = |words: &[&str]| {
+        let (now, then) = (Histogram::find(&after, words), Histogram::find(&before, words));
+        // A node that was started again counts from zero: then there is nothing to take off.
+        if kill.is_some() { now } else { now.since(&then) }
+    };
+    let figures = Figures {
+        options: options.clone(),
+        probed,
+        fsync: metric(&["fsync"]).quantile(0.5).map(|seconds| whole(seconds * 1e6)),
+        batches: metric(&["batch"]),
+        stock,
+        level,
+        kill,
+        story,
+        audit,
+        verified,
+        record,
+    };
+    let good = print(&figures);
+    std::fs::write(&options.report, report::html(&figures))
+        .map_err(|source| Trouble::io(format!("write {}", options.report.display()), source))?;
+    println!("report     {}", options.report.display());
+    Ok(good)
+}
+
+async fn set_up(public: &Target, options: &SaleOptions, run: &str) -> Result<(String, Vec<String>), Trouble> {
+    let mut caller = Caller::new(public.clone());
+    catalogue::open_warehouse(&mut caller).await?;
+    let number = u64::from(options.skus);
+    let skus: Vec<String> = (1..=options.skus).map(|n| format!("HOT-{run}-{n}")).collect();
+    let mut first = None;
+    for (index, chunk) in skus.chunks(SKUS_PER_PRODUCT).enumerate() {
+        let id = format!("hot-{run}-{index}");
+        let offered: Vec<Offered> = chunk.iter().map(|sku| Offered { sku: sku.clone(), pence: PRICE_PENCE }).collect();
+        catalogue::put_product(&mut caller, &id, "Nova Low, first run", &offered).await?;
+        first.get_or_insert(id);
+    }
+    for (index, sku) in (0..number).zip(&skus) {
+        // The units are spread evenly; the first SKUs take the remainder.
+        let units = options.units / number + u64::from(index < options.units % number);
+        catalogue::receive(&mut caller, sku, units).await?;
+    }
+    Ok((first.unwrap_or_default(), skus))
+}
+
+async fn run_sale(
+    sale: &Arc<Sale>,
+    house: &mut House,
+    options: &SaleOptions,
+) -> Result<(Record, Option<Kill>), Trouble> {
+    let load = load::run(sale);
+    let killing = kill_in_the_middle(house, options.kill_after, sale.began);
+    let (load, killing) = (std::pin::pin!(load), std::pin::pin!(killing));
+    let both = async { tokio::try_join!(load, killing) };
+    let mut both = std::pin::pin!(both);
+    let mut progress = Progress::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            ended = &mut both => {
+                progress.end();
+                return ended;
+            }
+            _ = tick.tick() => progress.show(&live_line(sale)),
+        }
+    }
+}
+
+fn live_line(sale: &Sale) -> String {
+    let read = |counter: &std::sync::atomic::AtomicU64| grouped(counter.load(Ordering::Relaxed));
+    let live = &sale.live;
+    format!(
+        "{:5.1} s  came {}  answered {}  got {}  sold out {}  sent again {}  gave up {}",
+        sale.began.elapsed().as_secs_f64(),
+        read(&live.due),
+        read(&live.answered),
+        read(&live.got),
+        read(&live.sold_out),
+        read(&live.again),
+        read(&live.errors)
+    )
+}
+
+async fn kill_in_the_middle(house: &mut House, after: Option<f64>, began: Instant) -> Result<Option<Kill>, Trouble> {
+    let (Some(seconds), Some(node)) = (after, &mut house.node) else { return Ok(None) };
+    let after =
+        Duration::try_from_secs_f64(seconds).map_err(|error| Trouble::Input(format!("--kill-after: {error}")))?;
+    tokio::time::sleep_until((began + after).into()).await;
+    let (at, killed_at) = (began.elapsed(), now_text());
+    node.kill().await?;
+    node.restart().await?;
+    Ok(Some(Kill { at, back: began.elapsed(), killed_at, back_at: now_text() }))
+}
+
+/// This instant as the API writes times: RFC 3339, UTC, milliseconds.
+fn now_text() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Units available, by time from the beginning of the sale.
+type StockSeries = Arc<Mutex<Vec<(Duration, u64)>>>;
+
+async fn watch_stock(public: Target, skus: Vec<String>, began: Instant, series: StockSeries) {
+    let mut caller = Caller::new(public);
+    loop {
+        let mut available = 0;
+        for sku in skus.iter().take(STOCK_SKUS_MAX) {
+            available += catalogue::level(&mut caller, sku).await.map_or(0, |level| level.available);
+        }
+        series.lock().unwrap_or_else(PoisonError::into_inner).push((began.elapsed(), available));
+        tokio::time::sleep(STOCK_EVERY).await;
+    }
+}
+
+/// Prints the figures; `true` when the sale kept its promises.
+fn print(figures: &Figures) -> bool {
+    let (record, verified) = (&figures.record, &figures.verified);
+    let seconds = record.ended.as_secs_f64();
+    println!(
+        "confirmed  {}{}",
+        grouped(verified.confirmed),
+        if verified.read < verified.acknowledged { " of those read back" } else { "" }
+    );
+    println!("sold out   {}", grouped(record.told(Verdict::SoldOut)));
+    println!(
+        "declined   {}, ended otherwise {}, refused {}",
+        grouped(record.told(Verdict::Declined)),
+        grouped(record.told(Verdict::Ended)),
+        grouped(record.told(Verdict::Refused))
+    );
+    println!("errors     {} (sent again with the same key: {})", grouped(record.errors()), grouped(record.again));
+    for (what, n) in record.gave_up.iter().chain(&record.refusals) {
+        println!("             {} × {what}", grouped(*n));
+    }
+    println!("throughput {}/s over {seconds:.1} s", grouped(whole(ratio(float(record.answers()), seconds))));
+    let at = |q: f64| shown_micros(record.latency.value_at_quantile(q));
+    println!(
+        "latency    p50 {}, p99 {}, p99.9 {}, max {} (from the intended time)",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        shown_micros(record.latency.max())
+    );
+    let shown = |micros: Option<u64>| micros.map_or_else(|| "not known".to_owned(), shown_micros);
+    println!(
+        "fsync      p50 {} in the node during the sale, {} on the idle disk before it",
+        shown(figures.fsync),
+        shown(figures.probed)
+    );
+    if let (Some(kill), Some(story)) = (&figures.kill, &figures.story) {
+        print_kill(kill, story);
+    }
+    print_verified(verified);
+    let sold = figures.options.units.saturating_sub(figures.level.on_hand);
+    let over = verified.confirmed_units > figures.options.units;
+    println!(
+        "stock      {} received, {} sold, {} still held, {} left: {}",
+        grouped(figures.options.units),
+        grouped(sold),
+        grouped(figures.level.reserved),
+        grouped(figures.level.available),
+        if over { "OVERSOLD" } else { "nothing oversold" }
+    );
+    let clean = figures.audit.as_ref().and_then(|audit| audit.get("clean")?.as_bool());
+    match (clean, &figures.audit) {
+        (Some(true), Some(audit)) => println!(
+            "audit      clean ({} orders)",
+            audit.get("orders").and_then(Value::as_u64).map_or_else(|| "all".to_owned(), grouped)
+        ),
+        (_, Some(audit)) => println!("audit      NOT CLEAN: {}", audit.get("violations").unwrap_or(audit)),
+        (_, None) => println!("audit      not asked: give --operator URL"),
+    }
+    let charged = figures.story.as_ref().is_none_or(|story| story.charged_twice.is_empty());
+    // A foreign node whose operator port nobody named cannot prove anything; that is not a success.
+    verified.is_kept() && !over && charged && clean == Some(true)
+}
+
+fn print_verified(verified: &Verified) {
+    println!(
+        "read back  {} acknowledged orders: {} missing, {} not what was said, {} still under way",
+        verify::coverage(verified),
+        verified.missing.len(),
+        verified.contradicted.len(),
+        verified.unsettled
+    );
+    for line in verified
+        .missing
+        .iter()
+        .map(|order| format!("{order} is missing"))
+        .chain(verified.contradicted.iter().cloned())
+        .take(10)
+    {
+        println!("             {line}");
+    }
+}
+
+fn print_kill(kill: &Kill, story: &Story) {
+    println!(
+        "killed     at {:.2} s, serving again after {:.2} s",
+        kill.at.as_secs_f64(),
+        (kill.back - kill.at).as_secs_f64()
+    );
+    let ends: Vec<String> = story.ends.iter().map(|(status, n)| format!("{n} {status}")).collect();
+    println!(
+        "           {} orders were mid-payment then ({} looked at); now {}",
+        story.mid_payment,
+        story.looked_at,
+        ends.join(", ")
+    );
+    println!("           charged twice: {}", story.charged_twice.len());
+    for line in &story.lines {
+        println!("           {line}");
+    }
+}
+
+impl Figures {
+    /// In the middle of the mixed journeys not every answer is an order's.
+    pub(crate) fn only_orders(&self) -> bool {
+        self.options.journey == JourneyKind::Hot
+    }
+}

@@ -1,0 +1,96 @@
+//! The ceiling: stock warp that parses the same JSON POST and answers the same bytes, in a process of its own.
+
+use crate::common::api::Target;
+use crate::common::node::{Role, spawn_command};
+use crate::common::trouble::Trouble;
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use warp::Filter;
+
+/// The body of an order, typed as any handler would have it; what is in it is not used.
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "parsing it is the work that is measured")]
+struct Order {
+    lines: Vec<Line>,
+    buyer: Buyer,
+    ship_to: ShipTo,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "parsing it is the work that is measured")]
+struct Line {
+    sku: String,
+    quantity: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "parsing it is the work that is measured")]
+struct Buyer {
+    email: String,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "parsing it is the work that is measured")]
+struct ShipTo {
+    name: String,
+    line1: String,
+    city: String,
+    postal_code: String,
+    country: String,
+}
+
+/// Serves the text in the file that the first argument names, until killed: the hidden subcommand.
+pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
+    let Some(Ok(text)) = arguments.first().map(std::fs::read) else {
+        eprintln!("bare: the file with the answer cannot be read");
+        return ExitCode::FAILURE;
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    runtime.block_on(async move {
+        let text = bytes::Bytes::from(text);
+        let route = warp::post().and(warp::path!("v1" / "orders")).and(warp::body::json()).map(move |_order: Order| {
+            let answer = warp::http::Response::builder().status(201).header("content-type", "application/json");
+            answer.body(text.clone())
+        });
+        let Ok(listener) = tokio::net::TcpListener::bind("127.0.0.1:0").await else { return ExitCode::FAILURE };
+        if let Ok(address) = listener.local_addr() {
+            println!("public http://{address}");
+        }
+        warp::serve(route).incoming(listener).run().await;
+        ExitCode::SUCCESS
+    })
+}
+
+/// A bare server that runs.
+#[derive(Debug)]
+pub(crate) struct Bare {
+    _child: Child,
+    /// Where it listens.
+    pub(crate) target: Target,
+}
+
+impl Bare {
+    /// Starts one that answers `text`; `key` is sent like to the node, and not looked at.
+    pub(crate) async fn start(folder: &Path, text: &[u8], key: &str) -> Result<Self, Trouble> {
+        let file = folder.join("answer.json");
+        std::fs::write(&file, text).map_err(|source| Trouble::io(format!("write {}", file.display()), source))?;
+        let mut child = spawn_command(Role::Bare, folder)?
+            .arg(&file)
+            .spawn()
+            .map_err(|source| Trouble::io("start the bare server", source))?;
+        let stdout = child.stdout.take().ok_or_else(|| Trouble::Node("a child without standard output".into()))?;
+        let mut lines = BufReader::new(stdout).lines();
+        let said = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
+        let line = said.ok().and_then(Result::ok).flatten().unwrap_or_default();
+        let url = line.strip_prefix("public ").ok_or_else(|| Trouble::Node(format!("the bare server said: {line}")))?;
+        Ok(Self { _child: child, target: Target::parse(url, key)? })
+    }
+}

@@ -1,0 +1,84 @@
+//! `bench-table`: the performance table, measured side by side in one run.
+//!
+//! See `bench/README.md` for what each figure means.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
+
+mod bare;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "each of the two programs uses its own part of what they share")]
+mod common;
+mod memory;
+mod recovery;
+mod scripts;
+mod suite;
+mod table;
+
+use clap::Parser;
+use common::node::{Role, become_program, leave_with_parent};
+use common::trouble::Trouble;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The performance table: bare warp, ours, ratio, gate, goal; one run, alternating rounds, medians.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "bench-table")]
+pub(crate) struct Options {
+    /// Short rounds: a look, not a measurement.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Also writes the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Where the node's folder is made: its disk decides the figures.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// Only metrics whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match Role::asked(std::env::args_os()) {
+        Some((Role::Bare, arguments)) => {
+            leave_with_parent();
+            return bare::serve(&arguments);
+        }
+        Some((role, arguments)) => {
+            leave_with_parent();
+            return become_program(role, arguments);
+        }
+        None => {}
+    }
+    let options = Options::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("bench-table: start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = run(&options) => ended,
+            () = common::interrupted() => Err(Trouble::Node("interrupted".to_owned())),
+        }
+    });
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("bench-table: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<(), Trouble> {
+    let table = suite::measure(options).await?;
+    println!("{}", table.markdown());
+    if let Some(path) = &options.json {
+        std::fs::write(path, table.json().to_string())
+            .map_err(|source| Trouble::io(format!("write {}", path.display()), source))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! The actors as a whole, on the memory store: a sale, a crash, a panic, an entity that leaves memory and comes back.
+
+use super::ask::{Accepted, Answer, Ask};
+use super::settings::Settings;
+use super::system::{Actors, Handle};
+use crate::clock::{SharedClock, TestClock};
+use crate::domain::any::{Command, Refusal, State};
+use crate::domain::entity::{By, Wait};
+use crate::domain::ids::{EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId};
+use crate::domain::inventory::{self, Offer, Price};
+use crate::domain::money::{Currency, Money};
+use crate::domain::order::{
+    self, CapturePolicy, Destination, Instruction, PaymentPolicy, Personal, Place, ReturnPolicy,
+};
+use crate::domain::order::{Source, Status, TaxTable, Terms, Wanted};
+use crate::domain::time::Timestamp;
+use crate::payments::{self, AnyProvider};
+use crate::storage::memory::{Fault, Faults, Groups, MemoryStore};
+use crate::storage::{Layout, Store};
+use std::sync::Arc;
+
+const START: Timestamp = Timestamp(1_750_000_000_000);
+
+struct World {
+    disk: MemoryStore,
+    clock: Arc<TestClock>,
+    provider: Arc<AnyProvider>,
+    settings: Settings,
+}
+
+impl World {
+    fn new(groups: Groups) -> Self {
+        let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, groups, 7);
+        let clock = TestClock::starting_at(START);
+        let shared: SharedClock = clock.clone();
+        let settings = payments::Settings::default();
+        let provider = payments::build(&settings, None, shared, None).expect("the simulated provider needs nothing");
+        let settings = Settings { writer_thread: false, checkpoint_interval_ms: 1_000, ..Settings::default() };
+        Self { disk, clock, provider: Arc::new(provider), settings }
+    }
+
+    async fn start(&self) -> Actors {
+        let clock: SharedClock = self.clock.clone();
+        let store = Store::Memory(self.disk.open());
+        Actors::start(store, Arc::clone(&self.provider), clock, self.settings, "test").await.expect("it starts")
+    }
+}
+
+fn sku() -> Sku {
+    Sku::parse("NOVA-42").expect("lawful")
+}
+
+fn warehouse() -> WarehouseId {
+    WarehouseId::parse("lon1").expect("lawful")
+}
+
+fn gbp(amount: i64) -> Money {
+    Money { amount, currency: Currency::GBP }
+}
+
+fn request(key: &str) -> Request {
+    Request { id: RequestId::new("sel_main", "/test", key), terms: Fingerprint(1) }
+}
+
+async fn ask_until(node: &Handle, entity: EntityId, command: Command, wait: Wait) -> Answer {
+    let deadline = node.now().plus_s(20);
+    let by = By::Seller("sel_main".into());
+    node.ask(Ask { entity, command, by, wait, deadline, unless_known: None }).await
+}
+
+async fn stock(node: &Handle, command: inventory::Command) -> inventory::Reply {
+    match ask_until(node, EntityId::Inventory(sku()), Command::Inventory(command), Wait::Decided).await {
+        Answer::Accepted(accepted) => match accepted.reply {
+            crate::domain::any::Reply::Inventory(reply) => reply,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn open_shop(node: &Handle, units: u32) {
+    let offer = Offer {
+        sku: sku(),
+        product: ProductId::parse("nova").expect("lawful"),
+        version: 1,
+        seller: "sel_main".into(),
+        title: "Nova".into(),
+        on_sale: true,
+        prices: vec![Price { unit: gbp(12_999), was: None, tax_included: true }],
+        max_per_order: None,
+        hold_s: None,
+        tax_class: "standard".into(),
+        weight_g: 0,
+    };
+    stock(node, inventory::Command::Offer(Box::new(offer))).await;
+    let receive = inventory::Command::Receive {
+        request: request("receipt"),
+        warehouse: warehouse(),
+        units,
+        reference: None,
+        expected_at: None,
+    };
+    stock(node, receive).await;
+}
+
+fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
+    let request = request(key);
+    let id = OrderId::of_request(request.id);
+    let terms = Terms {
+        currency: Currency::GBP,
+        seller: "sel_main".into(),
+        owner: "sel_main".into(),
+        destination: Destination { country: "GB".into(), postal_area: None },
+        shipping: None,
+        tax: TaxTable { name: "VAT".into(), rate_ppm: 200_000, classes: Vec::new() },
+        hold_s: 600,
+        payment: PaymentPolicy {
+            provider: "simulated".into(),
+            capture: CapturePolicy::OnConfirmation,
+            attempts_max: 3,
+            keys_life_s: 86_400,
+            query_after_s: 30,
+            lapse_margin_s: 3_600,
+            method_hold_s: Vec::new(),
+        },
+        returns: ReturnPolicy { window_days: 30, auto_approve: false },
+        ranking: Vec::new(),
+        expected_total: None,
+        metadata: Vec::new(),
+    };
+    let payment = token.map(|token| Instruction {
+        method: "card".into(),
+        token: Some(token.into()),
+        return_url: None,
+        capture: None,
+    });
+    let wanted = Wanted { sku: sku(), units: 1, expected_unit_price: None };
+    let place = Place { request, source: Source::Lines(vec![wanted]), terms, personal: Personal::default(), payment };
+    (id, Command::Order(order::Command::Place(Box::new(place))))
+}
+
+fn status(accepted: &Accepted) -> Status {
+    match accepted.state.as_deref() {
+        Some(State::Order(order)) => order.status(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn buy(node: &Handle, key: &str, token: Option<&str>, wait: Wait) -> (OrderId, Accepted) {
+    let (id, command) = place(key, token);
+    match ask_until(node, EntityId::Order(id), command, wait).await {
+        Answer::Accepted(accepted) => (id, *accepted),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn read(node: &Handle, id: OrderId) -> Answer {
+    ask_until(node, EntityId::Order(id), Command::Order(order::Command::Read), Wait::Decided).await
+}
+
+async fn levels(node: &Handle) -> inventory::Level {
+    match stock(node, inventory::Command::Read).await {
+        inventory::Reply::Levels(levels) => levels.levels[0].clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn sale(groups: Groups) {
+    let world = World::new(groups);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 2).await;
+    let (_, first) = buy(&node, "a", Some("tok_ok"), Wait::Settled).await;
+    assert_eq!(status(&first), Status::Confirmed);
+    let (_, second) = buy(&node, "b", None, Wait::Held).await;
+    assert_eq!(status(&second), Status::AwaitingPayment);
+    let (_, third) = buy(&node, "c", None, Wait::Held).await;
+    assert_eq!(status(&third), Status::SoldOut);
+    let (_, again) = buy(&node, "a", Some("tok_ok"), Wait::Settled).await;
+    assert!(again.repeated);
+    let level = levels(&node).await;
+    assert_eq!((level.on_hand, level.reserved, level.sold), (1, 1, 1));
+    let report = crate::audit::audit_store(node.store(), None, node.now()).await.expect("it reads");
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert!(actors.stop(std::time::Duration::from_secs(5)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_unit_goes_to_one_buyer_when_all_shards_share_one_log() {
+    sale(Groups::One).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_unit_goes_to_one_buyer_when_each_shard_has_its_own_log() {
+    sale(Groups::PerShard).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_is_there_after_a_crash() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 5).await;
+    let (id, _) = buy(&node, "a", Some("tok_ok"), Wait::Settled).await;
+    actors.end().await;
+    world.disk.crash();
+    let actors = world.start().await;
+    let node = actors.handle();
+    match read(&node, id).await {
+        Answer::Accepted(accepted) => assert_eq!(status(&accepted), Status::Confirmed),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(levels(&node).await.sold, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_actor_has_left_expires_at_its_deadline() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    let (id, held) = buy(&node, "a", None, Wait::Held).await;
+    assert_eq!(status(&held), Status::AwaitingPayment);
+    tokio::time::sleep(std::time::Duration::from_secs(590)).await;
+    let residents: usize = node.shards().await.iter().map(|shard| shard.residents).sum();
+    assert_eq!(residents, 0, "order and SKU have left memory");
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    match read(&node, id).await {
+        Answer::Accepted(accepted) => assert_eq!(status(&accepted), Status::Expired),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(levels(&node).await.available(), 1, "the unit is free again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entity_that_panics_starts_again_and_nothing_is_lost() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 5).await;
+    buy(&node, "a", None, Wait::Held).await;
+    assert!(node.panic_entity(&EntityId::Inventory(sku())).await);
+    let (_, held) = buy(&node, "b", None, Wait::Held).await;
+    assert_eq!(status(&held), Status::AwaitingPayment);
+    assert_eq!(levels(&node).await.reserved, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 5).await;
+    let entity = EntityId::Inventory(sku());
+    for _ in 0..world.settings.set_aside_after {
+        assert!(node.panic_entity(&entity).await);
+        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    }
+    let aside = node.set_aside().await;
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert!(aside[0].reason.contains("a fault was ordered"), "{aside:?}");
+    let read = Command::Inventory(inventory::Command::Read);
+    let answer = ask_until(&node, entity.clone(), read, Wait::Decided).await;
+    assert!(matches!(answer, Answer::SetAside), "{answer:?}");
+    assert!(node.retry(&entity).await);
+    assert_eq!(levels(&node).await.on_hand, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sold_out_at_the_door_starts_no_actor_and_binds_no_key() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    let (id, command) = place("a", None);
+    let refusal = Refusal::Order(order::Refusal::Unknown);
+    let ask = Ask {
+        entity: EntityId::Order(id),
+        command,
+        by: By::System,
+        wait: Wait::Held,
+        deadline: node.now().plus_s(5),
+        unless_known: Some(Box::new(refusal.clone())),
+    };
+    let before = world.disk.appends();
+    assert!(matches!(node.ask(ask.clone()).await, Answer::Refused(said) if said == refusal));
+    assert_eq!(world.disk.appends(), before, "nothing was journaled");
+    let (_, held) = buy(&node, "a", None, Wait::Held).await;
+    assert!(!held.repeated, "the key was free");
+    // Rule R5: once the order exists, its own answer counts, not the door's.
+    assert!(matches!(node.ask(ask).await, Answer::Accepted(accepted) if accepted.repeated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_append_is_answered_unknown_and_ends_the_node() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    let next = world.disk.appends() + 1;
+    let appends = [(next, Fault::Fail { written: false })].into();
+    world.disk.set_faults(Faults { appends, ..Faults::default() });
+    let (id, command) = place("a", None);
+    let answer = ask_until(&node, EntityId::Order(id), command, Wait::Held).await;
+    assert!(matches!(answer, Answer::Unknown), "{answer:?}");
+    assert!(node.failure().is_some());
+}

@@ -1,0 +1,595 @@
+//! A small world of real stock, real carts, real orders and a model of a provider, driven by a seed: everything they owe one
+//! another is sent twice, late, out of order, or lost; deadlines come at any moment; and any of them is rebuilt from its events in
+//! the middle. Every step checks the laws; at the end the world heals, and every saga must have ended.
+
+mod claims;
+mod provider;
+
+use self::provider::Provider;
+use super::{
+    Address, Buyer, CancelReason, CapturePolicy, Command, Condition, Destination, Instruction, LineUnits, Order,
+    PaymentPolicy, Personal, Place, ReceivedLine, RefundWhat, ReturnLine, ReturnPolicy, ReturnStatus, Shipping, Source,
+    Stage, TaxTable, Terms, Trouble, Wanted, laws,
+};
+use crate::domain::any;
+use crate::domain::any::State;
+use crate::domain::cart;
+use crate::domain::effect::{Effect, EffectKey, Outcome};
+use crate::domain::entity::Entity;
+use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Print, WarehouseId};
+use crate::domain::inventory::{self, Offer, Price};
+use crate::domain::laws as shared;
+use crate::domain::money::{Currency, Money};
+use crate::domain::payment::{ProviderAnswer, ProviderCall, Reference, Retry};
+use crate::domain::time::Timestamp;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+
+const START: u64 = 1_000_000_000;
+const SKUS: usize = 3;
+const STOCK: u32 = 12;
+
+/// Something under way.
+#[derive(Debug, Clone)]
+enum Message {
+    Ask { from: EntityId, key: EffectKey, to: EntityId, command: any::Command },
+    Answer { to: EntityId, key: EffectKey, outcome: Outcome },
+    Call { from: EntityId, key: EffectKey, call: ProviderCall },
+    Webhook { reference: Reference, answer: ProviderAnswer },
+}
+
+struct Entry {
+    state: State,
+    events: Vec<any::Event>,
+}
+
+struct World {
+    seed: u64,
+    rng: ChaCha8Rng,
+    now: Timestamp,
+    entities: BTreeMap<EntityId, Entry>,
+    network: Vec<Message>,
+    provider: Provider,
+    requests: u64,
+    healing: bool,
+}
+
+fn sku(number: usize) -> Sku {
+    Sku::parse(&format!("S{number}")).unwrap()
+}
+
+fn warehouse(number: usize) -> WarehouseId {
+    WarehouseId::parse(&format!("w{number}")).unwrap()
+}
+
+fn gbp(amount: i64) -> Money {
+    Money { amount, currency: Currency::GBP }
+}
+
+fn request(path: &str, key: u64) -> Request {
+    Request { id: RequestId::new("p", path, &key.to_string()), terms: Print(u128::from(key)) }
+}
+
+fn offer(number: usize, unit: i64) -> Offer {
+    Offer {
+        sku: sku(number),
+        product: ProductId::parse("p").unwrap(),
+        version: 1,
+        seller: "sel_main".into(),
+        title: "A thing".into(),
+        on_sale: true,
+        prices: vec![Price { unit: gbp(unit), was: None, tax_included: true }],
+        max_per_order: None,
+        hold_s: None,
+        tax_class: "standard".into(),
+        weight_g: 100,
+    }
+}
+
+pub(crate) fn terms(capture: CapturePolicy) -> Terms {
+    Terms {
+        currency: Currency::GBP,
+        seller: "sel_main".into(),
+        owner: "gst_1".into(),
+        destination: Destination { country: "GB".into(), postal_area: Some("LS1".into()) },
+        shipping: Some(Shipping { option: "std".into(), price: gbp(499), tax_included: true }),
+        tax: TaxTable { name: "VAT".into(), rate_ppm: 200_000, classes: Vec::new() },
+        hold_s: 600,
+        payment: PaymentPolicy {
+            provider: "simulated".into(),
+            capture,
+            attempts_max: 3,
+            keys_life_s: 86_400,
+            query_after_s: 10,
+            lapse_margin_s: 3_600,
+            method_hold_s: vec![("bank_transfer".into(), 1_200)],
+        },
+        returns: ReturnPolicy { window_days: 30, auto_approve: true },
+        ranking: vec![warehouse(0), warehouse(1)],
+        expected_total: None,
+        metadata: Vec::new(),
+    }
+}
+
+pub(crate) fn personal(name: &str) -> Personal {
+    Personal {
+        salt: [7; 16],
+        buyer: Buyer { email: Some("a@b.example".into()), name: Some(name.into()), phone: None, locale: None },
+        ship_to: Some(Address { country: "GB".into(), line1: Some("1 High St".into()), ..Address::default() }),
+        bill_to: None,
+        note: None,
+    }
+}
+
+fn instruction(method: &str) -> Instruction {
+    Instruction { method: method.into(), token: Some("tok".into()), return_url: None, capture: None }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut world = Self {
+            seed,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            now: Timestamp(START),
+            entities: BTreeMap::new(),
+            network: Vec::new(),
+            provider: Provider::default(),
+            requests: 0,
+            healing: false,
+        };
+        for number in 0..SKUS {
+            let stock = EntityId::Inventory(sku(number));
+            let price = if number == 0 { 12_999 } else { 333 * i64::try_from(number).unwrap() };
+            let _told = world.tell(&stock, &any::Command::Inventory(inventory::Command::Offer(Box::new(offer(number, price)))));
+            for place in 0..2 {
+                let receive = inventory::Command::Receive {
+                    request: request("receipts", u64::try_from(number * 2 + place).unwrap()),
+                    warehouse: warehouse(place),
+                    units: STOCK / 2,
+                    reference: None,
+                    expected_at: None,
+                };
+                let _told = world.tell(&stock, &any::Command::Inventory(receive));
+            }
+        }
+        world
+    }
+
+    fn pick(&mut self, below: usize) -> usize {
+        self.rng.random_range(0..below)
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    fn tell(&mut self, to: &EntityId, command: &any::Command) -> Result<any::Reply, any::Refusal> {
+        let now = self.now;
+        let entry =
+            self.entities.entry(to.clone()).or_insert_with(|| Entry { state: State::empty(to), events: Vec::new() });
+        let decision = entry.state.decide(command, now)?;
+        assert!(!decision.repeated || decision.events.is_empty(), "a repeated request has no second effect");
+        for event in decision.events {
+            entry.state.evolve(&event);
+            entry.events.push(event);
+        }
+        if let State::Order(order) = &entry.state {
+            let seed = self.seed;
+            laws::all(order)
+                .unwrap_or_else(|violation| panic!("seed {seed}: {violation}\n{command:?}\n{:#?}", entry.events));
+        }
+        if let State::Inventory(stock) = &entry.state {
+            shared::stock_is_lawful(stock).unwrap_or_else(|violation| panic!("seed {}: {violation}", self.seed));
+        }
+        Ok(decision.reply)
+    }
+
+    fn order(&self, id: OrderId) -> &Order {
+        match &self.entities[&EntityId::Order(id)].state {
+            State::Order(order) => order,
+            other => panic!("{other:?} is no order"),
+        }
+    }
+
+    fn orders(&self) -> Vec<OrderId> {
+        let ids = self.entities.keys().filter_map(|id| match id {
+            EntityId::Order(order) => Some(*order),
+            _ => None,
+        });
+        ids.filter(|id| self.order(*id).exists()).collect()
+    }
+
+    fn new_request(&mut self, path: &str) -> Request {
+        self.requests += 1;
+        request(path, self.requests)
+    }
+
+    fn place(&mut self) {
+        let capture = [CapturePolicy::OnConfirmation, CapturePolicy::OnShipment, CapturePolicy::Manual][self.pick(3)];
+        let mut terms = terms(capture);
+        if self.chance(10) {
+            terms.keys_life_s_for_test(200);
+        }
+        if self.chance(10) {
+            terms.expected_total = Some(gbp(1));
+        }
+        let source = if self.chance(30) { self.cart_source() } else { self.line_source() };
+        let payment =
+            self.chance(50).then(|| instruction(if self.rng.random_bool(0.2) { "bank_transfer" } else { "card" }));
+        let request = self.new_request("orders");
+        let place = Place { request, source, terms, personal: personal("A"), payment };
+        let id = EntityId::Order(OrderId::of_request(request.id));
+        for _ in 0..=self.pick(2) {
+            let _first_or_again = self.tell(&id, &any::Command::Order(Command::Place(Box::new(place.clone()))));
+        }
+    }
+
+    fn line_source(&mut self) -> Source {
+        let mut lines = Vec::new();
+        for _ in 0..=self.pick(3) {
+            let number = self.pick(SKUS);
+            let expected_unit_price = self.chance(3).then(|| gbp(1));
+            let units = u32::try_from(1 + self.pick(3)).unwrap();
+            lines.push(Wanted { sku: sku(number), units, expected_unit_price });
+        }
+        Source::Lines(lines)
+    }
+
+    fn cart_source(&mut self) -> Source {
+        let cart = CartId(u128::try_from(self.pick(3) + 1).unwrap());
+        let id = EntityId::Cart(cart);
+        let owner = cart::Owner::Guest("gst_1".into());
+        let create = cart::Command::Create { terms: Print(1), owner, currency: Currency::GBP, life_s: 604_800 };
+        let _made = self.tell(&id, &any::Command::Cart(create));
+        for number in 0..2 {
+            let snapshot = cart::Snapshot { title: "A".into(), seller: "sel_main".into(), unit_price: gbp(100) };
+            let set = cart::Command::SetLine { sku: sku(number), quantity: 1, snapshot, expected_version: None };
+            let _set = self.tell(&id, &any::Command::Cart(set));
+        }
+        Source::Cart(cart)
+    }
+
+    /// One thing happens.
+    fn step(&mut self) {
+        match self.pick(16) {
+            0 => self.place(),
+            1..=4 => self.send_something(),
+            5..=9 => self.deliver_something(),
+            10 => {
+                let ms = [1, 50, 1_000, 15_000, 120_000, 400_000][self.pick(6)];
+                self.now = self.now.plus_ms(ms);
+                self.wake_due();
+            }
+            11 => self.crash_something(),
+            12..=14 => self.somebody_acts(),
+            _ => self.shopper_acts(),
+        }
+    }
+
+    fn send_something(&mut self) {
+        let ids: Vec<EntityId> = self.entities.keys().cloned().collect();
+        let id = &ids[self.pick(ids.len())];
+        let owed = self.entities[id].state.owed(self.now);
+        if !owed.is_empty() {
+            let key = owed[self.pick(owed.len())];
+            self.send(id, key);
+        }
+    }
+
+    fn send(&mut self, from: &EntityId, key: EffectKey) {
+        let effect = self.entities[from].state.effect(key);
+        let effect =
+            effect.unwrap_or_else(|| panic!("seed {}: {from} owes {key:?} and has no effect for it", self.seed));
+        self.network.push(match effect {
+            Effect::Ask { to, command } => Message::Ask { from: from.clone(), key, to, command },
+            Effect::Provider(call) => Message::Call { from: from.clone(), key, call },
+        });
+    }
+
+    fn deliver_something(&mut self) {
+        if self.network.is_empty() {
+            return;
+        }
+        let index = self.pick(self.network.len());
+        if !self.healing && self.chance(10) {
+            self.network.swap_remove(index);
+            return;
+        }
+        let again = !self.healing && self.chance(15);
+        let message = if again { self.network[index].clone() } else { self.network.swap_remove(index) };
+        self.arrive(message);
+    }
+
+    fn arrive(&mut self, message: Message) {
+        match message {
+            Message::Ask { from, key, to, command } => {
+                let outcome = match self.tell(&to, &command) {
+                    Ok(reply) => Outcome::Replied(reply),
+                    Err(refusal) => Outcome::Refused(refusal),
+                };
+                self.network.push(Message::Answer { to: from, key, outcome });
+            }
+            Message::Answer { to, key, outcome } => {
+                if let Some(command) = self.entities[&to].state.answered(key, outcome) {
+                    let _taken = self.tell(&to, &command);
+                }
+            }
+            Message::Call { from, key, call } => {
+                let moody = !self.healing;
+                let (answer, webhook) = self.provider.call(&call, self.now, moody, &mut self.rng);
+                if let Some(answer) = webhook {
+                    self.network.push(Message::Webhook { reference: call.reference, answer });
+                }
+                self.network.push(Message::Answer { to: from, key, outcome: Outcome::Provider(answer) });
+            }
+            Message::Webhook { reference, answer } => {
+                let command = Command::ProviderSays { reference, answer };
+                let _taken = self.tell(&EntityId::Order(reference.order), &any::Command::Order(command));
+            }
+        }
+    }
+
+    fn wake_due(&mut self) {
+        let ids: Vec<EntityId> = self.entities.keys().cloned().collect();
+        for id in ids {
+            // Wakes may be missed for a while; the deadline stays due.
+            if self.healing || self.chance(70) {
+                let _woken = self.tell(&id, &any::Command::Wake);
+            }
+        }
+    }
+
+    fn crash_something(&mut self) {
+        let ids: Vec<EntityId> = self.entities.keys().cloned().collect();
+        let id = ids[self.pick(ids.len())].clone();
+        let entry = self.entities.get_mut(&id).unwrap();
+        let mut again = State::empty(&id);
+        for event in &entry.events {
+            again.evolve(event);
+        }
+        assert_eq!(again, entry.state, "seed {}: replaying the events of {id} gives another state", self.seed);
+        entry.state = again;
+        // What the instance had under way is forgotten; the state owes it still.
+        self.network.retain(|message| match message {
+            Message::Answer { to, .. } => *to != id,
+            Message::Ask { .. } | Message::Call { .. } | Message::Webhook { .. } => true,
+        });
+    }
+
+    /// The shopper on the provider's pages, or the bank behind it.
+    fn shopper_acts(&mut self) {
+        if let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng) {
+            if self.chance(70) {
+                self.network.push(Message::Webhook { reference, answer });
+            }
+        }
+    }
+
+    fn somebody_acts(&mut self) {
+        let orders = self.orders();
+        if orders.is_empty() {
+            return;
+        }
+        let id = orders[self.pick(orders.len())];
+        let command = self.some_command(id);
+        let copies = 1 + self.pick(2);
+        let first = self.tell(&EntityId::Order(id), &any::Command::Order(command.clone()));
+        for _ in 1..copies {
+            let again = self.tell(&EntityId::Order(id), &any::Command::Order(command.clone()));
+            if let (Ok(first), Ok(again)) = (&first, &again) {
+                assert_eq!(first, again, "seed {}: the same request again is another answer: {command:?}", self.seed);
+            }
+            assert_eq!(first.is_ok() && again.is_err(), false, "seed {}: {command:?} then {again:?}", self.seed);
+        }
+    }
+
+    fn some_lines(&mut self, order: OrderId) -> Vec<LineUnits> {
+        let count = self.order(order).lines.len();
+        if count == 0 || self.chance(40) {
+            return Vec::new();
+        }
+        let line = u16::try_from(1 + self.pick(count)).unwrap();
+        vec![LineUnits { line, units: u32::try_from(1 + self.pick(2)).unwrap() }]
+    }
+
+    fn some_command(&mut self, id: OrderId) -> Command {
+        let request = self.new_request("acts");
+        let lines = self.some_lines(id);
+        match self.pick(14) {
+            0 | 1 => Command::Pay { request, instruction: instruction("card") },
+            2 => Command::Cancel { request, lines, reason: CancelReason::Customer },
+            3 if self.chance(30) => Command::Cancel { request, lines: Vec::new(), reason: CancelReason::Fraud },
+            4 => Command::Refund {
+                request,
+                what: RefundWhat::Amount(gbp(self.rng.random_range(1..500))),
+                reason: "sorry".into(),
+            },
+            5 => {
+                let what = if lines.is_empty() {
+                    RefundWhat::Everything
+                } else {
+                    RefundWhat::Lines { lines, shipping: self.chance(50) }
+                };
+                Command::Refund { request, what, reason: "late".into() }
+            }
+            6..=8 => Command::Ship {
+                request,
+                lines,
+                warehouse: self.rng.random_bool(0.5).then(|| warehouse(0)),
+                carrier: Some("post".into()),
+                tracking_number: None,
+                tracking_url: None,
+            },
+            9 => Command::Deliver { request, shipment: 1 },
+            10 if self.chance(30) => Command::Lose { request, shipment: 2 },
+            11 => {
+                let lines =
+                    lines.iter().map(|one| ReturnLine { line: one.line, units: one.units, reason: "small".into() });
+                Command::RequestReturn { request, lines: lines.collect() }
+            }
+            12 => {
+                let open = self.order(id).returns.iter().find(|one| one.status == ReturnStatus::Approved);
+                let number = open.map_or(1, |one| one.number);
+                let lines = lines.iter().map(|one| ReceivedLine {
+                    line: one.line,
+                    units: one.units,
+                    condition: Condition::AsNew,
+                    restock: true,
+                });
+                Command::ReceiveReturn { request, number, lines: lines.collect() }
+            }
+            13 => Command::Capture { request, amount: None },
+            _ => Command::Read,
+        }
+    }
+
+    /// The network carries, the provider answers, the operator does what is shown to him: until nothing is owed.
+    fn heal(&mut self) {
+        self.healing = true;
+        for _ in 0..2_000 {
+            while !self.network.is_empty() {
+                self.deliver_something();
+            }
+            let ids: Vec<EntityId> = self.entities.keys().cloned().collect();
+            let mut sent = false;
+            for id in &ids {
+                for key in self.entities[id].state.owed(self.now) {
+                    self.send(id, key);
+                    sent = true;
+                }
+            }
+            if sent {
+                while !self.network.is_empty() {
+                    self.deliver_something();
+                }
+            }
+            self.operator_acts();
+            while let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng) {
+                self.network.push(Message::Webhook { reference, answer });
+            }
+            let owes = ids.iter().any(|id| !self.entities[id].state.owed(self.now).is_empty());
+            let next = ids.iter().filter_map(|id| self.entities[id].state.wake_at(self.now)).min();
+            match next {
+                None if !owes && self.network.is_empty() => return,
+                // A hundred days on, only what lapses one day is left: the sagas have long ended.
+                Some(at) if !owes && self.network.is_empty() && at.0 > START + 100 * 86_400_000 => return,
+                Some(at) => self.now = if owes { self.now.plus_ms(1_000) } else { at },
+                None => self.now = self.now.plus_ms(1_000),
+            }
+            self.wake_due();
+        }
+        let owing: Vec<_> = self
+            .entities
+            .iter()
+            .map(|(id, entry)| (id, entry.state.owed(self.now)))
+            .filter(|(_, owed)| !owed.is_empty())
+            .collect();
+        panic!("seed {}: the world does not come to rest: {owing:?}", self.seed);
+    }
+
+    fn operator_acts(&mut self) {
+        for id in self.orders() {
+            let order = self.order(id);
+            let mut settle = Vec::new();
+            for trouble in &order.troubles {
+                match trouble {
+                    Trouble::NotAnswered(call) | Trouble::Conflict(call) => {
+                        let reference = order.reference(*call);
+                        let answer = self.provider.truth(&reference);
+                        settle.push((reference, answer));
+                    }
+                    Trouble::Refused { call, .. } => {
+                        let again = ProviderAnswer::Declined { code: "operator".into(), retry: Retry::SameMethod };
+                        settle.push((order.reference(*call), again));
+                    }
+                    Trouble::StepRefused(step) => panic!("seed {}: {id} was refused {step:?}", self.seed),
+                }
+            }
+            for (reference, answer) in settle {
+                let settled =
+                    self.tell(&EntityId::Order(id), &any::Command::Order(Command::Settle { reference, answer }));
+                assert!(settled.is_ok(), "seed {}: {settled:?}", self.seed);
+            }
+        }
+    }
+
+    /// Every saga ended, confirmed or compensated; stock and money agree with stock's and the provider's own books.
+    fn check_the_end(&self) {
+        let seed = self.seed;
+        let mut sold: BTreeMap<Sku, u64> = BTreeMap::new();
+        for id in self.orders() {
+            let order = self.order(id);
+            assert!(
+                matches!(order.stage, Stage::Confirmed | Stage::Ended(_)),
+                "seed {seed}: {id} is stuck: {:?}",
+                order.stage
+            );
+            laws::all(order).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+            assert!(order.troubles.is_empty(), "seed {seed}: {:?}", order.troubles);
+            let (authorized, net) = self.provider.books_of(id);
+            assert_eq!(net, order.captured() - order.refunded(), "seed {seed}: {id} and the provider disagree");
+            match order.stage {
+                Stage::Confirmed => {
+                    let rest = order.due() - net;
+                    assert!(rest >= 0 && authorized >= rest, "seed {seed}: {id} due {} net {net}", order.due());
+                    for line in &order.lines {
+                        let kept = u64::from(line.units - line.cancelled - line.returned);
+                        *sold.entry(line.sku.clone()).or_default() += kept;
+                    }
+                }
+                _ => assert_eq!((net, authorized), (0, 0), "seed {seed}: {id} ended and has money"),
+            }
+        }
+        for (id, entry) in &self.entities {
+            match &entry.state {
+                State::Inventory(stock) => {
+                    let EntityId::Inventory(sku) = id else { continue };
+                    let books = |of: fn(&inventory::Level) -> u64| stock.levels().map(of).sum::<u64>();
+                    assert_eq!(books(|level| level.reserved), 0, "seed {seed}: {sku} is still reserved");
+                    let out = books(|level| level.sold) - books(|level| level.returned);
+                    assert_eq!(out, sold.get(sku).copied().unwrap_or(0), "seed {seed}: {sku}");
+                }
+                State::Cart(cart) => {
+                    let frozen = matches!(cart.status(), cart::Status::Frozen { .. });
+                    assert!(!frozen, "seed {seed}: {id} is frozen for ever");
+                }
+                State::Order(_) | State::Product(_) | State::Warehouse(_) => {}
+            }
+        }
+    }
+}
+
+impl Terms {
+    fn keys_life_s_for_test(&mut self, seconds: u64) {
+        self.payment.keys_life_s = seconds;
+    }
+}
+
+fn worlds() -> u64 {
+    std::env::var("DOORBUSTER_WORLDS").ok().and_then(|worlds| worlds.parse().ok()).unwrap_or(200)
+}
+
+#[test]
+fn whatever_is_lost_doubled_or_late_every_saga_ends_confirmed_or_compensated() {
+    let first: u64 = std::env::var("DOORBUSTER_FIRST_WORLD").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    for seed in first..first + worlds() {
+        let mut world = World::new(seed);
+        for _ in 0..300 {
+            world.step();
+        }
+        world.heal();
+        world.check_the_end();
+        for (id, entry) in &world.entities {
+            let EntityId::Order(_) = id else { continue };
+            let mut order = Order::default();
+            for event in &entry.events {
+                let any::Event::Order(event) = event else { continue };
+                let before = order.clone();
+                order.evolve(event);
+                laws::stages_move_along_the_drawing(&before, &order)
+                    .unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+            }
+        }
+    }
+}
