@@ -141,7 +141,8 @@ impl World {
         for number in 0..SKUS {
             let stock = EntityId::Inventory(sku(number));
             let price = if number == 0 { 12_999 } else { 333 * i64::try_from(number).unwrap() };
-            let _told = world.tell(&stock, &any::Command::Inventory(inventory::Command::Offer(Box::new(offer(number, price)))));
+            let _told =
+                world.tell(&stock, &any::Command::Inventory(inventory::Command::Offer(Box::new(offer(number, price)))));
             for place in 0..2 {
                 let receive = inventory::Command::Receive {
                     request: request("receipts", u64::try_from(number * 2 + place).unwrap()),
