@@ -25,7 +25,9 @@ const LOOKED_AT: usize = 12;
 const AUDIT_EVERY: u32 = 10;
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
     let kills = u32::try_from(number("DOORBUSTER_KILLS", 50)).expect("not that many");
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut provider = Provider::started("fast", seed).await;
-    let settings = Settings::quick().with("orders.hold_s", 4).with("orders.hold_grace_s", 1);
+    let settings = Settings::quick().with("orders.hold_s", 4);
     let mut node = Node::started(provider.settings(settings)).await;
     provider.calls_back(&node);
     shop::open(&node.door(), "nova-low", &STOCK).await;
@@ -55,7 +57,9 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
         refused: AtomicU64::new(0),
         stop: AtomicBool::new(false),
     });
-    let shopper = |number| shop_on(Arc::clone(&crowd), format!("s{seed}-{number}"), ChaCha8Rng::seed_from_u64(seed * 1_000 + number));
+    let shopper = |number| {
+        shop_on(Arc::clone(&crowd), format!("s{seed}-{number}"), ChaCha8Rng::seed_from_u64(seed * 1_000 + number))
+    };
     let shoppers: Vec<_> = (0..SHOPPERS).map(|number| tokio::spawn(shopper(number))).collect();
 
     let mut done = Kills::default();
@@ -117,7 +121,10 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
         *ends.entry(status(order)).or_default() += 1;
     }
     eprintln!("seed {seed}: {done:?}; {} orders, {confirmed} confirmed, {refused} refused; {ends:?}", orders.len());
-    assert!(confirmed >= usize::try_from(kills).expect("not that many"), "too little was sold for the kills to mean anything");
+    assert!(
+        confirmed >= usize::try_from(kills).expect("not that many"),
+        "too little was sold for the kills to mean anything"
+    );
 }
 
 /// Reads all orders until each has ended, one way or the other, and the operator sees none in flight.

@@ -15,12 +15,17 @@
 #![allow(unreachable_pub, reason = "one binary, nobody outside")]
 
 mod client;
+mod corrupted;
+mod deadlines;
+mod faults;
 mod killed;
 mod node;
 mod oracle;
 mod process;
 mod provider;
 mod relay;
+mod repeated;
 mod shop;
 mod shoppers;
+mod stopped;
 mod until;

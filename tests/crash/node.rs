@@ -27,8 +27,6 @@ impl Settings {
             .with("entities.effect_retry_min_ms", 20)
             .with("entities.effect_retry_max_ms", 500)
             .with("payments.timeout_ms", 400)
-            .with("payments.retry_min_ms", 20)
-            .with("payments.retry_max_ms", 500)
             .with("node.worker_threads", 2)
             .with("log.level", "warn")
     }

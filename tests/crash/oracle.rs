@@ -61,7 +61,12 @@ impl Oracle {
     #[track_caller]
     pub fn assert_kept(&self) {
         let wrong = self.wrong.lock().unwrap();
-        assert!(wrong.is_empty(), "{} broken promises, the first ones:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{} broken promises, the first ones:\n{}",
+            wrong.len(),
+            wrong[..wrong.len().min(5)].join("\n")
+        );
     }
 }
 
@@ -96,7 +101,8 @@ pub fn contradiction(before: &Value, now: &Value) -> Option<String> {
     // What was counted stays counted.
     let counters = ["/totals/captured/amount", "/totals/refunded/amount"].map(str::to_owned).into_iter();
     let lines = before["lines"].as_array().map_or(0, Vec::len);
-    let of_line = |line: usize| ["cancelled", "shipped", "delivered", "returned"].map(|name| format!("/lines/{line}/{name}"));
+    let of_line =
+        |line: usize| ["cancelled", "shipped", "delivered", "returned"].map(|name| format!("/lines/{line}/{name}"));
     for counter in counters.chain((0..lines).flat_map(of_line)) {
         let at = |order: &Value| order.pointer(&counter).and_then(Value::as_i64);
         if at(now) < at(before) {

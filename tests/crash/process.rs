@@ -45,7 +45,13 @@ impl Ended {
 
 impl Process {
     /// Starts `program` in `folder` with nothing of our own environment's settings but `variables`.
-    pub fn start(name: &'static str, program: &str, folder: &Path, arguments: &[String], variables: &[(String, String)]) -> Self {
+    pub fn start(
+        name: &'static str,
+        program: &str,
+        folder: &Path,
+        arguments: &[String],
+        variables: &[(String, String)],
+    ) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).kill_on_drop(true);
         for (inherited, _) in std::env::vars_os() {
@@ -64,7 +70,8 @@ impl Process {
 
     /// Waits for a line of standard output that begins with `word`, and gives the rest of it; `None`: it ended, or took too long.
     pub async fn said(&mut self, word: &str, patience: Duration) -> Option<String> {
-        let find = |said: &Said| said.lines.iter().find_map(|line| line.strip_prefix(word).map(|rest| rest.trim().to_owned()));
+        let find =
+            |said: &Said| said.lines.iter().find_map(|line| line.strip_prefix(word).map(|rest| rest.trim().to_owned()));
         let heard = self.stdout.wait_for(|said| said.is_over || find(said).is_some());
         tokio::time::timeout(patience, heard).await.ok()?.ok().and_then(|said| find(&said))
     }

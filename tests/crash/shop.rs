@@ -11,7 +11,8 @@ pub const WAREHOUSE: &str = "lon1";
 pub async fn open(door: &Door, product: &str, stock: &[(&str, u32)]) {
     let warehouse = json!({ "name": "London", "country": "GB" });
     good(door, &Call::put(format!("/v1/warehouses/{WAREHOUSE}"), warehouse)).await;
-    let sku = |name: &str| json!({ "sku": name, "prices": [{ "amount": 1299, "currency": "GBP", "tax_included": true }] });
+    let sku =
+        |name: &str| json!({ "sku": name, "prices": [{ "amount": 1299, "currency": "GBP", "tax_included": true }] });
     let skus: Vec<Value> = stock.iter().map(|(name, _)| sku(name)).collect();
     let body = json!({ "title": "Nova Low", "status": "active", "tax_class": "standard", "skus": skus });
     good(door, &Call::put(format!("/v1/products/{product}"), body)).await;
@@ -43,7 +44,12 @@ pub async fn level(door: &Door, sku: &str) -> Level {
     let inventory = read(door, &format!("/v1/inventory/{sku}")).await;
     let level = &inventory["levels"][0];
     let units = |name: &str| level[name].as_u64().unwrap_or_else(|| panic!("{name} in {inventory}"));
-    Level { on_hand: units("on_hand"), reserved: units("reserved"), available: units("available"), to_ship: units("to_ship") }
+    Level {
+        on_hand: units("on_hand"),
+        reserved: units("reserved"),
+        available: units("available"),
+        to_ship: units("to_ship"),
+    }
 }
 
 /// Stock of one SKU in the one warehouse.

@@ -133,7 +133,9 @@ impl Shopper<'_> {
             if is_settled(&order) || status(&order) == "awaiting_payment" {
                 return Some(order);
             }
-            let action = order["payments"].as_array().and_then(|payments| payments.last()?.pointer("/next_action/url")?.as_str());
+            let action = order["payments"]
+                .as_array()
+                .and_then(|payments| payments.last()?.pointer("/next_action/url")?.as_str());
             if let Some(url) = action.filter(|url| acted.as_deref() != Some(*url)) {
                 let outcome = if self.percent(80) { "ok" } else { "fail" };
                 self.crowd.bank.act(url, outcome).await;

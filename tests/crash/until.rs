@@ -15,7 +15,9 @@ pub async fn until<T, E: Display, F: Future<Output = Result<T, E>>>(
     loop {
         match ask().await {
             Ok(value) => return value,
-            Err(why) if Instant::now() > give_up => panic!("{what}: not within {patience:?}; the last answer was: {why}"),
+            Err(why) if Instant::now() > give_up => {
+                panic!("{what}: not within {patience:?}; the last answer was: {why}")
+            }
             Err(_) => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(Duration::from_millis(100));
