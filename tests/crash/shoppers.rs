@@ -241,7 +241,8 @@ pub async fn look_at(crowd: &Crowd, id: &str) -> Value {
     if answer.status == 200 {
         crowd.oracle.told(before.as_ref(), &answer.body);
     } else {
-        crowd.oracle.blame(format!("{id} was acknowledged as {before:?}, and now {call} answers {answer}"));
+        let told = before.as_ref().map(|order| (status(order).to_owned(), order["version"].clone()));
+        crowd.oracle.blame(format!("{id} was acknowledged as {told:?}, and now {call} answers {answer}"));
     }
     answer.body
 }
