@@ -2,9 +2,9 @@
 //! restarted order simply goes on.
 
 use super::command::{Answer, CartRefusal, Command, Shortage};
-use super::state::{Attempt, CallState, Order, Stage};
 use super::step::{CallKey, Step, Todo};
 use super::terms::{Source, Wanted};
+use super::{Attempt, CallState, Order, Stage};
 use crate::domain::any::{Command as Ask, Refusal, Reply};
 use crate::domain::cart;
 use crate::domain::effect::{Effect, EffectKey, OWED_MAX, Outcome};
@@ -17,10 +17,27 @@ use crate::domain::time::Timestamp;
 impl Order {
     pub(super) fn owed_at(&self, now: Timestamp) -> Vec<EffectKey> {
         let keys = self.todo.iter().filter_map(|todo| match todo {
-            Todo::Step(step) => Some(step.key()),
+            Todo::Step(step) => self.step_is_due(*step).then(|| step.key()),
             Todo::Call(call) => self.call_at(*call, now),
         });
         keys.take(OWED_MAX).collect()
+    }
+
+    /// Units come back only once the SKU knows that they left: a return that overtakes its shipment would be refused.
+    fn step_is_due(&self, step: Step) -> bool {
+        let Step::Restock { number, receipt } = step else { return true };
+        let Some(line) = self.receipt_line(number, receipt) else { return false };
+        let first = Step::Ship { shipment: 0, line: 0 };
+        let last = Step::Ship { shipment: u16::MAX, line: u16::MAX };
+        !self.todo.range(Todo::Step(first)..=Todo::Step(last)).any(|todo| match todo {
+            Todo::Step(Step::Ship { shipment: _, line: leaving }) => *leaving == line,
+            Todo::Step(_) | Todo::Call(_) => false,
+        })
+    }
+
+    fn receipt_line(&self, number: u16, receipt: u16) -> Option<u16> {
+        let receipts = &self.return_(number)?.receipts;
+        receipts.get(usize::from(receipt.checked_sub(1)?)).map(|receipt| receipt.line)
     }
 
     /// Calls whose outcome is not known.
@@ -89,7 +106,7 @@ impl Order {
             return self.call_effect(call, query);
         }
         let step = Step::of(key)?;
-        if !self.todo.contains(&Todo::Step(step)) {
+        if !self.todo.contains(&Todo::Step(step)) || !self.step_is_due(step) {
             return None;
         }
         match step {
@@ -105,8 +122,7 @@ impl Order {
             | Step::ForgetShip { line, .. }
             | Step::ForgetUnsell { line, .. } => self.ask_stock(line, step),
             Step::Restock { number, receipt } | Step::ForgetRestock { number, receipt } => {
-                let receipts = &self.return_(number)?.receipts;
-                self.ask_stock(receipts.get(usize::from(receipt.checked_sub(1)?))?.line, step)
+                self.ask_stock(self.receipt_line(number, receipt)?, step)
             }
         }
     }
@@ -263,7 +279,14 @@ fn no_cart(refusal: &cart::Refusal) -> CartRefusal {
         cart::Refusal::Frozen { order } => CartRefusal::Frozen { order: *order },
         cart::Refusal::AlreadyOrdered { order } => CartRefusal::Ordered { order: *order },
         cart::Refusal::Empty => CartRefusal::Empty,
-        _ => CartRefusal::Unknown,
+        cart::Refusal::Unknown
+        | cart::Refusal::RequestReused
+        | cart::Refusal::Stale { .. }
+        | cart::Refusal::Expired
+        | cart::Refusal::Ended
+        | cart::Refusal::TooManyLines { .. }
+        | cart::Refusal::TooMany { .. }
+        | cart::Refusal::CurrencyMismatch { .. } => CartRefusal::Unknown,
     }
 }
 
@@ -277,6 +300,15 @@ fn shortage(refusal: &inventory::Refusal) -> Shortage {
         inventory::Refusal::NoPrice { currency: _ } => Shortage::NoPrice,
         inventory::Refusal::LimitExceeded { limit, wanted: _ } => Shortage::LimitExceeded { limit: *limit },
         inventory::Refusal::Ended => Shortage::TooLate,
-        _ => Shortage::Unknown,
+        inventory::Refusal::Unknown
+        | inventory::Refusal::OtherTerms
+        | inventory::Refusal::RequestReused
+        | inventory::Refusal::Promised { .. }
+        | inventory::Refusal::Stale { .. }
+        | inventory::Refusal::NotEnded
+        | inventory::Refusal::OtherProduct { .. }
+        | inventory::Refusal::TooManyAnnounced { .. }
+        | inventory::Refusal::NotThatMany
+        | inventory::Refusal::Overflow => Shortage::Unknown,
     }
 }

@@ -1,4 +1,20 @@
 //! An order: the checkout saga and everything that happens to what was sold.
+//!
+//! ```text
+//!            freeze          reserve, all or none        authorize               commit
+//! placed ──────────► freezing ──────────► reserving ──► held ────────► committing ──────► confirmed ──► ship, cancel,
+//!    └─ no cart: straight to reserving ──────▲  │        │  ▲ declined    │                             return, refund,
+//!                                               │        │  └ again       │ vanished                    capture
+//!        refused · cancelled · deadline ◄───────┴────────┴────────────────┘
+//!                    ▼
+//!                 ending ── release, thaw, unsell, void, refund: asked until known, then undone (R6) ──► ended
+//! ```
+//!
+//! - Each decision is one event and whatever follows from it at once (`saga`), one record of the log.
+//! - What is owed stands in one set, `todo`, which `evolve` keeps: `owed` reads it off, so a restarted order goes on.
+//! - The order alone decides its deadline (R3, R4). At the deadline with an attempt unsettled the stock is kept (M1).
+//! - Money is derived from what is due (`money`, rule M5), never remembered as a plan.
+//! - A request and what it made are remembered for ever; the same request again has no second effect.
 
 mod cancel;
 mod command;
@@ -6,8 +22,13 @@ mod edit;
 mod effects;
 mod event;
 mod evolve;
+mod evolve_money;
+mod evolve_sold;
 pub mod laws;
+mod line;
 mod money;
+mod paid;
+mod parcel;
 mod payments;
 mod personal;
 mod place;
@@ -20,6 +41,7 @@ mod status;
 mod step;
 mod terms;
 
+/// Tests: claims about one order, and a world of many that loses, doubles and delays everything.
 #[cfg(test)]
 mod world;
 
@@ -31,13 +53,12 @@ pub use event::{
     Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
     ShipmentStarted,
 };
+pub use line::{Agreed, Hold, Line};
 pub use money::TRIES_MAX;
+pub use paid::{Attempt, Call, CallState, Payment, Refund, RefundStatus};
+pub use parcel::{ReceiptDone, Return, ReturnLine, ReturnStatus, Shipment, ShipmentStatus};
 pub use personal::{Address, Buyer, Personal, Salt};
-pub use state::{
-    Agreed, Attempt, Call, CallState, Head, Hold, Line, LineNumber, Order, Outcome, Payment, PricedOrder, ReceiptDone,
-    Refund, RefundStatus, Rejection, Return, ReturnLine, ReturnStatus, Seen, Shipment, ShipmentStatus, Stage, Status,
-    Trouble,
-};
+pub use state::{Head, LineNumber, Order, Outcome, PricedOrder, Rejection, Seen, Stage, Status, Trouble};
 pub use status::{Allowed, FulfilmentStatus, OrderReturnStatus, PaymentStatus, Totals, UNKNOWN_AFTER_MS};
 pub use step::{CallKey, Step, Todo};
 pub use terms::{
