@@ -1,8 +1,8 @@
 //! A shard's checkpoint: what changed goes into the store, so that the log before it can go.
 //!
 //! A marker goes through the log writer first: every event up to it belongs to an entity that is then asked for its rows, or whose
-//! state is cold in the shard's table. Rows and states come back through the same queue, so nothing that is stored was ever undone by a
-//! crash (rule S1).
+//! state is cold in the shard's table at that moment. Rows come back through the same queue, so nothing that is stored was ever undone
+//! by a crash (rule S1). Until the store is done, what was given to it is nowhere else: whoever ends meanwhile stays in the table.
 
 use super::entity::EntityMsg;
 use super::held::{Flushed, Held, Marker};
@@ -29,8 +29,12 @@ pub(super) struct Checkpoint {
     flush: StateFlush,
     /// The store is at work.
     storing: bool,
-    /// Cold entities in it, and in which version.
-    cold: BTreeMap<EntityId, u64>,
+    /// Entities that had no actor when it began, as they were then: one that is asked in between takes its unstored rows along.
+    cold: Vec<ColdRow>,
+    /// The same, with their versions.
+    versions: BTreeMap<EntityId, u64>,
+    /// Entities whose events go into history without their state, because they failed: whoever recovers them replays.
+    stale: BTreeSet<EntityId>,
 }
 
 /// A cold entity on its way into the store.
@@ -47,13 +51,25 @@ impl ShardState {
         self.checkpointed_at = Instant::now();
         self.bytes_checkpointed = self.bytes;
         self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
-        let mut pending = BTreeSet::new();
+        let (mut pending, mut stale) = (BTreeSet::new(), BTreeSet::new());
+        let (mut cold, mut versions) = (Vec::new(), BTreeMap::new());
         for (entity, slot) in &mut self.slots {
-            if let Slot::Resident(resident) = slot
-                && !resident.leaving
-            {
-                resident.send(EntityMsg::Flush(number));
-                pending.insert(entity.clone());
+            let left = match slot {
+                Slot::Resident(resident) if !resident.leaving => {
+                    resident.send(EntityMsg::Flush(number));
+                    pending.insert(entity.clone());
+                    None
+                }
+                Slot::Resident(resident) => resident.left.as_ref(),
+                Slot::Cold(cold) => Some(&*cold),
+                Slot::Restarting(_) | Slot::SetAside(_) => {
+                    stale.insert(entity.clone());
+                    None
+                }
+            };
+            if let Some(left) = left {
+                versions.insert(entity.clone(), left.meta.version);
+                cold.extend(row_of(entity, left));
             }
         }
         self.checkpoint = Some(Checkpoint {
@@ -62,7 +78,9 @@ impl ShardState {
             pending,
             flush: StateFlush::default(),
             storing: false,
-            cold: BTreeMap::new(),
+            cold,
+            versions,
+            stale,
         });
     }
 
@@ -85,6 +103,7 @@ impl ShardState {
     pub(super) fn will_not_flush(&mut self, entity: &EntityId) {
         if let Some(checkpoint) = self.checkpoint.as_mut() {
             checkpoint.pending.remove(entity);
+            checkpoint.stale.insert(entity.clone());
         }
     }
 
@@ -97,24 +116,13 @@ impl ShardState {
         }
         checkpoint.storing = true;
         let mut flush = std::mem::take(&mut checkpoint.flush);
-        let mut cold_rows: Vec<ColdRow> = Vec::new();
-        for (entity, slot) in &self.slots {
-            match slot {
-                Slot::Cold(cold) => {
-                    checkpoint.cold.insert(entity.clone(), cold.meta.version);
-                    cold_rows.extend(row_of(entity, cold));
-                }
-                Slot::Resident(resident) => {
-                    cold_rows.extend(resident.left.as_ref().and_then(|cold| row_of(entity, cold)));
-                }
-                Slot::Restarting(_) | Slot::SetAside(_) => {
-                    flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
-                }
-            }
-        }
+        let cold = std::mem::take(&mut checkpoint.cold);
+        let stale = std::mem::take(&mut checkpoint.stale);
         let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
         tokio::spawn(async move {
-            add_cold(&mut flush, cold_rows);
+            add_cold(&mut flush, cold);
+            // Behind the rows it may have given before it failed: the last word on an entity counts.
+            flush.agenda.extend(stale.into_iter().map(|entity| AgendaRow { entity, wake_at: None, owes: true }));
             let result = store.checkpoint(&claim, flush, upto).await.map_err(|error| error.to_string());
             // A shard that is gone needs no answer.
             drop(myself.send_message(ShardMsg::Checkpointed { upto, result }));
@@ -127,13 +135,13 @@ impl ShardState {
         match result {
             Ok(()) => {
                 self.flushed_upto = self.flushed_upto.max(upto);
-                for (entity, version) in checkpoint.cold {
-                    if let Some(Slot::Cold(cold)) = self.slots.get(&entity)
-                        && cold.meta.version == version
-                    {
-                        self.slots.remove(&entity);
+                // What is stored as it is need not stay; clean ones waited only for the store to be done.
+                self.slots.retain(|entity, slot| match slot {
+                    Slot::Cold(cold) => {
+                        !cold.dirty.is_empty() && checkpoint.versions.get(entity) != Some(&cold.meta.version)
                     }
-                }
+                    Slot::Resident(_) | Slot::Restarting(_) | Slot::SetAside(_) => true,
+                });
                 self.context.stats.checkpointed();
             }
             Err(error) => {

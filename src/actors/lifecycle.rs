@@ -104,8 +104,9 @@ impl ShardState {
         if let EntityId::Inventory(sku) = &entity {
             self.context.views.close(sku);
         }
-        // A clean state that was only read leaves at once; others wait for the checkpoint.
-        if cold.dirty.is_empty() && queue.is_empty() {
+        // A clean state that was only read leaves at once; others wait for the checkpoint. While one is under way a clean state may be
+        // on its way into the store, which would answer with the one before it.
+        if cold.dirty.is_empty() && queue.is_empty() && self.checkpoint.is_none() {
             self.slots.remove(&entity);
         } else {
             self.slots.insert(entity.clone(), Slot::Cold(cold));
