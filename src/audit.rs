@@ -302,3 +302,9 @@ pub fn replayed(entity: &EntityId, records: &[Record]) -> Result<State, AuditErr
     }
     Ok(state)
 }
+
+/// Does a record belong to this entity?
+#[must_use]
+pub fn is_of(record: &Record, entity: &EntityId) -> bool {
+    wire::head(&record.body).is_ok_and(|head| head.entity == *entity)
+}

@@ -4,11 +4,13 @@
 //! `storage → domain`, `domain → nothing`.
 
 pub mod actors;
+pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod node;
 pub mod payments;
 pub mod storage;
 

@@ -8,3 +8,5 @@ mod embedded;
 mod given;
 #[path = "storage/memory.rs"]
 mod memory;
+#[path = "storage/rebuilding.rs"]
+mod rebuilding;

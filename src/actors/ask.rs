@@ -17,6 +17,9 @@ pub struct Ask {
     pub command: Command,
     /// On whose behalf.
     pub by: By,
+    /// Only if the entity is at this version (`If-Match`): checked with the decision, so that of two writers who read the same
+    /// version one is told [`Answer::Stale`]. `None`: at any.
+    pub if_version: Option<u64>,
     /// How far things must have got before the answer.
     pub wait: Wait,
     /// Checked before `decide`: past it the question is dropped (rule E4).
@@ -49,6 +52,11 @@ pub enum Answer {
     Accepted(Box<Accepted>),
     /// A lawful "no".
     Refused(Refusal),
+    /// The entity is at another version than the asker knew: nothing was decided.
+    Stale {
+        /// It is at this one.
+        version: u64,
+    },
     /// We do not know whether it happened: ask again with the same key (rule E5).
     Unknown,
     /// The deadline came first; nothing was decided, or it is not known yet.

@@ -45,6 +45,7 @@ impl ShardState {
         self.checkpoints = self.checkpoints.wrapping_add(1);
         let number = self.checkpoints;
         self.checkpointed_at = Instant::now();
+        self.bytes_checkpointed = self.bytes;
         self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
         let mut pending = BTreeSet::new();
         for (entity, slot) in &mut self.slots {

@@ -80,6 +80,7 @@ impl Actor for Shell {
 
     /// Recovery happens here and not in `pre_start`, which runs in the shard.
     async fn post_start(&self, myself: ActorRef<EntityMsg>, instance: &mut Instance) -> Result<(), ActorProcessingErr> {
+        instance.panic_if_ordered();
         instance.recover().await?;
         if instance.meta.version > 0 {
             instance.settle(&myself, Vec::new(), None);
@@ -111,7 +112,10 @@ impl Actor for Shell {
                 instance.count();
                 instance.flush(checkpoint);
             }
-            EntityMsg::Panic => panic!("a fault was ordered for {}", instance.id),
+            EntityMsg::Panic => {
+                instance.count();
+                instance.panic_if_ordered();
+            }
         }
         Ok(())
     }

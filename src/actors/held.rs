@@ -65,6 +65,8 @@ pub(crate) enum Held {
     Accepted(oneshot::Sender<Answer>, Box<Accepted>),
     /// A refusal for a caller.
     Refused(oneshot::Sender<Answer>, Box<Refusal>),
+    /// A caller who knew another version than this one.
+    Stale(oneshot::Sender<Answer>, u64),
     /// A call to the payment provider.
     Provider { entity: EntityId, key: EffectKey, call: Box<ProviderCall> },
     /// A question or an answer to an entity of another commit group.

@@ -144,7 +144,16 @@ impl Instance {
             self.settle(myself, Vec::new(), None);
             return;
         }
-        let Ask { command, by, wait, .. } = ask;
+        let Ask { command, by, wait, if_version, .. } = ask;
+        if if_version.is_some_and(|version| version != self.meta.version) {
+            let mut held = Vec::new();
+            if let ReplyTo::Caller(caller) = reply_to {
+                // The version it is told may not be durable yet, so it waits like every answer.
+                held.push(Held::Stale(caller, self.meta.version));
+            }
+            self.settle(myself, held, None);
+            return;
+        }
         if matches!(command, Command::Wake) {
             self.woken_at = now;
         }
@@ -286,6 +295,11 @@ impl Instance {
                 None => 0,
             };
             let Some(effect) = self.state.effect(key) else { continue };
+            if self.context.faults.loses(effect.step()) {
+                // As if the message were lost: it stays owed, and is sent again when its time has come.
+                self.in_flight.insert(key, InFlight { sent_at: Instant::now(), tries, under_way: false });
+                continue;
+            }
             let under_way = matches!(effect, Effect::Provider(_));
             self.in_flight.insert(key, InFlight { sent_at: Instant::now(), tries, under_way });
             match effect {
@@ -293,8 +307,15 @@ impl Instance {
                     let reply_to = ReplyTo::Entity { entity: self.id.clone(), key, actor: myself.clone() };
                     let ours = self.is_ours(&to);
                     let deadline = now.plus_s(settings.command_life_s);
-                    let ask =
-                        Ask { entity: to, command, by: By::System, wait: Wait::Decided, deadline, unless_known: None };
+                    let ask = Ask {
+                        entity: to,
+                        command,
+                        by: By::System,
+                        wait: Wait::Decided,
+                        deadline,
+                        if_version: None,
+                        unless_known: None,
+                    };
                     if ours {
                         asks.push((ask, reply_to));
                     } else {
@@ -423,6 +444,11 @@ impl Instance {
             }
         }
         self.settle(myself, held, None);
+    }
+
+    /// Fault injection: the configuration allowed it, and an operator asked for it.
+    pub(super) fn panic_if_ordered(&self) {
+        assert!(!self.context.faults.must_panic(&self.id), "a fault was ordered for {}", self.id);
     }
 
     /// Gives the rows that changed to a checkpoint; they are stored once everything in them is durable (rule S1).

@@ -18,9 +18,9 @@ pub(crate) async fn run(
     context: Arc<Context>,
     provider: ProviderRunner,
 ) {
-    let mut by_shard: BTreeMap<Shard, Vec<(Seq, Held)>> = BTreeMap::new();
+    let mut by_shard: BTreeMap<Shard, (u64, Vec<(Seq, Held)>)> = BTreeMap::new();
     while let Some(batch) = released.recv().await {
-        for Released { shard, seq, held } in batch {
+        for Released { shard, seq, bytes, held } in batch {
             for held in held {
                 match held {
                     Held::Accepted(caller, mut accepted) => {
@@ -28,6 +28,7 @@ pub(crate) async fn run(
                         // Whoever asked may have gone.
                         drop(caller.send(Answer::Accepted(accepted)));
                     }
+                    Held::Stale(caller, version) => drop(caller.send(Answer::Stale { version })),
                     Held::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
                     Held::Provider { entity, key, call } => provider.call(entity, key, *call),
                     Held::Abroad(abroad) => match *abroad {
@@ -36,13 +37,15 @@ pub(crate) async fn run(
                     },
                     Held::Publish(view, stock) => view.publish(stock),
                     Held::Idle(_) | Held::Agenda { .. } | Held::Flushed(_) | Held::Marker(_) => {
-                        by_shard.entry(shard).or_default().push((seq, held));
+                        let of_shard = by_shard.entry(shard).or_default();
+                        of_shard.0 = bytes;
+                        of_shard.1.push((seq, held));
                     }
                 }
             }
         }
-        for (shard, held) in std::mem::take(&mut by_shard) {
-            context.router().send(shard, ShardMsg::Durable(held));
+        for (shard, (bytes, held)) in std::mem::take(&mut by_shard) {
+            context.router().send(shard, ShardMsg::Durable { bytes, held });
         }
     }
 }

@@ -84,9 +84,13 @@ impl Router {
         };
         let left = Duration::from_millis(ask.deadline.since_ms(context.clock.now()));
         let (caller, answer) = oneshot::channel();
+        let begun = tokio::time::Instant::now();
         self.tell(ask, ReplyTo::Caller(caller));
         match tokio::time::timeout(left, answer).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => {
+                context.stats.answered(begun.elapsed());
+                answer
+            }
             Ok(Err(_dropped)) => Answer::Unknown,
             Err(_elapsed) => Answer::Late,
         }

@@ -33,8 +33,8 @@ pub struct Settings {
     pub set_aside_after: u32,
     /// A checkpoint at least this often, in ms, when something changed.
     pub checkpoint_interval_ms: u64,
-    /// A checkpoint once so many events of the shard wait for one.
-    pub checkpoint_events: u64,
+    /// A checkpoint once so many bytes of the shard's records wait for one.
+    pub checkpoint_bytes: u64,
     /// Calls to the payment provider under way at once.
     pub provider_calls_max: usize,
     /// A call to the provider counts as unanswered after so many ms.
@@ -61,7 +61,7 @@ impl Default for Settings {
             restart_delay_max_ms: 10_000,
             set_aside_after: 5,
             checkpoint_interval_ms: 30_000,
-            checkpoint_events: 250_000,
+            checkpoint_bytes: 8 << 20,
             provider_calls_max: 4_096,
             provider_timeout_ms: 10_000,
             writer_thread: true,

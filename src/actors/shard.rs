@@ -32,6 +32,7 @@ use crate::domain::time::Timestamp;
 use crate::storage::{Claim, Journal, Seq, Shard};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -50,8 +51,8 @@ pub(crate) enum ShardMsg {
     Ask(Box<Asked>),
     /// An answer to an effect of one of its entities.
     Answer { entity: EntityId, key: EffectKey, outcome: Outcome },
-    /// What has become durable, in order.
-    Durable(Vec<(Seq, Held)>),
+    /// What has become durable, in order, and how many bytes the shard has appended by then.
+    Durable { bytes: u64, held: Vec<(Seq, Held)> },
     /// Time passes.
     Tick,
     /// A checkpoint was stored, or not.
@@ -64,8 +65,8 @@ pub(crate) enum ShardMsg {
     Retry { entity: EntityId, done: oneshot::Sender<bool> },
     /// Operator: how the shard is.
     Describe(oneshot::Sender<ShardStatus>),
-    /// Operator: entities with a deadline, the earliest first.
-    Agenda { limit: usize, reply: oneshot::Sender<Vec<(Timestamp, EntityId)>> },
+    /// Operator: entities that have something under way or a deadline, at most so many.
+    UnderWay { limit: usize, reply: oneshot::Sender<Vec<EntityId>> },
     /// Fault injection: the entity's actor panics.
     Panic { entity: EntityId, done: oneshot::Sender<bool> },
 }
@@ -132,6 +133,9 @@ pub(crate) struct ShardState {
     /// The last durable event known.
     pub(super) seq: Seq,
     pub(super) flushed_upto: Seq,
+    /// Bytes appended since the claim, and of these when the last checkpoint began.
+    pub(super) bytes: u64,
+    pub(super) bytes_checkpointed: u64,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) checkpoints: u64,
     pub(super) checkpointed_at: Instant,
@@ -156,6 +160,8 @@ impl Actor for ShardActor {
             instances: 0,
             seq: seed.claim.end,
             flushed_upto: seed.claim.flushed_upto,
+            bytes: 0,
+            bytes_checkpointed: 0,
             checkpoint: None,
             checkpoints: 0,
             flush_waiters: Vec::new(),
@@ -186,16 +192,17 @@ impl Actor for ShardActor {
                     resident.send(EntityMsg::AnswerByShard { key, outcome });
                 }
             }
-            ShardMsg::Durable(held) => shard.durable(&myself, held).await,
+            ShardMsg::Durable { bytes, held } => {
+                shard.bytes = shard.bytes.max(bytes);
+                shard.durable(&myself, held).await;
+            }
             ShardMsg::Tick => shard.tick(&myself).await,
             ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
             ShardMsg::FlushAll(done) => shard.flush_all(done),
             ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
             ShardMsg::Retry { entity, done } => drop(done.send(shard.retry(&myself, &entity).await)),
             ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
-            ShardMsg::Agenda { limit, reply } => {
-                drop(reply.send(shard.agenda.iter().take(limit).cloned().collect()));
-            }
+            ShardMsg::UnderWay { limit, reply } => drop(reply.send(shard.under_way(limit))),
             ShardMsg::Panic { entity, done } => {
                 if !matches!(shard.slots.get(&entity), Some(Slot::Resident(_))) {
                     shard.start(&myself, &entity, None).await;
@@ -353,6 +360,7 @@ impl ShardState {
                 // The releaser sees to these itself.
                 Held::Accepted(..)
                 | Held::Refused(..)
+                | Held::Stale(..)
                 | Held::Provider { .. }
                 | Held::Abroad(_)
                 | Held::Publish(..) => {}
@@ -376,6 +384,7 @@ impl ShardState {
                 by: By::System,
                 wait: Wait::Decided,
                 deadline,
+                if_version: None,
                 unless_known: None,
             };
             self.ask(myself, Asked { ask, reply_to: ReplyTo::Nobody }).await;
@@ -385,7 +394,7 @@ impl ShardState {
         let events = self.seq.saturating_sub(self.flushed_upto);
         let settings = self.context.settings;
         let waited = self.checkpointed_at.elapsed() >= Duration::from_millis(settings.checkpoint_interval_ms);
-        if (events > 0 && waited) || events >= settings.checkpoint_events {
+        if (events > 0 && waited) || self.bytes.saturating_sub(self.bytes_checkpointed) >= settings.checkpoint_bytes {
             self.begin_checkpoint();
         }
     }
@@ -429,6 +438,19 @@ impl ShardState {
             .collect();
         list.sort_by(|one, other| one.entity.cmp(&other.entity));
         list
+    }
+
+    /// Those that are resident and do not linger, then those with a deadline, the earliest first.
+    fn under_way(&self, limit: usize) -> Vec<EntityId> {
+        let resident = |(entity, slot): &(&EntityId, &Slot)| matches!(slot, Slot::Resident(_)) && !lingers(entity);
+        let mut found: Vec<EntityId> = self.slots.iter().filter(resident).map(|(entity, _)| entity.clone()).collect();
+        found.sort();
+        found.truncate(limit);
+        let seen: BTreeSet<EntityId> = found.iter().cloned().collect();
+        let waiting = self.agenda.iter().map(|(_, entity)| entity).filter(|entity| !seen.contains(entity));
+        let left = limit.saturating_sub(found.len());
+        found.extend(waiting.take(left).cloned());
+        found
     }
 
     fn describe(&self) -> ShardStatus {

@@ -53,8 +53,13 @@ pub struct Stats {
     residents: AtomicI64,
     /// Records per batch.
     pub batch_records: Histogram<14>,
-    /// Microseconds an append took: write, sync and the hop to the writer's disk.
+    /// Microseconds an append took: write and sync.
     pub append_us: Histogram<16>,
+    /// Microseconds the sync alone took.
+    pub sync_us: Histogram<16>,
+    /// Microseconds a question took until its answer was durable.
+    pub ask_us: Histogram<16>,
+    log_bytes: AtomicU64,
     busy: AtomicU64,
     late: AtomicU64,
     door: AtomicU64,
@@ -73,6 +78,9 @@ impl Default for Stats {
             residents: AtomicI64::new(0),
             batch_records: Histogram::new(SIZE_BOUNDS),
             append_us: Histogram::new(TIME_BOUNDS_US),
+            sync_us: Histogram::new(TIME_BOUNDS_US),
+            ask_us: Histogram::new(TIME_BOUNDS_US),
+            log_bytes: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             late: AtomicU64::new(0),
             door: AtomicU64::new(0),
@@ -104,6 +112,14 @@ impl Stats {
     pub(crate) fn appended(&self, records: usize, took: Duration) {
         self.batch_records.record(u64::try_from(records).unwrap_or(u64::MAX));
         self.append_us.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+    /// The log wrote a frame of so many bytes and synced it.
+    pub fn synced(&self, bytes: u64, nanos: u64) {
+        self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.sync_us.record(nanos.checked_div(1_000).unwrap_or(0));
+    }
+    pub(crate) fn answered(&self, took: Duration) {
+        self.ask_us.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
     pub(crate) fn refused_busy(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
@@ -140,6 +156,7 @@ impl Stats {
         vec![
             ("log_queue_depth", "submissions that wait for the log", true, depth),
             ("entities_resident", "entities with an actor", true, self.residents.load(Ordering::Relaxed)),
+            ("log_bytes", "bytes written to the log", false, count(&self.log_bytes)),
             ("refused_busy", "questions refused for want of room", false, count(&self.busy)),
             ("dropped_late", "commands dropped at dequeue, past their deadline", false, count(&self.late)),
             ("refused_at_the_door", "sold out, answered without the journal", false, count(&self.door)),

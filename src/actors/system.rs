@@ -14,7 +14,8 @@ use super::provider::ProviderRunner;
 use super::releaser;
 use super::router::Router;
 use super::settings::Settings;
-use super::shard::{SetAsideEntity, ShardActor, ShardMsg, ShardSeed, ShardStatus};
+pub use super::shard::{SetAsideEntity, ShardStatus};
+use super::shard::{ShardActor, ShardMsg, ShardSeed};
 use super::stats::Stats;
 use super::view::Views;
 use super::writer::{BatchBounds, Writer};
@@ -117,15 +118,15 @@ impl Actors {
         provider: Arc<AnyProvider>,
         clock: SharedClock,
         settings: Settings,
+        stats: Arc<Stats>,
         node: &str,
     ) -> Result<Self, StartError> {
-        let stats = Arc::new(Stats::default());
         let (failed, _) = watch::channel(None);
         let context = Arc::new(Context {
             store: store.clone(),
             clock,
             settings,
-            stats: Arc::clone(&stats),
+            stats,
             views: Arc::new(Views::default()),
             provider_name: CompactString::new(provider.name()),
             faults: Faults::default(),
@@ -345,13 +346,9 @@ impl Handle {
         self.each(ShardMsg::ListSetAside).await.into_iter().flatten().collect()
     }
 
-    /// Entities with a deadline, the earliest first, at most `limit`.
-    pub async fn agenda(&self, limit: usize) -> Vec<(Timestamp, EntityId)> {
-        let mut agenda: Vec<_> =
-            self.each(|reply| ShardMsg::Agenda { limit, reply }).await.into_iter().flatten().collect();
-        agenda.sort();
-        agenda.truncate(limit);
-        agenda
+    /// Entities that have something under way or a deadline, at most `limit` of each shard.
+    pub async fn under_way(&self, limit: usize) -> Vec<EntityId> {
+        self.each(|reply| ShardMsg::UnderWay { limit, reply }).await.into_iter().flatten().collect()
     }
 
     /// Starts an entity that was set aside once more; `false`: it was not.
@@ -362,7 +359,7 @@ impl Handle {
         started.await.unwrap_or(false)
     }
 
-    /// Makes an entity's actor panic.
+    /// Makes an entity's actor panic now, if that was armed ([`Faults::arm_panic`]).
     pub async fn panic_entity(&self, entity: &EntityId) -> bool {
         let (done, sent) = oneshot::channel();
         let shard = self.shard_of(entity);

@@ -42,7 +42,9 @@ impl World {
     async fn start(&self) -> Actors {
         let clock: SharedClock = self.clock.clone();
         let store = Store::Memory(self.disk.open());
-        Actors::start(store, Arc::clone(&self.provider), clock, self.settings, "test").await.expect("it starts")
+        Actors::start(store, Arc::clone(&self.provider), clock, self.settings, Arc::default(), "test")
+            .await
+            .expect("it starts")
     }
 }
 
@@ -65,7 +67,7 @@ fn request(key: &str) -> Request {
 async fn ask_until(node: &Handle, entity: EntityId, command: Command, wait: Wait) -> Answer {
     let deadline = node.now().plus_s(20);
     let by = By::Seller("sel_main".into());
-    node.ask(Ask { entity, command, by, wait, deadline, unless_known: None }).await
+    node.ask(Ask { entity, command, by, wait, deadline, if_version: None, unless_known: None }).await
 }
 
 async fn stock(node: &Handle, command: inventory::Command) -> inventory::Reply {
@@ -239,6 +241,7 @@ async fn an_entity_that_panics_starts_again_and_nothing_is_lost() {
     let node = actors.handle();
     open_shop(&node, 5).await;
     buy(&node, "a", None, Wait::Held).await;
+    node.faults().arm_panic(&EntityId::Inventory(sku()), 1);
     assert!(node.panic_entity(&EntityId::Inventory(sku())).await);
     let (_, held) = buy(&node, "b", None, Wait::Held).await;
     assert_eq!(status(&held), Status::AwaitingPayment);
@@ -252,10 +255,9 @@ async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it(
     let node = actors.handle();
     open_shop(&node, 5).await;
     let entity = EntityId::Inventory(sku());
-    for _ in 0..world.settings.set_aside_after {
-        assert!(node.panic_entity(&entity).await);
-        tokio::time::sleep(std::time::Duration::from_secs(8)).await;
-    }
+    node.faults().arm_panic(&entity, world.settings.set_aside_after);
+    assert!(node.panic_entity(&entity).await);
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
     let aside = node.set_aside().await;
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert!(aside[0].reason.contains("a fault was ordered"), "{aside:?}");
@@ -280,6 +282,7 @@ async fn sold_out_at_the_door_starts_no_actor_and_binds_no_key() {
         by: By::System,
         wait: Wait::Held,
         deadline: node.now().plus_s(5),
+        if_version: None,
         unless_known: Some(Box::new(refusal.clone())),
     };
     let before = world.disk.appends();

@@ -31,7 +31,17 @@ pub(crate) struct Released {
     pub(crate) shard: Shard,
     /// The last event of the shard that is durable with this.
     pub(crate) seq: Seq,
+    /// Bytes of records the shard has appended since it was claimed.
+    pub(crate) bytes: u64,
     pub(crate) held: Vec<Held>,
+}
+
+/// Where a shard's log ends.
+#[derive(Debug, Default)]
+struct End {
+    epoch: Epoch,
+    seq: Seq,
+    bytes: u64,
 }
 
 /// The entities' end of the queue.
@@ -57,7 +67,7 @@ pub(crate) struct Writer {
     context: Arc<Context>,
     group: Group,
     queue: mpsc::UnboundedReceiver<Submission>,
-    ends: BTreeMap<Shard, (Epoch, Seq)>,
+    ends: BTreeMap<Shard, End>,
     bounds: BatchBounds,
     released: mpsc::UnboundedSender<Vec<Released>>,
     batches: u128,
@@ -74,6 +84,7 @@ impl Writer {
     ) -> (WriterHandle, Self) {
         let (sender, queue) = mpsc::unbounded_channel();
         let handle = WriterHandle { queue: sender, stats: Arc::clone(&context.stats) };
+        let ends = ends.into_iter().map(|(shard, (epoch, seq))| (shard, End { epoch, seq, bytes: 0 })).collect();
         (handle, Self { context, group, queue, ends, bounds, released, batches: 0 })
     }
 
@@ -97,8 +108,7 @@ impl Writer {
             waiting.extend(arrived.drain(..));
             let (batch, released) = self.gather(&mut waiting);
             if !batch.records.is_empty() {
-                let delay = self.context.faults.disk_delay();
-                if !delay.is_zero() {
+                if let Some(delay) = self.context.faults.disk_delay(|| self.context.clock.now()) {
                     tokio::time::sleep(delay).await;
                 }
                 let begun = tokio::time::Instant::now();
@@ -132,13 +142,14 @@ impl Writer {
             }
             bytes = bytes.saturating_add(size);
             let Some(submission) = waiting.pop_front() else { break };
-            let (epoch, end) = self.ends.entry(submission.shard).or_default();
+            let end = self.ends.entry(submission.shard).or_default();
             if let Some((events, body)) = submission.record {
-                let seq = end.saturating_add(1);
-                *end = end.saturating_add(u64::from(events));
-                batch.records.push(Record { shard: submission.shard, epoch: *epoch, seq, events, body });
+                let seq = end.seq.saturating_add(1);
+                end.seq = end.seq.saturating_add(u64::from(events));
+                end.bytes = end.bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
+                batch.records.push(Record { shard: submission.shard, epoch: end.epoch, seq, events, body });
             }
-            released.push(Released { shard: submission.shard, seq: *end, held: submission.held });
+            released.push(Released { shard: submission.shard, seq: end.seq, bytes: end.bytes, held: submission.held });
         }
         (batch, released)
     }
@@ -149,7 +160,7 @@ impl Writer {
         self.queue.close();
         let unknown = |held: Vec<Held>| {
             for held in held {
-                if let Held::Accepted(caller, _) | Held::Refused(caller, _) = held {
+                if let Held::Accepted(caller, _) | Held::Refused(caller, _) | Held::Stale(caller, _) = held {
                     // The caller may have gone; then nobody waits for the answer.
                     drop(caller.send(Answer::Unknown));
                 }

@@ -5,6 +5,7 @@
 use super::any::{Command, Refusal, Reply};
 use super::ids::EntityId;
 use super::payment::{ProviderAnswer, ProviderCall};
+use super::{cart, inventory};
 
 /// At most this many effects of one entity are under way at once; the rest becomes owed as these are settled.
 pub const OWED_MAX: usize = 4_096;
@@ -32,6 +33,58 @@ pub enum Effect {
     },
     /// Ask the payment provider. Leaves the commit group: sent once the state that owes it is durable.
     Provider(ProviderCall),
+}
+
+/// The names of all steps, as [`Effect::step`] gives them.
+pub const STEPS: [&str; 18] = [
+    "freeze",
+    "thaw",
+    "close",
+    "reserve",
+    "commit",
+    "release",
+    "forget",
+    "ship",
+    "return",
+    "offer",
+    "ask_order",
+    "authorize",
+    "capture",
+    "void",
+    "refund",
+    "query",
+    "forget_moves",
+    "other",
+];
+
+impl Effect {
+    /// What kind of step this is: what an operator names to make one fail.
+    #[must_use]
+    pub const fn step(&self) -> &'static str {
+        match self {
+            Self::Ask { command, .. } => match command {
+                Command::Cart(cart::Command::Freeze { .. }) => "freeze",
+                Command::Cart(cart::Command::Thaw { .. }) => "thaw",
+                Command::Cart(cart::Command::Close { .. }) => "close",
+                Command::Inventory(inventory::Command::Reserve { .. }) => "reserve",
+                Command::Inventory(inventory::Command::Commit { .. }) => "commit",
+                Command::Inventory(inventory::Command::Release { .. }) => "release",
+                Command::Inventory(inventory::Command::Forget { .. }) => "forget",
+                Command::Inventory(inventory::Command::ForgetMoves { .. }) => "forget_moves",
+                Command::Inventory(inventory::Command::Ship { .. }) => "ship",
+                Command::Inventory(inventory::Command::Return { .. }) => "return",
+                Command::Inventory(inventory::Command::Offer(_)) => "offer",
+                Command::Order(_) => "ask_order",
+                Command::Inventory(_)
+                | Command::Cart(_)
+                | Command::Product(_)
+                | Command::Warehouse(_)
+                | Command::Wake => "other",
+            },
+            Self::Provider(call) if call.query_only => "query",
+            Self::Provider(call) => call.reference.operation.as_str(),
+        }
+    }
 }
 
 /// How an effect ended.

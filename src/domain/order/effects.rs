@@ -17,10 +17,27 @@ use crate::domain::time::Timestamp;
 impl Order {
     pub(super) fn owed_at(&self, now: Timestamp) -> Vec<EffectKey> {
         let keys = self.todo.iter().filter_map(|todo| match todo {
-            Todo::Step(step) => Some(step.key()),
+            Todo::Step(step) => self.step_is_due(*step).then(|| step.key()),
             Todo::Call(call) => self.call_at(*call, now),
         });
         keys.take(OWED_MAX).collect()
+    }
+
+    /// Units come back only once the SKU knows that they left: a return that overtakes its shipment would be refused.
+    fn step_is_due(&self, step: Step) -> bool {
+        let Step::Restock { number, receipt } = step else { return true };
+        let Some(line) = self.receipt_line(number, receipt) else { return false };
+        let first = Step::Ship { shipment: 0, line: 0 };
+        let last = Step::Ship { shipment: u16::MAX, line: u16::MAX };
+        !self.todo.range(Todo::Step(first)..=Todo::Step(last)).any(|todo| match todo {
+            Todo::Step(Step::Ship { shipment: _, line: leaving }) => *leaving == line,
+            Todo::Step(_) | Todo::Call(_) => false,
+        })
+    }
+
+    fn receipt_line(&self, number: u16, receipt: u16) -> Option<u16> {
+        let receipts = &self.return_(number)?.receipts;
+        receipts.get(usize::from(receipt.checked_sub(1)?)).map(|receipt| receipt.line)
     }
 
     /// Calls whose outcome is not known.
@@ -89,7 +106,7 @@ impl Order {
             return self.call_effect(call, query);
         }
         let step = Step::of(key)?;
-        if !self.todo.contains(&Todo::Step(step)) {
+        if !self.todo.contains(&Todo::Step(step)) || !self.step_is_due(step) {
             return None;
         }
         match step {
@@ -105,8 +122,7 @@ impl Order {
             | Step::ForgetShip { line, .. }
             | Step::ForgetUnsell { line, .. } => self.ask_stock(line, step),
             Step::Restock { number, receipt } | Step::ForgetRestock { number, receipt } => {
-                let receipts = &self.return_(number)?.receipts;
-                self.ask_stock(receipts.get(usize::from(receipt.checked_sub(1)?))?.line, step)
+                self.ask_stock(self.receipt_line(number, receipt)?, step)
             }
         }
     }

@@ -102,7 +102,7 @@ impl Order {
             }
             Event::CallSucceeded { call, provider_reference } => self.call_succeeded(*call, provider_reference),
             Event::CallRefused { call, code, retry } => {
-                self.todo.remove(&Todo::Call(*call));
+                self.call_answered(*call);
                 if let Some(call) = self.call_mut(*call) {
                     call.state = CallState::Refused { code: code.clone(), retry: *retry };
                 }
@@ -355,9 +355,17 @@ impl Order {
         }
     }
 
+    /// A definite answer came: nobody needs to ask or find out any more.
+    fn call_answered(&mut self, key: CallKey) {
+        self.todo.remove(&Todo::Call(key));
+        self.troubles.retain(|trouble| match trouble {
+            Trouble::NotAnswered(one) | Trouble::Conflict(one) => *one != key,
+            Trouble::Refused { .. } | Trouble::StepRefused(_) => true,
+        });
+    }
+
     fn attempted(&mut self, number: u16, attempt: Attempt) -> Option<&mut Payment> {
-        self.todo.remove(&Todo::Call(CallKey::authorize(number)));
-        self.troubles.retain(|trouble| *trouble != Trouble::NotAnswered(CallKey::authorize(number)));
+        self.call_answered(CallKey::authorize(number));
         let payment = self.payment_mut(number)?;
         payment.attempt = attempt;
         Some(payment)
@@ -378,8 +386,7 @@ impl Order {
     }
 
     fn call_succeeded(&mut self, key: CallKey, provider_reference: &str) {
-        self.todo.remove(&Todo::Call(key));
-        self.troubles.retain(|trouble| *trouble != Trouble::NotAnswered(key));
+        self.call_answered(key);
         let Some(call) = self.call_mut(key) else { return };
         call.state = CallState::Succeeded(provider_reference.into());
         let (amount, refund) = (call.amount, call.refund);
@@ -406,7 +413,8 @@ impl Order {
         };
         call.state = CallState::Retried;
         let refund = call.refund;
-        if let Some(refund) = refund.and_then(|number| self.refund_mut(number)) {
+        let failed = refund.and_then(|number| self.refund_mut(number));
+        if let Some(refund) = failed.filter(|refund| refund.status == RefundStatus::Failed) {
             refund.status = RefundStatus::Pending;
         }
     }
@@ -429,7 +437,8 @@ impl Order {
             let mut whole = false;
             self.with_line(one.line, |line| {
                 line.cancelled = line.cancelled.saturating_add(units);
-                line.settled = line.settled.saturating_add(units);
+                // Units that were refunded before count once.
+                line.settled = line.settled.saturating_add(units).min(line.units);
                 take_from(&mut line.unshipped, &one.from);
                 whole = line.cancelled == line.units && line.hold == Hold::Held;
             });

@@ -138,7 +138,8 @@ pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation>
         let net = payment.captured.saturating_sub(payment.refunded);
         // What was promised beyond what is due lapses by itself once a part was taken; before, it must be let go of.
         let promised = payment.promised();
-        let live = if payment.captured == 0 && due == 0 { promised } else { promised.min(due.saturating_sub(net)) };
+        let live =
+            if payment.captured == 0 && due == 0 { promised } else { promised.min(due.saturating_sub(net).max(0)) };
         covered = covered.saturating_add(net).saturating_add(live);
     }
     holds("charges_cover_exactly_what_is_due", covered == order.due(), || {

@@ -1,4 +1,20 @@
 //! An order: the checkout saga and everything that happens to what was sold.
+//!
+//! ```text
+//!            freeze          reserve, all or none        authorize               commit
+//! placed ──────────► freezing ──────────► reserving ──► held ────────► committing ──────► confirmed ──► ship, cancel,
+//!    └─ no cart: straight to reserving ──────▲  │        │  ▲ declined    │                             return, refund,
+//!                                               │        │  └ again       │ vanished                    capture
+//!        refused · cancelled · deadline ◄───────┴────────┴────────────────┘
+//!                    ▼
+//!                 ending ── release, thaw, unsell, void, refund: asked until known, then undone (R6) ──► ended
+//! ```
+//!
+//! - Each decision is one event and whatever follows from it at once (`saga`), one record of the log.
+//! - What is owed stands in one set, `todo`, which `evolve` keeps: `owed` reads it off, so a restarted order goes on.
+//! - The order alone decides its deadline (R3, R4). At the deadline with an attempt unsettled the stock is kept (M1).
+//! - Money is derived from what is due (`money`, rule M5), never remembered as a plan.
+//! - A request and what it made are remembered for ever; the same request again has no second effect.
 
 mod cancel;
 mod command;
@@ -20,6 +36,7 @@ mod status;
 mod step;
 mod terms;
 
+/// Tests: claims about one order, and a world of many that loses, doubles and delays everything.
 #[cfg(test)]
 mod world;
 

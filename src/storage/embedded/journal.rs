@@ -100,7 +100,7 @@ impl Inner {
         let log = log.as_mut().ok_or_else(|| AppendError::Failed("the journal is closed".to_owned()))?;
         let appended = log.append(&batch.records).map_err(|error| AppendError::Failed(error.to_string()))?;
         self.appended(batch);
-        (self.options.on_append)(appended);
+        (self.options.on_append.0)(appended);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use crate::storage::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Shard, StateRow};
 use crate::storage::wire::form::{read_entity, write_entity};
-use crate::storage::wire::{HEAD, PERSONAL, WireError};
+use crate::storage::wire::{HEAD, PERSONAL, WireError, in_chunks};
 use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
@@ -210,14 +210,16 @@ impl Tables {
     pub(super) fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
         let (_, head) = state_key(shard, entity, HEAD);
         // A point read asks the filters, a scan cannot; an entity without a head row was never stored.
-        if self.states.get(&head).map_err(|error| failed(&error))?.is_none() {
-            return Ok(Vec::new());
-        }
+        let Some(head) = self.states.get(&head).map_err(|error| failed(&error))? else { return Ok(Vec::new()) };
         let mut rows = Vec::new();
-        for row in self.states.prefix(key_of(b's', shard, entity)) {
-            let (key, value) = row.into_inner().map_err(|error| failed(&error))?;
-            let chunk = key.last_chunk().copied().map(u16::from_be_bytes).ok_or_else(|| corrupt("a chunk"))?;
-            rows.push(state_row(entity, chunk, &value)?);
+        if in_chunks(entity) {
+            for row in self.states.prefix(key_of(b's', shard, entity)) {
+                let (key, value) = row.into_inner().map_err(|error| failed(&error))?;
+                let chunk = key.last_chunk().copied().map(u16::from_be_bytes).ok_or_else(|| corrupt("a chunk"))?;
+                rows.push(state_row(entity, chunk, &value)?);
+            }
+        } else {
+            rows.push(state_row(entity, HEAD, &head)?);
         }
         let (_, personal) = state_key(shard, entity, PERSONAL);
         if let Some(value) = self.personal.get(personal).map_err(|error| failed(&error))? {

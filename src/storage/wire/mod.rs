@@ -116,6 +116,15 @@ pub const HEAD: u16 = 0;
 /// The chunk of a state's personal data: deleted when it is erased.
 pub const PERSONAL: u16 = u16::MAX;
 
+/// Is the kind's state more than a head row and a personal row? Only then a store looks for chunk rows.
+#[must_use]
+pub const fn in_chunks(entity: &EntityId) -> bool {
+    match entity {
+        EntityId::Inventory(_) => true,
+        EntityId::Cart(_) | EntityId::Order(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
+    }
+}
+
 /// The version in which the events of the entity's kind are written.
 const fn version_of_events(entity: &EntityId) -> u16 {
     match entity {

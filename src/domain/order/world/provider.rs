@@ -5,7 +5,7 @@ use crate::domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall
 use crate::domain::time::Timestamp;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const LAPSES_AFTER_S: u64 = 7 * 86_400;
 
@@ -18,6 +18,8 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Provider {
     ledger: BTreeMap<Reference, Line>,
+    /// What an operator was told never arrived, and so never will. (An authorization still may: rule M5.)
+    never: BTreeSet<Reference>,
 }
 
 impl Provider {
@@ -37,7 +39,7 @@ impl Provider {
             assert!(same || call.query_only, "the same reference with other parameters: {call:?}");
             return (line.answer.clone(), None);
         }
-        if call.query_only {
+        if call.query_only || self.never.contains(&call.reference) {
             return (ProviderAnswer::NotFound, None);
         }
         let answer = self.decide(call, now, moody, rng);
@@ -122,7 +124,10 @@ impl Provider {
     }
 
     /// What an operator finds out.
-    pub(super) fn truth(&self, reference: &Reference) -> ProviderAnswer {
+    pub(super) fn truth(&mut self, reference: &Reference) -> ProviderAnswer {
+        if reference.operation != Operation::Authorize && !self.ledger.contains_key(reference) {
+            self.never.insert(*reference);
+        }
         let never = ProviderAnswer::Declined { code: "never_arrived".into(), retry: Retry::SameMethod };
         self.ledger.get(reference).map_or(never, |line| match &line.answer {
             ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. } => {

@@ -1,3 +1,5 @@
+//! The form of a record: its bytes, what comes apart and together again, and that damage is refused.
+
 use super::*;
 use crate::domain::ids::{OrderId, Sku};
 use compact_str::CompactString;

@@ -1,0 +1,176 @@
+//! What `hyper` no longer shows of a request's head: `Content-Length` twice, or together with `Transfer-Encoding`.
+//!
+//! `hyper` takes such a request (dropping the length, as RFC 9112 allows), but a proxy before us may have read it the other
+//! way, and then the next request on the connection is smuggled. We refuse it, which RFC 9112 allows too. For that the last
+//! bytes read are kept beside the connection.
+
+use std::io::{self, BufRead};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// So many of the last bytes read are looked at: more than the longest head that is accepted.
+const KEPT_MAX: usize = 64 * 1024;
+
+/// The last bytes read from a connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Vec<u8>>>);
+
+impl Seen {
+    fn add(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() + bytes.len() > KEPT_MAX {
+            kept.clear();
+        }
+        let from = bytes.len().saturating_sub(KEPT_MAX);
+        kept.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    }
+
+    /// Begins anew: the head of a request was taken from what was seen so far.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Does a head among what was seen frame its body in two ways?
+    pub(super) fn framed_twice(&self) -> bool {
+        framed_twice(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn framed_twice(mut bytes: &[u8]) -> bool {
+    let mut lengths = 0_u32;
+    let mut encoded = false;
+    while !bytes.is_empty() {
+        let line = bytes;
+        let length = bytes.skip_until(b'\n').unwrap_or(0);
+        let line = line.get(..length).unwrap_or_default();
+        match line.first() {
+            Some(b'c' | b'C') if starts_with(line, b"content-length:") => lengths += 1,
+            Some(b't' | b'T') if starts_with(line, b"transfer-encoding:") => encoded = true,
+            // An empty line ends a head: what follows is a body, or the next request.
+            Some(b'\r' | b'\n') if line.len() <= 2 => (lengths, encoded) = (0, false),
+            _ => {}
+        }
+        if lengths > 1 || (encoded && lengths > 0) {
+            return true;
+        }
+    }
+    false
+}
+
+fn starts_with(line: &[u8], name: &[u8]) -> bool {
+    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
+/// After the last answer we read on so long, and so much, before we close: closing with unread bytes resets the
+/// connection, and the client may lose the answer that says why.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A socket that remembers what it read last, and that lingers when it is let go of before its peer has said everything.
+#[derive(Debug)]
+pub(super) struct Watched {
+    stream: Option<TcpStream>,
+    seen: Seen,
+    ended: bool,
+}
+
+impl Watched {
+    pub(super) const fn new(stream: TcpStream, seen: Seen) -> Self {
+        Self { stream: Some(stream), seen, ended: false }
+    }
+
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("the socket is there until it is dropped"))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let (Some(stream), false) = (self.stream.take(), self.ended) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(linger(stream));
+        }
+    }
+}
+
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let rest = async {
+        let mut scratch = [0_u8; 4096];
+        let mut total = 0;
+        while total < LINGER_BYTES_MAX {
+            match stream.read(&mut scratch).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => total += read,
+            }
+        }
+    };
+    if tokio::time::timeout(LINGER, rest).await.is_err() {
+        tracing::trace!("a peer kept its side open");
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = self.stream().poll_read(context, buffer);
+        match (&polled, buffer.filled().get(before..)) {
+            (_, Some(new)) if !new.is_empty() => self.seen.add(new),
+            // The peer has said everything, or is gone: there is nothing to linger for.
+            (Poll::Ready(_), _) => self.ended = true,
+            (Poll::Pending, _) => {}
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(context, bytes)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write_vectored(context, slices)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::framed_twice;
+
+    #[test]
+    fn a_body_framed_in_two_ways_is_seen_in_any_order_and_case() {
+        assert!(framed_twice(b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        assert!(framed_twice(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n"));
+        assert!(framed_twice(b"POST / HTTP/1.1\r\nContent-Length: 3\r\nCONTENT-LENGTH: 3\r\n\r\n"));
+    }
+
+    #[test]
+    fn two_requests_in_one_read_are_not_one_request() {
+        assert!(!framed_twice(
+            b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+        ));
+    }
+}

@@ -1,0 +1,238 @@
+//! The sockets: accept, bound, time out, drain. What a request means is for the filters behind it.
+//!
+//! ```text
+//! accept ──► bounds on connections ──► hyper http1 ──► framing, Host, total timeout ──► warp filters
+//! ```
+//!
+//! Every bound is in [`Limits`], with what goes wrong without it. `warp::serve` would leave idle and dripping sockets open for ever.
+
+mod connection;
+mod head;
+mod timer;
+
+use super::problem::{Code, Problem};
+use connection::{Serving, serve_connection};
+use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use warp::Filter;
+
+/// The bounds on sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open at once. Too many: file handles and memory run out. Too few: shoppers are refused at rest.
+    pub connections_max: usize,
+    /// Connections of one address. Too many: one client takes all. Too few: shoppers behind one gateway are refused.
+    pub connections_per_address_max: usize,
+    /// A head must be whole within this time, counted from when the connection last fell idle: it bounds idle connections too.
+    pub header_read_timeout: Duration,
+    /// A request that was read must be answered within this time. Longer than the longest `Prefer: wait` (30 s).
+    pub request_timeout: Duration,
+    /// Longest head, in bytes, above which it is 431.
+    pub head_bytes_max: usize,
+    /// How many connections the kernel keeps for us while we accept. Too few: connects are lost when a sale opens.
+    pub backlog: u32,
+    /// How long a stopping server lets requests finish.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            connections_per_address_max: 8_192,
+            header_read_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(35),
+            head_bytes_max: 16 * 1024,
+            backlog: 4_096,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What an operator wants to know of the sockets.
+#[derive(Debug, Default)]
+pub struct SocketCounts {
+    /// Open now.
+    pub open: AtomicUsize,
+    /// Ever accepted.
+    pub accepted: AtomicUsize,
+    /// Refused at once because a bound was reached.
+    pub refused: AtomicUsize,
+}
+
+/// Who a request comes from; an extension of the request, absent where there is no socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// Binds a listener with our backlog; `shared` lets several runtimes of one process listen on one port.
+pub fn bind(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+#[derive(Debug, Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+impl Addresses {
+    fn enter(&self, address: IpAddr, max: usize) -> bool {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        let room = *count < max;
+        if room {
+            *count += 1;
+        }
+        room
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&address);
+            }
+        }
+    }
+}
+
+/// What all connections of one server share.
+pub(super) struct Shared {
+    limits: Limits,
+    addresses: Addresses,
+    counts: Arc<SocketCounts>,
+    draining: AtomicBool,
+    drain: Notify,
+    idle: watch::Sender<usize>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shared").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Holds a connection's place; dropping it gives the place back, whatever ended the connection.
+struct Place {
+    shared: Arc<Shared>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.addresses.leave(self.address);
+        let open = self.shared.counts.open.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        if self.shared.draining.load(Ordering::Relaxed) {
+            self.shared.idle.send_replace(open);
+        }
+    }
+}
+
+/// Serves `filter` on `listener` until `stop` ends; then no connection is accepted, idle ones are closed, and requests under way
+/// have [`Limits::drain_timeout`] to finish. Returns how many were cut off.
+pub async fn serve<F>(
+    listener: TcpListener,
+    filter: F,
+    limits: Limits,
+    counts: Arc<SocketCounts>,
+    stop: impl Future<Output = ()>,
+) -> usize
+where
+    F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
+    F::Extract: warp::Reply,
+{
+    let (idle, mut idle_seen) = watch::channel(0);
+    let shared = Arc::new(Shared {
+        limits,
+        addresses: Addresses::default(),
+        counts,
+        draining: AtomicBool::new(false),
+        drain: Notify::new(),
+        idle,
+    });
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => welcome(stream, peer, &shared, &filter),
+            Err(error) => {
+                // Out of file handles, or the peer was gone already: neither is a reason to stop, the first is one to pause.
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    drop(listener);
+    shared.draining.store(true, Ordering::SeqCst);
+    shared.drain.notify_waiters();
+    let drained = async {
+        while shared.counts.open.load(Ordering::SeqCst) > 0 {
+            if idle_seen.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    match tokio::time::timeout(limits.drain_timeout, drained).await {
+        Ok(()) => 0,
+        Err(_late) => shared.counts.open.load(Ordering::SeqCst),
+    }
+}
+
+fn welcome<F>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, filter: &F)
+where
+    F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
+    F::Extract: warp::Reply,
+{
+    shared.counts.accepted.fetch_add(1, Ordering::Relaxed);
+    if shared.counts.open.load(Ordering::Relaxed) >= shared.limits.connections_max {
+        return turn_away(stream, shared, Code::Overloaded);
+    }
+    if !shared.addresses.enter(peer.ip(), shared.limits.connections_per_address_max) {
+        return turn_away(stream, shared, Code::TooManyRequests);
+    }
+    shared.counts.open.fetch_add(1, Ordering::Relaxed);
+    let place = Place { shared: Arc::clone(shared), address: peer.ip() };
+    let serving =
+        Serving { shared: Arc::clone(shared), service: TowerToHyperService::new(warp::service(filter.clone())), peer };
+    tokio::spawn(async move {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "setting TCP_NODELAY failed");
+        }
+        serve_connection(stream, serving).await;
+        drop(place);
+    });
+}
+
+/// Says why and closes: a refusal costs one write, never a place.
+fn turn_away(mut stream: TcpStream, shared: &Arc<Shared>, code: Code) {
+    if shared.counts.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(1_000) {
+        tracing::warn!(code = code.as_str(), "connections are being turned away");
+    }
+    let problem = Problem::new(code).retry_after(1);
+    tokio::spawn(async move {
+        let written = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&problem.to_raw_http())).await;
+        tracing::trace!(?written, "turned a connection away");
+    });
+}

@@ -1,0 +1,137 @@
+//! What answers carry: resources as the contract shows them, written straight from the state.
+//!
+//! Fields that can be empty are shown as `null`. Views borrow; nothing is copied to be written.
+
+mod cart;
+mod catalog;
+mod event;
+mod order;
+mod part;
+mod stock;
+
+pub use cart::{CartLineView, CartView, GuestView, NoticeView};
+pub use catalog::{ProductView, WarehouseView};
+pub use event::{EventView, events_of};
+pub use order::{OrderView, is_decided, order_number, status_word};
+pub use part::{PaymentView, RefundView, ReturnView, ShipmentView, line_id};
+pub use stock::{AvailabilityView, InventoryView, LevelView, stock_of};
+
+use crate::domain::money::Money;
+use crate::domain::time::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+
+/// Whatever shows itself as text, such as an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown<T>(pub T);
+
+impl<T: Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<T> JsonSchema for Shown<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Id".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// Money as `{ "amount", "currency" }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Money")]
+pub struct MoneyView {
+    /// Minor units.
+    pub amount: i64,
+    /// ISO 4217.
+    #[schemars(with = "String")]
+    pub currency: Iso4217,
+}
+
+/// A currency as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Iso4217(crate::domain::money::Currency);
+
+impl Serialize for Iso4217 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl From<Money> for MoneyView {
+    fn from(money: Money) -> Self {
+        Self { amount: money.amount, currency: Iso4217(money.currency) }
+    }
+}
+
+/// An instant as RFC 3339, UTC, milliseconds, `Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At(pub Timestamp);
+
+impl Display for At {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = i64::try_from(self.0.0).unwrap_or(i64::MAX);
+        let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+        write!(out, "{instant:.3}")
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for At {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Instant".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// Pairs as a JSON object.
+#[derive(Debug, Clone, Copy)]
+pub struct Pairs<'a>(pub &'a [(compact_str::CompactString, compact_str::CompactString)]);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl JsonSchema for Pairs<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Pairs".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_has_milliseconds_and_a_z() {
+        assert_eq!(At(Timestamp(0)).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(At(Timestamp(1_764_547_200_007)).to_string(), "2025-12-01T00:00:00.007Z");
+        assert_eq!(At(Timestamp(u64::MAX)).to_string().len(), 24);
+    }
+}

@@ -1,0 +1,261 @@
+//! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
+
+use super::{Node, NodeError};
+use crate::api::keys::{self, Scope};
+use crate::api::secret;
+use crate::audit::{self, Audit};
+use crate::cli::{DumpOf, Invocation};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, LogFormat, PaymentProvider};
+use crate::domain::ids::{EntityId, OrderId};
+use crate::domain::payment::LedgerLine;
+use crate::payments;
+use crate::storage::embedded::{OpenError, Stopped};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The exit status of a node that could not go on (`EX_SOFTWARE` of `sysexits.h`).
+const EXIT_FAILED: u8 = 70;
+/// Entities erased, or asked about, must answer within this time.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+enum CommandError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Carries an invocation out.
+#[must_use]
+pub fn run(invocation: Invocation) -> ExitCode {
+    let done = match invocation {
+        Invocation::Serve(config) => serve(&config),
+        Invocation::JournalDump { config, of } => dump(&config, &of),
+        Invocation::Audit(config) => audit_stopped(&config),
+        Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
+        Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        // Whoever reads standard error is told even where no log is written.
+        writeln!(io::stderr(), "doorbuster: {error}").ok();
+        ExitCode::FAILURE
+    })
+}
+
+fn say(lines: &[String]) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn start_logging(config: &Config) {
+    // An actor library's own spans would cost every actor two strings.
+    let filter = EnvFilter::try_new(format!("{},ractor=warn,fjall=warn,lsm_tree=warn", config.log.level))
+        .unwrap_or_else(|_| EnvFilter::new("info,ractor=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let started = match config.log.format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    if let Err(error) = started {
+        writeln!(io::stderr(), "doorbuster: no log is written: {error}").ok();
+    }
+}
+
+fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, CommandError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if config.node.worker_threads > 0 {
+        builder.worker_threads(config.node.worker_threads);
+    }
+    Ok(builder.enable_all().build()?)
+}
+
+fn serve(config: &Config) -> Result<ExitCode, CommandError> {
+    start_logging(config);
+    let runtime = runtime(config)?;
+    let code = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let node = Node::start(config).await?;
+        say(&start_lines(config, &node))?;
+        tokio::select! {
+            biased;
+            reason = node.failed() => {
+                tracing::error!(reason, "the node ends; its successor will find everything that was acknowledged");
+                node.abandon().await;
+                return Ok(ExitCode::from(EXIT_FAILED));
+            }
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        say(&["stopping: no new requests, what is under way ends".to_owned()])?;
+        let clean = node.stop().await?;
+        let how = if clean {
+            "stopped cleanly"
+        } else {
+            "stopped at the time limit; what was under way goes on at the next start"
+        };
+        say(&[how.to_owned()])?;
+        Ok(ExitCode::SUCCESS)
+    });
+    // Reads of the store may be under way on blocking threads; nothing waits for them.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+fn start_lines(config: &Config, node: &Node) -> Vec<String> {
+    let started = node.started();
+    let recovery = started.recovery;
+    let mut lines = vec![
+        format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name),
+        format!("data in {}", config.node.data_folder.display()),
+        format!(
+            "recovered {} shards and {} events behind the last checkpoints in {} ms{}",
+            recovery.shards,
+            recovery.tail_events,
+            started.took.as_millis(),
+            match started.sealed {
+                Some(true) => "; the last stop was a clean one",
+                Some(false) => "; the last stop was not a clean one",
+                None => "",
+            }
+        ),
+    ];
+    if let Some(torn) = &started.torn {
+        lines.push(format!("a torn tail was cut, nothing of it was ever acknowledged: {torn}"));
+    }
+    lines.push(format!("public http://{}", started.public));
+    lines.push(format!("operator http://{}", started.operator));
+    if let Some(key) = &started.first_key {
+        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
+        lines.push(format!("key {key}"));
+    }
+    lines
+}
+
+fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
+    let stopped = Stopped::open(&config.node.data_folder)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let shown = |record: &crate::storage::Record| matches!(of, DumpOf::Entity(entity) if !audit::is_of(record, entity));
+    let shards: Vec<_> = match of {
+        DumpOf::Everything => stopped.shards().collect(),
+        DumpOf::Shard(shard) => vec![*shard],
+        DumpOf::Entity(entity) => vec![super::settings::layout(config).shard_of(entity)],
+    };
+    for shard in shards {
+        for record in stopped.records(shard) {
+            let record = record.map_err(audit::AuditError::from)?;
+            if shown(&record) {
+                continue;
+            }
+            match writeln!(out, "{}", audit::dump_line(&record)?) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+                other => other?,
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
+    let stopped = Stopped::open(&config.node.data_folder)?;
+    let mut audit = Audit::default();
+    for shard in stopped.shards() {
+        for record in stopped.records(shard) {
+            audit.take(&record.map_err(audit::AuditError::from)?, true, true)?;
+        }
+    }
+    let ledger = runtime(config)?.block_on(ledger_of(config))?;
+    let report = audit.finish(ledger.as_deref(), SystemClock.now());
+    let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
+    say(&[text])?;
+    Ok(if report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The ledger of the provider: of the simulated one inside the node its file, if there ever was one. A provider elsewhere that does not
+/// answer is left out, and the report says that it was not compared.
+async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandError> {
+    let path = config.node.data_folder.join(super::LEDGER_FILE);
+    if config.payments.provider == PaymentProvider::Simulated && !path.exists() {
+        return Ok(None);
+    }
+    let settings = super::settings::payments(config);
+    let provider = payments::build(&settings, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
+    Ok(super::ledger::read(&provider).await.ok())
+}
+
+fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {
+    let scopes: Vec<Scope> = scopes.iter().filter_map(|word| Scope::parse(word)).collect();
+    let folder = &config.node.data_folder;
+    if !folder.exists() {
+        return Err(CommandError::Other(format!("there is no data folder {}", folder.display())));
+    }
+    let (token, key) = keys::create(folder, account, &scopes, &secret::fresh()?, SystemClock.now())?;
+    say(&[format!("{} for {account}; it is shown this once:", key.id), token])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A running node is asked over its operator port; a stopped one is started for it, without its doors being told to anybody.
+fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
+    let runtime = runtime(config)?;
+    let entity = EntityId::Order(order);
+    runtime.block_on(async {
+        let lever = format!("http://{}/admin/erase/order/{order}", config.api.operator_listen);
+        if let Some(status) = ask_operator(&lever).await {
+            return match status {
+                200 => said(&format!("{entity}: its personal data is erased")),
+                404 => Err(CommandError::Other(format!("there is no {entity}"))),
+                other => Err(CommandError::Other(format!("the node answered {other}"))),
+            };
+        }
+        let mut quiet = config.clone();
+        quiet.api.listen.set_port(0);
+        quiet.api.operator_listen.set_port(0);
+        let node = Node::start(&quiet).await?;
+        let lever = format!("http://{}/admin/erase/order/{order}", node.started().operator);
+        let status = ask_operator(&lever).await;
+        node.stop().await?;
+        match status {
+            Some(200) => said(&format!("{entity}: its personal data is erased")),
+            Some(404) => Err(CommandError::Other(format!("there is no {entity}"))),
+            other => Err(CommandError::Other(format!("the node answered {other:?}"))),
+        }
+    })
+}
+
+fn said(line: &str) -> Result<ExitCode, CommandError> {
+    say(&[line.to_owned()])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The status of a POST without a body; `None`: nobody listens there.
+async fn ask_operator(url: &str) -> Option<u16> {
+    use http_body_util::Empty;
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+    let request = hyper::Request::post(url).header("content-length", "0").body(Empty::new()).ok()?;
+    let answer = tokio::time::timeout(OPERATOR_TIMEOUT, client.request(request)).await.ok()?.ok()?;
+    Some(answer.status().as_u16())
+}

@@ -1,0 +1,273 @@
+//! The composition root: a data folder, a provider, the actors and two doors make a node.
+//!
+//! ```text
+//! Config ──► store ──► actors ──► api (public door) ─► sockets
+//!              │          └─────► operator door ─────► sockets
+//!              └── provider ──webhooks──► actors
+//! ```
+
+pub mod commands;
+mod ledger;
+mod metrics;
+mod operations;
+mod settings;
+mod shop;
+
+pub use operations::NodeOperations;
+pub use shop::NodeShop;
+
+use crate::actors::system::{Actors, Recovery, StartError};
+use crate::api::keys::{self, Keys, KeysError, Scope};
+use crate::api::secret::{self, Secret};
+use crate::api::{Api, SocketCounts, operator, server};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, JournalKind};
+use crate::domain::time::Timestamp;
+use crate::payments::{self, AnyProvider, BuildError};
+use crate::storage::embedded::{EmbeddedJournal, OpenError};
+use crate::storage::memory::{Groups, MemoryStore};
+use crate::storage::{AppendError, Store};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Version of [`crate::domain::ids::EntityId::stable_hash`].
+pub const HASH_VERSION: u16 = 1;
+/// The simulated provider's ledger in the data folder.
+const LEDGER_FILE: &str = "simulated-provider.ledger";
+
+/// Why a node could not start, or not stop cleanly.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The data folder.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The payment provider.
+    #[error(transparent)]
+    Provider(#[from] BuildError),
+    /// The actors.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The file of keys.
+    #[error("the keys in the data folder: {0}")]
+    Keys(#[from] KeysError),
+    /// The secret that signs tokens.
+    #[error("the secret in the data folder: {0}")]
+    Secret(io::Error),
+    /// A port.
+    #[error("listen on {address} ({setting}): {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A setting that only this node can judge.
+    #[error("{0}")]
+    Setting(String),
+    /// The seal of a clean stop.
+    #[error("seal the journal: {0}")]
+    Seal(AppendError),
+}
+
+/// What was found at the start.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where shoppers and sellers are served.
+    pub public: SocketAddr,
+    /// Where operators are.
+    pub operator: SocketAddr,
+    /// The key with all scopes that the first start makes; shown once.
+    pub first_key: Option<String>,
+    /// What was recovered.
+    pub recovery: Recovery,
+    /// Was the last stop a clean one? `None`: there was no log.
+    pub sealed: Option<bool>,
+    /// A torn tail that was cut: bytes, and where a copy is.
+    pub torn: Option<String>,
+    /// How long the store and the actors took.
+    pub took: Duration,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    actors: Actors,
+    store: Store,
+    provider: Arc<AnyProvider>,
+    started: Started,
+    stop_doors: watch::Sender<bool>,
+    doors: Vec<JoinHandle<usize>>,
+    drain: Duration,
+}
+
+impl Node {
+    /// Opens the data folder, recovers, and serves.
+    pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        let begun = tokio::time::Instant::now();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let stats = Arc::new(crate::actors::stats::Stats::default());
+        let opened = settings::open_store(config, &stats)?;
+        let folder = (config.journal.kind == JournalKind::Embedded).then_some(config.node.data_folder.as_path());
+        let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
+        let secret = open_secret(folder)?;
+        let webhooks = shop::Webhooks::default();
+        let ledger = folder.map(|folder| folder.join(LEDGER_FILE));
+        let provider = payments::build(
+            &settings::payments(config),
+            ledger.as_deref(),
+            Arc::clone(&clock),
+            Some(webhooks.deliver()),
+        )?;
+        let provider = Arc::new(provider);
+        let actors = Actors::start(
+            opened.store.clone(),
+            Arc::clone(&provider),
+            Arc::clone(&clock),
+            settings::actors(config),
+            stats,
+            &config.node.name,
+        )
+        .await?;
+        let took = begun.elapsed();
+        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider));
+        webhooks.connect(shop.clone());
+        let api = Api::new(shop, settings::api(config)?, keys, secret);
+        let limits = settings::limits(config);
+        let (stop_doors, stopped) = watch::channel(false);
+        let counts = Arc::new(SocketCounts::default());
+        let operations =
+            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, api.counts(), Arc::clone(&counts));
+        let public = listen(config.api.listen, "api.listen", limits.backlog)?;
+        let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
+        let started = Started {
+            public: public.local_addr().map_err(|error| at("api.listen", config.api.listen, error))?,
+            operator: operators
+                .local_addr()
+                .map_err(|error| at("api.operator_listen", config.api.operator_listen, error))?,
+            first_key,
+            recovery: actors.recovery(),
+            sealed: opened.sealed,
+            torn: opened.torn,
+            took,
+        };
+        let doors = vec![
+            tokio::spawn(server::serve(public, api.filter(), limits, counts, told(stopped.clone()))),
+            tokio::spawn(server::serve(
+                operators,
+                operator::filter(operations),
+                limits,
+                Arc::new(SocketCounts::default()),
+                told(stopped),
+            )),
+        ];
+        let drain = Duration::from_millis(config.node.drain_timeout_ms);
+        Ok(Self { actors, store: opened.store, provider, started, stop_doors, doors, drain })
+    }
+
+    /// What the start found.
+    #[must_use]
+    pub const fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// The payment provider, for those that play the shopper's bank.
+    #[must_use]
+    pub fn provider(&self) -> &AnyProvider {
+        &self.provider
+    }
+
+    /// Waits until the node must end by itself; gives the reason.
+    pub async fn failed(&self) -> String {
+        self.actors.handle().failed().await
+    }
+
+    /// Closes the doors, lets what is under way end, stores everything and seals the journal, all within the bound of the
+    /// configuration. `false`: something was still under way at the bound; it goes on at the next start.
+    pub async fn stop(self) -> Result<bool, NodeError> {
+        self.stop_doors.send_replace(true);
+        let mut cut_off: usize = 0;
+        for door in self.doors {
+            cut_off = cut_off.saturating_add(door.await.unwrap_or(0));
+        }
+        let drained = self.actors.stop(self.drain).await;
+        if drained && let Store::Embedded(journal) = &self.store {
+            journal.close().map_err(NodeError::Seal)?;
+        }
+        Ok(drained && cut_off == 0)
+    }
+
+    /// Ends without another write: the journal failed, and its successor finds what is there (rule L8).
+    pub async fn abandon(self) {
+        for door in self.doors {
+            door.abort();
+        }
+        self.actors.end().await;
+    }
+}
+
+fn at(setting: &'static str, address: SocketAddr, error: io::Error) -> NodeError {
+    NodeError::Listen { address, setting, error }
+}
+
+fn listen(address: SocketAddr, setting: &'static str, backlog: u32) -> Result<tokio::net::TcpListener, NodeError> {
+    server::bind(address, backlog, false).map_err(|error| at(setting, address, error))
+}
+
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // The sender lives as long as the node; when it is gone there is nothing to serve either.
+    stopped.wait_for(|stopped| *stopped).await.ok();
+}
+
+fn open_keys(folder: Option<&Path>, seller: &str, now: Timestamp) -> Result<(Keys, Option<String>), NodeError> {
+    let Some(folder) = folder else {
+        let token = keys::token(&secret::fresh().map_err(NodeError::Secret)?);
+        return Ok((Keys::in_memory(&[(&token, seller, &Scope::ALL)]), Some(token)));
+    };
+    let mut made = None;
+    if keys::list(folder)?.is_empty() {
+        let fresh = secret::fresh().map_err(NodeError::Secret)?;
+        made = Some(keys::create(folder, seller, &Scope::ALL, &fresh, now)?.0);
+    }
+    Ok((Keys::of_folder(folder)?, made))
+}
+
+fn open_secret(folder: Option<&Path>) -> Result<Secret, NodeError> {
+    let fresh = secret::fresh().map_err(NodeError::Secret)?;
+    match folder {
+        Some(folder) => Secret::of_folder(folder, fresh).map_err(NodeError::Secret),
+        None => Ok(Secret::new(&fresh)),
+    }
+}
+
+/// A store, and what its log looked like.
+#[derive(Debug)]
+struct Opened {
+    store: Store,
+    sealed: Option<bool>,
+    torn: Option<String>,
+}
+
+impl Opened {
+    fn embedded(journal: EmbeddedJournal, recovered: &crate::storage::embedded::log::Recovered) -> Self {
+        let torn = recovered.torn.as_ref().map(|torn| {
+            let copy =
+                torn.copied_to.as_ref().map_or_else(String::new, |path| format!(", copied to {}", path.display()));
+            format!("{} bytes at position {}{copy}", torn.bytes, torn.position.0)
+        });
+        let sealed = (recovered.frames > 0).then_some(recovered.sealed);
+        Self { store: Store::Embedded(Arc::new(journal)), sealed, torn }
+    }
+
+    fn memory(layout: crate::storage::Layout) -> Self {
+        let store = Store::Memory(MemoryStore::new(layout, Groups::One, 1).open());
+        Self { store, sealed: None, torn: None }
+    }
+}

@@ -1,0 +1,247 @@
+//! What the operator port asks of this node.
+
+use super::{ledger, metrics};
+use crate::actors::ask::{Answer, Ask};
+use crate::actors::system::Handle;
+use crate::api::operator::{
+    Cluster, Fault, Node, OperationError, Operations, Readiness, Saga, SetAside, Shard as ShardShown,
+};
+use crate::api::view::At;
+use crate::api::{DoorCounts, SocketCounts};
+use crate::audit;
+use crate::config::Config;
+use crate::domain::any::{Command, State};
+use crate::domain::entity::{By, Wait};
+use crate::domain::ids::EntityId;
+use crate::domain::order::{self, Order};
+use crate::domain::payment::{ProviderAnswer, Reference};
+use crate::domain::time::Timestamp;
+use crate::payments::AnyProvider;
+use crate::storage::Journal;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a lever may take, in ms.
+const LEVER_TIMEOUT_MS: u64 = 10_000;
+
+/// This node, for its operator.
+#[derive(Debug, Clone)]
+pub struct NodeOperations(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    handle: Handle,
+    provider: Arc<AnyProvider>,
+    name: String,
+    faults_allowed: bool,
+    started_at: Timestamp,
+    door: Arc<DoorCounts>,
+    sockets: Arc<SocketCounts>,
+}
+
+impl NodeOperations {
+    pub(super) fn new(
+        handle: Handle,
+        provider: Arc<AnyProvider>,
+        config: &Config,
+        door: Arc<DoorCounts>,
+        sockets: Arc<SocketCounts>,
+    ) -> Self {
+        let started_at = handle.now();
+        let name = config.node.name.clone();
+        Self(Arc::new(Inner {
+            handle,
+            provider,
+            name,
+            faults_allowed: config.faults.allowed,
+            started_at,
+            door,
+            sockets,
+        }))
+    }
+
+    fn status(&self) -> &'static str {
+        let handle = &self.0.handle;
+        if handle.failure().is_some() {
+            "failed"
+        } else if handle.is_serving() {
+            "up"
+        } else {
+            "draining"
+        }
+    }
+
+    async fn order(&self, entity: EntityId, command: order::Command) -> Result<Answer, OperationError> {
+        let handle = &self.0.handle;
+        let answer = handle
+            .ask(Ask {
+                entity,
+                command: Command::Order(command),
+                by: By::Operator,
+                wait: Wait::Decided,
+                deadline: handle.now().plus_ms(LEVER_TIMEOUT_MS),
+                if_version: None,
+                unless_known: None,
+            })
+            .await;
+        match answer {
+            Answer::Accepted(_) => Ok(answer),
+            Answer::Refused(crate::domain::any::Refusal::Order(order::Refusal::Unknown)) => {
+                Err(OperationError::Unknown)
+            }
+            Answer::Refused(refusal) => Err(OperationError::Refused(format!("{refusal:?}"))),
+            Answer::Panicked => Err(OperationError::Refused("its decision panicked".to_owned())),
+            Answer::Stale { .. }
+            | Answer::Unknown
+            | Answer::Late
+            | Answer::Busy { .. }
+            | Answer::SetAside
+            | Answer::NotServing => Err(OperationError::Unavailable(format!("{answer:?}"))),
+        }
+    }
+}
+
+fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
+    Saga {
+        order: order.id.to_string(),
+        step: format!("{:?}", order.stage).to_lowercase(),
+        status: crate::api::view::status_word(order.status()).to_owned(),
+        age_s: now.since_ms(placed_at) / 1_000,
+        trouble: order.troubles.iter().map(|trouble| format!("{trouble:?}")).collect(),
+    }
+}
+
+impl Operations for NodeOperations {
+    async fn metrics(&self) -> String {
+        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets)
+    }
+
+    async fn health(&self) -> Result<(), String> {
+        self.0.handle.failure().map_or(Ok(()), Err)
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let ready = self.0.handle.is_serving();
+        let all = usize::from(self.0.handle.store().layout().shards);
+        Readiness {
+            ready,
+            status: if ready { "serving" } else { self.status() }.to_owned(),
+            shards: (if ready { all } else { 0 }, all),
+        }
+    }
+
+    async fn cluster(&self) -> Result<Cluster, OperationError> {
+        let handle = &self.0.handle;
+        let node = Node {
+            name: self.0.name.clone(),
+            status: self.status().to_owned(),
+            shards: usize::from(handle.store().layout().shards),
+            up_s: handle.now().since_ms(self.0.started_at) / 1_000,
+        };
+        Ok(Cluster { node: self.0.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), nodes: vec![node] })
+    }
+
+    async fn shards(&self) -> Result<Vec<ShardShown>, OperationError> {
+        let shown = |status: crate::actors::system::ShardStatus| ShardShown {
+            shard: status.shard.0,
+            owner: self.0.name.clone(),
+            epoch: status.epoch,
+            seq: status.seq,
+            flushed_upto: status.flushed_upto,
+            resident: status.residents,
+            waiting_for_checkpoint: status.cold,
+            deadlines: status.agenda,
+            set_aside: status.set_aside,
+            queue_depth: status.queue_depth,
+        };
+        Ok(self.0.handle.shards().await.into_iter().map(shown).collect())
+    }
+
+    async fn sagas(&self, limit: usize) -> Result<Vec<Saga>, OperationError> {
+        let handle = &self.0.handle;
+        let mut sagas = Vec::new();
+        for entity in handle.under_way(limit).await {
+            if !matches!(entity, EntityId::Order(_)) {
+                continue;
+            }
+            if let Ok(Answer::Accepted(accepted)) = self.order(entity, order::Command::Read).await
+                && let Some(State::Order(order)) = accepted.state.as_deref()
+                && !order.is_at_rest()
+            {
+                sagas.push(saga(order, accepted.meta.created_at, handle.now()));
+            }
+        }
+        sagas.sort_by_key(|saga| std::cmp::Reverse(saga.age_s));
+        Ok(sagas)
+    }
+
+    async fn set_aside(&self) -> Result<Vec<SetAside>, OperationError> {
+        let shown = |aside: crate::actors::system::SetAsideEntity| SetAside {
+            retry: format!("POST /admin/entities/{}/retry", aside.entity),
+            entity: aside.entity.to_string(),
+            reason: aside.reason,
+            failures: aside.failures,
+            since: At(aside.since).to_string(),
+        };
+        Ok(self.0.handle.set_aside().await.into_iter().map(shown).collect())
+    }
+
+    async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {
+        if self.0.handle.retry(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
+    }
+
+    async fn audit(&self) -> Result<Value, OperationError> {
+        let unavailable = |what: String| OperationError::Unavailable(what);
+        // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
+        // while an order that came to rest before the cut has all its charges in it.
+        let ledger = ledger::read(&self.0.provider).await.map_err(|error| unavailable(error.to_string()))?;
+        let handle = &self.0.handle;
+        let report = audit::audit_store(handle.store(), Some(&ledger), handle.now())
+            .await
+            .map_err(|error| unavailable(error.to_string()))?;
+        serde_json::to_value(report).map_err(|error| unavailable(error.to_string()))
+    }
+
+    async fn fault(&self, fault: Fault) -> Result<(), OperationError> {
+        if !self.0.faults_allowed {
+            return Err(OperationError::NotAllowed);
+        }
+        let handle = &self.0.handle;
+        match fault {
+            Fault::Panic { entity, times } => {
+                let entity = EntityId::parse(&entity).map_err(|error| OperationError::Refused(error.to_string()))?;
+                handle.faults().arm_panic(&entity, times.unwrap_or(1));
+                if handle.panic_entity(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
+            }
+            Fault::FailStep { step, times } => {
+                if crate::domain::effect::STEPS.contains(&step.as_str()) {
+                    handle.faults().arm_step(&step, times.unwrap_or(1));
+                    Ok(())
+                } else {
+                    let steps = crate::domain::effect::STEPS.join(", ");
+                    Err(OperationError::Refused(format!("no such step; there are {steps}")))
+                }
+            }
+            Fault::SlowDisk { millis, for_s } => {
+                let until = for_s.map(|seconds| handle.now().plus_s(seconds));
+                handle.faults().slow_disk(Duration::from_millis(millis), until);
+                Ok(())
+            }
+        }
+    }
+
+    async fn settle(&self, reference: Reference, answer: ProviderAnswer) -> Result<(), OperationError> {
+        let entity = EntityId::Order(reference.order);
+        self.order(entity, order::Command::Settle { reference, answer }).await.map(|_accepted| ())
+    }
+
+    async fn erase(&self, entity: EntityId) -> Result<(), OperationError> {
+        match entity {
+            EntityId::Order(_) => self.order(entity, order::Command::Erase).await.map(|_accepted| ()),
+            EntityId::Inventory(_) | EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => {
+                Err(OperationError::Refused("only orders hold personal data".to_owned()))
+            }
+        }
+    }
+}

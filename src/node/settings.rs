@@ -1,0 +1,184 @@
+//! The configuration as each room wants it told.
+
+use super::{HASH_VERSION, NodeError, Opened};
+use crate::actors::settings::Settings as ActorSettings;
+use crate::actors::stats::Stats;
+use crate::api::settings::{Door, ShippingOption, Terms};
+use crate::api::{self, Limits};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider};
+use crate::domain::ids::WarehouseId;
+use crate::domain::money::Currency;
+use crate::domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, TaxTable};
+use crate::payments;
+use crate::storage::Layout;
+use crate::storage::embedded::log::LogOptions;
+use crate::storage::embedded::{EmbeddedJournal, EmbeddedOptions, OnAppend};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A frame holds a batch and each record's head beside it.
+const FRAME_OVERHEAD: u64 = 4;
+
+pub(super) fn layout(config: &Config) -> Layout {
+    Layout { shards: config.node.shards, hash_version: HASH_VERSION }
+}
+
+pub(super) fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Opened, NodeError> {
+    let layout = layout(config);
+    match config.journal.kind {
+        JournalKind::Memory => Ok(Opened::memory(layout)),
+        JournalKind::Embedded => {
+            let mut options = EmbeddedOptions::new(layout, || SystemClock.now());
+            options.log = LogOptions {
+                segment_bytes: config.journal.segment_bytes,
+                segments_ahead: config.journal.segments_ahead,
+                frame_bytes_max: config.journal.batch_bytes_max.saturating_mul(FRAME_OVERHEAD),
+            };
+            options.keep_ms = config.journal.retention_days.saturating_mul(24 * 60 * 60 * 1_000);
+            options.cache_bytes = config.journal.cache_bytes;
+            let stats = Arc::clone(stats);
+            options.on_append = OnAppend(Arc::new(move |appended| stats.synced(appended.bytes, appended.sync_ns)));
+            let (journal, recovered) = EmbeddedJournal::open(&config.node.data_folder, options)?;
+            Ok(Opened::embedded(journal, &recovered))
+        }
+    }
+}
+
+pub(super) fn actors(config: &Config) -> ActorSettings {
+    let shards = usize::from(config.node.shards.max(1));
+    let entities = &config.entities;
+    ActorSettings {
+        requests_in_flight_max: config.api.requests_in_flight_max,
+        mailbox_max: u32::try_from(entities.mailbox_max).unwrap_or(u32::MAX),
+        log_queue_max: config.journal.queue_max,
+        batch_bytes_max: usize::try_from(config.journal.batch_bytes_max).unwrap_or(usize::MAX),
+        batch_records_max: config.journal.batch_events_max,
+        residents_per_shard_max: entities.resident_max.div_ceil(shards),
+        idle_ms: entities.idle_ms,
+        effect_retry_min_ms: entities.effect_retry_min_ms,
+        effect_retry_max_ms: entities.effect_retry_max_ms,
+        command_life_s: entities.command_life_s,
+        restart_delay_min_ms: entities.restart_delay_min_ms,
+        restart_delay_max_ms: entities.restart_delay_max_ms,
+        set_aside_after: entities.set_aside_after,
+        checkpoint_interval_ms: config.journal.checkpoint_interval_ms,
+        checkpoint_bytes: config.journal.checkpoint_bytes.div_ceil(u64::try_from(shards).unwrap_or(1)),
+        provider_calls_max: usize::try_from(config.payments.in_flight_max).unwrap_or(usize::MAX),
+        provider_timeout_ms: config.payments.timeout_ms,
+        ..ActorSettings::default()
+    }
+}
+
+pub(super) fn payments(config: &Config) -> payments::Settings {
+    let payments = &config.payments;
+    payments::Settings {
+        provider: match payments.provider {
+            PaymentProvider::Simulated => payments::Kind::Simulated,
+            PaymentProvider::Http => payments::Kind::Http,
+        },
+        url: payments.url.clone(),
+        webhook_secret: payments.webhook_secret.0.clone(),
+        profile: match payments.profile {
+            PaymentProfile::Instant => payments::simulator::Profile::Instant,
+            PaymentProfile::Fast => payments::simulator::Profile::Fast,
+            PaymentProfile::Realistic => payments::simulator::Profile::Realistic,
+        },
+        seed: payments.seed,
+        action_url: payments.action_url.clone(),
+        timeout_ms: payments.timeout_ms,
+        in_flight_max: payments.in_flight_max,
+    }
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.api.connections_max,
+        connections_per_address_max: config.api.connections_per_address_max,
+        header_read_timeout: Duration::from_millis(config.api.header_read_timeout_ms),
+        request_timeout: Duration::from_millis(config.api.request_timeout_ms),
+        head_bytes_max: config.api.header_bytes_max,
+        backlog: config.api.backlog,
+        drain_timeout: Duration::from_millis(config.node.drain_timeout_ms),
+    }
+}
+
+pub(super) fn api(config: &Config) -> Result<api::Settings, NodeError> {
+    let door = Door {
+        requests_in_flight_max: config.api.requests_in_flight_max,
+        body_timeout_ms: config.api.body_timeout_ms,
+        body_bytes_max: config.api.body_bytes_max,
+        small_body_bytes_max: config.api.small_body_bytes_max,
+        order_wait_ms: config.api.order_wait_ms,
+        command_timeout_ms: config.api.command_timeout_ms,
+        prefer_wait_max_s: config.api.prefer_wait_max_s,
+        retry_after_s: config.api.retry_after_s,
+        guest_life_s: config.carts.guest_life_s,
+        webhook_age_max_s: config.payments.webhook_age_max_s,
+    };
+    Ok(api::Settings { door, terms: terms(config)? })
+}
+
+fn terms(config: &Config) -> Result<Terms, NodeError> {
+    let currency = Currency::parse(&config.shop.currency)
+        .map_err(|error| NodeError::Setting(format!("shop.currency: {error}")))?;
+    let mut warehouses = Vec::new();
+    for id in &config.shop.warehouses {
+        let id = WarehouseId::parse(id).map_err(|error| NodeError::Setting(format!("shop.warehouses: {error}")))?;
+        warehouses.push(id);
+    }
+    let mut taxes = BTreeMap::new();
+    if config.tax.charge {
+        for (country, tax) in &config.tax.countries {
+            let classes = tax.classes_ppm.iter().map(|(class, rate)| (class.into(), *rate)).collect();
+            let table = TaxTable { name: tax.name.as_str().into(), rate_ppm: tax.rate_ppm, classes };
+            taxes.insert(country.into(), table);
+        }
+    }
+    let mut shipping = BTreeMap::new();
+    for (id, option) in &config.shipping.options {
+        let charged = |amount: u64| if config.shipping.charge { i64::try_from(amount).unwrap_or(i64::MAX) } else { 0 };
+        let price = option.price.iter().map(|(code, amount)| (code.into(), charged(*amount))).collect();
+        let countries = option.countries.iter().map(Into::into).collect();
+        let option = ShippingOption { label: option.label.as_str().into(), price, countries, days: option.days };
+        shipping.insert(id.into(), option);
+    }
+    let orders = &config.orders;
+    Ok(Terms {
+        seller: config.shop.seller.as_str().into(),
+        currency,
+        hold_s: orders.hold_s,
+        lines_max: orders.lines_max,
+        taxes,
+        home_country: config.shop.home_country.as_str().into(),
+        shipping,
+        default_shipping: config.shipping.default_option.as_str().into(),
+        shipping_tax_included: config.shipping.tax_included,
+        payment: PaymentPolicy {
+            provider: "simulated".into(),
+            capture: match orders.capture {
+                Capture::OnConfirmation => CapturePolicy::OnConfirmation,
+                Capture::OnShipment => CapturePolicy::OnShipment,
+                Capture::Manual => CapturePolicy::Manual,
+            },
+            attempts_max: orders.payment_attempts_max,
+            keys_life_s: config.payments.key_life_s,
+            query_after_s: config.payments.query_after_s,
+            lapse_margin_s: orders.authorization_margin_s,
+            method_hold_s: config
+                .payments
+                .method_hold_s
+                .iter()
+                .map(|(method, seconds)| (method.into(), *seconds))
+                .collect(),
+        },
+        returns: ReturnPolicy {
+            window_days: u32::try_from(orders.return_window_days).unwrap_or(u32::MAX),
+            auto_approve: orders.returns_auto_approve,
+        },
+        warehouses,
+        cart_life_s: config.carts.guest_life_s,
+        low_stock_at: config.inventory.low_stock_at,
+    })
+}

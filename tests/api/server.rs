@@ -1,0 +1,174 @@
+//! A server of its own for each test: the filters over real actors, the memory store and the simulated provider, behind a socket.
+
+use crate::client::Client;
+use doorbuster::actors::ask::{Answer, Ask};
+use doorbuster::actors::settings::Settings as ActorSettings;
+use doorbuster::actors::system::{Actors, Handle};
+use doorbuster::actors::view::Stock;
+use doorbuster::api::keys::{Keys, Scope};
+use doorbuster::api::secret::Secret;
+use doorbuster::api::{Api, Journaled, Limits, Settings, Shop, SocketCounts, Unavailable, Webhook, WebhookError};
+use doorbuster::api::{bind, serve};
+use doorbuster::clock::{SharedClock, SystemClock};
+use doorbuster::domain::ids::{EntityId, Sku};
+use doorbuster::domain::time::Timestamp;
+use doorbuster::payments::{self, AnyProvider, Provider, WebhookHeaders, WebhookSecret};
+use doorbuster::storage::memory::{Groups, MemoryStore};
+use doorbuster::storage::{Journal, Layout, Store, wire};
+use serde_json::json;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A key of the shop's own account with every scope.
+pub(crate) const KEY: &str = "sk_everything";
+/// A key of the shop's own account that may only set products.
+pub(crate) const CATALOG_KEY: &str = "sk_catalog";
+/// A key of another account with every scope.
+pub(crate) const FOREIGN_KEY: &str = "sk_foreign";
+const SECRET: [u8; 32] = [7; 32];
+const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[derive(Clone)]
+struct TestShop {
+    node: Handle,
+    provider: Arc<AnyProvider>,
+}
+
+impl Shop for TestShop {
+    async fn ask(&self, ask: Ask) -> Answer {
+        self.node.ask(ask).await
+    }
+    fn availability(&self, sku: &Sku) -> Option<Stock> {
+        self.node.views().get(sku).map(|view| view.stock())
+    }
+    async fn history(&self, entity: &EntityId, from: u64, limit: usize) -> Result<Vec<Journaled>, Unavailable> {
+        let shard = self.node.shard_of(entity);
+        let records = self.node.store().history(shard, entity, from, limit).await.map_err(|_| Unavailable::Failed)?;
+        let journaled = records.into_iter().map(|record| Journaled {
+            shard: record.shard,
+            seq: record.seq,
+            decided: wire::decode(&record.body).expect("what was written can be read"),
+        });
+        Ok(journaled.collect())
+    }
+    fn now(&self) -> Timestamp {
+        self.node.now()
+    }
+    fn random(&self) -> [u8; 16] {
+        rand::random()
+    }
+    fn webhook(&self, provider: &str, headers: &hyper::HeaderMap, body: &[u8]) -> Result<Webhook, WebhookError> {
+        if provider != self.provider.name() {
+            return Err(WebhookError::UnknownProvider);
+        }
+        let headers = WebhookHeaders::read(headers).map_err(|_| WebhookError::Unauthentic)?;
+        match self.provider.verify_webhook(headers, body, self.node.now()) {
+            Ok(event) => Ok(Webhook { reference: event.reference, answer: event.answer }),
+            Err(payments::WebhookError::Body) => Err(WebhookError::Malformed),
+            Err(_) => Err(WebhookError::Unauthentic),
+        }
+    }
+}
+
+/// A running server; it stops when it is dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) counts: Arc<SocketCounts>,
+    stop: Option<oneshot::Sender<()>>,
+    done: Option<tokio::task::JoinHandle<usize>>,
+    _actors: Actors,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with(Limits::default(), Settings::default()).await
+    }
+
+    pub(crate) async fn with(limits: Limits, settings: Settings) -> Self {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let terms = payments::Settings { webhook_secret: WEBHOOK_SECRET.to_owned(), ..payments::Settings::default() };
+        let provider = Arc::new(payments::build(&terms, None, Arc::clone(&clock), None).expect("it is simulated"));
+        let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, Groups::OneForAll, 7);
+        let actor_settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
+        let actors = Actors::start(Store::Memory(disk.open()), Arc::clone(&provider), clock, actor_settings, "test")
+            .await
+            .expect("it starts");
+        let shop = TestShop { node: actors.handle(), provider };
+        let keys = Keys::in_memory(&[
+            (KEY, "sel_main", &Scope::ALL),
+            (CATALOG_KEY, "sel_main", &[Scope::Catalog]),
+            (FOREIGN_KEY, "sel_other", &Scope::ALL),
+        ]);
+        let api = Api::new(shop, settings, keys, Secret::new(&SECRET));
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits.backlog, false).expect("a free port");
+        let address = listener.local_addr().expect("it listens");
+        let (stop, stopped) = oneshot::channel();
+        let counts = Arc::new(SocketCounts::default());
+        let serving = serve(listener, api.filter(), limits, Arc::clone(&counts), async move {
+            // Dropped or told: either ends it.
+            drop(stopped.await);
+        });
+        let done = Some(tokio::spawn(serving));
+        Self { address, counts, stop: Some(stop), done, _actors: actors }
+    }
+
+    /// Stops it; how many connections were cut off.
+    pub(crate) async fn stop(&mut self) -> usize {
+        drop(self.stop.take());
+        let done = self.done.take().expect("stopped once");
+        tokio::time::timeout(Duration::from_secs(30), done).await.expect("it drains").expect("it does not panic")
+    }
+
+    /// A client with the key that may do everything.
+    pub(crate) fn seller(&self) -> Client {
+        Client::new(self.address).bearer(KEY)
+    }
+
+    pub(crate) fn anyone(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    pub(crate) async fn guest(&self) -> Client {
+        let answer = self.anyone().post("/v1/guests", None, None).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        self.anyone().bearer(answer.body["token"].as_str().expect("a token"))
+    }
+
+    /// A product with one SKU at 129.99 GBP, and stock of it in `lon1`.
+    pub(crate) async fn with_stock(&self, sku: &str, units: u32) {
+        let seller = self.seller();
+        let path = format!("/v1/products/p-{sku}");
+        let product = json!({ "title": "Nova Low", "skus": [{ "sku": sku, "prices": [{ "amount": 12999, "currency": "GBP" }] }] });
+        let put = seller.put(&path, &product).await;
+        assert_eq!(put.status, 201, "{put:?}");
+        let warehouse = seller.put("/v1/warehouses/lon1", &json!({ "name": "London", "country": "GB" })).await;
+        assert!(warehouse.status == 200 || warehouse.status == 201, "{warehouse:?}");
+        let receipt = json!({ "warehouse": "lon1", "units": units });
+        let received =
+            seller.post(&format!("/v1/inventory/{sku}/receipts"), Some(&format!("r-{sku}")), Some(&receipt)).await;
+        assert_eq!(received.status, 201, "{received:?}");
+    }
+}
+
+/// A webhook as the provider signs it.
+pub(crate) fn signed(event: &payments::WebhookEvent, at: Timestamp) -> payments::SignedWebhook {
+    WebhookSecret::parse(WEBHOOK_SECRET).expect("lawful").sign(event, at)
+}
+
+/// One line of one SKU, sent to Leeds.
+pub(crate) fn order_of(sku: &str, quantity: u32) -> serde_json::Value {
+    json!({
+        "lines": [{ "sku": sku, "quantity": quantity }],
+        "buyer": { "email": "a@b.example", "name": "A. Buyer" },
+        "ship_to": { "name": "A. Buyer", "line1": "1 High St", "city": "Leeds", "postal_code": "LS1 1AA", "country": "GB" }
+    })
+}
+
+/// The same, paid at once.
+pub(crate) fn paid_order_of(sku: &str, quantity: u32, token: &str) -> serde_json::Value {
+    let mut order = order_of(sku, quantity);
+    order["payment"] = json!({ "method": "card", "token": token });
+    order
+}
