@@ -173,7 +173,7 @@ impl Client {
         for _ in 0..TRIES_MAX {
             match self.once(entity.clone(), command.clone(), Wait::Decided).await {
                 Answer::Accepted(accepted) => return Some(*accepted),
-                Answer::Refused(_) => return None,
+                Answer::Refused(_) | Answer::Stale { .. } => return None,
                 Answer::Unknown
                 | Answer::Late
                 | Answer::Busy { .. }
@@ -225,7 +225,8 @@ impl Client {
                             self.world.broke(&format!("{entity}: {request:?} was accepted, and then refused: {refusal:?}"));
                         }
                     }
-                    Answer::Unknown
+                    Answer::Stale { .. }
+                    | Answer::Unknown
                     | Answer::Late
                     | Answer::Busy { .. }
                     | Answer::SetAside

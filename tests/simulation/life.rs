@@ -2,6 +2,7 @@
 
 use crate::plan::{Plan, Trouble, dice_of};
 use crate::world::{World, pass};
+use doorbuster::actors::stats::Stats;
 use doorbuster::actors::system::Actors;
 use doorbuster::clock::SharedClock;
 use doorbuster::domain::ids::EntityId;
@@ -56,7 +57,8 @@ pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
 async fn start(world: &Arc<World>, dice: &mut rand_chacha::ChaCha8Rng) -> Option<Actors> {
     let store = Store::Memory(world.disk.open());
     let clock: SharedClock = world.clock.clone();
-    let actors = Actors::start(store, Arc::clone(&world.provider), clock, world.plan.settings, "simulated");
+    let (settings, stats) = (world.plan.settings, Arc::new(Stats::default()));
+    let actors = Actors::start(store, Arc::clone(&world.provider), clock, settings, stats, "simulated");
     let patience = if dice.random_range(0..100) < world.plan.cut_starts { dice.random_range(0..40) } else { u32::MAX };
     let cut_off = async {
         if patience == u32::MAX {
@@ -95,7 +97,12 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
         match trouble {
             Trouble::Crash => ends.send(End::Crash).expect("the keeper lives as long as the world"),
             Trouble::Stop => ends.send(End::Stop).expect("the keeper lives as long as the world"),
-            Trouble::Panic => panic_somebody(&world, &mut dice).await,
+            Trouble::Panic(times) => panic_somebody(&world, &mut dice, times).await,
+            Trouble::Lose(step, times) => {
+                if let Some(node) = world.node() {
+                    node.faults().arm_step(step, times);
+                }
+            }
             Trouble::Jump(millis) => world.clock.jump_ms(millis),
             Trouble::Outage(millis) => {
                 let from = world.bank.desk().now();
@@ -104,20 +111,25 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
             Trouble::Fence => world.disk.fence(Shard(dice.random_range(0..world.plan.shards))),
             Trouble::SlowDisk(millis) => {
                 if let Some(node) = world.node() {
-                    node.faults().slow_disk(Duration::from_millis(millis));
+                    node.faults().slow_disk(Duration::from_millis(millis), None);
                 }
             }
         }
     }
 }
 
-async fn panic_somebody(world: &World, dice: &mut rand_chacha::ChaCha8Rng) {
+async fn panic_somebody(world: &World, dice: &mut rand_chacha::ChaCha8Rng, times: u32) {
     let known: Vec<EntityId> = world.judge().models().map(|(entity, _)| entity.clone()).collect();
     if known.is_empty() {
         return;
     }
     let entity = known[dice.random_range(0..known.len())].clone();
     if let Some(node) = world.node() {
+        node.faults().arm_panic(&entity, times);
+        if dice.random_bool(0.5) {
+            // It panics when it is next needed.
+            return;
+        }
         // On a node that hangs nobody answers; the fault is ordered all the same.
         drop(tokio::time::timeout(Duration::from_millis(50), node.panic_entity(&entity)).await);
     }

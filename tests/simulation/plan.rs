@@ -41,8 +41,10 @@ pub(crate) enum Trouble {
     Crash,
     /// The process is stopped in good order, and started again.
     Stop,
-    /// An entity's actor panics.
-    Panic,
+    /// An entity's actor panics, so many times.
+    Panic(u32),
+    /// A message is lost on its way, so many times, of one kind of step.
+    Lose(&'static str, u32),
     /// The clock jumps by so many ms.
     Jump(i64),
     /// The provider answers nothing but errors for so many ms.
@@ -52,6 +54,25 @@ pub(crate) enum Trouble {
     /// The disk is slow by so many ms an append from now on.
     SlowDisk(u64),
 }
+
+/// Steps whose messages may be lost.
+const STEPS: [&str; 15] = [
+    "freeze",
+    "thaw",
+    "close",
+    "reserve",
+    "commit",
+    "release",
+    "forget",
+    "forget_moves",
+    "ship",
+    "return",
+    "offer",
+    "ask_order",
+    "authorize",
+    "capture",
+    "query",
+];
 
 impl Plan {
     /// The world of a seed.
@@ -101,7 +122,7 @@ fn settings(dice: &mut ChaCha8Rng) -> Settings {
         restart_delay_min_ms: 50,
         restart_delay_max_ms: 1_000,
         checkpoint_interval_ms: if dice.random_bool(0.3) { 60_000 } else { dice.random_range(200..4_000) },
-        checkpoint_events: if dice.random_bool(0.3) { dice.random_range(5..50) } else { 1_000 },
+        checkpoint_bytes: if dice.random_bool(0.3) { dice.random_range(1_000..20_000) } else { 8 << 20 },
         provider_timeout_ms: dice.random_range(300..1_500),
         batch_records_max: if dice.random_bool(0.2) { dice.random_range(1..4) } else { 512 },
         residents_per_shard_max: if dice.random_bool(0.2) { 2 } else { 1_000 },
@@ -175,7 +196,12 @@ fn chaos(dice: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Trouble)> {
         chaos.push((dice.random_range(0..chaos_ms), Trouble::Stop));
     }
     for _ in 0..dice.random_range(0..=4) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Panic));
+        let times = if dice.random_bool(0.8) { 1 } else { dice.random_range(2..=7) };
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Panic(times)));
+    }
+    for _ in 0..dice.random_range(0..=3) {
+        let step = STEPS[dice.random_range(0..STEPS.len())];
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Lose(step, dice.random_range(1..=5))));
     }
     if dice.random_bool(0.25) {
         for _ in 0..dice.random_range(1..=3) {

@@ -202,6 +202,7 @@ impl World {
                 self.broke(&format!("{entity}: decide panicked"));
             }
             Answer::Refused(_)
+            | Answer::Stale { .. }
             | Answer::Unknown
             | Answer::Late
             | Answer::Busy { .. }
@@ -213,7 +214,7 @@ impl World {
 
     /// A question with a deadline so many ms from now.
     pub(crate) fn question(&self, entity: EntityId, command: Command, by: By, wait: Wait, patience_ms: u64) -> Ask {
-        Ask { entity, command, by, wait, deadline: self.now().plus_ms(patience_ms), unless_known: None }
+        Ask { entity, command, by, wait, deadline: self.now().plus_ms(patience_ms), if_version: None, unless_known: None }
     }
 
     /// The bank tells what became of a call. Taken as soon as it is sent on: what is lost then is asked about (rule M1).
@@ -253,6 +254,7 @@ pub(crate) fn in_short(answer: &Answer) -> String {
             format!("accepted{again} v{} seq {}{shown}", accepted.meta.version, accepted.seq)
         }
         Answer::Refused(refusal) => format!("refused {refusal:?}"),
+        Answer::Stale { version } => format!("stale, it is at v{version}"),
         Answer::Unknown => "unknown".to_owned(),
         Answer::Late => "late".to_owned(),
         Answer::Busy { .. } => "busy".to_owned(),
