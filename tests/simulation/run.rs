@@ -19,6 +19,8 @@ use std::time::Duration;
 const REST_WITHIN_S: u64 = 60;
 /// The provider's own patience with a shopper, and ours until we ask: the last of these deadlines is no later.
 const BANKS_OWN_S: u64 = 15;
+/// Panics that may still be ordered for an entity at the end are fewer.
+const LAST_LOOKS: u32 = 10;
 
 /// How a world ended.
 #[derive(Debug, Clone)]
@@ -137,6 +139,21 @@ async fn retry_what_is_set_aside(world: &World) {
     }
 }
 
+/// Reads an entity until it is shown: a panic that is still ordered for it takes the question with it.
+async fn last_look(world: &World, entity: &EntityId) -> Result<(), Answer> {
+    let mut last = Answer::NotServing;
+    for _ in 0..LAST_LOOKS {
+        let ask = world.question(entity.clone(), read_of(entity), By::Operator, Wait::Decided, 10_000);
+        last = world.ask("last look", ask).await;
+        if matches!(last, Answer::Accepted(_)) {
+            return Ok(());
+        }
+        retry_what_is_set_aside(world).await;
+        pass(1_000).await;
+    }
+    Err(last)
+}
+
 /// The node shows what the journal says, the audit is clean, and the bank agrees.
 pub(crate) async fn look_over(world: &Arc<World>) {
     if world.broken().is_some() {
@@ -147,11 +164,8 @@ pub(crate) async fn look_over(world: &Arc<World>) {
         if matches!(entity, EntityId::Cart(_) | EntityId::Warehouse(_)) {
             continue;
         }
-        let command = read_of(&entity);
-        let ask = world.question(entity.clone(), command, By::Operator, Wait::Decided, 10_000);
-        match world.ask("last look", ask).await {
-            Answer::Accepted(_) => {}
-            other => world.broke(&format!("{entity} cannot be read at the end: {other:?}")),
+        if let Err(other) = last_look(world, &entity).await {
+            world.broke(&format!("{entity} cannot be read at the end: {other:?}"));
         }
     }
     let ended = world.judge().at_the_end();
