@@ -64,17 +64,14 @@ pub(crate) fn spawn_command(role: Role, folder: &Path) -> Result<Command, Troubl
 
 /// Becomes the node or the payment simulator: what the hidden subcommands do.
 pub(crate) fn become_program(role: Role, arguments: Vec<OsString>) -> ExitCode {
-    use std::os::unix::process::CommandExt;
-    let name = if role == Role::Simulator { "payment-simulator" } else { "doorbuster" };
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(name)));
-    let Some(program) = beside.filter(|program| program.exists()) else {
-        eprintln!("there is no `{name}` beside this executable: build it with `cargo build --release`");
-        return ExitCode::FAILURE;
-    };
-    // Only comes back when it failed; the process keeps its id, so killing it kills the node.
-    let failed = std::process::Command::new(program).args(arguments).exec();
-    eprintln!("start {name}: {failed}");
-    ExitCode::FAILURE
+    let words = std::iter::once(OsString::from(role.word())).chain(arguments);
+    match role {
+        Role::Simulator => doorbuster::payments::simulator::command::run(words),
+        Role::Node | Role::Bare => match doorbuster::cli::parse(words) {
+            Ok(invocation) => doorbuster::node::commands::run(invocation),
+            Err(code) => code,
+        },
+    }
 }
 
 /// Ends this process when whoever started it is gone: its standard input, which nobody writes to, then ends.

@@ -28,6 +28,10 @@ use std::process::ExitCode;
 /// How the run was ended from outside: 128 + SIGINT, as shells do.
 const INTERRUPTED: u8 = 130;
 
+/// The node runs in this executable too, and is to be measured as it is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some((role, arguments)) = Role::asked(std::env::args_os()) {
         leave_with_parent();

@@ -37,6 +37,10 @@ pub(crate) struct Options {
     pub(crate) only: Option<String>,
 }
 
+/// The node runs in this executable too, and is to be measured as it is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Role::asked(std::env::args_os()) {
         Some((Role::Bare, arguments)) => {

@@ -11,12 +11,15 @@ async fn a_body_that_is_no_json_is_malformed() {
     let server = Server::start().await;
     let seller = server.seller();
     let deep = format!("{{\"lines\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
-    let bodies: [&str; 6] = ["{", "", "not json", r#"{"lines":[],"lines":[]}"#, &deep, r#"{"lines":[{"sku":"a","quantity":1}"#];
+    let bodies: [&str; 6] =
+        ["{", "", "not json", r#"{"lines":[],"lines":[]}"#, &deep, r#"{"lines":[{"sku":"a","quantity":1}"#];
     for body in bodies {
         let answer = seller.send("POST", "/v1/orders", Some("k"), Some(body)).await;
         assert_eq!((answer.status, answer.code()), (400, "malformed_json"), "{body:.60}");
     }
-    let head = format!("POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n");
+    let head = format!(
+        "POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n"
+    );
     let invalid_utf8 = [head.as_bytes(), b"{\"note\":\"\xff\"}"].concat();
     assert_eq!(server.anyone().raw(&invalid_utf8).await.code(), "malformed_json");
 }
@@ -75,11 +78,19 @@ async fn hostile_ids_are_invalid_ids() {
         let answer = seller.get(&format!("/v1/inventory/{id}")).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_id"), "{id}");
     }
-    for path in ["/v1/orders/ord_x", "/v1/orders/crt_00000000000000000000000000", "/v1/carts/1", "/v1/returns/'", "/v1/payments/ord_00000000000000000000000000"] {
+    for path in [
+        "/v1/orders/ord_x",
+        "/v1/orders/crt_00000000000000000000000000",
+        "/v1/carts/1",
+        "/v1/returns/'",
+        "/v1/payments/ord_00000000000000000000000000",
+    ] {
         let answer = seller.get(path).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_id"), "{path}");
     }
-    let answer = seller.post("/v1/orders", Some("k"), Some(&json!({ "lines": [{ "sku": "a'b", "quantity": 1 }], "buyer": {} }))).await;
+    let answer = seller
+        .post("/v1/orders", Some("k"), Some(&json!({ "lines": [{ "sku": "a'b", "quantity": 1 }], "buyer": {} })))
+        .await;
     assert_eq!((answer.status, answer.code()), (400, "invalid_id"));
 }
 
@@ -102,11 +113,18 @@ async fn an_idempotency_key_is_needed_and_bounded() {
 async fn wrong_methods_types_paths_and_sizes_get_their_own_status() {
     let server = Server::start().await;
     let seller = server.seller();
-    for (method, path, allowed) in
-        [("DELETE", "/v1/orders", "POST"), ("TRACE", "/v1/orders", "POST"), ("POST", "/v1/inventory/A", "GET"), ("PUT", "/openapi.json", "GET")]
-    {
+    for (method, path, allowed) in [
+        ("DELETE", "/v1/orders", "POST"),
+        ("TRACE", "/v1/orders", "POST"),
+        ("POST", "/v1/inventory/A", "GET"),
+        ("PUT", "/openapi.json", "GET"),
+    ] {
         let answer = seller.send(method, path, None, None).await;
-        assert_eq!((answer.status, answer.code(), answer.header("allow")), (405, "method_not_allowed", Some(allowed)), "{method}");
+        assert_eq!(
+            (answer.status, answer.code(), answer.header("allow")),
+            (405, "method_not_allowed", Some(allowed)),
+            "{method}"
+        );
     }
     for path in ["/", "/v1", "/v1/nothing", "/admin/cluster", "/metrics", "/v1/orders/a/b/c/d"] {
         assert_eq!(seller.get(path).await.status, 404, "{path}");
@@ -121,20 +139,29 @@ async fn wrong_methods_types_paths_and_sizes_get_their_own_status() {
 #[tokio::test]
 async fn a_request_that_can_be_read_in_two_ways_is_refused() {
     let server = Server::start().await;
-    let head = format!("POST /v1/carts HTTP/1.1\r\nAuthorization: Bearer {KEY}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\n");
+    let head = format!(
+        "POST /v1/carts HTTP/1.1\r\nAuthorization: Bearer {KEY}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\n"
+    );
     let chunked = "2\r\n{}\r\n0\r\n\r\n";
     for (why, request) in [
         ("two lengths", format!("{head}Host: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}")),
         ("one length twice", format!("{head}Host: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{{}}")),
-        ("length, then encoding", format!("{head}Host: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}")),
-        ("encoding, then length", format!("{head}Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{chunked}")),
+        (
+            "length, then encoding",
+            format!("{head}Host: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+        ),
+        (
+            "encoding, then length",
+            format!("{head}Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{chunked}"),
+        ),
         ("no host", format!("{head}Content-Length: 2\r\n\r\n{{}}")),
         ("two hosts", format!("{head}Host: x\r\nHost: y\r\nContent-Length: 2\r\n\r\n{{}}")),
         ("no HTTP", "hello\r\n\r\n".to_owned()),
     ] {
         assert_eq!(server.anyone().raw(request.as_bytes()).await.status, 400, "{why}");
     }
-    let answer = server.anyone().raw(format!("{head}Host: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}").as_bytes()).await;
+    let answer =
+        server.anyone().raw(format!("{head}Host: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}").as_bytes()).await;
     assert_eq!(answer.status, 201, "a chunked body is a body: {answer:?}");
 }
 
@@ -142,7 +169,9 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
 async fn a_client_that_asks_first_is_told_to_go_on() {
     let server = Server::start().await;
     let mut connection = Connection::open(server.address).await;
-    let head = format!("POST /v1/carts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    let head = format!(
+        "POST /v1/carts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    );
     connection.write(head.as_bytes()).await;
     connection.write(b"{}").await;
     assert_eq!(connection.read().await.expect("an answer").status, 201);

@@ -65,7 +65,8 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn one_address_cannot_take_every_connection() {
-    let server = Server::with(Limits { connections_per_address_max: 2, ..Limits::default() }, Settings::default()).await;
+    let server =
+        Server::with(Limits { connections_per_address_max: 2, ..Limits::default() }, Settings::default()).await;
     let get = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut kept = Vec::new();
     for _ in 0..2 {

@@ -100,8 +100,7 @@ async fn hand_in(server: &Server, webhook: &SignedWebhook, signature: &str) -> u
 #[tokio::test]
 async fn a_webhook_is_believed_when_signed_and_young_and_changes_nothing_the_second_time() {
     let server = Server::start().await;
-    let reference =
-        Reference { order: OrderId(1 << 64), operation: Operation::Authorize, payment: 1, attempt: 1 };
+    let reference = Reference { order: OrderId(1 << 64), operation: Operation::Authorize, payment: 1, attempt: 1 };
     let answer = ProviderAnswer::Declined { code: "x".into(), retry: doorbuster::domain::payment::Retry::Never };
     let event = WebhookEvent { id: "evt_1".into(), reference, answer };
     let now = SystemClock.now();

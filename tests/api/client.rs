@@ -129,7 +129,10 @@ fn check(answer: &Answer) {
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
     }
     for inside in ["panicked at", ".rs:", "RUST_BACKTRACE"] {
-        assert!(!answer.text.contains(inside) || answer.header("content-type") == Some("text/javascript; charset=utf-8"), "{answer:?}");
+        assert!(
+            !answer.text.contains(inside) || answer.header("content-type") == Some("text/javascript; charset=utf-8"),
+            "{answer:?}"
+        );
     }
 }
 
@@ -183,7 +186,8 @@ impl Client {
             request.push_str(&format!("Idempotency-Key: {key}\r\n"));
         }
         if let Some(body) = body {
-            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+            request
+                .push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
         } else {
             request.push_str("\r\n");
         }

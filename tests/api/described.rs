@@ -23,10 +23,16 @@ async fn every_described_route_exists_and_answers_as_described() {
             let real = real.replace("{id}", "x").replace("{sku}", "A");
             let allowed = documented(&document.body, path, method);
             for caller in &callers {
-                for (key, body) in [(Some("k"), Some("{}")), (None, None), (Some("k"), Some("{")), (Some("k"), Some(r#"{"role":1}"#))] {
+                for (key, body) in
+                    [(Some("k"), Some("{}")), (None, None), (Some("k"), Some("{")), (Some("k"), Some(r#"{"role":1}"#))]
+                {
                     let answer = caller.send(&method.to_uppercase(), &real, key, body).await;
                     assert_ne!(answer.status, 405, "{method} {path} is described and does not exist");
-                    assert!(allowed.contains(&answer.status), "{method} {path}: {} is not described: {answer:?}", answer.status);
+                    assert!(
+                        allowed.contains(&answer.status),
+                        "{method} {path}: {} is not described: {answer:?}",
+                        answer.status
+                    );
                 }
             }
         }

@@ -26,12 +26,14 @@ async fn a_shopper_buys_in_one_request() {
     }
     let id = order["id"].as_str().expect("an id");
     let events = guest.get(&format!("/v1/orders/{id}/events")).await;
-    let kinds: Vec<&str> = events.body.as_array().expect("a list").iter().filter_map(|event| event["type"].as_str()).collect();
+    let kinds: Vec<&str> =
+        events.body.as_array().expect("a list").iter().filter_map(|event| event["type"].as_str()).collect();
     for kind in ["order.placed", "stock.reserved", "payment.authorized", "order.confirmed"] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
     assert!(!events.text.contains("a@b.example") && !events.text.contains("High St"), "the journal names nobody");
-    let numbers: Vec<u64> = events.body.as_array().expect("a list").iter().filter_map(|event| event["number"].as_u64()).collect();
+    let numbers: Vec<u64> =
+        events.body.as_array().expect("a list").iter().filter_map(|event| event["number"].as_u64()).collect();
     assert!((1..).zip(&numbers).all(|(expected, number)| expected == *number), "{numbers:?}");
 }
 
@@ -44,10 +46,14 @@ async fn a_decline_is_an_order_that_says_why() {
     assert_eq!((answer.status, answer.body["status"].as_str()), (201, Some("awaiting_payment")), "{answer:?}");
     assert!(answer.body["last_error"]["code"].is_string());
     let path = format!("/v1/orders/{}", answer.body["id"].as_str().expect("an id"));
-    let paid = seller.post(&format!("{path}/payment"), Some("p"), Some(&json!({ "method": "card", "token": "tok_ok" }))).await;
+    let paid =
+        seller.post(&format!("{path}/payment"), Some("p"), Some(&json!({ "method": "card", "token": "tok_ok" }))).await;
     assert_eq!(paid.status, 201, "{paid:?}");
     assert_eq!(paid.body["attempt"], 2);
-    assert_eq!(paid.header("location"), Some(format!("/v1/payments/{}", paid.body["id"].as_str().expect("an id")).as_str()));
+    assert_eq!(
+        paid.header("location"),
+        Some(format!("/v1/payments/{}", paid.body["id"].as_str().expect("an id")).as_str())
+    );
 }
 
 #[tokio::test]
@@ -61,7 +67,8 @@ async fn a_cart_shows_todays_price_and_becomes_an_order_once() {
     let set = guest.put(&line, &json!({ "quantity": 2 })).await;
     assert_eq!((set.status, set.body["subtotal"]["amount"].as_i64()), (200, Some(25998)), "{set:?}");
     assert_eq!(set.body["lines"][0]["availability"], json!({ "state": "low_stock", "units_left": 10 }));
-    let dearer = json!({ "title": "Nova Low", "skus": [{ "sku": "A", "prices": [{ "amount": 13999, "currency": "GBP" }] }] });
+    let dearer =
+        json!({ "title": "Nova Low", "skus": [{ "sku": "A", "prices": [{ "amount": 13999, "currency": "GBP" }] }] });
     assert_eq!(server.seller().put("/v1/products/p-A", &dearer).await.status, 200);
     let shown = guest.get(&path).await;
     assert_eq!(shown.body["lines"][0]["unit_price"]["amount"], 13999, "{shown:?}");
@@ -95,7 +102,11 @@ async fn another_price_than_expected_is_a_409_that_shows_the_new_one() {
     let mut total = order_of("A", 1);
     total["expected_total"] = json!({ "amount": 5, "currency": "GBP" });
     let answer = server.seller().post("/v1/orders", Some("t"), Some(&total)).await;
-    assert_eq!((answer.status, answer.code(), answer.body["now"]["amount"].as_i64()), (409, "total_changed", Some(13498)), "{answer:?}");
+    assert_eq!(
+        (answer.status, answer.code(), answer.body["now"]["amount"].as_i64()),
+        (409, "total_changed", Some(13498)),
+        "{answer:?}"
+    );
     let level = server.seller().get("/v1/inventory/A").await;
     assert_eq!(level.body["levels"][0]["reserved"], 0, "a 4xx holds nothing");
 }
@@ -107,27 +118,51 @@ async fn a_seller_ships_refunds_and_takes_back() {
     let seller = server.seller().with("Prefer", "wait=10");
     let order = seller.post("/v1/orders", Some("o"), Some(&paid_order_of("A", 2, "tok_ok"))).await;
     let path = format!("/v1/orders/{}", order.body["id"].as_str().expect("an id"));
-    let early = seller.post(&format!("{path}/returns"), Some("e"), Some(&json!({ "lines": [{ "line": "1", "quantity": 1 }] }))).await;
+    let early = seller
+        .post(&format!("{path}/returns"), Some("e"), Some(&json!({ "lines": [{ "line": "1", "quantity": 1 }] })))
+        .await;
     assert!(early.status == 409 || early.status == 422, "nothing has shipped: {early:?}");
-    let shipped = seller.post(&format!("{path}/shipments"), Some("s"), Some(&json!({ "carrier": "royal_mail", "tracking_number": "T1" }))).await;
+    let shipped = seller
+        .post(
+            &format!("{path}/shipments"),
+            Some("s"),
+            Some(&json!({ "carrier": "royal_mail", "tracking_number": "T1" })),
+        )
+        .await;
     assert_eq!((shipped.status, shipped.body["warehouse"].as_str()), (201, Some("lon1")), "{shipped:?}");
     let shipment = shipped.header("location").expect("a place").to_owned();
     assert_eq!(seller.get(&shipment).await.body["status"], "shipped");
     let level = seller.get("/v1/inventory/A").await;
-    assert_eq!((&level.body["levels"][0]["on_hand"], &level.body["levels"][0]["to_ship"]), (&json!(8), &json!(0)), "{level:?}");
+    assert_eq!(
+        (&level.body["levels"][0]["on_hand"], &level.body["levels"][0]["to_ship"]),
+        (&json!(8), &json!(0)),
+        "{level:?}"
+    );
     assert_eq!(seller.post(&format!("{shipment}/deliver"), Some("d"), None).await.body["status"], "delivered");
     let much = json!({ "amount": { "amount": 9_999_999, "currency": "GBP" }, "reason": "x" });
     let much = seller.post(&format!("{path}/refunds"), Some("m"), Some(&much)).await;
     assert_eq!((much.status, much.code()), (422, "refund_too_large"), "{much:?}");
     assert_eq!(much.body["refundable"]["amount"], 26497);
-    let back = seller.post(&format!("{path}/returns"), Some("t"), Some(&json!({ "lines": [{ "line": "1", "quantity": 1, "reason": "too_small" }] }))).await;
+    let back = seller
+        .post(
+            &format!("{path}/returns"),
+            Some("t"),
+            Some(&json!({ "lines": [{ "line": "1", "quantity": 1, "reason": "too_small" }] })),
+        )
+        .await;
     assert_eq!((back.status, back.body["status"].as_str()), (201, Some("requested")), "{back:?}");
     let back = back.header("location").expect("a place").to_owned();
     assert_eq!(seller.post(&format!("{back}/approve"), Some("a"), None).await.body["status"], "approved");
     let lines = json!({ "lines": [{ "line": "1", "quantity": 1, "condition": "as_new", "restock": true }] });
     let received = seller.post(&format!("{back}/receive"), Some("r"), Some(&lines)).await;
-    assert_eq!((received.status, received.body["refund"]["amount"]["amount"].as_i64()), (200, Some(12999)), "{received:?}");
-    let unknown = seller.post(&format!("{path}/shipments"), Some("u"), Some(&json!({ "lines": [{ "line": "9", "quantity": 1 }] }))).await;
+    assert_eq!(
+        (received.status, received.body["refund"]["amount"]["amount"].as_i64()),
+        (200, Some(12999)),
+        "{received:?}"
+    );
+    let unknown = seller
+        .post(&format!("{path}/shipments"), Some("u"), Some(&json!({ "lines": [{ "line": "9", "quantity": 1 }] })))
+        .await;
     assert_eq!(unknown.status, 404, "{unknown:?}");
 }
 
@@ -148,7 +183,8 @@ async fn an_order_may_be_edited_while_it_waits_and_only_at_the_version_that_was_
     assert_eq!((nowhere.status, nowhere.pointer()), (422, "/shipping_option"));
     let cancelled = guest.post(&format!("{path}/cancel"), Some("x"), Some(&json!({ "reason": "customer" }))).await;
     assert_eq!(cancelled.status, 200, "{cancelled:?}");
-    let paid = guest.post(&format!("{path}/payment"), Some("p"), Some(&json!({ "method": "card", "token": "tok_ok" }))).await;
+    let paid =
+        guest.post(&format!("{path}/payment"), Some("p"), Some(&json!({ "method": "card", "token": "tok_ok" }))).await;
     assert_eq!((paid.status, paid.code()), (409, "wrong_state"), "{paid:?}");
 }
 
@@ -166,7 +202,11 @@ async fn stock_that_is_promised_cannot_be_taken_away() {
     let stale = seller.post("/v1/inventory/A/counts", Some("n"), Some(&stale)).await;
     assert_eq!((stale.status, stale.body["in_building"].as_u64()), (412, Some(5)), "{stale:?}");
     let seen = server.anyone().get("/v1/skus/A/availability").await;
-    assert_eq!((seen.body["state"].as_str(), seen.body["units_left"].as_u64()), (Some("low_stock"), Some(2)), "{seen:?}");
+    assert_eq!(
+        (seen.body["state"].as_str(), seen.body["units_left"].as_u64()),
+        (Some("low_stock"), Some(2)),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]

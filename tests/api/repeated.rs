@@ -26,7 +26,13 @@ async fn every_post_sent_five_times_has_one_effect() {
     let seller = server.seller();
     let receipt = json!({ "warehouse": "lon1", "units": 7 });
     repeat(&seller, "/v1/inventory/A/receipts", "r", &receipt).await;
-    repeat(&seller, "/v1/inventory/A/adjustments", "a", &json!({ "warehouse": "lon1", "delta": -2, "reason": "damaged" })).await;
+    repeat(
+        &seller,
+        "/v1/inventory/A/adjustments",
+        "a",
+        &json!({ "warehouse": "lon1", "delta": -2, "reason": "damaged" }),
+    )
+    .await;
     let counted = repeat(&seller, "/v1/inventory/A/counts", "n", &json!({ "warehouse": "lon1", "counted": 105 })).await;
     assert_eq!(counted.body["on_hand"], 105);
     repeat(&seller, "/v1/carts", "c", &json!({})).await;
@@ -35,7 +41,8 @@ async fn every_post_sent_five_times_has_one_effect() {
     assert_eq!(order.status, 201);
     let path = format!("/v1/orders/{}", order.body["id"].as_str().expect("an id"));
     assert_eq!(seller.get("/v1/inventory/A").await.body["levels"][0]["reserved"], 3, "five requests reserve once");
-    let payment = repeat(&seller, &format!("{path}/payment"), "p", &json!({ "method": "card", "token": "tok_ok" })).await;
+    let payment =
+        repeat(&seller, &format!("{path}/payment"), "p", &json!({ "method": "card", "token": "tok_ok" })).await;
     assert_eq!(payment.status, 201, "{payment:?}");
     wait_for(&seller, &path, "confirmed").await;
     repeat(&seller, &format!("{path}/cancel"), "x", &json!({ "lines": [{ "line": "1", "quantity": 1 }] })).await;
@@ -87,7 +94,10 @@ async fn the_same_key_with_another_body_is_refused() {
     let answer = seller.send("POST", "/v1/orders", Some("o"), Some(same_words)).await;
     assert_eq!((answer.status, answer.replayed()), (201, true), "the same facts in another order are the same body");
     let receipt = json!({ "warehouse": "lon1", "units": 1 });
-    assert_eq!(seller.post("/v1/inventory/A/receipts", Some("r-A"), Some(&receipt)).await.code(), "idempotency_key_reused");
+    assert_eq!(
+        seller.post("/v1/inventory/A/receipts", Some("r-A"), Some(&receipt)).await.code(),
+        "idempotency_key_reused"
+    );
 }
 
 #[tokio::test]

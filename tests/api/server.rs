@@ -90,7 +90,7 @@ impl Server {
         let clock: SharedClock = Arc::new(SystemClock);
         let terms = payments::Settings { webhook_secret: WEBHOOK_SECRET.to_owned(), ..payments::Settings::default() };
         let provider = Arc::new(payments::build(&terms, None, Arc::clone(&clock), None).expect("it is simulated"));
-        let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, Groups::OneForAll, 7);
+        let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, Groups::One, 7);
         let actor_settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
         let actors = Actors::start(Store::Memory(disk.open()), Arc::clone(&provider), clock, actor_settings, "test")
             .await

@@ -4,9 +4,9 @@
 
 use super::command::{CancelReason, LineUnits, Made, Refusal};
 use super::event::{CancelledLine, Event};
-use super::evolve::pick;
+use super::line::pick;
 use super::saga::{Decided, ending, made};
-use super::state::{Order, Outcome, Stage};
+use super::{Order, Outcome, Stage};
 use crate::domain::ids::Request;
 use crate::domain::time::Timestamp;
 
@@ -85,7 +85,7 @@ impl Order {
 
     fn leaves_nothing(&self, cut: &[CancelledLine]) -> bool {
         self.numbered().all(|(number, line)| {
-            let gone = cut.iter().find(|one| one.line == number).map_or(0, |one| super::evolve::units_of(&one.from));
+            let gone = cut.iter().find(|one| one.line == number).map_or(0, |one| super::line::units_of(&one.from));
             line.left() == gone
         })
     }

@@ -1,7 +1,7 @@
 //! What is asked of an order, what it answers, and how it says no.
 
+use super::Status;
 use super::personal::{Address, Buyer};
-use super::state::Status;
 use super::step::Step;
 use super::terms::{Destination, Instruction, Place, Shipping, TaxTable, Wanted};
 use super::{LineNumber, ReturnLine};

@@ -4,8 +4,8 @@ use super::command::{Made, Patch, Refusal, Reply};
 use super::event::{Amended, Event};
 use super::personal::Personal;
 use super::saga::{Decided, made};
-use super::state::{Order, Stage};
 use super::terms::Terms;
+use super::{Order, Stage};
 use crate::domain::entity::Decision;
 use crate::domain::time::Timestamp;
 use std::sync::Arc;
@@ -40,10 +40,10 @@ impl Order {
 
     fn amendment(&self, patch: &Patch, terms: &Terms) -> Result<Amended, Refusal> {
         let mut amended = Amended::default();
-        if let Some((_, destination, tax)) = &patch.ship_to {
-            if *destination != terms.destination || *tax != terms.tax {
-                amended.destination = Some((destination.clone(), tax.clone()));
-            }
+        if let Some((_, destination, tax)) = &patch.ship_to
+            && (*destination != terms.destination || *tax != terms.tax)
+        {
+            amended.destination = Some((destination.clone(), tax.clone()));
         }
         if let Some(shipping) = &patch.shipping {
             if shipping.price.currency != terms.currency {

@@ -2,9 +2,9 @@
 //! restarted order simply goes on.
 
 use super::command::{Answer, CartRefusal, Command, Shortage};
-use super::state::{Attempt, CallState, Order, Stage};
 use super::step::{CallKey, Step, Todo};
 use super::terms::{Source, Wanted};
+use super::{Attempt, CallState, Order, Stage};
 use crate::domain::any::{Command as Ask, Refusal, Reply};
 use crate::domain::cart;
 use crate::domain::effect::{Effect, EffectKey, OWED_MAX, Outcome};
@@ -279,7 +279,14 @@ fn no_cart(refusal: &cart::Refusal) -> CartRefusal {
         cart::Refusal::Frozen { order } => CartRefusal::Frozen { order: *order },
         cart::Refusal::AlreadyOrdered { order } => CartRefusal::Ordered { order: *order },
         cart::Refusal::Empty => CartRefusal::Empty,
-        _ => CartRefusal::Unknown,
+        cart::Refusal::Unknown
+        | cart::Refusal::RequestReused
+        | cart::Refusal::Stale { .. }
+        | cart::Refusal::Expired
+        | cart::Refusal::Ended
+        | cart::Refusal::TooManyLines { .. }
+        | cart::Refusal::TooMany { .. }
+        | cart::Refusal::CurrencyMismatch { .. } => CartRefusal::Unknown,
     }
 }
 
@@ -293,6 +300,15 @@ fn shortage(refusal: &inventory::Refusal) -> Shortage {
         inventory::Refusal::NoPrice { currency: _ } => Shortage::NoPrice,
         inventory::Refusal::LimitExceeded { limit, wanted: _ } => Shortage::LimitExceeded { limit: *limit },
         inventory::Refusal::Ended => Shortage::TooLate,
-        _ => Shortage::Unknown,
+        inventory::Refusal::Unknown
+        | inventory::Refusal::OtherTerms
+        | inventory::Refusal::RequestReused
+        | inventory::Refusal::Promised { .. }
+        | inventory::Refusal::Stale { .. }
+        | inventory::Refusal::NotEnded
+        | inventory::Refusal::OtherProduct { .. }
+        | inventory::Refusal::TooManyAnnounced { .. }
+        | inventory::Refusal::NotThatMany
+        | inventory::Refusal::Overflow => Shortage::Unknown,
     }
 }

@@ -3,9 +3,9 @@
 use super::ReturnLine;
 use super::command::{CancelReason, CartRefusal, Condition, LineUnits, Shortage};
 use super::personal::Personal;
-use super::state::{Head, Outcome, Trouble};
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Destination, Instruction, Shipping, TaxTable, Wanted};
+use super::{Head, Outcome, Trouble};
 use crate::domain::ids::{OrderId, Request, WarehouseId};
 use crate::domain::inventory::{Allocation, Reserved};
 use crate::domain::payment::{NextAction, Retry};

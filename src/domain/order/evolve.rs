@@ -1,15 +1,12 @@
 //! Takes one event into an order's state. Nothing here decides: whatever is true of the event was true when it was journaled.
 
-use super::command::{LineUnits, Made};
-use super::event::{Amended, Cancelled, Event, Placed, Priced, Receipt, RefundCause, RefundStarted, ShipmentStarted};
-use super::state::{
-    Agreed, Attempt, Call, CallState, Head, Hold, Line, LineNumber, Order, Payment, PricedOrder, ReceiptDone, Refund,
-    RefundStatus, Return, ReturnStatus, Seen, Shipment, ShipmentStatus, Stage, Trouble,
+use super::{
+    Agreed, Attempt, Call, CallKey, CallState, Event, Hold, Instruction, Line, LineNumber, Made, Order, Payment,
+    Placed, Priced, PricedOrder, Return, ReturnStatus, Seen, ShipmentStatus, Source, Stage, Step, Todo, Trouble,
+    Wanted,
 };
-use super::step::{CallKey, Step, Todo};
-use super::terms::{Instruction, Source, Wanted};
 use crate::domain::ids::Request;
-use crate::domain::inventory::{Allocation, Reserved, Units};
+use crate::domain::inventory::Reserved;
 use crate::domain::payment::Operation;
 use std::sync::Arc;
 
@@ -244,7 +241,7 @@ impl Order {
         }
     }
 
-    fn set_price(&mut self, priced: &Priced) {
+    pub(super) fn set_price(&mut self, priced: &Priced) {
         for (line, priced) in self.lines.iter_mut().zip(&priced.lines) {
             line.priced = *priced;
         }
@@ -256,7 +253,7 @@ impl Order {
         });
     }
 
-    fn commit_if_free(&mut self) {
+    pub(super) fn commit_if_free(&mut self) {
         if self.stage == Stage::Held && self.due() == 0 && !self.unsettled() {
             self.commit_all();
         }
@@ -270,7 +267,7 @@ impl Order {
         self.open = self.todo.len().saturating_sub(before);
     }
 
-    fn release(&mut self, number: LineNumber) {
+    pub(super) fn release(&mut self, number: LineNumber) {
         self.hold(number, Hold::Releasing);
         self.todo.insert(Todo::Step(Step::Release(number)));
     }
@@ -355,206 +352,6 @@ impl Order {
         }
     }
 
-    /// A definite answer came: nobody needs to ask or find out any more.
-    fn call_answered(&mut self, key: CallKey) {
-        self.todo.remove(&Todo::Call(key));
-        self.troubles.retain(|trouble| match trouble {
-            Trouble::NotAnswered(one) | Trouble::Conflict(one) => *one != key,
-            Trouble::Refused { .. } | Trouble::StepRefused(_) => true,
-        });
-    }
-
-    fn attempted(&mut self, number: u16, attempt: Attempt) -> Option<&mut Payment> {
-        self.call_answered(CallKey::authorize(number));
-        let payment = self.payment_mut(number)?;
-        payment.attempt = attempt;
-        Some(payment)
-    }
-
-    fn under_way(
-        &mut self,
-        number: u16,
-        provider_reference: &str,
-        attempt: Attempt,
-        at: crate::domain::time::Timestamp,
-    ) {
-        if let Some(payment) = self.payment_mut(number) {
-            payment.provider_reference = Some(provider_reference.into());
-            payment.attempt = attempt;
-            payment.changed_at = at;
-        }
-    }
-
-    fn call_succeeded(&mut self, key: CallKey, provider_reference: &str) {
-        self.call_answered(key);
-        let Some(call) = self.call_mut(key) else { return };
-        call.state = CallState::Succeeded(provider_reference.into());
-        let (amount, refund) = (call.amount, call.refund);
-        if let Some(payment) = self.payment_mut(key.payment) {
-            match key.operation {
-                Operation::Authorize => {}
-                Operation::Capture => payment.captured = payment.captured.saturating_add(amount),
-                Operation::Void => payment.voided = true,
-                Operation::Refund => payment.refunded = payment.refunded.saturating_add(amount),
-            }
-        }
-        if let Some(refund) = refund.and_then(|number| self.refund_mut(number)) {
-            refund.status = RefundStatus::Succeeded;
-        }
-    }
-
-    fn settled(&mut self, key: CallKey) {
-        self.troubles.retain(|trouble| match trouble {
-            Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => *one != key,
-            Trouble::StepRefused(_) => true,
-        });
-        let Some(call) = self.call_mut(key).filter(|call| matches!(call.state, CallState::Refused { .. })) else {
-            return;
-        };
-        call.state = CallState::Retried;
-        let refund = call.refund;
-        let failed = refund.and_then(|number| self.refund_mut(number));
-        if let Some(refund) = failed.filter(|refund| refund.status == RefundStatus::Failed) {
-            refund.status = RefundStatus::Pending;
-        }
-    }
-
-    fn fail_refund_of(&mut self, call: CallKey) {
-        let number = self.call_mut(call).and_then(|call| call.refund);
-        if let Some(refund) = number.and_then(|number| self.refund_mut(number)) {
-            refund.status = RefundStatus::Failed;
-        }
-    }
-
-    fn cancelled(&mut self, cancelled: &Cancelled) {
-        self.remember(cancelled.request.as_ref(), Made::Cancel(cancelled.number));
-        if cancelled.request.map(|request| request.id) == self.cancel_requested.map(|(request, _)| request.id) {
-            self.cancel_requested = None;
-        }
-        self.reduced = self.reduced.saturating_add(cancelled.amount);
-        for one in &cancelled.lines {
-            let units = units_of(&one.from);
-            let mut whole = false;
-            self.with_line(one.line, |line| {
-                line.cancelled = line.cancelled.saturating_add(units);
-                // Units that were refunded before count once.
-                line.settled = line.settled.saturating_add(units).min(line.units);
-                take_from(&mut line.unshipped, &one.from);
-                whole = line.cancelled == line.units && line.hold == Hold::Held;
-            });
-            if self.stage == Stage::Confirmed {
-                self.todo.insert(Todo::Step(Step::Unsell { cancel: cancelled.number, line: one.line }));
-            } else if whole && self.stage == Stage::Held {
-                self.release(one.line);
-            }
-        }
-        self.cancels.push(cancelled.clone());
-        self.commit_if_free();
-    }
-
-    fn refund_started(&mut self, started: &RefundStarted) {
-        self.remember(started.request.as_ref(), Made::Refund(started.number));
-        if started.cause == RefundCause::Goodwill {
-            self.reduced = self.reduced.saturating_add(started.amount);
-        }
-        for LineUnits { line, units } in &started.lines {
-            self.with_line(*line, |line| {
-                line.refunded = line.refunded.saturating_add(line.worth(*units, started.shipping));
-                line.settled = line.settled.saturating_add(*units);
-            });
-        }
-        self.refunds.push(Refund {
-            number: started.number,
-            payment: started.payment,
-            amount: started.amount,
-            cause: started.cause,
-            lines: started.lines.clone(),
-            reason: started.reason.clone(),
-            at: started.at,
-            status: RefundStatus::Pending,
-        });
-    }
-
-    fn shipped(&mut self, started: &ShipmentStarted) {
-        self.remember(Some(&started.request), Made::Shipment(started.number));
-        for LineUnits { line, units } in &started.lines {
-            let moved = [Allocation { warehouse: started.warehouse.clone(), units: *units }];
-            self.with_line(*line, |line| {
-                line.shipped = line.shipped.saturating_add(*units);
-                take_from(&mut line.unshipped, &moved);
-                add_to(&mut line.out, &moved);
-            });
-            self.todo.insert(Todo::Step(Step::Ship { shipment: started.number, line: *line }));
-        }
-        self.shipments.push(Shipment { started: started.clone(), status: ShipmentStatus::Shipped, delivered_at: None });
-    }
-
-    fn arrived(&mut self, number: u16, at: crate::domain::time::Timestamp) {
-        let lines = self.shipment_mut(number).map_or_else(Vec::new, |shipment| {
-            shipment.status = ShipmentStatus::Delivered;
-            shipment.delivered_at = Some(at);
-            shipment.started.lines.clone()
-        });
-        for LineUnits { line, units } in lines {
-            self.with_line(line, |line| line.delivered = line.delivered.saturating_add(units));
-        }
-    }
-
-    fn received(&mut self, number: u16, receipts: &[Receipt], amount: i64) {
-        self.reduced = self.reduced.saturating_add(amount);
-        for receipt in receipts {
-            let units = units_of(&receipt.to);
-            self.with_line(receipt.line, |line| {
-                line.returning = line.returning.saturating_sub(units);
-                line.returned = line.returned.saturating_add(units);
-                line.refunded = line.refunded.saturating_add(line.worth(receipt.settled, false));
-                line.settled = line.settled.saturating_add(receipt.settled);
-                take_from(&mut line.out, &receipt.to);
-            });
-            self.todo.insert(Todo::Step(Step::Restock { number, receipt: receipt.receipt }));
-        }
-        if let Some(one) = self.return_mut(number) {
-            one.amount = one.amount.saturating_add(amount);
-            one.receipts.extend(receipts.iter().map(|receipt| ReceiptDone {
-                line: receipt.line,
-                to: receipt.to.clone(),
-                condition: receipt.condition,
-                restock: receipt.restock,
-            }));
-            let all = |units: &mut dyn Iterator<Item = Units>| units.fold(0, Units::saturating_add);
-            let announced = all(&mut one.lines.iter().map(|line| line.units));
-            let arrived = all(&mut one.receipts.iter().map(|receipt| units_of(&receipt.to)));
-            one.status = if arrived >= announced { ReturnStatus::Closed } else { ReturnStatus::Received };
-        }
-    }
-
-    fn amended(&mut self, amended: &Amended) {
-        let Amended { destination, shipping, metadata, priced, personal_hash, personal } = amended;
-        if let Some(head) =
-            self.head.as_mut().filter(|_| destination.is_some() || shipping.is_some() || metadata.is_some())
-        {
-            let terms = &mut Arc::<Head>::make_mut(head).terms;
-            if let Some((destination, tax)) = destination {
-                terms.destination = destination.clone();
-                terms.tax = tax.clone();
-            }
-            if let Some(shipping) = shipping {
-                terms.shipping = Some(shipping.clone());
-            }
-            if let Some(metadata) = metadata {
-                terms.metadata.clone_from(metadata);
-            }
-        }
-        if let Some(priced) = priced {
-            self.set_price(priced);
-        }
-        if let Some(hash) = personal_hash {
-            self.personal_hash = *hash;
-            self.personal = personal.clone();
-        }
-        self.commit_if_free();
-    }
-
     fn first_instruction(&self) -> Instruction {
         self.head.as_ref().and_then(|head| head.payment.clone()).unwrap_or_else(|| Instruction {
             method: "manual".into(),
@@ -572,97 +369,21 @@ impl Order {
         self.with_line(number, |line| line.hold = hold);
     }
 
-    fn with_line(&mut self, number: LineNumber, change: impl FnOnce(&mut Line)) {
+    pub(super) fn with_line(&mut self, number: LineNumber, change: impl FnOnce(&mut Line)) {
         if let Some(line) = self.line_mut(number) {
             change(line);
         }
     }
 
-    fn call_mut(&mut self, key: CallKey) -> Option<&mut Call> {
-        self.payment_mut(key.payment)?.calls.iter_mut().find(|call| call.key == key)
-    }
-
-    fn refund_mut(&mut self, number: u16) -> Option<&mut Refund> {
-        self.refunds.get_mut(usize::from(number.checked_sub(1)?))
-    }
-
-    fn shipment_mut(&mut self, number: u16) -> Option<&mut Shipment> {
-        self.shipments.get_mut(usize::from(number.checked_sub(1)?))
-    }
-
-    fn return_mut(&mut self, number: u16) -> Option<&mut Return> {
-        self.returns.get_mut(usize::from(number.checked_sub(1)?))
-    }
-
-    fn trouble(&mut self, trouble: Trouble) {
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
         if !self.troubles.contains(&trouble) {
             self.troubles.push(trouble);
         }
     }
 
-    fn remember(&mut self, request: Option<&Request>, made: Made) {
+    pub(super) fn remember(&mut self, request: Option<&Request>, made: Made) {
         if let Some(request) = request {
             self.requests.entry(request.id).or_insert(Seen { terms: request.terms, made });
         }
     }
-}
-
-impl Line {
-    fn new(wanted: &Wanted) -> Self {
-        Self {
-            sku: wanted.sku.clone(),
-            units: wanted.units,
-            expected_unit_price: wanted.expected_unit_price,
-            hold: Hold::Asked,
-            agreed: None,
-            priced: super::PricedLine::default(),
-            cancelled: 0,
-            shipped: 0,
-            delivered: 0,
-            returning: 0,
-            returned: 0,
-            settled: 0,
-            refunded: 0,
-            unshipped: Vec::new(),
-            out: Vec::new(),
-        }
-    }
-}
-
-/// Units over all warehouses.
-pub(super) fn units_of(allocations: &[Allocation]) -> Units {
-    allocations.iter().fold(0, |sum, allocation| sum.saturating_add(allocation.units))
-}
-
-/// Takes units of `from` away, warehouse by warehouse; a warehouse without units left is dropped.
-fn take_from(from: &mut Vec<Allocation>, taken: &[Allocation]) {
-    for one in taken {
-        if let Some(here) = from.iter_mut().find(|here| here.warehouse == one.warehouse) {
-            here.units = here.units.saturating_sub(one.units);
-        }
-    }
-    from.retain(|here| here.units > 0);
-}
-
-fn add_to(to: &mut Vec<Allocation>, added: &[Allocation]) {
-    for one in added {
-        match to.iter_mut().find(|here| here.warehouse == one.warehouse) {
-            Some(here) => here.units = here.units.saturating_add(one.units),
-            None => to.push(one.clone()),
-        }
-    }
-}
-
-/// The first `units` of `from`, from the last warehouse on: the preferred one keeps its units longest.
-pub(super) fn pick(from: &[Allocation], units: Units) -> Vec<Allocation> {
-    let mut left = units;
-    let mut picked = Vec::new();
-    for here in from.iter().rev() {
-        let take = here.units.min(left);
-        if take > 0 {
-            left = left.saturating_sub(take);
-            picked.push(Allocation { warehouse: here.warehouse.clone(), units: take });
-        }
-    }
-    picked
 }

@@ -1,8 +1,8 @@
 //! The laws of an order: property tests, the simulation and the audit check these.
 
-use super::evolve::units_of;
-use super::state::{Attempt, Hold, Line, Order, Payment, RefundStatus, Stage};
+use super::line::units_of;
 use super::step::{Step, Todo};
+use super::{Attempt, Hold, Line, Order, Payment, RefundStatus, Stage};
 use crate::domain::laws::Violation;
 use crate::domain::payment::Operation;
 

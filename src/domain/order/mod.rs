@@ -22,8 +22,13 @@ mod edit;
 mod effects;
 mod event;
 mod evolve;
+mod evolve_money;
+mod evolve_sold;
 pub mod laws;
+mod line;
 mod money;
+mod paid;
+mod parcel;
 mod payments;
 mod personal;
 mod place;
@@ -48,13 +53,12 @@ pub use event::{
     Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
     ShipmentStarted,
 };
+pub use line::{Agreed, Hold, Line};
 pub use money::TRIES_MAX;
+pub use paid::{Attempt, Call, CallState, Payment, Refund, RefundStatus};
+pub use parcel::{ReceiptDone, Return, ReturnLine, ReturnStatus, Shipment, ShipmentStatus};
 pub use personal::{Address, Buyer, Personal, Salt};
-pub use state::{
-    Agreed, Attempt, Call, CallState, Head, Hold, Line, LineNumber, Order, Outcome, Payment, PricedOrder, ReceiptDone,
-    Refund, RefundStatus, Rejection, Return, ReturnLine, ReturnStatus, Seen, Shipment, ShipmentStatus, Stage, Status,
-    Trouble,
-};
+pub use state::{Head, LineNumber, Order, Outcome, PricedOrder, Rejection, Seen, Stage, Status, Trouble};
 pub use status::{Allowed, FulfilmentStatus, OrderReturnStatus, PaymentStatus, Totals, UNKNOWN_AFTER_MS};
 pub use step::{CallKey, Step, Todo};
 pub use terms::{

@@ -9,9 +9,9 @@
 use super::command::{CancelReason, LineUnits, Made, RefundWhat, Refusal};
 use super::event::{Event, RefundCause, RefundStarted};
 use super::saga::{Decided, made};
-use super::state::{Attempt, Call, CallState, Order, Payment, RefundStatus, Stage, Trouble};
 use super::step::CallKey;
 use super::terms::CapturePolicy;
+use super::{Attempt, Call, CallState, Order, Payment, RefundStatus, Stage, Trouble};
 use crate::domain::ids::Request;
 use crate::domain::money::Money;
 use crate::domain::payment::{Operation, Retry};

@@ -8,9 +8,9 @@
 use super::command::{Made, Refusal, Reply};
 use super::event::Event;
 use super::saga::{Decided, made};
-use super::state::{Attempt, Call, CallState, Order, Payment, Trouble};
 use super::step::CallKey;
 use super::terms::Instruction;
+use super::{Attempt, Call, CallState, Order, Payment, Trouble};
 use crate::domain::entity::Decision;
 use crate::domain::ids::Request;
 use crate::domain::payment::{Operation, ProviderAnswer, Reference};

@@ -3,8 +3,8 @@
 use super::command::{CartRefusal, Made, Refusal, Reply};
 use super::event::{Event, Placed};
 use super::saga::{Decided, ending, made};
-use super::state::{Head, Order, Outcome, Rejection, Stage};
 use super::terms::{LINES_MAX, Place, Source, Wanted};
+use super::{Head, Order, Outcome, Rejection, Stage};
 use crate::domain::entity::Decision;
 use crate::domain::ids::{OrderId, Sku};
 use crate::domain::time::Timestamp;

@@ -4,8 +4,8 @@
 //! largest remainder, so that what is given back line by line adds up to the order exactly.
 
 use super::event::{Priced, PricedLine};
-use super::state::{Agreed, Order};
 use super::terms::{Shipping, TaxTable};
+use super::{Agreed, Order};
 use crate::domain::inventory::Units;
 use crate::domain::money::{AMOUNT_MAX, MoneyError, spread, tax_of};
 

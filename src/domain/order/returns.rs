@@ -2,9 +2,9 @@
 
 use super::command::{LineUnits, Made, ReceivedLine, Refusal};
 use super::event::{Event, Receipt};
-use super::evolve::pick;
+use super::line::pick;
 use super::saga::{Decided, made};
-use super::state::{Order, Return, ReturnLine, ReturnStatus, Stage};
+use super::{Line, Order, Return, ReturnLine, ReturnStatus, Stage};
 use crate::domain::entity::Decision;
 use crate::domain::ids::Request;
 use crate::domain::inventory::Units;
@@ -23,7 +23,7 @@ impl Order {
         let units: Vec<LineUnits> = lines.iter().map(|one| LineUnits { line: one.line, units: one.units }).collect();
         let mut ends_at = Timestamp(u64::MAX);
         for one in self.distinct(&units)? {
-            let left = self.line(one.line).map_or(0, |line| line.returnable());
+            let left = self.line(one.line).map_or(0, Line::returnable);
             if one.units > left {
                 return Err(Refusal::TooMany { line: one.line, left });
             }
@@ -151,7 +151,7 @@ impl Return {
             .receipts
             .iter()
             .filter(|one| one.line == line)
-            .fold(0, |sum: Units, one| sum.saturating_add(super::evolve::units_of(&one.to)));
+            .fold(0, |sum: Units, one| sum.saturating_add(super::line::units_of(&one.to)));
         announced.saturating_sub(received)
     }
 }

@@ -5,8 +5,8 @@
 
 use super::command::{Answer, CancelReason, CartRefusal, Made, Refusal, Reply, Shortage};
 use super::event::{Cancelled, CancelledLine, Event};
-use super::state::{Attempt, Hold, Order, Outcome, Rejection, Stage};
 use super::step::{Step, Todo};
+use super::{Attempt, Hold, Order, Outcome, Rejection, Stage};
 use crate::domain::entity::Decision;
 use crate::domain::ids::{Request, Sku};
 use crate::domain::time::Timestamp;
@@ -265,7 +265,7 @@ impl Order {
         reason: CancelReason,
     ) -> Event {
         let worth = lines.iter().fold(0_i64, |sum, one| {
-            let units = super::evolve::units_of(&one.from);
+            let units = super::line::units_of(&one.from);
             sum.saturating_add(self.line(one.line).map_or(0, |line| line.worth(units, true)))
         });
         let amount = worth.min(self.due()).max(0);

@@ -3,10 +3,9 @@
 use super::command::{LineUnits, Made, Refusal};
 use super::event::{Event, ShipmentStarted};
 use super::saga::{Decided, made};
-use super::state::{Order, ShipmentStatus, Stage};
+use super::{Line, Order, ShipmentStatus, Stage};
 use crate::domain::entity::Decision;
 use crate::domain::ids::{Request, WarehouseId};
-use crate::domain::inventory::Units;
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
 
@@ -35,7 +34,7 @@ impl Order {
         }
         let lines = if lines.is_empty() { self.all_left(warehouse) } else { self.distinct(lines)? };
         for one in &lines {
-            let left = self.line(one.line).map_or(0, |line| line.left());
+            let left = self.line(one.line).map_or(0, Line::left);
             if one.units > left {
                 return Err(Refusal::TooMany { line: one.line, left });
             }
@@ -101,13 +100,5 @@ impl Order {
             status if status == end => Ok(Decision::nothing(reply)),
             ShipmentStatus::Delivered | ShipmentStatus::Lost => Err(self.wrong_state()),
         }
-    }
-}
-
-impl super::Line {
-    /// Units neither shipped nor cancelled that lie in one warehouse.
-    #[must_use]
-    pub fn left_in(&self, warehouse: &WarehouseId) -> Units {
-        self.unshipped.iter().find(|here| here.warehouse == *warehouse).map_or(0, |here| here.units)
     }
 }

@@ -1,7 +1,7 @@
 //! What an order looks like from outside: its statuses, totals and what may be done with it now. Derived, never stored.
 
-use super::state::{Attempt, Hold, Order, Outcome, Payment, RefundStatus, ReturnStatus, Stage, Status};
 use super::terms::CapturePolicy;
+use super::{Attempt, Hold, Order, Outcome, Payment, RefundStatus, ReturnStatus, Stage, Status};
 use crate::domain::inventory::Units;
 use crate::domain::money::Money;
 use crate::domain::payment::Operation;

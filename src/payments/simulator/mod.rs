@@ -7,6 +7,7 @@
 //! ```
 
 pub mod book;
+pub mod command;
 pub mod courier;
 pub mod desk;
 pub mod engine;

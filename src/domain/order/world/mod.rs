@@ -2,7 +2,10 @@
 //! another is sent twice, late, out of order, or lost; deadlines come at any moment; and any of them is rebuilt from its events in
 //! the middle. Every step checks the laws; at the end the world heals, and every saga must have ended.
 
+mod books;
 mod claims;
+mod desk;
+mod people;
 mod provider;
 
 use self::provider::Provider;
@@ -206,51 +209,6 @@ impl World {
         request(path, self.requests)
     }
 
-    fn place(&mut self) {
-        let capture = [CapturePolicy::OnConfirmation, CapturePolicy::OnShipment, CapturePolicy::Manual][self.pick(3)];
-        let mut terms = terms(capture);
-        if self.chance(10) {
-            terms.keys_life_s_for_test(200);
-        }
-        if self.chance(10) {
-            terms.expected_total = Some(gbp(1));
-        }
-        let source = if self.chance(30) { self.cart_source() } else { self.line_source() };
-        let payment =
-            self.chance(50).then(|| instruction(if self.rng.random_bool(0.2) { "bank_transfer" } else { "card" }));
-        let request = self.new_request("orders");
-        let place = Place { request, source, terms, personal: personal("A"), payment };
-        let id = EntityId::Order(OrderId::of_request(request.id));
-        for _ in 0..=self.pick(2) {
-            let _first_or_again = self.tell(&id, &any::Command::Order(Command::Place(Box::new(place.clone()))));
-        }
-    }
-
-    fn line_source(&mut self) -> Source {
-        let mut lines = Vec::new();
-        for _ in 0..=self.pick(3) {
-            let number = self.pick(SKUS);
-            let expected_unit_price = self.chance(3).then(|| gbp(1));
-            let units = u32::try_from(1 + self.pick(3)).unwrap();
-            lines.push(Wanted { sku: sku(number), units, expected_unit_price });
-        }
-        Source::Lines(lines)
-    }
-
-    fn cart_source(&mut self) -> Source {
-        let cart = CartId(u128::try_from(self.pick(3) + 1).unwrap());
-        let id = EntityId::Cart(cart);
-        let owner = cart::Owner::Guest("gst_1".into());
-        let create = cart::Command::Create { terms: Print(1), owner, currency: Currency::GBP, life_s: 604_800 };
-        let _made = self.tell(&id, &any::Command::Cart(create));
-        for number in 0..2 {
-            let snapshot = cart::Snapshot { title: "A".into(), seller: "sel_main".into(), unit_price: gbp(100) };
-            let set = cart::Command::SetLine { sku: sku(number), quantity: 1, snapshot, expected_version: None };
-            let _set = self.tell(&id, &any::Command::Cart(set));
-        }
-        Source::Cart(cart)
-    }
-
     /// One thing happens.
     fn step(&mut self) {
         match self.pick(16) {
@@ -365,97 +323,6 @@ impl World {
         });
     }
 
-    /// The shopper on the provider's pages, or the bank behind it.
-    fn shopper_acts(&mut self) {
-        if let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng) {
-            if self.chance(70) {
-                self.network.push(Message::Webhook { reference, answer });
-            }
-        }
-    }
-
-    fn somebody_acts(&mut self) {
-        let orders = self.orders();
-        if orders.is_empty() {
-            return;
-        }
-        let confirmed: Vec<OrderId> =
-            orders.iter().copied().filter(|id| self.order(*id).stage == Stage::Confirmed).collect();
-        let among = if confirmed.is_empty() || self.chance(40) { &orders } else { &confirmed };
-        let id = among[self.pick(among.len())];
-        let command = self.some_command(id);
-        let copies = 1 + self.pick(2);
-        let first = self.tell(&EntityId::Order(id), &any::Command::Order(command.clone()));
-        for _ in 1..copies {
-            let again = self.tell(&EntityId::Order(id), &any::Command::Order(command.clone()));
-            if let (Ok(first), Ok(again)) = (&first, &again) {
-                assert_eq!(first, again, "seed {}: the same request again is another answer: {command:?}", self.seed);
-            }
-            assert_eq!(first.is_ok() && again.is_err(), false, "seed {}: {command:?} then {again:?}", self.seed);
-        }
-    }
-
-    fn some_lines(&mut self, order: OrderId) -> Vec<LineUnits> {
-        let count = self.order(order).lines.len();
-        if count == 0 || self.chance(40) {
-            return Vec::new();
-        }
-        let line = u16::try_from(1 + self.pick(count)).unwrap();
-        vec![LineUnits { line, units: u32::try_from(1 + self.pick(2)).unwrap() }]
-    }
-
-    fn some_command(&mut self, id: OrderId) -> Command {
-        let request = self.new_request("acts");
-        let lines = self.some_lines(id);
-        match self.pick(14) {
-            0 | 1 => Command::Pay { request, instruction: instruction("card") },
-            2 => Command::Cancel { request, lines, reason: CancelReason::Customer },
-            3 if self.chance(30) => Command::Cancel { request, lines: Vec::new(), reason: CancelReason::Fraud },
-            4 => Command::Refund {
-                request,
-                what: RefundWhat::Amount(gbp(self.rng.random_range(1..500))),
-                reason: "sorry".into(),
-            },
-            5 => {
-                let what = if lines.is_empty() {
-                    RefundWhat::Everything
-                } else {
-                    RefundWhat::Lines { lines, shipping: self.chance(50) }
-                };
-                Command::Refund { request, what, reason: "late".into() }
-            }
-            6..=8 => Command::Ship {
-                request,
-                lines,
-                warehouse: self.rng.random_bool(0.5).then(|| warehouse(0)),
-                carrier: Some("post".into()),
-                tracking_number: None,
-                tracking_url: None,
-            },
-            9 => Command::Deliver { request, shipment: 1 },
-            10 if self.chance(30) => Command::Lose { request, shipment: 2 },
-            11 => {
-                let lines =
-                    lines.iter().map(|one| ReturnLine { line: one.line, units: one.units, reason: "small".into() });
-                Command::RequestReturn { request, lines: lines.collect() }
-            }
-            12 => {
-                let open = self.order(id).returns.iter().find(|one| one.status == ReturnStatus::Approved);
-                let number = open.map_or(1, |one| one.number);
-                let lines = open.map_or(lines, |one| vec![LineUnits { line: one.lines[0].line, units: 1 }]);
-                let lines = lines.iter().map(|one| ReceivedLine {
-                    line: one.line,
-                    units: one.units,
-                    condition: Condition::AsNew,
-                    restock: true,
-                });
-                Command::ReceiveReturn { request, number, lines: lines.collect() }
-            }
-            13 => Command::Capture { request, amount: None },
-            _ => Command::Read,
-        }
-    }
-
     /// The network carries, the provider answers, the operator does what is shown to him: until nothing is owed.
     fn heal(&mut self) {
         self.healing = true;
@@ -480,7 +347,8 @@ impl World {
             while let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng) {
                 self.network.push(Message::Webhook { reference, answer });
             }
-            let owes = ids.iter().any(|id| !self.entities[id].state.owed(self.now).is_empty());
+            let troubled = self.orders().iter().any(|id| !self.order(*id).troubles.is_empty());
+            let owes = troubled || ids.iter().any(|id| !self.entities[id].state.owed(self.now).is_empty());
             let next = ids.iter().filter_map(|id| self.entities[id].state.wake_at(self.now)).min();
             match next {
                 None if !owes && self.network.is_empty() => return,
@@ -498,77 +366,6 @@ impl World {
             .filter(|(_, owed)| !owed.is_empty())
             .collect();
         panic!("seed {}: the world does not come to rest: {owing:?}", self.seed);
-    }
-
-    fn operator_acts(&mut self) {
-        for id in self.orders() {
-            let order = self.order(id).clone();
-            let mut settle = Vec::new();
-            for trouble in &order.troubles {
-                match trouble {
-                    Trouble::NotAnswered(call) | Trouble::Conflict(call) => {
-                        let reference = order.reference(*call);
-                        let answer = self.provider.truth(&reference);
-                        settle.push((reference, answer));
-                    }
-                    Trouble::Refused { call, .. } => {
-                        let again = ProviderAnswer::Declined { code: "operator".into(), retry: Retry::SameMethod };
-                        settle.push((order.reference(*call), again));
-                    }
-                    Trouble::StepRefused(step) => panic!("seed {}: {id} was refused {step:?}", self.seed),
-                }
-            }
-            for (reference, answer) in settle {
-                let settled =
-                    self.tell(&EntityId::Order(id), &any::Command::Order(Command::Settle { reference, answer }));
-                assert!(settled.is_ok(), "seed {}: {settled:?}", self.seed);
-            }
-        }
-    }
-
-    /// Every saga ended, confirmed or compensated; stock and money agree with stock's and the provider's own books.
-    fn check_the_end(&self) {
-        let seed = self.seed;
-        let mut sold: BTreeMap<Sku, u64> = BTreeMap::new();
-        for id in self.orders() {
-            let order = self.order(id);
-            assert!(
-                matches!(order.stage, Stage::Confirmed | Stage::Ended(_)),
-                "seed {seed}: {id} is stuck: {:?}",
-                order.stage
-            );
-            laws::all(order).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
-            assert!(order.troubles.is_empty(), "seed {seed}: {:?}", order.troubles);
-            let (authorized, net) = self.provider.books_of(id);
-            assert_eq!(net, order.captured() - order.refunded(), "seed {seed}: {id} and the provider disagree");
-            match order.stage {
-                Stage::Confirmed => {
-                    let rest = order.due() - net;
-                    assert!(rest >= 0 && authorized >= rest, "seed {seed}: {id} due {} net {net}", order.due());
-                    for line in &order.lines {
-                        let kept = u64::from(line.units - line.cancelled - line.returned);
-                        *sold.entry(line.sku.clone()).or_default() += kept;
-                    }
-                }
-                _ => assert_eq!((net, authorized), (0, 0), "seed {seed}: {id} ended and has money"),
-            }
-        }
-        for (id, entry) in &self.entities {
-            match &entry.state {
-                State::Inventory(stock) => {
-                    let EntityId::Inventory(sku) = id else { continue };
-                    let books = |of: fn(&inventory::Level) -> u64| stock.levels().map(of).sum::<u64>();
-                    assert_eq!(books(|level| level.reserved), 0, "seed {seed}: {sku} is still reserved");
-                    let out = books(|level| level.sold) - books(|level| level.returned);
-                    assert_eq!(out, sold.get(sku).copied().unwrap_or(0), "seed {seed}: {sku}");
-                }
-                State::Cart(cart) => {
-                    let frozen = matches!(cart.status(), cart::Status::Frozen { .. });
-                    assert!(!frozen, "seed {seed}: {id} is frozen for ever");
-                }
-                State::Order(_) | State::Product(_) | State::Warehouse(_) => {}
-            }
-        }
     }
 }
 
