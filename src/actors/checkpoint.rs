@@ -81,6 +81,14 @@ impl ShardState {
         checkpoint.flush.states.extend(rows);
     }
 
+    /// An entity comes back while rows are gathered: it is asked for its own. Gives the checkpoint's number; `None`: none is
+    /// gathering.
+    pub(super) fn will_flush(&mut self, entity: &EntityId) -> Option<u64> {
+        let checkpoint = self.checkpoint.as_mut().filter(|one| !one.storing)?;
+        checkpoint.pending.insert(entity.clone());
+        Some(checkpoint.number)
+    }
+
     /// A resident failed before it gave its rows: its events go into history, and whoever recovers it replays them from there.
     pub(super) fn will_not_flush(&mut self, entity: &EntityId) {
         if let Some(checkpoint) = self.checkpoint.as_mut() {
@@ -141,6 +149,8 @@ impl ShardState {
                         self.slots.remove(&entity);
                     }
                 }
+                // What left while the checkpoint was under way, and gave everything to it, is in the store now.
+                self.slots.retain(|_, slot| !matches!(slot, Slot::Cold(cold) if cold.dirty.is_empty()));
                 self.context.stats.checkpointed();
             }
             Err(error) => {

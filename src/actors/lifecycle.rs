@@ -32,6 +32,7 @@ impl ShardState {
             (Some(Slot::Cold(cold)), Some(_)) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
             (None, start) => (start.unwrap_or(Start::Load), 0, Vec::new()),
         };
+        let fresh = matches!(start, Start::Load);
         let waiting = Arc::new(AtomicU32::new(0));
         let seed = Seed {
             id: entity.clone(),
@@ -58,6 +59,10 @@ impl ShardState {
                     touched_at: Instant::now(),
                     started_at: Instant::now(),
                 };
+                if !fresh && let Some(number) = self.will_flush(entity) {
+                    // It has events before the checkpoint's marker, and was not here when the checkpoint asked for rows.
+                    resident.send(EntityMsg::Flush(number));
+                }
                 for asked in queue {
                     resident.send(EntityMsg::Ask(Box::new(asked)));
                 }
@@ -106,8 +111,9 @@ impl ShardState {
         if let EntityId::Inventory(sku) = &entity {
             self.context.views.close(sku);
         }
-        // A clean state that was only read leaves at once; others wait for the checkpoint.
-        if cold.dirty.is_empty() && queue.is_empty() {
+        // A clean state that was only read leaves at once; others wait for the checkpoint, and while one is under way all do: what
+        // a state gave to it is not in the store yet, and whoever loaded it now would find an older one.
+        if cold.dirty.is_empty() && queue.is_empty() && self.checkpoint.is_none() {
             self.slots.remove(&entity);
         } else {
             self.slots.insert(entity.clone(), Slot::Cold(cold));
