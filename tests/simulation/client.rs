@@ -222,7 +222,8 @@ impl Client {
                     Answer::Refused(refusal) => {
                         copies = copies.saturating_sub(1);
                         if self.world.judge().is_acked(request.id) {
-                            self.world.broke(&format!("{entity}: {request:?} was accepted, and then refused: {refusal:?}"));
+                            self.world
+                                .broke(&format!("{entity}: {request:?} was accepted, and then refused: {refusal:?}"));
                         }
                     }
                     Answer::Stale { .. }
@@ -260,9 +261,9 @@ impl Client {
     fn sold_out_at_the_door(&self, source: &Source) -> bool {
         let Source::Lines(lines) = source else { return false };
         let Some(node) = self.world.node() else { return false };
-        lines.iter().any(|line| {
-            node.views().get(&line.sku).is_some_and(|view| view.stock().available < u64::from(line.units))
-        })
+        lines
+            .iter()
+            .any(|line| node.views().get(&line.sku).is_some_and(|view| view.stock().available < u64::from(line.units)))
     }
 }
 

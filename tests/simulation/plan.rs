@@ -164,7 +164,8 @@ fn faults(dice: &mut ChaCha8Rng) -> Faults {
     let mut appends = BTreeMap::new();
     if dice.random_bool(0.5) {
         for _ in 0..dice.random_range(1..=3) {
-            let fault = if dice.random_bool(0.8) { Fault::Fail { written: dice.random_bool(0.5) } } else { Fault::Hang };
+            let fault =
+                if dice.random_bool(0.8) { Fault::Fail { written: dice.random_bool(0.5) } } else { Fault::Hang };
             appends.insert(dice.random_range(1..250), fault);
         }
     }

@@ -61,13 +61,7 @@ pub(crate) fn seed(seed: u64, tell: bool) -> Ended {
 fn ended(world: &World) -> Ended {
     let broken = world.broken();
     let judge = world.judge();
-    Ended {
-        broken,
-        hash: judge.hash(),
-        summary: judge.summary(),
-        story: world.story(),
-        records: judge.records(),
-    }
+    Ended { broken, hash: judge.hash(), summary: judge.summary(), story: world.story(), records: judge.records() }
 }
 
 async fn live(world: &Arc<World>) {

@@ -3,7 +3,9 @@
 use crate::plan::Plan;
 use doorbuster::domain::any::Command;
 use doorbuster::domain::cart;
-use doorbuster::domain::ids::{EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId};
+use doorbuster::domain::ids::{
+    EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId,
+};
 use doorbuster::domain::inventory::{self, AdjustmentReason, Price};
 use doorbuster::domain::money::{Currency, Money};
 use doorbuster::domain::order::{

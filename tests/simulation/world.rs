@@ -214,7 +214,15 @@ impl World {
 
     /// A question with a deadline so many ms from now.
     pub(crate) fn question(&self, entity: EntityId, command: Command, by: By, wait: Wait, patience_ms: u64) -> Ask {
-        Ask { entity, command, by, wait, deadline: self.now().plus_ms(patience_ms), if_version: None, unless_known: None }
+        Ask {
+            entity,
+            command,
+            by,
+            wait,
+            deadline: self.now().plus_ms(patience_ms),
+            if_version: None,
+            unless_known: None,
+        }
     }
 
     /// The bank tells what became of a call. Taken as soon as it is sent on: what is lost then is asked about (rule M1).
