@@ -1,8 +1,8 @@
 //! A shard's checkpoint: what changed goes into the store, so that the log before it can go.
 //!
 //! A marker goes through the log writer first: every event up to it belongs to an entity that is then asked for its rows, or whose
-//! state is cold in the shard's table at that moment. Rows come back through the same queue, so nothing that is stored was ever undone
-//! by a crash (rule S1). Until the store is done, what was given to it is nowhere else: whoever ends meanwhile stays in the table.
+//! state is cold in the shard's table. Rows and states come back through the same queue, so nothing that is stored was ever undone by a
+//! crash (rule S1).
 
 use super::entity::EntityMsg;
 use super::held::{Flushed, Held, Marker};
@@ -29,12 +29,8 @@ pub(super) struct Checkpoint {
     flush: StateFlush,
     /// The store is at work.
     storing: bool,
-    /// Entities that had no actor when it began, as they were then: one that is asked in between takes its unstored rows along.
-    cold: Vec<ColdRow>,
-    /// The same, with their versions.
-    versions: BTreeMap<EntityId, u64>,
-    /// Entities whose events go into history without their state, because they failed: whoever recovers them replays.
-    stale: BTreeSet<EntityId>,
+    /// Cold entities in it, and in which version.
+    cold: BTreeMap<EntityId, u64>,
 }
 
 /// A cold entity on its way into the store.
@@ -51,25 +47,13 @@ impl ShardState {
         self.checkpointed_at = Instant::now();
         self.bytes_checkpointed = self.bytes;
         self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
-        let (mut pending, mut stale) = (BTreeSet::new(), BTreeSet::new());
-        let (mut cold, mut versions) = (Vec::new(), BTreeMap::new());
+        let mut pending = BTreeSet::new();
         for (entity, slot) in &mut self.slots {
-            let left = match slot {
-                Slot::Resident(resident) if !resident.leaving => {
-                    resident.send(EntityMsg::Flush(number));
-                    pending.insert(entity.clone());
-                    None
-                }
-                Slot::Resident(resident) => resident.left.as_ref(),
-                Slot::Cold(cold) => Some(&*cold),
-                Slot::Restarting(_) | Slot::SetAside(_) => {
-                    stale.insert(entity.clone());
-                    None
-                }
-            };
-            if let Some(left) = left {
-                versions.insert(entity.clone(), left.meta.version);
-                cold.extend(row_of(entity, left));
+            if let Slot::Resident(resident) = slot
+                && !resident.leaving
+            {
+                resident.send(EntityMsg::Flush(number));
+                pending.insert(entity.clone());
             }
         }
         self.checkpoint = Some(Checkpoint {
@@ -78,9 +62,7 @@ impl ShardState {
             pending,
             flush: StateFlush::default(),
             storing: false,
-            cold,
-            versions,
-            stale,
+            cold: BTreeMap::new(),
         });
     }
 
@@ -99,11 +81,18 @@ impl ShardState {
         checkpoint.flush.states.extend(rows);
     }
 
+    /// An entity comes back while rows are gathered: it is asked for its own. Gives the checkpoint's number; `None`: none is
+    /// gathering.
+    pub(super) fn will_flush(&mut self, entity: &EntityId) -> Option<u64> {
+        let checkpoint = self.checkpoint.as_mut().filter(|one| !one.storing)?;
+        checkpoint.pending.insert(entity.clone());
+        Some(checkpoint.number)
+    }
+
     /// A resident failed before it gave its rows: its events go into history, and whoever recovers it replays them from there.
     pub(super) fn will_not_flush(&mut self, entity: &EntityId) {
         if let Some(checkpoint) = self.checkpoint.as_mut() {
             checkpoint.pending.remove(entity);
-            checkpoint.stale.insert(entity.clone());
         }
     }
 
@@ -116,13 +105,31 @@ impl ShardState {
         }
         checkpoint.storing = true;
         let mut flush = std::mem::take(&mut checkpoint.flush);
-        let cold = std::mem::take(&mut checkpoint.cold);
-        let stale = std::mem::take(&mut checkpoint.stale);
+        let mut cold_rows: Vec<ColdRow> = Vec::new();
+        let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
+        for (entity, slot) in &self.slots {
+            match slot {
+                Slot::Cold(cold) => {
+                    checkpoint.cold.insert(entity.clone(), cold.meta.version);
+                    if super::entity::is_erased(&cold.state) {
+                        erased.insert(entity.clone());
+                    }
+                    cold_rows.extend(row_of(entity, cold));
+                }
+                Slot::Resident(resident) => {
+                    cold_rows.extend(resident.left.as_ref().and_then(|cold| row_of(entity, cold)));
+                }
+                Slot::Restarting(_) | Slot::SetAside(_) => {
+                    flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
+                }
+            }
+        }
+        // The erasure itself may lie behind the cut: then its older events are only seen to by the next checkpoint.
+        flush.erase.extend(erased.union(&self.erase_again).cloned());
+        self.erase_again = erased;
         let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
         tokio::spawn(async move {
-            add_cold(&mut flush, cold);
-            // Behind the rows it may have given before it failed: the last word on an entity counts.
-            flush.agenda.extend(stale.into_iter().map(|entity| AgendaRow { entity, wake_at: None, owes: true }));
+            add_cold(&mut flush, cold_rows);
             let result = store.checkpoint(&claim, flush, upto).await.map_err(|error| error.to_string());
             // A shard that is gone needs no answer.
             drop(myself.send_message(ShardMsg::Checkpointed { upto, result }));
@@ -135,13 +142,15 @@ impl ShardState {
         match result {
             Ok(()) => {
                 self.flushed_upto = self.flushed_upto.max(upto);
-                // What is stored as it is need not stay; clean ones waited only for the store to be done.
-                self.slots.retain(|entity, slot| match slot {
-                    Slot::Cold(cold) => {
-                        !cold.dirty.is_empty() && checkpoint.versions.get(entity) != Some(&cold.meta.version)
+                for (entity, version) in checkpoint.cold {
+                    if let Some(Slot::Cold(cold)) = self.slots.get(&entity)
+                        && cold.meta.version == version
+                    {
+                        self.slots.remove(&entity);
                     }
-                    Slot::Resident(_) | Slot::Restarting(_) | Slot::SetAside(_) => true,
-                });
+                }
+                // What left while the checkpoint was under way, and gave everything to it, is in the store now.
+                self.slots.retain(|_, slot| !matches!(slot, Slot::Cold(cold) if cold.dirty.is_empty()));
                 self.context.stats.checkpointed();
             }
             Err(error) => {
@@ -175,9 +184,6 @@ fn row_of(entity: &EntityId, cold: &Cold) -> Option<ColdRow> {
 
 fn add_cold(flush: &mut StateFlush, cold: Vec<ColdRow>) {
     for (entity, state, meta, dirty, seq) in cold {
-        if super::entity::is_erased(&state) {
-            flush.erase.push(entity.clone());
-        }
         for (chunk, body) in wire::rows_of(&state, &meta, &dirty) {
             flush.states.push(StateRow { entity: entity.clone(), chunk, seq, body });
         }
