@@ -217,9 +217,12 @@ impl Judge {
             format!("{entity}: {:?} is not {:?}", accepted.meta, model.meta)
         })?;
         if let Some(state) = &accepted.state {
-            law("replay_equals_state", **state == model.state, || format!("{entity}: {state:?} is not {:?}", model.state))?;
+            law("replay_equals_state", **state == model.state, || {
+                format!("{entity}: {state:?} is not {:?}", model.state)
+            })?;
         }
-        if let (Reply::Inventory(inventory::Reply::Levels(levels)), State::Inventory(stock)) = (&accepted.reply, &model.state)
+        if let (Reply::Inventory(inventory::Reply::Levels(levels)), State::Inventory(stock)) =
+            (&accepted.reply, &model.state)
             && levels.offer.is_some()
         {
             let read = stock.read();

@@ -61,16 +61,10 @@ pub(crate) fn seed(seed: u64, tell: bool) -> Ended {
 fn ended(world: &World) -> Ended {
     let broken = world.broken();
     let judge = world.judge();
-    Ended {
-        broken,
-        hash: judge.hash(),
-        summary: judge.summary(),
-        story: world.story(),
-        records: judge.records(),
-    }
+    Ended { broken, hash: judge.hash(), summary: judge.summary(), story: world.story(), records: judge.records() }
 }
 
-async fn live(world: &Arc<World>) {
+pub(crate) async fn live(world: &Arc<World>) {
     world.tell(|| format!("{:?}", world.plan));
     let (ends, orders) = tokio::sync::mpsc::unbounded_channel();
     let keeper = tokio::spawn(life::keep(Arc::clone(world), orders));

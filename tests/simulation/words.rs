@@ -3,7 +3,9 @@
 use crate::plan::Plan;
 use doorbuster::domain::any::Command;
 use doorbuster::domain::cart;
-use doorbuster::domain::ids::{EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId};
+use doorbuster::domain::ids::{
+    EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId,
+};
 use doorbuster::domain::inventory::{self, AdjustmentReason, Price};
 use doorbuster::domain::money::{Currency, Money};
 use doorbuster::domain::order::{
@@ -115,8 +117,12 @@ pub(crate) fn put_product(dice: &mut ChaCha8Rng, skus: &[Sku]) -> (EntityId, Com
         .iter()
         .map(|sku| Variant {
             sku: sku.clone(),
-            status: if dice.random_ratio(1, 12) { product::Status::Archived } else { product::Status::Active },
-            prices: vec![Price { unit: gbp(dice.random_range(9..=11) * 100), was: None, tax_included: true }],
+            status: if dice.random_ratio(1, 40) { product::Status::Archived } else { product::Status::Active },
+            prices: vec![Price {
+                unit: gbp(if dice.random_bool(0.8) { 1_000 } else { 1_100 }),
+                was: None,
+                tax_included: true,
+            }],
             max_per_order: limit,
             ..Variant::default()
         })
