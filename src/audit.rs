@@ -226,6 +226,10 @@ impl Audit {
             let units = self.skus.get(&line.sku).map(|books| books.orders.order(id)).unwrap_or_default();
             let bought = u64::from(line.units);
             let broken = match order.stage {
+                // A line that was cancelled whole before the sale was let go, and has none.
+                Stage::Confirmed if line.cancelled == line.units && units.committed == 0 => {
+                    (units.live() != 0).then_some("a_confirmed_order_has_its_commits")
+                }
                 Stage::Confirmed => (units.committed != bought).then_some("a_confirmed_order_has_its_commits"),
                 Stage::Ended(_) => {
                     (units.sold() != 0 || units.live() != 0).then_some("an_order_that_ended_otherwise_has_nothing")

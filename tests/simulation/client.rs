@@ -57,10 +57,10 @@ impl Client {
                 return;
             }
             match self.dice.random_range(0..100) {
-                0..60 => self.buy().await,
-                60..78 => self.tend_any().await,
-                78..85 => self.move_stock().await,
-                85..90 => self.put_product().await,
+                0..55 => self.buy().await,
+                55..80 => self.tend_any().await,
+                80..87 => self.move_stock().await,
+                87..90 => self.put_product().await,
                 _ => self.look().await,
             }
         }
@@ -110,9 +110,10 @@ impl Client {
         let (entity, id, create) = words::create_cart(&key);
         self.insist(entity.clone(), &create).await?;
         let skus = self.world.skus();
-        for _ in 0..self.dice.random_range(0..=2) {
+        let lines = if self.dice.random_ratio(1, 15) { 0 } else { self.dice.random_range(1..=3) };
+        for _ in 0..lines {
             let sku = &skus[self.dice.random_range(0..skus.len())];
-            let quantity = self.dice.random_range(0..=2);
+            let quantity = if self.dice.random_ratio(1, 15) { 0 } else { self.dice.random_range(1..=2) };
             self.insist(entity.clone(), &words::set_line(sku, quantity)).await;
         }
         Some(id)

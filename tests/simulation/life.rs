@@ -30,7 +30,7 @@ pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
         let node = actors.handle();
         let found = actors.recovery();
         world.tell(|| format!("node: up, {} events in the tail", found.tail_events));
-        world.node_is(Some(node.clone()));
+        world.node_is_up(node.clone());
         let end = tokio::select! {
             biased;
             end = ends.recv() => end.unwrap_or(End::Crash),
@@ -39,11 +39,15 @@ pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
                 End::Crash
             }
         };
-        world.node_is(None);
+        let gone = world.node_leaves();
         match end {
-            End::Crash => actors.end().await,
+            End::Crash => {
+                gone();
+                actors.end().await;
+            }
             End::Stop => {
                 let drained = actors.stop(Duration::from_secs(3)).await;
+                gone();
                 world.tell(|| format!("node: stopped, drained: {drained}"));
             }
         }

@@ -12,9 +12,13 @@
 #![allow(clippy::print_stderr, reason = "a failing seed says how to replay it")]
 #![allow(clippy::disallowed_methods, reason = "the number of seeds comes from the environment")]
 
+mod bytes;
 mod client;
+mod cuts;
 mod judge;
 mod life;
+mod mutants;
+mod paper;
 mod plan;
 mod run;
 mod seeds;

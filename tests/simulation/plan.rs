@@ -91,16 +91,40 @@ impl Plan {
             groups: if dice.random_bool(0.5) { Groups::One } else { Groups::PerShard },
             skus: dice.random_range(1..=3),
             warehouses: dice.random_range(1..=3),
-            stock_max: dice.random_range(1..=6),
-            clients: dice.random_range(4..=8),
-            actions_max: dice.random_range(2..=4),
-            think_max_ms: dice.random_range(50..2_500),
+            stock_max: dice.random_range(1..=10),
+            clients: dice.random_range(5..=12),
+            actions_max: dice.random_range(3..=6),
+            think_max_ms: dice.random_range(50..2_000),
             hold_s: dice.random_range(3..=15),
             settings,
             odds,
             faults,
             chaos: if calm { Vec::new() } else { chaos(dice, chaos_ms) },
             cut_starts: if dice.random_bool(0.5) { 40 } else { 0 },
+        }
+    }
+}
+
+impl Plan {
+    /// A longer sale in which nothing goes wrong but what shoppers bring about, in many small batches.
+    pub(crate) fn busy(seed: u64) -> Self {
+        let dice = &mut dice_of(seed, 0);
+        Self {
+            seed,
+            shards: 3,
+            groups: Groups::One,
+            skus: 3,
+            warehouses: 2,
+            stock_max: 15,
+            clients: 16,
+            actions_max: 6,
+            think_max_ms: 600,
+            hold_s: 5,
+            settings: Settings { batch_records_max: 4, checkpoint_interval_ms: 3_000, ..settings(dice) },
+            odds: odds(dice, true),
+            faults: Faults { append_takes: (Duration::ZERO, Duration::from_millis(2)), ..Faults::default() },
+            chaos: Vec::new(),
+            cut_starts: 0,
         }
     }
 }

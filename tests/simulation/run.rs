@@ -64,7 +64,7 @@ fn ended(world: &World) -> Ended {
     Ended { broken, hash: judge.hash(), summary: judge.summary(), story: world.story(), records: judge.records() }
 }
 
-async fn live(world: &Arc<World>) {
+pub(crate) async fn live(world: &Arc<World>) {
     world.tell(|| format!("{:?}", world.plan));
     let (ends, orders) = tokio::sync::mpsc::unbounded_channel();
     let keeper = tokio::spawn(life::keep(Arc::clone(world), orders));

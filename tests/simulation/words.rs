@@ -117,8 +117,12 @@ pub(crate) fn put_product(dice: &mut ChaCha8Rng, skus: &[Sku]) -> (EntityId, Com
         .iter()
         .map(|sku| Variant {
             sku: sku.clone(),
-            status: if dice.random_ratio(1, 12) { product::Status::Archived } else { product::Status::Active },
-            prices: vec![Price { unit: gbp(dice.random_range(9..=11) * 100), was: None, tax_included: true }],
+            status: if dice.random_ratio(1, 40) { product::Status::Archived } else { product::Status::Active },
+            prices: vec![Price {
+                unit: gbp(if dice.random_bool(0.8) { 1_000 } else { 1_100 }),
+                was: None,
+                tax_included: true,
+            }],
             max_per_order: limit,
             ..Variant::default()
         })

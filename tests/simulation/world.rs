@@ -18,15 +18,24 @@ use doorbuster::domain::time::Timestamp;
 use doorbuster::payments::simulator::{Deliver, InProcess, Terms};
 use doorbuster::payments::webhook::{SignedWebhook, WebhookSecret};
 use doorbuster::payments::{AnyProvider, Provider};
-use doorbuster::storage::Layout;
 use doorbuster::storage::memory::MemoryStore;
+use doorbuster::storage::{Layout, Record, wire};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// When every world begins.
 pub(crate) const BEGINNING: Timestamp = Timestamp(1_750_000_000_000);
+
+/// A node that is up, and how whoever waits for it hears that it is gone: all at once and in the order in which they asked. Its
+/// actors end in an order that no seed decides.
+#[derive(Debug, Clone)]
+struct Life {
+    node: Handle,
+    gone: Arc<Notify>,
+}
 
 /// One world.
 pub(crate) struct World {
@@ -36,7 +45,7 @@ pub(crate) struct World {
     pub(crate) bank: InProcess,
     pub(crate) provider: Arc<AnyProvider>,
     pub(crate) begun: Instant,
-    node: Mutex<Option<Handle>>,
+    node: Mutex<Option<Life>>,
     judge: Mutex<Judge>,
     orders: Mutex<Vec<OrderId>>,
     broken: Mutex<Option<Broken>>,
@@ -97,6 +106,9 @@ impl World {
         let mut judge = locked(&self.judge);
         let mut broken = None;
         for batch in self.disk.frames_from(judge.batches()) {
+            for record in &batch.records {
+                self.tell(|| written(record));
+            }
             if let Err(why) = judge.take(&batch) {
                 broken.get_or_insert(why);
             }
@@ -130,12 +142,18 @@ impl World {
 
     /// The node of now.
     pub(crate) fn node(&self) -> Option<Handle> {
-        locked(&self.node).clone()
+        locked(&self.node).as_ref().map(|life| life.node.clone())
     }
 
-    /// The node is up, or down.
-    pub(crate) fn node_is(&self, node: Option<Handle>) {
-        *locked(&self.node) = node;
+    /// The node is up.
+    pub(crate) fn node_is_up(&self, node: Handle) {
+        *locked(&self.node) = Some(Life { node, gone: Arc::default() });
+    }
+
+    /// The node takes no more questions; those under way may still be answered.
+    pub(crate) fn node_leaves(&self) -> impl FnOnce() {
+        let life = locked(&self.node).take();
+        move || life.into_iter().for_each(|life| life.gone.notify_waiters())
     }
 
     /// The instant on the node's clock.
@@ -182,8 +200,13 @@ impl World {
     /// Asks the node of now, and holds the answer against the journal.
     pub(crate) async fn ask(&self, who: &str, ask: Ask) -> Answer {
         let entity = ask.entity.clone();
-        let answer = match self.node() {
-            Some(node) => node.ask(ask).await,
+        let life = locked(&self.node).clone();
+        let answer = match life {
+            Some(life) => tokio::select! {
+                biased;
+                answer = life.node.ask(ask) => answer,
+                () = life.gone.notified() => Answer::Unknown,
+            },
             None => Answer::NotServing,
         };
         let said = in_short(&answer);
@@ -247,6 +270,15 @@ impl World {
             world.ask("webhook", ask).await;
         });
         true
+    }
+}
+
+/// A record as a line of the story.
+fn written(record: &Record) -> String {
+    let place = format!("  shard {} seq {} epoch {}", record.shard, record.seq, record.epoch);
+    match wire::decode(&record.body) {
+        Ok(decided) => format!("{place}: {} {:?}", decided.entity, decided.events),
+        Err(error) => format!("{place}: {error}"),
     }
 }
 
