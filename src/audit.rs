@@ -226,6 +226,10 @@ impl Audit {
             let units = self.skus.get(&line.sku).map(|books| books.orders.order(id)).unwrap_or_default();
             let bought = u64::from(line.units);
             let broken = match order.stage {
+                // A line that was cancelled whole before the sale was let go, and has none.
+                Stage::Confirmed if line.cancelled == line.units && units.committed == 0 => {
+                    (units.live() != 0).then_some("a_confirmed_order_has_its_commits")
+                }
                 Stage::Confirmed => (units.committed != bought).then_some("a_confirmed_order_has_its_commits"),
                 Stage::Ended(_) => {
                     (units.sold() != 0 || units.live() != 0).then_some("an_order_that_ended_otherwise_has_nothing")
@@ -276,6 +280,7 @@ pub fn dump_line(record: &Record) -> Result<String, AuditError> {
     let wire_error = |error| AuditError::Wire { shard: record.shard, seq: record.seq, error };
     let (facts, _personal) = wire::split_personal(&record.body).map_err(wire_error)?;
     let decided = wire::decode(&facts).map_err(wire_error)?;
+    let events = decided.events.iter().map(wire::shown).collect::<Result<Vec<_>, _>>().map_err(wire_error)?;
     let line = serde_json::json!({
         "shard": record.shard.0,
         "seq": record.seq,
@@ -283,8 +288,8 @@ pub fn dump_line(record: &Record) -> Result<String, AuditError> {
         "entity": decided.entity.to_string(),
         "number": decided.number,
         "at_ms": decided.at.0,
-        "by": format!("{:?}", decided.by),
-        "events": decided.events.iter().map(|event| format!("{event:?}")).collect::<Vec<String>>(),
+        "by": decided.by,
+        "events": events,
     });
     Ok(line.to_string())
 }

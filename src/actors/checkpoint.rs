@@ -81,6 +81,14 @@ impl ShardState {
         checkpoint.flush.states.extend(rows);
     }
 
+    /// An entity comes back while rows are gathered: it is asked for its own. Gives the checkpoint's number; `None`: none is
+    /// gathering.
+    pub(super) fn will_flush(&mut self, entity: &EntityId) -> Option<u64> {
+        let checkpoint = self.checkpoint.as_mut().filter(|one| !one.storing)?;
+        checkpoint.pending.insert(entity.clone());
+        Some(checkpoint.number)
+    }
+
     /// A resident failed before it gave its rows: its events go into history, and whoever recovers it replays them from there.
     pub(super) fn will_not_flush(&mut self, entity: &EntityId) {
         if let Some(checkpoint) = self.checkpoint.as_mut() {
@@ -98,10 +106,14 @@ impl ShardState {
         checkpoint.storing = true;
         let mut flush = std::mem::take(&mut checkpoint.flush);
         let mut cold_rows: Vec<ColdRow> = Vec::new();
+        let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
         for (entity, slot) in &self.slots {
             match slot {
                 Slot::Cold(cold) => {
                     checkpoint.cold.insert(entity.clone(), cold.meta.version);
+                    if super::entity::is_erased(&cold.state) {
+                        erased.insert(entity.clone());
+                    }
                     cold_rows.extend(row_of(entity, cold));
                 }
                 Slot::Resident(resident) => {
@@ -112,6 +124,9 @@ impl ShardState {
                 }
             }
         }
+        // The erasure itself may lie behind the cut: then its older events are only seen to by the next checkpoint.
+        flush.erase.extend(erased.union(&self.erase_again).cloned());
+        self.erase_again = erased;
         let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
         tokio::spawn(async move {
             add_cold(&mut flush, cold_rows);
@@ -134,6 +149,8 @@ impl ShardState {
                         self.slots.remove(&entity);
                     }
                 }
+                // What left while the checkpoint was under way, and gave everything to it, is in the store now.
+                self.slots.retain(|_, slot| !matches!(slot, Slot::Cold(cold) if cold.dirty.is_empty()));
                 self.context.stats.checkpointed();
             }
             Err(error) => {
@@ -167,9 +184,6 @@ fn row_of(entity: &EntityId, cold: &Cold) -> Option<ColdRow> {
 
 fn add_cold(flush: &mut StateFlush, cold: Vec<ColdRow>) {
     for (entity, state, meta, dirty, seq) in cold {
-        if super::entity::is_erased(&state) {
-            flush.erase.push(entity.clone());
-        }
         for (chunk, body) in wire::rows_of(&state, &meta, &dirty) {
             flush.states.push(StateRow { entity: entity.clone(), chunk, seq, body });
         }

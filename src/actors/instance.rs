@@ -455,7 +455,7 @@ impl Instance {
     /// Gives the rows that changed to a checkpoint; they are stored once everything in them is durable (rule S1).
     pub(super) fn flush(&mut self, checkpoint: u64) {
         let dirty = std::mem::take(&mut self.dirty);
-        let rows = wire::rows_of(&self.state, &self.meta, &dirty);
+        let rows = if dirty.is_empty() { Vec::new() } else { wire::rows_of(&self.state, &self.meta, &dirty) };
         let flushed = Flushed {
             checkpoint,
             entity: self.id.clone(),

@@ -32,6 +32,7 @@ impl ShardState {
             (Some(Slot::Cold(cold)), Some(_)) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
             (None, start) => (start.unwrap_or(Start::Load), 0, Vec::new()),
         };
+        let fresh = matches!(start, Start::Load);
         let waiting = Arc::new(AtomicU32::new(0));
         let seed = Seed {
             id: entity.clone(),
@@ -44,6 +45,7 @@ impl ShardState {
         match Shell::spawn_linked(None, Shell, seed, myself.get_cell()).await {
             Ok((actor, _)) => {
                 self.by_actor.insert(actor.get_id(), entity.clone());
+                self.residents.insert(entity.clone());
                 let mut resident = Resident {
                     actor,
                     instance: self.instances,
@@ -57,6 +59,10 @@ impl ShardState {
                     touched_at: monotonic(),
                     started_at: monotonic(),
                 };
+                if !fresh && let Some(number) = self.will_flush(entity) {
+                    // It has events before the checkpoint's marker, and was not here when the checkpoint asked for rows.
+                    resident.send(EntityMsg::Flush(number));
+                }
                 for asked in queue {
                     resident.send(EntityMsg::Ask(Box::new(asked)));
                 }
@@ -93,6 +99,7 @@ impl ShardState {
         if resident.actor.get_id() != actor {
             return;
         }
+        self.residents.remove(&entity);
         self.context.stats.resident(-1);
         let queue = std::mem::take(&mut resident.queue);
         let Some(cold) = resident.left.take() else {
@@ -104,8 +111,9 @@ impl ShardState {
         if let EntityId::Inventory(sku) = &entity {
             self.context.views.close(sku);
         }
-        // A clean state that was only read leaves at once; others wait for the checkpoint.
-        if cold.dirty.is_empty() && queue.is_empty() {
+        // A clean state that was only read leaves at once; others wait for the checkpoint, and while one is under way all do: what
+        // a state gave to it is not in the store yet, and whoever loaded it now would find an older one.
+        if cold.dirty.is_empty() && queue.is_empty() && self.checkpoint.is_none() {
             self.slots.remove(&entity);
         } else {
             self.slots.insert(entity.clone(), Slot::Cold(cold));
@@ -122,6 +130,7 @@ impl ShardState {
         if resident.actor.get_id() != actor {
             return;
         }
+        self.residents.remove(&entity);
         self.context.stats.resident(-1);
         self.context.stats.restarted();
         let queue = std::mem::take(&mut resident.queue);
@@ -163,22 +172,19 @@ impl ShardState {
             queue,
         };
         self.slots.insert(entity.clone(), Slot::Restarting(restarting));
+        self.restarting.insert(entity.clone());
         let marker = Held::Marker(Marker::Exit { entity: entity.clone(), instance });
         self.submit(vec![marker]);
     }
 
     pub(super) async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>) {
-        let mut due: Vec<EntityId> = Vec::new();
-        for (entity, slot) in &self.slots {
-            if let Slot::Restarting(restarting) = slot
-                && restarting.durable
-                && restarting.not_before <= monotonic()
-            {
-                due.push(entity.clone());
-            }
-        }
-        due.sort();
+        let due = |entity: &&EntityId| match self.slots.get(entity) {
+            Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= monotonic(),
+            Some(Slot::Resident(_) | Slot::Cold(_) | Slot::SetAside(_)) | None => false,
+        };
+        let due: Vec<EntityId> = self.restarting.iter().filter(due).cloned().collect();
         for entity in due {
+            self.restarting.remove(&entity);
             self.start(myself, &entity, None).await;
         }
     }

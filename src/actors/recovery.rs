@@ -139,7 +139,14 @@ pub(crate) async fn fold_tail(store: &Store, shard: Shard, from: u64) -> Result<
         let decided = wire::decode(&record.body)?;
         if !tail.contains_key(&decided.entity) {
             // The first event of an entity has nothing stored behind it: most of a sale's tail needs no look-up.
-            let stored = if decided.number == 1 { None } else { load(store, shard, &decided.entity, false).await? };
+            let mut stored =
+                if decided.number == 1 { None } else { load(store, shard, &decided.entity, false).await? };
+            let known = stored.as_ref().map_or(0, |loaded| loaded.meta.version);
+            if decided.number > known.saturating_add(1) {
+                // It was between two lives when a checkpoint moved its events into history, and gave no rows. What is
+                // missing there too is a hole.
+                stored = load(store, shard, &decided.entity, true).await?;
+            }
             let loaded = stored.unwrap_or_else(|| Loaded::empty(&decided.entity));
             tail.insert(decided.entity.clone(), Ok(loaded));
         }

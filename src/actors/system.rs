@@ -111,8 +111,25 @@ impl Actor for Root {
     }
 }
 
+/// What a start has begun; a start that fails, or is dropped in the middle, leaves nothing of it running.
+#[derive(Debug, Default)]
+struct Begun {
+    root: Option<ActorRef<RootMsg>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(root) = self.root.take() {
+            // With it go the shards and their entities.
+            root.kill();
+        }
+        self.tasks.drain(..).for_each(|task| task.abort());
+    }
+}
+
 impl Actors {
-    /// Claims every shard, recovers it, and serves.
+    /// Claims every shard, recovers it, and serves. Dropped before it is done it leaves no actor behind.
     pub async fn start(
         store: Store,
         provider: Arc<AnyProvider>,
@@ -136,6 +153,7 @@ impl Actors {
         let spawned =
             |what: &'static str| move |error: ractor::SpawnErr| StartError::Spawn { what, error: error.to_string() };
         let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned("the root actor"))?;
+        let mut begun = Begun { root: Some(root.clone()), tasks: Vec::new() };
         let mut shards = Vec::new();
         let mut claims: Vec<Claim> = Vec::new();
         for number in 0..store.layout().shards {
@@ -154,22 +172,23 @@ impl Actors {
         }
         let bounds = BatchBounds { bytes: settings.batch_bytes_max, records: settings.batch_records_max };
         let mut writers = BTreeMap::new();
-        let mut tasks = Vec::new();
         for (group, ends) in by_group {
             let released = released_in.clone();
             let (handle, writer) = Writer::new(Arc::clone(&context), group, ends, bounds, released);
             writers.insert(group, handle);
-            tasks.push(run_writer(writer, settings.writer_thread)?);
+            begun.tasks.push(run_writer(writer, settings.writer_thread)?);
         }
         drop(released_in);
         let router = Router::new(store.layout(), shards, &context);
         let wired = context.wiring.set(Wiring { writers, router }).is_ok();
         debug_assert!(wired, "a context is wired once");
         let runner = ProviderRunner::new(provider, Arc::clone(&context));
-        tasks.push(tokio::spawn(releaser::run(released_out, Arc::clone(&context), runner)));
+        begun.tasks.push(tokio::spawn(releaser::run(released_out, Arc::clone(&context), runner)));
         let tail_events = recover(&context).await?;
         let recovery = Recovery { shards: claims.len(), tail_events };
         context.router().serve(true);
+        begun.root = None;
+        let tasks = std::mem::take(&mut begun.tasks);
         Ok(Self { context, root, tasks, recovery })
     }
 

@@ -22,10 +22,10 @@ impl Reply {
     /// A resource as JSON.
     ///
     /// # Panics
-    ///
-    /// When the resource has what JSON cannot say, such as a map keyed by other than texts; no view of ours has.
+    /// When the resource is no view of ours: a map not keyed by text.
     #[must_use]
     pub fn json(status: u16, resource: &impl Serialize) -> Self {
+        // What our own views are made of can always be written: texts, whole numbers, lists and maps keyed by text.
         let mut body = Vec::with_capacity(2_048);
         serde_json::to_writer(&mut body, resource)
             .expect("views are texts, whole numbers, lists and maps keyed by text");

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 pub struct Sums {
     /// Promised, neither voided nor lapsed, and not captured yet.
     pub authorized_live: i64,
+    /// Of that: authorizations of which nothing was taken. What is left of one after a part was taken cannot be let go of by anybody
+    /// any more; it lapses by itself.
+    pub authorized_whole: i64,
     /// Authorizations of which something is live or captured and not given back: more than one charges twice.
     pub charges: u32,
     /// Taken.
@@ -85,6 +88,9 @@ pub fn sums(lines: &[LedgerLine], now: Timestamp) -> BTreeMap<OrderId, Sums> {
         let of_order = sums.entry(order).or_default();
         let left = if promised.live { promised.amount.saturating_sub(promised.captured).max(0) } else { 0 };
         of_order.authorized_live = of_order.authorized_live.saturating_add(left);
+        if promised.captured == 0 {
+            of_order.authorized_whole = of_order.authorized_whole.saturating_add(left);
+        }
         of_order.captured = of_order.captured.saturating_add(promised.captured);
         of_order.refunded = of_order.refunded.saturating_add(promised.refunded);
         if left > 0 || promised.captured > promised.refunded {
@@ -122,7 +128,7 @@ pub fn judge(
 pub fn finding(sums: Sums, due: i64) -> Option<Finding> {
     let net = sums.net();
     if due <= 0 {
-        return (net != 0 || sums.authorized_live > 0).then_some(Finding::Orphan);
+        return (net != 0 || sums.authorized_whole > 0).then_some(Finding::Orphan);
     }
     if sums.charges > 1 || net > due {
         return Some(Finding::Double);
@@ -187,6 +193,14 @@ mod tests {
         assert_eq!(judge(&held, &BTreeMap::new(), |_| true, NOW), vec![]);
         let voided = [held[0].clone(), line(Operation::Void, 1, 1, 100)];
         assert_eq!(verdict(&voided, 0, NOW), None);
+    }
+
+    #[test]
+    fn what_is_left_of_an_authorization_after_a_part_was_taken_lapses_by_itself() {
+        use Operation::{Authorize, Capture, Refund};
+        let lines = [line(Authorize, 1, 1, 100), line(Capture, 1, 1, 60), line(Refund, 1, 1, 60)];
+        assert_eq!(verdict(&lines, 0, NOW), None);
+        assert_eq!(verdict(&lines[..2], 0, NOW), Some(Finding::Orphan), "what was taken is owed back");
     }
 
     #[test]

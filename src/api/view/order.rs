@@ -180,7 +180,7 @@ const fn allowed_word(allowed: Allowed) -> (&'static str, bool) {
 
 /// What a caller may do with an order now.
 #[must_use]
-pub(super) fn allowed_words(order: &Order, caller: &Caller) -> Vec<&'static str> {
+pub fn allowed_words(order: &Order, caller: &Caller) -> Vec<&'static str> {
     let seller = matches!(caller, Caller::Seller(_));
     let words = order.allowed().into_iter().map(allowed_word);
     words.filter(|(_, sellers_only)| seller || !sellers_only).map(|(word, _)| word).collect()

@@ -56,7 +56,7 @@ struct NextActionView<'a> {
 /// Why an attempt failed.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PaymentError")]
-pub(super) struct PaymentErrorView<'a> {
+pub struct PaymentErrorView<'a> {
     code: &'a str,
     retry: &'static str,
     message: &'static str,

@@ -107,7 +107,7 @@ pub fn stock_of(levels: Arc<Levels>) -> Stock {
 
 /// The word for a SKU's stock: `ended` when it is no longer on sale.
 #[must_use]
-pub(super) fn stock_word(stock: &Stock, low_stock_at: u64) -> &'static str {
+pub fn stock_word(stock: &Stock, low_stock_at: u64) -> &'static str {
     let offer = stock.levels.as_deref().and_then(|levels| levels.offer.as_ref());
     match (stock.available, stock.reserved) {
         _ if offer.is_some_and(|offer| !offer.on_sale) => "ended",

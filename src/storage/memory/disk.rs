@@ -76,6 +76,10 @@ impl Disk {
         self.frames.as_ref().map_or(0, Vec::len)
     }
 
+    pub(super) fn frames_from(&self, from: usize) -> Vec<Batch> {
+        self.frames.as_ref().and_then(|frames| frames.get(from..)).map(<[Batch]>::to_vec).unwrap_or_default()
+    }
+
     pub(super) fn cut_at(&self, frames: usize) -> Option<Self> {
         let kept = self.frames.as_ref()?;
         let mut cut = Self::new(self.layout, self.groups, 0);

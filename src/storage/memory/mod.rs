@@ -80,6 +80,13 @@ impl MemoryStore {
         self.disk().frames()
     }
 
+    /// The durable batches from number `from` on (the first is 0), as they were written: for whoever holds every record against
+    /// the laws while the node runs. Empty when batches were not kept.
+    #[must_use]
+    pub fn frames_from(&self, from: usize) -> Vec<Batch> {
+        self.disk().frames_from(from)
+    }
+
     /// Another disk, which holds what this one would hold had the power gone after so many batches. `None` when batches were
     /// not kept from the beginning.
     #[must_use]

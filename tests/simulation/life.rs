@@ -1,0 +1,153 @@
+//! The life of the node: started, cut off, stopped, failed, and started again on the same disk.
+
+use crate::plan::{Plan, Trouble, dice_of};
+use crate::world::{World, pass};
+use doorbuster::actors::stats::Stats;
+use doorbuster::actors::system::Actors;
+use doorbuster::clock::SharedClock;
+use doorbuster::domain::ids::EntityId;
+use doorbuster::storage::{Shard, Store};
+use rand::Rng;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+
+/// How the keeper is told to end the node's present life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// At once, in the middle of everything.
+    Crash,
+    /// In good order.
+    Stop,
+}
+
+/// Starts the node whenever it is down, until the world ends.
+pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
+    let mut dice = dice_of(world.plan.seed, 1);
+    loop {
+        let Some(actors) = start(&world, &mut dice).await else { continue };
+        let node = actors.handle();
+        let found = actors.recovery();
+        world.tell(|| format!("node: up, {} events in the tail", found.tail_events));
+        world.node_is_up(node.clone());
+        let end = tokio::select! {
+            biased;
+            end = ends.recv() => end.unwrap_or(End::Crash),
+            reason = node.failed() => {
+                world.tell(|| format!("node: failed: {reason}"));
+                End::Crash
+            }
+        };
+        let gone = world.node_leaves();
+        match end {
+            End::Crash => {
+                gone();
+                actors.end().await;
+            }
+            End::Stop => {
+                let drained = actors.stop(Duration::from_secs(3)).await;
+                gone();
+                world.tell(|| format!("node: stopped, drained: {drained}"));
+            }
+        }
+        let (in_flight, there) = world.disk.crash();
+        world.tell(|| format!("node: down, {there} of {in_flight} batches in flight are there"));
+        pass(dice.random_range(0..400)).await;
+    }
+}
+
+/// One start; `None`: it was cut off before it was done.
+async fn start(world: &Arc<World>, dice: &mut rand_chacha::ChaCha8Rng) -> Option<Actors> {
+    let store = Store::Memory(world.disk.open());
+    let clock: SharedClock = world.clock.clone();
+    let (settings, stats) = (world.plan.settings, Arc::new(Stats::default()));
+    let actors = Actors::start(store, Arc::clone(&world.provider), clock, settings, stats, "simulated");
+    let patience = if dice.random_range(0..100) < world.plan.cut_starts { dice.random_range(0..40) } else { u32::MAX };
+    let cut_off = async {
+        if patience == u32::MAX {
+            std::future::pending::<()>().await;
+        }
+        for _ in 0..patience {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cut_off => {
+            world.tell(|| "node: dies while it starts".to_owned());
+            world.disk.crash();
+            pass(20).await;
+            None
+        }
+        started = actors => match started {
+            Ok(actors) => Some(actors),
+            Err(error) => {
+                world.broke(&format!("the node does not start: {error}"));
+                pass(60_000).await;
+                None
+            }
+        }
+    }
+}
+
+/// Does what the plan says, when it says so.
+pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::UnboundedSender<End>) {
+    let mut dice = dice_of(world.plan.seed, 2);
+    let opened = Instant::now();
+    for (at_ms, trouble) in world.plan.chaos.clone() {
+        tokio::time::sleep_until(opened + Duration::from_millis(at_ms)).await;
+        world.tell(|| format!("chaos: {trouble:?}"));
+        match trouble {
+            Trouble::Crash => ends.send(End::Crash).expect("the keeper lives as long as the world"),
+            Trouble::Stop => ends.send(End::Stop).expect("the keeper lives as long as the world"),
+            Trouble::Panic(times) => panic_somebody(&world, &mut dice, times).await,
+            Trouble::Lose(step, times) => {
+                if let Some(node) = world.node() {
+                    node.faults().arm_step(step, times);
+                }
+            }
+            Trouble::Jump(millis) => world.clock.jump_ms(millis),
+            Trouble::Outage(millis) => {
+                let from = world.bank.desk().now();
+                world.bank.desk().add_outage(from, from.plus_ms(millis));
+            }
+            Trouble::Fence => world.disk.fence(Shard(dice.random_range(0..world.plan.shards))),
+            Trouble::SlowDisk(millis) => {
+                if let Some(node) = world.node() {
+                    node.faults().slow_disk(Duration::from_millis(millis), None);
+                }
+            }
+        }
+    }
+}
+
+async fn panic_somebody(world: &World, dice: &mut rand_chacha::ChaCha8Rng, times: u32) {
+    let known: Vec<EntityId> = world.judge().models().map(|(entity, _)| entity.clone()).collect();
+    if known.is_empty() {
+        return;
+    }
+    let entity = known[dice.random_range(0..known.len())].clone();
+    if let Some(node) = world.node() {
+        node.faults().arm_panic(&entity, times);
+        if dice.random_bool(0.5) {
+            // It panics when it is next needed.
+            return;
+        }
+        // On a node that hangs nobody answers; the fault is ordered all the same.
+        drop(tokio::time::timeout(Duration::from_millis(50), node.panic_entity(&entity)).await);
+    }
+}
+
+/// How far ahead of the true time the node's clock ever was in a plan: where it must be left, so that every deadline that was
+/// computed under it comes.
+pub(crate) fn furthest_ahead_ms(plan: &Plan) -> (i64, i64) {
+    let (mut now, mut furthest) = (0_i64, 0_i64);
+    for (_, trouble) in &plan.chaos {
+        if let Trouble::Jump(millis) = trouble {
+            now += millis;
+            furthest = furthest.max(now);
+        }
+    }
+    (now, furthest)
+}

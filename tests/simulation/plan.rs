@@ -1,0 +1,247 @@
+//! What a seed means: how large its world is, and everything that will go wrong in it.
+
+use doorbuster::actors::settings::Settings;
+use doorbuster::payments::simulator::{Odds, WebhookOdds};
+use doorbuster::storage::memory::{Fault, Faults, Groups};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One world.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) shards: u16,
+    pub(crate) groups: Groups,
+    pub(crate) skus: usize,
+    pub(crate) warehouses: usize,
+    /// Units of each SKU in each warehouse at the beginning, at most.
+    pub(crate) stock_max: u32,
+    pub(crate) clients: usize,
+    /// What one client does, at most.
+    pub(crate) actions_max: usize,
+    /// Pauses between actions, at most.
+    pub(crate) think_max_ms: u64,
+    /// Seconds an order may hold stock.
+    pub(crate) hold_s: u64,
+    pub(crate) settings: Settings,
+    pub(crate) odds: Odds,
+    pub(crate) faults: Faults,
+    /// Things that go wrong, by when, in ms after the opening.
+    pub(crate) chaos: Vec<(u64, Trouble)>,
+    /// Chances in a hundred that a start is cut off before it is done.
+    pub(crate) cut_starts: u32,
+}
+
+/// Something that goes wrong at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The process dies.
+    Crash,
+    /// The process is stopped in good order, and started again.
+    Stop,
+    /// An entity's actor panics, so many times.
+    Panic(u32),
+    /// A message is lost on its way, so many times, of one kind of step.
+    Lose(&'static str, u32),
+    /// The clock jumps by so many ms.
+    Jump(i64),
+    /// The provider answers nothing but errors for so many ms.
+    Outage(u64),
+    /// Somebody else claims a shard.
+    Fence,
+    /// The disk is slow by so many ms an append from now on.
+    SlowDisk(u64),
+}
+
+/// Steps whose messages may be lost.
+const STEPS: [&str; 15] = [
+    "freeze",
+    "thaw",
+    "close",
+    "reserve",
+    "commit",
+    "release",
+    "forget",
+    "forget_moves",
+    "ship",
+    "return",
+    "offer",
+    "ask_order",
+    "authorize",
+    "capture",
+    "query",
+];
+
+impl Plan {
+    /// The world of a seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut dice = dice_of(seed, 0);
+        let dice = &mut dice;
+        // A fifth of all worlds is calm: nothing but shoppers, so that what they alone bring about is found there first.
+        let calm = dice.random_ratio(1, 5);
+        let chaos_ms: u64 = dice.random_range(4_000..14_000);
+        let odds = odds(dice, calm);
+        let settings = settings(dice);
+        let faults = if calm { Faults::default() } else { faults(dice) };
+        Self {
+            seed,
+            shards: dice.random_range(1..=4),
+            groups: if dice.random_bool(0.5) { Groups::One } else { Groups::PerShard },
+            skus: dice.random_range(1..=3),
+            warehouses: dice.random_range(1..=3),
+            stock_max: dice.random_range(1..=10),
+            clients: dice.random_range(5..=12),
+            actions_max: dice.random_range(3..=6),
+            think_max_ms: dice.random_range(50..2_000),
+            hold_s: dice.random_range(3..=15),
+            settings,
+            odds,
+            faults,
+            chaos: if calm { Vec::new() } else { chaos(dice, chaos_ms) },
+            cut_starts: if dice.random_bool(0.5) { 40 } else { 0 },
+        }
+    }
+}
+
+impl Plan {
+    /// A longer sale in which nothing goes wrong but what shoppers bring about, in many small batches.
+    pub(crate) fn busy(seed: u64) -> Self {
+        let dice = &mut dice_of(seed, 0);
+        Self {
+            seed,
+            shards: 3,
+            groups: Groups::One,
+            skus: 3,
+            warehouses: 2,
+            stock_max: 15,
+            clients: 16,
+            actions_max: 6,
+            think_max_ms: 600,
+            hold_s: 5,
+            settings: Settings { batch_records_max: 4, checkpoint_interval_ms: 3_000, ..settings(dice) },
+            odds: odds(dice, true),
+            faults: Faults { append_takes: (Duration::ZERO, Duration::from_millis(2)), ..Faults::default() },
+            chaos: Vec::new(),
+            cut_starts: 0,
+        }
+    }
+}
+
+/// Dice of a seed: each stream is a sequence of its own, so that one client's throws do not depend on another's.
+pub(crate) fn dice_of(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    dice.set_stream(stream);
+    dice
+}
+
+fn settings(dice: &mut ChaCha8Rng) -> Settings {
+    Settings {
+        writer_thread: false,
+        tick_ms: dice.random_range(100..300),
+        idle_ms: dice.random_range(200..3_000),
+        effect_retry_min_ms: dice.random_range(150..600),
+        effect_retry_max_ms: 2_000,
+        restart_delay_min_ms: 50,
+        restart_delay_max_ms: 1_000,
+        checkpoint_interval_ms: if dice.random_bool(0.3) { 60_000 } else { dice.random_range(200..4_000) },
+        checkpoint_bytes: if dice.random_bool(0.3) { dice.random_range(1_000..20_000) } else { 8 << 20 },
+        provider_timeout_ms: dice.random_range(300..1_500),
+        batch_records_max: if dice.random_bool(0.2) { dice.random_range(1..4) } else { 512 },
+        residents_per_shard_max: if dice.random_bool(0.2) { 2 } else { 1_000 },
+        ..Settings::default()
+    }
+}
+
+/// What goes wrong with a real provider, more often and faster.
+fn odds(dice: &mut ChaCha8Rng, calm: bool) -> Odds {
+    let often = |share: u32| if calm { share / 10 } else { share };
+    Odds {
+        latency_p50_ms: dice.random_range(0..60),
+        stall_ppm: often(20_000),
+        stall_ms: 2_500,
+        too_many_ppm: often(40_000),
+        timeout_before_ppm: often(40_000),
+        timeout_after_ppm: often(40_000),
+        error_after_ppm: often(30_000),
+        decline_soft_ppm: 60_000,
+        decline_hard_ppm: 40_000,
+        processing_ppm: 50_000,
+        follow_up_soft_ppm: often(30_000),
+        follow_up_hard_ppm: if dice.random_ratio(1, 10) { 100_000 } else { 0 },
+        slow_ms: 2_000,
+        processing_ms: 600,
+        action_s: 10,
+        webhooks: WebhookOdds {
+            every_outcome: dice.random_bool(0.7),
+            copies_max: 3,
+            late_ms: 500,
+            very_late_ppm: 100_000,
+            lost_ppm: 100_000,
+        },
+        ..Odds::REALISTIC
+    }
+}
+
+fn faults(dice: &mut ChaCha8Rng) -> Faults {
+    let mut appends = BTreeMap::new();
+    if dice.random_bool(0.5) {
+        for _ in 0..dice.random_range(1..=3) {
+            let fault =
+                if dice.random_bool(0.8) { Fault::Fail { written: dice.random_bool(0.5) } } else { Fault::Hang };
+            appends.insert(dice.random_range(1..250), fault);
+        }
+    }
+    let mut checkpoints = BTreeMap::new();
+    if dice.random_bool(0.2) {
+        let fault = if dice.random_bool(0.7) { Fault::Fail { written: dice.random_bool(0.5) } } else { Fault::Hang };
+        checkpoints.insert(dice.random_range(1..20), fault);
+    }
+    let mut append_stalls = BTreeMap::new();
+    if dice.random_bool(0.3) {
+        append_stalls.insert(dice.random_range(1..200), Duration::from_millis(dice.random_range(100..3_000)));
+    }
+    let slowest = if dice.random_bool(0.5) { 4 } else { 60 };
+    Faults {
+        appends,
+        checkpoints,
+        append_takes: (Duration::ZERO, Duration::from_millis(dice.random_range(0..slowest))),
+        append_stalls,
+        checkpoint_takes: Duration::from_millis(dice.random_range(0..200)),
+    }
+}
+
+fn chaos(dice: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Trouble)> {
+    let mut chaos = Vec::new();
+    for _ in 0..dice.random_range(0..=4) {
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Crash));
+    }
+    if dice.random_bool(0.3) {
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Stop));
+    }
+    for _ in 0..dice.random_range(0..=4) {
+        let times = if dice.random_bool(0.8) { 1 } else { dice.random_range(2..=7) };
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Panic(times)));
+    }
+    for _ in 0..dice.random_range(0..=3) {
+        let step = STEPS[dice.random_range(0..STEPS.len())];
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Lose(step, dice.random_range(1..=5))));
+    }
+    if dice.random_bool(0.25) {
+        for _ in 0..dice.random_range(1..=3) {
+            chaos.push((dice.random_range(0..chaos_ms), Trouble::Jump(dice.random_range(-3_600_000..=3_600_000))));
+        }
+    }
+    if dice.random_bool(0.3) {
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Outage(dice.random_range(500..4_000))));
+    }
+    if dice.random_bool(0.2) {
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Fence));
+    }
+    if dice.random_bool(0.2) {
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::SlowDisk(dice.random_range(1..300))));
+    }
+    chaos.sort_by_key(|(at, _)| *at);
+    chaos
+}

@@ -1,0 +1,174 @@
+//! A world from its first moment to its last: opened, lived in, healed, brought to rest, and looked over.
+
+use crate::client::{Client, read_of};
+use crate::judge::Broken;
+use crate::life::{self, End};
+use crate::plan::{Plan, Trouble};
+use crate::world::{World, pass};
+use doorbuster::actors::ask::Answer;
+use doorbuster::audit::audit_store;
+use doorbuster::domain::entity::{By, Wait};
+use doorbuster::domain::ids::EntityId;
+use doorbuster::payments::Provider;
+use doorbuster::storage::Store;
+use doorbuster::storage::memory::Faults;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Virtual time that everything under way may take after its last deadline.
+const REST_WITHIN_S: u64 = 60;
+/// The provider's own patience with a shopper, and ours until we ask: the last of these deadlines is no later.
+const BANKS_OWN_S: u64 = 15;
+/// Panics that may still be ordered for an entity at the end are fewer.
+const LAST_LOOKS: u32 = 10;
+
+/// How a world ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    /// What is broken; `None`: nothing.
+    pub(crate) broken: Option<Broken>,
+    /// The world as one number.
+    pub(crate) hash: String,
+    /// What happened in it.
+    pub(crate) summary: String,
+    /// Line by line, if it was to be told.
+    pub(crate) story: String,
+    /// How many records became durable.
+    pub(crate) records: u64,
+}
+
+/// Runs something on a runtime of its own whose time is virtual.
+pub(crate) fn in_virtual_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(what)
+}
+
+/// The world of a seed, from beginning to end.
+pub(crate) fn seed(seed: u64, tell: bool) -> Ended {
+    in_virtual_time(async {
+        let plan = Plan::of(seed);
+        let disk = World::disk_of(&plan);
+        let world = World::new(plan, disk, tell);
+        live(&world).await;
+        ended(&world)
+    })
+}
+
+fn ended(world: &World) -> Ended {
+    let broken = world.broken();
+    let judge = world.judge();
+    Ended { broken, hash: judge.hash(), summary: judge.summary(), story: world.story(), records: judge.records() }
+}
+
+pub(crate) async fn live(world: &Arc<World>) {
+    world.tell(|| format!("{:?}", world.plan));
+    let (ends, orders) = tokio::sync::mpsc::unbounded_channel();
+    let keeper = tokio::spawn(life::keep(Arc::clone(world), orders));
+    Client::new(world, 0).open_shop().await;
+    let chaos = tokio::spawn(life::go_wrong(Arc::clone(world), ends.clone()));
+    let clients: Vec<_> =
+        (1..=world.plan.clients).map(|number| tokio::spawn(Client::new(world, number as u64).live())).collect();
+    for client in clients {
+        if let Err(panic) = client.await {
+            world.broke(&format!("a client: {panic}"));
+        }
+    }
+    if let Err(panic) = chaos.await {
+        world.broke(&format!("the chaos: {panic}"));
+    }
+    heal(world, &ends).await;
+    come_to_rest(world).await;
+    look_over(world).await;
+    keeper.abort();
+}
+
+/// Nothing goes wrong any more; what hangs is ended.
+async fn heal(world: &Arc<World>, ends: &tokio::sync::mpsc::UnboundedSender<End>) {
+    world.tell(|| "healed".to_owned());
+    world.disk.set_faults(Faults::default());
+    let (now, furthest) = life::furthest_ahead_ms(&world.plan);
+    world.clock.jump_ms(furthest - now);
+    let hangs = world.plan.faults.appends.values().chain(world.plan.faults.checkpoints.values());
+    let slow = world.plan.chaos.iter().any(|(_, trouble)| matches!(trouble, Trouble::SlowDisk(_) | Trouble::Fence));
+    if slow || hangs.clone().any(|fault| matches!(fault, doorbuster::storage::memory::Fault::Hang)) {
+        ends.send(End::Crash).expect("the keeper lives as long as the world");
+    }
+    pass(1_000).await;
+}
+
+/// Waits until every saga has ended, at most for as long as is promised.
+pub(crate) async fn come_to_rest(world: &World) {
+    let last = {
+        let judge = world.judge();
+        judge.last_deadline().max(world.now().plus_s(BANKS_OWN_S))
+    };
+    let bound = last.plus_s(REST_WITHIN_S);
+    loop {
+        if world.broken().is_some() {
+            return;
+        }
+        let left = world.judge().under_way();
+        if left.is_empty() {
+            return;
+        }
+        if world.now() > bound {
+            world.broke(&format!("not at rest: {}", left.join("; ")));
+            return;
+        }
+        retry_what_is_set_aside(world).await;
+        pass(1_000).await;
+    }
+}
+
+async fn retry_what_is_set_aside(world: &World) {
+    let Some(node) = world.node() else { return };
+    let Ok(aside) = tokio::time::timeout(Duration::from_secs(1), node.set_aside()).await else { return };
+    for one in aside {
+        world.tell(|| format!("operator: retries {}: {}", one.entity, one.reason));
+        node.retry(&one.entity).await;
+    }
+}
+
+/// Reads an entity until it is shown: a panic that is still ordered for it takes the question with it.
+async fn last_look(world: &World, entity: &EntityId) -> Result<(), Answer> {
+    let mut last = Answer::NotServing;
+    for _ in 0..LAST_LOOKS {
+        let ask = world.question(entity.clone(), read_of(entity), By::Operator, Wait::Decided, 10_000);
+        last = world.ask("last look", ask).await;
+        if matches!(last, Answer::Accepted(_)) {
+            return Ok(());
+        }
+        retry_what_is_set_aside(world).await;
+        pass(1_000).await;
+    }
+    Err(last)
+}
+
+/// The node shows what the journal says, the audit is clean, and the bank agrees.
+pub(crate) async fn look_over(world: &Arc<World>) {
+    if world.broken().is_some() {
+        return;
+    }
+    let entities: Vec<EntityId> = world.judge().models().map(|(entity, _)| entity.clone()).collect();
+    for entity in entities {
+        if matches!(entity, EntityId::Cart(_) | EntityId::Warehouse(_)) {
+            continue;
+        }
+        if let Err(other) = last_look(world, &entity).await {
+            world.broke(&format!("{entity} cannot be read at the end: {other:?}"));
+        }
+    }
+    let ended = world.judge().at_the_end();
+    world.check(ended);
+    let ledger = world.provider.ledger(0, usize::MAX).await.expect("a ledger in memory").lines;
+    let store = Store::Memory(world.disk.open());
+    match audit_store(&store, Some(&ledger), world.bank.desk().now()).await {
+        Ok(report) if report.clean => {}
+        Ok(report) => world.broke(&format!("the audit: {}", report.violations.join("; "))),
+        Err(error) => world.broke(&format!("the audit: {error}")),
+    }
+}

@@ -1,0 +1,191 @@
+//! What clients say: the commands behind the requests of the API, made from a request's key and a few throws of the dice.
+
+use crate::plan::Plan;
+use doorbuster::domain::any::Command;
+use doorbuster::domain::cart;
+use doorbuster::domain::ids::{
+    EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId,
+};
+use doorbuster::domain::inventory::{self, AdjustmentReason, Price};
+use doorbuster::domain::money::{Currency, Money};
+use doorbuster::domain::order::{
+    self, CapturePolicy, Destination, Instruction, PaymentPolicy, Personal, Place, ReturnPolicy, Shipping, Source,
+    TaxTable, Terms, Wanted,
+};
+use doorbuster::domain::product::{self, Details, Variant};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+/// The one seller.
+pub(crate) const SELLER: &str = "sel_main";
+/// Every test token of the simulated provider, and one it leaves to chance.
+const TOKENS: [&str; 9] = [
+    "tok_ok",
+    "tok_ok",
+    "tok_decline_soft",
+    "tok_decline_hard",
+    "tok_action",
+    "tok_processing",
+    "tok_slow",
+    "tok_timeout_charged",
+    "tok_timeout_not_charged",
+];
+
+/// So much money.
+pub(crate) fn gbp(amount: i64) -> Money {
+    Money { amount, currency: Currency::GBP }
+}
+
+/// The request of a key.
+pub(crate) fn request(path: &str, key: &str) -> Request {
+    Request { id: RequestId::new(SELLER, path, key), terms: Fingerprint(1) }
+}
+
+/// Some means to pay.
+pub(crate) fn instruction(dice: &mut ChaCha8Rng) -> Instruction {
+    let token = if dice.random_bool(0.2) { "tok_whatever" } else { TOKENS[dice.random_range(0..TOKENS.len())] };
+    let capture = match dice.random_range(0..10) {
+        0 => Some(CapturePolicy::OnShipment),
+        1 => Some(CapturePolicy::Manual),
+        _ => None,
+    };
+    Instruction { method: "card".into(), token: Some(token.into()), return_url: None, capture }
+}
+
+/// Some lines.
+pub(crate) fn lines(dice: &mut ChaCha8Rng, skus: &[Sku]) -> Vec<Wanted> {
+    (0..dice.random_range(1..=3))
+        .map(|_| {
+            let expected = dice.random_bool(0.1).then(|| gbp(1_000));
+            let sku = skus[dice.random_range(0..skus.len())].clone();
+            Wanted { sku, units: dice.random_range(1..=2), expected_unit_price: expected }
+        })
+        .collect()
+}
+
+/// An order's terms.
+fn terms(dice: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> Terms {
+    let shipping = dice.random_bool(0.3).then(|| Shipping {
+        option: "standard".into(),
+        price: gbp(dice.random_range(0..500)),
+        tax_included: dice.random_bool(0.5),
+    });
+    Terms {
+        currency: Currency::GBP,
+        seller: SELLER.into(),
+        owner: SELLER.into(),
+        destination: Destination { country: "GB".into(), postal_area: None },
+        shipping,
+        tax: TaxTable { name: "VAT".into(), rate_ppm: 200_000, classes: Vec::new() },
+        hold_s: plan.hold_s,
+        payment: PaymentPolicy {
+            provider: "simulated".into(),
+            capture: CapturePolicy::OnConfirmation,
+            attempts_max: 3,
+            keys_life_s: 86_400,
+            query_after_s: 3,
+            lapse_margin_s: 3_600,
+            method_hold_s: if dice.random_bool(0.2) { vec![("card".into(), 20)] } else { Vec::new() },
+        },
+        returns: ReturnPolicy { window_days: 30, auto_approve: dice.random_bool(0.5) },
+        ranking: if dice.random_bool(0.5) { warehouses.to_vec() } else { Vec::new() },
+        expected_total: None,
+        metadata: Vec::new(),
+    }
+}
+
+/// A request to place an order: its id, its request, the command.
+pub(crate) fn place(
+    dice: &mut ChaCha8Rng,
+    plan: &Plan,
+    warehouses: &[WarehouseId],
+    key: &str,
+    source: Source,
+) -> (OrderId, Request, Command) {
+    let request = request("/v1/orders", key);
+    let payment = dice.random_bool(0.6).then(|| instruction(dice));
+    let personal = Personal { salt: [3; 16], note: Some(key.into()), ..Personal::default() };
+    let place = Place { request, source, terms: terms(dice, plan, warehouses), personal, payment };
+    (OrderId::of_request(request.id), request, Command::Order(order::Command::Place(Box::new(place))))
+}
+
+/// The product with all SKUs, at some price.
+pub(crate) fn put_product(dice: &mut ChaCha8Rng, skus: &[Sku]) -> (EntityId, Command) {
+    let id = ProductId::parse("thing").expect("lawful");
+    let limit = dice.random_bool(0.2).then_some(2);
+    let variants = skus
+        .iter()
+        .map(|sku| Variant {
+            sku: sku.clone(),
+            status: if dice.random_ratio(1, 40) { product::Status::Archived } else { product::Status::Active },
+            prices: vec![Price {
+                unit: gbp(if dice.random_bool(0.8) { 1_000 } else { 1_100 }),
+                was: None,
+                tax_included: true,
+            }],
+            max_per_order: limit,
+            ..Variant::default()
+        })
+        .collect();
+    let details = Details {
+        id: id.clone(),
+        seller: SELLER.into(),
+        title: "Thing".into(),
+        status: product::Status::Active,
+        tax_class: "standard".into(),
+        variants,
+        ..Details::default()
+    };
+    let put = product::Command::Put { details: Box::new(details), expected_version: None };
+    (EntityId::Product(id), Command::Product(put))
+}
+
+/// Units arrive.
+pub(crate) fn receive(sku: &Sku, warehouse: &WarehouseId, units: u32, key: &str) -> (EntityId, Request, Command) {
+    let request = request("/v1/stock/receipts", key);
+    let receive = inventory::Command::Receive {
+        request,
+        warehouse: warehouse.clone(),
+        units,
+        reference: None,
+        expected_at: None,
+    };
+    (EntityId::Inventory(sku.clone()), request, Command::Inventory(receive))
+}
+
+/// Stock is corrected or counted.
+pub(crate) fn correct(
+    dice: &mut ChaCha8Rng,
+    sku: &Sku,
+    warehouse: &WarehouseId,
+    key: &str,
+) -> (EntityId, Request, Command) {
+    let request = request("/v1/stock/corrections", key);
+    let warehouse = warehouse.clone();
+    let command = if dice.random_bool(0.5) {
+        let delta = if dice.random_bool(0.5) { 1 } else { -1 };
+        inventory::Command::Adjust { request, warehouse, delta, reason: AdjustmentReason::Correction }
+    } else {
+        inventory::Command::Count { request, warehouse, counted: dice.random_range(0..8), expected_in_building: None }
+    };
+    (EntityId::Inventory(sku.clone()), request, Command::Inventory(command))
+}
+
+/// A cart is made.
+pub(crate) fn create_cart(key: &str) -> (EntityId, doorbuster::domain::ids::CartId, Command) {
+    let request = request("/v1/carts", key);
+    let id = doorbuster::domain::ids::CartId::of_request(request.id);
+    let create = cart::Command::Create {
+        terms: request.terms,
+        owner: cart::Owner::Seller(SELLER.into()),
+        currency: Currency::GBP,
+        life_s: 7 * 86_400,
+    };
+    (EntityId::Cart(id), id, Command::Cart(create))
+}
+
+/// A line of a cart is set.
+pub(crate) fn set_line(sku: &Sku, quantity: u32) -> Command {
+    let snapshot = cart::Snapshot { title: "Thing".into(), seller: SELLER.into(), unit_price: gbp(1_000) };
+    Command::Cart(cart::Command::SetLine { sku: sku.clone(), quantity, snapshot, expected_version: None })
+}
