@@ -168,7 +168,7 @@ impl ShardState {
     /// Stores everything, and says when it is done: a checkpoint that is under way may have begun too early, so one more follows.
     pub(super) fn flush_all(&mut self, done: tokio::sync::oneshot::Sender<()>) {
         if self.context.must_end() {
-            // Nothing will be stored any more; whoever waits hears it by the end of its wait.
+            // Nothing will be stored any more: whoever waits hears it, because `done` is dropped.
             return;
         }
         self.flush_waiters.push(done);
