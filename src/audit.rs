@@ -280,6 +280,7 @@ pub fn dump_line(record: &Record) -> Result<String, AuditError> {
     let wire_error = |error| AuditError::Wire { shard: record.shard, seq: record.seq, error };
     let (facts, _personal) = wire::split_personal(&record.body).map_err(wire_error)?;
     let decided = wire::decode(&facts).map_err(wire_error)?;
+    let events = decided.events.iter().map(wire::shown).collect::<Result<Vec<_>, _>>().map_err(wire_error)?;
     let line = serde_json::json!({
         "shard": record.shard.0,
         "seq": record.seq,
@@ -287,8 +288,8 @@ pub fn dump_line(record: &Record) -> Result<String, AuditError> {
         "entity": decided.entity.to_string(),
         "number": decided.number,
         "at_ms": decided.at.0,
-        "by": format!("{:?}", decided.by),
-        "events": decided.events.iter().map(|event| format!("{event:?}")).collect::<Vec<String>>(),
+        "by": decided.by,
+        "events": events,
     });
     Ok(line.to_string())
 }

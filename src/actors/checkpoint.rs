@@ -107,10 +107,14 @@ impl ShardState {
         checkpoint.storing = true;
         let mut flush = std::mem::take(&mut checkpoint.flush);
         let mut cold_rows: Vec<ColdRow> = Vec::new();
+        let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
         for (entity, slot) in &self.slots {
             match slot {
                 Slot::Cold(cold) => {
                     checkpoint.cold.insert(entity.clone(), cold.meta.version);
+                    if super::entity::is_erased(&cold.state) {
+                        erased.insert(entity.clone());
+                    }
                     cold_rows.extend(row_of(entity, cold));
                 }
                 Slot::Resident(resident) => {
@@ -121,6 +125,9 @@ impl ShardState {
                 }
             }
         }
+        // The erasure itself may lie behind the cut: then its older events are only seen to by the next checkpoint.
+        flush.erase.extend(erased.union(&self.erase_again).cloned());
+        self.erase_again = erased;
         let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
         tokio::spawn(async move {
             add_cold(&mut flush, cold_rows);
@@ -183,9 +190,6 @@ fn row_of(entity: &EntityId, cold: &Cold) -> Option<ColdRow> {
 
 fn add_cold(flush: &mut StateFlush, cold: Vec<ColdRow>) {
     for (entity, state, meta, dirty, seq) in cold {
-        if super::entity::is_erased(&state) {
-            flush.erase.push(entity.clone());
-        }
         for (chunk, body) in wire::rows_of(&state, &meta, &dirty) {
             flush.states.push(StateRow { entity: entity.clone(), chunk, seq, body });
         }

@@ -109,3 +109,20 @@ pub(crate) struct Submission {
     pub(crate) record: Option<(u32, Bytes)>,
     pub(crate) held: Vec<Held>,
 }
+
+impl Submission {
+    /// Does anybody wait for it to be durable?
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.held.iter().any(|held| match held {
+            Held::Publish(..) | Held::Agenda { .. } => false,
+            Held::Accepted(..)
+            | Held::Refused(..)
+            | Held::Stale(..)
+            | Held::Provider { .. }
+            | Held::Abroad(_)
+            | Held::Idle(_)
+            | Held::Flushed(_)
+            | Held::Marker(_) => true,
+        })
+    }
+}

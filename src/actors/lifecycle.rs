@@ -45,6 +45,7 @@ impl ShardState {
         match Shell::spawn_linked(None, Shell, seed, myself.get_cell()).await {
             Ok((actor, _)) => {
                 self.by_actor.insert(actor.get_id(), entity.clone());
+                self.residents.insert(entity.clone());
                 let mut resident = Resident {
                     actor,
                     instance: self.instances,
@@ -98,6 +99,7 @@ impl ShardState {
         if resident.actor.get_id() != actor {
             return;
         }
+        self.residents.remove(&entity);
         self.context.stats.resident(-1);
         let queue = std::mem::take(&mut resident.queue);
         let Some(cold) = resident.left.take() else {
@@ -129,6 +131,7 @@ impl ShardState {
         if resident.actor.get_id() != actor {
             return;
         }
+        self.residents.remove(&entity);
         self.context.stats.resident(-1);
         self.context.stats.restarted();
         let queue = std::mem::take(&mut resident.queue);
@@ -170,22 +173,19 @@ impl ShardState {
             queue,
         };
         self.slots.insert(entity.clone(), Slot::Restarting(restarting));
+        self.restarting.insert(entity.clone());
         let marker = Held::Marker(Marker::Exit { entity: entity.clone(), instance });
         self.submit(vec![marker]);
     }
 
     pub(super) async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>) {
-        let mut due: Vec<EntityId> = Vec::new();
-        for (entity, slot) in &self.slots {
-            if let Slot::Restarting(restarting) = slot
-                && restarting.durable
-                && restarting.not_before <= Instant::now()
-            {
-                due.push(entity.clone());
-            }
-        }
-        due.sort();
+        let due = |entity: &&EntityId| match self.slots.get(entity) {
+            Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= Instant::now(),
+            Some(Slot::Resident(_) | Slot::Cold(_) | Slot::SetAside(_)) | None => false,
+        };
+        let due: Vec<EntityId> = self.restarting.iter().filter(due).cloned().collect();
         for entity in due {
+            self.restarting.remove(&entity);
             self.start(myself, &entity, None).await;
         }
     }

@@ -31,7 +31,7 @@ use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use crate::storage::{Claim, Journal, Seq, Shard};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -128,6 +128,9 @@ pub(crate) struct ShardState {
     pub(super) context: Arc<Context>,
     pub(super) slots: FxHashMap<EntityId, Slot>,
     pub(super) by_actor: FxHashMap<ActorId, EntityId>,
+    /// Those in `slots` with an actor, and those that wait to be started again: what a tick looks at. The cold ones may be very many.
+    pub(super) residents: FxHashSet<EntityId>,
+    pub(super) restarting: BTreeSet<EntityId>,
     pub(super) agenda: Agenda,
     pub(super) instances: u64,
     /// The last durable event known.
@@ -139,6 +142,8 @@ pub(crate) struct ShardState {
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) checkpoints: u64,
     pub(super) checkpointed_at: Instant,
+    /// Erased since the last checkpoint's cut, or about then: erased at this one and the next, so that what lay behind the cut goes too.
+    pub(super) erase_again: BTreeSet<EntityId>,
     pub(super) flush_waiters: Vec<oneshot::Sender<()>>,
     pub(super) flush_again: bool,
 }
@@ -156,6 +161,8 @@ impl Actor for ShardActor {
             context: seed.context,
             slots: FxHashMap::default(),
             by_actor: FxHashMap::default(),
+            residents: FxHashSet::default(),
+            restarting: BTreeSet::new(),
             agenda: Agenda::default(),
             instances: 0,
             seq: seed.claim.end,
@@ -164,6 +171,7 @@ impl Actor for ShardActor {
             bytes_checkpointed: 0,
             checkpoint: None,
             checkpoints: 0,
+            erase_again: BTreeSet::new(),
             flush_waiters: Vec::new(),
             flush_again: false,
         })
@@ -404,8 +412,8 @@ impl ShardState {
         let settings = self.context.settings;
         let crowded = self.by_actor.len() > settings.residents_per_shard_max;
         let idle_ms = if crowded { 0 } else { settings.idle_ms };
-        for (entity, slot) in &mut self.slots {
-            let Slot::Resident(resident) = slot else { continue };
+        for entity in &self.residents {
+            let Some(Slot::Resident(resident)) = self.slots.get_mut(entity) else { continue };
             if resident.leaving || resident.waiting.load(Ordering::Acquire) > 0 {
                 continue;
             }
@@ -442,8 +450,7 @@ impl ShardState {
 
     /// Those that are resident and do not linger, then those with a deadline, the earliest first.
     fn under_way(&self, limit: usize) -> Vec<EntityId> {
-        let resident = |(entity, slot): &(&EntityId, &Slot)| matches!(slot, Slot::Resident(_)) && !lingers(entity);
-        let mut found: Vec<EntityId> = self.slots.iter().filter(resident).map(|(entity, _)| entity.clone()).collect();
+        let mut found: Vec<EntityId> = self.residents.iter().filter(|entity| !lingers(entity)).cloned().collect();
         found.sort();
         found.truncate(limit);
         let seen: BTreeSet<EntityId> = found.iter().cloned().collect();

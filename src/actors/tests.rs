@@ -18,6 +18,7 @@ use crate::payments::{self, AnyProvider};
 use crate::storage::memory::{Fault, Faults, Groups, MemoryStore};
 use crate::storage::{Layout, Store};
 use std::sync::Arc;
+use std::time::Duration;
 
 const START: Timestamp = Timestamp(1_750_000_000_000);
 
@@ -184,7 +185,7 @@ async fn sale(groups: Groups) {
     assert_eq!((level.on_hand, level.reserved, level.sold), (1, 1, 1));
     let report = crate::audit::audit_store(node.store(), None, node.now()).await.expect("it reads");
     assert_eq!(report.violations, Vec::<String>::new());
-    assert!(actors.stop(std::time::Duration::from_secs(5)).await);
+    assert!(actors.stop(Duration::from_secs(5)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,6 +216,62 @@ async fn what_was_acknowledged_is_there_after_a_crash() {
     assert_eq!(levels(&node).await.sold, 1);
 }
 
+/// Checkpoints in quick succession on a disk that takes its time, so that whatever can happen in between does.
+fn busy_disk() -> World {
+    let mut world = World::new(Groups::One);
+    world.settings.checkpoint_interval_ms = 50;
+    let append_takes = (Duration::from_millis(1), Duration::from_millis(30));
+    let checkpoint_takes = Duration::from_millis(120);
+    world.disk.set_faults(Faults { append_takes, checkpoint_takes, ..Faults::default() });
+    world
+}
+
+async fn assert_held(node: &Handle, id: OrderId) {
+    match read(node, id).await {
+        Answer::Accepted(accepted) => assert_eq!(status(&accepted), Status::AwaitingPayment),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_is_asked_while_its_state_is_being_stored_is_the_order_as_it_is() {
+    let world = busy_disk();
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 100).await;
+    for number in 0..40_u64 {
+        let (id, _) = buy(&node, &format!("k{number}"), None, Wait::Held).await;
+        for look in 0..8 {
+            tokio::time::sleep(Duration::from_millis((number * 7 + look * 11) % 37)).await;
+            assert_held(&node, id).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_is_whole_whenever_a_crash_meets_a_checkpoint() {
+    let world = busy_disk();
+    let mut held = Vec::new();
+    for crash in 0..60_u64 {
+        let actors = world.start().await;
+        let node = actors.handle();
+        if crash == 0 {
+            open_shop(&node, 100).await;
+        }
+        for id in &held {
+            assert_held(&node, *id).await;
+        }
+        let (id, _) = buy(&node, &format!("k{crash}"), None, Wait::Held).await;
+        held.push(id);
+        for look in 0..crash % 9 {
+            tokio::time::sleep(Duration::from_millis((crash * 5 + look * 13) % 41)).await;
+            assert_held(&node, id).await;
+        }
+        actors.end().await;
+        world.disk.crash();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_order_whose_actor_has_left_expires_at_its_deadline() {
     let world = World::new(Groups::One);
@@ -223,10 +280,10 @@ async fn an_order_whose_actor_has_left_expires_at_its_deadline() {
     open_shop(&node, 1).await;
     let (id, held) = buy(&node, "a", None, Wait::Held).await;
     assert_eq!(status(&held), Status::AwaitingPayment);
-    tokio::time::sleep(std::time::Duration::from_secs(590)).await;
+    tokio::time::sleep(Duration::from_secs(590)).await;
     let residents: usize = node.shards().await.iter().map(|shard| shard.residents).sum();
     assert_eq!(residents, 0, "order and SKU have left memory");
-    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
     match read(&node, id).await {
         Answer::Accepted(accepted) => assert_eq!(status(&accepted), Status::Expired),
         other => panic!("{other:?}"),
@@ -257,7 +314,7 @@ async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it(
     let entity = EntityId::Inventory(sku());
     node.faults().arm_panic(&entity, world.settings.set_aside_after);
     assert!(node.panic_entity(&entity).await);
-    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
     let aside = node.set_aside().await;
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert!(aside[0].reason.contains("a fault was ordered"), "{aside:?}");

@@ -16,7 +16,12 @@ use crate::storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Sha
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// A record that nobody waits for is synced after so many milliseconds at the latest.
+const LAZY_MS_MAX: u64 = 5;
 
 /// Bounds of one batch.
 #[derive(Debug, Clone, Copy)]
@@ -91,27 +96,16 @@ impl Writer {
     /// Runs until every handle is gone or an append fails.
     pub(crate) async fn run(mut self) {
         let mut waiting: VecDeque<Submission> = VecDeque::new();
-        let mut arrived: Vec<Submission> = Vec::new();
         loop {
-            if waiting.is_empty() {
-                if self.queue.recv_many(&mut arrived, self.bounds.records).await == 0 {
-                    return;
-                }
-            } else {
-                while arrived.len() < self.bounds.records {
-                    match self.queue.try_recv() {
-                        Ok(submission) => arrived.push(submission),
-                        Err(_empty_or_closed) => break,
-                    }
-                }
+            if !self.wait_for_reason(&mut waiting).await {
+                return;
             }
-            waiting.extend(arrived.drain(..));
             let (batch, released) = self.gather(&mut waiting);
             if !batch.records.is_empty() {
                 if let Some(delay) = self.context.faults.disk_delay(|| self.context.clock.now()) {
                     tokio::time::sleep(delay).await;
                 }
-                let begun = tokio::time::Instant::now();
+                let begun = Instant::now();
                 let events = batch.records.len();
                 match self.context.store.append(self.group, &batch).await {
                     Ok(()) => self.context.stats.appended(events, begun.elapsed()),
@@ -125,6 +119,42 @@ impl Writer {
             if self.released.send(released).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Waits until somebody waits for durability, and takes in everything that has arrived by then. `false`: every handle is gone
+    /// and nothing is left.
+    ///
+    /// A record that nobody waits for yet (an order was placed, its stock is being asked for) gives no reason to sync: what it causes
+    /// is on its way here, and then one sync carries the whole checkout. [`LAZY_MS_MAX`] bounds the wait.
+    async fn wait_for_reason(&mut self, waiting: &mut VecDeque<Submission>) -> bool {
+        let mut arrived: Vec<Submission> = Vec::new();
+        let mut lazy_until = None;
+        let mut urgent = waiting.iter().any(Submission::is_urgent);
+        loop {
+            if waiting.is_empty() {
+                if self.queue.recv_many(&mut arrived, self.bounds.records).await == 0 {
+                    return false;
+                }
+            } else if urgent || waiting.len() >= self.bounds.records {
+                while waiting.len().saturating_add(arrived.len()) < self.bounds.records {
+                    match self.queue.try_recv() {
+                        Ok(submission) => arrived.push(submission),
+                        Err(_empty_or_closed) => break,
+                    }
+                }
+                waiting.extend(arrived.drain(..));
+                return true;
+            } else {
+                let until = *lazy_until.get_or_insert_with(|| Instant::now() + Duration::from_millis(LAZY_MS_MAX));
+                let room = self.bounds.records.saturating_sub(waiting.len());
+                match tokio::time::timeout_at(until, self.queue.recv_many(&mut arrived, room)).await {
+                    Ok(0) | Err(_) => return true,
+                    Ok(_) => {}
+                }
+            }
+            urgent |= arrived.iter().any(Submission::is_urgent);
+            waiting.extend(arrived.drain(..));
         }
     }
 

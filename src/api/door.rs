@@ -19,7 +19,7 @@ use super::seam::Shop;
 use super::secret::Secret;
 use super::settings::Settings;
 use super::{carts, catalog, guests, orders, parcels, paying, stock, webhooks};
-use crate::actors::ask::{Accepted, Ask};
+use crate::actors::ask::{Accepted, Answer, Ask};
 use crate::domain::any::Command;
 use crate::domain::entity::{By, Wait};
 use crate::domain::ids::{EntityId, Request as RequestKey, RequestId};
@@ -387,6 +387,31 @@ impl<S: Shop> Request<'_, S> {
         self.ask_until(entity, command, Wait::Decided, deadline, None).await
     }
 
+    /// The same, waiting for the entity to get so far, but not beyond the deadline: then it is answered as it stands. The command
+    /// carries its request, so asking it again has no second effect.
+    pub(super) async fn ask_patiently(
+        &self,
+        entity: EntityId,
+        command: Command,
+        wait: Wait,
+        deadline: Timestamp,
+    ) -> Result<Accepted, Problem> {
+        let by = self.caller.by();
+        let (if_version, unless_known) = (None, None);
+        let ask = Ask { entity, command, by, if_version, wait, deadline, unless_known };
+        let again = (wait > Wait::Decided).then(|| ask.clone());
+        match (self.api.ask(ask).await, again) {
+            (Answer::Late, Some(ask)) => {
+                let deadline = self.api.shop.now().plus_ms(self.api.settings.door.command_timeout_ms);
+                let mut accepted = accepted(self.api.ask(Ask { wait: Wait::Decided, deadline, ..ask }).await)?;
+                // It is this request's own effect that is shown.
+                accepted.repeated = false;
+                Ok(accepted)
+            }
+            (answer, _) => accepted(answer),
+        }
+    }
+
     /// The same, waiting for the entity to get so far until a deadline.
     pub(super) async fn ask_until(
         &self,
@@ -402,7 +427,7 @@ impl<S: Shop> Request<'_, S> {
 }
 
 impl<S: Shop> Inner<S> {
-    pub(super) fn ask(&self, ask: Ask) -> impl Future<Output = crate::actors::ask::Answer> + Send {
+    pub(super) fn ask(&self, ask: Ask) -> impl Future<Output = Answer> + Send {
         self.shop.ask(ask)
     }
 

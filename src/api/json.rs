@@ -140,11 +140,11 @@ impl Check {
             let code = if value.is_number() && wanted.contains("integer") { "out_of_range" } else { "wrong_type" };
             return self.error(pointer, code, format!("must be of type {wanted}"));
         }
-        if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-            if !allowed.contains(value) {
-                let allowed = Value::from(allowed.clone());
-                return self.error(pointer, "invalid_value", format!("must be one of {allowed}"));
-            }
+        if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
+            && !allowed.contains(value)
+        {
+            let allowed = Value::from(allowed.clone());
+            return self.error(pointer, "invalid_value", format!("must be one of {allowed}"));
         }
         match value {
             Value::String(text) => self.text(text, schema, pointer),
@@ -178,15 +178,15 @@ impl Check {
     }
 
     fn text(&mut self, text: &str, schema: &Value, pointer: &str) {
-        if let Some(format) = schema.get("format").and_then(Value::as_str) {
-            if has_format(format, text) == Some(false) {
-                if matches!(format, "name" | "cart-id") {
-                    self.hostile.get_or_insert_with(|| pointer.to_owned());
-                } else {
-                    self.error(pointer, "invalid_value", format!("must be a {format}"));
-                }
-                return;
+        if let Some(format) = schema.get("format").and_then(Value::as_str)
+            && has_format(format, text) == Some(false)
+        {
+            if matches!(format, "name" | "cart-id") {
+                self.hostile.get_or_insert_with(|| pointer.to_owned());
+            } else {
+                self.error(pointer, "invalid_value", format!("must be a {format}"));
             }
+            return;
         }
         let longest = schema.get("maxLength").and_then(Value::as_u64).and_then(|max| usize::try_from(max).ok());
         if let Some(longest) = longest {

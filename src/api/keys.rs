@@ -296,10 +296,10 @@ impl Keys {
         let place = self.0.hasher.hash_one(token);
         {
             let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some((known, key)) = table.verified.get(&place) {
-                if bool::from(known.as_bytes().ct_eq(token.as_bytes())) {
-                    return Some(Arc::clone(key));
-                }
+            if let Some((known, key)) = table.verified.get(&place)
+                && bool::from(known.as_bytes().ct_eq(token.as_bytes()))
+            {
+                return Some(Arc::clone(key));
             }
         }
         let hash = hash(token);

@@ -44,7 +44,7 @@ pub(super) async fn ship<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
         tracking_url: body.tracking_url.map(|text| text.0),
     };
     visible(&request, id).await?;
-    let accepted = ask(&request, id, command, None).await?;
+    let accepted = ask(&request, id, command).await?;
     let Some(Made::Shipment(number)) = made(&accepted) else { return Err(not_found()) };
     let location = format_compact!("/v1/shipments/{}", ShipmentId::of(id, number));
     Ok(show_shipment(201, number, &accepted)?.location(&location))
@@ -62,7 +62,7 @@ pub(super) async fn deliver<S: Shop>(request: Request<'_, S>) -> Result<Reply, P
     let key = request.request_key(of_body(&request.body)?)?;
     visible(&request, id.order()).await?;
     let command = Command::Deliver { request: key, shipment: id.number() };
-    let accepted = ask(&request, id.order(), command, None).await?;
+    let accepted = ask(&request, id.order(), command).await?;
     show_shipment(200, id.number(), &accepted)
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn lose<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
     let key = request.request_key(of_body(&request.body)?)?;
     visible(&request, id.order()).await?;
     let command = Command::Lose { request: key, shipment: id.number() };
-    let accepted = ask(&request, id.order(), command, None).await?;
+    let accepted = ask(&request, id.order(), command).await?;
     show_shipment(200, id.number(), &accepted)
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn request_return<S: Shop>(request: Request<'_, S>) -> Result<R
         lines.push(ReturnLine { line: line_number(&line.line.0, index)?, units: line.quantity.0, reason });
     }
     visible(&request, id).await?;
-    let accepted = ask(&request, id, Command::RequestReturn { request: key, lines }, None).await?;
+    let accepted = ask(&request, id, Command::RequestReturn { request: key, lines }).await?;
     let Some(Made::Return(number)) = made(&accepted) else { return Err(not_found()) };
     let location = format_compact!("/v1/returns/{}", ReturnId::of(id, number));
     Ok(show_return(201, number, &accepted)?.location(&location))
@@ -109,7 +109,7 @@ pub(super) async fn approve<S: Shop>(request: Request<'_, S>) -> Result<Reply, P
     let key = request.request_key(of_body(&request.body)?)?;
     visible(&request, id.order()).await?;
     let command = Command::ApproveReturn { request: key, number: id.number() };
-    let accepted = ask(&request, id.order(), command, None).await?;
+    let accepted = ask(&request, id.order(), command).await?;
     show_return(200, id.number(), &accepted)
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn reject<S: Shop>(request: Request<'_, S>) -> Result<Reply, Pr
     let key = request.request_key(of_body(&request.body)?)?;
     visible(&request, id.order()).await?;
     let command = Command::RejectReturn { request: key, number: id.number(), reason: body.reason.0 };
-    let accepted = ask(&request, id.order(), command, None).await?;
+    let accepted = ask(&request, id.order(), command).await?;
     show_return(200, id.number(), &accepted)
 }
 
@@ -139,6 +139,6 @@ pub(super) async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, P
     }
     visible(&request, id.order()).await?;
     let command = Command::ReceiveReturn { request: key, number: id.number(), lines };
-    let accepted = ask(&request, id.order(), command, None).await?;
+    let accepted = ask(&request, id.order(), command).await?;
     show_return(200, id.number(), &accepted)
 }

@@ -3,7 +3,7 @@
 use super::door::Request;
 use super::fingerprint::of_body;
 use super::json;
-use super::orders::{ask, instruction, line_units, order_id, order_of, visible};
+use super::orders::{ask, ask_until, instruction, line_units, order_id, order_of, visible};
 use super::problem::{Code, Problem};
 use super::refusals::not_found;
 use super::reply::Reply;
@@ -13,7 +13,7 @@ use super::view::{PaymentView, RefundView};
 use crate::actors::ask::Accepted;
 use crate::domain::any;
 use crate::domain::entity::Wait;
-use crate::domain::ids::{EntityId, PaymentId};
+use crate::domain::ids::PaymentId;
 use crate::domain::money::Money;
 use crate::domain::order::{Attempt, Command, Made, Payment, RefundWhat, Reply as Replied};
 use compact_str::format_compact;
@@ -45,8 +45,8 @@ pub(super) async fn pay<S: Shop>(request: Request<'_, S>) -> Result<Reply, Probl
         Some(0) => (Wait::Decided, request.now.plus_ms(door.command_timeout_ms)),
         Some(seconds) => (Wait::Settled, request.now.plus_s(seconds)),
     };
-    let command = any::Command::Order(Command::Pay { request: key, instruction });
-    let accepted = request.ask_until(EntityId::Order(id), command, wait, deadline, None).await?;
+    let command = Command::Pay { request: key, instruction };
+    let accepted = ask_until(&request, id, command, wait, deadline).await?;
     let Some(Made::Payment(number)) = made(&accepted) else { return Err(not_found()) };
     let settled = order_of(&accepted)?.payment(number).is_some_and(is_told);
     let location = format_compact!("/v1/payments/{}", PaymentId::of(id, number));
@@ -68,7 +68,7 @@ pub(super) async fn capture<S: Shop>(request: Request<'_, S>) -> Result<Reply, P
         amount: body.amount.map(Money::from),
     };
     visible(&request, id).await?;
-    let accepted = ask(&request, id, command, None).await?;
+    let accepted = ask(&request, id, command).await?;
     let Some(Made::Capture { payment, .. }) = made(&accepted) else { return Err(not_found()) };
     Ok(show(&request, 201, payment, &accepted)?.waited(request.prefer_wait()))
 }
@@ -93,7 +93,7 @@ pub(super) async fn refund<S: Shop>(request: Request<'_, S>) -> Result<Reply, Pr
     };
     visible(&request, id).await?;
     let command = Command::Refund { request: key, what, reason: body.reason.0 };
-    let accepted = ask(&request, id, command, None).await?;
+    let accepted = ask(&request, id, command).await?;
     let Some(Made::Refund(number)) = made(&accepted) else { return Err(not_found()) };
     let order = order_of(&accepted)?;
     let refund = order.refund(number).ok_or_else(not_found)?;

@@ -183,10 +183,13 @@ pub fn of_ended(order: &order::Order) -> Option<Problem> {
     let order::Stage::Ended(outcome) = order.stage else { return None };
     let problem = match outcome {
         order::Outcome::SoldOut => {
-            let lines = short_lines(order);
-            let first = lines.first().cloned().unwrap_or_default();
-            let detail = format!("{} wanted, {} available.", first["wanted"], first["available"]);
-            Problem::new(Code::SoldOut).detail(detail).with("lines", lines)
+            let first = order.lines.iter().find_map(|line| match line.hold {
+                order::Hold::Refused(order::Shortage::SoldOut { available, .. }) => Some((line.units, available)),
+                _ => None,
+            });
+            let (wanted, available) = first.unwrap_or_default();
+            let detail = format!("{wanted} wanted, {available} available.");
+            Problem::new(Code::SoldOut).detail(detail).with("lines", short_lines(order))
         }
         order::Outcome::Rejected(why) => of_rejection(order, why),
         order::Outcome::Expired | order::Outcome::PaymentFailed | order::Outcome::Cancelled(_) => return None,

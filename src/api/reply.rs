@@ -20,6 +20,9 @@ pub struct Reply {
 
 impl Reply {
     /// A resource as JSON.
+    ///
+    /// # Panics
+    /// When the resource is no view of ours: a map not keyed by text.
     #[must_use]
     pub fn json(status: u16, resource: &impl Serialize) -> Self {
         // What our own views are made of can always be written: texts, whole numbers, lists and maps keyed by text.

@@ -153,8 +153,22 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
     lines
 }
 
-fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
+/// Opens a stopped node's folder, and says what of its log is left out.
+fn open_stopped(config: &Config) -> Result<Stopped, CommandError> {
     let stopped = Stopped::open(&config.node.data_folder)?;
+    if let Some(torn) = &stopped.recovered().torn {
+        let (bytes, position) = (torn.bytes, torn.position);
+        // Not on standard output: that is the journal, or the report.
+        writeln!(
+            io::stderr(),
+            "left out: a torn tail of {bytes} bytes at position {position}; the next start cuts it"
+        )?;
+    }
+    Ok(stopped)
+}
+
+fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
+    let stopped = open_stopped(config)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let shown = |record: &crate::storage::Record| matches!(of, DumpOf::Entity(entity) if !audit::is_of(record, entity));
     let shards: Vec<_> = match of {
@@ -179,7 +193,7 @@ fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
 }
 
 fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
-    let stopped = Stopped::open(&config.node.data_folder)?;
+    let stopped = open_stopped(config)?;
     let mut audit = Audit::default();
     for shard in stopped.shards() {
         for record in stopped.records(shard) {

@@ -4,30 +4,56 @@ use crate::actors::ask::{Answer, Ask};
 use crate::actors::system::Handle;
 use crate::actors::view::Stock;
 use crate::api::{Journaled, Shop, Unavailable, Webhook, WebhookError};
-use crate::domain::any::Command;
+use crate::domain::any::{Command, State};
 use crate::domain::entity::{By, Wait};
-use crate::domain::ids::{EntityId, Sku};
-use crate::domain::order;
+use crate::domain::ids::{EntityId, Sku, WarehouseId};
 use crate::domain::time::Timestamp;
+use crate::domain::{order, warehouse};
 use crate::payments::simulator::Deliver;
 use crate::payments::{self, AnyProvider, Provider, SignedWebhook, WebhookHeaders};
 use crate::storage::{Journal, wire};
 use hyper::HeaderMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-/// How long the order of a webhook may take to take it in, in ms.
-const WEBHOOK_TIMEOUT_MS: u64 = 10_000;
+/// How long a question of the node's own may take, in ms: a webhook told to its order, a warehouse looked up.
+const OWN_TIMEOUT_MS: u64 = 10_000;
 
 /// This node's shop.
 #[derive(Debug, Clone)]
 pub struct NodeShop {
     handle: Handle,
     provider: Arc<AnyProvider>,
+    /// What sellers said of their warehouses, as last seen.
+    warehouses: Arc<RwLock<BTreeMap<WarehouseId, Option<Arc<warehouse::Details>>>>>,
 }
 
 impl NodeShop {
     pub(super) fn new(handle: Handle, provider: Arc<AnyProvider>) -> Self {
-        Self { handle, provider }
+        Self { handle, provider, warehouses: Arc::default() }
+    }
+
+    fn remember(&self, id: &WarehouseId, details: Option<Arc<warehouse::Details>>) {
+        self.warehouses.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), details);
+    }
+
+    /// Asks for a warehouse in the background: whoever wants to know goes on without.
+    fn look_up(&self, id: &WarehouseId) {
+        self.remember(id, None);
+        let (shop, id) = (self.clone(), id.clone());
+        tokio::spawn(async move {
+            // Its answer is remembered on its way through `ask`.
+            shop.ask(Ask {
+                entity: EntityId::Warehouse(id),
+                command: Command::Warehouse(warehouse::Command::Read),
+                by: By::System,
+                if_version: None,
+                wait: Wait::Decided,
+                deadline: shop.now().plus_ms(OWN_TIMEOUT_MS),
+                unless_known: None,
+            })
+            .await;
+        });
     }
 
     /// A webhook that did not come over HTTP: verified like every other, then told to its order.
@@ -42,7 +68,7 @@ impl NodeShop {
                         command: Command::Order(command),
                         by: By::Provider(self.provider.name().into()),
                         wait: Wait::Decided,
-                        deadline: now.plus_ms(WEBHOOK_TIMEOUT_MS),
+                        deadline: now.plus_ms(OWN_TIMEOUT_MS),
                         if_version: None,
                         unless_known: None,
                     })
@@ -56,7 +82,25 @@ impl NodeShop {
 
 impl Shop for NodeShop {
     async fn ask(&self, ask: Ask) -> Answer {
-        self.handle.ask(ask).await
+        let warehouse = match &ask.entity {
+            EntityId::Warehouse(id) => Some(id.clone()),
+            EntityId::Order(_) | EntityId::Inventory(_) | EntityId::Cart(_) | EntityId::Product(_) => None,
+        };
+        let answer = self.handle.ask(ask).await;
+        if let (Some(id), Answer::Accepted(accepted)) = (warehouse, &answer)
+            && let Some(State::Warehouse(state)) = accepted.state.as_deref()
+        {
+            self.remember(&id, state.details().cloned().map(Arc::new));
+        }
+        answer
+    }
+
+    fn warehouse(&self, id: &WarehouseId) -> Option<Arc<warehouse::Details>> {
+        let known = self.warehouses.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        known.unwrap_or_else(|| {
+            self.look_up(id);
+            None
+        })
     }
 
     fn availability(&self, sku: &Sku) -> Option<Stock> {

@@ -82,6 +82,11 @@ async fn a_cart_shows_todays_price_and_becomes_an_order_once() {
     assert_eq!(fresh.status, 200);
 
     let body = json!({ "cart_id": cart.body["id"], "buyer": { "email": "a@b.example" } });
+    let gone = guest.delete(&line).await;
+    assert_eq!((gone.status, gone.body["lines"].as_array().map(Vec::len)), (200, Some(0)), "{gone:?}");
+    let empty = guest.post("/v1/orders", Some("empty"), Some(&body)).await;
+    assert_eq!((empty.status, empty.pointer()), (422, "/cart_id"), "{empty:?}");
+    assert_eq!(guest.put(&line, &json!({ "quantity": 3 })).await.status, 200);
     let order = guest.post("/v1/orders", Some("o"), Some(&body)).await;
     assert_eq!((order.status, order.body["lines"][0]["quantity"].as_u64()), (201, Some(3)), "{order:?}");
     let frozen = guest.put(&line, &json!({ "quantity": 1 })).await;
@@ -163,7 +168,11 @@ async fn a_seller_ships_refunds_and_takes_back() {
     let unknown = seller
         .post(&format!("{path}/shipments"), Some("u"), Some(&json!({ "lines": [{ "line": "9", "quantity": 1 }] })))
         .await;
-    assert_eq!(unknown.status, 404, "{unknown:?}");
+    assert_eq!((unknown.status, unknown.code()), (409, "wrong_state"), "all has shipped: {unknown:?}");
+    assert!(
+        unknown.body["allowed"].as_array().is_some_and(|allowed| allowed.contains(&json!("refund"))),
+        "{unknown:?}"
+    );
 }
 
 #[tokio::test]

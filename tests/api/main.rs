@@ -7,5 +7,6 @@ mod callers;
 mod client;
 mod described;
 mod journeys;
+mod operator;
 mod repeated;
 mod server;

@@ -92,9 +92,16 @@ impl Server {
         let provider = Arc::new(payments::build(&terms, None, Arc::clone(&clock), None).expect("it is simulated"));
         let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, Groups::One, 7);
         let actor_settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
-        let actors = Actors::start(Store::Memory(disk.open()), Arc::clone(&provider), clock, actor_settings, "test")
-            .await
-            .expect("it starts");
+        let actors = Actors::start(
+            Store::Memory(disk.open()),
+            Arc::clone(&provider),
+            clock,
+            actor_settings,
+            Arc::default(),
+            "test",
+        )
+        .await
+        .expect("it starts");
         let shop = TestShop { node: actors.handle(), provider };
         let keys = Keys::in_memory(&[
             (KEY, "sel_main", &Scope::ALL),

@@ -16,12 +16,13 @@ use super::refusals::not_found;
 use super::reply::Reply;
 use super::requests::{CancelBody, LineUnitsBody, OrderPatchBody};
 use super::seam::{Shop, Unavailable};
-use super::view::{OrderView, events_of};
+use super::view::{OrderView, allowed_words, events_of};
 use crate::actors::ask::Accepted;
 use crate::domain::any::{self, State};
 use crate::domain::entity::Wait;
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::order::{CancelReason, Command, LineNumber, LineUnits, Order, Patch};
+use crate::domain::time::Timestamp;
 
 /// Under this name an order keeps the other system's id among its pairs; no caller can send it, for keys have no control
 /// characters, and it sorts before every name they can.
@@ -67,18 +68,37 @@ pub(super) async fn visible<S: Shop>(request: &Request<'_, S>, id: OrderId) -> R
 }
 
 /// Asks an order that the caller may know of, and waits as the caller prefers.
-pub(super) async fn ask<S: Shop>(
-    request: &Request<'_, S>,
-    id: OrderId,
-    command: Command,
-    if_version: Option<u64>,
-) -> Result<Accepted, Problem> {
+pub(super) async fn ask<S: Shop>(request: &Request<'_, S>, id: OrderId, command: Command) -> Result<Accepted, Problem> {
     let door = &request.api.settings.door;
     let (wait, deadline) = match request.prefer_wait() {
         Some(seconds) if seconds > 0 => (Wait::Settled, request.now.plus_s(seconds)),
         _ => (Wait::Decided, request.now.plus_ms(door.command_timeout_ms)),
     };
-    request.ask_until(EntityId::Order(id), any::Command::Order(command), wait, deadline, if_version).await
+    ask_until(request, id, command, wait, deadline).await
+}
+
+/// The same, with a wait and a deadline of its own.
+pub(super) async fn ask_until<S: Shop>(
+    request: &Request<'_, S>,
+    id: OrderId,
+    command: Command,
+    wait: Wait,
+    deadline: Timestamp,
+) -> Result<Accepted, Problem> {
+    let asked = request.ask_patiently(EntityId::Order(id), any::Command::Order(command), wait, deadline).await;
+    match asked {
+        Err(problem) if problem.code() == Code::WrongState => Err(with_allowed(request, id, problem).await),
+        asked => asked,
+    }
+}
+
+/// A caller who asked for what cannot be done now is told what can.
+async fn with_allowed<S: Shop>(request: &Request<'_, S>, id: OrderId, problem: Problem) -> Problem {
+    let Ok(accepted) = visible(request, id).await else { return problem };
+    match order_of(&accepted) {
+        Ok(order) => problem.with("allowed", allowed_words(order, &request.caller)),
+        Err(_gone) => problem,
+    }
 }
 
 pub(super) fn show<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted) -> Result<Reply, Problem> {
@@ -114,7 +134,7 @@ pub(super) async fn cancel<S: Shop>(request: Request<'_, S>) -> Result<Reply, Pr
         reason: body.reason.map_or(CancelReason::Customer, |reason| reason.0),
     };
     visible(&request, id).await?;
-    let accepted = ask(&request, id, command, None).await?;
+    let accepted = ask(&request, id, command).await?;
     Ok(show(&request, 200, &accepted)?.waited(request.prefer_wait()))
 }
 
@@ -124,7 +144,13 @@ pub(super) async fn patch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Pro
     let if_version = if_match(&request.headers)?;
     let known = visible(&request, id).await?;
     let patch = patch_of(&request, order_of(&known)?, body)?;
-    let accepted = ask(&request, id, Command::Patch(Box::new(patch)), if_version).await?;
+    let command = any::Command::Order(Command::Patch(Box::new(patch)));
+    let deadline = request.now.plus_ms(request.api.settings.door.command_timeout_ms);
+    let asked = request.ask_until(EntityId::Order(id), command, Wait::Decided, deadline, if_version).await;
+    let accepted = match asked {
+        Err(problem) if problem.code() == Code::WrongState => return Err(with_allowed(&request, id, problem).await),
+        asked => asked?,
+    };
     show(&request, 200, &accepted)
 }
 

@@ -4,6 +4,11 @@
 //! timer wheel that often costs up to 8 % of the throughput. So every deadline of a connection leans on one sleep that is moved
 //! only when it goes off too early or lies too late: at most once per few seconds.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long a socket may stall is real time, whatever the shop's clock says"
+)]
+
 use hyper::rt::{Sleep, Timer};
 use std::fmt;
 use std::future::Future;

@@ -12,9 +12,9 @@ mod stock;
 pub use cart::{CartLineView, CartView, GuestView, NoticeView};
 pub use catalog::{ProductView, WarehouseView};
 pub use event::{EventView, events_of};
-pub use order::{OrderView, is_decided, order_number, status_word};
-pub use part::{PaymentView, RefundView, ReturnView, ShipmentView, line_id};
-pub use stock::{AvailabilityView, InventoryView, LevelView, stock_of};
+pub use order::{OrderView, allowed_words, is_decided, order_number, status_word};
+pub use part::{PaymentErrorView, PaymentView, RefundView, ReturnView, ShipmentView, line_id};
+pub use stock::{AvailabilityView, InventoryView, LevelView, stock_of, stock_word};
 
 use crate::domain::money::Money;
 use crate::domain::time::Timestamp;

@@ -286,7 +286,7 @@ impl<'a> ReturnView<'a> {
     pub fn new(order: &'a Order, one: &'a Return) -> Self {
         let lines = one.lines.iter().map(|line| {
             let receipts = one.receipts.iter().filter(|receipt| receipt.line == line.line);
-            let last = receipts.clone().last();
+            let last = receipts.clone().next_back();
             let received = receipts.flat_map(|receipt| &receipt.to).map(|part| part.units);
             ReturnLineView {
                 line: line_id(line.line),

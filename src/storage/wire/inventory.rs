@@ -101,6 +101,11 @@ pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>
     None
 }
 
+/// The facts of an event, for people and their tools.
+pub(super) fn shown(event: &Event) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(EventV1::of(event))
+}
+
 /// Reads an event back.
 pub(super) fn decode_event(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Event, WireError> {
     match version {

@@ -45,9 +45,19 @@ atoms!(
     [u8; 32]
 );
 
-/// 128 bits as sixteen bytes: ids are random, and a number of variable length would take nineteen.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// 128 bits as sixteen bytes: ids are random, and a number of variable length would take nineteen. People see them in hexadecimal.
+#[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Id([u8; 16]);
+
+impl Serialize for Id {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&format_args!("{:032x}", u128::from_be_bytes(self.0)))
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
 
 macro_rules! ids {
     ($($id:ident),+ $(,)?) => { $(

@@ -158,6 +158,18 @@ fn decode_event(entity: &EntityId, version: u16, facts: &[u8], personal: Option<
     }
 }
 
+/// An event as JSON, in the words of its stored form: `{"Reserved": {…}}`. Facts only: personal data is not among them.
+pub fn shown(event: &Event) -> Result<serde_json::Value, WireError> {
+    let shown = match event {
+        Event::Inventory(event) => inventory::shown(event),
+        Event::Cart(event) => cart::shown(event),
+        Event::Order(event) => order::shown(event),
+        Event::Product(event) => product::shown(event),
+        Event::Warehouse(event) => warehouse::shown(event),
+    };
+    shown.map_err(|error| WireError::Damaged { what: "an event", why: error.to_string() })
+}
+
 /// Marks the rows that an event changes.
 pub fn touch(event: &Event, dirty: &mut Dirty) {
     match event {

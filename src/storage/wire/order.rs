@@ -180,6 +180,11 @@ pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>
     }
 }
 
+/// The facts of an event, for people and their tools.
+pub(super) fn shown(event: &Event) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(EventV1::of(event))
+}
+
 /// Reads an event back; without personal data when that was erased.
 pub(super) fn decode_event(version: u16, facts: &[u8], personal: Option<&[u8]>) -> Result<Event, WireError> {
     if version != EVENTS {

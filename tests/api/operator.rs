@@ -1,0 +1,126 @@
+//! The operator port, through its filter alone: no socket is needed, so the simulation can enter the same way.
+
+use doorbuster::api::operator::{
+    Cluster, Fault, OperationError, Operations, ROUTES, Readiness, Saga, SetAside, Shard, filter,
+};
+use doorbuster::domain::ids::EntityId;
+use doorbuster::domain::payment::{ProviderAnswer, Reference};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+
+/// A node that remembers what it was told to do.
+#[derive(Clone, Default)]
+struct Node {
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    fn tell(&self, what: String) -> Result<(), OperationError> {
+        self.told.lock().expect("nobody panicked").push(what);
+        Ok(())
+    }
+}
+
+impl Operations for Node {
+    async fn metrics(&self) -> String {
+        "# EOF\n".to_owned()
+    }
+    async fn health(&self) -> Result<(), String> {
+        Ok(())
+    }
+    async fn readiness(&self) -> Readiness {
+        Readiness { ready: false, status: "starting".to_owned(), shards: (1, 8) }
+    }
+    async fn cluster(&self) -> Result<Cluster, OperationError> {
+        Ok(Cluster { node: "n1".to_owned(), version: "0".to_owned(), nodes: Vec::new() })
+    }
+    async fn shards(&self) -> Result<Vec<Shard>, OperationError> {
+        Ok(Vec::new())
+    }
+    async fn sagas(&self, _limit: usize) -> Result<Vec<Saga>, OperationError> {
+        Ok(Vec::new())
+    }
+    async fn set_aside(&self) -> Result<Vec<SetAside>, OperationError> {
+        Ok(Vec::new())
+    }
+    async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {
+        self.tell(format!("retry {entity}"))
+    }
+    async fn audit(&self) -> Result<Value, OperationError> {
+        Ok(json!({ "clean": true }))
+    }
+    async fn fault(&self, _fault: Fault) -> Result<(), OperationError> {
+        Err(OperationError::NotAllowed)
+    }
+    async fn settle(&self, reference: Reference, answer: ProviderAnswer) -> Result<(), OperationError> {
+        self.tell(format!("settle {reference} {answer:?}"))
+    }
+    async fn erase(&self, entity: EntityId) -> Result<(), OperationError> {
+        self.tell(format!("erase {entity}"))
+    }
+}
+
+async fn send(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+    let service = TowerToHyperService::new(warp::service(filter(node.clone())));
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    if !body.is_empty() {
+        request = request.header("content-length", body.len());
+    }
+    let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("a lawful request");
+    let response = service.call(request).await.expect("a filter always answers");
+    let status = response.status().as_u16();
+    let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+const ORDER: &str = "ord_00000000000000000000010000";
+
+#[tokio::test]
+async fn every_route_of_the_operator_port_exists() {
+    let node = Node::default();
+    for (method, path) in ROUTES {
+        let real = path.replace("{kind}", "order").replace("{id}", ORDER);
+        let (status, body) = send(&node, method, &real, &[], "").await;
+        assert!(status != 404 && status != 405, "{method} {path}: {status} {body}");
+        let (status, body) = send(&node, "DELETE", &real, &[], "").await;
+        assert_eq!((status, body["code"].as_str()), (405, Some("method_not_allowed")), "{path}");
+    }
+    assert_eq!(send(&node, "GET", "/v1/orders", &[], "").await.0, 404, "the shop is not served here");
+    assert_eq!(send(&node, "GET", "/readyz", &[], "").await.0, 503, "not ready is said by the status");
+}
+
+#[tokio::test]
+async fn an_operator_erases_retries_and_settles_what_exists() {
+    let node = Node::default();
+    assert_eq!(send(&node, "POST", &format!("/admin/erase/order/{ORDER}"), &[], "").await.0, 200);
+    assert_eq!(send(&node, "POST", "/admin/entities/inventory/A%20B/retry", &[], "").await.0, 200);
+    let body = json!({ "reference": format!("{ORDER}.authorize.1.1"), "outcome": "declined" }).to_string();
+    assert_eq!(send(&node, "POST", &format!("/admin/orders/{ORDER}/settle"), &[], &body).await.0, 200);
+    let told = node.told.lock().expect("nobody panicked").clone();
+    assert_eq!(told[..2], [format!("erase order/{ORDER}"), "retry inventory/A B".to_owned()]);
+    assert!(told[2].contains("Declined"), "{told:?}");
+
+    let foreign =
+        json!({ "reference": "ord_00000000000000000000020000.authorize.1.1", "outcome": "declined" }).to_string();
+    assert_eq!(send(&node, "POST", &format!("/admin/orders/{ORDER}/settle"), &[], &foreign).await.0, 422);
+    assert_eq!(send(&node, "POST", "/admin/erase/dragon/x", &[], "").await.0, 400);
+}
+
+#[tokio::test]
+async fn faults_are_made_only_where_they_are_allowed_and_never_by_another_sites_page() {
+    let node = Node::default();
+    let fault = json!({ "fault": "slow_disk", "millis": 5 }).to_string();
+    assert_eq!(send(&node, "POST", "/admin/faults", &[], &fault).await.0, 403);
+    let from_elsewhere = [("sec-fetch-site", "cross-site")];
+    let (status, body) = send(&node, "POST", &format!("/admin/erase/order/{ORDER}"), &from_elsewhere, "").await;
+    assert_eq!((status, body["code"].as_str()), (403, Some("foreign_origin")));
+    assert!(node.told.lock().expect("nobody panicked").is_empty());
+}

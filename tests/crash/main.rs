@@ -1,0 +1,31 @@
+//! Real processes: killed at random moments, stopped, started twice, asked the same thing five times, given a damaged journal.
+//!
+//! ```text
+//!            ┌── HTTP ──► doorbuster ──► relay ──► payment-simulator ──► its ledger: the referee
+//! a test ────┤                 ▲                        │ webhooks
+//!            └── SIGKILL       └──────── relay ◄────────┘
+//! ```
+//!
+//! `process`, `relay`, `node`, `provider`: children and where they are. `client`, `shop`: how a test talks to them. `oracle`: what was
+//! acknowledged. The other files are the claims. `DOORBUSTER_KILLS=1000 cargo test --test crash killed` kills more often;
+//! `DOORBUSTER_SEED=7` with other dice.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests measure their own patience, and read how often to kill")]
+#![allow(unreachable_pub, reason = "one binary, nobody outside")]
+
+mod client;
+mod corrupted;
+mod deadlines;
+mod faults;
+mod killed;
+mod node;
+mod oracle;
+mod process;
+mod provider;
+mod relay;
+mod repeated;
+mod shop;
+mod shoppers;
+mod stopped;
+mod until;
