@@ -37,9 +37,10 @@ pub(super) struct Checkpoint {
 type ColdRow = (EntityId, Arc<State>, Meta, Dirty, Seq);
 
 impl ShardState {
-    /// Begins a checkpoint, unless one is under way.
+    /// Begins a checkpoint, unless one is under way or the node must end: one that failed took rows with it that nobody will give
+    /// again, and the next would let go of the log behind them (rule L8).
     pub(super) fn begin_checkpoint(&mut self) {
-        if self.checkpoint.is_some() {
+        if self.checkpoint.is_some() || self.context.must_end() {
             return;
         }
         self.checkpoints = self.checkpoints.wrapping_add(1);
@@ -160,7 +161,8 @@ impl ShardState {
             }
         }
         if !self.flush_waiters.is_empty() {
-            if self.seq > self.flushed_upto && std::mem::take(&mut self.flush_again) {
+            let again = std::mem::take(&mut self.flush_again) && !self.context.must_end();
+            if again && self.seq > self.flushed_upto {
                 self.begin_checkpoint();
             } else {
                 self.flush_waiters.drain(..).for_each(|done| {
@@ -172,6 +174,10 @@ impl ShardState {
 
     /// Stores everything, and says when it is done: a checkpoint that is under way may have begun too early, so one more follows.
     pub(super) fn flush_all(&mut self, done: tokio::sync::oneshot::Sender<()>) {
+        if self.context.must_end() {
+            // Nothing will be stored any more: whoever waits hears it, because `done` is dropped.
+            return;
+        }
         self.flush_waiters.push(done);
         self.flush_again = self.checkpoint.is_some();
         self.begin_checkpoint();

@@ -111,9 +111,10 @@ impl ShardState {
         if let EntityId::Inventory(sku) = &entity {
             self.context.views.close(sku);
         }
-        // A clean state that was only read leaves at once; others wait for the checkpoint, and while one is under way all do: what
-        // a state gave to it is not in the store yet, and whoever loaded it now would find an older one.
-        if cold.dirty.is_empty() && queue.is_empty() && self.checkpoint.is_none() {
+        // A clean state that was only read leaves at once; others wait for the checkpoint. While one is under way, and once one has
+        // failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would find an older one.
+        let is_stored = cold.dirty.is_empty() && self.checkpoint.is_none() && !self.context.must_end();
+        if is_stored && queue.is_empty() {
             self.slots.remove(&entity);
         } else {
             self.slots.insert(entity.clone(), Slot::Cold(cold));
