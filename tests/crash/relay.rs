@@ -52,9 +52,9 @@ impl Drop for Relay {
 async fn carry(mut outside: TcpStream, target: Option<SocketAddr>) {
     let Some(target) = target else { return };
     let Ok(mut inside) = TcpStream::connect(target).await else { return };
-    let _ = outside.set_nodelay(true);
-    let _ = inside.set_nodelay(true);
-    let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+    drop(outside.set_nodelay(true));
+    drop(inside.set_nodelay(true));
+    drop(tokio::io::copy_bidirectional(&mut outside, &mut inside).await);
 }
 
 #[cfg(test)]
