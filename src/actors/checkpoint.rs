@@ -109,17 +109,22 @@ impl ShardState {
         let mut cold_rows: Vec<ColdRow> = Vec::new();
         let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
         for (entity, slot) in &self.slots {
+            let left = match slot {
+                Slot::Cold(cold) => Some(cold),
+                Slot::Resident(resident) => resident.left.as_ref(),
+                Slot::Restarting(_) | Slot::SetAside(_) => None,
+            };
+            if let Some(cold) = left {
+                if super::entity::is_erased(&cold.state) {
+                    erased.insert(entity.clone());
+                }
+                cold_rows.extend(row_of(entity, cold));
+            }
             match slot {
                 Slot::Cold(cold) => {
                     checkpoint.cold.insert(entity.clone(), cold.meta.version);
-                    if super::entity::is_erased(&cold.state) {
-                        erased.insert(entity.clone());
-                    }
-                    cold_rows.extend(row_of(entity, cold));
                 }
-                Slot::Resident(resident) => {
-                    cold_rows.extend(resident.left.as_ref().and_then(|cold| row_of(entity, cold)));
-                }
+                Slot::Resident(_) => {}
                 Slot::Restarting(_) | Slot::SetAside(_) => {
                     flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
                 }
