@@ -91,6 +91,8 @@ struct Books {
 #[derive(Debug, Default)]
 pub struct Audit {
     orders: FxHashMap<OrderId, Box<Order>>,
+    /// When each order last changed.
+    changed_at: FxHashMap<OrderId, Timestamp>,
     skus: BTreeMap<Sku, Books>,
     versions: FxHashMap<EntityId, u64>,
     seqs: BTreeMap<Shard, (u64, Seq)>,
@@ -120,6 +122,9 @@ impl Audit {
             EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
         };
         if covered {
+            if let EntityId::Order(order) = &decided.entity {
+                self.changed_at.insert(*order, decided.at);
+            }
             self.evolve(&decided);
         }
         Ok(())
@@ -163,7 +168,8 @@ impl Audit {
         }
     }
 
-    /// Holds everything against the laws; with the provider's ledger also the money.
+    /// Holds everything against the laws; with the provider's ledger, read from `now` on, also the money. An order that changed after
+    /// that instant may have been charged or given something back that the ledger does not show yet: it is compared the next time.
     #[must_use]
     pub fn finish(mut self, ledger: Option<&[LedgerLine]>, now: Timestamp) -> Report {
         let mut report = Report { orders: self.orders.len(), skus: self.skus.len(), ..Report::default() };
@@ -204,7 +210,8 @@ impl Audit {
         }
         if let Some(ledger) = ledger {
             report.ledger_compared = true;
-            let moving = |order: OrderId| in_flight.contains(&order);
+            let changed = |order: &OrderId| self.changed_at.get(order).is_some_and(|at| *at > now);
+            let moving = |order: OrderId| in_flight.contains(&order) || changed(&order);
             for (order, finding) in referee::judge(ledger, &due, moving, now) {
                 let what = format!("{order}: {finding:?}");
                 found.push(Violation { law: "the_provider_s_ledger_agrees", what });
@@ -249,7 +256,7 @@ impl Audit {
     }
 }
 
-/// Audits a store up to now, while it serves or not.
+/// Audits a store as it is, while it serves or not. The ledger was read from `now` on, and before this is called.
 ///
 /// The order shards are cut first and the SKU shards after (rule A1), so a confirmed order inside the first cut has its commits inside
 /// the second. On the embedded store each cut is one position of one log.

@@ -8,6 +8,7 @@ use super::entity::EntityMsg;
 use super::held::{Flushed, Held, Marker};
 use super::shard::{ShardMsg, ShardState};
 use super::slot::{Cold, Slot};
+use crate::clock::monotonic;
 use crate::domain::any::State;
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
@@ -16,7 +17,6 @@ use crate::storage::{AgendaRow, Journal, Seq, StateFlush, StateRow};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// A checkpoint under way.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl ShardState {
         }
         self.checkpoints = self.checkpoints.wrapping_add(1);
         let number = self.checkpoints;
-        self.checkpointed_at = Instant::now();
+        self.checkpointed_at = monotonic();
         self.bytes_checkpointed = self.bytes;
         self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
         let mut pending = BTreeSet::new();

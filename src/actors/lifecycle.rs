@@ -9,13 +9,13 @@ use super::held::{Held, Idle, Marker};
 use super::router::Asked;
 use super::shard::{ShardMsg, ShardState, refuse};
 use super::slot::{Cold, Resident, Restarting, SetAside, Slot};
+use crate::clock::monotonic;
 use crate::domain::ids::EntityId;
 use crate::storage::Seq;
 use ractor::{Actor, ActorId, ActorRef};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
-use tokio::time::Instant;
 
 impl ShardState {
     /// Starts an entity's actor: from what the shard has of it, or from `start`.
@@ -56,8 +56,8 @@ impl ShardState {
                     owes: false,
                     failures,
                     queue: Vec::new(),
-                    touched_at: Instant::now(),
-                    started_at: Instant::now(),
+                    touched_at: monotonic(),
+                    started_at: monotonic(),
                 };
                 if !fresh && let Some(number) = self.will_flush(entity) {
                     // It has events before the checkpoint's marker, and was not here when the checkpoint asked for rows.
@@ -168,7 +168,7 @@ impl ShardState {
         let restarting = Restarting {
             instance,
             failures,
-            not_before: Instant::now() + Duration::from_millis(delay),
+            not_before: monotonic() + Duration::from_millis(delay),
             durable: false,
             queue,
         };
@@ -180,7 +180,7 @@ impl ShardState {
 
     pub(super) async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>) {
         let due = |entity: &&EntityId| match self.slots.get(entity) {
-            Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= Instant::now(),
+            Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= monotonic(),
             Some(Slot::Resident(_) | Slot::Cold(_) | Slot::SetAside(_)) | None => false,
         };
         let due: Vec<EntityId> = self.restarting.iter().filter(due).cloned().collect();

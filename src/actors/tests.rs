@@ -273,6 +273,22 @@ async fn a_state_is_whole_whenever_a_crash_meets_a_checkpoint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_that_changed_after_the_ledger_was_read_is_compared_the_next_time() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    let read_at = node.now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    buy(&node, "a", Some("tok_ok"), Wait::Settled).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let early = crate::audit::audit_store(node.store(), Some(&[]), read_at).await.expect("it reads");
+    assert_eq!(early.violations, Vec::<String>::new());
+    let late = crate::audit::audit_store(node.store(), Some(&[]), node.now()).await.expect("it reads");
+    assert!(late.violations.iter().any(|found| found.contains("Missing")), "{:?}", late.violations);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_order_whose_actor_has_left_expires_at_its_deadline() {
     let world = World::new(Groups::One);
     let actors = world.start().await;

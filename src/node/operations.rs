@@ -194,10 +194,11 @@ impl Operations for NodeOperations {
     async fn audit(&self) -> Result<Value, OperationError> {
         let unavailable = |what: String| OperationError::Unavailable(what);
         // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
-        // while an order that came to rest before the cut has all its charges in it.
+        // while an order that came to rest before this instant has all its charges in it.
+        let now = self.0.handle.now();
         let ledger = ledger::read(&self.0.provider).await.map_err(|error| unavailable(error.to_string()))?;
         let handle = &self.0.handle;
-        let report = audit::audit_store(handle.store(), Some(&ledger), handle.now())
+        let report = audit::audit_store(handle.store(), Some(&ledger), now)
             .await
             .map_err(|error| unavailable(error.to_string()))?;
         serde_json::to_value(report).map_err(|error| unavailable(error.to_string()))

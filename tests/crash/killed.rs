@@ -151,7 +151,7 @@ async fn every_saga_ends(crowd: &Crowd) -> Vec<Value> {
 async fn audit_is_clean(crowd: &Crowd) {
     let call = Call::get("/admin/audit");
     let audit = until("the audit", PATIENCE, || crowd.door.operate(&call)).await.expect(&call, 200);
-    assert_eq!(audit.body["clean"], true, "the audit found: {}", audit.text);
+    assert_eq!(audit.body["clean"], true, "the audit found {:#}", audit.body["violations"]);
 }
 
 /// Every unit received is on the shelf or in a confirmed order, none is promised any more.
