@@ -8,6 +8,7 @@ use super::entity::EntityMsg;
 use super::held::{Flushed, Held, Marker};
 use super::shard::{ShardMsg, ShardState};
 use super::slot::{Cold, Slot};
+use crate::clock::monotonic;
 use crate::domain::any::State;
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
@@ -16,7 +17,6 @@ use crate::storage::{AgendaRow, Journal, Seq, StateFlush, StateRow};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// A checkpoint under way.
 #[derive(Debug)]
@@ -37,14 +37,15 @@ pub(super) struct Checkpoint {
 type ColdRow = (EntityId, Arc<State>, Meta, Dirty, Seq);
 
 impl ShardState {
-    /// Begins a checkpoint, unless one is under way.
+    /// Begins a checkpoint, unless one is under way or the node must end: one that failed took rows with it that nobody will give
+    /// again, and the next would let go of the log behind them (rule L8).
     pub(super) fn begin_checkpoint(&mut self) {
-        if self.checkpoint.is_some() {
+        if self.checkpoint.is_some() || self.context.must_end() {
             return;
         }
         self.checkpoints = self.checkpoints.wrapping_add(1);
         let number = self.checkpoints;
-        self.checkpointed_at = Instant::now();
+        self.checkpointed_at = monotonic();
         self.bytes_checkpointed = self.bytes;
         self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
         let mut pending = BTreeSet::new();
@@ -108,17 +109,22 @@ impl ShardState {
         let mut cold_rows: Vec<ColdRow> = Vec::new();
         let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
         for (entity, slot) in &self.slots {
+            let left = match slot {
+                Slot::Cold(cold) => Some(cold),
+                Slot::Resident(resident) => resident.left.as_ref(),
+                Slot::Restarting(_) | Slot::SetAside(_) => None,
+            };
+            if let Some(cold) = left {
+                if super::entity::is_erased(&cold.state) {
+                    erased.insert(entity.clone());
+                }
+                cold_rows.extend(row_of(entity, cold));
+            }
             match slot {
                 Slot::Cold(cold) => {
                     checkpoint.cold.insert(entity.clone(), cold.meta.version);
-                    if super::entity::is_erased(&cold.state) {
-                        erased.insert(entity.clone());
-                    }
-                    cold_rows.extend(row_of(entity, cold));
                 }
-                Slot::Resident(resident) => {
-                    cold_rows.extend(resident.left.as_ref().and_then(|cold| row_of(entity, cold)));
-                }
+                Slot::Resident(_) => {}
                 Slot::Restarting(_) | Slot::SetAside(_) => {
                     flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
                 }
@@ -160,7 +166,8 @@ impl ShardState {
             }
         }
         if !self.flush_waiters.is_empty() {
-            if self.seq > self.flushed_upto && std::mem::take(&mut self.flush_again) {
+            let again = std::mem::take(&mut self.flush_again) && !self.context.must_end();
+            if again && self.seq > self.flushed_upto {
                 self.begin_checkpoint();
             } else {
                 self.flush_waiters.drain(..).for_each(|done| {
@@ -172,6 +179,10 @@ impl ShardState {
 
     /// Stores everything, and says when it is done: a checkpoint that is under way may have begun too early, so one more follows.
     pub(super) fn flush_all(&mut self, done: tokio::sync::oneshot::Sender<()>) {
+        if self.context.must_end() {
+            // Nothing will be stored any more: whoever waits hears it, because `done` is dropped.
+            return;
+        }
         self.flush_waiters.push(done);
         self.flush_again = self.checkpoint.is_some();
         self.begin_checkpoint();

@@ -53,6 +53,11 @@ impl Context {
         });
     }
 
+    /// Must the node end?
+    pub(crate) fn must_end(&self) -> bool {
+        self.failed.borrow().is_some()
+    }
+
     /// The writer of a group.
     pub(crate) fn writer(&self, group: Group) -> &WriterHandle {
         self.wiring().writers.get(&group).expect("every group of a claimed shard has its writer")

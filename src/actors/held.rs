@@ -94,6 +94,7 @@ pub(crate) enum Marker {
 
 /// What crosses from one commit group into another.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it only travels boxed, in `Held::Abroad`")]
 pub(crate) enum Abroad {
     /// A question.
     Ask(super::ask::Ask, ReplyTo),

@@ -9,6 +9,7 @@ use super::entity::{EntityMsg, Seed, Start, is_erased, lingers};
 use super::held::{Abroad, Flushed, Held, Idle, ReplyTo, Submission};
 use super::router::Asked;
 use super::view::{SkuView, Stock};
+use crate::clock::monotonic;
 use crate::domain::any::{Command, Event, Reply, State};
 use crate::domain::effect::{Effect, EffectKey, Outcome};
 use crate::domain::entity::{By, Decision, Wait};
@@ -297,11 +298,11 @@ impl Instance {
             let Some(effect) = self.state.effect(key) else { continue };
             if self.context.faults.loses(effect.step()) {
                 // As if the message were lost: it stays owed, and is sent again when its time has come.
-                self.in_flight.insert(key, InFlight { sent_at: Instant::now(), tries, under_way: false });
+                self.in_flight.insert(key, InFlight { sent_at: monotonic(), tries, under_way: false });
                 continue;
             }
             let under_way = matches!(effect, Effect::Provider(_));
-            self.in_flight.insert(key, InFlight { sent_at: Instant::now(), tries, under_way });
+            self.in_flight.insert(key, InFlight { sent_at: monotonic(), tries, under_way });
             match effect {
                 Effect::Ask { to, command } => {
                     let reply_to = ReplyTo::Entity { entity: self.id.clone(), key, actor: myself.clone() };
@@ -409,7 +410,7 @@ impl Instance {
             return;
         };
         sent.under_way = false;
-        sent.sent_at = Instant::now();
+        sent.sent_at = monotonic();
         let by = match &outcome {
             Outcome::Provider(_) => By::Provider(self.context.provider_name.clone()),
             Outcome::Replied(_) | Outcome::Refused(_) => By::System,

@@ -9,13 +9,13 @@ use super::held::{Held, Idle, Marker};
 use super::router::Asked;
 use super::shard::{ShardMsg, ShardState, refuse};
 use super::slot::{Cold, Resident, Restarting, SetAside, Slot};
+use crate::clock::monotonic;
 use crate::domain::ids::EntityId;
 use crate::storage::Seq;
 use ractor::{Actor, ActorId, ActorRef};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
-use tokio::time::Instant;
 
 impl ShardState {
     /// Starts an entity's actor: from what the shard has of it, or from `start`.
@@ -56,8 +56,8 @@ impl ShardState {
                     owes: false,
                     failures,
                     queue: Vec::new(),
-                    touched_at: Instant::now(),
-                    started_at: Instant::now(),
+                    touched_at: monotonic(),
+                    started_at: monotonic(),
                 };
                 if !fresh && let Some(number) = self.will_flush(entity) {
                     // It has events before the checkpoint's marker, and was not here when the checkpoint asked for rows.
@@ -111,9 +111,10 @@ impl ShardState {
         if let EntityId::Inventory(sku) = &entity {
             self.context.views.close(sku);
         }
-        // A clean state that was only read leaves at once; others wait for the checkpoint, and while one is under way all do: what
-        // a state gave to it is not in the store yet, and whoever loaded it now would find an older one.
-        if cold.dirty.is_empty() && queue.is_empty() && self.checkpoint.is_none() {
+        // A clean state that was only read leaves at once; others wait for the checkpoint. While one is under way, and once one has
+        // failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would find an older one.
+        let is_stored = cold.dirty.is_empty() && self.checkpoint.is_none() && !self.context.must_end();
+        if is_stored && queue.is_empty() {
             self.slots.remove(&entity);
         } else {
             self.slots.insert(entity.clone(), Slot::Cold(cold));
@@ -167,7 +168,7 @@ impl ShardState {
         let restarting = Restarting {
             instance,
             failures,
-            not_before: Instant::now() + Duration::from_millis(delay),
+            not_before: monotonic() + Duration::from_millis(delay),
             durable: false,
             queue,
         };
@@ -179,7 +180,7 @@ impl ShardState {
 
     pub(super) async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>) {
         let due = |entity: &&EntityId| match self.slots.get(entity) {
-            Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= Instant::now(),
+            Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= monotonic(),
             Some(Slot::Resident(_) | Slot::Cold(_) | Slot::SetAside(_)) | None => false,
         };
         let due: Vec<EntityId> = self.restarting.iter().filter(due).cloned().collect();

@@ -6,6 +6,7 @@ use super::ask::{Answer, Ask};
 use super::context::Context;
 use super::held::ReplyTo;
 use super::shard::ShardMsg;
+use crate::clock::monotonic;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::ids::EntityId;
 use crate::storage::{Layout, Shard};
@@ -24,7 +25,7 @@ pub(crate) struct Asked {
 
 /// Where questions go in.
 #[derive(Debug)]
-pub struct Router {
+pub(crate) struct Router {
     layout: Layout,
     shards: Arc<[ActorRef<ShardMsg>]>,
     permits: Semaphore,
@@ -84,7 +85,7 @@ impl Router {
         };
         let left = Duration::from_millis(ask.deadline.since_ms(context.clock.now()));
         let (caller, answer) = oneshot::channel();
-        let begun = tokio::time::Instant::now();
+        let begun = monotonic();
         self.tell(ask, ReplyTo::Caller(caller));
         match tokio::time::timeout(left, answer).await {
             Ok(Ok(answer)) => {

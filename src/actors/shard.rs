@@ -24,6 +24,7 @@ use super::held::{Held, Marker, ReplyTo, Submission};
 use super::recovery::{self, Loaded, RecoveryError};
 use super::router::Asked;
 use super::slot::{Cold, SetAside, Slot};
+use crate::clock::monotonic;
 use crate::domain::any::Command;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::entity::{By, Wait};
@@ -157,7 +158,7 @@ impl Actor for ShardActor {
         Ok(ShardState {
             shard: seed.claim.shard,
             claim: seed.claim,
-            checkpointed_at: Instant::now(),
+            checkpointed_at: monotonic(),
             context: seed.context,
             slots: FxHashMap::default(),
             by_actor: FxHashMap::default(),
@@ -302,7 +303,7 @@ impl ShardState {
                         self.context.stats.refused_busy();
                         refuse(asked, Answer::Busy { retry_after_s: 1 });
                     } else {
-                        resident.touched_at = Instant::now();
+                        resident.touched_at = monotonic();
                         resident.send(EntityMsg::Ask(Box::new(asked)));
                     }
                     return;

@@ -2,6 +2,7 @@
 
 use super::entity::EntityMsg;
 use super::router::Asked;
+use crate::clock::monotonic;
 use crate::domain::any::State;
 use crate::domain::time::Timestamp;
 use crate::storage::Seq;
@@ -58,7 +59,7 @@ impl Resident {
     /// Looks in on it.
     pub(super) fn poke(&mut self, touch: bool) {
         if touch {
-            self.touched_at = Instant::now();
+            self.touched_at = monotonic();
         }
         self.send(EntityMsg::Poke);
     }

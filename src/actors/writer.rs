@@ -12,13 +12,13 @@ use super::ask::Answer;
 use super::context::Context;
 use super::held::{Held, Submission};
 use super::stats::Stats;
+use crate::clock::monotonic;
 use crate::storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Shard};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 /// A record that nobody waits for is synced after so many milliseconds at the latest.
 const LAZY_MS_MAX: u64 = 5;
@@ -105,7 +105,7 @@ impl Writer {
                 if let Some(delay) = self.context.faults.disk_delay(|| self.context.clock.now()) {
                     tokio::time::sleep(delay).await;
                 }
-                let begun = Instant::now();
+                let begun = monotonic();
                 let events = batch.records.len();
                 match self.context.store.append(self.group, &batch).await {
                     Ok(()) => self.context.stats.appended(events, begun.elapsed()),
@@ -146,7 +146,7 @@ impl Writer {
                 waiting.extend(arrived.drain(..));
                 return true;
             } else {
-                let until = *lazy_until.get_or_insert_with(|| Instant::now() + Duration::from_millis(LAZY_MS_MAX));
+                let until = *lazy_until.get_or_insert_with(|| monotonic() + Duration::from_millis(LAZY_MS_MAX));
                 let room = self.bounds.records.saturating_sub(waiting.len());
                 match tokio::time::timeout_at(until, self.queue.recv_many(&mut arrived, room)).await {
                     Ok(0) | Err(_) => return true,

@@ -20,7 +20,7 @@ use crate::actors::system::{Actors, Recovery, StartError};
 use crate::api::keys::{self, Keys, KeysError, Scope};
 use crate::api::secret::{self, Secret};
 use crate::api::{Api, SocketCounts, operator, server};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock, monotonic};
 use crate::config::{Config, JournalKind};
 use crate::domain::time::Timestamp;
 use crate::payments::{self, AnyProvider, BuildError};
@@ -111,7 +111,7 @@ pub struct Node {
 impl Node {
     /// Opens the data folder, recovers, and serves.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
-        let begun = tokio::time::Instant::now();
+        let begun = monotonic();
         let clock: SharedClock = Arc::new(SystemClock);
         let stats = Arc::new(crate::actors::stats::Stats::default());
         let opened = settings::open_store(config, &stats)?;

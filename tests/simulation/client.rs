@@ -216,8 +216,12 @@ impl Client {
                     Answer::Accepted(one) => {
                         copies = copies.saturating_sub(1);
                         firsts += u32::from(!one.repeated);
-                        let heard = self.world.judge().acked(request.id, &entity, &one.reply);
-                        self.world.check(heard);
+                        if is_no_more_than_true(&command) {
+                            firsts = 0;
+                        } else {
+                            let heard = self.world.judge().acked(request.id, &entity, &one.reply);
+                            self.world.check(heard);
+                        }
                         accepted = Some(*one);
                     }
                     Answer::Refused(refusal) => {
@@ -266,6 +270,11 @@ impl Client {
             .iter()
             .any(|line| node.views().get(&line.sku).is_some_and(|view| view.stock().available < u64::from(line.units)))
     }
+}
+
+/// A shipment that has arrived already, or is lost already, is what the request says: it needs no effect, and its key binds nothing.
+const fn is_no_more_than_true(command: &Command) -> bool {
+    matches!(command, Command::Order(order::Command::Deliver { .. } | order::Command::Lose { .. }))
 }
 
 /// The command that only looks.

@@ -15,6 +15,7 @@
 mod bytes;
 mod client;
 mod cuts;
+mod door;
 mod judge;
 mod life;
 mod mutants;

@@ -18,7 +18,9 @@ pub(crate) struct Plan {
     pub(crate) warehouses: usize,
     /// Units of each SKU in each warehouse at the beginning, at most.
     pub(crate) stock_max: u32,
-    pub(crate) clients: usize,
+    pub(crate) clients: u64,
+    /// Shoppers who come through the API's filter; the clients ask the actors.
+    pub(crate) shoppers: u64,
     /// What one client does, at most.
     pub(crate) actions_max: usize,
     /// Pauses between actions, at most.
@@ -93,6 +95,7 @@ impl Plan {
             warehouses: dice.random_range(1..=3),
             stock_max: dice.random_range(1..=10),
             clients: dice.random_range(5..=12),
+            shoppers: if dice.random_ratio(1, 8) { dice.random_range(2..=5) } else { 0 },
             actions_max: dice.random_range(3..=6),
             think_max_ms: dice.random_range(50..2_000),
             hold_s: dice.random_range(3..=15),
@@ -117,6 +120,7 @@ impl Plan {
             warehouses: 2,
             stock_max: 15,
             clients: 16,
+            shoppers: 0,
             actions_max: 6,
             think_max_ms: 600,
             hold_s: 5,

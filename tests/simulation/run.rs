@@ -1,6 +1,7 @@
 //! A world from its first moment to its last: opened, lived in, healed, brought to rest, and looked over.
 
 use crate::client::{Client, read_of};
+use crate::door::Shopper;
 use crate::judge::Broken;
 use crate::life::{self, End};
 use crate::plan::{Plan, Trouble};
@@ -70,8 +71,9 @@ pub(crate) async fn live(world: &Arc<World>) {
     let keeper = tokio::spawn(life::keep(Arc::clone(world), orders));
     Client::new(world, 0).open_shop().await;
     let chaos = tokio::spawn(life::go_wrong(Arc::clone(world), ends.clone()));
-    let clients: Vec<_> =
-        (1..=world.plan.clients).map(|number| tokio::spawn(Client::new(world, number as u64).live())).collect();
+    let mut clients: Vec<_> =
+        (1..=world.plan.clients).map(|number| tokio::spawn(Client::new(world, number).live())).collect();
+    clients.extend((1..=world.plan.shoppers).map(|number| tokio::spawn(Shopper::new(world, number).live())));
     for client in clients {
         if let Err(panic) = client.await {
             world.broke(&format!("a client: {panic}"));

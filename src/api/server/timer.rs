@@ -4,11 +4,7 @@
 //! timer wheel that often costs up to 8 % of the throughput. So every deadline of a connection leans on one sleep that is moved
 //! only when it goes off too early or lies too late: at most once per few seconds.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "how long a socket may stall is real time, whatever the shop's clock says"
-)]
-
+use crate::clock::monotonic;
 use hyper::rt::{Sleep, Timer};
 use std::fmt;
 use std::future::Future;
@@ -37,7 +33,7 @@ impl ConnectionTimer {
 
     /// The instant that is `after` from now.
     pub(super) fn deadline(after: Duration) -> Instant {
-        tokio::time::Instant::now().into_std() + after
+        monotonic().into_std() + after
     }
 
     /// Ready once `deadline` is past. Only the connection's own task may poll it: the one sleep wakes one task.
@@ -51,7 +47,7 @@ impl ConnectionTimer {
             if sleep.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            if tokio::time::Instant::now() >= deadline {
+            if monotonic() >= deadline {
                 // Another deadline of this connection may still lie ahead: it moves the sleep when it is next polled.
                 return Poll::Ready(());
             }
@@ -70,7 +66,7 @@ impl Timer for ConnectionTimer {
     }
 
     fn now(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
+        monotonic().into_std()
     }
 }
 
@@ -96,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn deadlines_that_lean_on_one_sleep_each_come_in_their_own_time() {
         let timer = ConnectionTimer::new(Duration::from_secs(60));
-        let began = tokio::time::Instant::now();
+        let began = monotonic();
         let near = ConnectionTimer::deadline(Duration::from_secs(5));
         let far = ConnectionTimer::deadline(Duration::from_secs(35));
         poll_fn(|context| timer.poll_until(near, context)).await;

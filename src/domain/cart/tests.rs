@@ -1,3 +1,5 @@
+//! What a cart promises, claim by claim: one create, lines that are set, a freeze for one order, an end by itself.
+
 use super::*;
 use crate::domain::laws;
 use crate::domain::money::Money;

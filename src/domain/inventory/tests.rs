@@ -1,3 +1,5 @@
+//! What the stock of a SKU promises, claim by claim: the last unit goes to one buyer, and what is held comes back once.
+
 use super::random::offer;
 use super::*;
 use crate::domain::ids::{ProductId, Request, Terms};

@@ -61,7 +61,7 @@ impl Order {
             }
             let shipping = amended.shipping.as_ref().or(terms.shipping.as_ref());
             let tax = amended.destination.as_ref().map_or(&terms.tax, |(_, tax)| tax);
-            amended.priced = Some(self.price_with(shipping, tax).map_err(|_| Refusal::Overflow)?);
+            amended.priced = Some(self.price_with(shipping, tax).map_err(|_unpayable| Refusal::Overflow)?);
         }
         self.amend_people(patch, &mut amended)?;
         Ok(amended)

@@ -15,15 +15,15 @@ pub const BRAND_MAX: usize = 100;
 /// Attributes of a product, and options of a SKU.
 pub const ATTRIBUTES_MAX: usize = 100;
 /// Characters of a key, an option's name, a step of the category's path.
-pub const KEY_MAX: usize = 100;
+const KEY_MAX: usize = 100;
 /// Characters of an attribute's or an option's value, of a picture's text.
-pub const VALUE_MAX: usize = 500;
+const VALUE_MAX: usize = 500;
 /// Characters of a picture's address.
-pub const URL_MAX: usize = 2_000;
+const URL_MAX: usize = 2_000;
 /// Pictures of a product.
 pub const IMAGES_MAX: usize = 250;
 /// Steps of a category's path.
-pub const CATEGORY_MAX: usize = 20;
+const CATEGORY_MAX: usize = 20;
 /// SKUs of one product, archived ones included: each is owed a word after every change.
 pub const SKUS_MAX: usize = 1_000;
 /// Currencies with a price.

@@ -1,3 +1,5 @@
+//! What a product promises, claim by claim: the newest prices reach every SKU, and a SKU has one product.
+
 use super::*;
 use crate::domain::inventory::{Inventory, Price};
 use crate::domain::laws;

@@ -3,7 +3,7 @@
 //! What waits here is lost with the process. A shop that relies on webhooks alone is wrong; this one also asks.
 
 use super::post::WebhookPost;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, monotonic};
 use crate::domain::time::Timestamp;
 use crate::payments::webhook::{SignedWebhook, WebhookEvent, WebhookSecret};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl Courier {
         let Some(queue) = &self.queue else { return };
         let now = self.clock.now();
         for (at, event) in webhooks {
-            let due = Instant::now() + Duration::from_millis(at.since_ms(now));
+            let due = monotonic() + Duration::from_millis(at.since_ms(now));
             if queue.try_send((due, Waiting { event, tries: 0 })).is_err() {
                 tracing::warn!("a webhook is lost: too many wait");
             }
@@ -154,7 +154,7 @@ impl Waiting {
             return;
         }
         let pause = Duration::from_millis(PAUSE_MS.saturating_mul(1 << tries));
-        let offered = again.send((Instant::now() + pause, Self { event: self.event, tries }));
+        let offered = again.send((monotonic() + pause, Self { event: self.event, tries }));
         debug_assert!(offered.is_ok() || again.is_closed(), "only an ended courier does not take it back");
     }
 }

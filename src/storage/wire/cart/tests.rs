@@ -1,3 +1,5 @@
+//! Golden bytes of a cart's events, and carts that are written and read back.
+
 use super::*;
 use crate::domain::entity::Entity;
 use crate::domain::ids::{OrderId, Terms};

@@ -1,3 +1,5 @@
+//! Golden bytes of the events of stock, and stock that is written and read back.
+
 use super::*;
 use crate::domain::entity::Entity;
 use crate::domain::ids::Terms;

@@ -1,3 +1,5 @@
+//! Golden bytes of an order's events, and orders that are written and read back.
+
 use super::*;
 use crate::domain::entity::Entity;
 use crate::domain::ids::{OrderId, Request, RequestId, Sku, Terms as Print, WarehouseId};

@@ -1,3 +1,5 @@
+//! Golden bytes of a product's events, and products that are written and read back.
+
 use super::*;
 use crate::domain::entity::Entity;
 use crate::domain::inventory::Price;
