@@ -1,5 +1,12 @@
 //! What every journal must hold, tried on each of them, and what the embedded one must hold besides.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that finds nothing, or indexes out of range, fails, as it should"
+)]
+#![allow(clippy::disallowed_methods, reason = "a test measures the time that a paused runtime says has passed")]
+
 #[path = "storage/conformance.rs"]
 mod conformance;
 #[path = "storage/embedded.rs"]

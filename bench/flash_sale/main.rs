@@ -2,6 +2,7 @@
 //!
 //! See `bench/README.md` for how to run it, what each figure means and how latency is counted.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
 
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "each of the two programs uses its own part of what they share")]

@@ -1,6 +1,9 @@
 //! The HTTP API over real sockets, with real actors on the memory store: what the contract promises, what bad input gets, and
 //! that every request sent again is one request.
 
+#![allow(clippy::indexing_slicing, reason = "a test that indexes out of range fails, as it should")]
+#![allow(clippy::large_futures, reason = "a test's conversation is one future, and it is awaited once")]
+
 mod bad_input;
 mod bounds;
 mod callers;

@@ -45,7 +45,8 @@ impl Shop for TestShop {
     }
     async fn history(&self, entity: &EntityId, from: u64, limit: usize) -> Result<Vec<Journaled>, Unavailable> {
         let shard = self.node.shard_of(entity);
-        let records = self.node.store().history(shard, entity, from, limit).await.map_err(|_| Unavailable::Failed)?;
+        let records =
+            self.node.store().history(shard, entity, from, limit).await.map_err(|_unread| Unavailable::Failed)?;
         let journaled = records.into_iter().map(|record| Journaled {
             shard: record.shard,
             seq: record.seq,
@@ -63,7 +64,7 @@ impl Shop for TestShop {
         if provider != self.provider.name() {
             return Err(WebhookError::UnknownProvider);
         }
-        let headers = WebhookHeaders::read(headers).map_err(|_| WebhookError::Unauthentic)?;
+        let headers = WebhookHeaders::read(headers).map_err(|_malformed| WebhookError::Unauthentic)?;
         match self.provider.verify_webhook(headers, body, self.node.now()) {
             Ok(event) => Ok(Webhook { reference: event.reference, answer: event.answer }),
             Err(payments::WebhookError::Body) => Err(WebhookError::Malformed),

@@ -66,7 +66,7 @@ async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it_
             Some(one) => Ok(one.clone()),
             None => {
                 // It fails whenever it is needed.
-                let _ = door.send(&Call::get("/v1/inventory/A")).await;
+                drop(door.send(&Call::get("/v1/inventory/A")).await);
                 Err(aside.to_string())
             }
         }
@@ -81,7 +81,7 @@ async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it_
     let other = shop::good(&door, &order_of("B", "other")).await;
     assert!(is_confirmed(&other.body), "everything else goes on: {other}");
     let waiting = Call { wait_s: None, ..order_of("A", "waits") };
-    let _ = door.send(&waiting).await;
+    drop(door.send(&waiting).await);
 
     let retry = aside["retry"].as_str().expect("how to retry it").strip_prefix("POST ").expect("a POST").to_owned();
     let told = lever(&door, &retry, json!({})).await;

@@ -283,14 +283,14 @@ impl Judge {
         let mut left = Vec::new();
         for order in self.orders() {
             let looked_after = !order.troubles.is_empty();
-            if !looked_after && !(order.is_at_rest() && order.todo.is_empty()) {
+            if !(looked_after || order.is_at_rest() && order.todo.is_empty()) {
                 let owes: Vec<_> = order.todo.iter().take(3).collect();
                 left.push(format!("{} is {:?} and owes {owes:?}", order.id, order.stage));
             }
         }
         for (sku, stock) in self.stock() {
             for (order, reservation) in stock.live() {
-                if !self.order(order).is_some_and(|order| !order.troubles.is_empty()) {
+                if self.order(order).is_none_or(|order| order.troubles.is_empty()) {
                     left.push(format!("{sku} holds {} for {order}", reservation.units()));
                 }
             }

@@ -452,7 +452,7 @@ async fn a_large_flush_is_stored_whole<T: Backend>() {
     store.stop(journal, false);
     let journal = store.open();
     for row in &states {
-        assert_eq!(journal.load(A, &row.entity).await.unwrap(), [row.clone()]);
+        assert_eq!(journal.load(A, &row.entity).await.unwrap(), std::slice::from_ref(row));
     }
     assert_eq!(journal.agenda(A).await.unwrap(), agenda);
     assert_eq!(everything(&journal, A).await, written);

@@ -222,7 +222,7 @@ async fn a_stopped_folder_shows_all_it_holds_and_is_not_changed_by_it() {
         assert!(!stopped.recovered().sealed);
         assert_eq!(stopped.records(A).collect::<Result<Vec<_>, _>>().unwrap(), written);
         assert_eq!(stopped.history(&order).unwrap(), written);
-        assert_eq!(stopped.entities(A, None, 10).unwrap(), [order.clone()]);
+        assert_eq!(stopped.entities(A, None, 10).unwrap(), std::slice::from_ref(&order));
         assert_eq!(stopped.load(&order).unwrap(), states);
         assert_eq!(stopped.agenda(A).unwrap(), []);
     }

@@ -98,8 +98,8 @@ pub(crate) fn order_on(shard: Shard, which: u128) -> EntityId {
 
 /// A SKU that lives on the shard.
 pub(crate) fn sku_on(shard: Shard) -> EntityId {
-    let skus = (0..).map(|n: u32| EntityId::Inventory(Sku::parse(&format!("SKU-{n}")).unwrap()));
-    skus.filter(|sku| LAYOUT.shard_of(sku) == shard).nth(0).unwrap()
+    let mut skus = (0..).map(|n: u32| EntityId::Inventory(Sku::parse(&format!("SKU-{n}")).unwrap()));
+    skus.find(|sku| LAYOUT.shard_of(sku) == shard).unwrap()
 }
 
 /// A decision of `events` events; the first of them carries personal data, if there is any.

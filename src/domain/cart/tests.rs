@@ -178,7 +178,7 @@ fn a_late_freeze_of_a_dead_order_does_not_keep_the_cart_for_ever_r3() {
     trolley.now = due;
     let [key] = trolley.cart.owed(due)[..] else { panic!("one question") };
     let command = any::Command::Order(order::Command::StillWanted { reservation: None, sku: None });
-    let question = Effect::Ask { to: EntityId::Order(self::order(1)), command };
+    let question = Effect::Ask { to: EntityId::Order(order(1)), command };
     assert_eq!(trolley.cart.effect(key), Some(question));
 
     let until = due.plus_s(3_600);
@@ -193,7 +193,7 @@ fn a_late_freeze_of_a_dead_order_does_not_keep_the_cart_for_ever_r3() {
     trolley.tell(answer.clone()).unwrap();
     assert_eq!(trolley.cart.status(), Status::Open);
     // The next freeze is another question: the old answer does not open it.
-    trolley.tell(Command::Freeze { order: self::order(2), expires_at: until.plus_s(600) }).unwrap();
+    trolley.tell(Command::Freeze { order: order(2), expires_at: until.plus_s(600) }).unwrap();
     assert_eq!(trolley.tell(answer), Ok(Reply::Unknown));
     assert_eq!(trolley.cart.effect(key), None);
 }

@@ -195,7 +195,7 @@ fn units_come_from_the_first_warehouse_that_has_them_all_else_from_the_fewest() 
     let mut shelf = Shelf::with(&[3, 10, 6]);
     assert_eq!(shelf.hold(1, 3).allocations, [from(1, 3)], "not named: by id");
     assert_eq!(shelf.hold(2, 4).allocations, [from(2, 4)], "w1 is empty");
-    assert_eq!(shelf.tell(reserve_from(3, 1, &[3])).is_ok(), true);
+    assert!(shelf.tell(reserve_from(3, 1, &[3])).is_ok());
     assert_eq!(shelf.level(3).reserved, 1, "the ranking comes first");
     assert_eq!(shelf.hold(4, 9).allocations, [from(2, 6), from(3, 3)], "the largest first");
 }

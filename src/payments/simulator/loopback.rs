@@ -86,7 +86,8 @@ async fn a_charge_goes_over_the_wire_and_outlives_the_process() {
     let mut reopened = Err("not tried");
     for _ in 0..500 {
         let courier = Courier::idle(clock());
-        reopened = Desk::open(Odds::INSTANT, 1, "", Keep::Synced(&path), courier, clock()).map_err(|_| "still in use");
+        reopened =
+            Desk::open(Odds::INSTANT, 1, "", Keep::Synced(&path), courier, clock()).map_err(|_in_use| "still in use");
         if reopened.is_ok() {
             break;
         }

@@ -150,7 +150,7 @@ impl World {
                 let receive = inventory::Command::Receive {
                     request: request("receipts", u64::try_from(number * 2 + place).unwrap()),
                     warehouse: warehouse(place),
-                    units: if seed % 3 == 0 { 6 } else { 60 },
+                    units: if seed.is_multiple_of(3) { 6 } else { 60 },
                     reference: None,
                     expected_at: None,
                 };
@@ -375,14 +375,16 @@ impl Terms {
     }
 }
 
-fn worlds() -> u64 {
-    std::env::var("DOORBUSTER_WORLDS").ok().and_then(|worlds| worlds.parse().ok()).unwrap_or(200)
+/// A number that who runs the test may set.
+#[expect(clippy::disallowed_methods, reason = "the length of a test run is asked of who runs it")]
+fn asked(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
 }
 
 #[test]
 fn whatever_is_lost_doubled_or_late_every_saga_ends_confirmed_or_compensated() {
-    let first: u64 = std::env::var("DOORBUSTER_FIRST_WORLD").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    for seed in first..first + worlds() {
+    let first: u64 = asked("DOORBUSTER_FIRST_WORLD", 0);
+    for seed in first..first + asked("DOORBUSTER_WORLDS", 200) {
         let mut world = World::new(seed);
         for _ in 0..400 {
             world.step();

@@ -50,10 +50,10 @@ impl World {
 
     /// The shopper on the provider's pages, or the bank behind it.
     pub(super) fn shopper_acts(&mut self) {
-        if let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng) {
-            if self.chance(70) {
-                self.network.push(Message::Webhook { reference, answer });
-            }
+        if let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng)
+            && self.chance(70)
+        {
+            self.network.push(Message::Webhook { reference, answer });
         }
     }
 
@@ -74,7 +74,7 @@ impl World {
             if let (Ok(first), Ok(again)) = (&first, &again) {
                 assert_eq!(first, again, "seed {}: the same request again is another answer: {command:?}", self.seed);
             }
-            assert_eq!(first.is_ok() && again.is_err(), false, "seed {}: {command:?} then {again:?}", self.seed);
+            assert!(!(first.is_ok() && again.is_err()), "seed {}: {command:?} then {again:?}", self.seed);
         }
     }
 

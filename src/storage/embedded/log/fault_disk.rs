@@ -238,7 +238,7 @@ impl Disk for FaultDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
-        state.change().map_err(|_| broken())?;
+        state.change().map_err(|_lost| broken())?;
         let number = state.files.len();
         state.files.push(Content::default());
         state.names.insert(path.to_owned(), number);
@@ -253,7 +253,7 @@ impl Disk for FaultDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let number = self.find(from)?;
         let mut state = self.state();
-        state.change().map_err(|_| broken())?;
+        state.change().map_err(|_lost| broken())?;
         state.names.remove(from);
         state.names.insert(to.to_owned(), number);
         state.name_changes.push(NameChange::Moved(from.to_owned(), to.to_owned(), number));
@@ -263,7 +263,7 @@ impl Disk for FaultDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let number = self.find(path)?;
         let mut state = self.state();
-        state.change().map_err(|_| broken())?;
+        state.change().map_err(|_lost| broken())?;
         state.names.remove(path);
         state.name_changes.push(NameChange::Gone(path.to_owned(), number));
         Ok(())
@@ -271,7 +271,7 @@ impl Disk for FaultDisk {
 
     fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.change().map_err(|_| broken())?;
+        state.change().map_err(|_lost| broken())?;
         state.durable_names = state.names.clone();
         state.name_changes.clear();
         Ok(())

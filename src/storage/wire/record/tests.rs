@@ -112,7 +112,7 @@ fn read_every_way(body: &Bytes) -> bool {
     let entity = EntityId::Order(OrderId(0));
     let _joined = join_personal(body, &[1, 2, 3]);
     let _reached = reaches(body, &entity, 1);
-    let _head = super::head(body);
+    let _head = head(body);
     let _decoded = decode(body);
     split_personal(body).is_ok()
 }

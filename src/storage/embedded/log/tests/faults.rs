@@ -17,7 +17,7 @@ fn work(disk: &FaultDisk, written: &mut Vec<Vec<Record>>) -> usize {
             }
             acknowledged += 1;
         }
-        let _ = log.seal();
+        drop(log.seal());
     }
     acknowledged
 }

@@ -79,7 +79,7 @@ impl Iterator for Batches {
             let end = self.ends.entry(shard).or_default();
             let seq = *end + 1;
             *end += u64::from(events);
-            let repeat = if self.large && self.made % 3 == 0 { 70 } else { 1 };
+            let repeat = if self.large && self.made.is_multiple_of(3) { 70 } else { 1 };
             let body = Bytes::from(format!("batch {}", self.made).repeat(repeat).into_bytes());
             Record { shard, epoch: 1 + self.made / 50, seq, events, body }
         };
