@@ -106,25 +106,24 @@ impl ShardState {
         }
         checkpoint.storing = true;
         let mut flush = std::mem::take(&mut checkpoint.flush);
-        let mut cold_rows: Vec<ColdRow> = Vec::new();
-        let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
+        // What has no actor any more, or will have none in a moment.
+        let mut left: Vec<(&EntityId, &Cold)> = Vec::new();
         for (entity, slot) in &self.slots {
             match slot {
                 Slot::Cold(cold) => {
                     checkpoint.cold.insert(entity.clone(), cold.meta.version);
-                    if super::entity::is_erased(&cold.state) {
-                        erased.insert(entity.clone());
-                    }
-                    cold_rows.extend(row_of(entity, cold));
+                    left.push((entity, cold));
                 }
-                Slot::Resident(resident) => {
-                    cold_rows.extend(resident.left.as_ref().and_then(|cold| row_of(entity, cold)));
-                }
+                Slot::Resident(resident) => left.extend(resident.left.as_ref().map(|cold| (entity, cold))),
                 Slot::Restarting(_) | Slot::SetAside(_) => {
                     flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
                 }
             }
         }
+        let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
+        let gone = left.iter().filter(|(_, cold)| super::entity::is_erased(&cold.state));
+        erased.extend(gone.map(|(entity, _)| (*entity).clone()));
+        let cold_rows: Vec<ColdRow> = left.into_iter().filter_map(|(entity, cold)| row_of(entity, cold)).collect();
         // The erasure itself may lie behind the cut: then its older events are only seen to by the next checkpoint.
         flush.erase.extend(erased.union(&self.erase_again).cloned());
         self.erase_again = erased;

@@ -377,8 +377,7 @@ impl Instance {
     /// Tells the shard what its agenda and its table of idle entities must know.
     fn report(&mut self, held: &mut Vec<Held>) {
         let owes = !self.in_flight.is_empty();
-        // A deadline that has come and was not seen to yet must stay on the agenda, so not `now`.
-        let wake_at = self.state.wake_at(self.woken_at);
+        let wake_at = self.wakes_at();
         if !lingers(&self.id) {
             if !owes && self.waiters.is_empty() {
                 held.push(self.idle(wake_at));
@@ -387,6 +386,13 @@ impl Instance {
             self.reported = (wake_at, owes);
             held.push(Held::Agenda { entity: self.id.clone(), wake_at, owes });
         }
+    }
+
+    /// When it must be looked at next. A deadline that has come and was not seen to yet must stay on the agenda, so this is not
+    /// counted from now, but from the last wake. A clock that was set back since then has taken that wake back: what was due then
+    /// is still to come.
+    fn wakes_at(&self) -> Option<Timestamp> {
+        self.state.wake_at(self.woken_at.min(self.context.clock.now()))
     }
 
     fn idle(&self, wake_at: Option<Timestamp>) -> Held {
@@ -441,7 +447,7 @@ impl Instance {
         if lingers(&self.id) && self.in_flight.is_empty() && self.waiters.is_empty() {
             let now = self.context.clock.now();
             if self.state.owed(now).is_empty() {
-                held.push(self.idle(self.state.wake_at(self.woken_at)));
+                held.push(self.idle(self.wakes_at()));
             }
         }
         self.settle(myself, held, None);

@@ -142,7 +142,7 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
         ),
     ];
     if let Some(torn) = &started.torn {
-        lines.push(format!("a torn tail was cut, nothing of it was ever acknowledged: {torn}"));
+        lines.push(format!("a torn tail was cut: {torn}"));
     }
     lines.push(format!("public http://{}", started.public));
     lines.push(format!("operator http://{}", started.operator));

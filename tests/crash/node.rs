@@ -4,7 +4,7 @@ use crate::client::{Answer, Call, Client, Lost};
 use crate::process::{Ended, Process};
 use crate::until::PATIENCE;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -111,16 +111,6 @@ impl Node {
     /// Where its data is.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
-    }
-
-    /// A folder for whatever else a test keeps beside it.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// From the next start on.
-    pub fn set(&mut self, key: &str, value: impl ToString) {
-        self.settings = std::mem::take(&mut self.settings).with(key, value);
     }
 
     /// Another process on the same folder and settings, whatever becomes of it: not the node's own.

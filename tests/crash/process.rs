@@ -122,17 +122,17 @@ impl Process {
     async fn hear_the_rest(&mut self) {
         let over = |said: &Said| said.is_over;
         let both = async {
-            drop(self.stdout.wait_for(over).await);
-            drop(self.stderr_over.wait_for(over).await);
+            self.stdout.wait_for(over).await.map(drop).ok();
+            self.stderr_over.wait_for(over).await.map(drop).ok();
         };
-        drop(tokio::time::timeout(Duration::from_secs(5), both).await);
+        tokio::time::timeout(Duration::from_secs(5), both).await.ok();
     }
 }
 
 impl Drop for Process {
     /// A folder may be removed only once its process is gone, also when a test panics.
     fn drop(&mut self) {
-        drop(self.child.start_kill());
+        self.child.start_kill().ok();
         let until = Instant::now() + Duration::from_secs(5);
         while !self.is_over() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));

@@ -52,9 +52,10 @@ impl Drop for Relay {
 async fn carry(mut outside: TcpStream, target: Option<SocketAddr>) {
     let Some(target) = target else { return };
     let Ok(mut inside) = TcpStream::connect(target).await else { return };
-    drop(outside.set_nodelay(true));
-    drop(inside.set_nodelay(true));
-    drop(tokio::io::copy_bidirectional(&mut outside, &mut inside).await);
+    outside.set_nodelay(true).ok();
+    inside.set_nodelay(true).ok();
+    // However it ended, both sides are closed now.
+    tokio::io::copy_bidirectional(&mut outside, &mut inside).await.ok();
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl Shopper<'_> {
         let answer = self.crowd.door.insist(&call).await;
         // 409: it has expired meanwhile, or is paid.
         if !matches!(answer.status, 200..=202 | 409) {
-            let _: Option<Value> = self.blame(&call, &answer);
+            self.blame::<()>(&call, &answer);
         }
     }
 

@@ -10,10 +10,10 @@ use crate::world::World;
 use doorbuster::storage::memory::{Fault, Groups};
 
 /// Batches that are cut off, one in each run of the sale.
-const CUTS: u64 = 220;
+const CUTS: u64 = 200;
 
 fn busy(groups: Groups) -> Plan {
-    Plan { groups, ..Plan::busy(11) }
+    Plan { groups, clients: 20, ..Plan::busy(11) }
 }
 
 fn cut_at(groups: Groups, batch: u64, written: bool) {

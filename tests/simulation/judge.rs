@@ -312,7 +312,7 @@ impl Judge {
         orders.chain(held.map(|at| at.plus_s(inventory::QUESTION_GRACE_S))).max().unwrap_or_default()
     }
 
-    /// Stock that nobody can have: sold and not unsold never exceeds what came.
+    /// What happened, in one line.
     pub(crate) fn summary(&self) -> String {
         let mut by_stage: BTreeMap<String, u32> = BTreeMap::new();
         for order in self.orders() {
@@ -347,7 +347,7 @@ fn moved_by(event: &inventory::Event) -> Option<RequestId> {
     }
 }
 
-/// The stages an order can be followed up in, as the clients see them.
+/// Can anything still be done to this order?
 pub(crate) fn is_open(order: &Order) -> bool {
     !matches!(order.stage, Stage::Nothing | Stage::Ended(_))
 }
