@@ -18,6 +18,7 @@ mod lifecycle;
 mod provider;
 mod recovery;
 mod releaser;
+pub mod remote;
 mod router;
 pub mod settings;
 mod shard;

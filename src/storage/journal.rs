@@ -181,12 +181,28 @@ pub trait Journal: Send + Sync + 'static {
     /// Which shards become durable in one order with this one.
     fn group_of(&self, shard: Shard) -> Group;
 
+    /// Can another node own a shard meanwhile? Then an answer that appends nothing needs [`Journal::confirm`] (rule O4).
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Becomes the owner: epoch + 1, the tail fenced.
     fn claim(&self, shard: Shard, node: &str) -> impl Future<Output = Result<Claim, ClaimError>> + Send;
 
     /// Makes a batch durable: all or nothing. One append in flight per group. After [`AppendError::Failed`] the caller does
     /// not append again.
     fn append(&self, group: Group, batch: &Batch) -> impl Future<Output = Result<(), AppendError>> + Send;
+
+    /// Is this ownership still the shard's newest? Asked of the store itself, so that whoever was stopped for an hour hears that
+    /// somebody else has taken over (rule O4). Nothing of ours is in flight in the group meanwhile.
+    fn confirm(&self, _shard: Shard, _epoch: Epoch) -> impl Future<Output = Result<(), AppendError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Says that this ownership appends nothing more, so that the next owner need not wait. Only a hint: its fence is what counts.
+    fn release(&self, _claim: &Claim) -> impl Future<Output = Result<(), AppendError>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// The shard's records whose last event is at or after `from`, in order, as far as no checkpoint moved them into history.
     /// A hole or a damaged record is an error.

@@ -2,7 +2,7 @@
 
 use super::embedded::EmbeddedJournal;
 use super::journal::{
-    AgendaRow, AppendError, Batch, Claim, ClaimError, Group, Journal, Layout, ReadError, Record, Seq, Shard,
+    AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, Seq, Shard,
     StateFlush, StateRow,
 };
 use super::memory::MemoryJournal;
@@ -36,6 +36,18 @@ impl Journal for Store {
 
     fn group_of(&self, shard: Shard) -> Group {
         each!(self, journal => journal.group_of(shard))
+    }
+
+    fn is_shared(&self) -> bool {
+        each!(self, journal => journal.is_shared())
+    }
+
+    async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
+        each!(self, journal => journal.confirm(shard, epoch).await)
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), AppendError> {
+        each!(self, journal => journal.release(claim).await)
     }
 
     async fn claim(&self, shard: Shard, node: &str) -> Result<Claim, ClaimError> {

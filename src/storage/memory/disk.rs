@@ -115,6 +115,10 @@ impl Disk {
         stored.epoch
     }
 
+    pub(super) fn epoch(&self, shard: Shard) -> Epoch {
+        self.shards.get(&shard).map_or(0, |stored| stored.epoch)
+    }
+
     pub(super) fn flushed_upto(&self, shard: Shard) -> Seq {
         self.shards.get(&shard).map_or(0, |stored| stored.flushed_upto)
     }

@@ -10,13 +10,15 @@
 
 mod disk;
 mod faults;
+mod registry;
 
 pub use faults::{Fault, Faults};
+pub use registry::MemoryRegistry;
 
 use self::disk::Disk;
 use crate::domain::ids::EntityId;
 use crate::storage::journal::{
-    AgendaRow, AppendError, Batch, Claim, ClaimError, Group, Journal, Layout, ReadError, Record, Seq, Shard,
+    AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, Seq, Shard,
     StateFlush, StateRow,
 };
 use futures_util::{Stream, stream};
@@ -160,6 +162,16 @@ impl Journal for MemoryJournal {
             Ok(Claim { shard, epoch, flushed_upto: disk.flushed_upto(shard), end: disk.end(shard) })
         })
         .await
+    }
+
+    /// Where each shard is alone, it can change hands, as on CQL.
+    fn is_shared(&self) -> bool {
+        self.groups == Groups::PerShard
+    }
+
+    async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
+        let newest = self.on_disk(|disk| disk.epoch(shard)).await;
+        if newest == epoch { Ok(()) } else { Err(AppendError::Fenced { shard, epoch }) }
     }
 
     async fn append(&self, group: Group, batch: &Batch) -> Result<(), AppendError> {
