@@ -10,11 +10,14 @@ mod agenda;
 pub mod ask;
 mod checkpoint;
 mod context;
+#[cfg(test)]
+mod dealt_tests;
 mod entity;
 pub mod faults;
 mod held;
 mod instance;
 mod lifecycle;
+pub mod ownership;
 mod provider;
 mod recovery;
 mod releaser;

@@ -24,13 +24,14 @@ use super::held::{Held, Marker, ReplyTo, Submission};
 use super::recovery::{self, Loaded, RecoveryError};
 use super::router::Asked;
 use super::slot::{Cold, SetAside, Slot};
+use super::writer::WriterHandle;
 use crate::clock::monotonic;
 use crate::domain::any::Command;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::entity::{By, Wait};
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
-use crate::storage::{Claim, Journal, Seq, Shard};
+use crate::storage::{AppendError, Claim, Epoch, Journal, Seq, Shard};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -52,12 +53,12 @@ pub(crate) enum ShardMsg {
     Ask(Box<Asked>),
     /// An answer to an effect of one of its entities.
     Answer { entity: EntityId, key: EffectKey, outcome: Outcome },
-    /// What has become durable, in order, and how many bytes the shard has appended by then.
-    Durable { bytes: u64, held: Vec<(Seq, Held)> },
+    /// What has become durable under this ownership, in order, and how many bytes it has appended by then.
+    Durable { epoch: Epoch, bytes: u64, held: Vec<(Seq, Held)> },
     /// Time passes.
     Tick,
     /// A checkpoint was stored, or not.
-    Checkpointed { upto: Seq, result: Result<(), String> },
+    Checkpointed { upto: Seq, result: Result<(), AppendError> },
     /// Store everything now; answered when nothing is left to store, or it failed.
     FlushAll(oneshot::Sender<()>),
     /// Operator: what is set aside.
@@ -119,6 +120,8 @@ pub(crate) struct ShardActor;
 pub(crate) struct ShardSeed {
     pub(crate) claim: Claim,
     pub(crate) context: Arc<Context>,
+    /// Of the shard's commit group, for this ownership.
+    pub(crate) writer: WriterHandle,
 }
 
 /// Everything a shard knows.
@@ -127,6 +130,9 @@ pub(crate) struct ShardState {
     pub(super) shard: Shard,
     pub(super) claim: Claim,
     pub(super) context: Arc<Context>,
+    pub(super) writer: WriterHandle,
+    /// A checkpoint failed: nothing more is stored, the ownership is at its end.
+    pub(super) lost: bool,
     pub(super) slots: FxHashMap<EntityId, Slot>,
     pub(super) by_actor: FxHashMap<ActorId, EntityId>,
     /// Those in `slots` with an actor, and those that wait to be started again: what a tick looks at. The cold ones may be very many.
@@ -160,6 +166,8 @@ impl Actor for ShardActor {
             claim: seed.claim,
             checkpointed_at: monotonic(),
             context: seed.context,
+            writer: seed.writer,
+            lost: false,
             slots: FxHashMap::default(),
             by_actor: FxHashMap::default(),
             residents: FxHashSet::default(),
@@ -201,7 +209,9 @@ impl Actor for ShardActor {
                     resident.send(EntityMsg::AnswerByShard { key, outcome });
                 }
             }
-            ShardMsg::Durable { bytes, held } => {
+            // What an earlier ownership of this node still hears of is nothing to this one.
+            ShardMsg::Durable { epoch, .. } if epoch != shard.claim.epoch => {}
+            ShardMsg::Durable { bytes, held, .. } => {
                 shard.bytes = shard.bytes.max(bytes);
                 shard.durable(&myself, held).await;
             }
@@ -328,7 +338,13 @@ impl ShardState {
                         // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
                         let refusal = refusal.as_ref().clone();
                         self.context.stats.refused_at_the_door();
-                        refuse(asked, Answer::Refused(refusal));
+                        match asked.reply_to {
+                            // Rule O4: where another may own the shard meanwhile, the answer waits like every other.
+                            ReplyTo::Caller(caller) if self.context.store.is_shared() => {
+                                self.submit(vec![Held::Refused(caller, Box::new(refusal))]);
+                            }
+                            _ => refuse(asked, Answer::Refused(refusal)),
+                        }
                         return;
                     }
                     self.start(myself, &asked.ask.entity.clone(), Some(Start::Load)).await;
@@ -379,8 +395,12 @@ impl ShardState {
     }
 
     pub(super) fn submit(&self, held: Vec<Held>) {
-        let group = self.context.store.group_of(self.shard);
-        self.context.writer(group).submit(Submission { shard: self.shard, record: None, held });
+        self.writer.submit(Submission { shard: self.shard, record: None, held });
+    }
+
+    /// Is nothing stored any more?
+    pub(super) fn must_end(&self) -> bool {
+        self.lost || self.context.must_end()
     }
 
     async fn tick(&mut self, myself: &ActorRef<ShardMsg>) {
