@@ -71,8 +71,8 @@ async fn sold(paid: usize) -> MemoryStore {
 }
 
 async fn records(disk: &MemoryStore, shard: u16) -> Vec<Record> {
-    let all = disk.open().records(Shard(shard)).map(|record| record.expect("it can be read"));
-    all.collect().await
+    let journal = disk.open();
+    journal.records(Shard(shard)).map(|record| record.expect("it can be read")).collect().await
 }
 
 /// The same logs with other decisions in them, so numbered that nothing seems to be missing.
@@ -203,7 +203,8 @@ async fn a_lost_event_is_found() {
 #[tokio::test(start_paused = true)]
 async fn an_oversell_is_found() {
     let received = |event: &inventory::Event| matches!(event, inventory::Event::Received { .. });
-    let logs = rewritten(&sold(3).await, |mut decided| {
+    let disk = sold(3).await;
+    let logs = rewritten(&disk, |mut decided| {
         if stock_event(&decided, received) {
             for event in &mut decided.events {
                 if let Event::Inventory(inventory::Event::Received { units, .. }) = event {

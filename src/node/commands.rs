@@ -1,10 +1,10 @@
 //! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
 
-use super::{Node, NodeError};
+use super::{Node, NodeError, admin};
 use crate::api::keys::{self, Scope};
 use crate::api::secret;
 use crate::audit::{self, Audit};
-use crate::cli::{DumpOf, Invocation};
+use crate::cli::{Admin, DumpOf, Invocation};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, PaymentProvider};
 use crate::domain::ids::{EntityId, OrderId};
@@ -50,6 +50,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::Audit(config) => audit_stopped(&config),
         Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
         Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::Admin(admin) => administer(&admin),
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -217,6 +218,21 @@ async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandEr
     let settings = super::settings::payments(config);
     let provider = payments::build(&settings, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
     Ok(super::ledger::read(&provider).await.ok())
+}
+
+fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let said = runtime.block_on(admin::carry_out(asked)).map_err(CommandError::Other)?;
+    for remark in &said.remarks {
+        writeln!(io::stderr(), "doorbuster: {remark}")?;
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(said.out.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read the first lines may have had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(if said.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {

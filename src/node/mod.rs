@@ -6,6 +6,8 @@
 //!              └── provider ──webhooks──► actors
 //! ```
 
+mod admin;
+mod board;
 pub mod commands;
 mod ledger;
 mod metrics;
@@ -13,6 +15,7 @@ mod operations;
 mod settings;
 mod shop;
 
+pub use board::{Board, Figure, Pulse};
 pub use operations::NodeOperations;
 pub use shop::NodeShop;
 
@@ -153,7 +156,8 @@ impl Node {
                 .map_err(|error| at("api.operator_listen", config.api.operator_listen, error))?,
         };
         let (doors, sockets) = (api.counts(), Arc::clone(&counts));
-        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, doors, sockets);
+        let operations =
+            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, doors, sockets, None);
         let started = Started {
             public: addresses.public,
             operator: addresses.operator,
@@ -168,7 +172,7 @@ impl Node {
             tokio::spawn(server::serve(
                 operators,
                 operator::filter(operations),
-                limits,
+                settings::operator_limits(config),
                 Arc::new(SocketCounts::default()),
                 told(stopped),
             )),

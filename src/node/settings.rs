@@ -5,6 +5,7 @@ use crate::actors::settings::Settings as ActorSettings;
 use crate::actors::stats::Stats;
 use crate::api::settings::{Door, ShippingOption, Terms};
 use crate::api::{self, Limits};
+use crate::audit::Patience;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider};
 use crate::domain::ids::WarehouseId;
@@ -102,6 +103,16 @@ pub(super) fn limits(config: &Config) -> Limits {
         backlog: config.api.backlog,
         drain_timeout: Duration::from_millis(config.node.drain_timeout_ms),
     }
+}
+
+/// The operator port's: an audit reads every log and may take its time.
+pub(super) fn operator_limits(config: &Config) -> Limits {
+    Limits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
+}
+
+pub(super) fn audit(config: &Config) -> Patience {
+    let audit = config.audit;
+    Patience { rounds_max: audit.rounds_max, pause: Duration::from_millis(audit.pause_ms) }
 }
 
 pub(super) fn api(config: &Config) -> Result<api::Settings, NodeError> {

@@ -3,6 +3,10 @@
 //! Parsing reads the settings too (flags are their last layer), so an [`Invocation`] is complete: whoever carries it out reads no file,
 //! variable or flag of its own.
 
+mod admin;
+
+pub use admin::{Admin, AdminCommand, Settlement};
+
 use crate::config::{self, Config, Sources};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::storage::Shard;
@@ -49,6 +53,8 @@ pub enum Invocation {
         /// Of this order.
         order: OrderId,
     },
+    /// Ask a running node, or tell it something.
+    Admin(Admin),
     /// The settings were read and are in order.
     ConfigCheck(Config),
 }
@@ -122,6 +128,8 @@ enum Commands {
         #[arg(value_name = "order/ID", value_parser = order)]
         order: OrderId,
     },
+    /// Ask running nodes how they are, and pull their levers
+    Admin(admin::AdminLine),
     /// Look at the settings
     Config {
         #[command(subcommand)]
@@ -202,6 +210,7 @@ pub fn read(
             Invocation::KeyCreate { config, account, scopes }
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
+        Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
     })
 }
