@@ -77,11 +77,22 @@ type Rows = Vec<(u16, Vec<u8>)>;
 
 #[derive(Serialize, Deserialize)]
 enum AnswerForm {
-    Accepted { reply: Reply, rows: Option<Rows>, meta: (u64, Timestamp, Timestamp), repeated: bool, shard: u16, seq: Seq },
+    Accepted {
+        reply: Reply,
+        rows: Option<Rows>,
+        meta: (u64, Timestamp, Timestamp),
+        repeated: bool,
+        shard: u16,
+        seq: Seq,
+    },
     Refused(Refusal),
-    Stale { version: u64 },
+    Stale {
+        version: u64,
+    },
     Late,
-    Busy { retry_after_s: u32 },
+    Busy {
+        retry_after_s: u32,
+    },
     SetAside,
     NotServing,
     Panicked,
