@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod journal;
 pub mod memory;
 pub mod rebuild;
+pub mod redis;
 pub mod registry;
 pub mod store;
 pub mod wire;
