@@ -89,8 +89,8 @@ pub struct RedisCache {
 
 /// The marker by which a node knows what it filled from what was emptied since.
 const FILLED: &str = "filled";
-/// Where figures lie.
-const SKUS: &str = "sku";
+/// Where figures lie; the number is that of their form, so that no version of the product reads another's.
+const SKUS: &str = "sku1";
 
 impl RedisCache {
     /// Figures behind a link.
@@ -117,7 +117,7 @@ impl Cache for RedisCache {
     async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<Figures>>, Unreachable> {
         let names: Vec<&str> = skus.iter().map(Sku::as_str).collect();
         let bodies = self.values.get(&names).await?;
-        // What another version of the product wrote is not known: the SKU itself is asked then.
+        // What cannot be read is not known: the SKU itself is asked then.
         Ok(bodies.into_iter().map(|body| serde_json::from_slice(&body?).ok()).collect())
     }
 

@@ -27,13 +27,14 @@ impl<C: Cache> Outbox<C> {
 
     /// Figures to put with the next [`Outbox::send`]; older ones of the same SKU go.
     pub fn add(&mut self, sku: Sku, figures: Figures) {
-        match self.waiting.get_mut(&sku) {
-            Some(waiting) if waiting.version > figures.version => {}
-            Some(waiting) => *waiting = figures,
-            None if self.waiting.len() >= self.skus_max => count(&self.counts.put_dropped, 1),
-            None => {
-                self.waiting.insert(sku, figures);
+        if let Some(waiting) = self.waiting.get_mut(&sku) {
+            if figures.version >= waiting.version {
+                *waiting = figures;
             }
+        } else if self.waiting.len() < self.skus_max {
+            self.waiting.insert(sku, figures);
+        } else {
+            count(&self.counts.put_dropped, 1);
         }
     }
 
