@@ -10,11 +10,15 @@ mod agenda;
 pub mod ask;
 mod checkpoint;
 mod context;
+#[cfg(test)]
+mod dealt_tests;
 mod entity;
 pub mod faults;
 mod held;
+mod inspect;
 mod instance;
 mod lifecycle;
+pub mod ownership;
 mod provider;
 mod recovery;
 mod releaser;

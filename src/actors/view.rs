@@ -80,6 +80,11 @@ impl Views {
         Arc::clone(skus.entry(sku.clone()).or_default())
     }
 
+    /// The inventories of a shard that is no longer here, and their views with them.
+    pub(crate) fn close_all(&self, gone: impl Fn(&Sku) -> bool) {
+        self.skus.write().unwrap_or_else(PoisonError::into_inner).retain(|sku, _| !gone(sku));
+    }
+
     /// The inventory leaves memory, and its view with it.
     pub(crate) fn close(&self, sku: &Sku) {
         self.skus.write().unwrap_or_else(PoisonError::into_inner).remove(sku);

@@ -16,7 +16,7 @@ mod shop;
 pub use operations::NodeOperations;
 pub use shop::NodeShop;
 
-use crate::actors::system::{Actors, Recovery, StartError};
+use crate::actors::system::{Actors, Recovery, Shards, StartError};
 use crate::api::keys::{self, Keys, KeysError, Scope};
 use crate::api::secret::{self, Secret};
 use crate::api::{Api, SocketCounts, operator, server};
@@ -133,7 +133,7 @@ impl Node {
             Arc::clone(&clock),
             settings::actors(config),
             stats,
-            &config.node.name,
+            Shards::All(&config.node.name),
         )
         .await?;
         let took = begun.elapsed();

@@ -186,6 +186,12 @@ pub trait Journal: Send + Sync + 'static {
         false
     }
 
+    /// How many events one batch may hold whose first event is `next` of its shard; `None`: as many as the caller's own bounds allow. A single
+    /// decision with more is taken all the same (rule O1: a row never crosses a bucket's end).
+    fn room(&self, _next: Seq) -> Option<u64> {
+        None
+    }
+
     /// Becomes the owner: epoch + 1, the tail fenced.
     fn claim(&self, shard: Shard, node: &str) -> impl Future<Output = Result<Claim, ClaimError>> + Send;
 

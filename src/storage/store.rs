@@ -42,6 +42,10 @@ impl Journal for Store {
         each!(self, journal => journal.is_shared())
     }
 
+    fn room(&self, next: Seq) -> Option<u64> {
+        each!(self, journal => journal.room(next))
+    }
+
     async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
         each!(self, journal => journal.confirm(shard, epoch).await)
     }
