@@ -17,6 +17,7 @@ mod dealt_tests;
 mod entity;
 pub mod faults;
 mod held;
+mod inspect;
 mod instance;
 mod lifecycle;
 pub mod ownership;

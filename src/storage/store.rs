@@ -42,6 +42,10 @@ impl Journal for Store {
         each!(self, journal => journal.is_shared())
     }
 
+    fn room(&self, next: Seq) -> Option<u64> {
+        each!(self, journal => journal.room(next))
+    }
+
     async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
         each!(self, journal => journal.confirm(shard, epoch).await)
     }
@@ -77,6 +81,17 @@ impl Journal for Store {
             Self::Embedded(journal) => journal.records(shard).left_stream(),
             Self::Memory(journal) => journal.records(shard).right_stream(),
         }
+    }
+
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        match self {
+            Self::Embedded(journal) => journal.records_from(shard, from).left_stream(),
+            Self::Memory(journal) => journal.records_from(shard, from).right_stream(),
+        }
+    }
+
+    async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
+        each!(self, journal => journal.page(shard, from, limit).await)
     }
 
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
