@@ -38,9 +38,7 @@ pub(super) struct Owned {
 }
 
 fn size(row: &TailRow) -> u64 {
-    let record = |record: &Record| {
-        u64::try_from(record.body.len()).unwrap_or(u64::MAX).saturating_add(RECORD_BYTES)
-    };
+    let record = |record: &Record| u64::try_from(record.body.len()).unwrap_or(u64::MAX).saturating_add(RECORD_BYTES);
     row.records.iter().flatten().map(record).fold(0, u64::saturating_add)
 }
 

@@ -45,9 +45,11 @@ impl Reader {
 
     /// Every record.
     pub(super) fn records(self) -> impl Stream<Item = Result<Record, ReadError>> + Send {
-        let chunks = stream::try_unfold(self, |mut reader| async move {
-            Ok(reader.more().await?.map(|records| (records, reader)))
-        });
+        let chunks =
+            stream::try_unfold(
+                self,
+                |mut reader| async move { Ok(reader.more().await?.map(|records| (records, reader))) },
+            );
         chunks.map_ok(|records| stream::iter(records).map(Ok)).try_flatten()
     }
 
@@ -127,7 +129,9 @@ impl Reader {
             if seq != bigint(self.next) {
                 return Err(self.hole(seq));
             }
-            let (Some(epoch), Some(events), Some(payload)) = (epoch, events, payload) else { return Err(self.hole(seq)) };
+            let (Some(epoch), Some(events), Some(payload)) = (epoch, events, payload) else {
+                return Err(self.hole(seq));
+            };
             let events = number("a count of events", i64::from(events))?;
             bytes = bytes.saturating_add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
             let place = Place { shard, seq: self.next, epoch: number("an epoch", epoch)? };
