@@ -175,7 +175,7 @@ impl Turn<'_> {
         let owner = *self.owner();
         match owner.at {
             At::Absent | At::Serving | At::Gone => {}
-            At::ReadFlushed => self.from_flushed(store.flushed.0),
+            At::ReadFlushed => self.start_behind(store.flushed.0),
             At::ReadFence => {
                 let found = store.fence[usize::from(owner.bucket)];
                 if found >= me && !self.lacks(Rule::UpwardsOnly) {
@@ -198,7 +198,7 @@ impl Turn<'_> {
             At::ReadFlushedAgain => {
                 if size.bucket_of(store.flushed.0) > owner.bucket {
                     self.shows = Some("a claimant finds that flushed_upto has moved to a later bucket");
-                    self.from_flushed(store.flushed.0);
+                    self.start_behind(store.flushed.0);
                 } else {
                     self.after_bucket(store.flushed.0);
                 }
@@ -242,7 +242,7 @@ impl Turn<'_> {
     }
 
     /// O2 (2) and (5): the bucket to fence is that of the first event that no state holds.
-    fn from_flushed(&mut self, flushed: u8) {
+    fn start_behind(&mut self, flushed: u8) {
         let bucket = self.size.bucket_of(flushed + 1);
         *self.owner() = Owner { at: At::ReadFence, flushed, end: flushed, bucket, ..Owner::default() };
     }
