@@ -25,6 +25,8 @@ pub struct Config {
     pub entities: Entities,
     /// What is durable.
     pub journal: Journal,
+    /// The servers of `journal.kind = "cql"`.
+    pub cql: Cql,
     /// Checkout.
     pub orders: Orders,
     /// Carts.
@@ -180,6 +182,8 @@ pub enum JournalKind {
     Embedded,
     /// In memory: gone with the process.
     Memory,
+    /// On ScyllaDB or Apache Cassandra, shared with other nodes.
+    Cql,
 }
 
 /// `[journal]`
@@ -212,6 +216,62 @@ impl Default for Journal {
             checkpoint_bytes: 64 * MIB,
             retention_days: 30,
             cache_bytes: 64 * MIB,
+        }
+    }
+}
+
+/// How far a quorum reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quorum {
+    /// Over all data centres.
+    Everywhere,
+    /// Within `cql.datacenter`.
+    Local,
+}
+
+/// `[cql]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Cql {
+    pub contact_points: Vec<String>,
+    pub keyspace: String,
+    /// Empty: all.
+    pub datacenter: String,
+    pub replication_factor: u16,
+    pub quorum: Quorum,
+    /// Empty: the servers ask for none.
+    pub user: String,
+    pub password: Secret,
+    /// Empty: plain text.
+    pub tls_ca: String,
+    pub connect_timeout_ms: u64,
+    pub request_timeout_ms: u64,
+    pub settle_timeout_ms: u64,
+    /// Fixed once the store is made (rule O1).
+    pub bucket_events: u64,
+    pub writes_in_flight_max: usize,
+    pub tail_bytes_max: u64,
+}
+
+impl Default for Cql {
+    fn default() -> Self {
+        Self {
+            contact_points: vec!["127.0.0.1:9042".to_owned()],
+            keyspace: "doorbuster".to_owned(),
+            datacenter: String::new(),
+            replication_factor: 1,
+            quorum: Quorum::Everywhere,
+            user: String::new(),
+            password: Secret::default(),
+            tls_ca: String::new(),
+            connect_timeout_ms: 5_000,
+            request_timeout_ms: 2_000,
+            settle_timeout_ms: 10_000,
+            bucket_events: 50_000,
+            writes_in_flight_max: 32,
+            tail_bytes_max: 64 * MIB,
         }
     }
 }
