@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod journal;
 pub mod memory;
 pub mod rebuild;
+pub mod redis;
 pub mod registry;
 pub mod store;
 pub mod wire;
