@@ -4,13 +4,13 @@ use super::settings::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// How far a quorum of the store reaches.
+/// How far a quorum reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CqlReach {
+pub enum Quorum {
     /// Over all data centres.
     Everywhere,
-    /// Within one data centre.
+    /// Within `cql.datacenter`.
     Local,
 }
 
@@ -21,19 +21,23 @@ pub enum CqlReach {
 pub struct Cql {
     pub contact_points: Vec<String>,
     pub keyspace: String,
+    /// Empty: all.
     pub datacenter: String,
-    pub reach: CqlReach,
     pub replication_factor: u16,
+    pub quorum: Quorum,
+    /// Empty: the servers ask for none.
     pub user: String,
     pub password: Secret,
+    /// Empty: plain text.
     pub tls_ca: String,
     pub connect_timeout_ms: u64,
     pub request_timeout_ms: u64,
     pub settle_timeout_ms: u64,
+    /// Fixed once the store is made (rule O1).
+    pub bucket_events: u64,
+    pub batch_bytes_max: u64,
     pub writes_in_flight_max: usize,
     pub tail_bytes_max: u64,
-    pub batch_bytes_max: u64,
-    pub bucket_events: u64,
 }
 
 impl Default for Cql {
@@ -42,18 +46,18 @@ impl Default for Cql {
             contact_points: vec!["127.0.0.1:9042".to_owned()],
             keyspace: "doorbuster".to_owned(),
             datacenter: String::new(),
-            reach: CqlReach::Everywhere,
-            replication_factor: 3,
+            replication_factor: 1,
+            quorum: Quorum::Everywhere,
             user: String::new(),
             password: Secret::default(),
             tls_ca: String::new(),
             connect_timeout_ms: 5_000,
             request_timeout_ms: 2_000,
             settle_timeout_ms: 10_000,
+            bucket_events: 50_000,
+            batch_bytes_max: 2 * 1_048_576,
             writes_in_flight_max: 32,
             tail_bytes_max: 67_108_864,
-            batch_bytes_max: 2_097_152,
-            bucket_events: 50_000,
         }
     }
 }

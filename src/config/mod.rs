@@ -18,7 +18,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{Cluster, Cql, CqlReach};
+pub use cluster::{Cluster, Cql, Quorum};
 pub use error::Error;
 pub use layers::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{

@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::cluster::keeper;
 use crate::cluster::membership::Patience;
 use crate::cluster::settings::{Cookie, GatewaySettings, TlsFiles};
-use crate::config::{Capture, Config, CqlReach, JournalKind, PaymentProfile, PaymentProvider};
+use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider, Quorum};
 use crate::domain::ids::WarehouseId;
 use crate::domain::money::Currency;
 use crate::domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, TaxTable};
@@ -37,9 +37,9 @@ pub(super) fn cql(config: &Config, stats: Option<&Arc<Stats>>) -> CqlOptions {
     options.contact_points.clone_from(&cql.contact_points);
     options.datacenter.clone_from(&cql.datacenter);
     options.replication_factor = cql.replication_factor;
-    options.reach = match cql.reach {
-        CqlReach::Everywhere => Reach::Everywhere,
-        CqlReach::Local => Reach::Local,
+    options.reach = match cql.quorum {
+        Quorum::Everywhere => Reach::Everywhere,
+        Quorum::Local => Reach::Local,
     };
     options.credentials =
         (!cql.user.is_empty()).then(|| Credentials { user: cql.user.clone(), password: cql.password.0.clone() });
