@@ -32,3 +32,8 @@ pub use inbound::{Inbound, Inbox};
 pub use peers::{Heartbeat, Peers};
 pub use tls::TlsError;
 pub use transport::{Bound, Gateway, OpenError};
+
+// Who owns which shard.
+pub mod keeper;
+pub mod membership;
+pub mod placement;

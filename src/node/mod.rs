@@ -27,6 +27,7 @@ use crate::payments::{self, AnyProvider, BuildError};
 use crate::storage::embedded::{EmbeddedJournal, OpenError};
 use crate::storage::memory::{Groups, MemoryStore};
 use crate::storage::{AppendError, Store};
+use operations::Addresses;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -143,15 +144,19 @@ impl Node {
         let limits = settings::limits(config);
         let (stop_doors, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());
-        let operations =
-            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, api.counts(), Arc::clone(&counts));
         let public = listen(config.api.listen, "api.listen", limits.backlog)?;
         let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
-        let started = Started {
+        let addresses = Addresses {
             public: public.local_addr().map_err(|error| at("api.listen", config.api.listen, error))?,
             operator: operators
                 .local_addr()
                 .map_err(|error| at("api.operator_listen", config.api.operator_listen, error))?,
+        };
+        let (doors, sockets) = (api.counts(), Arc::clone(&counts));
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, doors, sockets);
+        let started = Started {
+            public: addresses.public,
+            operator: addresses.operator,
             first_key,
             recovery: actors.recovery(),
             sealed: opened.sealed,

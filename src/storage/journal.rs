@@ -9,7 +9,7 @@
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -222,6 +222,25 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Every durable record of the shard from the first on, in order: history, then the log's tail. For audit and dump.
     fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send;
+
+    /// The durable records whose last event is at or after `from`, in order, at most `limit` of them, wherever they are by now: for
+    /// whoever follows a shard from a cursor of its own. Only to be asked while there is something behind the cursor ([`Journal::ends`]).
+    fn page(
+        &self,
+        shard: Shard,
+        from: Seq,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send {
+        async move {
+            let tail: Vec<Record> = self.replay(shard, from).take(limit).try_collect().await?;
+            if tail.first().is_some_and(|first| first.seq <= from.max(1)) {
+                return Ok(tail);
+            }
+            // A checkpoint has moved what comes first.
+            let behind = self.records(shard).try_skip_while(|record| std::future::ready(Ok(record.last_seq() < from)));
+            behind.take(limit).try_collect().await
+        }
+    }
 
     /// The stored rows of an entity, by chunk; empty when it was never stored.
     fn load(&self, shard: Shard, entity: &EntityId) -> impl Future<Output = Result<Vec<StateRow>, ReadError>> + Send;

@@ -83,6 +83,10 @@ impl Journal for Store {
         }
     }
 
+    async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
+        each!(self, journal => journal.page(shard, from, limit).await)
+    }
+
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
         each!(self, journal => journal.load(shard, entity).await)
     }
