@@ -42,6 +42,8 @@ pub struct Config {
     pub shipping: Shipping,
     /// The payment provider.
     pub payments: Payments,
+    /// The proof from the journal.
+    pub audit: Audit,
     /// Faults on demand.
     pub faults: Faults,
     /// The log for people.
@@ -433,6 +435,22 @@ impl Default for Payments {
             key_life_s: DAY_S,
             method_hold_s: BTreeMap::from([("bank_transfer".to_owned(), 3 * DAY_S)]),
         }
+    }
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Audit {
+    pub rounds_max: u32,
+    pub pause_ms: u64,
+    pub timeout_ms: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { rounds_max: 10, pause_ms: 500, timeout_ms: 600_000 }
     }
 }
 

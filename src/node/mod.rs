@@ -6,6 +6,8 @@
 //!              └── provider ──webhooks──► actors
 //! ```
 
+mod admin;
+mod board;
 mod clustered;
 pub mod commands;
 mod ledger;
@@ -14,6 +16,7 @@ mod operations;
 mod settings;
 mod shop;
 
+pub use board::{Board, Figure, Pulse};
 pub use operations::NodeOperations;
 pub use shop::NodeShop;
 
@@ -187,8 +190,10 @@ impl Node {
             }
             _ => None,
         };
+        let board = clustered.as_ref().map(|clustered| clustered.board(config, &opened.store));
         let (doors, sockets) = (api.counts(), Arc::clone(&counts));
-        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, doors, sockets);
+        let operations =
+            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, doors, sockets, board);
         let started = Started {
             public: addresses.public,
             operator: addresses.operator,
@@ -204,7 +209,7 @@ impl Node {
             tokio::spawn(server::serve(
                 operators,
                 operator::filter(operations),
-                limits,
+                settings::operator_limits(config),
                 Arc::new(SocketCounts::default()),
                 told(stopped),
             )),

@@ -3,6 +3,10 @@
 //! Parsing reads the settings too (flags are their last layer), so an [`Invocation`] is complete: whoever carries it out reads no file,
 //! variable or flag of its own.
 
+mod admin;
+
+pub use admin::{Admin, AdminCommand, Settlement};
+
 use crate::config::{self, Config, Sources};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::storage::Shard;
@@ -49,6 +53,10 @@ pub enum Invocation {
         /// Of this order.
         order: OrderId,
     },
+    /// Ask a running node, or tell it something.
+    Admin(Admin),
+    /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
+    SchemaApply(Config),
     /// The settings were read and are in order.
     ConfigCheck(Config),
 }
@@ -122,6 +130,13 @@ enum Commands {
         #[arg(value_name = "order/ID", value_parser = order)]
         order: OrderId,
     },
+    /// Ask running nodes how they are, and pull their levers
+    Admin(admin::AdminLine),
+    /// The tables of a cluster's store
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommands,
+    },
     /// Look at the settings
     Config {
         #[command(subcommand)]
@@ -153,6 +168,12 @@ enum KeyCommands {
         #[arg(long, value_delimiter = ',', required = true, value_parser = SCOPES)]
         scopes: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommands {
+    /// Make the keyspace of [cql] where there is none, and apply what is missing; nothing is changed or deleted
+    Apply,
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,6 +223,8 @@ pub fn read(
             Invocation::KeyCreate { config, account, scopes }
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
+        Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
+        Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
     })
 }
@@ -301,7 +324,8 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_audit_and_config_check() {
+    fn the_rest_is_audit_schema_and_config_check() {
+        assert!(matches!(said("schema apply"), Ok(Invocation::SchemaApply(_))));
         assert!(matches!(said("audit --data /d"), Ok(Invocation::Audit(_))));
         assert!(matches!(said("config check"), Ok(Invocation::ConfigCheck(_))));
         assert!(said("frobnicate").is_err());
