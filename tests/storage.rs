@@ -17,3 +17,5 @@ mod given;
 mod memory;
 #[path = "storage/rebuilding.rs"]
 mod rebuilding;
+#[path = "storage/server.rs"]
+mod server;

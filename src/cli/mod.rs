@@ -55,6 +55,8 @@ pub enum Invocation {
     },
     /// Ask a running node, or tell it something.
     Admin(Admin),
+    /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
+    SchemaApply(Config),
     /// The settings were read and are in order.
     ConfigCheck(Config),
 }
@@ -130,6 +132,11 @@ enum Commands {
     },
     /// Ask running nodes how they are, and pull their levers
     Admin(admin::AdminLine),
+    /// The tables of a cluster's store
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommands,
+    },
     /// Look at the settings
     Config {
         #[command(subcommand)]
@@ -161,6 +168,12 @@ enum KeyCommands {
         #[arg(long, value_delimiter = ',', required = true, value_parser = SCOPES)]
         scopes: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommands {
+    /// Make the keyspace of [cql] where there is none, and apply what is missing; nothing is changed or deleted
+    Apply,
 }
 
 #[derive(Debug, Subcommand)]
@@ -211,6 +224,7 @@ pub fn read(
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
         Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
+        Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
     })
 }
@@ -310,7 +324,8 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_audit_and_config_check() {
+    fn the_rest_is_audit_schema_and_config_check() {
+        assert!(matches!(said("schema apply"), Ok(Invocation::SchemaApply(_))));
         assert!(matches!(said("audit --data /d"), Ok(Invocation::Audit(_))));
         assert!(matches!(said("config check"), Ok(Invocation::ConfigCheck(_))));
         assert!(said("frobnicate").is_err());

@@ -1,15 +1,17 @@
 //! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
 
-use super::{Node, NodeError, admin};
+use super::clustered::SharedKeys;
+use super::{Node, NodeError, Started, admin};
 use crate::api::keys::{self, Scope};
 use crate::api::secret;
 use crate::audit::{self, Audit};
 use crate::cli::{Admin, DumpOf, Invocation};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, PaymentProvider};
+use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::payment::LedgerLine;
 use crate::payments;
+use crate::storage::cql::{CqlJournal, schema};
 use crate::storage::embedded::{OpenError, Stopped};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -51,6 +53,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
         Invocation::Erase { config, order } => erase(&config, order),
         Invocation::Admin(admin) => administer(&admin),
+        Invocation::SchemaApply(config) => apply_schema(&config),
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -126,9 +129,30 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
 
 fn start_lines(config: &Config, node: &Node) -> Vec<String> {
     let started = node.started();
+    let mut lines = vec![format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name)];
+    match &started.joined_as {
+        Some(name) => lines.push(format!(
+            "joined as {name} after {} ms; journal in keyspace {}",
+            started.took.as_millis(),
+            config.cql.keyspace
+        )),
+        None => lines.extend(recovered_lines(config, started)),
+    }
+    if let Some(torn) = &started.torn {
+        lines.push(format!("a torn tail was cut: {torn}"));
+    }
+    lines.push(format!("public http://{}", started.public));
+    lines.push(format!("operator http://{}", started.operator));
+    if let Some(key) = &started.first_key {
+        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
+        lines.push(format!("key {key}"));
+    }
+    lines
+}
+
+fn recovered_lines(config: &Config, started: &Started) -> [String; 2] {
     let recovery = started.recovery;
-    let mut lines = vec![
-        format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name),
+    [
         format!("data in {}", config.node.data_folder.display()),
         format!(
             "recovered {} shards and {} events behind the last checkpoints in {} ms{}",
@@ -141,17 +165,7 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
                 None => "",
             }
         ),
-    ];
-    if let Some(torn) = &started.torn {
-        lines.push(format!("a torn tail was cut: {torn}"));
-    }
-    lines.push(format!("public http://{}", started.public));
-    lines.push(format!("operator http://{}", started.operator));
-    if let Some(key) = &started.first_key {
-        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
-        lines.push(format!("key {key}"));
-    }
-    lines
+    ]
 }
 
 /// Opens a stopped node's folder, and says what of its log is left out.
@@ -194,6 +208,9 @@ fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
 }
 
 fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
+    if config.journal.kind == JournalKind::Cql {
+        return judged(&runtime(config)?.block_on(audit_keyspace(config))?);
+    }
     let stopped = open_stopped(config)?;
     let mut audit = Audit::default();
     for shard in stopped.shards() {
@@ -202,8 +219,26 @@ fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
         }
     }
     let ledger = runtime(config)?.block_on(ledger_of(config))?;
-    let report = audit.finish(ledger.as_deref(), SystemClock.now());
-    let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
+    judged(&audit.finish(ledger.as_deref(), SystemClock.now()))
+}
+
+/// The logs of all nodes, stopped or not.
+async fn audit_keyspace(config: &Config) -> Result<audit::Report, CommandError> {
+    let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+    let ledger = async {
+        // A provider inside each node knows that node's charges only: nobody has all of them.
+        if config.payments.provider == PaymentProvider::Simulated {
+            return None;
+        }
+        let read_at = SystemClock.now();
+        let lines = ledger_of(config).await.ok().flatten()?;
+        Some(audit::Ledger { lines, read_at })
+    };
+    Ok(audit::audit_shared(&journal, super::settings::audit(config), ledger).await?)
+}
+
+fn judged(report: &audit::Report) -> Result<ExitCode, CommandError> {
+    let text = serde_json::to_string_pretty(report).map_err(|error| CommandError::Other(error.to_string()))?;
     say(&[text])?;
     Ok(if report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -237,12 +272,32 @@ fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
 
 fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {
     let scopes: Vec<Scope> = scopes.iter().filter_map(|word| Scope::parse(word)).collect();
+    if config.journal.kind == JournalKind::Cql {
+        let made = runtime(config)?.block_on(async {
+            let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+            let shared = SharedKeys::open(journal.shared()).await?;
+            shared.create(account, &scopes, SystemClock.now()).await
+        });
+        let (token, id) = made?;
+        say(&[format!("{id} for {account}, on all nodes within seconds; it is shown this once:"), token])?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder = &config.node.data_folder;
     if !folder.exists() {
         return Err(CommandError::Other(format!("there is no data folder {}", folder.display())));
     }
     let (token, key) = keys::create(folder, account, &scopes, &secret::fresh()?, SystemClock.now())?;
     say(&[format!("{} for {account}; it is shown this once:", key.id), token])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes keyspace and tables where they are missing.
+fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
+    let options = super::settings::cql(config, None);
+    let applied = runtime(config)?.block_on(schema::apply(&options)).map_err(NodeError::Cql)?;
+    let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
+    lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
+    say(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -223,14 +223,6 @@ pub trait Journal: Send + Sync + 'static {
     /// Every durable record of the shard from the first on, in order: history, then the log's tail. For audit and dump.
     fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send;
 
-    /// Those of [`Journal::records`] from `from` on, which follows a record that was read: for whoever reads on.
-    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
-        self.records(shard).filter(move |record| {
-            let wanted = record.as_ref().map_or(true, |record| record.last_seq() >= from);
-            std::future::ready(wanted)
-        })
-    }
-
     /// The durable records whose last event is at or after `from`, in order, at most `limit` of them, wherever they are by now: for
     /// whoever follows a shard from a cursor of its own. Only to be asked while there is something behind the cursor ([`Journal::ends`]).
     fn page(
@@ -248,6 +240,14 @@ pub trait Journal: Send + Sync + 'static {
             let behind = self.records(shard).try_skip_while(|record| std::future::ready(Ok(record.last_seq() < from)));
             behind.take(limit).try_collect().await
         }
+    }
+
+    /// Those of [`Journal::records`] from `from` on, which follows a record that was read: for whoever reads on.
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        self.records(shard).filter(move |record| {
+            let wanted = record.as_ref().map_or(true, |record| record.last_seq() >= from);
+            std::future::ready(wanted)
+        })
     }
 
     /// The stored rows of an entity, by chunk; empty when it was never stored.

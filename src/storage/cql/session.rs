@@ -76,6 +76,9 @@ pub enum CqlError {
     Failed(String),
 }
 
+/// How often it is asked whether all servers agree on the schema, while it is changed.
+const SCHEMA_LOOK: Duration = Duration::from_millis(20);
+
 /// The connection with everything that is prepared on it.
 pub(super) struct Cql {
     pub(super) session: Session,
@@ -171,6 +174,7 @@ pub(super) async fn connect(options: &CqlOptions) -> Result<Session, CqlError> {
         .known_nodes(&options.contact_points)
         .default_execution_profile_handle(profile.into_handle())
         .connection_timeout(options.connect_timeout)
+        .schema_agreement_interval(SCHEMA_LOOK)
         .tls_context(tls(options)?);
     if let Some(credentials) = &options.credentials {
         builder = builder.user(&credentials.user, &credentials.password);
