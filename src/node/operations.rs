@@ -399,3 +399,6 @@ impl Operations for NodeOperations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
