@@ -206,7 +206,7 @@ async fn shards_show_who_owns_them_and_how_they_changed_hands() {
     let shown = said(&address, "shards").await;
     assert_eq!(
         shown.out,
-        "SHARD  OWNER    EPOCH  PLACED        SERVING       SEQ   LAG  RESIDENT  WAITING  DEADLINES  ASIDE  QUEUE  LAST HAND-OFF\n    \
+        "SHARD  OWNER    EPOCH  PLACED        SERVING        SEQ  LAG  RESIDENT  WAITING  DEADLINES  ASIDE  QUEUE  LAST HAND-OFF\n    \
             0  node1.3      5  node1         yes           1234   34         7        3          2      0     11  2026-11-21T09:00:00.000Z node2.1 → node1.3, owner_gone, 1.2 s\n    \
             1  node2.3      5  node1, moved  yes              -    -         -        -          -      -      -  -\n    \
             2  -            5  node1         no, claiming     -    -         -        -          -      -      -  -\n"
