@@ -49,6 +49,8 @@ pub enum Invocation {
         /// Of this order.
         order: OrderId,
     },
+    /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
+    SchemaApply(Config),
     /// The settings were read and are in order.
     ConfigCheck(Config),
 }
@@ -122,6 +124,11 @@ enum Commands {
         #[arg(value_name = "order/ID", value_parser = order)]
         order: OrderId,
     },
+    /// The tables of a cluster's store
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommands,
+    },
     /// Look at the settings
     Config {
         #[command(subcommand)]
@@ -153,6 +160,12 @@ enum KeyCommands {
         #[arg(long, value_delimiter = ',', required = true, value_parser = SCOPES)]
         scopes: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommands {
+    /// Make the keyspace of [cql] where there is none, and apply what is missing; nothing is changed or deleted
+    Apply,
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,6 +215,7 @@ pub fn read(
             Invocation::KeyCreate { config, account, scopes }
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
+        Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
     })
 }
@@ -301,7 +315,8 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_audit_and_config_check() {
+    fn the_rest_is_audit_schema_and_config_check() {
+        assert!(matches!(said("schema apply"), Ok(Invocation::SchemaApply(_))));
         assert!(matches!(said("audit --data /d"), Ok(Invocation::Audit(_))));
         assert!(matches!(said("config check"), Ok(Invocation::ConfigCheck(_))));
         assert!(said("frobnicate").is_err());

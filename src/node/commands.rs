@@ -10,6 +10,7 @@ use crate::config::{Config, LogFormat, PaymentProvider};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::payment::LedgerLine;
 use crate::payments;
+use crate::storage::cql;
 use crate::storage::embedded::{OpenError, Stopped};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::Audit(config) => audit_stopped(&config),
         Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
         Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::SchemaApply(config) => apply_schema(&config),
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -151,6 +153,16 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
         lines.push(format!("key {key}"));
     }
     lines
+}
+
+/// Makes keyspace and tables where they are missing.
+fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
+    let options = super::settings::cql(config)?;
+    let applied = runtime(config)?.block_on(cql::schema::apply(&options)).map_err(NodeError::Cql)?;
+    let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
+    lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
+    say(&lines)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Opens a stopped node's folder, and says what of its log is left out.

@@ -24,6 +24,7 @@ use crate::clock::{SharedClock, SystemClock, monotonic};
 use crate::config::{Config, JournalKind};
 use crate::domain::time::Timestamp;
 use crate::payments::{self, AnyProvider, BuildError};
+use crate::storage::cql::CqlError;
 use crate::storage::embedded::{EmbeddedJournal, OpenError};
 use crate::storage::memory::{Groups, MemoryStore};
 use crate::storage::{AppendError, Store};
@@ -48,6 +49,9 @@ pub enum NodeError {
     /// The data folder.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The CQL servers, the schema, or the layout that is stored there.
+    #[error(transparent)]
+    Cql(#[from] CqlError),
     /// The payment provider.
     #[error(transparent)]
     Provider(#[from] BuildError),
@@ -115,7 +119,7 @@ impl Node {
         let begun = monotonic();
         let clock: SharedClock = Arc::new(SystemClock);
         let stats = Arc::new(crate::actors::stats::Stats::default());
-        let opened = settings::open_store(config, &stats)?;
+        let opened = settings::open_store(config, &stats).await?;
         let folder = (config.journal.kind == JournalKind::Embedded).then_some(config.node.data_folder.as_path());
         let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
         let secret = open_secret(folder)?;
@@ -269,6 +273,11 @@ impl Opened {
         });
         let sealed = (recovered.frames > 0).then_some(recovered.sealed);
         Self { store: Store::Embedded(Arc::new(journal)), sealed, torn }
+    }
+
+    /// A store that outlives every node: how the last stop went is not the store's to say.
+    const fn shared(store: Store) -> Self {
+        Self { store, sealed: None, torn: None }
     }
 
     fn memory(layout: crate::storage::Layout) -> Self {

@@ -6,14 +6,15 @@ use crate::actors::stats::Stats;
 use crate::api::settings::{Door, ShippingOption, Terms};
 use crate::api::{self, Limits};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider};
+use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider, Quorum};
 use crate::domain::ids::WarehouseId;
 use crate::domain::money::Currency;
 use crate::domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, TaxTable};
 use crate::payments;
-use crate::storage::Layout;
+use crate::storage::cql::{self, CqlJournal, CqlOptions};
 use crate::storage::embedded::log::LogOptions;
 use crate::storage::embedded::{EmbeddedJournal, EmbeddedOptions, OnAppend};
+use crate::storage::{Layout, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,19 @@ pub(super) fn layout(config: &Config) -> Layout {
     Layout { shards: config.node.shards, hash_version: HASH_VERSION }
 }
 
-pub(super) fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Opened, NodeError> {
+pub(super) async fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Opened, NodeError> {
     let layout = layout(config);
     match config.journal.kind {
         JournalKind::Memory => Ok(Opened::memory(layout)),
+        JournalKind::Cql => {
+            let mut options = cql(config)?;
+            let stats = Arc::clone(stats);
+            options.on_append = cql::OnAppend(Arc::new(move |appended| {
+                stats.synced(appended.bytes, u64::try_from(appended.took.as_nanos()).unwrap_or(u64::MAX));
+            }));
+            let journal = CqlJournal::open(options).await?;
+            Ok(Opened::shared(Store::Cql(Arc::new(journal))))
+        }
         JournalKind::Embedded => {
             let mut options = EmbeddedOptions::new(layout, || SystemClock.now());
             options.log = LogOptions {
@@ -44,6 +54,34 @@ pub(super) fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Opened, 
             Ok(Opened::embedded(journal, &recovered))
         }
     }
+}
+
+/// How the servers of `[cql]` are reached.
+pub(super) fn cql(config: &Config) -> Result<CqlOptions, NodeError> {
+    let settings = &config.cql;
+    let local = settings.quorum == Quorum::Local;
+    if local && settings.datacenter.is_empty() {
+        return Err(NodeError::Setting("cql.quorum is \"local\": then cql.datacenter must say where".to_owned()));
+    }
+    let credentials = (!settings.user.is_empty())
+        .then(|| cql::Credentials { user: settings.user.clone(), password: settings.password.0.clone() });
+    Ok(CqlOptions {
+        contact_points: settings.contact_points.clone(),
+        keyspace: settings.keyspace.clone(),
+        datacenter: settings.datacenter.clone(),
+        replication_factor: settings.replication_factor,
+        reach: if local { cql::Reach::Local } else { cql::Reach::Everywhere },
+        credentials,
+        tls_ca: (!settings.tls_ca.is_empty()).then(|| settings.tls_ca.clone().into()),
+        connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
+        request_timeout: Duration::from_millis(settings.request_timeout_ms),
+        settle_timeout: Duration::from_millis(settings.settle_timeout_ms),
+        writes_in_flight_max: settings.writes_in_flight_max,
+        tail_bytes_max: settings.tail_bytes_max,
+        layout: layout(config),
+        bucket_events: settings.bucket_events,
+        on_append: cql::OnAppend::default(),
+    })
 }
 
 pub(super) fn actors(config: &Config) -> ActorSettings {

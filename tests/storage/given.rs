@@ -1,10 +1,10 @@
 //! What the tests of journals are made from: backends to open and reopen, and records to write.
 
+use crate::server::Keyspace;
 use bytes::Bytes;
 use doorbuster::domain::entity::By;
 use doorbuster::domain::ids::{EntityId, OrderId, Sku};
 use doorbuster::domain::time::Timestamp;
-use crate::server::Keyspace;
 use doorbuster::storage::cql::CqlJournal;
 use doorbuster::storage::embedded::{EmbeddedJournal, EmbeddedOptions};
 use doorbuster::storage::memory::{Groups, MemoryJournal, MemoryStore};
@@ -61,7 +61,7 @@ impl Default for PerShard {
 impl Backend for PerShard {
     type Journal = MemoryJournal;
     async fn open(&self) -> MemoryJournal {
-        self.0.open()
+        self.0.open().await
     }
     fn stop(&self, journal: MemoryJournal, cleanly: bool) {
         self.0.stop(journal, cleanly);

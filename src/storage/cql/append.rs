@@ -83,7 +83,9 @@ impl Cql {
         let payload = payload::of_records(place, &batch.records);
         if payload.len() > PAYLOAD_BYTES_MAX {
             let length = payload.len();
-            return Err(AppendError::Failed(format!("shard {shard}: a batch of {length} bytes is more than a row holds")));
+            return Err(AppendError::Failed(format!(
+                "shard {shard}: a batch of {length} bytes is more than a row holds"
+            )));
         }
         // Set until the outcome is known: a caller that gave up waiting must not go on after it.
         owners.with(shard, epoch, |owned| owned.unsettled = true)?;

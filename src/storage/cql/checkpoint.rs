@@ -49,7 +49,8 @@ impl Cql {
         }
         self.put_agenda(shard, &flush.agenda, (epoch, covered.number), upto).await?;
         if covered.reached > covered.flushed {
-            let values = (timestamp(covered.reached), bigint(covered.reached), bigint(covered.deleted), shard_key(shard));
+            let values =
+                (timestamp(covered.reached), bigint(covered.reached), bigint(covered.deleted), shard_key(shard));
             self.write(&self.statements.put_progress, values).await.map_err(append_error)?;
         }
         owners.with(shard, epoch, |owned| owned.flushed(covered.reached))?;

@@ -120,7 +120,8 @@ impl Claiming {
                 } else {
                     self.conflicts = self.conflicts.saturating_add(1);
                     if self.conflicts > CONFLICTS_MAX {
-                        let why = format!("the fence of bucket {} of shard {} cannot be raised", self.bucket, self.shard);
+                        let why =
+                            format!("the fence of bucket {} of shard {} cannot be raised", self.bucket, self.shard);
                         return Err(ClaimError::Failed(why));
                     }
                     Stage::ReadFence
@@ -283,7 +284,9 @@ impl Cql {
             let events = events.ok_or_else(|| ReadError::Corrupt(format!("event {first} of shard {shard}: no row")))?;
             let last = first.saturating_add(events).saturating_sub(1);
             if last > self.buckets.last(bucket) {
-                return Err(ReadError::Corrupt(format!("event {first} of shard {shard}: its row crosses a bucket's end")));
+                return Err(ReadError::Corrupt(format!(
+                    "event {first} of shard {shard}: its row crosses a bucket's end"
+                )));
             }
             found.push(TailRow { first, last, records: None });
         }

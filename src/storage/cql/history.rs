@@ -126,7 +126,8 @@ impl Cql {
             let named = (shard_key(shard), entity.clone(), bigint(head.number), seq, at);
             index.entry(entity).or_default().push(named);
         }
-        let length = |row: &NewRow| row.5.len().saturating_add(if let MaybeUnset::Set(some) = &row.6 { some.len() } else { 0 });
+        let length =
+            |row: &NewRow| row.5.len().saturating_add(if let MaybeUnset::Set(some) = &row.6 { some.len() } else { 0 });
         let rows: Vec<Vec<NewRow>> = rows.into_values().flat_map(|rows| together(rows, length)).collect();
         self.in_parallel(rows.into_iter().map(|rows| self.write_together(&self.statements.put_history, rows))).await?;
         let index: Vec<Vec<NewIndex>> =

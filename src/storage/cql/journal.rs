@@ -131,6 +131,16 @@ impl Journal for CqlJournal {
         Reader::of_everything(Arc::clone(&self.cql), shard).records()
     }
 
+    async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
+        let in_memory = self.owners.lock().get(&shard).and_then(|owned| owned.page(from, limit));
+        if let Some(records) = in_memory {
+            return Ok(records);
+        }
+        let records = Reader::from(Arc::clone(&self.cql), shard, from).await?.records();
+        let behind = records.try_skip_while(|record| std::future::ready(Ok(record.last_seq() < from)));
+        behind.take(limit).try_collect().await
+    }
+
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
         self.cql.load(shard, entity).await
     }

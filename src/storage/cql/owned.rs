@@ -38,9 +38,7 @@ pub(super) struct Owned {
 }
 
 fn size(row: &TailRow) -> u64 {
-    let record = |record: &Record| {
-        u64::try_from(record.body.len()).unwrap_or(u64::MAX).saturating_add(RECORD_BYTES)
-    };
+    let record = |record: &Record| u64::try_from(record.body.len()).unwrap_or(u64::MAX).saturating_add(RECORD_BYTES);
     row.records.iter().flatten().map(record).fold(0, u64::saturating_add)
 }
 
@@ -92,6 +90,28 @@ impl Owned {
         let mut records = Vec::new();
         for row in &self.tail {
             records.extend(row.records.as_ref()?.iter().cloned());
+        }
+        Some(records)
+    }
+
+    /// The first `limit` records whose last event is at or after `from`, when they and everything before them are in memory.
+    pub(super) fn page(&self, from: Seq, limit: usize) -> Option<Vec<Record>> {
+        if from <= self.flushed {
+            return None;
+        }
+        let begin = self.tail.partition_point(|row| row.last < from);
+        // A rest row has no records: they begin in a row before it.
+        let mut records = Vec::new();
+        for row in self.tail.range(begin..) {
+            let some = row.records.as_ref()?;
+            if records.is_empty() && some.is_empty() {
+                return None;
+            }
+            records.extend(some.iter().filter(|record| record.last_seq() >= from).cloned());
+            if records.len() >= limit {
+                records.truncate(limit);
+                break;
+            }
         }
         Some(records)
     }

@@ -43,11 +43,34 @@ impl Reader {
         Self { cql, shard, next: 1, flushed: None, history: false, rows: LOG_ROWS_MIN }
     }
 
+    /// From the record that holds the event `from` on.
+    pub(super) async fn from(cql: Arc<Cql>, shard: Shard, from: Seq) -> Result<Self, ReadError> {
+        let mut reader = Self::of_everything(cql, shard);
+        let flushed = reader.look_again().await?;
+        if from > flushed {
+            reader.next = flushed.saturating_add(1);
+            return Ok(reader);
+        }
+        // A record is filed in the bucket of its first event, which may lie before that of the event that is asked for.
+        let mut bucket = reader.cql.buckets.of(from);
+        loop {
+            let key = (shard_key(shard), bucket_key(bucket), bigint(from));
+            if let Some((seq,)) = reader.cql.first::<(i64,)>(&reader.cql.statements.history_before, key).await? {
+                reader.next = number("a seq", seq)?;
+                return Ok(reader);
+            }
+            let Some(before) = bucket.checked_sub(1) else { return Ok(reader) };
+            bucket = before;
+        }
+    }
+
     /// Every record.
     pub(super) fn records(self) -> impl Stream<Item = Result<Record, ReadError>> + Send {
-        let chunks = stream::try_unfold(self, |mut reader| async move {
-            Ok(reader.more().await?.map(|records| (records, reader)))
-        });
+        let chunks =
+            stream::try_unfold(
+                self,
+                |mut reader| async move { Ok(reader.more().await?.map(|records| (records, reader))) },
+            );
         chunks.map_ok(|records| stream::iter(records).map(Ok)).try_flatten()
     }
 
@@ -127,7 +150,9 @@ impl Reader {
             if seq != bigint(self.next) {
                 return Err(self.hole(seq));
             }
-            let (Some(epoch), Some(events), Some(payload)) = (epoch, events, payload) else { return Err(self.hole(seq)) };
+            let (Some(epoch), Some(events), Some(payload)) = (epoch, events, payload) else {
+                return Err(self.hole(seq));
+            };
             let events = number("a count of events", i64::from(events))?;
             bytes = bytes.saturating_add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
             let place = Place { shard, seq: self.next, epoch: number("an epoch", epoch)? };

@@ -21,16 +21,8 @@ pub struct CqlRegistry {
     cql: Arc<Cql>,
 }
 
-type Stored = (
-    String,
-    i64,
-    Option<i64>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-);
+type Stored =
+    (String, i64, Option<i64>, Option<String>, Option<String>, Option<String>, Option<String>, Option<String>);
 
 fn failed(error: ReadError) -> RegistryError {
     match error {
@@ -84,17 +76,8 @@ impl CqlRegistry {
         let id = &row.id;
         let about = (word(row.state), &row.cluster, &row.public, &row.operator, &row.version);
         let at = TIMESTAMP_BASE.saturating_add(bigint(row.beat)).min(END_OF_BEATS - 1);
-        let values = (
-            &id.name,
-            bigint(id.incarnation),
-            bigint(row.beat),
-            about.0,
-            about.1,
-            about.2,
-            about.3,
-            about.4,
-            at,
-        );
+        let values =
+            (&id.name, bigint(id.incarnation), bigint(row.beat), about.0, about.1, about.2, about.3, about.4, at);
         self.cql.write(&self.cql.statements.put_node, values).await.map_err(failed)
     }
 
@@ -161,7 +144,11 @@ impl Registry for CqlRegistry {
             nodes.push(NodeRow {
                 id: NodeId { name, incarnation: number("an incarnation", incarnation).map_err(failed)? },
                 beat: number("a beat", beat.unwrap_or(0)).map_err(failed)?,
-                state: if state.as_deref() == Some(word(NodeState::Draining)) { NodeState::Draining } else { NodeState::Up },
+                state: if state.as_deref() == Some(word(NodeState::Draining)) {
+                    NodeState::Draining
+                } else {
+                    NodeState::Up
+                },
                 cluster: cluster.unwrap_or_default(),
                 public: public.unwrap_or_default(),
                 operator: operator.unwrap_or_default(),

@@ -170,7 +170,10 @@ async fn applied(session: &Session, options: &CqlOptions) -> Result<BTreeMap<i32
 }
 
 fn changed(options: &CqlOptions, file: &File) -> CqlError {
-    CqlError::Schema { keyspace: options.keyspace.clone(), why: format!("{} is not the file that was applied", file.name) }
+    CqlError::Schema {
+        keyspace: options.keyspace.clone(),
+        why: format!("{} is not the file that was applied", file.name),
+    }
 }
 
 /// Uses the keyspace and looks whether everything in it is as this version and this configuration expect.

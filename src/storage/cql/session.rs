@@ -48,7 +48,9 @@ pub enum CqlError {
     #[error("`{0}` cannot be a keyspace: letters, digits and _ are, a letter first, 48 at most")]
     Keyspace(String),
     /// Files of the schema are missing, or are not the ones that were applied.
-    #[error("the schema of keyspace {keyspace} is not the one this version was built with: {why}; `doorbuster schema apply` applies what is missing")]
+    #[error(
+        "the schema of keyspace {keyspace} is not the one this version was built with: {why}; `doorbuster schema apply` applies what is missing"
+    )]
     Schema {
         /// Where.
         keyspace: String,
@@ -56,7 +58,9 @@ pub enum CqlError {
         why: String,
     },
     /// The store was made for other settings (rule O1).
-    #[error("the store in keyspace {keyspace} was made with {setting} = {stored}, the configuration says {configured}; it is fixed when a store is made")]
+    #[error(
+        "the store in keyspace {keyspace} was made with {setting} = {stored}, the configuration says {configured}; it is fixed when a store is made"
+    )]
     Layout {
         /// Where.
         keyspace: String,

@@ -95,6 +95,8 @@ statements! {
         WHERE shard = ? AND bucket = ? AND seq = ?";
     history: Plain = "SELECT seq, epoch, events, facts, personal FROM history \
         WHERE shard = ? AND bucket = ? AND seq >= ? LIMIT ?";
+    history_before: Plain = "SELECT seq FROM history WHERE shard = ? AND bucket = ? AND seq <= ? \
+        ORDER BY seq DESC LIMIT 1";
     history_rows: Plain = "SELECT seq, epoch, events, facts, personal FROM history \
         WHERE shard = ? AND bucket = ? AND seq IN ?";
     entity_before: Plain = "SELECT number FROM history_of_entity WHERE shard = ? AND entity = ? AND number <= ? \

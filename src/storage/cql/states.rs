@@ -59,7 +59,9 @@ impl Cql {
             let Some(head) = rows.iter().find(|row| row.0 == 0 && row.1 == 0) else { return Ok(Vec::new()) };
             let seq = head.2;
             // Pages are not read at one instant: what was stored between them would give chunks of two states.
-            if pages && self.first::<(Option<i64>, Option<Vec<u8>>)>(&self.statements.head, &key).await?.map(|row| row.0) != Some(seq)
+            if pages
+                && self.first::<(Option<i64>, Option<Vec<u8>>)>(&self.statements.head, &key).await?.map(|row| row.0)
+                    != Some(seq)
             {
                 continue;
             }
@@ -109,7 +111,8 @@ impl Cql {
         let mut slots = BTreeSet::new();
         let aside = in_chunks(entity) && bytes > ATOMIC_BYTES_MAX && last.contains_key(&HEAD);
         if in_chunks(entity) {
-            let head = self.first::<(Option<i64>, Option<Vec<u8>>)>(&self.statements.head, (shard_key(shard), &key)).await?;
+            let head =
+                self.first::<(Option<i64>, Option<Vec<u8>>)>(&self.statements.head, (shard_key(shard), &key)).await?;
             slots = slots_of(&head.and_then(|(_, slots)| slots).unwrap_or_default());
         }
         let (mut chunks, mut heads): (Vec<New>, Vec<New>) = (Vec::new(), Vec::new());
