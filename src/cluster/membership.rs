@@ -287,3 +287,6 @@ impl Seen {
         self.row = row.clone();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! What each one is for, and what goes wrong when it is too small or too large, stands in `cluster.toml` and nowhere else. Durations end
 //! in `_ms`, `_s` or `_days`, sizes in `_bytes`, bounds in `_max`.
 
+use super::cluster::{Cluster, Cql};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,8 +26,10 @@ pub struct Config {
     pub entities: Entities,
     /// What is durable.
     pub journal: Journal,
-    /// The servers of `journal.kind = "cql"`.
+    /// The store that nodes share.
     pub cql: Cql,
+    /// The nodes.
+    pub cluster: Cluster,
     /// Checkout.
     pub orders: Orders,
     /// Carts.
@@ -39,6 +42,8 @@ pub struct Config {
     pub shipping: Shipping,
     /// The payment provider.
     pub payments: Payments,
+    /// The proof from the journal.
+    pub audit: Audit,
     /// Faults on demand.
     pub faults: Faults,
     /// The log for people.
@@ -182,7 +187,7 @@ pub enum JournalKind {
     Embedded,
     /// In memory: gone with the process.
     Memory,
-    /// On ScyllaDB or Apache Cassandra, shared with other nodes.
+    /// In ScyllaDB or Apache Cassandra, which any number of nodes share.
     Cql,
 }
 
@@ -216,62 +221,6 @@ impl Default for Journal {
             checkpoint_bytes: 64 * MIB,
             retention_days: 30,
             cache_bytes: 64 * MIB,
-        }
-    }
-}
-
-/// How far a quorum reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Quorum {
-    /// Over all data centres.
-    Everywhere,
-    /// Within `cql.datacenter`.
-    Local,
-}
-
-/// `[cql]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Cql {
-    pub contact_points: Vec<String>,
-    pub keyspace: String,
-    /// Empty: all.
-    pub datacenter: String,
-    pub replication_factor: u16,
-    pub quorum: Quorum,
-    /// Empty: the servers ask for none.
-    pub user: String,
-    pub password: Secret,
-    /// Empty: plain text.
-    pub tls_ca: String,
-    pub connect_timeout_ms: u64,
-    pub request_timeout_ms: u64,
-    pub settle_timeout_ms: u64,
-    /// Fixed once the store is made (rule O1).
-    pub bucket_events: u64,
-    pub writes_in_flight_max: usize,
-    pub tail_bytes_max: u64,
-}
-
-impl Default for Cql {
-    fn default() -> Self {
-        Self {
-            contact_points: vec!["127.0.0.1:9042".to_owned()],
-            keyspace: "doorbuster".to_owned(),
-            datacenter: String::new(),
-            replication_factor: 1,
-            quorum: Quorum::Everywhere,
-            user: String::new(),
-            password: Secret::default(),
-            tls_ca: String::new(),
-            connect_timeout_ms: 5_000,
-            request_timeout_ms: 2_000,
-            settle_timeout_ms: 10_000,
-            bucket_events: 50_000,
-            writes_in_flight_max: 32,
-            tail_bytes_max: 64 * MIB,
         }
     }
 }
@@ -486,6 +435,22 @@ impl Default for Payments {
             key_life_s: DAY_S,
             method_hold_s: BTreeMap::from([("bank_transfer".to_owned(), 3 * DAY_S)]),
         }
+    }
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Audit {
+    pub rounds_max: u32,
+    pub pause_ms: u64,
+    pub timeout_ms: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { rounds_max: 10, pause_ms: 500, timeout_ms: 600_000 }
     }
 }
 

@@ -1,16 +1,17 @@
 //! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
 
-use super::{Node, NodeError};
+use super::clustered::SharedKeys;
+use super::{Node, NodeError, Started, admin};
 use crate::api::keys::{self, Scope};
 use crate::api::secret;
 use crate::audit::{self, Audit};
-use crate::cli::{DumpOf, Invocation};
+use crate::cli::{Admin, DumpOf, Invocation};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, PaymentProvider};
+use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::payment::LedgerLine;
 use crate::payments;
-use crate::storage::cql;
+use crate::storage::cql::{CqlJournal, schema};
 use crate::storage::embedded::{OpenError, Stopped};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::Audit(config) => audit_stopped(&config),
         Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
         Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::Admin(admin) => administer(&admin),
         Invocation::SchemaApply(config) => apply_schema(&config),
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
     };
@@ -127,22 +129,15 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
 
 fn start_lines(config: &Config, node: &Node) -> Vec<String> {
     let started = node.started();
-    let recovery = started.recovery;
-    let mut lines = vec![
-        format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name),
-        format!("data in {}", config.node.data_folder.display()),
-        format!(
-            "recovered {} shards and {} events behind the last checkpoints in {} ms{}",
-            recovery.shards,
-            recovery.tail_events,
+    let mut lines = vec![format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name)];
+    match &started.joined_as {
+        Some(name) => lines.push(format!(
+            "joined as {name} after {} ms; journal in keyspace {}",
             started.took.as_millis(),
-            match started.sealed {
-                Some(true) => "; the last stop was a clean one",
-                Some(false) => "; the last stop was not a clean one",
-                None => "",
-            }
-        ),
-    ];
+            config.cql.keyspace
+        )),
+        None => lines.extend(recovered_lines(config, started)),
+    }
     if let Some(torn) = &started.torn {
         lines.push(format!("a torn tail was cut: {torn}"));
     }
@@ -155,14 +150,22 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
     lines
 }
 
-/// Makes keyspace and tables where they are missing.
-fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
-    let options = super::settings::cql(config)?;
-    let applied = runtime(config)?.block_on(cql::schema::apply(&options)).map_err(NodeError::Cql)?;
-    let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
-    lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
-    say(&lines)?;
-    Ok(ExitCode::SUCCESS)
+fn recovered_lines(config: &Config, started: &Started) -> [String; 2] {
+    let recovery = started.recovery;
+    [
+        format!("data in {}", config.node.data_folder.display()),
+        format!(
+            "recovered {} shards and {} events behind the last checkpoints in {} ms{}",
+            recovery.shards,
+            recovery.tail_events,
+            started.took.as_millis(),
+            match started.sealed {
+                Some(true) => "; the last stop was a clean one",
+                Some(false) => "; the last stop was not a clean one",
+                None => "",
+            }
+        ),
+    ]
 }
 
 /// Opens a stopped node's folder, and says what of its log is left out.
@@ -231,14 +234,49 @@ async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandEr
     Ok(super::ledger::read(&provider).await.ok())
 }
 
+fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let said = runtime.block_on(admin::carry_out(asked)).map_err(CommandError::Other)?;
+    for remark in &said.remarks {
+        writeln!(io::stderr(), "doorbuster: {remark}")?;
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(said.out.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read the first lines may have had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(if said.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {
     let scopes: Vec<Scope> = scopes.iter().filter_map(|word| Scope::parse(word)).collect();
+    if config.journal.kind == JournalKind::Cql {
+        let made = runtime(config)?.block_on(async {
+            let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+            let shared = SharedKeys::open(journal.shared()).await?;
+            shared.create(account, &scopes, SystemClock.now()).await
+        });
+        let (token, id) = made?;
+        say(&[format!("{id} for {account}, on all nodes within seconds; it is shown this once:"), token])?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder = &config.node.data_folder;
     if !folder.exists() {
         return Err(CommandError::Other(format!("there is no data folder {}", folder.display())));
     }
     let (token, key) = keys::create(folder, account, &scopes, &secret::fresh()?, SystemClock.now())?;
     say(&[format!("{} for {account}; it is shown this once:", key.id), token])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes keyspace and tables where they are missing.
+fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
+    let options = super::settings::cql(config, None);
+    let applied = runtime(config)?.block_on(schema::apply(&options)).map_err(NodeError::Cql)?;
+    let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
+    lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
+    say(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

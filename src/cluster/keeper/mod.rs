@@ -13,6 +13,8 @@ mod run;
 mod settings;
 mod show;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use settings::Settings;
 pub use status::{ClusterStatus, Doing, HandOff, MemberStatus, ShardStatus, Standing, Why};
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
 /// Questions to the keeper that may wait.
 const COMMANDS_MAX: usize = 64;
@@ -114,13 +116,26 @@ pub struct Keeper {
     ended: watch::Receiver<Option<String>>,
     leaving: watch::Sender<bool>,
     commands: mpsc::Sender<Command>,
-    task: JoinHandle<()>,
+    task: Option<AbortHandle>,
 }
 
 impl Keeper {
     /// Begins to keep. `row.id` is what [`Registry::join`] gave; `shards` is the layout's number.
     #[must_use]
     pub fn start<R: Registry, H: Holder>(row: NodeRow, shards: u16, settings: Settings, wiring: Wiring<R, H>) -> Self {
+        let (mut keeper, keeping) = Self::prepare(row, shards, settings, wiring);
+        let task = tokio::spawn(keeping);
+        keeper.task = Some(task.abort_handle());
+        keeper
+    }
+
+    /// The keeper and what it runs; whoever runs it can stop it in the middle, as a signal stops a process.
+    fn prepare<R: Registry, H: Holder>(
+        row: NodeRow,
+        shards: u16,
+        settings: Settings,
+        wiring: Wiring<R, H>,
+    ) -> (Self, impl Future<Output = ()> + Send) {
         let me = row.id.clone();
         let (members_in, members) = watch::channel(Vec::new());
         let (load_in, load) = watch::channel(Load::default());
@@ -129,8 +144,8 @@ impl Keeper {
         let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
         let told = run::Told { members: members_in, load: load_in, ended: ended_in };
         let asked = run::Asked { leaving: leaving_out, commands: commands_out };
-        let task = tokio::spawn(Runner::new(row, shards, settings, wiring, told).run(asked));
-        Self { me, members, load, ended, leaving, commands, task }
+        let keeping = Runner::new(row, shards, settings, wiring, told).run(asked);
+        (Self { me, members, load, ended, leaving, commands, task: None }, keeping)
     }
 
     /// Who this node is.
@@ -166,7 +181,7 @@ impl Keeper {
     }
 
     /// Ends, and takes this node's row away, so that nobody waits for it. Whatever it still serves others claim.
-    pub async fn leave(self) -> Result<(), RegistryError> {
+    pub async fn leave(&self) -> Result<(), RegistryError> {
         let (reply, left) = oneshot::channel();
         let sent = self.commands.send(Command::Leave(reply)).await;
         let gone = || RegistryError::Failed("the keeper has ended".to_owned());
@@ -184,6 +199,8 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }

@@ -23,7 +23,9 @@ pub(super) struct Sight<'a> {
     pub(super) map: u64,
     /// Who should own each shard.
     pub(super) placed: &'a BTreeMap<Shard, String>,
-    /// Who owns each shard, as last read.
+    /// When the last reading of the owners began.
+    pub(super) read_began: Instant,
+    /// Who owns each shard, by that reading.
     pub(super) owners: &'a BTreeMap<Shard, OwnerRow>,
     /// What this node serves.
     pub(super) held: &'a BTreeMap<Shard, Epoch>,
@@ -42,19 +44,15 @@ pub(super) enum Action {
     Release { shard: Shard, to: Option<String>, why: Why, bound: Duration },
 }
 
-/// We were refused as owner of `epoch` while the map had this number.
-#[derive(Debug, Clone, Copy)]
-struct Fence {
-    map: u64,
-    epoch: Epoch,
-}
-
 /// What this node remembers of a shard.
 #[derive(Debug, Clone, Default)]
 struct Memory {
     /// Since when it should be ours and is not.
     wanted_since: Option<Instant>,
-    fence: Option<Fence>,
+    /// We were fenced, or superseded, while the map had this number.
+    fenced_at: Option<u64>,
+    /// What was read before says nothing of the shard any more: since then we released it, lost it or tried to claim it.
+    changed_at: Option<Instant>,
     /// Not before.
     retry_at: Option<Instant>,
     failures: u32,
@@ -94,7 +92,10 @@ impl Plan {
             match held {
                 Some(_) => memory.forgive(sight.now, &self.settings),
                 // It ended by itself. Whether we were fenced is about to be said: to claim it before would fence the new owner (rule O6).
-                None if memory.serving.is_some() => memory.put_off(sight.now, &self.settings),
+                None if memory.serving.is_some() => {
+                    memory.changed_at = Some(sight.now);
+                    memory.put_off(sight.now, &self.settings);
+                }
                 None => {}
             }
             memory.serving = held;
@@ -106,7 +107,7 @@ impl Plan {
                         room = room.saturating_sub(usize::from(drains));
                         memory.doing = Some(Doing::Releasing);
                         if !drains {
-                            memory.fence = Some(Fence { map: sight.map, epoch });
+                            memory.fenced_at = Some(sight.map);
                         }
                         actions.push(action);
                     }
@@ -143,22 +144,25 @@ impl Plan {
         let settings = self.settings;
         if let Some(memory) = self.shards.get_mut(&shard) {
             memory.doing = None;
+            memory.changed_at = Some(now);
             memory.put_off(now, &settings);
         }
     }
 
     /// A release ended.
-    pub(super) fn released(&mut self, shard: Shard) {
+    pub(super) fn released(&mut self, now: Instant, shard: Shard) {
         if let Some(memory) = self.shards.get_mut(&shard) {
             memory.doing = None;
+            memory.changed_at = Some(now);
             memory.serving = None;
         }
     }
 
-    /// The journal refused us as owner of `epoch`: news, not an incident. The wait for its new owner begins anew.
-    pub(super) fn fenced(&mut self, shard: Shard, epoch: Epoch, map: u64) {
+    /// The journal refused us: news, not an incident. The wait for its new owner begins anew.
+    pub(super) fn fenced(&mut self, now: Instant, shard: Shard, map: u64) {
         if let Some(memory) = self.shards.get_mut(&shard) {
-            memory.fence = Some(Fence { map, epoch });
+            memory.fenced_at = Some(map);
+            memory.changed_at = Some(now);
             memory.wanted_since = None;
             memory.serving = None;
         }
@@ -169,6 +173,7 @@ impl Plan {
         let settings = self.settings;
         if let Some(memory) = self.shards.get_mut(&shard) {
             memory.serving = None;
+            memory.changed_at = Some(now);
             memory.put_off(now, &settings);
         }
     }
@@ -225,12 +230,11 @@ impl Settings {
         if memory.retry_at.is_some_and(|at| sight.now < at) {
             return None;
         }
-        let row = sight.owners.get(&shard);
-        // What was read before we were fenced says nothing about who fenced us.
-        if memory.fence.is_some_and(|fence| row.is_none_or(|row| row.epoch <= fence.epoch)) {
+        // An old reading still names us, while somebody may have claimed what we released or were fenced from.
+        if memory.changed_at.is_some_and(|at| sight.read_began < at) {
             return None;
         }
-        let Some(row) = row else { return Some((None, Why::NeverClaimed)) };
+        let Some(row) = sight.owners.get(&shard) else { return Some((None, Why::NeverClaimed)) };
         let Some(owner) = &row.node else { return Some((None, Why::Released)) };
         if owner == me {
             return Some((Some(owner.clone()), Why::ClaimedAnew));
@@ -240,7 +244,7 @@ impl Settings {
             Standing::Replaced => Why::OwnerReplaced,
             Standing::Live => {
                 // Rule O6: whoever was fenced by a living node claims again only after its view changed, or the two fence each other for ever.
-                let is_barred = memory.fence.is_some_and(|fence| fence.map == sight.map);
+                let is_barred = memory.fenced_at == Some(sight.map);
                 if is_barred || sight.now.saturating_duration_since(since) < self.handoff_timeout {
                     return None;
                 }
@@ -267,3 +271,6 @@ impl Memory {
         self.retry_at = Some(now + pause);
     }
 }
+
+#[cfg(test)]
+mod tests;

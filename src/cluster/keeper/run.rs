@@ -85,6 +85,8 @@ pub(super) struct Runner<R, H> {
     renewals: Attempts,
     reads: Attempts,
     read_at: Option<Instant>,
+    /// When the last reading that succeeded began.
+    read_began: Instant,
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
     is_renewing: bool,
     is_reading: bool,
@@ -119,6 +121,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             renewals: Attempts::new("renew this node's row"),
             reads: Attempts::new("read the nodes' rows"),
             read_at: None,
+            read_began: now,
             under_way: FuturesUnordered::new(),
             is_renewing: false,
             is_reading: false,
@@ -165,6 +168,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
                 self.new_view();
             }
             self.act();
+            self.expect();
             self.tell_load();
         }
     }
@@ -221,14 +225,11 @@ impl<R: Registry, H: Holder> Runner<R, H> {
                     }
                     Err(error) => self.reads.failed(&error),
                 }
-                let now = monotonic();
-                let expects = self.reads.is_fine() && self.plan.is_waiting(now);
-                let pause = if expects { self.settings.handoff_poll } else { self.settings.patience.beat };
-                self.read_next = began + pause;
+                self.read_next = began + self.settings.patience.beat;
             }
             Ended::Claimed { shard, from, why, took, result } => self.claimed(shard, from, why, took, result),
             Ended::Released { shard, to, why, took, drained } => {
-                self.plan.released(shard);
+                self.plan.released(monotonic(), shard);
                 tracing::info!(
                     shard = shard.0,
                     to = to.as_deref(),
@@ -246,6 +247,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
     fn sight(&mut self, began: Instant, board: Board) {
         let now = monotonic();
         self.read_at = Some(now);
+        self.read_began = began;
         if self.renewals.is_fine() {
             self.membership.observe(began, now, &board.nodes);
         }
@@ -295,6 +297,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             now: monotonic(),
             map: self.map,
             placed: &self.placed,
+            read_began: self.read_began,
             owners: &self.owners,
             held: &self.holder.owned(),
             standing: &|id| self.membership.standing(id),
@@ -324,6 +327,13 @@ impl<R: Registry, H: Holder> Runner<R, H> {
                     release.boxed()
                 }
             });
+        }
+    }
+
+    /// While a shard is expected from another node the registry is read more often.
+    fn expect(&mut self) {
+        if self.reads.is_fine() && self.plan.is_waiting(monotonic()) {
+            self.read_next = self.read_next.min(self.read_began + self.settings.handoff_poll);
         }
     }
 
@@ -359,7 +369,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
         }
         tracing::warn!(shard = lost.shard.0, epoch = lost.epoch, fenced = lost.fenced, why = lost.why, "lost a shard");
         if lost.fenced {
-            self.plan.fenced(lost.shard, lost.epoch, self.map);
+            self.plan.fenced(monotonic(), lost.shard, self.map);
         } else {
             self.plan.failed(monotonic(), lost.shard);
         }

@@ -3,6 +3,10 @@
 //! Parsing reads the settings too (flags are their last layer), so an [`Invocation`] is complete: whoever carries it out reads no file,
 //! variable or flag of its own.
 
+mod admin;
+
+pub use admin::{Admin, AdminCommand, Settlement};
+
 use crate::config::{self, Config, Sources};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::storage::Shard;
@@ -49,6 +53,8 @@ pub enum Invocation {
         /// Of this order.
         order: OrderId,
     },
+    /// Ask a running node, or tell it something.
+    Admin(Admin),
     /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
     SchemaApply(Config),
     /// The settings were read and are in order.
@@ -124,6 +130,8 @@ enum Commands {
         #[arg(value_name = "order/ID", value_parser = order)]
         order: OrderId,
     },
+    /// Ask running nodes how they are, and pull their levers
+    Admin(admin::AdminLine),
     /// The tables of a cluster's store
     Schema {
         #[command(subcommand)]
@@ -215,6 +223,7 @@ pub fn read(
             Invocation::KeyCreate { config, account, scopes }
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
+        Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
         Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
     })
