@@ -91,7 +91,11 @@ impl Audit {
 
     /// A log contradicts itself, in its reader's words.
     pub(super) fn cannot_read(&mut self, shard: Shard, why: &str) {
-        self.violations.push(Violation { law: "every_log_can_be_read", what: format!("shard {shard}: {why}") });
+        let violation = Violation { law: "every_log_can_be_read", what: format!("shard {shard}: {why}") };
+        // Each round meets it again.
+        if !self.violations.contains(&violation) {
+            self.violations.push(violation);
+        }
     }
 
     /// Seqs are dense, epochs never fall.

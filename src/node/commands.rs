@@ -208,6 +208,9 @@ fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
 }
 
 fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
+    if config.journal.kind == JournalKind::Cql {
+        return judged(&runtime(config)?.block_on(audit_keyspace(config))?);
+    }
     let stopped = open_stopped(config)?;
     let mut audit = Audit::default();
     for shard in stopped.shards() {
@@ -216,8 +219,22 @@ fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
         }
     }
     let ledger = runtime(config)?.block_on(ledger_of(config))?;
-    let report = audit.finish(ledger.as_deref(), SystemClock.now());
-    let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
+    judged(&audit.finish(ledger.as_deref(), SystemClock.now()))
+}
+
+/// The logs of all nodes, stopped or not.
+async fn audit_keyspace(config: &Config) -> Result<audit::Report, CommandError> {
+    let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+    let ledger = async {
+        let read_at = SystemClock.now();
+        let lines = ledger_of(config).await.ok().flatten()?;
+        Some(audit::Ledger { lines, read_at })
+    };
+    Ok(audit::audit_shared(&journal, super::settings::audit(config), ledger).await?)
+}
+
+fn judged(report: &audit::Report) -> Result<ExitCode, CommandError> {
+    let text = serde_json::to_string_pretty(report).map_err(|error| CommandError::Other(error.to_string()))?;
     say(&[text])?;
     Ok(if report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

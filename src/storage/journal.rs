@@ -242,7 +242,7 @@ pub trait Journal: Send + Sync + 'static {
         }
     }
 
-    /// Those of [`Journal::records`] whose last event is at or after `from`: for whoever has read the others and reads on.
+    /// Those of [`Journal::records`] from `from` on, which follows a record that was read: for whoever reads on.
     fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         self.records(shard).filter(move |record| {
             let wanted = record.as_ref().map_or(true, |record| record.last_seq() >= from);

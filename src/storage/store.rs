@@ -90,6 +90,14 @@ impl Journal for Store {
         }
     }
 
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        match self {
+            Self::Embedded(journal) => journal.records_from(shard, from).left_stream(),
+            Self::Memory(journal) => journal.records_from(shard, from).left_stream().right_stream(),
+            Self::Cql(journal) => journal.records_from(shard, from).right_stream().right_stream(),
+        }
+    }
+
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
         each!(self, journal => journal.page(shard, from, limit).await)
     }

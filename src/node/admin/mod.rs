@@ -158,3 +158,6 @@ fn merge_shards(parts: Vec<Value>) -> Vec<Value> {
     }
     shards.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,10 @@ impl Journal for CqlJournal {
         behind.take(limit).try_collect().await
     }
 
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        Reader::of_everything_from(Arc::clone(&self.cql), shard, from.max(1)).records()
+    }
+
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
         self.cql.load(shard, entity).await
     }

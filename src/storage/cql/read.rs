@@ -38,6 +38,11 @@ impl Reader {
         Self { cql, shard, next: 1, flushed: None, history: true, rows: LOG_ROWS_MIN }
     }
 
+    /// Everything from `next` on, the first event of a record.
+    pub(super) const fn of_everything_from(cql: Arc<Cql>, shard: Shard, next: Seq) -> Self {
+        Self { cql, shard, next, flushed: None, history: true, rows: LOG_ROWS_MIN }
+    }
+
     /// What no checkpoint has moved yet.
     pub(super) const fn of_tail(cql: Arc<Cql>, shard: Shard) -> Self {
         Self { cql, shard, next: 1, flushed: None, history: false, rows: LOG_ROWS_MIN }
