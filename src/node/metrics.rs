@@ -35,7 +35,12 @@ fn figure(out: &mut String, name: &str, help: &str, gauge: bool, value: i64) {
 }
 
 /// All figures.
-pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts) -> String {
+pub(super) fn text(
+    handle: &Handle,
+    door: &DoorCounts,
+    sockets: &SocketCounts,
+    projections: &[(&'static str, &'static str, bool, u64)],
+) -> String {
     let stats: &Stats = handle.stats();
     let mut out = String::with_capacity(8 * 1024);
     let unit = |size: u64| size.to_string();
@@ -69,6 +74,9 @@ pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts) -
         false,
         many(door.refused.load(Ordering::Relaxed)),
     );
+    for (name, help, gauge, value) in projections {
+        figure(&mut out, name, help, *gauge, many(*value));
+    }
     out.push_str("# EOF\n");
     out
 }

@@ -10,10 +10,12 @@ pub mod commands;
 mod ledger;
 mod metrics;
 mod operations;
+mod projections;
 mod settings;
 mod shop;
 
 pub use operations::NodeOperations;
+use projections::Projections;
 pub use shop::NodeShop;
 
 use crate::actors::system::{Actors, Recovery, Shards, StartError};
@@ -106,6 +108,7 @@ pub struct Node {
     stop_doors: watch::Sender<bool>,
     doors: Vec<JoinHandle<usize>>,
     drain: Duration,
+    projections: Projections,
 }
 
 impl Node {
@@ -137,14 +140,15 @@ impl Node {
         )
         .await?;
         let took = begun.elapsed();
-        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider));
+        let projections = Projections::start(config, &actors.handle())?;
+        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.glances());
         webhooks.connect(shop.clone());
         let api = Api::new(shop, settings::api(config)?, keys, secret);
         let limits = settings::limits(config);
         let (stop_doors, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());
-        let operations =
-            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, api.counts(), Arc::clone(&counts));
+        let watched = (api.counts(), Arc::clone(&counts), projections.figures());
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, watched);
         let public = listen(config.api.listen, "api.listen", limits.backlog)?;
         let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
         let started = Started {
@@ -169,7 +173,8 @@ impl Node {
             )),
         ];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
-        Ok(Self { actors, store: opened.store, provider, started, stop_doors, doors, drain })
+        let store = opened.store;
+        Ok(Self { actors, store, provider, started, stop_doors, doors, drain, projections })
     }
 
     /// What the start found.
@@ -198,6 +203,7 @@ impl Node {
             cut_off = cut_off.saturating_add(door.await.unwrap_or(0));
         }
         let drained = self.actors.stop(self.drain).await;
+        self.projections.end().await;
         if drained && let Store::Embedded(journal) = &self.store {
             journal.close().map_err(NodeError::Seal)?;
         }
@@ -210,6 +216,7 @@ impl Node {
             door.abort();
         }
         self.actors.end().await;
+        self.projections.end().await;
     }
 }
 

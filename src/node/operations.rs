@@ -1,5 +1,6 @@
 //! What the operator port asks of this node.
 
+use super::projections::ProjectionFigures;
 use super::{ledger, metrics};
 use crate::actors::ask::{Answer, Ask};
 use crate::actors::system::Handle;
@@ -38,6 +39,7 @@ struct Inner {
     started_at: Timestamp,
     door: Arc<DoorCounts>,
     sockets: Arc<SocketCounts>,
+    projections: ProjectionFigures,
 }
 
 impl NodeOperations {
@@ -45,8 +47,7 @@ impl NodeOperations {
         handle: Handle,
         provider: Arc<AnyProvider>,
         config: &Config,
-        door: Arc<DoorCounts>,
-        sockets: Arc<SocketCounts>,
+        (door, sockets, projections): (Arc<DoorCounts>, Arc<SocketCounts>, ProjectionFigures),
     ) -> Self {
         let started_at = handle.now();
         let name = config.node.name.clone();
@@ -58,6 +59,7 @@ impl NodeOperations {
             started_at,
             door,
             sockets,
+            projections,
         }))
     }
 
@@ -114,7 +116,7 @@ fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
 
 impl Operations for NodeOperations {
     async fn metrics(&self) -> String {
-        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets)
+        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets, &self.0.projections.all())
     }
 
     async fn health(&self) -> Result<(), String> {
