@@ -9,6 +9,7 @@ use doorbuster::domain::any::{Event, State};
 use doorbuster::domain::entity::By;
 use doorbuster::domain::ids::{EntityId, Request, RequestId, Sku, Terms, WarehouseId};
 use doorbuster::domain::inventory;
+use doorbuster::domain::order::{self, Amended, Buyer, Personal};
 use doorbuster::domain::time::Timestamp;
 use doorbuster::projections::cache::RedisCache;
 use doorbuster::projections::glances::{GlanceSettings, Glances};
@@ -105,14 +106,14 @@ impl Server {
         assert_eq!(Self::run(&self.folder, &["--port", port]), self.address);
     }
 
-    /// `FLUSHALL`, over a connection of its own.
-    async fn flush(&self) {
+    /// One command, over a connection of its own.
+    async fn say(&self, command: &str) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut socket = tokio::net::TcpStream::connect(&self.address).await.unwrap();
-        socket.write_all(b"FLUSHALL\r\n").await.unwrap();
-        let mut answer = [0; 5];
+        socket.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
+        let mut answer = [0; 1];
         socket.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"+OK\r\n");
+        assert!(answer[0] == b'+' || answer[0] == b':', "{command}: an error");
     }
 }
 
@@ -257,29 +258,72 @@ async fn an_emptied_stream_is_filled_again_with_as_much_as_it_keeps() {
     publisher.round(&[SHARD]).await.unwrap();
     assert_eq!(numbers(&*streams).await, (201..=300).collect::<Vec<_>>());
     assert_eq!(counts.streams_refilled.load(Ordering::Relaxed), 1);
-    // Emptied between the look and the publishing: nothing is left out.
-    streams.empty();
-    shop.receive(1).await;
-    publisher.round(&[SHARD]).await.unwrap();
-    assert_eq!(numbers(&*streams).await, (202..=301).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn a_shard_that_is_not_owned_is_not_followed_and_personal_data_is_never_published() {
+async fn a_stream_that_is_emptied_under_its_publisher_s_hands_misses_nothing() {
+    let mut shop = Shop::open().await;
+    let streams = Arc::new(MemoryStreams::new(1_000));
+    let counts = Arc::new(Counts::default());
+    let of = AnyStreams::Memory(Arc::clone(&streams));
+    let mut publisher = Publisher::new(shop.journal.clone(), of, 1_000, PATIENCE, Arc::clone(&counts));
+    shop.receive(10).await;
+    publisher.round(&[SHARD]).await.unwrap();
+    // It believes that the stream ends with event 10, and will not look for a while.
+    streams.empty();
+    shop.receive(1).await;
+    assert!(publisher.round(&[SHARD]).await.is_err(), "event 11 alone would be a stream with a hole");
+    assert_eq!(streams.length(SHARD).await.unwrap(), 0);
+    publisher.round(&[SHARD]).await.unwrap();
+    assert_eq!(numbers(&*streams).await, (1..=11).collect::<Vec<_>>());
+    assert_eq!(counts.streams_refilled.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_shard_that_is_not_owned_is_not_followed_and_one_that_fails_holds_up_no_other() {
     let mut shop = Shop::open().await;
     let streams = Arc::new(MemoryStreams::new(100));
     let (mut publisher, counts) = shop.publisher(AnyStreams::Memory(Arc::clone(&streams)), 100);
     shop.receive(3).await;
     publisher.round(&[Shard(0), Shard(1)]).await.unwrap();
     assert_eq!(streams.length(SHARD).await.unwrap(), 0);
-    // Facts that no version of the product knows: the shard stands still, loudly, and others go on.
-    let order = order_on(SHARD, 0);
-    let record = shop.owner.record(&order, 1, 1, Some("Ada, 1 High St"));
-    append(&shop.journal, vec![record.clone()]).await.unwrap();
-    assert!(publisher.round(&[SHARD]).await.is_err());
+    // Facts that no version of the product knows: their shard stands still, loudly.
+    let mut other = Owner::of(&shop.journal, Shard(1)).await;
+    let order = order_on(Shard(1), 0);
+    let unknown = other.record(&order, 1, 1, None);
+    append(&shop.journal, vec![unknown]).await.unwrap();
+    assert!(publisher.round(&[Shard(1), SHARD]).await.is_err());
     assert_eq!(counts.publish_failed.load(Ordering::Relaxed), 1);
-    let (facts, personal) = wire::split_personal(&record.body).unwrap();
-    assert!(personal.is_some() && !facts.windows(3).any(|bytes| bytes == b"Ada"));
+    assert_eq!(numbers(&*streams).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn personal_data_is_never_published() {
+    let mut shop = Shop::open().await;
+    let streams = Arc::new(MemoryStreams::new(100));
+    let (mut publisher, _) = shop.publisher(AnyStreams::Memory(Arc::clone(&streams)), 100);
+    let buyer = Buyer { name: Some("Ada Buyer".into()), ..Buyer::default() };
+    let personal = Personal { buyer, note: Some("ring twice".into()), ..Personal::default() };
+    let amended = Amended {
+        destination: None,
+        shipping: None,
+        metadata: None,
+        priced: None,
+        personal_hash: Some(personal.hash()),
+        personal: Some(Arc::new(personal)),
+    };
+    let (entity, events) = (order_on(SHARD, 0), vec![Event::Order(order::Event::Amended(Box::new(amended)))]);
+    let decided = Decided { entity: entity.clone(), number: 1, at: Timestamp(1), by: By::System, events };
+    let record = shop.owner.record(&entity, 1, 1, None);
+    let record = Record { body: wire::encode(&decided), ..record };
+    let written = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("Ada");
+    assert!(written(&record.body), "the journal has it");
+    append(&shop.journal, vec![record]).await.unwrap();
+    publisher.round(&[SHARD]).await.unwrap();
+    streams.create_group(SHARD, "all", EventId::START).await.unwrap();
+    let published = streams.read(SHARD, "all", "one", 10).await.unwrap();
+    assert_eq!(published.len(), 1);
+    assert!(!written(&published[0].event) && !published[0].event.windows(4).any(|bytes| bytes == b"ring"));
 }
 
 #[tokio::test]
@@ -332,7 +376,7 @@ async fn after_flushall_cache_and_streams_come_back_from_the_journal() {
     fill(&shop.journal, &[SHARD], &cache).await.unwrap();
     cache.set_filled("n1").await.unwrap();
     publisher.round(&[SHARD]).await.unwrap();
-    server.flush().await;
+    server.say("FLUSHALL").await;
     assert!(!cache.is_filled("n1").await.unwrap(), "by this a node notices");
     shop.receive(10).await;
     publisher.round(&[SHARD]).await.unwrap();
@@ -341,6 +385,11 @@ async fn after_flushall_cache_and_streams_come_back_from_the_journal() {
     assert_eq!(fill(&shop.journal, &[SHARD], &cache).await.unwrap(), 1);
     assert_eq!(cache.get(&[shop.sku()]).await.unwrap(), [Some(shop.truth())]);
     assert!(reconcile(&shop.journal, &[SHARD], &cache, false).await.unwrap().in_order);
+    // A version that somebody made up would refuse every newer one for a long time.
+    server.say(&format!("HSET t:sku1:{} v 99999", shop.sku())).await;
+    let report = reconcile(&shop.journal, &[SHARD], &cache, true).await.unwrap();
+    assert_eq!((report.drift[0].difference, report.repaired), (Difference::Ahead, 1));
+    assert_eq!(cache.get(&[shop.sku()]).await.unwrap(), [Some(shop.truth())]);
 }
 
 #[tokio::test]
