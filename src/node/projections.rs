@@ -194,7 +194,7 @@ async fn keep_filled(handle: Handle, cache: AnyCache, node: String, interval: Du
         counts.refilled(filled.is_ok());
         match filled {
             Ok(skus) => {
-                tracing::info!(skus, shards = shards.len(), "the cache was empty and is filled from the journal")
+                tracing::info!(skus, shards = shards.len(), "the cache was empty and is filled from the journal");
             }
             Err(error) => tracing::warn!(%error, "fill the cache"),
         }
