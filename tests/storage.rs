@@ -21,3 +21,5 @@ mod projections;
 mod rebuilding;
 #[path = "storage/redis.rs"]
 mod redis;
+#[path = "storage/server.rs"]
+mod server;

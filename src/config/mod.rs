@@ -10,6 +10,7 @@
 //! `cluster.toml` at the root says for each setting what goes wrong when it is too small or too large; its values are the built-in
 //! defaults, and a test holds the two together.
 
+mod cluster;
 mod error;
 mod layers;
 pub mod schema;
@@ -17,6 +18,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::{Cluster, Cql, Quorum};
 pub use error::Error;
 pub use layers::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{

@@ -3,6 +3,7 @@
 //! What each one is for, and what goes wrong when it is too small or too large, stands in `cluster.toml` and nowhere else. Durations end
 //! in `_ms`, `_s` or `_days`, sizes in `_bytes`, bounds in `_max`.
 
+use super::cluster::{Cluster, Cql};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,10 @@ pub struct Config {
     pub entities: Entities,
     /// What is durable.
     pub journal: Journal,
+    /// The store that nodes share.
+    pub cql: Cql,
+    /// The nodes.
+    pub cluster: Cluster,
     /// Checkout.
     pub orders: Orders,
     /// Carts.
@@ -182,6 +187,8 @@ pub enum JournalKind {
     Embedded,
     /// In memory: gone with the process.
     Memory,
+    /// In ScyllaDB or Apache Cassandra, which any number of nodes share.
+    Cql,
 }
 
 /// `[journal]`

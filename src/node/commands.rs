@@ -1,6 +1,6 @@
 //! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
 
-use super::{Node, NodeError};
+use super::{Node, NodeError, Started};
 use crate::api::keys::{self, Scope};
 use crate::api::secret;
 use crate::audit::{self, Audit};
@@ -129,9 +129,30 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
 
 fn start_lines(config: &Config, node: &Node) -> Vec<String> {
     let started = node.started();
+    let mut lines = vec![format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name)];
+    match &started.joined_as {
+        Some(name) => lines.push(format!(
+            "joined as {name} after {} ms; journal in keyspace {}",
+            started.took.as_millis(),
+            config.cql.keyspace
+        )),
+        None => lines.extend(recovered_lines(config, started)),
+    }
+    if let Some(torn) = &started.torn {
+        lines.push(format!("a torn tail was cut: {torn}"));
+    }
+    lines.push(format!("public http://{}", started.public));
+    lines.push(format!("operator http://{}", started.operator));
+    if let Some(key) = &started.first_key {
+        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
+        lines.push(format!("key {key}"));
+    }
+    lines
+}
+
+fn recovered_lines(config: &Config, started: &Started) -> [String; 2] {
     let recovery = started.recovery;
-    let mut lines = vec![
-        format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name),
+    [
         format!("data in {}", config.node.data_folder.display()),
         format!(
             "recovered {} shards and {} events behind the last checkpoints in {} ms{}",
@@ -144,17 +165,7 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
                 None => "",
             }
         ),
-    ];
-    if let Some(torn) = &started.torn {
-        lines.push(format!("a torn tail was cut: {torn}"));
-    }
-    lines.push(format!("public http://{}", started.public));
-    lines.push(format!("operator http://{}", started.operator));
-    if let Some(key) = &started.first_key {
-        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
-        lines.push(format!("key {key}"));
-    }
-    lines
+    ]
 }
 
 /// Opens a stopped node's folder, and says what of its log is left out.
@@ -230,7 +241,7 @@ fn reconcile_cache(config: &Config, repair: bool) -> Result<ExitCode, CommandErr
     };
     let report = runtime(config)?.block_on(async {
         let stats = Arc::new(crate::actors::stats::Stats::default());
-        let store = super::settings::open_store(config, &stats)?.store;
+        let store = super::settings::open_store(config, &stats).await?.store;
         let shards: Vec<Shard> = (0..store.layout().shards).map(Shard).collect();
         let cache = RedisCache::new(link);
         let compared = reconcile::reconcile(&store, &shards, &cache, repair).await;

@@ -6,6 +6,7 @@
 //!              └── provider ──webhooks──► actors
 //! ```
 
+mod clustered;
 pub mod commands;
 mod ledger;
 mod metrics;
@@ -18,17 +19,22 @@ pub use operations::NodeOperations;
 use projections::Projections;
 pub use shop::NodeShop;
 
+use self::clustered::{Clustered, SharedKeys};
 use crate::actors::system::{Actors, Recovery, Shards, StartError};
 use crate::api::keys::{self, Keys, KeysError, Scope};
 use crate::api::secret::{self, Secret};
 use crate::api::{Api, SocketCounts, operator, server};
 use crate::clock::{SharedClock, SystemClock, monotonic};
+use crate::cluster::OpenError as GatewayError;
 use crate::config::{Config, JournalKind};
 use crate::domain::time::Timestamp;
 use crate::payments::{self, AnyProvider, BuildError};
+use crate::storage::cql::{CqlError, CqlJournal};
 use crate::storage::embedded::{EmbeddedJournal, OpenError};
 use crate::storage::memory::{Groups, MemoryStore};
-use crate::storage::{AppendError, Store};
+use crate::storage::registry::RegistryError;
+use crate::storage::{AppendError, ReadError, Store};
+use operations::Addresses;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -49,6 +55,18 @@ pub enum NodeError {
     /// The data folder.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store that nodes share.
+    #[error(transparent)]
+    Cql(#[from] CqlError),
+    /// What nodes share in it.
+    #[error("read what the nodes share: {0}")]
+    Shared(#[from] ReadError),
+    /// The nodes' board.
+    #[error("join the other nodes: {0}")]
+    Join(#[from] RegistryError),
+    /// The cluster port.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// The payment provider.
     #[error(transparent)]
     Provider(#[from] BuildError),
@@ -94,6 +112,8 @@ pub struct Started {
     pub sealed: Option<bool>,
     /// A torn tail that was cut: bytes, and where a copy is.
     pub torn: Option<String>,
+    /// Under which name, with its incarnation, it joined other nodes; `None`: it is alone.
+    pub joined_as: Option<String>,
     /// How long the store and the actors took.
     pub took: Duration,
 }
@@ -102,6 +122,7 @@ pub struct Started {
 #[derive(Debug)]
 pub struct Node {
     actors: Actors,
+    clustered: Option<Clustered>,
     store: Store,
     provider: Arc<AnyProvider>,
     started: Started,
@@ -117,10 +138,20 @@ impl Node {
         let begun = monotonic();
         let clock: SharedClock = Arc::new(SystemClock);
         let stats = Arc::new(crate::actors::stats::Stats::default());
-        let opened = settings::open_store(config, &stats)?;
+        let opened = settings::open_store(config, &stats).await?;
         let folder = (config.journal.kind == JournalKind::Embedded).then_some(config.node.data_folder.as_path());
-        let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
-        let secret = open_secret(folder)?;
+        let mut shared = None;
+        let (keys, first_key, secret) = match &opened.store {
+            Store::Cql(journal) => {
+                let shared = shared.insert(SharedKeys::open(journal.shared()).await?);
+                let first_key = shared.first_key(&config.shop.seller, clock.now()).await?;
+                (shared.keys().clone(), first_key, shared.secret().clone())
+            }
+            Store::Embedded(_) | Store::Memory(_) => {
+                let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
+                (keys, first_key, open_secret(folder)?)
+            }
+        };
         let webhooks = shop::Webhooks::default();
         let ledger = folder.map(|folder| folder.join(LEDGER_FILE));
         let provider = payments::build(
@@ -136,10 +167,9 @@ impl Node {
             Arc::clone(&clock),
             settings::actors(config),
             stats,
-            Shards::All(&config.node.name),
+            if shared.is_some() { Shards::Dealt } else { Shards::All(&config.node.name) },
         )
         .await?;
-        let took = begun.elapsed();
         let projections = Projections::start(config, &actors.handle())?;
         let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.glances());
         webhooks.connect(shop.clone());
@@ -147,20 +177,31 @@ impl Node {
         let limits = settings::limits(config);
         let (stop_doors, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());
-        let watched = (api.counts(), Arc::clone(&counts), projections.figures());
-        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, watched);
         let public = listen(config.api.listen, "api.listen", limits.backlog)?;
         let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
-        let started = Started {
+        let addresses = Addresses {
             public: public.local_addr().map_err(|error| at("api.listen", config.api.listen, error))?,
             operator: operators
                 .local_addr()
                 .map_err(|error| at("api.operator_listen", config.api.operator_listen, error))?,
+        };
+        let clustered = match (&opened.store, shared) {
+            (Store::Cql(journal), Some(shared)) => {
+                Some(Clustered::start(config, journal, shared, &actors, clock, &addresses).await?)
+            }
+            _ => None,
+        };
+        let watched = (api.counts(), Arc::clone(&counts), projections.figures());
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched);
+        let started = Started {
+            public: addresses.public,
+            operator: addresses.operator,
             first_key,
             recovery: actors.recovery(),
             sealed: opened.sealed,
             torn: opened.torn,
-            took,
+            joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
+            took: begun.elapsed(),
         };
         let doors = vec![
             tokio::spawn(server::serve(public, api.filter(), limits, counts, told(stopped.clone()))),
@@ -174,7 +215,7 @@ impl Node {
         ];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
         let store = opened.store;
-        Ok(Self { actors, store, provider, started, stop_doors, doors, drain, projections })
+        Ok(Self { actors, clustered, store, provider, started, stop_doors, doors, drain, projections })
     }
 
     /// What the start found.
@@ -191,18 +232,34 @@ impl Node {
 
     /// Waits until the node must end by itself; gives the reason.
     pub async fn failed(&self) -> String {
-        self.actors.handle().failed().await
+        let handle = self.actors.handle();
+        match &self.clustered {
+            Some(clustered) => tokio::select! {
+                biased;
+                reason = handle.failed() => reason,
+                reason = clustered.ended() => reason,
+            },
+            None => handle.failed().await,
+        }
     }
 
     /// Closes the doors, lets what is under way end, stores everything and seals the journal, all within the bound of the
     /// configuration. `false`: something was still under way at the bound; it goes on at the next start.
     pub async fn stop(self) -> Result<bool, NodeError> {
+        // The doors stay open while the shards go to other nodes: what comes in meanwhile is asked of their new owners.
+        let given_away = match &self.clustered {
+            Some(clustered) => clustered.drain(self.drain).await,
+            None => true,
+        };
         self.stop_doors.send_replace(true);
         let mut cut_off: usize = 0;
         for door in self.doors {
             cut_off = cut_off.saturating_add(door.await.unwrap_or(0));
         }
-        let drained = self.actors.stop(self.drain).await;
+        if let Some(clustered) = self.clustered {
+            clustered.leave().await;
+        }
+        let drained = self.actors.stop(self.drain).await && given_away;
         self.projections.end().await;
         if drained && let Store::Embedded(journal) = &self.store {
             journal.close().map_err(NodeError::Seal)?;
@@ -271,6 +328,10 @@ impl Opened {
         });
         let sealed = (recovered.frames > 0).then_some(recovered.sealed);
         Self { store: Store::Embedded(Arc::new(journal)), sealed, torn }
+    }
+
+    fn cql(journal: CqlJournal) -> Self {
+        Self { store: Store::Cql(Arc::new(journal)), sealed: None, torn: None }
     }
 
     fn memory(layout: crate::storage::Layout) -> Self {

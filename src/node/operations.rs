@@ -3,9 +3,10 @@
 use super::projections::ProjectionFigures;
 use super::{ledger, metrics};
 use crate::actors::ask::{Answer, Ask};
-use crate::actors::system::Handle;
+use crate::actors::system::{Handle, ShardStatus};
 use crate::api::operator::{
-    Cluster, Fault, Node, OperationError, Operations, Readiness, Saga, SetAside, Shard as ShardShown,
+    Cluster, Fault, Node, NodeStanding, OperationError, Operations, Readiness, Saga, SetAside, Shard as ShardShown,
+    ShardHere,
 };
 use crate::api::view::At;
 use crate::api::{DoorCounts, SocketCounts};
@@ -20,11 +21,14 @@ use crate::domain::time::Timestamp;
 use crate::payments::AnyProvider;
 use crate::storage::Journal;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a lever may take, in ms.
 const LEVER_TIMEOUT_MS: u64 = 10_000;
+/// What a node says that is asked to give shards to others and knows no others.
+const NO_CLUSTER: &str = "this node has no cluster: its journal is its own, and there is nobody to give its shards to";
 
 /// This node, for its operator.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ struct Inner {
     handle: Handle,
     provider: Arc<AnyProvider>,
     name: String,
+    public: String,
+    operator: String,
     faults_allowed: bool,
     started_at: Timestamp,
     door: Arc<DoorCounts>,
@@ -47,6 +53,7 @@ impl NodeOperations {
         handle: Handle,
         provider: Arc<AnyProvider>,
         config: &Config,
+        addresses: Addresses,
         (door, sockets, projections): (Arc<DoorCounts>, Arc<SocketCounts>, ProjectionFigures),
     ) -> Self {
         let started_at = handle.now();
@@ -55,6 +62,8 @@ impl NodeOperations {
             handle,
             provider,
             name,
+            public: addresses.public.to_string(),
+            operator: addresses.operator.to_string(),
             faults_allowed: config.faults.allowed,
             started_at,
             door,
@@ -63,14 +72,14 @@ impl NodeOperations {
         }))
     }
 
-    fn status(&self) -> &'static str {
+    fn standing(&self) -> NodeStanding {
         let handle = &self.0.handle;
         if handle.failure().is_some() {
-            "failed"
+            NodeStanding::Failed
         } else if handle.is_serving() {
-            "up"
+            NodeStanding::Up
         } else {
-            "draining"
+            NodeStanding::Draining
         }
     }
 
@@ -104,6 +113,26 @@ impl NodeOperations {
     }
 }
 
+/// Where the node's doors are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) public: SocketAddr,
+    pub(super) operator: SocketAddr,
+}
+
+fn here(status: &ShardStatus) -> ShardHere {
+    ShardHere {
+        seq: status.seq,
+        flushed_upto: status.flushed_upto,
+        lag: status.seq.saturating_sub(status.flushed_upto),
+        resident: status.residents,
+        waiting_for_checkpoint: status.cold,
+        deadlines: status.agenda,
+        set_aside: status.set_aside,
+        queue_depth: status.queue_depth,
+    }
+}
+
 fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
     Saga {
         order: order.id.to_string(),
@@ -126,38 +155,66 @@ impl Operations for NodeOperations {
     async fn readiness(&self) -> Readiness {
         let ready = self.0.handle.is_serving();
         let all = usize::from(self.0.handle.store().layout().shards);
-        Readiness {
-            ready,
-            status: if ready { "serving" } else { self.status() }.to_owned(),
-            shards: (if ready { all } else { 0 }, all),
-        }
+        let status = match self.standing() {
+            NodeStanding::Failed => "failed",
+            NodeStanding::Draining => "draining",
+            NodeStanding::Up | NodeStanding::Joining | NodeStanding::Suspect | NodeStanding::Gone => "serving",
+        };
+        Readiness { ready, status: status.to_owned(), shards: (if ready { all } else { 0 }, all) }
     }
 
     async fn cluster(&self) -> Result<Cluster, OperationError> {
         let handle = &self.0.handle;
+        let inner = &self.0;
+        let shards = handle.owned().len();
         let node = Node {
-            name: self.0.name.clone(),
-            status: self.status().to_owned(),
-            shards: usize::from(handle.store().layout().shards),
-            up_s: handle.now().since_ms(self.0.started_at) / 1_000,
+            name: inner.name.clone(),
+            incarnation: 0,
+            state: self.standing(),
+            drain_wished: false,
+            heartbeats_missed: 0,
+            last_heartbeat_ms_ago: None,
+            beat: 0,
+            beat_age_ms: 0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: None,
+            public: inner.public.clone(),
+            operator: inner.operator.clone(),
+            shards_owned: shards,
+            shards_claimed: shards,
+            shards_serving: Some(shards),
+            up_s: Some(handle.now().since_ms(inner.started_at) / 1_000),
         };
-        Ok(Cluster { node: self.0.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), nodes: vec![node] })
+        Ok(Cluster {
+            node: inner.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            view: None,
+            registry: None,
+            members: vec![node],
+        })
     }
 
     async fn shards(&self) -> Result<Vec<ShardShown>, OperationError> {
-        let shown = |status: crate::actors::system::ShardStatus| ShardShown {
+        let shown = |status: ShardStatus| ShardShown {
             shard: status.shard.0,
-            owner: self.0.name.clone(),
+            owner: Some(self.0.name.clone()),
             epoch: status.epoch,
-            seq: status.seq,
-            flushed_upto: status.flushed_upto,
-            resident: status.residents,
-            waiting_for_checkpoint: status.cold,
-            deadlines: status.agenda,
-            set_aside: status.set_aside,
-            queue_depth: status.queue_depth,
+            placed: Some(self.0.name.clone()),
+            moved: false,
+            serving: true,
+            doing: None,
+            last_handoff: None,
+            here: Some(here(&status)),
         };
         Ok(self.0.handle.shards().await.into_iter().map(shown).collect())
+    }
+
+    async fn drain(&self, _node: &str, _drained: bool) -> Result<(), OperationError> {
+        Err(OperationError::Refused(NO_CLUSTER.to_owned()))
+    }
+
+    async fn move_shard(&self, _shard: u16, _to: Option<&str>) -> Result<(), OperationError> {
+        Err(OperationError::Refused(NO_CLUSTER.to_owned()))
     }
 
     async fn sagas(&self, limit: usize) -> Result<Vec<Saga>, OperationError> {

@@ -3,6 +3,7 @@
 //! A shard's log is the truth; states, agenda and history are made from it at a checkpoint. A backend gives the one trait
 //! [`Journal`]; the conformance suite in `tests/` says what that means for each of them.
 
+pub mod cql;
 pub mod embedded;
 pub mod journal;
 pub mod memory;

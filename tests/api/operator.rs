@@ -37,10 +37,17 @@ impl Operations for Node {
         Readiness { ready: false, status: "starting".to_owned(), shards: (1, 8) }
     }
     async fn cluster(&self) -> Result<Cluster, OperationError> {
-        Ok(Cluster { node: "n1".to_owned(), version: "0".to_owned(), nodes: Vec::new() })
+        let (node, version) = ("n1".to_owned(), "0".to_owned());
+        Ok(Cluster { node, version, view: None, registry: None, members: Vec::new() })
     }
     async fn shards(&self) -> Result<Vec<Shard>, OperationError> {
         Ok(Vec::new())
+    }
+    async fn drain(&self, node: &str, drained: bool) -> Result<(), OperationError> {
+        self.tell(format!("drain {node} {drained}"))
+    }
+    async fn move_shard(&self, shard: u16, to: Option<&str>) -> Result<(), OperationError> {
+        self.tell(format!("move {shard} {to:?}"))
     }
     async fn sagas(&self, _limit: usize) -> Result<Vec<Saga>, OperationError> {
         Ok(Vec::new())
