@@ -146,7 +146,7 @@ const SHARD: Shard = Shard(2);
 
 impl Shop {
     async fn open() -> Self {
-        let journal = InMemory::default().open();
+        let journal = InMemory::default().open().await;
         let owner = Owner::of(&journal, SHARD).await;
         let stock = sku_on(SHARD);
         Self { journal, owner, state: State::empty(&stock), stock, version: 0 }
