@@ -8,6 +8,8 @@
 
 mod agenda;
 pub mod ask;
+#[cfg(test)]
+mod audit_tests;
 mod checkpoint;
 mod context;
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub struct Config {
     pub payments: Payments,
     /// What may be lost.
     pub redis: Redis,
+    /// The proof from the journal.
+    pub audit: Audit,
     /// Faults on demand.
     pub faults: Faults,
     /// The log for people.
@@ -477,6 +479,22 @@ impl Default for Redis {
             skus_max: 100_000,
             stream_events_max: 100_000,
         }
+    }
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Audit {
+    pub rounds_max: u32,
+    pub pause_ms: u64,
+    pub timeout_ms: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { rounds_max: 10, pause_ms: 500, timeout_ms: 600_000 }
     }
 }
 

@@ -7,6 +7,7 @@
 //!                                          └────────────────┘ heartbeats
 //! ```
 
+use super::board::{Board, Figure, Pulse};
 use super::operations::Addresses;
 use super::{NodeError, settings};
 use crate::actors::ask::Ask;
@@ -15,13 +16,14 @@ use crate::actors::system::{Actors, Handle, StartError};
 use crate::api::keys::{self, Keys, Scope};
 use crate::api::secret::{self, Secret};
 use crate::clock::SharedClock;
-use crate::cluster::keeper::{AcquireError, Holder, Keeper, Lost, Wiring};
+use crate::cluster::keeper::{AcquireError, ClusterStatus, Holder, Keeper, Lost, Wiring};
 use crate::cluster::{Bound, Gateway, Inbound, Inbox};
 use crate::config::Config;
 use crate::domain::time::Timestamp;
-use crate::storage::cql::{CqlJournal, CqlShared};
-use crate::storage::registry::{NodeId, NodeRow, NodeState, Registry};
-use crate::storage::{ClaimError, Epoch, Journal, ReadError, Shard};
+use crate::storage::cql::{Counts, CqlJournal, CqlRegistry, CqlShared};
+use crate::storage::registry::{NodeId, NodeRow, NodeState, Registry, RegistryError};
+use crate::storage::{ClaimError, Epoch, Journal, ReadError, Shard, Store};
+use compact_str::CompactString;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use std::collections::BTreeMap;
@@ -77,12 +79,17 @@ impl SharedKeys {
         Ok((stored == line).then_some(token))
     }
 
-    /// Makes a key; its text is shown once and kept nowhere.
-    pub(super) async fn create(&self, account: &str, scopes: &[Scope], now: Timestamp) -> Result<String, NodeError> {
+    /// Makes a key; its text is shown once and kept nowhere. Gives the text and the id.
+    pub(super) async fn create(
+        &self,
+        account: &str,
+        scopes: &[Scope],
+        now: Timestamp,
+    ) -> Result<(String, CompactString), NodeError> {
         let fresh = secret::fresh().map_err(NodeError::Secret)?;
         let (token, key, line) = keys::create_line(account, scopes, &fresh, now)?;
         self.shared.put_if_absent(KEY, &key.id, &line).await?;
-        Ok(token)
+        Ok((token, key.id))
     }
 
     /// Follows what other nodes make, for ever.
@@ -114,6 +121,7 @@ async fn lines(shared: &CqlShared) -> Result<String, ReadError> {
 pub(super) struct Clustered {
     gateway: Gateway,
     keeper: Arc<Keeper>,
+    registry: Arc<CqlRegistry>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -170,12 +178,26 @@ impl Clustered {
             tokio::spawn(tell_heartbeats(gateway.clone(), heartbeat, beats)),
             tokio::spawn(shared.follow()),
         ];
-        Ok(Self { gateway, keeper, tasks })
+        Ok(Self { gateway, keeper, registry, tasks })
     }
 
     /// Who this node is.
     pub(super) fn id(&self) -> &NodeId {
         self.keeper.id()
+    }
+
+    /// What the operator port asks of it.
+    pub(super) fn board(&self, config: &Config, store: &Store) -> Arc<dyn Board> {
+        Arc::new(ClusterBoard {
+            gateway: self.gateway.clone(),
+            keeper: Arc::clone(&self.keeper),
+            registry: Arc::clone(&self.registry),
+            counts: match store {
+                Store::Cql(journal) => Some(Arc::clone(journal.counts())),
+                Store::Embedded(_) | Store::Memory(_) => None,
+            },
+            suspect_at: config.cluster.suspect_misses,
+        })
     }
 
     /// Waits until the node must end because a later process has taken its name.
@@ -263,5 +285,56 @@ impl Holder for OwnShards {
 
     fn owned(&self) -> BTreeMap<Shard, Epoch> {
         self.handle.owned()
+    }
+}
+
+/// The cluster, for its operators.
+#[derive(Debug)]
+struct ClusterBoard {
+    gateway: Gateway,
+    keeper: Arc<Keeper>,
+    registry: Arc<CqlRegistry>,
+    counts: Option<Arc<Counts>>,
+    suspect_at: u32,
+}
+
+impl Board for ClusterBoard {
+    fn status(&self) -> BoxFuture<'_, Option<ClusterStatus>> {
+        self.keeper.status().boxed()
+    }
+
+    fn pulses(&self) -> BTreeMap<NodeId, Pulse> {
+        let beats = self.gateway.peers().heartbeats().into_iter();
+        beats.map(|(node, beat)| (node, Pulse { missed: beat.misses, last_ms_ago: beat.last_ms_ago })).collect()
+    }
+
+    fn suspect_at(&self) -> u32 {
+        self.suspect_at
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let traffic = self.gateway.traffic();
+        let mut figures = vec![
+            Figure::counter("cluster_sent", "deliveries sent to other nodes", traffic.sent),
+            Figure::counter("cluster_frames_sent", "frames that they shared", traffic.frames_sent),
+            Figure::counter("cluster_received", "deliveries taken in from other nodes", traffic.received),
+            Figure::counter("cluster_frames_received", "frames that they shared", traffic.frames_received),
+            Figure::counter("cluster_busy", "deliveries refused for want of room", traffic.busy),
+            Figure::counter("cluster_unknown", "deliveries that were sent and never answered", traffic.unknown),
+            Figure::counter("cluster_dropped", "what nobody waits for and could not be sent", traffic.dropped),
+            Figure::counter("cluster_unreadable", "frames and envelopes that made no sense", traffic.unreadable),
+        ];
+        if let Some(counts) = &self.counts {
+            figures.extend(counts.figures().map(|(name, help, value)| Figure::counter(name, help, value)));
+        }
+        figures
+    }
+
+    fn wish_drained<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.registry.wish_drained(name, drained).boxed()
+    }
+
+    fn wish_moved<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.registry.wish_moved(shard, to).boxed()
     }
 }

@@ -1,17 +1,19 @@
 //! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
 
-use super::{Node, NodeError, Started};
+use super::clustered::SharedKeys;
+use super::{Node, NodeError, Started, admin};
 use crate::api::keys::{self, Scope};
 use crate::api::secret;
 use crate::audit::{self, Audit};
-use crate::cli::{DumpOf, Invocation};
+use crate::cli::{Admin, DumpOf, Invocation};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, PaymentProvider};
+use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::payment::LedgerLine;
 use crate::payments;
 use crate::projections::cache::RedisCache;
 use crate::projections::reconcile;
+use crate::storage::cql::{CqlJournal, schema};
 use crate::storage::embedded::{OpenError, Stopped};
 use crate::storage::{Journal, Shard};
 use std::io::{self, Write};
@@ -54,6 +56,8 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
         Invocation::Erase { config, order } => erase(&config, order),
         Invocation::Reconcile { config, repair } => reconcile_cache(&config, repair),
+        Invocation::Admin(admin) => administer(&admin),
+        Invocation::SchemaApply(config) => apply_schema(&config),
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -253,14 +257,49 @@ fn reconcile_cache(config: &Config, repair: bool) -> Result<ExitCode, CommandErr
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let said = runtime.block_on(admin::carry_out(asked)).map_err(CommandError::Other)?;
+    for remark in &said.remarks {
+        writeln!(io::stderr(), "doorbuster: {remark}")?;
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(said.out.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read the first lines may have had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(if said.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {
     let scopes: Vec<Scope> = scopes.iter().filter_map(|word| Scope::parse(word)).collect();
+    if config.journal.kind == JournalKind::Cql {
+        let made = runtime(config)?.block_on(async {
+            let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+            let shared = SharedKeys::open(journal.shared()).await?;
+            shared.create(account, &scopes, SystemClock.now()).await
+        });
+        let (token, id) = made?;
+        say(&[format!("{id} for {account}, on all nodes within seconds; it is shown this once:"), token])?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder = &config.node.data_folder;
     if !folder.exists() {
         return Err(CommandError::Other(format!("there is no data folder {}", folder.display())));
     }
     let (token, key) = keys::create(folder, account, &scopes, &secret::fresh()?, SystemClock.now())?;
     say(&[format!("{} for {account}; it is shown this once:", key.id), token])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes keyspace and tables where they are missing.
+fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
+    let options = super::settings::cql(config, None);
+    let applied = runtime(config)?.block_on(schema::apply(&options)).map_err(NodeError::Cql)?;
+    let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
+    lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
+    say(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

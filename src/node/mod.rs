@@ -6,6 +6,8 @@
 //!              └── provider ──webhooks──► actors
 //! ```
 
+mod admin;
+mod board;
 mod clustered;
 pub mod commands;
 mod ledger;
@@ -15,6 +17,7 @@ mod projections;
 mod settings;
 mod shop;
 
+pub use board::{Board, Figure, Pulse};
 pub use operations::NodeOperations;
 use projections::Projections;
 pub use shop::NodeShop;
@@ -191,8 +194,9 @@ impl Node {
             }
             _ => None,
         };
+        let board = clustered.as_ref().map(|clustered| clustered.board(config, &opened.store));
         let watched = (api.counts(), Arc::clone(&counts), projections.figures());
-        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched);
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched, board);
         let started = Started {
             public: addresses.public,
             operator: addresses.operator,
@@ -208,7 +212,7 @@ impl Node {
             tokio::spawn(server::serve(
                 operators,
                 operator::filter(operations),
-                limits,
+                settings::operator_limits(config),
                 Arc::new(SocketCounts::default()),
                 told(stopped),
             )),

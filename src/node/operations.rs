@@ -1,5 +1,6 @@
 //! What the operator port asks of this node.
 
+use super::board::{self, Board};
 use super::projections::ProjectionFigures;
 use super::{ledger, metrics};
 use crate::actors::ask::{Answer, Ask};
@@ -10,7 +11,8 @@ use crate::api::operator::{
 };
 use crate::api::view::At;
 use crate::api::{DoorCounts, SocketCounts};
-use crate::audit;
+use crate::audit::{self, Ledger, Patience};
+use crate::cluster::keeper::{ClusterStatus, MemberStatus, Standing};
 use crate::config::Config;
 use crate::domain::any::{Command, State};
 use crate::domain::entity::{By, Wait};
@@ -19,7 +21,7 @@ use crate::domain::order::{self, Order};
 use crate::domain::payment::{ProviderAnswer, Reference};
 use crate::domain::time::Timestamp;
 use crate::payments::AnyProvider;
-use crate::storage::Journal;
+use crate::storage::{Journal, Shard};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +48,9 @@ struct Inner {
     door: Arc<DoorCounts>,
     sockets: Arc<SocketCounts>,
     projections: ProjectionFigures,
+    /// The cluster, where there is one.
+    board: Option<Arc<dyn Board>>,
+    patience: Patience,
 }
 
 impl NodeOperations {
@@ -55,6 +60,7 @@ impl NodeOperations {
         config: &Config,
         addresses: Addresses,
         (door, sockets, projections): (Arc<DoorCounts>, Arc<SocketCounts>, ProjectionFigures),
+        board: Option<Arc<dyn Board>>,
     ) -> Self {
         let started_at = handle.now();
         let name = config.node.name.clone();
@@ -69,7 +75,19 @@ impl NodeOperations {
             door,
             sockets,
             projections,
+            board,
+            patience: super::settings::audit(config),
         }))
+    }
+
+    fn up_s(&self) -> u64 {
+        self.0.handle.now().since_ms(self.0.started_at) / 1_000
+    }
+
+    /// The cluster, and how it is; where there is none the lever cannot be pulled.
+    async fn lever(&self) -> Result<(&dyn Board, ClusterStatus), OperationError> {
+        let board = self.0.board.as_deref().ok_or_else(|| OperationError::Refused(NO_CLUSTER.to_owned()))?;
+        Ok((board, status_of(board).await?))
     }
 
     fn standing(&self) -> NodeStanding {
@@ -120,6 +138,24 @@ pub(super) struct Addresses {
     pub(super) operator: SocketAddr,
 }
 
+async fn status_of(board: &dyn Board) -> Result<ClusterStatus, OperationError> {
+    let gone =
+        || OperationError::Unavailable("this node no longer looks at its cluster: it is about to end".to_owned());
+    board.status().await.ok_or_else(gone)
+}
+
+/// The member of this name.
+fn member<'a>(status: &'a ClusterStatus, name: &str) -> Result<&'a MemberStatus, OperationError> {
+    status.members.iter().find(|member| member.name == name).ok_or_else(|| {
+        let names: Vec<&str> = status.members.iter().map(|member| member.name.as_str()).collect();
+        OperationError::NoSuch(format!("there is no node {name:?}; there are {}", names.join(", ")))
+    })
+}
+
+fn unavailable(error: impl std::fmt::Display) -> OperationError {
+    OperationError::Unavailable(error.to_string())
+}
+
 fn here(status: &ShardStatus) -> ShardHere {
     ShardHere {
         seq: status.seq,
@@ -145,7 +181,14 @@ fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
 
 impl Operations for NodeOperations {
     async fn metrics(&self) -> String {
-        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets, &self.0.projections.all())
+        let mut figures = Vec::new();
+        if let Some(board) = self.0.board.as_deref()
+            && let Some(status) = board.status().await
+        {
+            figures = board::figures_of(board, &status);
+        }
+        figures.extend(self.0.projections.all());
+        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets, &figures)
     }
 
     async fn health(&self) -> Result<(), String> {
@@ -153,20 +196,30 @@ impl Operations for NodeOperations {
     }
 
     async fn readiness(&self) -> Readiness {
-        let ready = self.0.handle.is_serving();
-        let all = usize::from(self.0.handle.store().layout().shards);
-        let status = match self.standing() {
-            NodeStanding::Failed => "failed",
-            NodeStanding::Draining => "draining",
-            NodeStanding::Up | NodeStanding::Joining | NodeStanding::Suspect | NodeStanding::Gone => "serving",
+        let standing = self.standing();
+        let serves = standing == NodeStanding::Up;
+        let owned = self.0.handle.owned().len();
+        let Some(board) = self.0.board.as_deref() else {
+            let all = usize::from(self.0.handle.store().layout().shards);
+            let shards = (if serves { owned } else { 0 }, all);
+            return Readiness { ready: serves, status: board::serving_word(standing).to_owned(), shards };
         };
-        Readiness { ready, status: status.to_owned(), shards: (if ready { all } else { 0 }, all) }
+        let status = board.status().await;
+        let me = status.as_ref().and_then(|status| status.members.iter().find(|one| board::is_me(one, status)));
+        let in_cluster = me.map_or(NodeStanding::Joining, |me| board::standing(me, 0, u32::MAX));
+        // A member answers anything: what is not dealt to it, or no longer is, it asks of the others.
+        let is_member = matches!(in_cluster, NodeStanding::Up | NodeStanding::Draining);
+        let word = board::serving_word(if serves { in_cluster } else { standing });
+        let shards = (owned, me.map_or(0, |me| me.shards_placed));
+        Readiness { ready: serves && is_member, status: word.to_owned(), shards }
     }
 
     async fn cluster(&self) -> Result<Cluster, OperationError> {
-        let handle = &self.0.handle;
+        if let Some(board) = self.0.board.as_deref() {
+            return Ok(board::cluster(board, status_of(board).await?, self.up_s()));
+        }
         let inner = &self.0;
-        let shards = handle.owned().len();
+        let shards = inner.handle.owned().len();
         let node = Node {
             name: inner.name.clone(),
             incarnation: 0,
@@ -183,7 +236,7 @@ impl Operations for NodeOperations {
             shards_owned: shards,
             shards_claimed: shards,
             shards_serving: Some(shards),
-            up_s: Some(handle.now().since_ms(inner.started_at) / 1_000),
+            up_s: Some(self.up_s()),
         };
         Ok(Cluster {
             node: inner.name.clone(),
@@ -195,6 +248,11 @@ impl Operations for NodeOperations {
     }
 
     async fn shards(&self) -> Result<Vec<ShardShown>, OperationError> {
+        let statuses = self.0.handle.shards().await;
+        if let Some(board) = self.0.board.as_deref() {
+            let here = statuses.iter().map(|status| (status.shard.0, here(status))).collect();
+            return Ok(board::shards(status_of(board).await?, here));
+        }
         let shown = |status: ShardStatus| ShardShown {
             shard: status.shard.0,
             owner: Some(self.0.name.clone()),
@@ -206,15 +264,31 @@ impl Operations for NodeOperations {
             last_handoff: None,
             here: Some(here(&status)),
         };
-        Ok(self.0.handle.shards().await.into_iter().map(shown).collect())
+        Ok(statuses.into_iter().map(shown).collect())
     }
 
-    async fn drain(&self, _node: &str, _drained: bool) -> Result<(), OperationError> {
-        Err(OperationError::Refused(NO_CLUSTER.to_owned()))
+    async fn drain(&self, node: &str, drained: bool) -> Result<(), OperationError> {
+        let (board, status) = self.lever().await?;
+        member(&status, node)?;
+        board.wish_drained(node, drained).await.map_err(unavailable)
     }
 
-    async fn move_shard(&self, _shard: u16, _to: Option<&str>) -> Result<(), OperationError> {
-        Err(OperationError::Refused(NO_CLUSTER.to_owned()))
+    async fn move_shard(&self, shard: u16, to: Option<&str>) -> Result<(), OperationError> {
+        let (board, status) = self.lever().await?;
+        let shards = self.0.handle.store().layout().shards;
+        if shard >= shards {
+            let last = shards.saturating_sub(1);
+            return Err(OperationError::NoSuch(format!("there is no shard {shard}; there are 0 to {last}")));
+        }
+        if let Some(name) = to {
+            let refused = |why: &str| Err(OperationError::Refused(format!("{name} {why}")));
+            match member(&status, name)?.state {
+                Standing::Up | Standing::Joining => {}
+                Standing::Draining => return refused("gives its shards away; resume it first"),
+                Standing::Down => return refused("is gone: its row stands still"),
+            }
+        }
+        board.wish_moved(Shard(shard), to).await.map_err(unavailable)
     }
 
     async fn sagas(&self, limit: usize) -> Result<Vec<Saga>, OperationError> {
@@ -247,20 +321,43 @@ impl Operations for NodeOperations {
     }
 
     async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {
-        if self.0.handle.retry(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
+        let handle = &self.0.handle;
+        let shard = handle.shard_of(&entity);
+        if let Some(board) = self.0.board.as_deref()
+            && !handle.owned().contains_key(&shard)
+        {
+            let status = status_of(board).await?;
+            return Err(OperationError::Refused(board::elsewhere(&status, shard)));
+        }
+        if handle.retry(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
     }
 
     async fn audit(&self) -> Result<Value, OperationError> {
-        let unavailable = |what: String| OperationError::Unavailable(what);
-        // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
-        // while an order that came to rest before this instant has all its charges in it.
-        let now = self.0.handle.now();
-        let ledger = ledger::read(&self.0.provider).await.map_err(|error| unavailable(error.to_string()))?;
         let handle = &self.0.handle;
-        let report = audit::audit_store(handle.store(), Some(&ledger), now)
-            .await
-            .map_err(|error| unavailable(error.to_string()))?;
-        serde_json::to_value(report).map_err(|error| unavailable(error.to_string()))
+        let now = handle.now();
+        let report = if handle.store().is_shared() {
+            let ledger = async {
+                // A provider inside each node knows that node's charges only: nobody has all of them.
+                if matches!(*self.0.provider, AnyProvider::Simulated(_)) {
+                    return None;
+                }
+                let read_at = handle.now();
+                match ledger::read(&self.0.provider).await {
+                    Ok(lines) => Some(Ledger { lines, read_at }),
+                    Err(error) => {
+                        tracing::warn!(%error, "the provider's ledger cannot be read; the audit goes without");
+                        None
+                    }
+                }
+            };
+            audit::audit_shared(handle.store(), self.0.patience, ledger).await
+        } else {
+            // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
+            // while an order that came to rest before this instant has all its charges in it.
+            let ledger = ledger::read(&self.0.provider).await.map_err(unavailable)?;
+            audit::audit_store(handle.store(), Some(&ledger), now).await
+        };
+        serde_json::to_value(report.map_err(unavailable)?).map_err(unavailable)
     }
 
     async fn fault(&self, fault: Fault) -> Result<(), OperationError> {

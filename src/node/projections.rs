@@ -7,6 +7,7 @@
 //! ```
 
 use super::NodeError;
+use super::board::Figure;
 use crate::actors::system::Handle;
 use crate::actors::view::SkuView;
 use crate::config::{self, Config};
@@ -124,13 +125,14 @@ impl Projections {
 }
 
 impl ProjectionFigures {
-    /// Name, what it counts, is it a gauge, value.
-    pub(super) fn all(&self) -> Vec<(&'static str, &'static str, bool, u64)> {
+    /// For `/metrics`.
+    pub(super) fn all(&self) -> Vec<Figure> {
         let counted = self.counts.figures().into_iter().map(|(name, help, value)| (name, help, false, value));
         let untold = self.handle.views().untold();
         let untold = ("projection_changes_untold", "changes of SKUs that found no room to wait in", false, untold);
         let link = self.link.iter().flat_map(|link| link.figures());
-        counted.chain([untold]).chain(link).collect()
+        let all = counted.chain([untold]).chain(link);
+        all.map(|(name, help, gauge, value)| Figure { name, help, gauge, value }).collect()
     }
 }
 

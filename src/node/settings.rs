@@ -5,9 +5,10 @@ use crate::actors::settings::Settings as ActorSettings;
 use crate::actors::stats::Stats;
 use crate::api::settings::{Door, ShippingOption, Terms};
 use crate::api::{self, Limits};
+use crate::audit::Patience;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::keeper;
-use crate::cluster::membership::Patience;
+use crate::cluster::membership;
 use crate::cluster::settings::{Cookie, GatewaySettings, TlsFiles};
 use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider, Quorum};
 use crate::domain::ids::WarehouseId;
@@ -91,7 +92,7 @@ pub(super) fn gateway(config: &Config) -> Result<GatewaySettings, NodeError> {
 pub(super) const fn keeper(config: &Config) -> keeper::Settings {
     let cluster = &config.cluster;
     keeper::Settings {
-        patience: Patience {
+        patience: membership::Patience {
             beat: Duration::from_millis(cluster.beat_ms),
             stale: Duration::from_millis(cluster.stale_ms),
             stale_missed: Duration::from_millis(cluster.stale_missed_ms),
@@ -193,6 +194,16 @@ pub(super) fn limits(config: &Config) -> Limits {
         backlog: config.api.backlog,
         drain_timeout: Duration::from_millis(config.node.drain_timeout_ms),
     }
+}
+
+/// The operator port's: an audit reads every log and may take its time.
+pub(super) fn operator_limits(config: &Config) -> Limits {
+    Limits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
+}
+
+pub(super) fn audit(config: &Config) -> Patience {
+    let audit = config.audit;
+    Patience { rounds_max: audit.rounds_max, pause: Duration::from_millis(audit.pause_ms) }
 }
 
 pub(super) fn api(config: &Config) -> Result<api::Settings, NodeError> {

@@ -242,6 +242,14 @@ pub trait Journal: Send + Sync + 'static {
         }
     }
 
+    /// Those of [`Journal::records`] whose last event is at or after `from`: for whoever has read the others and reads on.
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        self.records(shard).filter(move |record| {
+            let wanted = record.as_ref().map_or(true, |record| record.last_seq() >= from);
+            std::future::ready(wanted)
+        })
+    }
+
     /// The stored rows of an entity, by chunk; empty when it was never stored.
     fn load(&self, shard: Shard, entity: &EntityId) -> impl Future<Output = Result<Vec<StateRow>, ReadError>> + Send;
 
