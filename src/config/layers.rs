@@ -127,6 +127,18 @@ impl Config {
             ),
         )?;
         must(
+            self.redis.rest_min_ms <= self.redis.rest_max_ms,
+            "redis.rest_min_ms",
+            &self.redis.rest_min_ms,
+            format!("redis.rest_max_ms is {}", self.redis.rest_max_ms),
+        )?;
+        must(
+            self.redis.fresh_ms <= self.redis.stale_ms,
+            "redis.fresh_ms",
+            &self.redis.fresh_ms,
+            format!("redis.stale_ms is {}: what is fresh is not stale", self.redis.stale_ms),
+        )?;
+        must(
             self.shipping.options.contains_key(&self.shipping.default_option),
             "shipping.default_option",
             &self.shipping.default_option,
