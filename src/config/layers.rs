@@ -144,6 +144,41 @@ impl Config {
             "payments.webhook_secret",
             &format!("{} characters long", payments.webhook_secret.0.len()),
             format!("a provider outside the process must sign with a secret of at least {WEBHOOK_SECRET_LENGTH_MIN}"),
+        )?;
+        self.check_cluster(must)
+    }
+
+    fn check_cluster(
+        &self,
+        must: impl Fn(bool, &str, &dyn ToString, String) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let cluster = &self.cluster;
+        must(
+            cluster.stale_ms >= cluster.beat_ms.saturating_mul(3),
+            "cluster.stale_ms",
+            &cluster.stale_ms,
+            format!("nodes renew their rows every {} ms (cluster.beat_ms) and may miss one", cluster.beat_ms),
+        )?;
+        must(
+            cluster.stale_missed_ms <= cluster.stale_ms,
+            "cluster.stale_missed_ms",
+            &cluster.stale_missed_ms,
+            format!("without a heartbeat missed it is {} ms (cluster.stale_ms)", cluster.stale_ms),
+        )?;
+        must(
+            cluster.handoff_timeout_ms > cluster.release_timeout_ms,
+            "cluster.handoff_timeout_ms",
+            &cluster.handoff_timeout_ms,
+            format!(
+                "its owner may take {} ms to give a shard away (cluster.release_timeout_ms)",
+                cluster.release_timeout_ms
+            ),
+        )?;
+        must(
+            cluster.claim_retry_min_ms <= cluster.claim_retry_max_ms,
+            "cluster.claim_retry_min_ms",
+            &cluster.claim_retry_min_ms,
+            format!("cluster.claim_retry_max_ms is {}", cluster.claim_retry_max_ms),
         )
     }
 }

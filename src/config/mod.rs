@@ -20,6 +20,6 @@ mod tests;
 pub use error::Error;
 pub use layers::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{
-    Api, Capture, Carts, Config, Country, Entities, Faults, Inventory, Journal, JournalKind, Log, LogFormat, Node,
-    Orders, PaymentProfile, PaymentProvider, Payments, Secret, Shipping, ShippingOption, Shop, Tax,
+    Api, Capture, Carts, Cluster, Config, Country, Entities, Faults, Inventory, Journal, JournalKind, Log, LogFormat,
+    Node, Orders, PaymentProfile, PaymentProvider, Payments, Secret, Shipping, ShippingOption, Shop, Tax,
 };

@@ -37,6 +37,8 @@ pub struct Config {
     pub shipping: Shipping,
     /// The payment provider.
     pub payments: Payments,
+    /// Several nodes as one.
+    pub cluster: Cluster,
     /// Faults on demand.
     pub faults: Faults,
     /// The log for people.
@@ -425,6 +427,50 @@ impl Default for Payments {
             query_after_s: 30,
             key_life_s: DAY_S,
             method_hold_s: BTreeMap::from([("bank_transfer".to_owned(), 3 * DAY_S)]),
+        }
+    }
+}
+
+/// `[cluster]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Cluster {
+    pub beat_ms: u64,
+    pub stale_ms: u64,
+    pub stale_missed_ms: u64,
+    pub stale_reads: u32,
+    pub suspect_at: u32,
+    pub settle_ms: u64,
+    pub handoff_poll_ms: u64,
+    pub handoff_timeout_ms: u64,
+    pub release_timeout_ms: u64,
+    pub releases_in_flight_max: usize,
+    pub claims_in_flight_max: usize,
+    pub claim_timeout_ms: u64,
+    pub claim_retry_min_ms: u64,
+    pub claim_retry_max_ms: u64,
+    pub registry_timeout_ms: u64,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            beat_ms: 500,
+            stale_ms: 4_000,
+            stale_missed_ms: 1_400,
+            stale_reads: 3,
+            suspect_at: 4,
+            settle_ms: 300,
+            handoff_poll_ms: 100,
+            handoff_timeout_ms: 15_000,
+            release_timeout_ms: 5_000,
+            releases_in_flight_max: 2,
+            claims_in_flight_max: 4,
+            claim_timeout_ms: 30_000,
+            claim_retry_min_ms: 200,
+            claim_retry_max_ms: 5_000,
+            registry_timeout_ms: 2_000,
         }
     }
 }
