@@ -229,7 +229,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             }
             Ended::Claimed { shard, from, why, took, result } => self.claimed(shard, from, why, took, result),
             Ended::Released { shard, to, why, took, drained } => {
-                self.plan.released(monotonic(), shard);
+                self.plan.released(monotonic(), shard, self.holder.owned().contains_key(&shard));
                 tracing::info!(
                     shard = shard.0,
                     to = to.as_deref(),

@@ -67,7 +67,7 @@ impl Desk {
     fn released(&mut self) -> &mut Self {
         let now = self.now();
         self.held = BTreeMap::new();
-        self.plan.released(now, SHARD);
+        self.plan.released(now, SHARD, false);
         self
     }
 
@@ -226,6 +226,23 @@ fn what_was_released_is_not_claimed_back_by_an_old_reading() {
     assert_eq!(desk.next(), None, "the other may have claimed it since");
     desk.after(100).owner(4, Some(id("other", 1)));
     assert_eq!(desk.next(), None);
+}
+
+#[test]
+fn a_release_that_does_not_release_is_tried_again_later_and_later() {
+    let mut desk = Desk::new().placed("other");
+    desk.owner(3, Some(id("me", 2))).held(Some(3));
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let from = desk.now_ms;
+        while desk.next().is_none() {
+            desk.after(10);
+        }
+        pauses.push(desk.now_ms - from);
+        let now = desk.now();
+        desk.plan.released(now, SHARD, true);
+    }
+    assert_eq!(pauses, [0, 200, 400, 800]);
 }
 
 #[test]
