@@ -8,10 +8,12 @@ pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod node;
 pub mod payments;
+pub mod projections;
 pub mod storage;
 
 /// The page that says how to add an entity; its example is compiled and run as a documentation test.

@@ -8,6 +8,8 @@
 
 mod agenda;
 pub mod ask;
+#[cfg(test)]
+mod audit_tests;
 mod checkpoint;
 mod context;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod dealt_tests;
 mod entity;
 pub mod faults;
 mod held;
+mod inspect;
 mod instance;
 mod lifecycle;
 pub mod ownership;

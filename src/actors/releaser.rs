@@ -35,7 +35,7 @@ pub(crate) async fn run(
                         Abroad::Ask(ask, reply_to) => context.router().tell(ask, reply_to),
                         Abroad::Answer { entity, key, outcome } => context.router().answer(entity, key, outcome),
                     },
-                    Held::Publish(view, stock) => view.publish(stock),
+                    Held::Publish(view, stock) => context.views.publish(&view, stock),
                     Held::Idle(_) | Held::Agenda { .. } | Held::Flushed(_) | Held::Marker(_) => {
                         let of_shard = by_shard.entry((shard, epoch)).or_default();
                         of_shard.0 = bytes;

@@ -10,6 +10,7 @@
 use super::ask::{Answer, Ask};
 use super::context::Context;
 use super::faults::Faults;
+pub use super::inspect::{SetAsideEntity, ShardStatus};
 use super::ownership::Holdings;
 pub use super::ownership::{Acquired, Lost};
 use super::provider::ProviderRunner;
@@ -18,7 +19,7 @@ use super::remote::{Delivered, Remote, Told};
 use super::router::Router;
 use super::settings::Settings;
 use super::shard::ShardMsg;
-pub use super::shard::{SetAsideEntity, ShardStatus};
+
 use super::stats::Stats;
 use super::view::Views;
 use crate::clock::SharedClock;
@@ -289,14 +290,18 @@ impl Handle {
     /// Claims a shard under the node's name, recovers it and serves it.
     pub async fn acquire(&self, shard: Shard, node: &str) -> Result<Acquired, StartError> {
         let nothing = || StartError::Recover { shard, error: "nothing was taken".to_owned() };
-        let taken = self.holdings.take(&[shard], node).await?;
+        let (holdings, node) = (Arc::clone(&self.holdings), node.to_owned());
+        // A task of its own, so that whoever stops waiting leaves no shard half recovered.
+        let taken = tokio::spawn(async move { holdings.take(&[shard], &node).await }).await;
+        let taken = taken.map_err(|error| StartError::Recover { shard, error: error.to_string() })??;
         taken.first().map(|(_, acquired)| *acquired).ok_or_else(nothing)
     }
 
     /// Gives a shard away: no new questions, those inside end and everything is stored, within `bound`. `false`: it was not owned, or
     /// something was still under way at the bound; it goes on at the next owner.
     pub async fn release(&self, shard: Shard, bound: Duration) -> bool {
-        self.holdings.give(shard, bound).await
+        let holdings = Arc::clone(&self.holdings);
+        tokio::spawn(async move { holdings.give(shard, bound).await }).await.unwrap_or(false)
     }
 
     /// Which shards this node owns, and under which epoch.

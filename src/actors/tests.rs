@@ -40,7 +40,7 @@ impl World {
         Self { disk, clock, provider: Arc::new(provider), settings }
     }
 
-    async fn start(&self) -> Actors {
+    pub(super) async fn start(&self) -> Actors {
         let clock: SharedClock = self.clock.clone();
         let store = Store::Memory(self.disk.open());
         Actors::start(store, Arc::clone(&self.provider), clock, self.settings, Arc::default(), Shards::All("test"))

@@ -166,18 +166,27 @@ impl Writer {
         }
     }
 
-    /// Takes submissions in order until the batch is full; at least one.
+    /// Takes submissions in order until the batch is full; at least one. A batch never crosses the end of what the store keeps together.
     fn gather(&mut self, waiting: &mut VecDeque<Submission>) -> (Batch, Vec<Released>) {
         self.batches = self.batches.wrapping_add(1);
         let mut batch = Batch { id: self.batches, records: Vec::with_capacity(waiting.len()) };
         let mut released = Vec::with_capacity(waiting.len());
         let mut bytes: usize = 0;
+        let mut room: Option<u64> = None;
         while let Some(next) = waiting.front() {
             let size = next.record.as_ref().map_or(0, |(_, body)| body.len());
-            let full = bytes.saturating_add(size) > self.bounds.bytes || batch.records.len() >= self.bounds.records;
+            let events = next.record.as_ref().map_or(0, |(events, _)| u64::from(*events));
+            if events > 0 && batch.records.is_empty() {
+                let end = self.ends.get(&next.shard).map_or(0, |end| end.seq);
+                room = self.context.store.room(end.saturating_add(1));
+            }
+            let full = bytes.saturating_add(size) > self.bounds.bytes
+                || batch.records.len() >= self.bounds.records
+                || (!batch.records.is_empty() && room.is_some_and(|room| events > room));
             if full && !released.is_empty() {
                 break;
             }
+            room = room.map(|room| room.saturating_sub(events));
             bytes = bytes.saturating_add(size);
             let Some(submission) = waiting.pop_front() else { break };
             let end = self.ends.entry(submission.shard).or_default();

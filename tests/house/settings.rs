@@ -64,8 +64,15 @@ fn every_other_setting_says_what_it_is_for() {
 #[test]
 fn a_setting_names_its_unit() {
     let units = ["_ms", "_s", "_days", "_bytes", "_max", "_ppm", "_at"];
-    let counts =
-        ["node.shards", "node.worker_threads", "api.backlog", "entities.set_aside_after", "journal.segments_ahead"];
+    let counts = [
+        "node.shards",
+        "node.worker_threads",
+        "api.backlog",
+        "entities.set_aside_after",
+        "journal.segments_ahead",
+        "cql.replication_factor",
+        "cql.bucket_events",
+    ];
     let open_ended = ["tax.countries.*.classes_ppm.*", "shipping.options.*.price.*", "payments.method_hold_s.*"];
     for setting in SETTINGS.iter().filter(|setting| matches!(setting.kind, Kind::Number(..))) {
         let named = units.iter().any(|unit| setting.key.ends_with(unit))
