@@ -66,6 +66,13 @@ fn every_word_of_the_table_is_one_the_types_know() {
             let secret = "[payments]\nwebhook_secret = \"0123456789abcdef\"\n";
             let text = if section == "payments" {
                 format!("{secret}{key} = \"{word}\"\n")
+            } else if *word == "cql" {
+                // Nodes that share a journal share a secret and a provider, too.
+                let provider = "provider = \"http\"\nurl = \"http://127.0.0.1:1\"\n";
+                format!(
+                    "[{section}]\n{key} = \"{word}\"\n[cluster]\ncookie = \"{}\"\n{secret}{provider}",
+                    "07".repeat(32)
+                )
             } else {
                 format!("[{section}]\n{key} = \"{word}\"\n")
             };
