@@ -9,6 +9,8 @@
 
 #[path = "storage/conformance.rs"]
 mod conformance;
+#[path = "storage/cql/mod.rs"]
+mod cql;
 #[path = "storage/embedded.rs"]
 mod embedded;
 #[path = "storage/given.rs"]

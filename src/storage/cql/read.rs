@@ -43,6 +43,11 @@ impl Reader {
         Self { cql, shard, next, flushed: None, history: true, rows: LOG_ROWS_MIN }
     }
 
+    /// Everything behind `flushed`, wherever it is by now: a former owner may store what it began to store, and then history has it.
+    pub(super) const fn behind(cql: Arc<Cql>, shard: Shard, flushed: Seq) -> Self {
+        Self::of_everything_from(cql, shard, flushed.saturating_add(1))
+    }
+
     /// What no checkpoint has moved yet.
     pub(super) const fn of_tail(cql: Arc<Cql>, shard: Shard) -> Self {
         Self { cql, shard, next: 1, flushed: None, history: false, rows: LOG_ROWS_MIN }
