@@ -181,7 +181,7 @@ impl Keeper {
     }
 
     /// Ends, and takes this node's row away, so that nobody waits for it. Whatever it still serves others claim.
-    pub async fn leave(self) -> Result<(), RegistryError> {
+    pub async fn leave(&self) -> Result<(), RegistryError> {
         let (reply, left) = oneshot::channel();
         let sent = self.commands.send(Command::Leave(reply)).await;
         let gone = || RegistryError::Failed("the keeper has ended".to_owned());
