@@ -13,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod node;
 pub mod payments;
+pub mod projections;
 pub mod storage;
 
 /// The page that says how to add an entity; its example is compiled and run as a documentation test.

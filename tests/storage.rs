@@ -15,5 +15,11 @@ mod embedded;
 mod given;
 #[path = "storage/memory.rs"]
 mod memory;
+#[path = "storage/projections.rs"]
+mod projections;
 #[path = "storage/rebuilding.rs"]
 mod rebuilding;
+#[path = "storage/redis.rs"]
+mod redis;
+#[path = "storage/server.rs"]
+mod server;

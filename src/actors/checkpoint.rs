@@ -13,7 +13,7 @@ use crate::domain::any::State;
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use crate::storage::wire::{self, Dirty, Meta};
-use crate::storage::{AgendaRow, Journal, Seq, StateFlush, StateRow};
+use crate::storage::{AgendaRow, AppendError, Journal, Seq, StateFlush, StateRow};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl ShardState {
     /// Begins a checkpoint, unless one is under way or the node must end: one that failed took rows with it that nobody will give
     /// again, and the next would let go of the log behind them (rule L8).
     pub(super) fn begin_checkpoint(&mut self) {
-        if self.checkpoint.is_some() || self.context.must_end() {
+        if self.checkpoint.is_some() || self.must_end() {
             return;
         }
         self.checkpoints = self.checkpoints.wrapping_add(1);
@@ -130,14 +130,14 @@ impl ShardState {
         let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
         tokio::spawn(async move {
             add_cold(&mut flush, cold_rows);
-            let result = store.checkpoint(&claim, flush, upto).await.map_err(|error| error.to_string());
+            let result = store.checkpoint(&claim, flush, upto).await;
             // A shard that is gone needs no answer.
             drop(myself.send_message(ShardMsg::Checkpointed { upto, result }));
         });
     }
 
     /// The store is done.
-    pub(super) fn checkpointed(&mut self, upto: Seq, result: Result<(), String>) {
+    pub(super) fn checkpointed(&mut self, upto: Seq, result: Result<(), AppendError>) {
         let Some(checkpoint) = self.checkpoint.take() else { return };
         match result {
             Ok(()) => {
@@ -155,12 +155,14 @@ impl ShardState {
             }
             Err(error) => {
                 // Nothing that was acknowledged is in danger: the log still has it. But a store that does not store is no
-                // store; the node ends and its successor looks at what is there (rule L8).
-                self.context.fail(&format!("checkpoint of shard {}: {error}", self.shard));
+                // store; this ownership ends and the next one looks at what is there (rule L8).
+                self.lost = true;
+                let what = format!("checkpoint of shard {}", self.shard);
+                self.context.lose(self.shard, self.claim.epoch, &what, &error);
             }
         }
         if !self.flush_waiters.is_empty() {
-            let again = std::mem::take(&mut self.flush_again) && !self.context.must_end();
+            let again = std::mem::take(&mut self.flush_again) && !self.must_end();
             if again && self.seq > self.flushed_upto {
                 self.begin_checkpoint();
             } else {
@@ -173,7 +175,7 @@ impl ShardState {
 
     /// Stores everything, and says when it is done: a checkpoint that is under way may have begun too early, so one more follows.
     pub(super) fn flush_all(&mut self, done: tokio::sync::oneshot::Sender<()>) {
-        if self.context.must_end() {
+        if self.must_end() {
             // Nothing will be stored any more: whoever waits hears it, because `done` is dropped.
             return;
         }

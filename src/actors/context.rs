@@ -1,22 +1,22 @@
-//! What every actor of a node shares: the store, the clock, the writers, the views, the router.
+//! What every actor of a node shares: the store, the clock, the views, the way to each other.
 
+use super::ownership::Lost;
 use super::router::Router;
 use super::settings::Settings;
 use super::stats::Stats;
 use super::view::Views;
-use super::writer::WriterHandle;
+use super::writer::Released;
 use crate::clock::SharedClock;
-
-use crate::storage::{Group, Store};
+use crate::storage::{AppendError, Epoch, Layout, Shard, Store};
 use compact_str::CompactString;
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-use tokio::sync::watch;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
 
 /// One per node.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) store: Store,
+    pub(crate) layout: Layout,
     pub(crate) clock: SharedClock,
     pub(crate) settings: Settings,
     pub(crate) stats: Arc<Stats>,
@@ -25,22 +25,14 @@ pub(crate) struct Context {
     pub(crate) faults: super::faults::Faults,
     /// Why the node must end, once it must.
     pub(crate) failed: watch::Sender<Option<String>>,
-    /// Set once the shards are claimed, before any of them serves.
-    pub(crate) wiring: OnceLock<Wiring>,
-}
-
-/// What exists only once the shards are claimed.
-#[derive(Debug)]
-pub(crate) struct Wiring {
-    pub(crate) writers: BTreeMap<Group, WriterHandle>,
-    pub(crate) router: Router,
+    /// What became durable, for the releaser.
+    pub(crate) released: mpsc::UnboundedSender<Vec<Released>>,
+    /// Where a shard's end is told, when shards come and go; `None`: all are owned from the start, and with one of them ends the node.
+    pub(crate) losses: Option<mpsc::UnboundedSender<Lost>>,
+    pub(super) router: Router,
 }
 
 impl Context {
-    fn wiring(&self) -> &Wiring {
-        self.wiring.get().expect("the node is wired before an actor serves")
-    }
-
     /// The node must end; the first reason stays.
     pub(crate) fn fail(&self, reason: &str) {
         self.failed.send_if_modified(|failed| {
@@ -53,18 +45,29 @@ impl Context {
         });
     }
 
+    /// An ownership is over: its commit group stops (rule E2), and where all shards are in one, the node.
+    pub(crate) fn lose(&self, shard: Shard, epoch: Epoch, what: &str, error: &AppendError) {
+        let fenced = matches!(error, AppendError::Fenced { .. });
+        let Some(losses) = &self.losses else {
+            self.fail(&format!("{what}: {error}"));
+            return;
+        };
+        if fenced {
+            tracing::info!(shard = shard.0, epoch, %error, "the shard has another owner now");
+        } else {
+            tracing::warn!(shard = shard.0, epoch, what, %error, "the shard stops");
+        }
+        // Nobody listens once the node ends, and then there is nothing left to stop.
+        drop(losses.send(Lost { shard, epoch, fenced, why: format!("{what}: {error}") }));
+    }
+
     /// Must the node end?
     pub(crate) fn must_end(&self) -> bool {
         self.failed.borrow().is_some()
     }
 
-    /// The writer of a group.
-    pub(crate) fn writer(&self, group: Group) -> &WriterHandle {
-        self.wiring().writers.get(&group).expect("every group of a claimed shard has its writer")
-    }
-
     /// The way to any entity.
-    pub(crate) fn router(&self) -> &Router {
-        &self.wiring().router
+    pub(crate) const fn router(&self) -> &Router {
+        &self.router
     }
 }

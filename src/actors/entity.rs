@@ -7,6 +7,7 @@
 use super::context::Context;
 use super::instance::Instance;
 use super::router::Asked;
+use super::writer::WriterHandle;
 use crate::domain::any::State;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::ids::EntityId;
@@ -57,6 +58,7 @@ pub(crate) struct Seed {
     pub(crate) shard: Shard,
     pub(crate) instance: u64,
     pub(crate) context: Arc<Context>,
+    pub(crate) writer: WriterHandle,
     pub(crate) start: Start,
     pub(crate) waiting: Arc<AtomicU32>,
 }

@@ -29,6 +29,13 @@ pub(crate) enum ReplyTo {
         /// Its actor, so that inside a commit group the answer travels straight.
         actor: ActorRef<EntityMsg>,
     },
+    /// An entity of another node that owes an effect.
+    Abroad {
+        /// Its name.
+        entity: EntityId,
+        /// The effect this settles.
+        key: EffectKey,
+    },
     /// Nobody.
     Nobody,
 }
@@ -109,6 +116,16 @@ pub(crate) struct Submission {
     /// Number of events and the record's body; `None`: only something that waits.
     pub(crate) record: Option<(u32, Bytes)>,
     pub(crate) held: Vec<Held>,
+}
+
+impl Held {
+    /// Does it go out of the commit group, to somebody who might otherwise hear what is no longer so (rule O4)?
+    pub(crate) const fn leaves(&self) -> bool {
+        match self {
+            Self::Accepted(..) | Self::Refused(..) | Self::Stale(..) | Self::Provider { .. } | Self::Abroad(_) => true,
+            Self::Idle(_) | Self::Agenda { .. } | Self::Flushed(_) | Self::Marker(_) | Self::Publish(..) => false,
+        }
+    }
 }
 
 impl Submission {

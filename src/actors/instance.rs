@@ -9,6 +9,7 @@ use super::entity::{EntityMsg, Seed, Start, is_erased, lingers};
 use super::held::{Abroad, Flushed, Held, Idle, ReplyTo, Submission};
 use super::router::Asked;
 use super::view::{SkuView, Stock};
+use super::writer::WriterHandle;
 use crate::clock::monotonic;
 use crate::domain::any::{Command, Event, Reply, State};
 use crate::domain::effect::{Effect, EffectKey, Outcome};
@@ -53,6 +54,7 @@ pub(crate) struct Instance {
     group: Group,
     number: u64,
     context: Arc<Context>,
+    writer: WriterHandle,
     start: Option<Start>,
     state: Arc<State>,
     pub(super) meta: Meta,
@@ -86,6 +88,7 @@ impl Instance {
             shard: seed.shard,
             number: seed.instance,
             context: seed.context,
+            writer: seed.writer,
             start: Some(seed.start),
             meta: Meta::default(),
             dirty: Dirty::default(),
@@ -127,7 +130,7 @@ impl Instance {
         }
         if self.view.is_some() && self.meta.version > 0 {
             let held = self.publication(true).into_iter().collect();
-            self.context.writer(self.group).submit(Submission { shard: self.shard, record: None, held });
+            self.writer.submit(Submission { shard: self.shard, record: None, held });
         }
         Ok(())
     }
@@ -171,6 +174,10 @@ impl Instance {
                     ReplyTo::Entity { entity, key, actor } => {
                         self.reply_to_entity(entity, key, &actor, Outcome::Refused(refusal), &mut held);
                     }
+                    ReplyTo::Abroad { entity, key } => {
+                        let outcome = Outcome::Refused(refusal);
+                        held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+                    }
                     ReplyTo::Nobody => {}
                 }
                 self.settle(myself, held, None);
@@ -208,6 +215,10 @@ impl Instance {
                 } else {
                     held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
                 }
+            }
+            ReplyTo::Abroad { entity, key } => {
+                let outcome = Outcome::Replied(reply);
+                held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
             }
             ReplyTo::Nobody => {}
         }
@@ -254,8 +265,10 @@ impl Instance {
             held.extend(self.publication(whole));
         }
         self.report(&mut held);
-        if record.is_some() || !held.is_empty() {
-            self.context.writer(self.group).submit(Submission { shard: self.shard, record, held });
+        let nothing = record.is_none() && held.is_empty();
+        if !nothing && !self.writer.submit(Submission { shard: self.shard, record, held }) {
+            // This ownership is over: what was decided never happened, so nothing follows from it.
+            return;
         }
         for (ask, reply_to) in asks {
             self.context.router().tell(ask, reply_to);
@@ -471,7 +484,7 @@ impl Instance {
             erased: is_erased(&self.state),
         };
         let held = vec![Held::Flushed(Box::new(flushed))];
-        self.context.writer(self.group).submit(Submission { shard: self.shard, record: None, held });
+        self.writer.submit(Submission { shard: self.shard, record: None, held });
     }
 
     fn is_ours(&self, entity: &EntityId) -> bool {

@@ -39,6 +39,7 @@ impl ShardState {
             shard: self.shard,
             instance: self.instances,
             context: Arc::clone(&self.context),
+            writer: self.writer.clone(),
             start,
             waiting: Arc::clone(&waiting),
         };
@@ -113,7 +114,7 @@ impl ShardState {
         }
         // A clean state that was only read leaves at once; others wait for the checkpoint. While one is under way, and once one has
         // failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would find an older one.
-        let is_stored = cold.dirty.is_empty() && self.checkpoint.is_none() && !self.context.must_end();
+        let is_stored = cold.dirty.is_empty() && self.checkpoint.is_none() && !self.must_end();
         if is_stored && queue.is_empty() {
             self.slots.remove(&entity);
         } else {

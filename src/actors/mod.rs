@@ -8,13 +8,19 @@
 
 mod agenda;
 pub mod ask;
+#[cfg(test)]
+mod audit_tests;
 mod checkpoint;
 mod context;
+#[cfg(test)]
+mod dealt_tests;
 mod entity;
 pub mod faults;
 mod held;
+mod inspect;
 mod instance;
 mod lifecycle;
+pub mod ownership;
 mod provider;
 mod recovery;
 mod releaser;

@@ -7,20 +7,20 @@ use super::held::{Abroad, Held};
 use super::provider::ProviderRunner;
 use super::shard::ShardMsg;
 use super::writer::Released;
-use crate::storage::{Seq, Shard};
+use crate::storage::{Epoch, Seq, Shard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Runs until every writer is gone.
+/// Runs as long as the node.
 pub(crate) async fn run(
     mut released: mpsc::UnboundedReceiver<Vec<Released>>,
     context: Arc<Context>,
     provider: ProviderRunner,
 ) {
-    let mut by_shard: BTreeMap<Shard, (u64, Vec<(Seq, Held)>)> = BTreeMap::new();
+    let mut by_shard: BTreeMap<(Shard, Epoch), (u64, Vec<(Seq, Held)>)> = BTreeMap::new();
     while let Some(batch) = released.recv().await {
-        for Released { shard, seq, bytes, held } in batch {
+        for Released { shard, epoch, seq, bytes, held } in batch {
             for held in held {
                 match held {
                     Held::Accepted(caller, mut accepted) => {
@@ -35,17 +35,17 @@ pub(crate) async fn run(
                         Abroad::Ask(ask, reply_to) => context.router().tell(ask, reply_to),
                         Abroad::Answer { entity, key, outcome } => context.router().answer(entity, key, outcome),
                     },
-                    Held::Publish(view, stock) => view.publish(stock),
+                    Held::Publish(view, stock) => context.views.publish(&view, stock),
                     Held::Idle(_) | Held::Agenda { .. } | Held::Flushed(_) | Held::Marker(_) => {
-                        let of_shard = by_shard.entry(shard).or_default();
+                        let of_shard = by_shard.entry((shard, epoch)).or_default();
                         of_shard.0 = bytes;
                         of_shard.1.push((seq, held));
                     }
                 }
             }
         }
-        for (shard, (bytes, held)) in std::mem::take(&mut by_shard) {
-            context.router().send(shard, ShardMsg::Durable { bytes, held });
+        for ((shard, epoch), (bytes, held)) in std::mem::take(&mut by_shard) {
+            context.router().send(shard, ShardMsg::Durable { epoch, bytes, held });
         }
     }
 }

@@ -21,16 +21,18 @@ use super::checkpoint::Checkpoint;
 use super::context::Context;
 use super::entity::{EntityMsg, Start, lingers};
 use super::held::{Held, Marker, ReplyTo, Submission};
+use super::inspect::{SetAsideEntity, ShardStatus};
 use super::recovery::{self, Loaded, RecoveryError};
 use super::router::Asked;
 use super::slot::{Cold, SetAside, Slot};
+use super::writer::WriterHandle;
 use crate::clock::monotonic;
 use crate::domain::any::Command;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::entity::{By, Wait};
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
-use crate::storage::{Claim, Journal, Seq, Shard};
+use crate::storage::{AppendError, Claim, Epoch, Journal, Seq, Shard};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -52,12 +54,12 @@ pub(crate) enum ShardMsg {
     Ask(Box<Asked>),
     /// An answer to an effect of one of its entities.
     Answer { entity: EntityId, key: EffectKey, outcome: Outcome },
-    /// What has become durable, in order, and how many bytes the shard has appended by then.
-    Durable { bytes: u64, held: Vec<(Seq, Held)> },
+    /// What has become durable under this ownership, in order, and how many bytes it has appended by then.
+    Durable { epoch: Epoch, bytes: u64, held: Vec<(Seq, Held)> },
     /// Time passes.
     Tick,
     /// A checkpoint was stored, or not.
-    Checkpointed { upto: Seq, result: Result<(), String> },
+    Checkpointed { upto: Seq, result: Result<(), AppendError> },
     /// Store everything now; answered when nothing is left to store, or it failed.
     FlushAll(oneshot::Sender<()>),
     /// Operator: what is set aside.
@@ -74,42 +76,6 @@ pub(crate) enum ShardMsg {
 
 impl ractor::Message for ShardMsg {}
 
-/// An entity that kept failing, as the operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAsideEntity {
-    /// Which.
-    pub entity: EntityId,
-    /// Why, in the words of its last failure.
-    pub reason: String,
-    /// How often in a row.
-    pub failures: u32,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-/// A shard, as the operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardStatus {
-    /// Which.
-    pub shard: Shard,
-    /// The ownership it writes under.
-    pub epoch: u64,
-    /// The last durable event it knows of.
-    pub seq: Seq,
-    /// States are stored up to here.
-    pub flushed_upto: Seq,
-    /// Entities with an actor.
-    pub residents: usize,
-    /// Entities in its table without one.
-    pub cold: usize,
-    /// Entities with a deadline.
-    pub agenda: usize,
-    /// Entities set aside.
-    pub set_aside: usize,
-    /// Messages that wait for its entities.
-    pub queue_depth: u64,
-}
-
 /// The ractor handler; all it knows is in [`ShardState`].
 #[derive(Debug)]
 pub(crate) struct ShardActor;
@@ -119,6 +85,8 @@ pub(crate) struct ShardActor;
 pub(crate) struct ShardSeed {
     pub(crate) claim: Claim,
     pub(crate) context: Arc<Context>,
+    /// Of the shard's commit group, for this ownership.
+    pub(crate) writer: WriterHandle,
 }
 
 /// Everything a shard knows.
@@ -127,6 +95,11 @@ pub(crate) struct ShardState {
     pub(super) shard: Shard,
     pub(super) claim: Claim,
     pub(super) context: Arc<Context>,
+    pub(super) writer: WriterHandle,
+    /// A checkpoint failed: nothing more is stored, the ownership is at its end.
+    pub(super) lost: bool,
+    /// What arrived before the shard was told to recover; `None` once it was. An entity must not be started from its stored rows alone.
+    early: Option<Vec<ShardMsg>>,
     pub(super) slots: FxHashMap<EntityId, Slot>,
     pub(super) by_actor: FxHashMap<ActorId, EntityId>,
     /// Those in `slots` with an actor, and those that wait to be started again: what a tick looks at. The cold ones may be very many.
@@ -160,6 +133,9 @@ impl Actor for ShardActor {
             claim: seed.claim,
             checkpointed_at: monotonic(),
             context: seed.context,
+            writer: seed.writer,
+            lost: false,
+            early: Some(Vec::new()),
             slots: FxHashMap::default(),
             by_actor: FxHashMap::default(),
             residents: FxHashSet::default(),
@@ -184,47 +160,9 @@ impl Actor for ShardActor {
         message: ShardMsg,
         shard: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
-            ShardMsg::Recover(ready) => {
-                let recovered = shard.recover(&myself).await;
-                drop(ready.send(recovered.map_err(|error| error.to_string())));
-                let tick = Duration::from_millis(shard.context.settings.tick_ms.max(1));
-                // Ends with the actor: sending to a stopped actor fails, and ractor then ends the timer.
-                drop(myself.send_interval(tick, || ShardMsg::Tick));
-            }
-            ShardMsg::Ask(asked) => shard.ask(&myself, *asked).await,
-            ShardMsg::Answer { entity, key, outcome } => {
-                // An entity that is not resident owes nothing that was sent; whoever comes back asks again.
-                if let Some(Slot::Resident(resident)) = shard.slots.get_mut(&entity)
-                    && !resident.leaving
-                {
-                    resident.send(EntityMsg::AnswerByShard { key, outcome });
-                }
-            }
-            ShardMsg::Durable { bytes, held } => {
-                shard.bytes = shard.bytes.max(bytes);
-                shard.durable(&myself, held).await;
-            }
-            ShardMsg::Tick => shard.tick(&myself).await,
-            ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
-            ShardMsg::FlushAll(done) => shard.flush_all(done),
-            ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
-            ShardMsg::Retry { entity, done } => drop(done.send(shard.retry(&myself, &entity).await)),
-            ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
-            ShardMsg::UnderWay { limit, reply } => drop(reply.send(shard.under_way(limit))),
-            ShardMsg::Panic { entity, done } => {
-                if !matches!(shard.slots.get(&entity), Some(Slot::Resident(_))) {
-                    shard.start(&myself, &entity, None).await;
-                }
-                let sent = match shard.slots.get_mut(&entity) {
-                    Some(Slot::Resident(resident)) => {
-                        resident.send(EntityMsg::Panic);
-                        true
-                    }
-                    _ => false,
-                };
-                done.send(sent).ok();
-            }
+        match (&message, &mut shard.early) {
+            (ShardMsg::Recover(_), _) | (_, None) => shard.act(&myself, message).await,
+            (_, Some(early)) => early.push(message),
         }
         Ok(())
     }
@@ -247,6 +185,62 @@ impl Actor for ShardActor {
 }
 
 impl ShardState {
+    async fn act(&mut self, myself: &ActorRef<ShardMsg>, message: ShardMsg) {
+        let shard = self;
+        match message {
+            ShardMsg::Recover(ready) => {
+                let recovered = shard.recover(myself).await;
+                let is_recovered = recovered.is_ok();
+                drop(ready.send(recovered.map_err(|error| error.to_string())));
+                if !is_recovered {
+                    // Whoever claimed it ends it; until then it must answer nobody.
+                    return;
+                }
+                for early in shard.early.take().unwrap_or_default() {
+                    Box::pin(shard.act(myself, early)).await;
+                }
+                let tick = Duration::from_millis(shard.context.settings.tick_ms.max(1));
+                // Ends with the actor: sending to a stopped actor fails, and ractor then ends the timer.
+                drop(myself.send_interval(tick, || ShardMsg::Tick));
+            }
+            ShardMsg::Ask(asked) => shard.ask(myself, *asked).await,
+            ShardMsg::Answer { entity, key, outcome } => {
+                // An entity that is not resident owes nothing that was sent; whoever comes back asks again.
+                if let Some(Slot::Resident(resident)) = shard.slots.get_mut(&entity)
+                    && !resident.leaving
+                {
+                    resident.send(EntityMsg::AnswerByShard { key, outcome });
+                }
+            }
+            // What an earlier ownership of this node still hears of is nothing to this one.
+            ShardMsg::Durable { epoch, .. } if epoch != shard.claim.epoch => {}
+            ShardMsg::Durable { bytes, held, .. } => {
+                shard.bytes = shard.bytes.max(bytes);
+                shard.durable(myself, held).await;
+            }
+            ShardMsg::Tick => shard.tick(myself).await,
+            ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
+            ShardMsg::FlushAll(done) => shard.flush_all(done),
+            ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
+            ShardMsg::Retry { entity, done } => drop(done.send(shard.retry(myself, &entity).await)),
+            ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
+            ShardMsg::UnderWay { limit, reply } => drop(reply.send(shard.under_way(limit))),
+            ShardMsg::Panic { entity, done } => {
+                if !matches!(shard.slots.get(&entity), Some(Slot::Resident(_))) {
+                    shard.start(myself, &entity, None).await;
+                }
+                let sent = match shard.slots.get_mut(&entity) {
+                    Some(Slot::Resident(resident)) => {
+                        resident.send(EntityMsg::Panic);
+                        true
+                    }
+                    _ => false,
+                };
+                done.send(sent).ok();
+            }
+        }
+    }
+
     /// Rule S5: the agenda as stored, those who owe effects, and everyone with an event in the tail.
     async fn recover(&mut self, myself: &ActorRef<ShardMsg>) -> Result<u64, RecoveryError> {
         let store = self.context.store.clone();
@@ -328,7 +322,13 @@ impl ShardState {
                         // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
                         let refusal = refusal.as_ref().clone();
                         self.context.stats.refused_at_the_door();
-                        refuse(asked, Answer::Refused(refusal));
+                        match asked.reply_to {
+                            // Rule O4: where another may own the shard meanwhile, the answer waits like every other.
+                            ReplyTo::Caller(caller) if self.context.store.is_shared() => {
+                                self.submit(vec![Held::Refused(caller, Box::new(refusal))]);
+                            }
+                            _ => refuse(asked, Answer::Refused(refusal)),
+                        }
                         return;
                     }
                     self.start(myself, &asked.ask.entity.clone(), Some(Start::Load)).await;
@@ -379,8 +379,12 @@ impl ShardState {
     }
 
     pub(super) fn submit(&self, held: Vec<Held>) {
-        let group = self.context.store.group_of(self.shard);
-        self.context.writer(group).submit(Submission { shard: self.shard, record: None, held });
+        self.writer.submit(Submission { shard: self.shard, record: None, held });
+    }
+
+    /// Is nothing stored any more?
+    pub(super) fn must_end(&self) -> bool {
+        self.lost || self.context.must_end()
     }
 
     async fn tick(&mut self, myself: &ActorRef<ShardMsg>) {
@@ -429,63 +433,6 @@ impl ShardState {
                 resident.poke(!lingers(entity) || resident.owes);
             }
         }
-    }
-
-    fn list_set_aside(&self) -> Vec<SetAsideEntity> {
-        let mut list: Vec<SetAsideEntity> = self
-            .slots
-            .iter()
-            .filter_map(|(entity, slot)| match slot {
-                Slot::SetAside(aside) => Some(SetAsideEntity {
-                    entity: entity.clone(),
-                    reason: aside.reason.clone(),
-                    failures: aside.failures,
-                    since: aside.since,
-                }),
-                Slot::Resident(_) | Slot::Cold(_) | Slot::Restarting(_) => None,
-            })
-            .collect();
-        list.sort_by(|one, other| one.entity.cmp(&other.entity));
-        list
-    }
-
-    /// Those that are resident and do not linger, then those with a deadline, the earliest first.
-    fn under_way(&self, limit: usize) -> Vec<EntityId> {
-        let mut found: Vec<EntityId> = self.residents.iter().filter(|entity| !lingers(entity)).cloned().collect();
-        found.sort();
-        found.truncate(limit);
-        let seen: BTreeSet<EntityId> = found.iter().cloned().collect();
-        let waiting = self.agenda.iter().map(|(_, entity)| entity).filter(|entity| !seen.contains(entity));
-        let left = limit.saturating_sub(found.len());
-        found.extend(waiting.take(left).cloned());
-        found
-    }
-
-    fn describe(&self) -> ShardStatus {
-        let mut status = ShardStatus {
-            shard: self.shard,
-            epoch: self.claim.epoch,
-            seq: self.seq,
-            flushed_upto: self.flushed_upto,
-            residents: 0,
-            cold: 0,
-            agenda: self.agenda.len(),
-            set_aside: 0,
-            queue_depth: 0,
-        };
-        for slot in self.slots.values() {
-            match slot {
-                Slot::Resident(resident) => {
-                    status.residents = status.residents.saturating_add(1);
-                    let waiting = u64::from(resident.waiting.load(Ordering::Acquire));
-                    status.queue_depth = status.queue_depth.saturating_add(waiting);
-                }
-                Slot::Cold(_) => status.cold = status.cold.saturating_add(1),
-                Slot::Restarting(_) => {}
-                Slot::SetAside(_) => status.set_aside = status.set_aside.saturating_add(1),
-            }
-        }
-        status
     }
 }
 

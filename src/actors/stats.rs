@@ -63,6 +63,7 @@ pub struct Stats {
     busy: AtomicU64,
     late: AtomicU64,
     door: AtomicU64,
+    again: AtomicU64,
     panics: AtomicU64,
     restarts: AtomicU64,
     aside: AtomicU64,
@@ -84,6 +85,7 @@ impl Default for Stats {
             busy: AtomicU64::new(0),
             late: AtomicU64::new(0),
             door: AtomicU64::new(0),
+            again: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             aside: AtomicU64::new(0),
@@ -124,6 +126,10 @@ impl Stats {
     pub(crate) fn refused_busy(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
+    /// A question met no owner and will be asked again.
+    pub(crate) fn looked_again(&self) {
+        self.again.fetch_add(1, Ordering::Relaxed);
+    }
     pub(crate) fn refused_at_the_door(&self) {
         self.door.fetch_add(1, Ordering::Relaxed);
     }
@@ -159,6 +165,12 @@ impl Stats {
             ("log_bytes", "bytes written to the log", false, count(&self.log_bytes)),
             ("refused_busy", "questions refused for want of room", false, count(&self.busy)),
             ("dropped_late", "commands dropped at dequeue, past their deadline", false, count(&self.late)),
+            (
+                "asked_again",
+                "questions that met no owner of their shard and were asked again",
+                false,
+                count(&self.again),
+            ),
             ("refused_at_the_door", "sold out, answered without the journal", false, count(&self.door)),
             ("decide_panics", "commands whose decision panicked", false, count(&self.panics)),
             ("entity_restarts", "entities that failed", false, count(&self.restarts)),

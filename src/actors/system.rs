@@ -8,26 +8,29 @@
 //! the node says so and ends, and whoever starts it again finds everything that was acknowledged.
 
 use super::ask::{Answer, Ask};
-use super::context::{Context, Wiring};
+use super::context::Context;
 use super::faults::Faults;
+pub use super::inspect::{SetAsideEntity, ShardStatus};
+use super::ownership::Holdings;
+pub use super::ownership::{Acquired, Lost};
 use super::provider::ProviderRunner;
 use super::releaser;
+use super::remote::{Delivered, Remote, Told};
 use super::router::Router;
 use super::settings::Settings;
-pub use super::shard::{SetAsideEntity, ShardStatus};
-use super::shard::{ShardActor, ShardMsg, ShardSeed};
+use super::shard::ShardMsg;
+
 use super::stats::Stats;
 use super::view::Views;
-use super::writer::{BatchBounds, Writer};
 use crate::clock::SharedClock;
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use crate::payments::{AnyProvider, Provider};
-use crate::storage::{Claim, ClaimError, Group, Journal, Shard, Store};
+use crate::storage::{AppendError, ClaimError, Epoch, Journal, Shard, Store};
 use compact_str::CompactString;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -75,6 +78,8 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Actors {
     context: Arc<Context>,
+    holdings: Arc<Holdings>,
+    losses: Mutex<Option<mpsc::Receiver<Lost>>>,
     root: ActorRef<RootMsg>,
     tasks: Vec<JoinHandle<()>>,
     recovery: Recovery,
@@ -82,7 +87,7 @@ pub struct Actors {
 
 /// What the root understands: nothing; it supervises.
 #[derive(Debug)]
-enum RootMsg {}
+pub(crate) enum RootMsg {}
 
 impl ractor::Message for RootMsg {}
 
@@ -105,14 +110,18 @@ impl Actor for Root {
         context: &mut Arc<Context>,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(cell, error) = event {
-            context.fail(&format!("shard actor {} failed: {error}", cell.get_id()));
+            let what = format!("shard actor {}", cell.get_id());
+            match context.router().shard_with(cell.get_id()) {
+                Some((shard, epoch)) => context.lose(shard, epoch, &what, &AppendError::Failed(error.to_string())),
+                None => tracing::warn!(what, %error, "failed at its end"),
+            }
         }
         Ok(())
     }
 }
 
 /// What a start has begun; a start that fails, or is dropped in the middle, leaves nothing of it running.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Begun {
     root: Option<ActorRef<RootMsg>>,
     tasks: Vec<JoinHandle<()>>,
@@ -121,75 +130,71 @@ struct Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         if let Some(root) = self.root.take() {
-            // With it go the shards and their entities.
+            // With it go the shards and their entities, and with those the writers.
             root.kill();
         }
         self.tasks.drain(..).for_each(|task| task.abort());
     }
 }
 
+/// How a node comes by its shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shards<'name> {
+    /// It owns all of them from the start, under this name; with one of them ends the node.
+    All(&'name str),
+    /// They are taken and given away while it runs ([`Handle::acquire`], [`Handle::release`]).
+    Dealt,
+}
+
 impl Actors {
-    /// Claims every shard, recovers it, and serves. Dropped before it is done it leaves no actor behind.
+    /// Claims the shards it is to own from the start, recovers them, and serves. Dropped before it is done it leaves no actor behind.
     pub async fn start(
         store: Store,
         provider: Arc<AnyProvider>,
         clock: SharedClock,
         settings: Settings,
         stats: Arc<Stats>,
-        node: &str,
+        shards: Shards<'_>,
     ) -> Result<Self, StartError> {
         let (failed, _) = watch::channel(None);
-        let context = Arc::new(Context {
-            store: store.clone(),
+        let (released, released_out) = mpsc::unbounded_channel();
+        let (losses, lost) = mpsc::unbounded_channel();
+        let losses = matches!(shards, Shards::Dealt).then_some(losses);
+        let layout = store.layout();
+        let context = Arc::new_cyclic(|context| Context {
+            store,
+            layout,
             clock,
             settings,
             stats,
             views: Arc::new(Views::default()),
             provider_name: CompactString::new(provider.name()),
             faults: Faults::default(),
-            failed: failed.clone(),
-            wiring: OnceLock::new(),
+            failed,
+            released,
+            losses,
+            router: Router::new(layout, settings.requests_in_flight_max, context),
         });
-        let spawned =
-            |what: &'static str| move |error: ractor::SpawnErr| StartError::Spawn { what, error: error.to_string() };
-        let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned("the root actor"))?;
+        let spawned = |error: ractor::SpawnErr| StartError::Spawn { what: "the root actor", error: error.to_string() };
+        let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned)?;
         let mut begun = Begun { root: Some(root.clone()), tasks: Vec::new() };
-        let mut shards = Vec::new();
-        let mut claims: Vec<Claim> = Vec::new();
-        for number in 0..store.layout().shards {
-            let shard = Shard(number);
-            let claim = store.claim(shard, node).await.map_err(|error| StartError::Claim { shard, error })?;
-            let seed = ShardSeed { claim, context: Arc::clone(&context) };
-            let actor = ShardActor::spawn_linked(None, ShardActor, seed, root.get_cell()).await;
-            shards.push(actor.map_err(spawned("a shard's actor"))?.0);
-            claims.push(claim);
-        }
-        let (released_in, released_out) = mpsc::unbounded_channel();
-        let mut by_group: BTreeMap<Group, BTreeMap<Shard, (u64, u64)>> = BTreeMap::new();
-        for claim in &claims {
-            let group = by_group.entry(store.group_of(claim.shard)).or_default();
-            group.insert(claim.shard, (claim.epoch, claim.end));
-        }
-        let bounds = BatchBounds { bytes: settings.batch_bytes_max, records: settings.batch_records_max };
-        let mut writers = BTreeMap::new();
-        for (group, ends) in by_group {
-            let released = released_in.clone();
-            let (handle, writer) = Writer::new(Arc::clone(&context), group, ends, bounds, released);
-            writers.insert(group, handle);
-            begun.tasks.push(run_writer(writer, settings.writer_thread)?);
-        }
-        drop(released_in);
-        let router = Router::new(store.layout(), shards, &context);
-        let wired = context.wiring.set(Wiring { writers, router }).is_ok();
-        debug_assert!(wired, "a context is wired once");
+        let (holdings, losses) = Holdings::new(Arc::clone(&context), root.clone());
+        let holdings = Arc::new(holdings);
         let runner = ProviderRunner::new(provider, Arc::clone(&context));
         begun.tasks.push(tokio::spawn(releaser::run(released_out, Arc::clone(&context), runner)));
-        let tail_events = recover(&context).await?;
-        let recovery = Recovery { shards: claims.len(), tail_events };
+        begun.tasks.push(tokio::spawn(see_to_losses(lost, Arc::clone(&holdings))));
+        let mut recovery = Recovery { shards: 0, tail_events: 0 };
+        if let Shards::All(node) = shards {
+            let all: Vec<Shard> = (0..layout.shards).map(Shard).collect();
+            for (_, acquired) in holdings.take(&all, node).await? {
+                recovery.shards = recovery.shards.saturating_add(1);
+                recovery.tail_events = recovery.tail_events.saturating_add(acquired.tail_events);
+            }
+        }
         context.router().serve(true);
         begun.root = None;
         let tasks = std::mem::take(&mut begun.tasks);
-        Ok(Self { context, root, tasks, recovery })
+        Ok(Self { context, holdings, losses: Mutex::new(Some(losses)), root, tasks, recovery })
     }
 
     /// What the start found.
@@ -201,7 +206,13 @@ impl Actors {
     /// A handle for whoever asks.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { context: Arc::clone(&self.context) }
+        Handle { context: Arc::clone(&self.context), holdings: Arc::clone(&self.holdings) }
+    }
+
+    /// Where the ends of ownerships are told that nobody asked for; `None` when it was given out before.
+    #[must_use]
+    pub fn losses(&self) -> Option<mpsc::Receiver<Lost>> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Stops serving, lets what is under way end within `bound`, stores everything and ends the actors. `false`: something was still
@@ -233,9 +244,7 @@ impl Actors {
     /// Ends the actors where they stand: what is not durable was promised to nobody. For a failed node, and for crashes in tests.
     pub async fn end(self) {
         self.context.router().serve(false);
-        for (_, shard) in self.context.router().shards() {
-            shard.kill();
-        }
+        self.holdings.end_all();
         self.root.kill();
         for task in self.tasks {
             task.abort();
@@ -243,49 +252,62 @@ impl Actors {
     }
 }
 
-async fn recover(context: &Arc<Context>) -> Result<u64, StartError> {
-    let mut ready = Vec::new();
-    for (shard, actor) in context.router().shards() {
-        let (done, recovered) = oneshot::channel();
-        drop(actor.send_message(ShardMsg::Recover(done)));
-        ready.push((shard, recovered));
+/// Stops what has been lost; ends with the node.
+async fn see_to_losses(mut lost: mpsc::UnboundedReceiver<Lost>, holdings: Arc<Holdings>) {
+    while let Some(lost) = lost.recv().await {
+        holdings.lose(lost).await;
     }
-    let mut events: u64 = 0;
-    for (shard, recovered) in ready {
-        let taken_in = recovered.await.unwrap_or_else(|_| Err("its actor ended".to_owned()));
-        events = events.saturating_add(taken_in.map_err(|error| StartError::Recover { shard, error })?);
-    }
-    Ok(events)
-}
-
-/// On a thread of its own the writer may block on the disk without holding up anybody.
-fn run_writer(writer: Writer, own_thread: bool) -> Result<JoinHandle<()>, StartError> {
-    if !own_thread {
-        return Ok(tokio::spawn(writer.run()));
-    }
-    let failed = |error: std::io::Error| StartError::Spawn { what: "the log writer", error: error.to_string() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-    let (ended, end) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("log-writer".to_owned())
-        .spawn(move || {
-            runtime.block_on(writer.run());
-            ended.send(()).ok();
-        })
-        .map_err(failed)?;
-    Ok(tokio::spawn(async move { drop(end.await) }))
 }
 
 /// The way in for the API and the operator: cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     context: Arc<Context>,
+    holdings: Arc<Holdings>,
 }
 
 impl Handle {
     /// Asks an entity; see [`Ask`].
     pub async fn ask(&self, ask: Ask) -> Answer {
         self.context.router().ask(ask).await
+    }
+
+    /// A question that another node asks for one of its callers.
+    pub async fn deliver(&self, ask: Ask) -> Delivered {
+        self.context.router().deliver(ask).await.map_or(Delivered::NotDelivered, Delivered::Answered)
+    }
+
+    /// What an entity of another node says to one of ours.
+    pub fn told(&self, told: Told) {
+        self.context.router().told(told);
+    }
+
+    /// Gives the way to the shards of other nodes; once.
+    pub fn connect(&self, remote: Arc<dyn Remote>) {
+        self.context.router().connect(remote);
+    }
+
+    /// Claims a shard under the node's name, recovers it and serves it.
+    pub async fn acquire(&self, shard: Shard, node: &str) -> Result<Acquired, StartError> {
+        let nothing = || StartError::Recover { shard, error: "nothing was taken".to_owned() };
+        let (holdings, node) = (Arc::clone(&self.holdings), node.to_owned());
+        // A task of its own, so that whoever stops waiting leaves no shard half recovered.
+        let taken = tokio::spawn(async move { holdings.take(&[shard], &node).await }).await;
+        let taken = taken.map_err(|error| StartError::Recover { shard, error: error.to_string() })??;
+        taken.first().map(|(_, acquired)| *acquired).ok_or_else(nothing)
+    }
+
+    /// Gives a shard away: no new questions, those inside end and everything is stored, within `bound`. `false`: it was not owned, or
+    /// something was still under way at the bound; it goes on at the next owner.
+    pub async fn release(&self, shard: Shard, bound: Duration) -> bool {
+        let holdings = Arc::clone(&self.holdings);
+        tokio::spawn(async move { holdings.give(shard, bound).await }).await.unwrap_or(false)
+    }
+
+    /// Which shards this node owns, and under which epoch.
+    #[must_use]
+    pub fn owned(&self) -> BTreeMap<Shard, Epoch> {
+        self.holdings.owned()
     }
 
     /// Now.

@@ -2,7 +2,7 @@
 
 use super::ask::{Accepted, Answer, Ask};
 use super::settings::Settings;
-use super::system::{Actors, Handle};
+use super::system::{Actors, Handle, Shards};
 use crate::clock::{SharedClock, TestClock};
 use crate::domain::any::{Command, Refusal, State};
 use crate::domain::entity::{By, Wait};
@@ -22,15 +22,15 @@ use std::time::Duration;
 
 const START: Timestamp = Timestamp(1_750_000_000_000);
 
-struct World {
-    disk: MemoryStore,
-    clock: Arc<TestClock>,
-    provider: Arc<AnyProvider>,
-    settings: Settings,
+pub(super) struct World {
+    pub(super) disk: MemoryStore,
+    pub(super) clock: Arc<TestClock>,
+    pub(super) provider: Arc<AnyProvider>,
+    pub(super) settings: Settings,
 }
 
 impl World {
-    fn new(groups: Groups) -> Self {
+    pub(super) fn new(groups: Groups) -> Self {
         let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, groups, 7);
         let clock = TestClock::starting_at(START);
         let shared: SharedClock = clock.clone();
@@ -40,38 +40,38 @@ impl World {
         Self { disk, clock, provider: Arc::new(provider), settings }
     }
 
-    async fn start(&self) -> Actors {
+    pub(super) async fn start(&self) -> Actors {
         let clock: SharedClock = self.clock.clone();
         let store = Store::Memory(self.disk.open());
-        Actors::start(store, Arc::clone(&self.provider), clock, self.settings, Arc::default(), "test")
+        Actors::start(store, Arc::clone(&self.provider), clock, self.settings, Arc::default(), Shards::All("test"))
             .await
             .expect("it starts")
     }
 }
 
-fn sku() -> Sku {
+pub(super) fn sku() -> Sku {
     Sku::parse("NOVA-42").expect("lawful")
 }
 
-fn warehouse() -> WarehouseId {
+pub(super) fn warehouse() -> WarehouseId {
     WarehouseId::parse("lon1").expect("lawful")
 }
 
-fn gbp(amount: i64) -> Money {
+pub(super) fn gbp(amount: i64) -> Money {
     Money { amount, currency: Currency::GBP }
 }
 
-fn request(key: &str) -> Request {
+pub(super) fn request(key: &str) -> Request {
     Request { id: RequestId::new("sel_main", "/test", key), terms: Fingerprint(1) }
 }
 
-async fn ask_until(node: &Handle, entity: EntityId, command: Command, wait: Wait) -> Answer {
+pub(super) async fn ask_until(node: &Handle, entity: EntityId, command: Command, wait: Wait) -> Answer {
     let deadline = node.now().plus_s(20);
     let by = By::Seller("sel_main".into());
     node.ask(Ask { entity, command, by, wait, deadline, if_version: None, unless_known: None }).await
 }
 
-async fn stock(node: &Handle, command: inventory::Command) -> inventory::Reply {
+pub(super) async fn stock(node: &Handle, command: inventory::Command) -> inventory::Reply {
     match ask_until(node, EntityId::Inventory(sku()), Command::Inventory(command), Wait::Decided).await {
         Answer::Accepted(accepted) => match accepted.reply {
             crate::domain::any::Reply::Inventory(reply) => reply,
@@ -81,7 +81,7 @@ async fn stock(node: &Handle, command: inventory::Command) -> inventory::Reply {
     }
 }
 
-async fn open_shop(node: &Handle, units: u32) {
+pub(super) async fn open_shop(node: &Handle, units: u32) {
     let offer = Offer {
         sku: sku(),
         product: ProductId::parse("nova").expect("lawful"),
@@ -106,7 +106,7 @@ async fn open_shop(node: &Handle, units: u32) {
     stock(node, receive).await;
 }
 
-fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
+pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
     let request = request(key);
     let id = OrderId::of_request(request.id);
     let terms = Terms {
@@ -142,14 +142,14 @@ fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
     (id, Command::Order(order::Command::Place(Box::new(place))))
 }
 
-fn status(accepted: &Accepted) -> Status {
+pub(super) fn status(accepted: &Accepted) -> Status {
     match accepted.state.as_deref() {
         Some(State::Order(order)) => order.status(),
         other => panic!("{other:?}"),
     }
 }
 
-async fn buy(node: &Handle, key: &str, token: Option<&str>, wait: Wait) -> (OrderId, Accepted) {
+pub(super) async fn buy(node: &Handle, key: &str, token: Option<&str>, wait: Wait) -> (OrderId, Accepted) {
     let (id, command) = place(key, token);
     match ask_until(node, EntityId::Order(id), command, wait).await {
         Answer::Accepted(accepted) => (id, *accepted),
@@ -157,11 +157,11 @@ async fn buy(node: &Handle, key: &str, token: Option<&str>, wait: Wait) -> (Orde
     }
 }
 
-async fn read(node: &Handle, id: OrderId) -> Answer {
+pub(super) async fn read(node: &Handle, id: OrderId) -> Answer {
     ask_until(node, EntityId::Order(id), Command::Order(order::Command::Read), Wait::Decided).await
 }
 
-async fn levels(node: &Handle) -> inventory::Level {
+pub(super) async fn levels(node: &Handle) -> inventory::Level {
     match stock(node, inventory::Command::Read).await {
         inventory::Reply::Levels(levels) => levels.levels[0].clone(),
         other => panic!("{other:?}"),

@@ -34,6 +34,8 @@ pub(crate) struct BatchBounds {
 #[derive(Debug)]
 pub(crate) struct Released {
     pub(crate) shard: Shard,
+    /// Under this ownership.
+    pub(crate) epoch: Epoch,
     /// The last event of the shard that is durable with this.
     pub(crate) seq: Seq,
     /// Bytes of records the shard has appended since it was claimed.
@@ -57,12 +59,15 @@ pub(crate) struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// Hands over a decision. When the writer has stopped, what is held is dropped, which its callers hear as *unknown*.
-    pub(crate) fn submit(&self, submission: Submission) {
+    /// Hands over a decision. `false`: the writer has stopped, and what is held was dropped, which its callers hear as *unknown*; nothing
+    /// may follow from the decision.
+    pub(crate) fn submit(&self, submission: Submission) -> bool {
         self.stats.log_queue_entered();
-        if self.queue.send(submission).is_err() {
+        let taken = self.queue.send(submission).is_ok();
+        if !taken {
             self.stats.log_queue_left(1);
         }
+        taken
     }
 }
 
@@ -74,7 +79,6 @@ pub(crate) struct Writer {
     queue: mpsc::UnboundedReceiver<Submission>,
     ends: BTreeMap<Shard, End>,
     bounds: BatchBounds,
-    released: mpsc::UnboundedSender<Vec<Released>>,
     batches: u128,
 }
 
@@ -85,12 +89,11 @@ impl Writer {
         group: Group,
         ends: BTreeMap<Shard, (Epoch, Seq)>,
         bounds: BatchBounds,
-        released: mpsc::UnboundedSender<Vec<Released>>,
     ) -> (WriterHandle, Self) {
         let (sender, queue) = mpsc::unbounded_channel();
         let handle = WriterHandle { queue: sender, stats: Arc::clone(&context.stats) };
         let ends = ends.into_iter().map(|(shard, (epoch, seq))| (shard, End { epoch, seq, bytes: 0 })).collect();
-        (handle, Self { context, group, queue, ends, bounds, released, batches: 0 })
+        (handle, Self { context, group, queue, ends, bounds, batches: 0 })
     }
 
     /// Runs until every handle is gone or an append fails.
@@ -101,7 +104,12 @@ impl Writer {
                 return;
             }
             let (batch, released) = self.gather(&mut waiting);
-            if !batch.records.is_empty() {
+            if batch.records.is_empty() {
+                if let Err(error) = self.confirm(&released).await {
+                    self.stop(&error, released, waiting);
+                    return;
+                }
+            } else {
                 if let Some(delay) = self.context.faults.disk_delay(|| self.context.clock.now()) {
                     tokio::time::sleep(delay).await;
                 }
@@ -116,7 +124,7 @@ impl Writer {
                 }
             }
             self.context.stats.log_queue_left(released.len());
-            if self.released.send(released).is_err() {
+            if self.context.released.send(released).is_err() {
                 return;
             }
         }
@@ -158,18 +166,27 @@ impl Writer {
         }
     }
 
-    /// Takes submissions in order until the batch is full; at least one.
+    /// Takes submissions in order until the batch is full; at least one. A batch never crosses the end of what the store keeps together.
     fn gather(&mut self, waiting: &mut VecDeque<Submission>) -> (Batch, Vec<Released>) {
         self.batches = self.batches.wrapping_add(1);
         let mut batch = Batch { id: self.batches, records: Vec::with_capacity(waiting.len()) };
         let mut released = Vec::with_capacity(waiting.len());
         let mut bytes: usize = 0;
+        let mut room: Option<u64> = None;
         while let Some(next) = waiting.front() {
             let size = next.record.as_ref().map_or(0, |(_, body)| body.len());
-            let full = bytes.saturating_add(size) > self.bounds.bytes || batch.records.len() >= self.bounds.records;
+            let events = next.record.as_ref().map_or(0, |(events, _)| u64::from(*events));
+            if events > 0 && batch.records.is_empty() {
+                let end = self.ends.get(&next.shard).map_or(0, |end| end.seq);
+                room = self.context.store.room(end.saturating_add(1));
+            }
+            let full = bytes.saturating_add(size) > self.bounds.bytes
+                || batch.records.len() >= self.bounds.records
+                || (!batch.records.is_empty() && room.is_some_and(|room| events > room));
             if full && !released.is_empty() {
                 break;
             }
+            room = room.map(|room| room.saturating_sub(events));
             bytes = bytes.saturating_add(size);
             let Some(submission) = waiting.pop_front() else { break };
             let end = self.ends.entry(submission.shard).or_default();
@@ -179,15 +196,38 @@ impl Writer {
                 end.bytes = end.bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
                 batch.records.push(Record { shard: submission.shard, epoch: end.epoch, seq, events, body });
             }
-            released.push(Released { shard: submission.shard, seq: end.seq, bytes: end.bytes, held: submission.held });
+            released.push(Released {
+                shard: submission.shard,
+                epoch: end.epoch,
+                seq: end.seq,
+                bytes: end.bytes,
+                held: submission.held,
+            });
         }
         (batch, released)
     }
 
+    /// Rule O4: an answer that appends nothing leaves only once the store itself has said, after the question, that we are still the owner.
+    /// One question to the store serves all that wait.
+    async fn confirm(&self, released: &[Released]) -> Result<(), AppendError> {
+        if !self.context.store.is_shared() {
+            return Ok(());
+        }
+        let leaving = released.iter().filter(|one| one.held.iter().any(Held::leaves));
+        let asked: BTreeMap<Shard, Epoch> = leaving.map(|one| (one.shard, one.epoch)).collect();
+        for (shard, epoch) in asked {
+            self.context.store.confirm(shard, epoch).await?;
+        }
+        Ok(())
+    }
+
     /// An append failed: nothing it covered was visible, nothing more is written (rules L8, E2, E5).
     fn stop(mut self, error: &AppendError, released: Vec<Released>, waiting: VecDeque<Submission>) {
-        self.context.fail(&format!("append to group {}: {error}", self.group.0));
+        for (shard, end) in &self.ends {
+            self.context.lose(*shard, end.epoch, &format!("append to group {}", self.group.0), error);
+        }
         self.queue.close();
+        self.context.stats.log_queue_left(released.len().saturating_add(waiting.len()));
         let unknown = |held: Vec<Held>| {
             for held in held {
                 if let Held::Accepted(caller, _) | Held::Refused(caller, _) | Held::Stale(caller, _) = held {
@@ -199,6 +239,7 @@ impl Writer {
         released.into_iter().for_each(|one| unknown(one.held));
         waiting.into_iter().for_each(|one| unknown(one.held));
         while let Ok(submission) = self.queue.try_recv() {
+            self.context.stats.log_queue_left(1);
             unknown(submission.held);
         }
     }

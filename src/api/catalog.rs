@@ -51,7 +51,7 @@ pub(super) async fn put_product<S: Shop>(request: Request<'_, S>) -> Result<Repl
         .conflicts()
         .map(|(sku, owner)| FieldError {
             pointer: format!("/skus/{}", position(product, sku)),
-            code: "taken",
+            code: "taken".into(),
             message: format!("{sku} is a SKU of product {owner}"),
         })
         .collect();

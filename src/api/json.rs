@@ -120,7 +120,7 @@ struct Check {
 impl Check {
     fn error(&mut self, pointer: &str, code: &'static str, message: impl Into<String>) {
         if self.errors.len() < ERRORS_MAX {
-            self.errors.push(FieldError { pointer: pointer.to_owned(), code, message: message.into() });
+            self.errors.push(FieldError { pointer: pointer.to_owned(), code: code.into(), message: message.into() });
         }
     }
 

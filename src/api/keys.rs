@@ -180,6 +180,23 @@ pub fn create(
     Ok((token, key))
 }
 
+/// A key for a store that many nodes share: its text, which is shown once, its id, and the line that is kept of it.
+///
+/// # Errors
+/// Never in practice: the line is plain JSON.
+pub fn create_line(
+    account: &str,
+    scopes: &[Scope],
+    secret: &[u8; 32],
+    now: Timestamp,
+) -> Result<(String, Key, Vec<u8>), KeysError> {
+    let token = token(secret);
+    let (hash, key) = key_of(&token, account, scopes, now);
+    let failed = |error: serde_json::Error| KeysError::File { path: PathBuf::from("shared"), error: error.into() };
+    let line = serde_json::to_vec(&Line::Made { hash, key: key.clone() }).map_err(failed)?;
+    Ok((token, key, line))
+}
+
 /// Ends a key, durably; a running node notices within a second or two.
 ///
 /// # Errors
@@ -221,11 +238,14 @@ fn append(folder: &Path, line: &Line) -> Result<(), KeysError> {
 }
 
 fn read(path: &Path) -> Result<Table, KeysError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(KeysError::File { path: path.to_owned(), error }),
-    };
+    match fs::read_to_string(path) {
+        Ok(text) => read_lines(path, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Table::default()),
+        Err(error) => Err(KeysError::File { path: path.to_owned(), error }),
+    }
+}
+
+fn read_lines(path: &Path, text: &str) -> Result<Table, KeysError> {
     let mut table = Table::default();
     let whole = text.lines().filter(|line| !line.is_empty()).count();
     for (index, line) in text.lines().filter(|line| !line.is_empty()).enumerate() {
@@ -270,6 +290,27 @@ impl Keys {
             table.by_hash.insert(hash(token), Arc::new(key));
         }
         Self::new(table, None, None)
+    }
+
+    /// Keys whose lines are kept in a store that many nodes share.
+    ///
+    /// # Errors
+    /// When a line is none of ours.
+    pub fn of_lines(lines: &str) -> Result<Self, KeysError> {
+        Ok(Self::new(read_lines(Path::new("shared"), lines)?, None, None))
+    }
+
+    /// Takes the lines as they stand in that store now.
+    ///
+    /// # Errors
+    /// When a line is none of ours; then the keys stay as they were.
+    pub fn replace(&self, lines: &str) -> Result<(), KeysError> {
+        let newest = read_lines(Path::new("shared"), lines)?;
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        if !table.by_hash.keys().eq(newest.by_hash.keys()) {
+            *table = newest;
+        }
+        Ok(())
     }
 
     fn new(table: Table, path: Option<PathBuf>, seen: Option<Stamp>) -> Self {

@@ -11,6 +11,7 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use warp::reply::Response;
 
@@ -113,7 +114,7 @@ pub struct FieldError {
     /// Where (RFC 6901).
     pub pointer: String,
     /// What, for programs: `missing_field`, `unknown_field`, `wrong_type`, `out_of_range`, `too_long`, `invalid_value`, `card_number`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What, for people.
     pub message: String,
 }
@@ -152,7 +153,11 @@ impl Problem {
     /// One field of the body is wrong.
     #[must_use]
     pub fn field(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(Code::Invalid).errors(vec![FieldError { pointer: pointer.into(), code, message: message.into() }])
+        Self::new(Code::Invalid).errors(vec![FieldError {
+            pointer: pointer.into(),
+            code: code.into(),
+            message: message.into(),
+        }])
     }
 
     /// In words, for people.

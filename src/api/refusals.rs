@@ -129,7 +129,7 @@ fn of_product(refusal: &product::Refusal) -> Problem {
         product::Refusal::Invalid(faults) => {
             let errors = faults.iter().map(|fault| FieldError {
                 pointer: fault.pointer.clone(),
-                code: fault.code,
+                code: fault.code.clone(),
                 message: fault.code.replace('_', " "),
             });
             Problem::new(Code::Invalid).detail("the product cannot be so").errors(errors.collect())
@@ -141,7 +141,7 @@ fn of_warehouse(refusal: &warehouse::Refusal) -> Problem {
     match refusal {
         warehouse::Refusal::Unknown => not_found(),
         warehouse::Refusal::Stale { current } => stale(*current),
-        warehouse::Refusal::Invalid { pointer } => Problem::field(*pointer, "invalid_value", "cannot be so"),
+        warehouse::Refusal::Invalid { pointer } => Problem::field(pointer.clone(), "invalid_value", "cannot be so"),
     }
 }
 
@@ -243,7 +243,7 @@ fn of_not_for_sale(order: &order::Order) -> Problem {
             };
             Some(FieldError {
                 pointer: format!("/lines/{index}/sku"),
-                code,
+                code: code.into(),
                 message: format!("{}: {message}", line.sku),
             })
         })

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::schema::{self, Kind};
-use super::settings::{Config, PaymentProvider};
+use super::settings::{Config, JournalKind, PaymentProvider};
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
@@ -127,12 +127,44 @@ impl Config {
             ),
         )?;
         must(
+            self.redis.rest_min_ms <= self.redis.rest_max_ms,
+            "redis.rest_min_ms",
+            &self.redis.rest_min_ms,
+            format!("redis.rest_max_ms is {}", self.redis.rest_max_ms),
+        )?;
+        must(
+            self.redis.fresh_ms <= self.redis.stale_ms,
+            "redis.fresh_ms",
+            &self.redis.fresh_ms,
+            format!("redis.stale_ms is {}: what is fresh is not stale", self.redis.stale_ms),
+        )?;
+        must(
             self.shipping.options.contains_key(&self.shipping.default_option),
             "shipping.default_option",
             &self.shipping.default_option,
             "shipping.options has no such option".to_owned(),
         )?;
         let inside = payments.provider == PaymentProvider::Simulated;
+        let is_shared = journal.kind == JournalKind::Cql;
+        must(
+            !is_shared || !inside,
+            "payments.provider",
+            &"simulated",
+            "the simulated provider's ledger lives in one process: nodes that share a journal (journal.kind = \"cql\") need \"http\"".to_owned(),
+        )?;
+        must(
+            !is_shared || !self.cluster.cookie.0.is_empty(),
+            "cluster.cookie",
+            &"empty",
+            "nodes that share a journal prove to each other that they belong together: `openssl rand -hex 32`"
+                .to_owned(),
+        )?;
+        must(
+            self.cql.batch_bytes_max / 2 >= u64::try_from(api.body_bytes_max).unwrap_or(u64::MAX),
+            "cql.batch_bytes_max",
+            &self.cql.batch_bytes_max,
+            format!("one decision is one row and needs up to twice api.body_bytes_max ({})", api.body_bytes_max),
+        )?;
         must(
             inside || payments.url.starts_with("http://"),
             "payments.url",
@@ -153,6 +185,19 @@ impl Config {
         must: impl Fn(bool, &str, &dyn ToString, String) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let cluster = &self.cluster;
+        let tls = [&cluster.tls_certificate, &cluster.tls_key, &cluster.tls_authority];
+        must(
+            tls.iter().all(|file| file.is_empty()) || tls.iter().all(|file| !file.is_empty()),
+            "cluster.tls_certificate",
+            &cluster.tls_certificate,
+            "certificate, key and authority (cluster.tls_key, cluster.tls_authority) go together".to_owned(),
+        )?;
+        must(
+            cluster.reconnect_min_ms <= cluster.reconnect_max_ms,
+            "cluster.reconnect_min_ms",
+            &cluster.reconnect_min_ms,
+            format!("cluster.reconnect_max_ms is {}", cluster.reconnect_max_ms),
+        )?;
         must(
             cluster.stale_ms >= cluster.beat_ms.saturating_mul(3),
             "cluster.stale_ms",

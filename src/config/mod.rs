@@ -10,6 +10,7 @@
 //! `cluster.toml` at the root says for each setting what goes wrong when it is too small or too large; its values are the built-in
 //! defaults, and a test holds the two together.
 
+mod cluster;
 mod error;
 mod layers;
 pub mod schema;
@@ -17,9 +18,10 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::{Cluster, Cql, Quorum};
 pub use error::Error;
 pub use layers::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{
-    Api, Capture, Carts, Cluster, Config, Country, Entities, Faults, Inventory, Journal, JournalKind, Log, LogFormat,
-    Node, Orders, PaymentProfile, PaymentProvider, Payments, Secret, Shipping, ShippingOption, Shop, Tax,
+    Api, Capture, Carts, Config, Country, Entities, Faults, Inventory, Journal, JournalKind, Log, LogFormat, Node,
+    Orders, PaymentProfile, PaymentProvider, Payments, Redis, Secret, Shipping, ShippingOption, Shop, Tax,
 };

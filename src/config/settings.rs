@@ -3,6 +3,7 @@
 //! What each one is for, and what goes wrong when it is too small or too large, stands in `cluster.toml` and nowhere else. Durations end
 //! in `_ms`, `_s` or `_days`, sizes in `_bytes`, bounds in `_max`.
 
+use super::cluster::{Cluster, Cql};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,10 @@ pub struct Config {
     pub entities: Entities,
     /// What is durable.
     pub journal: Journal,
+    /// The store that nodes share.
+    pub cql: Cql,
+    /// The nodes.
+    pub cluster: Cluster,
     /// Checkout.
     pub orders: Orders,
     /// Carts.
@@ -37,8 +42,10 @@ pub struct Config {
     pub shipping: Shipping,
     /// The payment provider.
     pub payments: Payments,
-    /// Several nodes as one.
-    pub cluster: Cluster,
+    /// What may be lost.
+    pub redis: Redis,
+    /// The proof from the journal.
+    pub audit: Audit,
     /// Faults on demand.
     pub faults: Faults,
     /// The log for people.
@@ -182,6 +189,8 @@ pub enum JournalKind {
     Embedded,
     /// In memory: gone with the process.
     Memory,
+    /// In ScyllaDB or Apache Cassandra, which any number of nodes share.
+    Cql,
 }
 
 /// `[journal]`
@@ -431,47 +440,61 @@ impl Default for Payments {
     }
 }
 
-/// `[cluster]`
+/// `[redis]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Cluster {
-    pub beat_ms: u64,
+pub struct Redis {
+    /// It may hold a password. Empty: inside the process.
+    pub url: Secret,
+    pub prefix: String,
+    pub timeout_ms: u64,
+    pub failures_max: u32,
+    pub rest_min_ms: u64,
+    pub rest_max_ms: u64,
+    pub publish_interval_ms: u64,
+    pub check_interval_ms: u64,
+    pub queue_max: usize,
+    pub fresh_ms: u64,
     pub stale_ms: u64,
-    pub stale_missed_ms: u64,
-    pub stale_reads: u32,
-    pub suspect_at: u32,
-    pub settle_ms: u64,
-    pub handoff_poll_ms: u64,
-    pub handoff_timeout_ms: u64,
-    pub release_timeout_ms: u64,
-    pub releases_in_flight_max: usize,
-    pub claims_in_flight_max: usize,
-    pub claim_timeout_ms: u64,
-    pub claim_retry_min_ms: u64,
-    pub claim_retry_max_ms: u64,
-    pub registry_timeout_ms: u64,
+    pub skus_max: usize,
+    /// 0: no streams.
+    pub stream_events_max: u64,
 }
 
-impl Default for Cluster {
+impl Default for Redis {
     fn default() -> Self {
         Self {
-            beat_ms: 500,
-            stale_ms: 4_000,
-            stale_missed_ms: 1_400,
-            stale_reads: 3,
-            suspect_at: 4,
-            settle_ms: 300,
-            handoff_poll_ms: 100,
-            handoff_timeout_ms: 15_000,
-            release_timeout_ms: 5_000,
-            releases_in_flight_max: 2,
-            claims_in_flight_max: 4,
-            claim_timeout_ms: 30_000,
-            claim_retry_min_ms: 200,
-            claim_retry_max_ms: 5_000,
-            registry_timeout_ms: 2_000,
+            url: Secret::default(),
+            prefix: "doorbuster".to_owned(),
+            timeout_ms: 100,
+            failures_max: 3,
+            rest_min_ms: 200,
+            rest_max_ms: 5_000,
+            publish_interval_ms: 50,
+            check_interval_ms: 1_000,
+            queue_max: 10_000,
+            fresh_ms: 200,
+            stale_ms: 2_000,
+            skus_max: 100_000,
+            stream_events_max: 100_000,
         }
+    }
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Audit {
+    pub rounds_max: u32,
+    pub pause_ms: u64,
+    pub timeout_ms: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { rounds_max: 10, pause_ms: 500, timeout_ms: 600_000 }
     }
 }
 

@@ -185,6 +185,8 @@ fn settings_that_contradict_each_other_are_refused() {
         ("DOORBUSTER__API__REQUEST_TIMEOUT_MS", "30000", "api.request_timeout_ms"),
         ("DOORBUSTER__ENTITIES__EFFECT_RETRY_MAX_MS", "10", "entities.effect_retry_min_ms"),
         ("DOORBUSTER__ENTITIES__RESTART_DELAY_MAX_MS", "10", "entities.restart_delay_min_ms"),
+        ("DOORBUSTER__CLUSTER__TLS_KEY", "node.key", "cluster.tls_certificate"),
+        ("DOORBUSTER__CLUSTER__RECONNECT_MAX_MS", "10", "cluster.reconnect_min_ms"),
         ("DOORBUSTER__CLUSTER__BEAT_MS", "2000", "cluster.stale_ms"),
         ("DOORBUSTER__CLUSTER__STALE_MISSED_MS", "5000", "cluster.stale_missed_ms"),
         ("DOORBUSTER__CLUSTER__RELEASE_TIMEOUT_MS", "15000", "cluster.handoff_timeout_ms"),

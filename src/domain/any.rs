@@ -6,6 +6,7 @@ use super::entity::{Decision, Entity, Wait};
 use super::ids::EntityId;
 use super::time::Timestamp;
 use super::{cart, inventory, order, product, warehouse};
+use serde::{Deserialize, Serialize};
 
 macro_rules! kinds {
     ($($kind:ident => $module:ident :: $state:ident),+ $(,)?) => {
@@ -13,16 +14,16 @@ macro_rules! kinds {
         #[derive(Debug, Clone, PartialEq)]
         pub enum State { $( #[doc = stringify!($kind)] $kind(Box<$module::$state>) ),+ }
         /// What is asked of any kind.
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub enum Command { $( #[doc = stringify!($kind)] $kind($module::Command) ),+ , /** A deadline may have come: every kind understands this. */ Wake }
         /// What happened to any kind.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Event { $( #[doc = stringify!($kind)] $kind($module::Event) ),+ }
         /// An answer of any kind.
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub enum Reply { $( #[doc = stringify!($kind)] $kind($module::Reply) ),+ , /** Nothing to say. */ Done }
         /// A lawful "no" of any kind.
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub enum Refusal { $( #[doc = stringify!($kind)] $kind($module::Refusal) ),+ , /** The command is of another kind than the entity. */ WrongKind }
 
         impl State {

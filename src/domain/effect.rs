@@ -6,12 +6,13 @@ use super::any::{Command, Refusal, Reply};
 use super::ids::EntityId;
 use super::payment::{ProviderAnswer, ProviderCall};
 use super::{cart, inventory};
+use serde::{Deserialize, Serialize};
 
 /// At most this many effects of one entity are under way at once; the rest becomes owed as these are settled.
 pub const OWED_MAX: usize = 4_096;
 
 /// Names one effect within its entity: small, comparable, the same after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EffectKey {
     /// Which step of the entity's machine owes it (the entity numbers its own steps).
     pub step: u8,
@@ -88,7 +89,7 @@ impl Effect {
 }
 
 /// How an effect ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The entity accepted.
     Replied(Reply),

@@ -59,7 +59,7 @@ impl<Event, Reply> Decision<Event, Reply> {
 }
 
 /// How far a request waits for an entity to get before it is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Wait {
     /// Answer as soon as the decision is durable.
     Decided,

@@ -4,6 +4,8 @@ use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity};
 use super::time::Timestamp;
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Characters of a warehouse's name.
 pub const NAME_MAX: usize = 100;
@@ -11,7 +13,7 @@ pub const NAME_MAX: usize = 100;
 pub const POSTAL_CODE_MAX: usize = 20;
 
 /// What a seller says of a warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Details {
     /// Shown to sellers.
     pub name: CompactString,
@@ -26,7 +28,7 @@ pub struct Details {
 }
 
 /// What is asked of a warehouse.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A deadline may have come.
     Wake,
@@ -52,14 +54,14 @@ pub enum Event {
 }
 
 /// The answer to what was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Done, or had been done already.
     Done,
 }
 
 /// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// No such warehouse.
     Unknown,
@@ -71,7 +73,7 @@ pub enum Refusal {
     /// A field that is too long or not what it should be: a JSON pointer into the body.
     Invalid {
         /// Such as `/country`.
-        pointer: &'static str,
+        pointer: Cow<'static, str>,
     },
 }
 
@@ -99,13 +101,13 @@ impl Warehouse {
 fn check(details: &Details) -> Result<(), Refusal> {
     let length = details.name.chars().count();
     if length == 0 || length > NAME_MAX {
-        return Err(Refusal::Invalid { pointer: "/name" });
+        return Err(Refusal::Invalid { pointer: "/name".into() });
     }
     if details.country.len() != 2 || !details.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Err(Refusal::Invalid { pointer: "/country" });
+        return Err(Refusal::Invalid { pointer: "/country".into() });
     }
     if details.postal_code.as_ref().is_some_and(|code| code.chars().count() > POSTAL_CODE_MAX) {
-        return Err(Refusal::Invalid { pointer: "/postal_code" });
+        return Err(Refusal::Invalid { pointer: "/postal_code".into() });
     }
     Ok(())
 }
@@ -184,6 +186,9 @@ mod tests {
     fn a_country_that_is_none_is_refused() {
         let details = Details { name: "x".into(), country: "gb".into(), ..Details::default() };
         let command = Command::Put { details, expected_version: None };
-        assert_eq!(Warehouse::default().decide(&command, Timestamp(1)), Err(Refusal::Invalid { pointer: "/country" }));
+        assert_eq!(
+            Warehouse::default().decide(&command, Timestamp(1)),
+            Err(Refusal::Invalid { pointer: "/country".into() })
+        );
     }
 }

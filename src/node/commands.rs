@@ -1,16 +1,21 @@
 //! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
 
-use super::{Node, NodeError};
+use super::clustered::SharedKeys;
+use super::{Node, NodeError, Started, admin};
 use crate::api::keys::{self, Scope};
 use crate::api::secret;
 use crate::audit::{self, Audit};
-use crate::cli::{DumpOf, Invocation};
+use crate::cli::{Admin, DumpOf, Invocation};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogFormat, PaymentProvider};
+use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::payment::LedgerLine;
 use crate::payments;
+use crate::projections::cache::RedisCache;
+use crate::projections::reconcile;
+use crate::storage::cql::{CqlJournal, schema};
 use crate::storage::embedded::{OpenError, Stopped};
+use crate::storage::{Journal, Shard};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,6 +55,9 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::Audit(config) => audit_stopped(&config),
         Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
         Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::Reconcile { config, repair } => reconcile_cache(&config, repair),
+        Invocation::Admin(admin) => administer(&admin),
+        Invocation::SchemaApply(config) => apply_schema(&config),
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -125,9 +133,30 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
 
 fn start_lines(config: &Config, node: &Node) -> Vec<String> {
     let started = node.started();
+    let mut lines = vec![format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name)];
+    match &started.joined_as {
+        Some(name) => lines.push(format!(
+            "joined as {name} after {} ms; journal in keyspace {}",
+            started.took.as_millis(),
+            config.cql.keyspace
+        )),
+        None => lines.extend(recovered_lines(config, started)),
+    }
+    if let Some(torn) = &started.torn {
+        lines.push(format!("a torn tail was cut: {torn}"));
+    }
+    lines.push(format!("public http://{}", started.public));
+    lines.push(format!("operator http://{}", started.operator));
+    if let Some(key) = &started.first_key {
+        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
+        lines.push(format!("key {key}"));
+    }
+    lines
+}
+
+fn recovered_lines(config: &Config, started: &Started) -> [String; 2] {
     let recovery = started.recovery;
-    let mut lines = vec![
-        format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name),
+    [
         format!("data in {}", config.node.data_folder.display()),
         format!(
             "recovered {} shards and {} events behind the last checkpoints in {} ms{}",
@@ -140,17 +169,7 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
                 None => "",
             }
         ),
-    ];
-    if let Some(torn) = &started.torn {
-        lines.push(format!("a torn tail was cut: {torn}"));
-    }
-    lines.push(format!("public http://{}", started.public));
-    lines.push(format!("operator http://{}", started.operator));
-    if let Some(key) = &started.first_key {
-        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
-        lines.push(format!("key {key}"));
-    }
-    lines
+    ]
 }
 
 /// Opens a stopped node's folder, and says what of its log is left out.
@@ -193,6 +212,9 @@ fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
 }
 
 fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
+    if config.journal.kind == JournalKind::Cql {
+        return judged(&runtime(config)?.block_on(audit_keyspace(config))?);
+    }
     let stopped = open_stopped(config)?;
     let mut audit = Audit::default();
     for shard in stopped.shards() {
@@ -201,8 +223,22 @@ fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
         }
     }
     let ledger = runtime(config)?.block_on(ledger_of(config))?;
-    let report = audit.finish(ledger.as_deref(), SystemClock.now());
-    let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
+    judged(&audit.finish(ledger.as_deref(), SystemClock.now()))
+}
+
+/// The logs of all nodes, stopped or not.
+async fn audit_keyspace(config: &Config) -> Result<audit::Report, CommandError> {
+    let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+    let ledger = async {
+        let read_at = SystemClock.now();
+        let lines = ledger_of(config).await.ok().flatten()?;
+        Some(audit::Ledger { lines, read_at })
+    };
+    Ok(audit::audit_shared(&journal, super::settings::audit(config), ledger).await?)
+}
+
+fn judged(report: &audit::Report) -> Result<ExitCode, CommandError> {
+    let text = serde_json::to_string_pretty(report).map_err(|error| CommandError::Other(error.to_string()))?;
     say(&[text])?;
     Ok(if report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -219,14 +255,68 @@ async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandEr
     Ok(super::ledger::read(&provider).await.ok())
 }
 
+/// The journal is read where it lies: on the embedded store that needs a stopped node.
+fn reconcile_cache(config: &Config, repair: bool) -> Result<ExitCode, CommandError> {
+    let Some(link) = super::projections::link(&config.redis)? else {
+        return Err(CommandError::Other("redis.url is empty: there is nothing to compare".to_owned()));
+    };
+    let report = runtime(config)?.block_on(async {
+        let stats = Arc::new(crate::actors::stats::Stats::default());
+        let store = super::settings::open_store(config, &stats).await?.store;
+        let shards: Vec<Shard> = (0..store.layout().shards).map(Shard).collect();
+        let cache = RedisCache::new(link);
+        let compared = reconcile::reconcile(&store, &shards, &cache, repair).await;
+        compared.map_err(|error| CommandError::Other(error.to_string()))
+    })?;
+    let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
+    say(&[text])?;
+    let in_order = report.differing() == report.repaired;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let said = runtime.block_on(admin::carry_out(asked)).map_err(CommandError::Other)?;
+    for remark in &said.remarks {
+        writeln!(io::stderr(), "doorbuster: {remark}")?;
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(said.out.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read the first lines may have had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(if said.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {
     let scopes: Vec<Scope> = scopes.iter().filter_map(|word| Scope::parse(word)).collect();
+    if config.journal.kind == JournalKind::Cql {
+        let made = runtime(config)?.block_on(async {
+            let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+            let shared = SharedKeys::open(journal.shared()).await?;
+            shared.create(account, &scopes, SystemClock.now()).await
+        });
+        let (token, id) = made?;
+        say(&[format!("{id} for {account}, on all nodes within seconds; it is shown this once:"), token])?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder = &config.node.data_folder;
     if !folder.exists() {
         return Err(CommandError::Other(format!("there is no data folder {}", folder.display())));
     }
     let (token, key) = keys::create(folder, account, &scopes, &secret::fresh()?, SystemClock.now())?;
     say(&[format!("{} for {account}; it is shown this once:", key.id), token])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes keyspace and tables where they are missing.
+fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
+    let options = super::settings::cql(config, None);
+    let applied = runtime(config)?.block_on(schema::apply(&options)).map_err(NodeError::Cql)?;
+    let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
+    lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
+    say(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

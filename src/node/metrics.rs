@@ -1,5 +1,6 @@
 //! The node's figures in the text form that Prometheus reads (OpenMetrics 1.0).
 
+use super::board::Figure;
 use crate::actors::stats::{Histogram, Stats};
 use crate::actors::system::Handle;
 use crate::api::{DoorCounts, SocketCounts};
@@ -34,8 +35,8 @@ fn figure(out: &mut String, name: &str, help: &str, gauge: bool, value: i64) {
     writeln!(out, "doorbuster_{name}{suffix} {value}").ok();
 }
 
-/// All figures.
-pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts) -> String {
+/// All figures; `more` are those of the cluster, where there is one, and of the read models.
+pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts, more: &[Figure]) -> String {
     let stats: &Stats = handle.stats();
     let mut out = String::with_capacity(8 * 1024);
     let unit = |size: u64| size.to_string();
@@ -45,6 +46,9 @@ pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts) -
     histogram(&mut out, "ask_seconds", "a question to an entity, until its answer is durable", &stats.ask_us, seconds);
     for (name, help, gauge, value) in stats.figures() {
         figure(&mut out, name, help, gauge, value);
+    }
+    for Figure { name, help, gauge, value } in more {
+        figure(&mut out, name, help, *gauge, i64::try_from(*value).unwrap_or(i64::MAX));
     }
     let size = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let many = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);

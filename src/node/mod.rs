@@ -6,27 +6,38 @@
 //!              └── provider ──webhooks──► actors
 //! ```
 
+mod admin;
+mod board;
+mod clustered;
 pub mod commands;
 mod ledger;
 mod metrics;
 mod operations;
+mod projections;
 mod settings;
 mod shop;
 
+pub use board::{Board, Figure, Pulse};
 pub use operations::NodeOperations;
+use projections::Projections;
 pub use shop::NodeShop;
 
-use crate::actors::system::{Actors, Recovery, StartError};
+use self::clustered::{Clustered, SharedKeys};
+use crate::actors::system::{Actors, Recovery, Shards, StartError};
 use crate::api::keys::{self, Keys, KeysError, Scope};
 use crate::api::secret::{self, Secret};
 use crate::api::{Api, SocketCounts, operator, server};
 use crate::clock::{SharedClock, SystemClock, monotonic};
+use crate::cluster::OpenError as GatewayError;
 use crate::config::{Config, JournalKind};
 use crate::domain::time::Timestamp;
 use crate::payments::{self, AnyProvider, BuildError};
+use crate::storage::cql::{CqlError, CqlJournal};
 use crate::storage::embedded::{EmbeddedJournal, OpenError};
 use crate::storage::memory::{Groups, MemoryStore};
-use crate::storage::{AppendError, Store};
+use crate::storage::registry::RegistryError;
+use crate::storage::{AppendError, ReadError, Store};
+use operations::Addresses;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -47,6 +58,18 @@ pub enum NodeError {
     /// The data folder.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store that nodes share.
+    #[error(transparent)]
+    Cql(#[from] CqlError),
+    /// What nodes share in it.
+    #[error("read what the nodes share: {0}")]
+    Shared(#[from] ReadError),
+    /// The nodes' board.
+    #[error("join the other nodes: {0}")]
+    Join(#[from] RegistryError),
+    /// The cluster port.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// The payment provider.
     #[error(transparent)]
     Provider(#[from] BuildError),
@@ -92,6 +115,8 @@ pub struct Started {
     pub sealed: Option<bool>,
     /// A torn tail that was cut: bytes, and where a copy is.
     pub torn: Option<String>,
+    /// Under which name, with its incarnation, it joined other nodes; `None`: it is alone.
+    pub joined_as: Option<String>,
     /// How long the store and the actors took.
     pub took: Duration,
 }
@@ -100,12 +125,14 @@ pub struct Started {
 #[derive(Debug)]
 pub struct Node {
     actors: Actors,
+    clustered: Option<Clustered>,
     store: Store,
     provider: Arc<AnyProvider>,
     started: Started,
     stop_doors: watch::Sender<bool>,
     doors: Vec<JoinHandle<usize>>,
     drain: Duration,
+    projections: Projections,
 }
 
 impl Node {
@@ -114,10 +141,20 @@ impl Node {
         let begun = monotonic();
         let clock: SharedClock = Arc::new(SystemClock);
         let stats = Arc::new(crate::actors::stats::Stats::default());
-        let opened = settings::open_store(config, &stats)?;
+        let opened = settings::open_store(config, &stats).await?;
         let folder = (config.journal.kind == JournalKind::Embedded).then_some(config.node.data_folder.as_path());
-        let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
-        let secret = open_secret(folder)?;
+        let mut shared = None;
+        let (keys, first_key, secret) = match &opened.store {
+            Store::Cql(journal) => {
+                let shared = shared.insert(SharedKeys::open(journal.shared()).await?);
+                let first_key = shared.first_key(&config.shop.seller, clock.now()).await?;
+                (shared.keys().clone(), first_key, shared.secret().clone())
+            }
+            Store::Embedded(_) | Store::Memory(_) => {
+                let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
+                (keys, first_key, open_secret(folder)?)
+            }
+        };
         let webhooks = shop::Webhooks::default();
         let ledger = folder.map(|folder| folder.join(LEDGER_FILE));
         let provider = payments::build(
@@ -133,43 +170,56 @@ impl Node {
             Arc::clone(&clock),
             settings::actors(config),
             stats,
-            &config.node.name,
+            if shared.is_some() { Shards::Dealt } else { Shards::All(&config.node.name) },
         )
         .await?;
-        let took = begun.elapsed();
-        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider));
+        let projections = Projections::start(config, &actors.handle())?;
+        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.glances());
         webhooks.connect(shop.clone());
         let api = Api::new(shop, settings::api(config)?, keys, secret);
         let limits = settings::limits(config);
         let (stop_doors, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());
-        let operations =
-            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, api.counts(), Arc::clone(&counts));
         let public = listen(config.api.listen, "api.listen", limits.backlog)?;
         let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
-        let started = Started {
+        let addresses = Addresses {
             public: public.local_addr().map_err(|error| at("api.listen", config.api.listen, error))?,
             operator: operators
                 .local_addr()
                 .map_err(|error| at("api.operator_listen", config.api.operator_listen, error))?,
+        };
+        let clustered = match (&opened.store, shared) {
+            (Store::Cql(journal), Some(shared)) => {
+                Some(Clustered::start(config, journal, shared, &actors, clock, &addresses).await?)
+            }
+            _ => None,
+        };
+        let board = clustered.as_ref().map(|clustered| clustered.board(config, &opened.store));
+        let watched = (api.counts(), Arc::clone(&counts), projections.figures());
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched, board);
+        let started = Started {
+            public: addresses.public,
+            operator: addresses.operator,
             first_key,
             recovery: actors.recovery(),
             sealed: opened.sealed,
             torn: opened.torn,
-            took,
+            joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
+            took: begun.elapsed(),
         };
         let doors = vec![
             tokio::spawn(server::serve(public, api.filter(), limits, counts, told(stopped.clone()))),
             tokio::spawn(server::serve(
                 operators,
                 operator::filter(operations),
-                limits,
+                settings::operator_limits(config),
                 Arc::new(SocketCounts::default()),
                 told(stopped),
             )),
         ];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
-        Ok(Self { actors, store: opened.store, provider, started, stop_doors, doors, drain })
+        let store = opened.store;
+        Ok(Self { actors, clustered, store, provider, started, stop_doors, doors, drain, projections })
     }
 
     /// What the start found.
@@ -186,18 +236,35 @@ impl Node {
 
     /// Waits until the node must end by itself; gives the reason.
     pub async fn failed(&self) -> String {
-        self.actors.handle().failed().await
+        let handle = self.actors.handle();
+        match &self.clustered {
+            Some(clustered) => tokio::select! {
+                biased;
+                reason = handle.failed() => reason,
+                reason = clustered.ended() => reason,
+            },
+            None => handle.failed().await,
+        }
     }
 
     /// Closes the doors, lets what is under way end, stores everything and seals the journal, all within the bound of the
     /// configuration. `false`: something was still under way at the bound; it goes on at the next start.
     pub async fn stop(self) -> Result<bool, NodeError> {
+        // The doors stay open while the shards go to other nodes: what comes in meanwhile is asked of their new owners.
+        let given_away = match &self.clustered {
+            Some(clustered) => clustered.drain(self.drain).await,
+            None => true,
+        };
         self.stop_doors.send_replace(true);
         let mut cut_off: usize = 0;
         for door in self.doors {
             cut_off = cut_off.saturating_add(door.await.unwrap_or(0));
         }
-        let drained = self.actors.stop(self.drain).await;
+        if let Some(clustered) = self.clustered {
+            clustered.leave().await;
+        }
+        let drained = self.actors.stop(self.drain).await && given_away;
+        self.projections.end().await;
         if drained && let Store::Embedded(journal) = &self.store {
             journal.close().map_err(NodeError::Seal)?;
         }
@@ -210,6 +277,7 @@ impl Node {
             door.abort();
         }
         self.actors.end().await;
+        self.projections.end().await;
     }
 }
 
@@ -264,6 +332,10 @@ impl Opened {
         });
         let sealed = (recovered.frames > 0).then_some(recovered.sealed);
         Self { store: Store::Embedded(Arc::new(journal)), sealed, torn }
+    }
+
+    fn cql(journal: CqlJournal) -> Self {
+        Self { store: Store::Cql(Arc::new(journal)), sealed: None, torn: None }
     }
 
     fn memory(layout: crate::storage::Layout) -> Self {

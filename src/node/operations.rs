@@ -1,14 +1,18 @@
 //! What the operator port asks of this node.
 
+use super::board::{self, Board};
+use super::projections::ProjectionFigures;
 use super::{ledger, metrics};
 use crate::actors::ask::{Answer, Ask};
-use crate::actors::system::Handle;
+use crate::actors::system::{Handle, ShardStatus};
 use crate::api::operator::{
-    Cluster, Fault, Node, OperationError, Operations, Readiness, Saga, SetAside, Shard as ShardShown,
+    Cluster, Fault, Node, NodeStanding, OperationError, Operations, Readiness, Saga, SetAside, Shard as ShardShown,
+    ShardHere,
 };
 use crate::api::view::At;
 use crate::api::{DoorCounts, SocketCounts};
-use crate::audit;
+use crate::audit::{self, Ledger, Patience};
+use crate::cluster::keeper::{ClusterStatus, MemberStatus, Standing};
 use crate::config::Config;
 use crate::domain::any::{Command, State};
 use crate::domain::entity::{By, Wait};
@@ -17,13 +21,16 @@ use crate::domain::order::{self, Order};
 use crate::domain::payment::{ProviderAnswer, Reference};
 use crate::domain::time::Timestamp;
 use crate::payments::AnyProvider;
-use crate::storage::Journal;
+use crate::storage::{Journal, Shard};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a lever may take, in ms.
 const LEVER_TIMEOUT_MS: u64 = 10_000;
+/// What a node says that is asked to give shards to others and knows no others.
+const NO_CLUSTER: &str = "this node has no cluster: its journal is its own, and there is nobody to give its shards to";
 
 /// This node, for its operator.
 #[derive(Debug, Clone)]
@@ -34,10 +41,16 @@ struct Inner {
     handle: Handle,
     provider: Arc<AnyProvider>,
     name: String,
+    public: String,
+    operator: String,
     faults_allowed: bool,
     started_at: Timestamp,
     door: Arc<DoorCounts>,
     sockets: Arc<SocketCounts>,
+    projections: ProjectionFigures,
+    /// The cluster, where there is one.
+    board: Option<Arc<dyn Board>>,
+    patience: Patience,
 }
 
 impl NodeOperations {
@@ -45,8 +58,9 @@ impl NodeOperations {
         handle: Handle,
         provider: Arc<AnyProvider>,
         config: &Config,
-        door: Arc<DoorCounts>,
-        sockets: Arc<SocketCounts>,
+        addresses: Addresses,
+        (door, sockets, projections): (Arc<DoorCounts>, Arc<SocketCounts>, ProjectionFigures),
+        board: Option<Arc<dyn Board>>,
     ) -> Self {
         let started_at = handle.now();
         let name = config.node.name.clone();
@@ -54,21 +68,36 @@ impl NodeOperations {
             handle,
             provider,
             name,
+            public: addresses.public.to_string(),
+            operator: addresses.operator.to_string(),
             faults_allowed: config.faults.allowed,
             started_at,
             door,
             sockets,
+            projections,
+            board,
+            patience: super::settings::audit(config),
         }))
     }
 
-    fn status(&self) -> &'static str {
+    fn up_s(&self) -> u64 {
+        self.0.handle.now().since_ms(self.0.started_at) / 1_000
+    }
+
+    /// The cluster, and how it is; where there is none the lever cannot be pulled.
+    async fn lever(&self) -> Result<(&dyn Board, ClusterStatus), OperationError> {
+        let board = self.0.board.as_deref().ok_or_else(|| OperationError::Refused(NO_CLUSTER.to_owned()))?;
+        Ok((board, status_of(board).await?))
+    }
+
+    fn standing(&self) -> NodeStanding {
         let handle = &self.0.handle;
         if handle.failure().is_some() {
-            "failed"
+            NodeStanding::Failed
         } else if handle.is_serving() {
-            "up"
+            NodeStanding::Up
         } else {
-            "draining"
+            NodeStanding::Draining
         }
     }
 
@@ -102,6 +131,44 @@ impl NodeOperations {
     }
 }
 
+/// Where the node's doors are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) public: SocketAddr,
+    pub(super) operator: SocketAddr,
+}
+
+async fn status_of(board: &dyn Board) -> Result<ClusterStatus, OperationError> {
+    let gone =
+        || OperationError::Unavailable("this node no longer looks at its cluster: it is about to end".to_owned());
+    board.status().await.ok_or_else(gone)
+}
+
+/// The member of this name.
+fn member<'a>(status: &'a ClusterStatus, name: &str) -> Result<&'a MemberStatus, OperationError> {
+    status.members.iter().find(|member| member.name == name).ok_or_else(|| {
+        let names: Vec<&str> = status.members.iter().map(|member| member.name.as_str()).collect();
+        OperationError::NoSuch(format!("there is no node {name:?}; there are {}", names.join(", ")))
+    })
+}
+
+fn unavailable(error: impl std::fmt::Display) -> OperationError {
+    OperationError::Unavailable(error.to_string())
+}
+
+fn here(status: &ShardStatus) -> ShardHere {
+    ShardHere {
+        seq: status.seq,
+        flushed_upto: status.flushed_upto,
+        lag: status.seq.saturating_sub(status.flushed_upto),
+        resident: status.residents,
+        waiting_for_checkpoint: status.cold,
+        deadlines: status.agenda,
+        set_aside: status.set_aside,
+        queue_depth: status.queue_depth,
+    }
+}
+
 fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
     Saga {
         order: order.id.to_string(),
@@ -114,7 +181,14 @@ fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
 
 impl Operations for NodeOperations {
     async fn metrics(&self) -> String {
-        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets)
+        let mut figures = Vec::new();
+        if let Some(board) = self.0.board.as_deref()
+            && let Some(status) = board.status().await
+        {
+            figures = board::figures_of(board, &status);
+        }
+        figures.extend(self.0.projections.all());
+        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets, &figures)
     }
 
     async fn health(&self) -> Result<(), String> {
@@ -122,40 +196,99 @@ impl Operations for NodeOperations {
     }
 
     async fn readiness(&self) -> Readiness {
-        let ready = self.0.handle.is_serving();
-        let all = usize::from(self.0.handle.store().layout().shards);
-        Readiness {
-            ready,
-            status: if ready { "serving" } else { self.status() }.to_owned(),
-            shards: (if ready { all } else { 0 }, all),
-        }
+        let standing = self.standing();
+        let serves = standing == NodeStanding::Up;
+        let owned = self.0.handle.owned().len();
+        let Some(board) = self.0.board.as_deref() else {
+            let all = usize::from(self.0.handle.store().layout().shards);
+            let shards = (if serves { owned } else { 0 }, all);
+            return Readiness { ready: serves, status: board::serving_word(standing).to_owned(), shards };
+        };
+        let status = board.status().await;
+        let me = status.as_ref().and_then(|status| status.members.iter().find(|one| board::is_me(one, status)));
+        let in_cluster = me.map_or(NodeStanding::Joining, |me| board::standing(me, 0, u32::MAX));
+        // A member answers anything: what is not dealt to it, or no longer is, it asks of the others.
+        let is_member = matches!(in_cluster, NodeStanding::Up | NodeStanding::Draining);
+        let word = board::serving_word(if serves { in_cluster } else { standing });
+        let shards = (owned, me.map_or(0, |me| me.shards_placed));
+        Readiness { ready: serves && is_member, status: word.to_owned(), shards }
     }
 
     async fn cluster(&self) -> Result<Cluster, OperationError> {
-        let handle = &self.0.handle;
+        if let Some(board) = self.0.board.as_deref() {
+            return Ok(board::cluster(board, status_of(board).await?, self.up_s()));
+        }
+        let inner = &self.0;
+        let shards = inner.handle.owned().len();
         let node = Node {
-            name: self.0.name.clone(),
-            status: self.status().to_owned(),
-            shards: usize::from(handle.store().layout().shards),
-            up_s: handle.now().since_ms(self.0.started_at) / 1_000,
+            name: inner.name.clone(),
+            incarnation: 0,
+            state: self.standing(),
+            drain_wished: false,
+            heartbeats_missed: 0,
+            last_heartbeat_ms_ago: None,
+            beat: 0,
+            beat_age_ms: 0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: None,
+            public: inner.public.clone(),
+            operator: inner.operator.clone(),
+            shards_owned: shards,
+            shards_claimed: shards,
+            shards_serving: Some(shards),
+            up_s: Some(self.up_s()),
         };
-        Ok(Cluster { node: self.0.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), nodes: vec![node] })
+        Ok(Cluster {
+            node: inner.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            view: None,
+            registry: None,
+            members: vec![node],
+        })
     }
 
     async fn shards(&self) -> Result<Vec<ShardShown>, OperationError> {
-        let shown = |status: crate::actors::system::ShardStatus| ShardShown {
+        let statuses = self.0.handle.shards().await;
+        if let Some(board) = self.0.board.as_deref() {
+            let here = statuses.iter().map(|status| (status.shard.0, here(status))).collect();
+            return Ok(board::shards(status_of(board).await?, here));
+        }
+        let shown = |status: ShardStatus| ShardShown {
             shard: status.shard.0,
-            owner: self.0.name.clone(),
+            owner: Some(self.0.name.clone()),
             epoch: status.epoch,
-            seq: status.seq,
-            flushed_upto: status.flushed_upto,
-            resident: status.residents,
-            waiting_for_checkpoint: status.cold,
-            deadlines: status.agenda,
-            set_aside: status.set_aside,
-            queue_depth: status.queue_depth,
+            placed: Some(self.0.name.clone()),
+            moved: false,
+            serving: true,
+            doing: None,
+            last_handoff: None,
+            here: Some(here(&status)),
         };
-        Ok(self.0.handle.shards().await.into_iter().map(shown).collect())
+        Ok(statuses.into_iter().map(shown).collect())
+    }
+
+    async fn drain(&self, node: &str, drained: bool) -> Result<(), OperationError> {
+        let (board, status) = self.lever().await?;
+        member(&status, node)?;
+        board.wish_drained(node, drained).await.map_err(unavailable)
+    }
+
+    async fn move_shard(&self, shard: u16, to: Option<&str>) -> Result<(), OperationError> {
+        let (board, status) = self.lever().await?;
+        let shards = self.0.handle.store().layout().shards;
+        if shard >= shards {
+            let last = shards.saturating_sub(1);
+            return Err(OperationError::NoSuch(format!("there is no shard {shard}; there are 0 to {last}")));
+        }
+        if let Some(name) = to {
+            let refused = |why: &str| Err(OperationError::Refused(format!("{name} {why}")));
+            match member(&status, name)?.state {
+                Standing::Up | Standing::Joining => {}
+                Standing::Draining => return refused("gives its shards away; resume it first"),
+                Standing::Down => return refused("is gone: its row stands still"),
+            }
+        }
+        board.wish_moved(Shard(shard), to).await.map_err(unavailable)
     }
 
     async fn sagas(&self, limit: usize) -> Result<Vec<Saga>, OperationError> {
@@ -188,20 +321,43 @@ impl Operations for NodeOperations {
     }
 
     async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {
-        if self.0.handle.retry(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
+        let handle = &self.0.handle;
+        let shard = handle.shard_of(&entity);
+        if let Some(board) = self.0.board.as_deref()
+            && !handle.owned().contains_key(&shard)
+        {
+            let status = status_of(board).await?;
+            return Err(OperationError::Refused(board::elsewhere(&status, shard)));
+        }
+        if handle.retry(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
     }
 
     async fn audit(&self) -> Result<Value, OperationError> {
-        let unavailable = |what: String| OperationError::Unavailable(what);
-        // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
-        // while an order that came to rest before this instant has all its charges in it.
-        let now = self.0.handle.now();
-        let ledger = ledger::read(&self.0.provider).await.map_err(|error| unavailable(error.to_string()))?;
         let handle = &self.0.handle;
-        let report = audit::audit_store(handle.store(), Some(&ledger), now)
-            .await
-            .map_err(|error| unavailable(error.to_string()))?;
-        serde_json::to_value(report).map_err(|error| unavailable(error.to_string()))
+        let now = handle.now();
+        let report = if handle.store().is_shared() {
+            let ledger = async {
+                // A provider inside each node knows that node's charges only: nobody has all of them.
+                if matches!(*self.0.provider, AnyProvider::Simulated(_)) {
+                    return None;
+                }
+                let read_at = handle.now();
+                match ledger::read(&self.0.provider).await {
+                    Ok(lines) => Some(Ledger { lines, read_at }),
+                    Err(error) => {
+                        tracing::warn!(%error, "the provider's ledger cannot be read; the audit goes without");
+                        None
+                    }
+                }
+            };
+            audit::audit_shared(handle.store(), self.0.patience, ledger).await
+        } else {
+            // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
+            // while an order that came to rest before this instant has all its charges in it.
+            let ledger = ledger::read(&self.0.provider).await.map_err(unavailable)?;
+            audit::audit_store(handle.store(), Some(&ledger), now).await
+        };
+        serde_json::to_value(report.map_err(unavailable)?).map_err(unavailable)
     }
 
     async fn fault(&self, fault: Fault) -> Result<(), OperationError> {

@@ -5,16 +5,22 @@ use crate::actors::settings::Settings as ActorSettings;
 use crate::actors::stats::Stats;
 use crate::api::settings::{Door, ShippingOption, Terms};
 use crate::api::{self, Limits};
+use crate::audit::Patience;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider};
+use crate::cluster::keeper;
+use crate::cluster::membership;
+use crate::cluster::settings::{Cookie, GatewaySettings, TlsFiles};
+use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider, Quorum};
 use crate::domain::ids::WarehouseId;
 use crate::domain::money::Currency;
 use crate::domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, TaxTable};
 use crate::payments;
 use crate::storage::Layout;
+use crate::storage::cql::{CqlJournal, CqlOptions, Credentials, OnAppend as OnCqlAppend, Reach};
 use crate::storage::embedded::log::LogOptions;
 use crate::storage::embedded::{EmbeddedJournal, EmbeddedOptions, OnAppend};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +31,92 @@ pub(super) fn layout(config: &Config) -> Layout {
     Layout { shards: config.node.shards, hash_version: HASH_VERSION }
 }
 
-pub(super) fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Opened, NodeError> {
+/// The store of many nodes, as `[cql]` describes it.
+pub(super) fn cql(config: &Config, stats: Option<&Arc<Stats>>) -> CqlOptions {
+    let cql = &config.cql;
+    let mut options = CqlOptions::new("", &cql.keyspace, layout(config));
+    options.contact_points.clone_from(&cql.contact_points);
+    options.datacenter.clone_from(&cql.datacenter);
+    options.replication_factor = cql.replication_factor;
+    options.reach = match cql.quorum {
+        Quorum::Everywhere => Reach::Everywhere,
+        Quorum::Local => Reach::Local,
+    };
+    options.credentials =
+        (!cql.user.is_empty()).then(|| Credentials { user: cql.user.clone(), password: cql.password.0.clone() });
+    options.tls_ca = (!cql.tls_ca.is_empty()).then(|| PathBuf::from(&cql.tls_ca));
+    options.connect_timeout = Duration::from_millis(cql.connect_timeout_ms);
+    options.request_timeout = Duration::from_millis(cql.request_timeout_ms);
+    options.settle_timeout = Duration::from_millis(cql.settle_timeout_ms);
+    options.writes_in_flight_max = cql.writes_in_flight_max;
+    options.tail_bytes_max = cql.tail_bytes_max;
+    options.bucket_events = cql.bucket_events;
+    if let Some(stats) = stats {
+        let stats = Arc::clone(stats);
+        options.on_append = OnCqlAppend(Arc::new(move |appended| {
+            stats.synced(appended.bytes, u64::try_from(appended.took.as_nanos()).unwrap_or(u64::MAX));
+        }));
+    }
+    options
+}
+
+/// The cluster port, as `[cluster]` describes it.
+pub(super) fn gateway(config: &Config) -> Result<GatewaySettings, NodeError> {
+    let cluster = &config.cluster;
+    let cookie = Cookie::parse(&cluster.cookie.0)
+        .map_err(|error| NodeError::Setting(format!("cluster.cookie: {error} (`openssl rand -hex 32` makes one)")))?;
+    let tls = (!cluster.tls_certificate.is_empty()).then(|| TlsFiles {
+        certificate: PathBuf::from(&cluster.tls_certificate),
+        key: PathBuf::from(&cluster.tls_key),
+        authority: PathBuf::from(&cluster.tls_authority),
+    });
+    Ok(GatewaySettings {
+        listen: cluster.listen,
+        advertise: cluster.advertise.clone(),
+        cookie,
+        gateways: cluster.gateways,
+        heartbeat: Duration::from_millis(cluster.heartbeat_ms),
+        cut_misses_max: cluster.cut_misses_max,
+        in_flight_per_peer_max: cluster.in_flight_per_peer_max,
+        queue_bytes_per_peer_max: cluster.queue_bytes_per_peer_max,
+        frames_in_flight_max: cluster.frames_in_flight_max,
+        frame_bytes_max: cluster.frame_bytes_max,
+        handshake_timeout: Duration::from_millis(cluster.handshake_timeout_ms),
+        reconnect_min: Duration::from_millis(cluster.reconnect_min_ms),
+        reconnect_max: Duration::from_millis(cluster.reconnect_max_ms),
+        tls,
+    })
+}
+
+/// The keeper of shards, as `[cluster]` describes it.
+pub(super) const fn keeper(config: &Config) -> keeper::Settings {
+    let cluster = &config.cluster;
+    keeper::Settings {
+        patience: membership::Patience {
+            beat: Duration::from_millis(cluster.beat_ms),
+            stale: Duration::from_millis(cluster.stale_ms),
+            stale_missed: Duration::from_millis(cluster.stale_missed_ms),
+            stale_reads: cluster.stale_reads,
+            suspect_at: cluster.suspect_at,
+            settle: Duration::from_millis(cluster.settle_ms),
+        },
+        handoff_poll: Duration::from_millis(cluster.handoff_poll_ms),
+        handoff_timeout: Duration::from_millis(cluster.handoff_timeout_ms),
+        release_timeout: Duration::from_millis(cluster.release_timeout_ms),
+        releases_in_flight_max: cluster.releases_in_flight_max,
+        claims_in_flight_max: cluster.claims_in_flight_max,
+        claim_timeout: Duration::from_millis(cluster.claim_timeout_ms),
+        claim_retry_min: Duration::from_millis(cluster.claim_retry_min_ms),
+        claim_retry_max: Duration::from_millis(cluster.claim_retry_max_ms),
+        registry_timeout: Duration::from_millis(cluster.registry_timeout_ms),
+    }
+}
+
+pub(super) async fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Opened, NodeError> {
     let layout = layout(config);
     match config.journal.kind {
         JournalKind::Memory => Ok(Opened::memory(layout)),
+        JournalKind::Cql => Ok(Opened::cql(CqlJournal::open(cql(config, Some(stats))).await?)),
         JournalKind::Embedded => {
             let mut options = EmbeddedOptions::new(layout, || SystemClock.now());
             options.log = LogOptions {
@@ -49,11 +137,15 @@ pub(super) fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Opened, 
 pub(super) fn actors(config: &Config) -> ActorSettings {
     let shards = usize::from(config.node.shards.max(1));
     let entities = &config.entities;
+    let batch_bytes_max = match config.journal.kind {
+        JournalKind::Cql => config.cql.batch_bytes_max,
+        JournalKind::Embedded | JournalKind::Memory => config.journal.batch_bytes_max,
+    };
     ActorSettings {
         requests_in_flight_max: config.api.requests_in_flight_max,
         mailbox_max: u32::try_from(entities.mailbox_max).unwrap_or(u32::MAX),
         log_queue_max: config.journal.queue_max,
-        batch_bytes_max: usize::try_from(config.journal.batch_bytes_max).unwrap_or(usize::MAX),
+        batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
         batch_records_max: config.journal.batch_events_max,
         residents_per_shard_max: entities.resident_max.div_ceil(shards),
         idle_ms: entities.idle_ms,
@@ -102,6 +194,16 @@ pub(super) fn limits(config: &Config) -> Limits {
         backlog: config.api.backlog,
         drain_timeout: Duration::from_millis(config.node.drain_timeout_ms),
     }
+}
+
+/// The operator port's: an audit reads every log and may take its time.
+pub(super) fn operator_limits(config: &Config) -> Limits {
+    Limits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
+}
+
+pub(super) fn audit(config: &Config) -> Patience {
+    let audit = config.audit;
+    Patience { rounds_max: audit.rounds_max, pause: Duration::from_millis(audit.pause_ms) }
 }
 
 pub(super) fn api(config: &Config) -> Result<api::Settings, NodeError> {

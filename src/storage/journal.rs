@@ -9,7 +9,7 @@
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -186,6 +186,12 @@ pub trait Journal: Send + Sync + 'static {
         false
     }
 
+    /// How many events one batch may hold whose first event is `next` of its shard; `None`: as many as the caller's own bounds allow. A single
+    /// decision with more is taken all the same (rule O1: a row never crosses a bucket's end).
+    fn room(&self, _next: Seq) -> Option<u64> {
+        None
+    }
+
     /// Becomes the owner: epoch + 1, the tail fenced.
     fn claim(&self, shard: Shard, node: &str) -> impl Future<Output = Result<Claim, ClaimError>> + Send;
 
@@ -216,6 +222,33 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Every durable record of the shard from the first on, in order: history, then the log's tail. For audit and dump.
     fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send;
+
+    /// The durable records whose last event is at or after `from`, in order, at most `limit` of them, wherever they are by now: for
+    /// whoever follows a shard from a cursor of its own. Only to be asked while there is something behind the cursor ([`Journal::ends`]).
+    fn page(
+        &self,
+        shard: Shard,
+        from: Seq,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send {
+        async move {
+            let tail: Vec<Record> = self.replay(shard, from).take(limit).try_collect().await?;
+            if tail.first().is_some_and(|first| first.seq <= from.max(1)) {
+                return Ok(tail);
+            }
+            // A checkpoint has moved what comes first.
+            let behind = self.records(shard).try_skip_while(|record| std::future::ready(Ok(record.last_seq() < from)));
+            behind.take(limit).try_collect().await
+        }
+    }
+
+    /// Those of [`Journal::records`] from `from` on, which follows a record that was read: for whoever reads on.
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        self.records(shard).filter(move |record| {
+            let wanted = record.as_ref().map_or(true, |record| record.last_seq() >= from);
+            std::future::ready(wanted)
+        })
+    }
 
     /// The stored rows of an entity, by chunk; empty when it was never stored.
     fn load(&self, shard: Shard, entity: &EntityId) -> impl Future<Output = Result<Vec<StateRow>, ReadError>> + Send;

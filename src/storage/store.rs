@@ -1,5 +1,6 @@
 //! The store a node runs on: one of the backends, chosen by configuration.
 
+use super::cql::CqlJournal;
 use super::embedded::EmbeddedJournal;
 use super::journal::{
     AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, Seq, Shard,
@@ -18,6 +19,8 @@ pub enum Store {
     Embedded(Arc<EmbeddedJournal>),
     /// Memory, gone with the process.
     Memory(MemoryJournal),
+    /// A cluster of ScyllaDB or Apache Cassandra, shared with other nodes.
+    Cql(Arc<CqlJournal>),
 }
 
 macro_rules! each {
@@ -25,6 +28,7 @@ macro_rules! each {
         match $store {
             Store::Embedded($journal) => $act,
             Store::Memory($journal) => $act,
+            Store::Cql($journal) => $act,
         }
     };
 }
@@ -40,6 +44,10 @@ impl Journal for Store {
 
     fn is_shared(&self) -> bool {
         each!(self, journal => journal.is_shared())
+    }
+
+    fn room(&self, next: Seq) -> Option<u64> {
+        each!(self, journal => journal.room(next))
     }
 
     async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
@@ -61,22 +69,37 @@ impl Journal for Store {
     fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         match self {
             Self::Embedded(journal) => journal.replay(shard, from).left_stream(),
-            Self::Memory(journal) => journal.replay(shard, from).right_stream(),
+            Self::Memory(journal) => journal.replay(shard, from).left_stream().right_stream(),
+            Self::Cql(journal) => journal.replay(shard, from).right_stream().right_stream(),
         }
     }
 
     fn replay_all(&self, from: BTreeMap<Shard, Seq>) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         match self {
             Self::Embedded(journal) => journal.replay_all(from).left_stream(),
-            Self::Memory(journal) => journal.replay_all(from).right_stream(),
+            Self::Memory(journal) => journal.replay_all(from).left_stream().right_stream(),
+            Self::Cql(journal) => journal.replay_all(from).right_stream().right_stream(),
         }
     }
 
     fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         match self {
             Self::Embedded(journal) => journal.records(shard).left_stream(),
-            Self::Memory(journal) => journal.records(shard).right_stream(),
+            Self::Memory(journal) => journal.records(shard).left_stream().right_stream(),
+            Self::Cql(journal) => journal.records(shard).right_stream().right_stream(),
         }
+    }
+
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        match self {
+            Self::Embedded(journal) => journal.records_from(shard, from).left_stream(),
+            Self::Memory(journal) => journal.records_from(shard, from).left_stream().right_stream(),
+            Self::Cql(journal) => journal.records_from(shard, from).right_stream().right_stream(),
+        }
+    }
+
+    async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
+        each!(self, journal => journal.page(shard, from, limit).await)
     }
 
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {

@@ -37,10 +37,21 @@ impl Operations for Node {
         Readiness { ready: false, status: "starting".to_owned(), shards: (1, 8) }
     }
     async fn cluster(&self) -> Result<Cluster, OperationError> {
-        Ok(Cluster { node: "n1".to_owned(), version: "0".to_owned(), nodes: Vec::new() })
+        let (node, version) = ("n1".to_owned(), "0".to_owned());
+        Ok(Cluster { node, version, view: None, registry: None, members: Vec::new() })
     }
     async fn shards(&self) -> Result<Vec<Shard>, OperationError> {
         Ok(Vec::new())
+    }
+    async fn drain(&self, node: &str, drained: bool) -> Result<(), OperationError> {
+        match node {
+            "n9" => Err(OperationError::NoSuch("there is no node \"n9\"; there are n1, n2".to_owned())),
+            "alone" => Err(OperationError::Refused("this node has no cluster".to_owned())),
+            _ => self.tell(format!("drain {node} {drained}")),
+        }
+    }
+    async fn move_shard(&self, shard: u16, to: Option<&str>) -> Result<(), OperationError> {
+        self.tell(format!("move {shard} {to:?}"))
     }
     async fn sagas(&self, _limit: usize) -> Result<Vec<Saga>, OperationError> {
         Ok(Vec::new())
@@ -112,6 +123,33 @@ async fn an_operator_erases_retries_and_settles_what_exists() {
         json!({ "reference": "ord_00000000000000000000020000.authorize.1.1", "outcome": "declined" }).to_string();
     assert_eq!(send(&node, "POST", &format!("/admin/orders/{ORDER}/settle"), &[], &foreign).await.0, 422);
     assert_eq!(send(&node, "POST", "/admin/erase/dragon/x", &[], "").await.0, 400);
+}
+
+#[tokio::test]
+async fn any_node_may_be_told_to_drain_and_any_shard_to_move() {
+    let node = Node::default();
+    assert_eq!(send(&node, "POST", "/admin/nodes/node%202/drain", &[], "").await.0, 200);
+    assert_eq!(send(&node, "POST", "/admin/nodes/n2/resume", &[], "").await.0, 200);
+    assert_eq!(send(&node, "POST", "/admin/shards/7/move", &[], r#"{"to":"n2"}"#).await.0, 200);
+    assert_eq!(send(&node, "POST", "/admin/shards/7/move", &[], r#"{"to":null}"#).await.0, 200);
+    let told = node.told.lock().expect("nobody panicked").clone();
+    assert_eq!(told, ["drain node 2 true", "drain n2 false", "move 7 Some(\"n2\")", "move 7 None"]);
+
+    let (status, body) = send(&node, "POST", "/admin/nodes/n9/drain", &[], "").await;
+    assert_eq!((status, body["code"].as_str()), (404, Some("not_found")));
+    assert_eq!(body["detail"], "there is no node \"n9\"; there are n1, n2");
+    assert_eq!(send(&node, "POST", "/admin/nodes/alone/drain", &[], "").await.0, 409);
+    for (path, body, status) in [
+        ("/admin/shards/seven/move", r#"{"to":"n2"}"#, 400),
+        ("/admin/shards/70000/move", r#"{"to":"n2"}"#, 400),
+        ("/admin/shards/7/move", r#"{"to":5}"#, 422),
+        ("/admin/shards/7/move", r#"{"where":"n2"}"#, 422),
+        ("/admin/shards/7/move", "", 400),
+        ("/admin/nodes/%20/drain", "", 400),
+    ] {
+        assert_eq!(send(&node, "POST", path, &[], body).await.0, status, "{path} {body}");
+    }
+    assert_eq!(node.told.lock().expect("nobody panicked").len(), 4, "nothing of it was done");
 }
 
 #[tokio::test]

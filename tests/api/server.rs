@@ -3,7 +3,7 @@
 use crate::client::Client;
 use doorbuster::actors::ask::{Answer, Ask};
 use doorbuster::actors::settings::Settings as ActorSettings;
-use doorbuster::actors::system::{Actors, Handle};
+use doorbuster::actors::system::{Actors, Handle, Shards};
 use doorbuster::actors::view::Stock;
 use doorbuster::api::keys::{Keys, Scope};
 use doorbuster::api::secret::Secret;
@@ -99,7 +99,7 @@ impl Server {
             clock,
             actor_settings,
             Arc::default(),
-            "test",
+            Shards::All("test"),
         )
         .await
         .expect("it starts");

@@ -70,6 +70,9 @@ fn a_setting_names_its_unit() {
         "api.backlog",
         "entities.set_aside_after",
         "journal.segments_ahead",
+        "cql.replication_factor",
+        "cql.bucket_events",
+        "cluster.gateways",
         "cluster.stale_reads",
     ];
     let open_ended = ["tax.countries.*.classes_ppm.*", "shipping.options.*.price.*", "payments.method_hold_s.*"];

@@ -1,7 +1,7 @@
 //! The one suite that every journal passes: each test is a claim about all of them.
 
 use crate::given::{
-    Backend, InMemory, OnDisk, Owner, PerShard, agenda, append, everything, order_on, replayed, sku_on, state,
+    Backend, InMemory, OnCql, OnDisk, Owner, PerShard, agenda, append, everything, order_on, replayed, sku_on, state,
 };
 use doorbuster::storage::wire::{HEAD, PERSONAL};
 use doorbuster::storage::{AppendError, Journal, Record, Shard, StateFlush, wire};
@@ -13,10 +13,18 @@ macro_rules! claims {
         claims!(@on in_memory InMemory $($claim)+);
         claims!(@on in_memory_with_a_group_per_shard PerShard $($claim)+);
         claims!(@on embedded OnDisk $($claim)+);
+        claims!(@on cql OnCql $($claim)+);
     };
     (@on $name:ident $backend:ident $($claim:ident)+) => {
         mod $name {
-            $( #[tokio::test] async fn $claim() { super::$claim::<super::$backend>().await; } )+
+            $(
+                #[tokio::test]
+                async fn $claim() {
+                    if <super::$backend as super::Backend>::is_there(stringify!($claim)) {
+                        super::$claim::<super::$backend>().await;
+                    }
+                }
+            )+
         }
     };
 }
@@ -54,7 +62,7 @@ async fn each_claim_raises_the_epoch_also_across_a_restart<T: Backend>() {
     let store = T::default();
     let mut last = 0;
     for cleanly in [false, true, false] {
-        let journal = store.open();
+        let journal = store.open().await;
         for _ in 0..2 {
             let claim = journal.claim(A, "n1").await.unwrap();
             assert!(claim.epoch > last, "epoch {} after {last}", claim.epoch);
@@ -67,7 +75,7 @@ async fn each_claim_raises_the_epoch_also_across_a_restart<T: Backend>() {
 /// Rule O2 in small: whoever claimed last owns the shard.
 async fn an_older_owner_is_fenced_and_leaves_nothing<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut old, order) = (Owner::of(&journal, A).await, order_on(A, 0));
     let first = old.write(&journal, &order, 1).await;
     let mut new = Owner::of(&journal, A).await;
@@ -80,7 +88,7 @@ async fn an_older_owner_is_fenced_and_leaves_nothing<T: Backend>() {
 
 async fn nobody_appends_without_a_claim<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut record = Owner::of(&journal, A).await.record(&order_on(B, 0), 1, 1, None);
     record.shard = B;
     record.epoch = 0;
@@ -90,7 +98,7 @@ async fn nobody_appends_without_a_claim<T: Backend>() {
 
 async fn two_claimants_end_with_one_owner<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (one, two) = tokio::join!(journal.claim(A, "n1"), journal.claim(A, "n2"));
     let mut owners = 0;
     for claim in [one.unwrap(), two.unwrap()] {
@@ -104,7 +112,7 @@ async fn two_claimants_end_with_one_owner<T: Backend>() {
 /// Rule L1: a batch with one record that cannot be there is not there at all, though the other shard's part is lawful.
 async fn a_batch_is_all_or_nothing<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let good = owner.record(&order_on(A, 0), 1, 1, None);
     let mut hole = owner.record(&order_on(A, 0), 2, 1, None);
@@ -117,7 +125,7 @@ async fn a_batch_is_all_or_nothing<T: Backend>() {
 
 async fn seqs_are_dense<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let records = [1, 3, 2].map(|events| owner.record(&order_on(A, 0), 1, events, None));
     append(&journal, records.to_vec()).await.unwrap();
@@ -131,7 +139,7 @@ async fn seqs_are_dense<T: Backend>() {
 
 async fn replay_begins_at_any_seq<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let mut records = Vec::new();
     for events in [2, 1, 3, 1] {
@@ -147,7 +155,7 @@ async fn replay_begins_at_any_seq<T: Backend>() {
 
 async fn one_replay_serves_several_shards_each_in_order<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut a, mut b) = (Owner::of(&journal, A).await, Owner::of(&journal, B).await);
     for number in 1..=3 {
         a.write(&journal, &order_on(A, 0), number).await;
@@ -161,7 +169,7 @@ async fn one_replay_serves_several_shards_each_in_order<T: Backend>() {
 
 async fn a_checkpoint_ends_what_replay_gives<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let mut records = Vec::new();
     for number in 1..=5 {
@@ -171,7 +179,7 @@ async fn a_checkpoint_ends_what_replay_gives<T: Backend>() {
     assert_eq!(replayed(&journal, A, 1).await, records[3..]);
     assert_eq!(everything(&journal, A).await, records);
     store.stop(journal, false);
-    let journal = store.open();
+    let journal = store.open().await;
     let claim = journal.claim(A, "n1").await.unwrap();
     assert_eq!((claim.flushed_upto, claim.end), (3, 5));
     assert_eq!(replayed(&journal, A, claim.flushed_upto + 1).await, records[3..]);
@@ -181,7 +189,7 @@ async fn a_checkpoint_ends_what_replay_gives<T: Backend>() {
 /// Rule L1: the events of one decision are never split, not by a checkpoint either.
 async fn a_checkpoint_ends_at_a_whole_durable_record_or_is_refused<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     for events in [2, 3] {
         let record = owner.record(&order_on(A, 0), 1, events, None);
@@ -198,7 +206,7 @@ async fn a_checkpoint_ends_at_a_whole_durable_record_or_is_refused<T: Backend>()
 
 async fn a_fenced_owner_stores_no_checkpoint<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut old, order) = (Owner::of(&journal, A).await, order_on(A, 0));
     old.write(&journal, &order, 1).await;
     let new = Owner::of(&journal, A).await;
@@ -212,7 +220,7 @@ async fn a_fenced_owner_stores_no_checkpoint<T: Backend>() {
 /// Rule S1.
 async fn a_state_ahead_of_the_log_is_refused<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut owner, order) = (Owner::of(&journal, A).await, order_on(A, 0));
     owner.write(&journal, &order, 1).await;
     let flush = StateFlush { states: vec![state(&order, HEAD, 2, "what never happened")], ..StateFlush::default() };
@@ -222,7 +230,7 @@ async fn a_state_ahead_of_the_log_is_refused<T: Backend>() {
 
 async fn states_are_overwritten_row_by_row<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut owner, sku) = (Owner::of(&journal, A).await, sku_on(A));
     owner.write(&journal, &sku, 1).await;
     let rows = [HEAD, 7, 255, PERSONAL].map(|chunk| state(&sku, chunk, 1, "old"));
@@ -235,12 +243,12 @@ async fn states_are_overwritten_row_by_row<T: Backend>() {
     let expected = [new[1].clone(), new[0].clone(), state(&sku, 255, 1, "old"), state(&sku, PERSONAL, 1, "old")];
     assert_eq!(journal.load(A, &sku).await.unwrap(), expected);
     store.stop(journal, false);
-    assert_eq!(store.open().load(A, &sku).await.unwrap(), expected);
+    assert_eq!(store.open().await.load(A, &sku).await.unwrap(), expected);
 }
 
 async fn an_entity_never_stored_has_no_rows<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut owner, order) = (Owner::of(&journal, A).await, order_on(A, 1));
     owner.write(&journal, &order, 1).await;
     let flush = StateFlush { states: vec![state(&order, HEAD, 1, "there")], ..StateFlush::default() };
@@ -251,7 +259,7 @@ async fn an_entity_never_stored_has_no_rows<T: Backend>() {
 
 async fn an_agenda_row_with_nothing_in_it_removes_the_entity<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let owner = Owner::of(&journal, A).await;
     let orders = [0, 1, 2].map(|which| order_on(A, which));
     let rows =
@@ -266,12 +274,12 @@ async fn an_agenda_row_with_nothing_in_it_removes_the_entity<T: Backend>() {
     let expected = vec![agenda(&orders[1], Some(7), false), rows[2].clone()];
     assert_eq!(journal.agenda(A).await.unwrap(), expected);
     store.stop(journal, false);
-    assert_eq!(store.open().agenda(A).await.unwrap(), expected);
+    assert_eq!(store.open().await.agenda(A).await.unwrap(), expected);
 }
 
 async fn entities_are_listed_in_order_by_pages<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut expected = vec![sku_on(A)];
     expected.extend((0..5).map(|which| order_on(A, which)));
     for shard in [A, B] {
@@ -300,7 +308,7 @@ async fn entities_are_listed_in_order_by_pages<T: Backend>() {
 
 async fn history_is_whole_and_in_order_before_and_after_checkpoints<T: Backend>() {
     let store = T::default();
-    let mut journal = store.open();
+    let mut journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let orders = [order_on(A, 0), order_on(A, 1)];
     let mut written: BTreeMap<_, Vec<Record>> = BTreeMap::new();
@@ -320,7 +328,7 @@ async fn history_is_whole_and_in_order_before_and_after_checkpoints<T: Backend>(
         }
         if number % 17 == 0 {
             store.stop(journal, number % 2 == 0);
-            journal = store.open();
+            journal = store.open().await;
             owner = Owner::of(&journal, A).await;
         }
     }
@@ -328,7 +336,7 @@ async fn history_is_whole_and_in_order_before_and_after_checkpoints<T: Backend>(
 
 async fn history_begins_at_any_number_and_ends_at_the_limit<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut owner, order) = (Owner::of(&journal, A).await, order_on(A, 0));
     let mut records = Vec::new();
     for decision in 0..10 {
@@ -353,7 +361,7 @@ async fn survives<T: Backend>(cleanly: bool) {
     let store = T::default();
     let mut written = Vec::new();
     for round in 0..4_u64 {
-        let journal = store.open();
+        let journal = store.open().await;
         assert_eq!(everything(&journal, A).await, written, "before round {round}");
         let mut owner = Owner::of(&journal, A).await;
         assert_eq!(owner.claim.end, u64::try_from(written.len()).unwrap());
@@ -381,7 +389,7 @@ fn personal_in(record: &Record) -> bool {
 
 async fn erasing_removes_personal_data_from_states_and_history<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let (erased, kept) = (order_on(A, 0), order_on(A, 1));
     for number in 1..=3 {
@@ -417,14 +425,14 @@ async fn erasing_removes_personal_data_from_states_and_history<T: Backend>() {
 
 async fn what_is_erased_stays_erased_and_facts_stay<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let (mut owner, order) = (Owner::of(&journal, A).await, order_on(A, 0));
     let record = owner.record(&order, 1, 3, Some("Ada"));
     append(&journal, vec![record.clone()]).await.unwrap();
     let flush = StateFlush { erase: vec![order.clone()], ..StateFlush::default() };
     journal.checkpoint(&owner.claim, flush, 3).await.unwrap();
     store.stop(journal, false);
-    let journal = store.open();
+    let journal = store.open().await;
     let found = journal.history(A, &order, 0, 10).await.unwrap();
     let facts = wire::split_personal(&record.body).unwrap().0;
     assert_eq!(found, [Record { body: facts, ..record }]);
@@ -434,7 +442,7 @@ async fn what_is_erased_stays_erased_and_facts_stay<T: Backend>() {
 /// Larger than a slice of a checkpoint and than the memory for the tail.
 async fn a_large_flush_is_stored_whole<T: Backend>() {
     let store = T::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let orders: Vec<_> = (0..300).map(|which| order_on(A, which)).collect();
     let mut written = Vec::new();
@@ -450,7 +458,7 @@ async fn a_large_flush_is_stored_whole<T: Backend>() {
     let flush = StateFlush { states: states.clone(), agenda: agenda.clone(), erase: Vec::new() };
     journal.checkpoint(&owner.claim, flush, end).await.unwrap();
     store.stop(journal, false);
-    let journal = store.open();
+    let journal = store.open().await;
     for row in &states {
         assert_eq!(journal.load(A, &row.entity).await.unwrap(), std::slice::from_ref(row));
     }

@@ -17,19 +17,19 @@ fn refused(path: &Path) -> String {
 #[tokio::test]
 async fn a_folder_in_use_is_refused_by_name() {
     let disk = OnDisk::default();
-    let journal = disk.open();
+    let journal = disk.open().await;
     let error = refused(disk.0.path());
     assert!(error.contains("in use") && error.contains(&disk.0.path().display().to_string()), "{error}");
     assert!(Stopped::open(disk.0.path()).unwrap_err().to_string().contains("in use"));
     disk.stop(journal, false);
-    disk.open();
+    disk.open().await;
 }
 
 /// Rule O1.
 #[tokio::test]
 async fn another_layout_is_refused_and_both_are_named() {
     let disk = OnDisk::default();
-    disk.stop(disk.open(), true);
+    disk.stop(disk.open().await, true);
     for layout in [Layout { shards: 8, hash_version: 1 }, Layout { shards: 4, hash_version: 2 }] {
         let mut other = options();
         other.layout = layout;
@@ -37,13 +37,13 @@ async fn another_layout_is_refused_and_both_are_named() {
         assert!(error.contains("4 shards and version 1"), "{error}");
         assert!(error.contains(&format!("{} and {}", layout.shards, layout.hash_version)), "{error}");
     }
-    disk.open();
+    disk.open().await;
 }
 
 #[tokio::test]
 async fn data_without_a_layout_is_refused() {
     let disk = OnDisk::default();
-    disk.stop(disk.open(), true);
+    disk.stop(disk.open().await, true);
     fs::write(disk.0.path().join("LAYOUT"), "shards = many").unwrap();
     assert!(refused(disk.0.path()).contains("LAYOUT cannot be read"));
     fs::remove_file(disk.0.path().join("LAYOUT")).unwrap();
@@ -52,7 +52,7 @@ async fn data_without_a_layout_is_refused() {
 }
 
 async fn with_a_checkpoint(disk: &OnDisk, events: u64, upto: u64) {
-    let journal = disk.open();
+    let journal = disk.open().await;
     let mut owner = Owner::of(&journal, A).await;
     for number in 1..=events {
         owner.write(&journal, &order_on(A, 0), number).await;
@@ -75,7 +75,7 @@ async fn a_log_that_is_gone_is_noticed_and_the_shard_named() {
 #[tokio::test]
 async fn states_that_are_gone_are_noticed_once_the_log_before_them_is_retired() {
     let disk = OnDisk::default();
-    let journal = disk.open();
+    let journal = disk.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let mut number = 0;
     for _ in 0..4 {
@@ -100,7 +100,7 @@ async fn states_that_are_gone_are_noticed_once_the_log_before_them_is_retired() 
     assert!(error.contains("shard 0") && error.contains("something was lost"), "{error}");
     fs::remove_dir_all(disk.0.path().join("states")).unwrap();
     fs::rename(saved, disk.0.path().join("states")).unwrap();
-    assert_eq!(everything(&disk.open(), A).await.len(), 12_000);
+    assert_eq!(everything(&disk.open().await, A).await.len(), 12_000);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_small_memory_for_the_tail_changes_nothing_but_speed() {
 #[tokio::test]
 async fn appends_go_on_while_a_checkpoint_is_under_way() {
     let disk = OnDisk::default();
-    let journal = disk.open();
+    let journal = disk.open().await;
     let mut owner = Owner::of(&journal, A).await;
     let (mut written, mut flushed) = (Vec::new(), 0);
     for round in 0..6_u64 {
@@ -143,7 +143,7 @@ async fn appends_go_on_while_a_checkpoint_is_under_way() {
         assert_eq!(everything(&journal, A).await, written);
     }
     disk.stop(journal, false);
-    let journal = disk.open();
+    let journal = disk.open().await;
     assert_eq!(journal.claim(A, "n1").await.unwrap().flushed_upto, flushed);
     assert_eq!(everything(&journal, A).await, written);
 }
@@ -165,7 +165,7 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
 async fn what_is_erased_is_in_no_file_of_the_tables() {
     const SECRET: &str = "Ada Lovelace, 12 St James's Square";
     let disk = OnDisk::default();
-    let journal = disk.open();
+    let journal = disk.open().await;
     let (mut owner, order) = (Owner::of(&journal, A).await, order_on(A, 0));
     let record = owner.record(&order, 1, 1, Some(SECRET));
     append(&journal, vec![record]).await.unwrap();
@@ -175,7 +175,7 @@ async fn what_is_erased_is_in_no_file_of_the_tables() {
     let flush = StateFlush { erase: vec![order], ..StateFlush::default() };
     journal.checkpoint(&owner.claim, flush, 1).await.unwrap();
     disk.stop(journal, true);
-    disk.stop(disk.open(), true);
+    disk.stop(disk.open().await, true);
     assert_eq!(files_with(&disk.0.path().join("states"), SECRET), Vec::<String>::new());
 }
 
@@ -207,7 +207,7 @@ async fn segments_go_after_their_retention_time_and_history_stays() {
 #[tokio::test]
 async fn a_stopped_folder_shows_all_it_holds_and_is_not_changed_by_it() {
     let disk = OnDisk::default();
-    let journal = disk.open();
+    let journal = disk.open().await;
     let (mut owner, order) = (Owner::of(&journal, A).await, order_on(A, 0));
     let mut written = Vec::new();
     for number in 1..=9 {
@@ -226,7 +226,7 @@ async fn a_stopped_folder_shows_all_it_holds_and_is_not_changed_by_it() {
         assert_eq!(stopped.load(&order).unwrap(), states);
         assert_eq!(stopped.agenda(A).unwrap(), []);
     }
-    let journal = disk.open();
+    let journal = disk.open().await;
     assert_eq!(first_error(&journal, A).await, None);
     assert_eq!(everything(&journal, A).await, written);
 }
@@ -234,7 +234,7 @@ async fn a_stopped_folder_shows_all_it_holds_and_is_not_changed_by_it() {
 #[tokio::test]
 async fn nothing_is_appended_after_the_seal() {
     let disk = OnDisk::default();
-    let journal = disk.open();
+    let journal = disk.open().await;
     let mut owner = Owner::of(&journal, A).await;
     owner.write(&journal, &order_on(A, 0), 1).await;
     journal.close().unwrap();

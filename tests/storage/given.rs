@@ -1,9 +1,11 @@
 //! What the tests of journals are made from: backends to open and reopen, and records to write.
 
+use crate::server::Keyspace;
 use bytes::Bytes;
 use doorbuster::domain::entity::By;
 use doorbuster::domain::ids::{EntityId, OrderId, Sku};
 use doorbuster::domain::time::Timestamp;
+use doorbuster::storage::cql::CqlJournal;
 use doorbuster::storage::embedded::{EmbeddedJournal, EmbeddedOptions};
 use doorbuster::storage::memory::{Groups, MemoryJournal, MemoryStore};
 use doorbuster::storage::wire::{self, Head};
@@ -18,7 +20,11 @@ pub(crate) const LAYOUT: Layout = Layout { shards: 4, hash_version: 1 };
 /// Something a journal can be opened on, again and again.
 pub(crate) trait Backend: Default {
     type Journal: Journal;
-    fn open(&self) -> Self::Journal;
+    /// Can it be tried here? Where it cannot, standard error says what was not tried.
+    fn is_there(_claim: &str) -> bool {
+        true
+    }
+    async fn open(&self) -> Self::Journal;
     /// The process stops, cleanly or not; everything acknowledged must survive both.
     fn stop(&self, journal: Self::Journal, cleanly: bool);
 }
@@ -33,7 +39,7 @@ impl Default for InMemory {
 
 impl Backend for InMemory {
     type Journal = MemoryJournal;
-    fn open(&self) -> MemoryJournal {
+    async fn open(&self) -> MemoryJournal {
         self.0.open()
     }
     fn stop(&self, journal: MemoryJournal, cleanly: bool) {
@@ -54,8 +60,8 @@ impl Default for PerShard {
 
 impl Backend for PerShard {
     type Journal = MemoryJournal;
-    fn open(&self) -> MemoryJournal {
-        self.0.open()
+    async fn open(&self) -> MemoryJournal {
+        self.0.open().await
     }
     fn stop(&self, journal: MemoryJournal, cleanly: bool) {
         self.0.stop(journal, cleanly);
@@ -80,13 +86,35 @@ pub(crate) fn options() -> EmbeddedOptions {
 
 impl Backend for OnDisk {
     type Journal = EmbeddedJournal;
-    fn open(&self) -> EmbeddedJournal {
+    async fn open(&self) -> EmbeddedJournal {
         EmbeddedJournal::open(self.0.path(), options()).unwrap().0
     }
     fn stop(&self, journal: EmbeddedJournal, cleanly: bool) {
         if cleanly {
             journal.close().unwrap();
         }
+    }
+}
+
+pub(crate) struct OnCql(Keyspace);
+
+impl Default for OnCql {
+    fn default() -> Self {
+        Self(Keyspace::new(LAYOUT))
+    }
+}
+
+impl Backend for OnCql {
+    type Journal = CqlJournal;
+    fn is_there(claim: &str) -> bool {
+        Keyspace::is_there(claim)
+    }
+    async fn open(&self) -> CqlJournal {
+        self.0.open().await
+    }
+    /// Nothing is written when a process stops, so both ways of stopping are one.
+    fn stop(&self, journal: CqlJournal, _cleanly: bool) {
+        drop(journal);
     }
 }
 

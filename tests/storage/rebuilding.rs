@@ -36,7 +36,7 @@ fn record(owner: &mut Owner, decided: &Decided) -> Record {
 #[tokio::test]
 async fn a_rebuilt_state_is_its_events_replayed_from_history_and_tail() {
     let store = InMemory::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let entity = EntityId::Warehouse(WarehouseId::parse("w1").unwrap());
     assert_eq!(rebuild(&journal, &entity).await.unwrap().seq, 0, "nothing ever happened to it");
     let mut owner = Owner::of(&journal, LAYOUT.shard_of(&entity)).await;
@@ -63,7 +63,7 @@ async fn a_rebuilt_state_is_its_events_replayed_from_history_and_tail() {
 #[tokio::test]
 async fn a_missing_event_is_noticed() {
     let store = InMemory::default();
-    let journal = store.open();
+    let journal = store.open().await;
     let entity = EntityId::Warehouse(WarehouseId::parse("w1").unwrap());
     let mut owner = Owner::of(&journal, LAYOUT.shard_of(&entity)).await;
     for number in [1, 3] {

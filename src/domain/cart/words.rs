@@ -35,7 +35,7 @@ pub struct Line {
 }
 
 /// What the caller read of a SKU when it set a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Title and options.
     pub title: CompactString,
@@ -46,7 +46,7 @@ pub struct Snapshot {
 }
 
 /// What is asked of a cart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A deadline may have come.
     Wake,
@@ -110,7 +110,7 @@ pub enum Command {
 }
 
 /// What an order answers to the question of rule R3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderSays {
     /// Stay frozen.
     Keep {
@@ -181,7 +181,7 @@ pub enum Event {
 }
 
 /// What an order takes from a cart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
     /// In the order in which they were added.
     pub lines: Vec<Line>,
@@ -194,7 +194,7 @@ pub struct Frozen {
 }
 
 /// The answer to what was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Done, or had been done already.
     Done,
@@ -205,7 +205,7 @@ pub enum Reply {
 }
 
 /// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// No such cart.
     Unknown,

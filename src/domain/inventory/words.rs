@@ -105,7 +105,7 @@ pub enum MoveKey {
 }
 
 /// What an order answers to the question of rule R3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderSays {
     /// Keep holding; ask again then.
     Keep {
@@ -119,7 +119,7 @@ pub enum OrderSays {
 }
 
 /// What is asked of a SKU's stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A deadline may have come.
     Wake,
@@ -238,7 +238,7 @@ pub enum Command {
 }
 
 /// The answer to what was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// To `Read`: everything. To `Receive`, `Adjust`, `Count`: no offer, and only the level that was touched, as it was then.
     Levels(Box<Levels>),
@@ -268,7 +268,7 @@ pub struct Reserved {
 }
 
 /// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// No such SKU: nothing was ever received and no product speaks of it.
     Unknown,

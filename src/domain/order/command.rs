@@ -14,7 +14,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 /// What is asked of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A deadline may have come.
     Wake,
@@ -151,7 +151,7 @@ pub enum Command {
 }
 
 /// What an effect was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Done, or had been done already.
     Done,
@@ -271,7 +271,7 @@ pub enum CancelReason {
 }
 
 /// What of an order is refunded without a return.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefundWhat {
     /// So much.
     Amount(Money),
@@ -287,7 +287,7 @@ pub enum RefundWhat {
 }
 
 /// What a patch changes; what is `None` stays as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Patch {
     /// Who buys.
     pub buyer: Option<Buyer>,
@@ -328,7 +328,7 @@ pub enum Made {
 }
 
 /// The answer to what was accepted; the API renders the state that goes with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Done, or had been done already.
     Done,
@@ -346,7 +346,7 @@ pub enum Reply {
 }
 
 /// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// No such order.
     Unknown,

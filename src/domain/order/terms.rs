@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const LINES_MAX: usize = 2_000;
 
 /// The command that makes an order. Its id follows from the request: [`crate::domain::ids::OrderId::of_request`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Once only; names the order.
     pub request: Request,

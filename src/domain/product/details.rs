@@ -4,6 +4,8 @@ use crate::domain::ids::{ProductId, Sku};
 use crate::domain::inventory::Price;
 use crate::domain::money::AMOUNT_MAX;
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a title.
@@ -34,7 +36,7 @@ pub const HOLD_S_MAX: u64 = 30 * 24 * 3_600;
 pub const PER_ORDER_MAX: u32 = 1_000_000;
 
 /// Whether it may be seen and sold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Status {
     /// Not yet.
     Draft,
@@ -58,7 +60,7 @@ impl Status {
 }
 
 /// A picture.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Image {
     /// Where it is.
     pub url: CompactString,
@@ -69,7 +71,7 @@ pub struct Image {
 }
 
 /// A variant.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Variant {
     /// Its name.
     pub sku: Sku,
@@ -96,7 +98,7 @@ pub struct Variant {
 }
 
 /// A whole product, as one PUT brings it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Details {
     /// Its name.
     pub id: ProductId,
@@ -125,12 +127,12 @@ pub struct Details {
 }
 
 /// What cannot be right, and where: a JSON pointer into the body of API.md, section 2.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Such as `/skus/0/prices`.
     pub pointer: String,
     /// `too_long`, `too_many`, `out_of_range`, `required`, `duplicate`, `unknown`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
 }
 
 impl Details {
@@ -206,7 +208,7 @@ struct Faults(Vec<Fault>);
 
 impl Faults {
     fn add(&mut self, pointer: String, code: &'static str) {
-        self.0.push(Fault { pointer, code });
+        self.0.push(Fault { pointer, code: code.into() });
     }
 
     fn text(&mut self, pointer: &str, text: &str, least: usize, most: usize) {

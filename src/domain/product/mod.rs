@@ -24,13 +24,14 @@ use super::ids::{EntityId, ProductId, Sku};
 use super::inventory::{self, Offer};
 use super::time::Timestamp;
 use compact_str::{CompactString, format_compact};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The one step of the machine that owes something: a SKU is to be told.
 const STEP_OFFER: u8 = 1;
 
 /// What is asked of a product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A deadline may have come.
     Wake,
@@ -81,14 +82,14 @@ pub enum Event {
 }
 
 /// The answer to what was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Done, or had been done already.
     Done,
 }
 
 /// A lawful "no".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// No such product.
     Unknown,
@@ -187,7 +188,7 @@ impl Product {
         let mut faults = details.faults();
         let new = details.variants.iter().filter(|variant| !self.skus.contains_key(&variant.sku)).count();
         if faults.is_empty() && self.skus.len().saturating_add(new) > SKUS_MAX {
-            faults.push(Fault { pointer: "/skus".to_owned(), code: "too_many" });
+            faults.push(Fault { pointer: "/skus".to_owned(), code: "too_many".into() });
         }
         if !faults.is_empty() {
             return Err(Refusal::Invalid(faults));

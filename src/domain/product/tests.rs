@@ -184,7 +184,7 @@ fn every_fault_is_named_with_its_place() {
         variants: vec![variant("A", 1), twice],
         ..details("p", vec![])
     };
-    let faults: Vec<(String, &str)> = wrong.faults().into_iter().map(|fault| (fault.pointer, fault.code)).collect();
+    let faults: Vec<_> = wrong.faults().into_iter().map(|fault| (fault.pointer, fault.code)).collect();
     let expected = [
         ("/title", "too_long"),
         ("/description", "too_long"),
@@ -200,6 +200,6 @@ fn every_fault_is_named_with_its_place() {
         ("/skus/1/hold_s", "out_of_range"),
         ("/skus/1/origin", "out_of_range"),
     ];
-    assert_eq!(faults, expected.map(|(pointer, code)| (pointer.to_owned(), code)));
+    assert_eq!(faults, expected.map(|(pointer, code)| (pointer.to_owned(), code.into())));
     assert_eq!(Shop::default().put(wrong).map_err(|refusal| matches!(refusal, Refusal::Invalid(_))), Err(true));
 }

@@ -211,6 +211,24 @@ impl Journal for EmbeddedJournal {
         stream::iter(self.inner.stored.records(shard, self.inner.flushed(shard)))
     }
 
+    async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
+        let in_memory = self.inner.shards().get(&shard).and_then(|owned| owned.page(from, limit));
+        if let Some(records) = in_memory {
+            return Ok(records);
+        }
+        let inner = Arc::clone(&self.inner);
+        let read = move || {
+            let flushed = inner.flushed(shard);
+            let behind = |record: &Result<Record, ReadError>| record.as_ref().is_ok_and(|r| r.last_seq() < from);
+            if from > flushed {
+                let tail = inner.stored.log.replay(shard, from).map(|record| record.map_err(|error| log_error(&error)));
+                return tail.skip_while(behind).take(limit).collect();
+            }
+            inner.stored.records(shard, flushed).skip_while(behind).take(limit).collect()
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(ReadError::Failed(error.to_string())))
+    }
+
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
         self.inner.stored.tables.load(shard, entity)
     }

@@ -45,6 +45,13 @@ impl Owned {
         whole.then(|| self.tail.iter().skip_while(|record| record.seq <= self.flushed).cloned().collect())
     }
 
+    /// The first `limit` records whose last event is at or after `from`, when they are in memory.
+    pub(super) fn page(&self, from: Seq, limit: usize) -> Option<Vec<Record>> {
+        let first = self.tail.front().map_or(self.end.saturating_add(1), |record| record.seq);
+        let behind = self.tail.partition_point(|record| record.last_seq() < from);
+        (first <= from.max(1)).then(|| self.tail.iter().skip(behind).take(limit).cloned().collect())
+    }
+
     /// Takes the tail out, so that a checkpoint can walk over it while appends go on; [`Owned::put_back`] gives the rest back.
     pub(super) fn take_tail(&mut self) -> VecDeque<Record> {
         self.tail_bytes = 0;
@@ -92,6 +99,23 @@ mod tests {
         owned.put_back(taken);
         assert_eq!(seqs(&owned), Some(vec![2, 3, 4]));
         assert_eq!(owned.tail_bytes(), 3 * (RECORD_BYTES + 1));
+    }
+
+    #[test]
+    fn a_page_begins_anywhere_in_the_tail_and_never_before_it() {
+        let mut owned = Owned::default();
+        (1..=5).for_each(|seq| owned.appended(&record(seq)));
+        let page = |owned: &Owned, from, limit| {
+            let page = owned.page(from, limit)?;
+            Some(page.iter().map(|record| record.seq).collect::<Vec<_>>())
+        };
+        assert_eq!(page(&owned, 0, 2), Some(vec![1, 2]));
+        assert_eq!(page(&owned, 4, 9), Some(vec![4, 5]));
+        assert_eq!(page(&owned, 6, 9), Some(vec![]), "nothing behind the end");
+        owned.tail.pop_front();
+        assert_eq!(page(&owned, 1, 9), None, "the first has gone: the store is to be asked");
+        owned.forget_tail();
+        assert_eq!((page(&owned, 5, 9), page(&owned, 6, 9)), (None, Some(vec![])));
     }
 
     #[test]

@@ -1,6 +1,14 @@
 //! The operator port: how the node is, what it does, and the few levers there are.
 //!
-//! It listens on loopback and knows no callers: whoever reaches it runs the node. None of its paths exist on the public port.
+//! It listens on loopback and knows no callers: whoever reaches it runs the node. None of its paths exist on the public port. Of a
+//! cluster any node may be asked about all of it, and told to drain any node or to move any shard: that is a wish on the nodes' common board.
+
+mod types;
+
+pub use types::{
+    Cluster, Fault, HandOff, MoveBody, Node, NodeStanding, OperationError, Readiness, RegistryShown, Saga, SetAside,
+    SettleBody, SettledAs, Shard, ShardHere,
+};
 
 use super::door::no_panic;
 use super::json;
@@ -12,8 +20,7 @@ use crate::domain::time::Timestamp;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{ALLOW, HeaderMap};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use std::convert::Infallible;
 use warp::Filter;
@@ -21,164 +28,6 @@ use warp::reply::Response;
 
 /// The longest body of an operator's request, in bytes.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
-
-/// Why an operation did not happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OperationError {
-    /// No such thing.
-    Unknown,
-    /// The configuration does not allow it.
-    NotAllowed,
-    /// Not now; why.
-    Refused(String),
-    /// Starting, draining, or the store failed: come back.
-    Unavailable(String),
-}
-
-/// The node and its neighbours.
-#[derive(Debug, Clone, Serialize)]
-pub struct Cluster {
-    /// This node.
-    pub node: String,
-    /// This version of Doorbuster.
-    pub version: String,
-    /// All nodes, by name.
-    pub nodes: Vec<Node>,
-}
-
-/// One node.
-#[derive(Debug, Clone, Serialize)]
-pub struct Node {
-    /// Its name.
-    pub name: String,
-    /// `up`, `starting`, `draining`.
-    pub status: String,
-    /// Shards it owns.
-    pub shards: usize,
-    /// Seconds since it started.
-    pub up_s: u64,
-}
-
-/// One shard.
-#[derive(Debug, Clone, Serialize)]
-pub struct Shard {
-    /// Its number.
-    pub shard: u16,
-    /// Who owns it.
-    pub owner: String,
-    /// The number of the ownership.
-    pub epoch: u64,
-    /// The last durable event.
-    pub seq: u64,
-    /// States are stored up to here.
-    pub flushed_upto: u64,
-    /// Entities in memory.
-    pub resident: usize,
-    /// Entities whose states wait for the checkpoint.
-    pub waiting_for_checkpoint: usize,
-    /// Entities with a deadline.
-    pub deadlines: usize,
-    /// Entities that kept failing.
-    pub set_aside: usize,
-    /// Messages that wait for its entities.
-    pub queue_depth: u64,
-}
-
-/// One saga in flight.
-#[derive(Debug, Clone, Serialize)]
-pub struct Saga {
-    /// The order.
-    pub order: String,
-    /// Where it stands.
-    pub step: String,
-    /// Its status.
-    pub status: String,
-    /// Seconds since it was placed.
-    pub age_s: u64,
-    /// What an operator must look at.
-    pub trouble: Vec<String>,
-}
-
-/// An entity that kept failing.
-#[derive(Debug, Clone, Serialize)]
-pub struct SetAside {
-    /// `kind/id`.
-    pub entity: String,
-    /// Why.
-    pub reason: String,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Since when.
-    pub since: String,
-    /// How to try again.
-    pub retry: String,
-}
-
-/// Is the node ready to serve?
-#[derive(Debug, Clone, Serialize)]
-pub struct Readiness {
-    /// Yes or no.
-    pub ready: bool,
-    /// `serving`, `starting`, `draining`, `failed`.
-    pub status: String,
-    /// Shards that serve, of all.
-    pub shards: (usize, usize),
-}
-
-/// A fault to be made on purpose, only where the configuration allows it.
-#[derive(Debug, Clone, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fault {
-    /// The next command to this entity panics.
-    Panic {
-        /// `kind/id`.
-        entity: String,
-        /// So many times.
-        times: Option<u32>,
-    },
-    /// Sagas fail at this step.
-    FailStep {
-        /// `reserve`, `authorize`, `commit`, …
-        step: String,
-        /// So many times.
-        times: Option<u32>,
-    },
-    /// Every sync of the log takes so much longer.
-    SlowDisk {
-        /// Milliseconds; 0 ends it.
-        millis: u64,
-        /// For so long.
-        for_s: Option<u64>,
-    },
-}
-
-/// What an operator found out about a call that nobody can ask about any more (rule M2).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SettleBody {
-    /// Ours, as `/admin/sagas` shows it: `ord_….authorize.1.1`.
-    pub reference: String,
-    /// `authorized`, `succeeded`, `declined`.
-    pub outcome: SettledAs,
-    /// The provider's own reference.
-    pub provider_reference: Option<String>,
-    /// The provider's word for a decline.
-    pub code: Option<String>,
-    /// When an authorization ends by itself.
-    pub lapses_at: Option<super::edge::Instant>,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum SettledAs {
-    /// The money is promised.
-    Authorized,
-    /// It was carried out.
-    Succeeded,
-    /// It was refused, or never happened.
-    Declined,
-}
 
 /// What the operator port asks of the node.
 pub trait Operations: Clone + Send + Sync + 'static {
@@ -192,9 +41,13 @@ pub trait Operations: Clone + Send + Sync + 'static {
     fn cluster(&self) -> impl Future<Output = Result<Cluster, OperationError>> + Send;
     /// The shards.
     fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, OperationError>> + Send;
-    /// Sagas in flight, oldest first.
+    /// A node is to give its shards away (`true`), or may take some again.
+    fn drain(&self, node: &str, drained: bool) -> impl Future<Output = Result<(), OperationError>> + Send;
+    /// A shard is to be with a node; `None`: where the placement says.
+    fn move_shard(&self, shard: u16, to: Option<&str>) -> impl Future<Output = Result<(), OperationError>> + Send;
+    /// Sagas in flight on this node, oldest first.
     fn sagas(&self, limit: usize) -> impl Future<Output = Result<Vec<Saga>, OperationError>> + Send;
-    /// Entities set aside.
+    /// Entities of this node that were set aside.
     fn set_aside(&self) -> impl Future<Output = Result<Vec<SetAside>, OperationError>> + Send;
     /// Gives an entity that was set aside another try.
     fn retry(&self, entity: EntityId) -> impl Future<Output = Result<(), OperationError>> + Send;
@@ -216,6 +69,7 @@ impl From<OperationError> for Problem {
     fn from(error: OperationError) -> Self {
         match error {
             OperationError::Unknown => super::refusals::not_found(),
+            OperationError::NoSuch(what) => Self::new(Code::NotFound).detail(what),
             OperationError::NotAllowed => Self::new(Code::MissingScope).detail("the configuration does not allow it"),
             OperationError::Refused(why) => Self::new(Code::WrongState).detail(why),
             OperationError::Unavailable(why) => Self::new(Code::Overloaded).detail(why),
@@ -230,6 +84,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/readyz"),
     ("GET", "/admin/cluster"),
     ("GET", "/admin/shards"),
+    ("POST", "/admin/nodes/{id}/drain"),
+    ("POST", "/admin/nodes/{id}/resume"),
+    ("POST", "/admin/shards/{id}/move"),
     ("GET", "/admin/sagas"),
     ("GET", "/admin/entities/set-aside"),
     ("POST", "/admin/entities/{kind}/{id}/retry"),
@@ -297,6 +154,20 @@ async fn answer<O: Operations>(
         ("GET", ["admin", "sagas"]) => Ok(listed(&node.sagas(1_000).await?)),
         ("GET", ["admin", "entities", "set-aside"]) => Ok(listed(&node.set_aside().await?)),
         ("GET", ["admin", "audit"]) => Ok(Reply::json(200, &node.audit().await?)),
+        ("POST", ["admin", "nodes", node_name, "drain"]) => {
+            node.drain(&name(node_name)?, true).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "nodes", node_name, "resume"]) => {
+            node.drain(&name(node_name)?, false).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "shards", number, "move"]) => {
+            let number = shard(number)?;
+            let MoveBody { to } = json::read(body)?;
+            node.move_shard(number, to.as_deref()).await?;
+            Ok(done())
+        }
         ("POST", ["admin", "entities", kind, id, "retry"]) => {
             node.retry(entity(kind, id)?).await?;
             Ok(done())
@@ -338,6 +209,16 @@ fn nothing_there(segments: &[&str]) -> Problem {
     }
     let allowed = methods.join(", ");
     Problem::new(Code::MethodNotAllowed).detail(format!("only {allowed}")).header(ALLOW, &allowed)
+}
+
+/// The name of a node, as a segment of a path holds it.
+fn name(segment: &str) -> Result<String, Problem> {
+    let name = super::routes::decode(segment).filter(|name| !name.trim().is_empty());
+    name.map(String::from).ok_or_else(|| Problem::new(Code::InvalidId).detail("the name of a node is needed"))
+}
+
+fn shard(segment: &str) -> Result<u16, Problem> {
+    segment.parse().map_err(|_no_number| Problem::new(Code::InvalidId).detail("the number of a shard is needed"))
 }
 
 fn entity(kind: &str, id: &str) -> Result<EntityId, Problem> {

@@ -3,6 +3,10 @@
 //! Parsing reads the settings too (flags are their last layer), so an [`Invocation`] is complete: whoever carries it out reads no file,
 //! variable or flag of its own.
 
+mod admin;
+
+pub use admin::{Admin, AdminCommand, Settlement};
+
 use crate::config::{self, Config, Sources};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::storage::Shard;
@@ -49,6 +53,17 @@ pub enum Invocation {
         /// Of this order.
         order: OrderId,
     },
+    /// Compare what Redis shows shoppers with the journal.
+    Reconcile {
+        /// Where both are.
+        config: Config,
+        /// Put right what differs.
+        repair: bool,
+    },
+    /// Ask a running node, or tell it something.
+    Admin(Admin),
+    /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
+    SchemaApply(Config),
     /// The settings were read and are in order.
     ConfigCheck(Config),
 }
@@ -122,6 +137,19 @@ enum Commands {
         #[arg(value_name = "order/ID", value_parser = order)]
         order: OrderId,
     },
+    /// Compare availability and prices in Redis with the journal, and put right what differs
+    Reconcile {
+        /// Only report
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Ask running nodes how they are, and pull their levers
+    Admin(admin::AdminLine),
+    /// The tables of a cluster's store
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommands,
+    },
     /// Look at the settings
     Config {
         #[command(subcommand)]
@@ -153,6 +181,12 @@ enum KeyCommands {
         #[arg(long, value_delimiter = ',', required = true, value_parser = SCOPES)]
         scopes: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommands {
+    /// Make the keyspace of [cql] where there is none, and apply what is missing; nothing is changed or deleted
+    Apply,
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,6 +236,9 @@ pub fn read(
             Invocation::KeyCreate { config, account, scopes }
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
+        Commands::Reconcile { dry_run } => Invocation::Reconcile { config, repair: !dry_run },
+        Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
+        Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
     })
 }
@@ -301,10 +338,17 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_audit_and_config_check() {
+    fn the_rest_is_audit_schema_and_config_check() {
+        assert!(matches!(said("schema apply"), Ok(Invocation::SchemaApply(_))));
         assert!(matches!(said("audit --data /d"), Ok(Invocation::Audit(_))));
         assert!(matches!(said("config check"), Ok(Invocation::ConfigCheck(_))));
         assert!(said("frobnicate").is_err());
+    }
+
+    #[test]
+    fn a_reconciliation_repairs_unless_it_is_only_to_report() {
+        assert!(matches!(said("reconcile"), Ok(Invocation::Reconcile { repair: true, .. })));
+        assert!(matches!(said("reconcile --dry-run"), Ok(Invocation::Reconcile { repair: false, .. })));
     }
 
     #[test]

@@ -1,0 +1,127 @@
+//! Every statement, prepared once, with its consistency set by hand.
+
+use super::options::Reach;
+use super::session::{CqlError, levels};
+use scylla::client::session::Session;
+use scylla::statement::Consistency;
+use scylla::statement::prepared::PreparedStatement;
+
+/// How a statement is agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A plain read or write at a quorum.
+    Plain,
+    /// A read that takes part in the agreement: it sees what was decided, and settles what was under way.
+    Serial,
+    /// A lightweight transaction.
+    Transaction,
+}
+
+macro_rules! statements {
+    ($( $(#[$doc:meta])* $name:ident: $kind:ident = $text:literal; )+) => {
+        /// The statements.
+        #[derive(Debug)]
+        pub(super) struct Statements {
+            $( $(#[$doc])* pub(super) $name: PreparedStatement, )+
+        }
+
+        impl Statements {
+            pub(super) async fn prepare(session: &Session, reach: Reach) -> Result<Self, CqlError> {
+                Ok(Self { $( $name: prepare(session, reach, Kind::$kind, $text).await?, )+ })
+            }
+        }
+    };
+}
+
+/// Rows of a page: states and payloads may be large, and a page is in memory whole.
+const PAGE_ROWS: i32 = 256;
+
+async fn prepare(session: &Session, reach: Reach, kind: Kind, text: &str) -> Result<PreparedStatement, CqlError> {
+    let prepared = session.prepare(text).await;
+    let mut prepared = prepared.map_err(|error| CqlError::Failed(format!("{text}: {error}")))?;
+    let (plain, serial, serial_read): (Consistency, _, Consistency) = levels(reach);
+    prepared.set_consistency(if kind == Kind::Serial { serial_read } else { plain });
+    prepared.set_serial_consistency(Some(serial));
+    prepared.set_is_idempotent(false);
+    prepared.set_page_size(PAGE_ROWS);
+    Ok(prepared)
+}
+
+statements! {
+    // The owner.
+    owner: Serial = "SELECT epoch, node FROM shard_owner WHERE shard = ?";
+    owners: Plain = "SELECT shard, epoch, node FROM shard_owner";
+    first_owner: Transaction = "UPDATE shard_owner SET epoch = ?, node = ? WHERE shard = ? IF epoch = null";
+    next_owner: Transaction = "UPDATE shard_owner SET epoch = ?, node = ? WHERE shard = ? IF epoch = ?";
+    release: Transaction = "UPDATE shard_owner SET node = '' WHERE shard = ? IF epoch = ?";
+
+    // The log.
+    fence: Serial = "SELECT DISTINCT shard, bucket, fence FROM shard_log WHERE shard = ? AND bucket = ?";
+    first_fence: Transaction = "UPDATE shard_log SET fence = ? WHERE shard = ? AND bucket = ? IF fence = null";
+    raise_fence: Transaction = "UPDATE shard_log SET fence = ? WHERE shard = ? AND bucket = ? IF fence = ?";
+    append: Transaction = "UPDATE shard_log SET epoch = ?, batch_id = ?, events = ?, payload = ? \
+        WHERE shard = ? AND bucket = ? AND seq = ? IF batch_id = null AND fence = ?";
+    first_row: Serial = "SELECT seq FROM shard_log WHERE shard = ? AND bucket = ? AND seq >= ? LIMIT 1";
+    rows: Serial = "SELECT seq, events FROM shard_log WHERE shard = ? AND bucket = ? AND seq >= ?";
+    row: Serial = "SELECT batch_id, epoch, payload FROM shard_log WHERE shard = ? AND bucket = ? AND seq = ?";
+    payloads: Serial = "SELECT seq, epoch, events, payload FROM shard_log \
+        WHERE shard = ? AND bucket = ? AND seq >= ? LIMIT ?";
+    /// When the last row up to a seq was written, by the count of those who agreed on it.
+    written_at: Plain = "SELECT seq, WRITETIME(epoch) FROM shard_log \
+        WHERE shard = ? AND bucket = ? AND seq <= ? ORDER BY seq DESC LIMIT 1";
+    delete_rows: Plain = "DELETE FROM shard_log USING TIMESTAMP ? WHERE shard = ? AND bucket = ? AND seq <= ?";
+
+    // How far states are stored.
+    progress: Plain = "SELECT flushed_upto, deleted_upto FROM shard_progress WHERE shard = ?";
+    put_progress: Plain = "UPDATE shard_progress USING TIMESTAMP ? SET flushed_upto = ?, deleted_upto = ? \
+        WHERE shard = ?";
+
+    // States.
+    state: Plain = "SELECT chunk, slot, seq, body, slots FROM states WHERE shard = ? AND entity = ?";
+    head: Plain = "SELECT seq, slots FROM states WHERE shard = ? AND entity = ? AND chunk = 0 AND slot = 0";
+    put_state: Plain = "INSERT INTO states (shard, entity, chunk, slot, seq, body, slots) \
+        VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    entities: Plain = "SELECT entity FROM entities WHERE shard = ? AND slot = ? AND entity > ? LIMIT ?";
+    put_entity: Plain = "INSERT INTO entities (shard, slot, entity) VALUES (?, ?, ?) USING TIMESTAMP ?";
+    agenda: Plain = "SELECT chunk, body FROM agenda WHERE shard = ?";
+    put_agenda: Plain = "INSERT INTO agenda (shard, chunk, body) VALUES (?, ?, ?) USING TIMESTAMP ?";
+
+    // History.
+    put_history: Plain = "INSERT INTO history (shard, bucket, seq, epoch, events, facts, personal) \
+        VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    put_history_of_entity: Plain = "INSERT INTO history_of_entity (shard, entity, number, seq) \
+        VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    erase_history: Plain = "UPDATE history USING TIMESTAMP ? SET personal = ? \
+        WHERE shard = ? AND bucket = ? AND seq = ?";
+    history: Plain = "SELECT seq, epoch, events, facts, personal FROM history \
+        WHERE shard = ? AND bucket = ? AND seq >= ? LIMIT ?";
+    history_before: Plain = "SELECT seq FROM history WHERE shard = ? AND bucket = ? AND seq <= ? \
+        ORDER BY seq DESC LIMIT 1";
+    history_rows: Plain = "SELECT seq, epoch, events, facts, personal FROM history \
+        WHERE shard = ? AND bucket = ? AND seq IN ?";
+    entity_before: Plain = "SELECT number FROM history_of_entity WHERE shard = ? AND entity = ? AND number <= ? \
+        ORDER BY number DESC LIMIT 1";
+    entity_from: Plain = "SELECT number, seq FROM history_of_entity \
+        WHERE shard = ? AND entity = ? AND number >= ?";
+
+    // The nodes' board.
+    incarnation: Serial = "SELECT incarnation FROM node_names WHERE name = ?";
+    incarnation_seen: Plain = "SELECT incarnation FROM node_names WHERE name = ?";
+    first_incarnation: Transaction = "UPDATE node_names SET incarnation = ? WHERE name = ? IF incarnation = null";
+    next_incarnation: Transaction = "UPDATE node_names SET incarnation = ? WHERE name = ? IF incarnation = ?";
+    put_node: Plain = "INSERT INTO nodes \
+        (board, name, incarnation, beat, state, cluster, public, operator, version) \
+        VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    delete_node: Plain = "DELETE FROM nodes USING TIMESTAMP ? WHERE board = 0 AND name = ? AND incarnation = ?";
+    nodes: Plain = "SELECT name, incarnation, beat, state, cluster, public, operator, version \
+        FROM nodes WHERE board = 0";
+    wishes: Plain = "SELECT kind, subject, value FROM wishes WHERE board = 0";
+    wish: Serial = "SELECT value, revision FROM wishes WHERE board = 0 AND kind = ? AND subject = ?";
+    first_wish: Transaction = "UPDATE wishes SET value = ?, revision = ? \
+        WHERE board = 0 AND kind = ? AND subject = ? IF revision = null";
+    next_wish: Transaction = "UPDATE wishes SET value = ?, revision = ? \
+        WHERE board = 0 AND kind = ? AND subject = ? IF revision = ?";
+    shared: Serial = "SELECT value FROM shared WHERE kind = ? AND name = ?";
+    all_shared: Plain = "SELECT name, value FROM shared WHERE kind = ?";
+    share: Transaction = "INSERT INTO shared (kind, name, value) VALUES (?, ?, ?) IF NOT EXISTS";
+}

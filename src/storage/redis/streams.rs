@@ -1,0 +1,191 @@
+//! Streams whose ids only grow: Redis itself refuses an id that is not greater than the last, and that refusal is taken for "done".
+
+use super::{Link, LinkError};
+use bytes::Bytes;
+use redis::{RedisResult, Script};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// The room of the streams' keys.
+const ROOM: &str = "events";
+/// The one field of an entry.
+const FIELD: &str = "event";
+
+/// Gives the last id; adds what comes behind it, unless the stream ends before the id the caller knows.
+static ADD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local function digits_less(a, b)
+           if #a ~= #b then return #a < #b end
+           return a < b
+         end
+         local function less(a, b)
+           local a1, a2 = string.match(a, '^(%d+)-(%d+)$')
+           local b1, b2 = string.match(b, '^(%d+)-(%d+)$')
+           if a1 ~= b1 then return digits_less(a1, b1) end
+           return digits_less(a2, b2)
+         end
+         local last = '0-0'
+         if redis.call('EXISTS', KEYS[1]) == 1 then
+           local info = redis.call('XINFO', 'STREAM', KEYS[1])
+           for i = 1, #info, 2 do
+             if info[i] == 'last-generated-id' then last = info[i + 1] end
+           end
+         end
+         if less(last, ARGV[2]) then return last end
+         for i = 3, #ARGV, 2 do
+           local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], ARGV[i], 'event', ARGV[i + 1])
+           if type(added) == 'table' and added.err then
+             if not string.find(added.err, 'equal or smaller', 1, true) then return added end
+           else
+             last = ARGV[i]
+           end
+         end
+         return last",
+    )
+});
+
+/// An entry as Redis gives it: its id, and its fields and values in turn; a deleted one has none.
+type Raw = (String, Option<Vec<Bytes>>);
+
+fn entries(raw: Vec<Raw>) -> Vec<(String, Bytes)> {
+    let event = |fields: Vec<Bytes>| {
+        let mut fields = fields.into_iter();
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            if name == FIELD {
+                return Some(value);
+            }
+        }
+        None
+    };
+    raw.into_iter().filter_map(|(id, fields)| Some((id, event(fields?)?))).collect()
+}
+
+/// Streams by number.
+#[derive(Debug, Clone)]
+pub struct StreamLog {
+    link: Arc<Link>,
+    /// To about so many entries each is trimmed.
+    length_max: u64,
+}
+
+impl StreamLog {
+    /// Streams behind a link.
+    #[must_use]
+    pub const fn new(link: Arc<Link>, length_max: u64) -> Self {
+        Self { link, length_max }
+    }
+
+    fn key(&self, stream: u16) -> String {
+        self.link.key(ROOM, &stream.to_string())
+    }
+
+    async fn ask<T: redis::FromRedisValue + Send>(&self, command: redis::Cmd) -> Result<T, LinkError> {
+        self.link.call(|mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    /// Adds entries that come behind the stream's last, and gives its last id afterwards; nothing is added when it ends before `after`.
+    ///
+    /// # Errors
+    /// [`LinkError`]; some may have been added, and adding them again is harmless.
+    pub async fn add(&self, stream: u16, after: &str, entries: &[(String, Bytes)]) -> Result<String, LinkError> {
+        let mut add = ADD.prepare_invoke();
+        add.key(self.key(stream)).arg(self.length_max).arg(after);
+        for (id, event) in entries {
+            add.arg(id).arg(&event[..]);
+        }
+        self.link.call(|mut connection| async move { add.invoke_async(&mut connection).await }).await
+    }
+
+    /// How many entries it has.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn length(&self, stream: u16) -> Result<u64, LinkError> {
+        let mut length = redis::cmd("XLEN");
+        length.arg(self.key(stream));
+        self.ask(length).await
+    }
+
+    /// Makes a group that begins behind `after`, unless it is there.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn create_group(&self, stream: u16, group: &str, after: &str) -> Result<(), LinkError> {
+        let mut create = redis::cmd("XGROUP");
+        create.arg("CREATE").arg(self.key(stream)).arg(group).arg(after).arg("MKSTREAM");
+        self.link
+            .call(|mut connection| async move {
+                let made: RedisResult<()> = create.query_async(&mut connection).await;
+                match made {
+                    Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
+                    other => other,
+                }
+            })
+            .await
+    }
+
+    /// Entries nobody of the group was given yet.
+    ///
+    /// # Errors
+    /// [`LinkError`], [`LinkError::NoGroup`] when it was never made or is gone.
+    pub async fn read(
+        &self,
+        stream: u16,
+        group: &str,
+        consumer: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Bytes)>, LinkError> {
+        let mut read = redis::cmd("XREADGROUP");
+        read.arg("GROUP").arg(group).arg(consumer).arg("COUNT").arg(limit);
+        read.arg("STREAMS").arg(self.key(stream)).arg(">");
+        // Without new entries the answer is nil; otherwise one stream with its entries.
+        let found: Option<Vec<(String, Vec<Raw>)>> = self.ask(read).await?;
+        Ok(entries(found.unwrap_or_default().into_iter().flat_map(|(_stream, raw)| raw).collect()))
+    }
+
+    /// These are dealt with.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn acknowledge(&self, stream: u16, group: &str, ids: &[String]) -> Result<u64, LinkError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut acknowledge = redis::cmd("XACK");
+        acknowledge.arg(self.key(stream)).arg(group).arg(ids);
+        self.ask(acknowledge).await
+    }
+
+    /// Takes over what has been pending for at least `idle`.
+    ///
+    /// # Errors
+    /// [`LinkError`], [`LinkError::NoGroup`] when it was never made or is gone.
+    pub async fn take_over(
+        &self,
+        stream: u16,
+        group: &str,
+        consumer: &str,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<(String, Bytes)>, LinkError> {
+        let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        let mut claim = redis::cmd("XAUTOCLAIM");
+        claim.arg(self.key(stream)).arg(group).arg(consumer).arg(idle_ms).arg("0-0").arg("COUNT").arg(limit);
+        // Where to go on, the entries, and (from Redis 7 on) what was pending and is trimmed.
+        let found: Vec<redis::Value> = self.ask(claim).await?;
+        let raw = found.into_iter().nth(1).map(redis::from_redis_value::<Vec<Raw>>).transpose();
+        raw.map(|raw| entries(raw.unwrap_or_default())).map_err(|error| LinkError::Failed(error.to_string()))
+    }
+
+    /// How many entries the group was given and has not acknowledged.
+    ///
+    /// # Errors
+    /// [`LinkError`], [`LinkError::NoGroup`] when it was never made or is gone.
+    pub async fn pending(&self, stream: u16, group: &str) -> Result<u64, LinkError> {
+        let mut pending = redis::cmd("XPENDING");
+        pending.arg(self.key(stream)).arg(group);
+        let found: Vec<redis::Value> = self.ask(pending).await?;
+        let first = found.into_iter().next().map(redis::from_redis_value::<u64>).transpose();
+        first.map(Option::unwrap_or_default).map_err(|error| LinkError::Failed(error.to_string()))
+    }
+}

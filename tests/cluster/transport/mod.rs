@@ -1,0 +1,13 @@
+//! Claims about the way between nodes.
+//!
+//! `child`: what each process does that is told so. `stranger`: one that speaks the transport, but not our version. `process`: how a test starts and
+//! asks them. The other files are the claims.
+
+mod attacks;
+mod child;
+mod deliveries;
+mod failures;
+mod process;
+mod speed;
+mod stranger;
+mod tls;
