@@ -31,6 +31,8 @@ pub(super) struct Sight<'a> {
     pub(super) held: &'a BTreeMap<Shard, Epoch>,
     /// How a former owner stands.
     pub(super) standing: &'a dyn Fn(&NodeId) -> Standing,
+    /// The map has stood for a beat, so that the others have it too: what is given away now finds who takes it.
+    pub(super) may_give: bool,
     /// This node is about to end: it keeps nothing, even if nobody else is there.
     pub(super) leaving: bool,
 }
@@ -217,6 +219,7 @@ impl Settings {
         let bound = self.release_timeout;
         match sight.placed.get(&shard) {
             Some(name) if *name == me.name => None,
+            Some(_) if !sight.may_give => None,
             Some(name) => Some(Action::Release { shard, to: Some(name.clone()), why: Why::GivenAway, bound }),
             // Nobody may have it: who is only told to drain keeps serving, who ends writes down that it is free.
             None => sight.leaving.then_some(Action::Release { shard, to: None, why: Why::Leaving, bound }),
