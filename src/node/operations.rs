@@ -402,3 +402,6 @@ impl Operations for NodeOperations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
