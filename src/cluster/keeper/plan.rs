@@ -116,10 +116,10 @@ impl Plan {
                         actions.push(action);
                     }
                 }
-            } else if let Some(since) = memory.wanted_since {
-                if let Some((from, why)) = self.settings.claim(*shard, memory, since, &self.me, sight) {
-                    wanted.push((since, Action::Claim { shard: *shard, from, why }, *shard));
-                }
+            } else if let Some(since) = memory.wanted_since
+                && let Some((from, why)) = self.settings.claim(*shard, memory, since, &self.me, sight)
+            {
+                wanted.push((since, Action::Claim { shard: *shard, from, why }, *shard));
             }
         }
         // The longest wanted first. Who fails is tried again later (`retry_at`), so nobody keeps the others waiting.

@@ -4,7 +4,7 @@ use super::plan::{Action, Plan, Sight};
 use super::settings::Settings;
 use super::show::{Attempts, Facts};
 use super::status::{ClusterStatus, HandOff, Why};
-use super::{AcquireError, Holder, Load, Lost, Wiring};
+use super::{AcquireError, Holder, Learn, Load, Lost, Wiring};
 use crate::clock::{SharedClock, monotonic};
 use crate::cluster::membership::{Member, Membership};
 use crate::cluster::placement;
@@ -62,7 +62,7 @@ pub(super) struct Runner<R, H> {
     holder: Arc<H>,
     lost: BoxStream<'static, Lost>,
     misses: watch::Receiver<BTreeMap<NodeId, u32>>,
-    learn: Arc<dyn Fn(Shard, Epoch, &NodeId) + Send + Sync>,
+    learn: Learn,
     clock: SharedClock,
     told: Told,
     settings: Settings,
