@@ -9,13 +9,19 @@
 
 #[path = "storage/conformance.rs"]
 mod conformance;
+#[path = "storage/cql/mod.rs"]
+mod cql;
 #[path = "storage/embedded.rs"]
 mod embedded;
 #[path = "storage/given.rs"]
 mod given;
 #[path = "storage/memory.rs"]
 mod memory;
+#[path = "storage/projections.rs"]
+mod projections;
 #[path = "storage/rebuilding.rs"]
 mod rebuilding;
+#[path = "storage/redis.rs"]
+mod redis;
 #[path = "storage/server.rs"]
 mod server;

@@ -63,6 +63,17 @@ pub(crate) struct Level {
     pub(crate) available: u64,
 }
 
+impl Level {
+    /// Both together.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            on_hand: self.on_hand + other.on_hand,
+            reserved: self.reserved + other.reserved,
+            available: self.available + other.available,
+        }
+    }
+}
+
 /// Reads the levels of `sku`.
 pub(crate) async fn level(caller: &mut Caller, sku: &str) -> Result<Level, Trouble> {
     let read = caller.read(&format!("/v1/inventory/{}", segment(sku))).await?;

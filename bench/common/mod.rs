@@ -9,6 +9,7 @@ pub(crate) mod node;
 pub(crate) mod number;
 pub(crate) mod prometheus;
 pub(crate) mod scan;
+pub(crate) mod scripts;
 pub(crate) mod shopper;
 pub(crate) mod trouble;
 

@@ -15,12 +15,15 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// A child that has not said its addresses by then does not start any more. Recovering a long log counts as starting.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// A key is said right behind the addresses. Of several nodes only the one that made it knows it, so the others are not waited for longer than this.
+const KEY_LIMIT: Duration = Duration::from_secs(1);
 
 /// What this executable can be besides itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +129,10 @@ impl Settings {
         self.0.push((format!("DOORBUSTER__{}", key.to_ascii_uppercase().replace('.', "__")), value.to_string()));
         self
     }
+    /// All of them, by the names of the environment.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
     /// Room for a crowd from one address, and only warnings in the log: both would otherwise measure the limit, not the node.
     #[must_use]
     pub(crate) fn for_load() -> Self {
@@ -169,7 +176,7 @@ impl Node {
         let path = folder.join("cluster.toml");
         std::fs::write(&path, toml).map_err(|source| Trouble::io(format!("write {}", path.display()), source))?;
         let free = settings.clone().with("api.listen", "127.0.0.1:0").with("api.operator_listen", "127.0.0.1:0");
-        let (child, said) = launch(folder, &free, true).await?;
+        let (child, said) = launch(&Launch::new(folder, &free, WantedKey::Must)).await?;
         let public = Target { address: said.public, key: said.key.unwrap_or_default() };
         let operator = Target { address: said.operator, key: String::new() };
         Ok(Self { child, settings, folder: folder.to_owned(), public, operator })
@@ -187,7 +194,7 @@ impl Node {
             .clone()
             .with("api.listen", self.public.address)
             .with("api.operator_listen", self.operator.address);
-        let (child, _said) = launch(&self.folder, &same, false).await?;
+        let (child, _said) = launch(&Launch::new(&self.folder, &same, WantedKey::No)).await?;
         self.child = child;
         Ok(())
     }
@@ -210,9 +217,9 @@ pub(crate) struct Simulator {
 
 impl Simulator {
     /// Starts it. It calls nobody back: every answer that got lost must be asked for, which is the harder case.
-    pub(crate) async fn start(folder: &Path, seed: u64) -> Result<Self, Trouble> {
+    pub(crate) async fn start(folder: &Path, seed: u64, profile: &str) -> Result<Self, Trouble> {
         let mut command = spawn_command(Role::Simulator, folder)?;
-        command.args(["--listen", "127.0.0.1:0", "--profile", "realistic"]);
+        command.args(["--listen", "127.0.0.1:0", "--profile", profile]);
         command.arg("--seed").arg(seed.to_string()).arg("--ledger").arg(folder.join("ledger"));
         let mut child = command.spawn().map_err(|source| Trouble::io("start the payment simulator", source))?;
         let mut lines = lines_of(&mut child)?;
@@ -232,19 +239,62 @@ impl Simulator {
     }
 }
 
-struct Said {
-    public: SocketAddr,
-    operator: SocketAddr,
-    key: Option<String>,
+/// What a node says of itself when it has started.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Where shoppers and sellers go.
+    pub(crate) public: SocketAddr,
+    /// Where operators go.
+    pub(crate) operator: SocketAddr,
+    /// The key that this start made.
+    pub(crate) key: Option<String>,
 }
 
-async fn launch(folder: &Path, settings: &Settings, first: bool) -> Result<(Child, Said), Trouble> {
-    let mut command = spawn_command(Role::Node, folder)?;
-    command.envs(settings.0.iter().map(|(name, value)| (name, value)));
+/// Is a key expected of this start?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WantedKey {
+    /// It makes one: the first start on an empty folder.
+    Must,
+    /// One of several nodes that start together makes it.
+    Perhaps,
+    /// It was made before.
+    No,
+}
+
+/// How a node is started.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    folder: &'a Path,
+    settings: &'a Settings,
+    key: WantedKey,
+    /// Where its log goes; otherwise to our standard error.
+    pub(crate) log: Option<&'a Path>,
+    /// Holds the process's number from the moment there is one.
+    pub(crate) process: Option<&'a AtomicU32>,
+}
+
+impl<'a> Launch<'a> {
+    /// A start in `folder`.
+    pub(crate) const fn new(folder: &'a Path, settings: &'a Settings, key: WantedKey) -> Self {
+        Self { folder, settings, key, log: None, process: None }
+    }
+}
+
+/// Starts a node, and waits until it has said its addresses.
+pub(crate) async fn launch(how: &Launch<'_>) -> Result<(Child, Said), Trouble> {
+    let mut command = spawn_command(Role::Node, how.folder)?;
+    command.envs(how.settings.variables());
+    if let Some(path) = how.log {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        command.stderr(file.map_err(|source| Trouble::io(format!("write {}", path.display()), source))?);
+    }
     let mut child = command.spawn().map_err(|source| Trouble::io("start the node", source))?;
+    if let Some(process) = how.process {
+        process.store(child.id().unwrap_or(0), Ordering::Relaxed);
+    }
     let mut lines = lines_of(&mut child)?;
     let mut heard = Vec::new();
-    let listen = hear(&mut lines, first, &mut heard);
+    let listen = hear(&mut lines, how.key, &mut heard);
     let said = tokio::time::timeout(START_LIMIT, listen).await.ok().flatten();
     let said = said.ok_or_else(|| Trouble::Node(format!("the node did not start; it said:\n{}", heard.join("\n"))))?;
     drain(lines);
@@ -262,9 +312,20 @@ fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
 }
 
 /// Listens until everything needed was said; `None` when the output ended before.
-async fn hear(lines: &mut Lines<BufReader<ChildStdout>>, first: bool, heard: &mut Vec<String>) -> Option<Said> {
+async fn hear(lines: &mut Lines<BufReader<ChildStdout>>, wanted: WantedKey, heard: &mut Vec<String>) -> Option<Said> {
     let (mut public, mut operator, mut key) = (None, None, None);
-    while let Ok(Some(line)) = lines.next_line().await {
+    loop {
+        let complete = public.is_some() && operator.is_some();
+        let line = match (complete, wanted) {
+            (true, WantedKey::No) => break,
+            (true, _) if key.is_some() => break,
+            (true, WantedKey::Perhaps) => match tokio::time::timeout(KEY_LIMIT, lines.next_line()).await {
+                Ok(line) => line,
+                Err(_silence) => break,
+            },
+            _ => lines.next_line().await,
+        };
+        let Ok(Some(line)) = line else { break };
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (Some("public"), Some(url)) => public = address_of(url),
@@ -273,11 +334,11 @@ async fn hear(lines: &mut Lines<BufReader<ChildStdout>>, first: bool, heard: &mu
             _ => {}
         }
         heard.push(line);
-        if let (Some(public), Some(operator), true) = (public, operator, key.is_some() || !first) {
-            return Some(Said { public, operator, key });
-        }
     }
-    None
+    if wanted == WantedKey::Must && key.is_none() {
+        return None;
+    }
+    Some(Said { public: public?, operator: operator?, key })
 }
 
 fn address_of(url: &str) -> Option<SocketAddr> {

@@ -12,7 +12,7 @@
 
 use super::crowd::{Aim, Crowd};
 use super::record::{Acknowledged, Live, Record};
-use crate::common::api::{REQUEST_LIFE, RETRY_AFTER_MAX, Request, Target, segment};
+use crate::common::api::{RETRY_AFTER_MAX, Request, Target, segment};
 use crate::common::http::Connection;
 use crate::common::number::{count, length, nanos};
 use crate::common::scan;
@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
@@ -34,11 +34,87 @@ const BUYER_PATIENCE: Duration = Duration::from_secs(90);
 /// How often the pacer looks at the schedule: the error of "by schedule", and what it costs.
 const PACE: Duration = Duration::from_micros(250);
 
+/// The public ports of the nodes, as a load balancer in front of them sees them: it sends nobody to one that says it is not ready.
+#[derive(Debug)]
+pub(crate) struct Doors(Vec<Door>);
+
+#[derive(Debug)]
+struct Door {
+    target: Target,
+    shut: AtomicBool,
+}
+
+impl Doors {
+    /// Of one node.
+    pub(crate) fn one(target: Target) -> Self {
+        Self::of([target])
+    }
+
+    /// Of several.
+    pub(crate) fn of(targets: impl IntoIterator<Item = Target>) -> Self {
+        let door = |target| Door { target, shut: AtomicBool::new(false) };
+        Self(targets.into_iter().map(door).collect())
+    }
+
+    /// What the balancer's look at the node of this index has brought.
+    pub(crate) fn set_open(&self, index: usize, open: bool) {
+        if let Some(door) = self.0.get(index) {
+            door.shut.store(!open, Ordering::Relaxed);
+        }
+    }
+
+    /// Is anybody sent there?
+    pub(crate) fn is_open(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(|door| !door.shut.load(Ordering::Relaxed))
+    }
+
+    /// Where a buyer goes with an attempt: the next open door from their own on, each time another; where all are shut, to that one all the same.
+    pub(crate) fn choose(&self, buyer: u64, attempt: u32) -> usize {
+        let doors = count(self.0.len()).max(1);
+        let first = buyer.wrapping_add(u64::from(attempt)) % doors;
+        (0..doors)
+            .map(|step| length((first + step) % doors))
+            .find(|index| self.is_open(*index))
+            .unwrap_or(length(first))
+    }
+
+    /// The node of this index; the first for an index that none has.
+    pub(crate) fn target(&self, index: usize) -> &Target {
+        let door = self.0.get(index).or(self.0.first()).expect("there is a door at least");
+        &door.target
+    }
+}
+
+/// From when on nobody is let in any more; never, until somebody says so.
+#[derive(Debug)]
+pub(crate) struct Closing(AtomicU64);
+
+impl Default for Closing {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Closing {
+    /// Whoever means to come later than this, from the beginning of the sale, is not let in.
+    pub(crate) fn close(&self, at: Duration) {
+        self.0.store(nanos(at), Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    fn turns_away(&self, intended: Duration) -> bool {
+        nanos(intended) > self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What all lanes share.
 #[derive(Debug)]
 pub(crate) struct Sale {
     /// Where to.
-    pub(crate) target: Target,
+    pub(crate) doors: Doors,
     /// Who.
     pub(crate) crowd: Crowd,
     /// The product that is looked at.
@@ -49,6 +125,10 @@ pub(crate) struct Sale {
     pub(crate) wait_s: Option<u32>,
     /// Connections over all lanes.
     pub(crate) connections: usize,
+    /// How long a request is waited for before it is sent again: to another node, where there are several.
+    pub(crate) request_life: Duration,
+    /// When the doors close, if before the last buyer has come.
+    pub(crate) closed_after: Closing,
     /// When the schedule begins.
     pub(crate) began: Instant,
     /// For the live line.
@@ -87,14 +167,17 @@ pub(crate) async fn run(sale: &Arc<Sale>) -> Result<Record, Trouble> {
 fn pace(sale: &Sale, gates: &[Arc<Semaphore>]) {
     let mut let_in = 0_usize;
     while let_in < sale.crowd.arrivals.len() {
-        let now = nanos(sale.began.elapsed());
+        // Once the doors are closed the rest of the crowd is told so all at once.
+        let now = if sale.closed_after.is_closed() { u64::MAX } else { nanos(sale.began.elapsed()) };
         let due = sale.crowd.arrivals.partition_point(|at| *at <= now);
         for (lane, gate) in gates.iter().enumerate() {
             let members = |upto: usize| (upto + gates.len() - 1 - lane) / gates.len();
             gate.add_permits(members(due) - members(let_in));
         }
         let_in = due;
-        sale.live.due.store(count(due), Ordering::Relaxed);
+        if now != u64::MAX {
+            sale.live.due.store(count(due), Ordering::Relaxed);
+        }
         std::thread::sleep(PACE);
     }
 }
@@ -156,18 +239,28 @@ fn lane_run(sale: &Arc<Sale>, gate: &Arc<Semaphore>, number: usize, lanes: usize
 
 /// One connection: takes the next buyer who may come in, until all have been.
 async fn serve_buyers(lane: Rc<Lane>) {
-    let mut line = Line { connection: None, bytes: Vec::with_capacity(2048), body: Vec::with_capacity(1024) };
+    let mut line = Line { connection: None, door: 0, bytes: Vec::with_capacity(2048), body: Vec::with_capacity(1024) };
     while let Ok(permit) = lane.gate.acquire().await {
         permit.forget();
         let waiting = lane.again.borrow_mut().pop_front();
-        let buyer = waiting.unwrap_or_else(|| lane.admit());
+        let buyer = match waiting {
+            Some(buyer) => buyer,
+            None => match lane.admit() {
+                Some(buyer) => buyer,
+                None => {
+                    lane.depart();
+                    continue;
+                }
+            },
+        };
         lane.serve(buyer, &mut line).await;
     }
 }
 
-/// A connection that is opened again when it was lost, with its buffers.
+/// A connection that is opened again when it was lost or leads to another door, with its buffers.
 struct Line {
     connection: Option<Connection>,
+    door: usize,
     bytes: Vec<u8>,
     body: Vec<u8>,
 }
@@ -181,11 +274,15 @@ enum Sent {
 }
 
 impl Lane {
-    fn admit(&self) -> Buyer {
+    /// The next buyer of this lane; `None` for one who comes when the doors are closed.
+    fn admit(&self) -> Option<Buyer> {
         let number = self.next.replace(self.next.get() + 1) * self.lanes + self.number;
         let number = count(number);
+        if self.sale.closed_after.turns_away(self.intended(number)) {
+            return None;
+        }
         let step = if self.sale.crowd.aim(number) == Aim::Order { Step::Order } else { Step::Look };
-        Buyer { number, attempts: 0, step, cart: String::new() }
+        Some(Buyer { number, attempts: 0, step, cart: String::new() })
     }
 
     fn intended(&self, buyer: u64) -> Duration {
@@ -234,11 +331,11 @@ impl Lane {
 
     fn come_again(self: &Rc<Self>, mut buyer: Buyer, after: Option<Duration>, why: String) {
         let at = self.sale.began.elapsed();
-        self.record.borrow_mut().sent_again(at);
+        self.record.borrow_mut().sent_again(at, &why);
         Live::count(&self.sale.live.again);
         buyer.attempts += 1;
         if buyer.attempts >= ATTEMPTS_MAX || at.saturating_sub(self.intended(buyer.number)) > BUYER_PATIENCE {
-            *self.record.borrow_mut().gave_up.entry(why).or_default() += 1;
+            self.record.borrow_mut().gave_up(at, why);
             Live::count(&self.sale.live.errors);
             return self.depart();
         }
@@ -259,15 +356,18 @@ impl Lane {
     }
 
     async fn send(&self, buyer: &mut Buyer, line: &mut Line) -> Sent {
-        self.write(buyer, line);
-        let mut connection = match line.connection.take() {
-            Some(open) => open,
-            None => match Connection::open(self.sale.target.address).await {
-                Ok(open) => open,
-                Err(error) => return Sent::Again(None, format!("connect: {}", error.kind())),
-            },
+        let door = self.sale.doors.choose(buyer.number, buyer.attempts);
+        self.write(buyer, door, line);
+        let opened = match line.connection.take().filter(|_| line.door == door) {
+            Some(open) => Ok(open),
+            None => Connection::open(self.sale.doors.target(door).address).await,
         };
-        let reply = match tokio::time::timeout(REQUEST_LIFE, connection.exchange(&line.bytes)).await {
+        line.door = door;
+        let mut connection = match opened {
+            Ok(open) => open,
+            Err(error) => return Sent::Again(None, format!("connect: {}", error.kind())),
+        };
+        let reply = match tokio::time::timeout(self.sale.request_life, connection.exchange(&line.bytes)).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Sent::Again(None, format!("connection: {}", error.kind())),
             Err(_elapsed) => return Sent::Again(None, "no answer in time".to_owned()),
@@ -279,7 +379,7 @@ impl Lane {
         sent
     }
 
-    fn write(&self, buyer: &Buyer, line: &mut Line) {
+    fn write(&self, buyer: &Buyer, door: usize, line: &mut Line) {
         let sale = &*self.sale;
         line.bytes.clear();
         line.body.clear();
@@ -303,7 +403,8 @@ impl Lane {
         };
         let key = step.map(|step| sale.key(step, buyer.number));
         let wait_s = sale.wait_s.filter(|_| buyer.step == Step::Order);
-        sale.target
+        sale.doors
+            .target(door)
             .write(&mut line.bytes, Request { method, path: &path, key: key.as_deref(), wait_s, body: &line.body });
     }
 
@@ -335,5 +436,39 @@ impl Lane {
             Step::Look | Step::Cart | Step::Line => {}
         }
         Sent::Settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doors(number: u16) -> Doors {
+        Doors::of((1..=number).map(|port| Target { address: ([127, 0, 0, 1], port).into(), key: String::new() }))
+    }
+
+    #[test]
+    fn a_buyer_goes_to_another_door_with_each_attempt_and_past_those_that_are_shut() {
+        let doors = doors(3);
+        let way = |buyer: u64| (0..4).map(|attempt| doors.choose(buyer, attempt)).collect::<Vec<_>>();
+        assert_eq!((way(0), way(4)), (vec![0, 1, 2, 0], vec![1, 2, 0, 1]));
+        doors.set_open(1, false);
+        assert_eq!(way(0), [0, 2, 2, 0]);
+        for index in 0..3 {
+            doors.set_open(index, false);
+        }
+        assert_eq!(way(2), [2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn closed_doors_turn_away_whoever_means_to_come_later() {
+        let closing = Closing::default();
+        assert!(!closing.is_closed() && !closing.turns_away(Duration::from_secs(1_000_000)));
+        closing.close(Duration::from_secs(5));
+        assert!(
+            closing.is_closed()
+                && closing.turns_away(Duration::from_secs(6))
+                && !closing.turns_away(Duration::from_secs(5))
+        );
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
 
+mod cluster;
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "each of the two programs uses its own part of what they share")]
 mod common;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> ExitCode {
     let good = match options.command {
         Some(Command::Replay(replay)) => replay::replay(&replay).await,
+        Some(Command::Cluster(cluster)) => cluster::hold(&cluster).await,
         None => sale::hold(&options.sale).await,
     };
     match good {

@@ -20,6 +20,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Replay real trade: the Online Retail file (UCI, doi:10.24432/C5BW33), as .csv or .csv.gz.
     Replay(ReplayOptions),
+    /// Several nodes on this machine with a CQL store and Redis, trouble in the middle of the sale, and the proof.
+    Cluster(Box<super::cluster::ClusterOptions>),
 }
 
 /// Which node is used.

@@ -31,13 +31,15 @@ pub(crate) struct Slot {
     pub(crate) answers: BTreeMap<Verdict, u64>,
     /// Requests that had to be sent again.
     pub(crate) again: u64,
+    /// Buyers who gave up.
+    pub(crate) gave_up: u64,
     /// From the intended time to the answer, microseconds.
     pub(crate) latency: Histogram<u64>,
 }
 
 impl Slot {
     fn new() -> Self {
-        Self { answers: BTreeMap::new(), again: 0, latency: latencies(2) }
+        Self { answers: BTreeMap::new(), again: 0, gave_up: 0, latency: latencies(2) }
     }
     /// Answers of these kinds.
     pub(crate) fn of(&self, verdicts: &[Verdict]) -> u64 {
@@ -64,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) refusals: BTreeMap<String, u64>,
     /// Requests sent again with the same key.
     pub(crate) again: u64,
+    /// Of those, why.
+    pub(crate) again_why: BTreeMap<String, u64>,
     /// When the last answer came.
     pub(crate) ended: Duration,
 }
@@ -80,6 +84,7 @@ impl Record {
             gave_up: BTreeMap::new(),
             refusals: BTreeMap::new(),
             again: 0,
+            again_why: BTreeMap::new(),
             ended: Duration::ZERO,
         }
     }
@@ -104,9 +109,19 @@ impl Record {
     }
 
     /// A request had to be sent again.
-    pub(crate) fn sent_again(&mut self, at: Duration) {
+    pub(crate) fn sent_again(&mut self, at: Duration, why: &str) {
         self.again += 1;
         self.slot(at).again += 1;
+        match self.again_why.get_mut(why) {
+            Some(count) => *count += 1,
+            None => drop(self.again_why.insert(why.to_owned(), 1)),
+        }
+    }
+
+    /// A buyer went home without an answer.
+    pub(crate) fn gave_up(&mut self, at: Duration, why: String) {
+        *self.gave_up.entry(why).or_default() += 1;
+        self.slot(at).gave_up += 1;
     }
 
     /// Adds what another thread saw.
@@ -117,12 +132,14 @@ impl Record {
             let own = self.slot(at);
             own.latency.add(&slot.latency).expect("both have the same bounds");
             own.again += slot.again;
+            own.gave_up += slot.gave_up;
             add_counts(&mut own.answers, slot.answers);
         }
         self.acknowledged.extend(other.acknowledged);
         add_counts(&mut self.verdicts, other.verdicts);
         add_counts(&mut self.gave_up, other.gave_up);
         add_counts(&mut self.refusals, other.refusals);
+        add_counts(&mut self.again_why, other.again_why);
         self.looked += other.looked;
         self.again += other.again;
         self.ended = self.ended.max(other.ended);
@@ -200,7 +217,8 @@ mod tests {
         let (mut one, mut two) = (Record::new(), Record::new());
         one.answered(Duration::from_millis(100), Duration::ZERO, Verdict::SoldOut);
         two.answered(Duration::from_millis(900), Duration::ZERO, Verdict::SoldOut);
-        two.sent_again(Duration::from_millis(900));
+        two.sent_again(Duration::from_millis(900), "503");
+        two.gave_up(Duration::from_millis(900), "503".to_owned());
         one.add(two);
         assert_eq!((one.answers(), one.told(Verdict::SoldOut), one.again, one.slots.len()), (2, 2, 1, 2));
         assert_eq!(one.ended, Duration::from_millis(900));

@@ -39,7 +39,7 @@ pub(crate) struct Figures {
     pub(crate) record: Record,
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:820px;margin:2em auto;padding:0 1em;color:#222}\
+pub(crate) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:820px;margin:2em auto;padding:0 1em;color:#222}\
 table{border-collapse:collapse}td{padding:.15em 1em .15em 0}td:first-child{color:#666}figure{margin:1.5em 0}figcaption{font-weight:600}\
 svg{width:100%;height:auto;background:#fafafa}svg text{font-size:11px;fill:#555}.grid{stroke:#e4e4e4}.mark{stroke:#c00;stroke-dasharray:4 3}\
 text.mark{stroke:none;fill:#c00}.legend{margin:.2em 0;font-size:13px}pre{background:#f4f4f4;padding:1em;overflow:auto}.good{color:#2a7}.bad{color:#c00}";
@@ -185,7 +185,7 @@ fn over_time(record: &Record, name: &str, value: impl Fn(&super::record::Slot) -
     Series { name: name.to_owned(), points }
 }
 
-fn throughput(record: &Record) -> Vec<Series> {
+pub(crate) fn throughput(record: &Record) -> Vec<Series> {
     let rate = |n: u64| Some(float(n) / SLOT.as_secs_f64());
     vec![
         over_time(record, "got one", |slot| rate(slot.of(&[Verdict::Confirmed, Verdict::Held, Verdict::Declined]))),
@@ -194,7 +194,7 @@ fn throughput(record: &Record) -> Vec<Series> {
     ]
 }
 
-fn latency_over_time(record: &Record) -> Vec<Series> {
+pub(crate) fn latency_over_time(record: &Record) -> Vec<Series> {
     let quantile = |q: f64| {
         move |slot: &super::record::Slot| {
             (!slot.latency.is_empty()).then(|| float(slot.latency.value_at_quantile(q)) / 1_000.0)

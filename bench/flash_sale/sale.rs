@@ -4,13 +4,13 @@
 
 use super::crowd::Crowd;
 use super::kill::{self, Kill, Story};
-use super::load::{self, Sale};
+use super::load::{self, Closing, Doors, Sale};
 use super::options::{JourneyKind, SaleOptions, payment_mix};
 use super::progress::Progress;
 use super::record::{Live, Record};
 use super::report::{self, Figures};
 use super::verify::{self, Verified};
-use crate::common::api::{Caller, Target};
+use crate::common::api::{Caller, REQUEST_LIFE, Target};
 use crate::common::catalogue::{self, Level, Offered};
 use crate::common::fsync;
 use crate::common::node::{Node, Settings, Simulator, TemporaryFolder};
@@ -56,7 +56,7 @@ impl House {
         let mut settings = Settings::for_load();
         let mut simulator = None;
         if options.kill_after.is_some() {
-            let started = Simulator::start(folder.path(), options.seed).await?;
+            let started = Simulator::start(folder.path(), options.seed, "realistic").await?;
             settings = settings.paid_through(started.target.address);
             simulator = Some(started);
         }
@@ -101,13 +101,15 @@ pub(crate) async fn hold(options: &SaleOptions) -> Result<bool, Trouble> {
     );
     let before = house.metrics().await;
     let sale = Arc::new(Sale {
-        target: house.public.clone(),
+        doors: Doors::one(house.public.clone()),
         crowd,
         product,
         run,
         // A slow provider would keep each connection for its whole answer; the buyers of a killed node look again later.
         wait_s: (paid && options.kill_after.is_none()).then_some(10),
         connections: usize::try_from(options.node.connections).unwrap_or(1),
+        request_life: REQUEST_LIFE,
+        closed_after: Closing::default(),
         began: Instant::now() + LEAD,
         live: Live::default(),
     });
@@ -122,12 +124,7 @@ pub(crate) async fn hold(options: &SaleOptions) -> Result<bool, Trouble> {
     let mut level = Level::default();
     let mut caller = Caller::new(house.public.clone());
     for sku in &skus {
-        let one = catalogue::level(&mut caller, sku).await?;
-        level = Level {
-            on_hand: level.on_hand + one.on_hand,
-            reserved: level.reserved + one.reserved,
-            available: level.available + one.available,
-        };
+        level = level.and(catalogue::level(&mut caller, sku).await?);
     }
     let story = match (&kill, &house.simulator) {
         (Some(kill), Some(simulator)) => {
@@ -207,7 +204,7 @@ async fn run_sale(
     }
 }
 
-fn live_line(sale: &Sale) -> String {
+pub(crate) fn live_line(sale: &Sale) -> String {
     let read = |counter: &std::sync::atomic::AtomicU64| grouped(counter.load(Ordering::Relaxed));
     let live = &sale.live;
     format!(

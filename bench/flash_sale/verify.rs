@@ -136,7 +136,7 @@ async fn check(
 }
 
 /// Has the order come to rest? With its payment declined it rests until the shopper or the deadline acts.
-fn is_settled(order: &Value) -> bool {
+pub(crate) fn is_settled(order: &Value) -> bool {
     match order.get("status").and_then(Value::as_str) {
         Some("placed" | "authorizing") => false,
         Some("awaiting_payment") => {

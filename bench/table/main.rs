@@ -10,7 +10,6 @@ mod bare;
 mod common;
 mod memory;
 mod recovery;
-mod scripts;
 mod suite;
 mod table;
 

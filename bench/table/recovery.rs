@@ -1,6 +1,5 @@
 //! How long a node takes from `kill -9` to serving again, with a long tail of the log behind its last checkpoint.
 
-use super::scripts::Orders;
 use super::suite::{lone_row, set_up};
 use super::table::Row;
 use crate::common::api::{Caller, Target};
@@ -8,6 +7,7 @@ use crate::common::catalogue;
 use crate::common::closed::{self, Closed};
 use crate::common::node::{Node, Settings, TemporaryFolder};
 use crate::common::number::grouped;
+use crate::common::scripts::Orders;
 use crate::common::trouble::Trouble;
 use std::path::Path;
 use std::sync::Arc;

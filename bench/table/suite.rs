@@ -2,7 +2,6 @@
 
 use super::Options;
 use super::bare::Bare;
-use super::scripts::{Journey, Orders};
 use super::table::{Row, Table};
 use super::{memory, recovery};
 use crate::common::api::{Caller, Target};
@@ -11,6 +10,7 @@ use crate::common::closed::{self, Closed, Measured, Script};
 use crate::common::fsync;
 use crate::common::node::{Node, Settings, TemporaryFolder};
 use crate::common::number::{float, grouped, median, ratio, shown_micros, whole};
+use crate::common::scripts::{Journey, Orders};
 use crate::common::shopper::{Basket, order_body};
 use crate::common::trouble::Trouble;
 use std::path::Path;

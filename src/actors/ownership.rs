@@ -220,7 +220,7 @@ impl Holdings {
         self.context.router().place(shard, None);
         let owned = self.table().remove(&shard);
         let Some(Owned { actor, writer, .. }) = owned else { return };
-        if actor.kill_and_wait(Some(END_BOUND.into())).await.is_err() {
+        if actor.kill_and_wait(Some(END_BOUND)).await.is_err() {
             tracing::debug!(shard = shard.0, "the shard's actor had ended before it was told to");
         }
         if let Some(mut writer) = writer

@@ -3,7 +3,7 @@
 use crate::domain::any::State;
 use crate::domain::ids::EntityId;
 use crate::storage::wire::{self, Decided, Dirty, Meta, WireError};
-use crate::storage::{Journal, ReadError, Shard, Store};
+use crate::storage::{Claim, Journal, ReadError, Seq, Shard, Store};
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +31,14 @@ pub(crate) enum RecoveryError {
         version: u64,
         /// The next one found.
         found: u64,
+    },
+    /// The log did not end where it ended when the shard was claimed: something was lost, or somebody else has claimed it since and writes.
+    #[error("the log ended at {claimed} when the shard was claimed, and ends at {found} now")]
+    End {
+        /// When it was claimed.
+        claimed: Seq,
+        /// When it was read.
+        found: Seq,
     },
     /// `evolve` panicked on what was journaled: a bug, and the entity must be set aside.
     #[error("{entity}: taking in its event {number} panicked")]
@@ -128,13 +136,15 @@ async fn catch_up(store: &Store, shard: Shard, entity: &EntityId, loaded: &mut L
 pub(crate) type Tail = FxHashMap<EntityId, Result<Loaded, RecoveryError>>;
 
 /// Folds the log's tail behind `flushed_upto` (rule S5). An entity whose events cannot be taken in is kept as an error and set
-/// aside by the shard; a log that cannot be read, or has a hole, is an error of the whole.
-pub(crate) async fn fold_tail(store: &Store, shard: Shard, from: u64) -> Result<(Tail, u64), RecoveryError> {
+/// aside by the shard; a log that cannot be read, has a hole, or ends elsewhere than the claim found, is an error of the whole.
+pub(crate) async fn fold_tail(store: &Store, claim: &Claim) -> Result<(Tail, u64), RecoveryError> {
+    let (shard, mut end) = (claim.shard, claim.flushed_upto);
     let mut tail = Tail::default();
     let mut events: u64 = 0;
-    let mut records = pin!(store.replay(shard, from));
+    let mut records = pin!(store.replay(shard, claim.flushed_upto.saturating_add(1)));
     while let Some(record) = records.next().await {
         let record = record?;
+        end = end.max(record.last_seq());
         events = events.saturating_add(u64::from(record.events));
         let decided = wire::decode(&record.body)?;
         if !tail.contains_key(&decided.entity) {
@@ -156,9 +166,15 @@ pub(crate) async fn fold_tail(store: &Store, shard: Shard, from: u64) -> Result<
         {
             match error {
                 RecoveryError::Panicked { .. } => *entry = Err(error),
-                RecoveryError::Read(_) | RecoveryError::Wire(_) | RecoveryError::Hole { .. } => return Err(error),
+                RecoveryError::Read(_)
+                | RecoveryError::Wire(_)
+                | RecoveryError::Hole { .. }
+                | RecoveryError::End { .. } => return Err(error),
             }
         }
+    }
+    if end != claim.end {
+        return Err(RecoveryError::End { claimed: claim.end, found: end });
     }
     Ok((tail, events))
 }

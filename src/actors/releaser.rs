@@ -12,13 +12,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// What one ownership of a shard must be told of one batch.
+#[derive(Debug, Default)]
+struct Durable {
+    bytes: u64,
+    held: Vec<(Seq, Held)>,
+}
+
 /// Runs as long as the node.
 pub(crate) async fn run(
     mut released: mpsc::UnboundedReceiver<Vec<Released>>,
     context: Arc<Context>,
     provider: ProviderRunner,
 ) {
-    let mut by_shard: BTreeMap<(Shard, Epoch), (u64, Vec<(Seq, Held)>)> = BTreeMap::new();
+    let mut by_shard: BTreeMap<(Shard, Epoch), Durable> = BTreeMap::new();
     while let Some(batch) = released.recv().await {
         for Released { shard, epoch, seq, bytes, held } in batch {
             for held in held {
@@ -35,16 +42,16 @@ pub(crate) async fn run(
                         Abroad::Ask(ask, reply_to) => context.router().tell(ask, reply_to),
                         Abroad::Answer { entity, key, outcome } => context.router().answer(entity, key, outcome),
                     },
-                    Held::Publish(view, stock) => view.publish(stock),
+                    Held::Publish(view, stock) => context.views.publish(&view, stock),
                     Held::Idle(_) | Held::Agenda { .. } | Held::Flushed(_) | Held::Marker(_) => {
                         let of_shard = by_shard.entry((shard, epoch)).or_default();
-                        of_shard.0 = bytes;
-                        of_shard.1.push((seq, held));
+                        of_shard.bytes = bytes;
+                        of_shard.held.push((seq, held));
                     }
                 }
             }
         }
-        for ((shard, epoch), (bytes, held)) in std::mem::take(&mut by_shard) {
+        for ((shard, epoch), Durable { bytes, held }) in std::mem::take(&mut by_shard) {
             context.router().send(shard, ShardMsg::Durable { epoch, bytes, held });
         }
     }

@@ -251,7 +251,7 @@ impl ShardState {
                 owing.push(row.entity);
             }
         }
-        let (tail, events) = recovery::fold_tail(&store, self.shard, self.flushed_upto.saturating_add(1)).await?;
+        let (tail, events) = recovery::fold_tail(&store, &self.claim).await?;
         let mut tail: Vec<_> = tail.into_iter().collect();
         tail.sort_by(|one, other| one.0.cmp(&other.0));
         let now = self.context.clock.now();

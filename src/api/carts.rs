@@ -48,7 +48,7 @@ fn cart_id<S>(request: &Request<'_, S>) -> Result<CartId, Problem> {
 
 fn show<S: Shop>(request: &Request<'_, S>, status: u16, id: CartId, accepted: &Accepted) -> Result<Reply, Problem> {
     let cart = cart_of(accepted)?;
-    let stocks: Vec<Option<Stock>> = cart.lines().iter().map(|line| request.api.shop.availability(&line.sku)).collect();
+    let stocks: Vec<Option<Stock>> = cart.lines().iter().map(|line| request.api.shop.glimpse(&line.sku)).collect();
     let low_stock_at = request.api.settings.terms.low_stock_at;
     let view = CartView::new(id, cart, &stocks, &accepted.meta, low_stock_at, request.now).ok_or_else(not_found)?;
     Ok(Reply::json(status, &view).etag(cart.version()).of(accepted))

@@ -41,6 +41,11 @@ pub trait Shop: Clone + Send + Sync + 'static {
     /// The stock of a SKU as last seen: a read model, perhaps a moment old, never the truth. `None`: never seen.
     fn availability(&self, sku: &Sku) -> Option<Stock>;
 
+    /// The same to be shown and for nothing else: it may come from another node, a moment older still, and no order is decided by it.
+    fn glimpse(&self, sku: &Sku) -> Option<Stock> {
+        self.availability(sku)
+    }
+
     /// The durable decisions of an entity from its event number `from` on, oldest first.
     fn history(
         &self,

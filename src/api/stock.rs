@@ -86,7 +86,7 @@ async fn moved<S: Shop>(request: Request<'_, S>, warehouse: WarehouseId, command
 
 pub(super) async fn availability<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let sku = sku(&request)?;
-    let stock = match request.api.shop.availability(&sku).filter(|stock| stock.levels.is_some()) {
+    let stock = match request.api.shop.glimpse(&sku).filter(|stock| stock.levels.is_some()) {
         Some(stock) => stock,
         // Not seen since the start: the stock itself knows.
         None => Box::pin(read(&request, &sku)).await?,

@@ -53,6 +53,13 @@ pub enum Invocation {
         /// Of this order.
         order: OrderId,
     },
+    /// Compare what Redis shows shoppers with the journal.
+    Reconcile {
+        /// Where both are.
+        config: Config,
+        /// Put right what differs.
+        repair: bool,
+    },
     /// Ask a running node, or tell it something.
     Admin(Admin),
     /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
@@ -129,6 +136,12 @@ enum Commands {
         /// As in order/ord_…
         #[arg(value_name = "order/ID", value_parser = order)]
         order: OrderId,
+    },
+    /// Compare availability and prices in Redis with the journal, and put right what differs
+    Reconcile {
+        /// Only report
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Ask running nodes how they are, and pull their levers
     Admin(admin::AdminLine),
@@ -223,6 +236,7 @@ pub fn read(
             Invocation::KeyCreate { config, account, scopes }
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
+        Commands::Reconcile { dry_run } => Invocation::Reconcile { config, repair: !dry_run },
         Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
         Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
@@ -329,6 +343,12 @@ mod tests {
         assert!(matches!(said("audit --data /d"), Ok(Invocation::Audit(_))));
         assert!(matches!(said("config check"), Ok(Invocation::ConfigCheck(_))));
         assert!(said("frobnicate").is_err());
+    }
+
+    #[test]
+    fn a_reconciliation_repairs_unless_it_is_only_to_report() {
+        assert!(matches!(said("reconcile"), Ok(Invocation::Reconcile { repair: true, .. })));
+        assert!(matches!(said("reconcile --dry-run"), Ok(Invocation::Reconcile { repair: false, .. })));
     }
 
     #[test]

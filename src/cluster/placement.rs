@@ -6,7 +6,9 @@
 use crate::storage::Shard;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name of the node that should own `shard`; `None`: nobody may. Dealt by name, not by incarnation, so that a restarted node gets its
+/// The name of the node that should own `shard`; `None`: nobody may.
+///
+/// Dealt by name, not by incarnation, so that a restarted node gets its
 /// own shards back. A wish counts while the node it names is among those who may.
 #[must_use]
 pub fn owner<'a>(shard: Shard, may: &'a BTreeSet<String>, moved: &BTreeMap<Shard, String>) -> Option<&'a str> {

@@ -26,10 +26,13 @@ impl Cookie {
     /// [`CookieError`]: neither of them, or too short to be a secret.
     pub fn parse(text: &str) -> Result<Self, CookieError> {
         let text = text.trim();
-        let bytes = from_hex(text)
-            .or_else(|| STANDARD.decode(text).ok())
-            .or_else(|| URL_SAFE_NO_PAD.decode(text).ok())
-            .ok_or(CookieError)?;
+        // What could be hexadecimal is nothing else: a digit lost on the way must not make another cookie of it.
+        let bytes = if text.chars().all(|digit| digit.is_ascii_hexdigit()) {
+            from_hex(text)
+        } else {
+            STANDARD.decode(text).or_else(|_padded| URL_SAFE_NO_PAD.decode(text)).ok()
+        };
+        let bytes = bytes.ok_or(CookieError)?;
         if bytes.len() < COOKIE_BYTES_MIN {
             return Err(CookieError);
         }

@@ -127,6 +127,18 @@ impl Config {
             ),
         )?;
         must(
+            self.redis.rest_min_ms <= self.redis.rest_max_ms,
+            "redis.rest_min_ms",
+            &self.redis.rest_min_ms,
+            format!("redis.rest_max_ms is {}", self.redis.rest_max_ms),
+        )?;
+        must(
+            self.redis.fresh_ms <= self.redis.stale_ms,
+            "redis.fresh_ms",
+            &self.redis.fresh_ms,
+            format!("redis.stale_ms is {}: what is fresh is not stale", self.redis.stale_ms),
+        )?;
+        must(
             self.shipping.options.contains_key(&self.shipping.default_option),
             "shipping.default_option",
             &self.shipping.default_option,
@@ -147,13 +159,6 @@ impl Config {
             "nodes that share a journal prove to each other that they belong together: `openssl rand -hex 32`"
                 .to_owned(),
         )?;
-        let tls = [&self.cluster.tls_certificate, &self.cluster.tls_key, &self.cluster.tls_authority];
-        must(
-            tls.iter().all(|path| path.is_empty()) || tls.iter().all(|path| !path.is_empty()),
-            "cluster.tls_certificate",
-            &self.cluster.tls_certificate,
-            "certificate, key and authority belong together: all three or none".to_owned(),
-        )?;
         must(
             self.cql.batch_bytes_max / 2 >= u64::try_from(api.body_bytes_max).unwrap_or(u64::MAX),
             "cql.batch_bytes_max",
@@ -171,6 +176,54 @@ impl Config {
             "payments.webhook_secret",
             &format!("{} characters long", payments.webhook_secret.0.len()),
             format!("a provider outside the process must sign with a secret of at least {WEBHOOK_SECRET_LENGTH_MIN}"),
+        )?;
+        self.check_cluster(must)
+    }
+
+    fn check_cluster(
+        &self,
+        must: impl Fn(bool, &str, &dyn ToString, String) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let cluster = &self.cluster;
+        let tls = [&cluster.tls_certificate, &cluster.tls_key, &cluster.tls_authority];
+        must(
+            tls.iter().all(|file| file.is_empty()) || tls.iter().all(|file| !file.is_empty()),
+            "cluster.tls_certificate",
+            &cluster.tls_certificate,
+            "certificate, key and authority (cluster.tls_key, cluster.tls_authority) go together".to_owned(),
+        )?;
+        must(
+            cluster.reconnect_min_ms <= cluster.reconnect_max_ms,
+            "cluster.reconnect_min_ms",
+            &cluster.reconnect_min_ms,
+            format!("cluster.reconnect_max_ms is {}", cluster.reconnect_max_ms),
+        )?;
+        must(
+            cluster.stale_ms >= cluster.beat_ms.saturating_mul(3),
+            "cluster.stale_ms",
+            &cluster.stale_ms,
+            format!("nodes renew their rows every {} ms (cluster.beat_ms) and may miss one", cluster.beat_ms),
+        )?;
+        must(
+            cluster.stale_missed_ms <= cluster.stale_ms,
+            "cluster.stale_missed_ms",
+            &cluster.stale_missed_ms,
+            format!("without a heartbeat missed it is {} ms (cluster.stale_ms)", cluster.stale_ms),
+        )?;
+        must(
+            cluster.handoff_timeout_ms > cluster.release_timeout_ms,
+            "cluster.handoff_timeout_ms",
+            &cluster.handoff_timeout_ms,
+            format!(
+                "its owner may take {} ms to give a shard away (cluster.release_timeout_ms)",
+                cluster.release_timeout_ms
+            ),
+        )?;
+        must(
+            cluster.claim_retry_min_ms <= cluster.claim_retry_max_ms,
+            "cluster.claim_retry_min_ms",
+            &cluster.claim_retry_min_ms,
+            format!("cluster.claim_retry_max_ms is {}", cluster.claim_retry_max_ms),
         )
     }
 }

@@ -23,5 +23,5 @@ pub use error::Error;
 pub use layers::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{
     Api, Capture, Carts, Config, Country, Entities, Faults, Inventory, Journal, JournalKind, Log, LogFormat, Node,
-    Orders, PaymentProfile, PaymentProvider, Payments, Secret, Shipping, ShippingOption, Shop, Tax,
+    Orders, PaymentProfile, PaymentProvider, Payments, Redis, Secret, Shipping, ShippingOption, Shop, Tax,
 };

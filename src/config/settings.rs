@@ -42,6 +42,8 @@ pub struct Config {
     pub shipping: Shipping,
     /// The payment provider.
     pub payments: Payments,
+    /// What may be lost.
+    pub redis: Redis,
     /// The proof from the journal.
     pub audit: Audit,
     /// Faults on demand.
@@ -434,6 +436,48 @@ impl Default for Payments {
             query_after_s: 30,
             key_life_s: DAY_S,
             method_hold_s: BTreeMap::from([("bank_transfer".to_owned(), 3 * DAY_S)]),
+        }
+    }
+}
+
+/// `[redis]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Redis {
+    /// It may hold a password. Empty: inside the process.
+    pub url: Secret,
+    pub prefix: String,
+    pub timeout_ms: u64,
+    pub failures_max: u32,
+    pub rest_min_ms: u64,
+    pub rest_max_ms: u64,
+    pub publish_interval_ms: u64,
+    pub check_interval_ms: u64,
+    pub queue_max: usize,
+    pub fresh_ms: u64,
+    pub stale_ms: u64,
+    pub skus_max: usize,
+    /// 0: no streams.
+    pub stream_events_max: u64,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            prefix: "doorbuster".to_owned(),
+            timeout_ms: 100,
+            failures_max: 3,
+            rest_min_ms: 200,
+            rest_max_ms: 5_000,
+            publish_interval_ms: 50,
+            check_interval_ms: 1_000,
+            queue_max: 10_000,
+            fresh_ms: 200,
+            stale_ms: 2_000,
+            skus_max: 100_000,
+            stream_events_max: 100_000,
         }
     }
 }

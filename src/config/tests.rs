@@ -66,6 +66,13 @@ fn every_word_of_the_table_is_one_the_types_know() {
             let secret = "[payments]\nwebhook_secret = \"0123456789abcdef\"\n";
             let text = if section == "payments" {
                 format!("{secret}{key} = \"{word}\"\n")
+            } else if *word == "cql" {
+                // Nodes that share a journal share a secret and a provider, too.
+                let provider = "provider = \"http\"\nurl = \"http://127.0.0.1:1\"\n";
+                format!(
+                    "[{section}]\n{key} = \"{word}\"\n[cluster]\ncookie = \"{}\"\n{secret}{provider}",
+                    "07".repeat(32)
+                )
             } else {
                 format!("[{section}]\n{key} = \"{word}\"\n")
             };
@@ -185,6 +192,12 @@ fn settings_that_contradict_each_other_are_refused() {
         ("DOORBUSTER__API__REQUEST_TIMEOUT_MS", "30000", "api.request_timeout_ms"),
         ("DOORBUSTER__ENTITIES__EFFECT_RETRY_MAX_MS", "10", "entities.effect_retry_min_ms"),
         ("DOORBUSTER__ENTITIES__RESTART_DELAY_MAX_MS", "10", "entities.restart_delay_min_ms"),
+        ("DOORBUSTER__CLUSTER__TLS_KEY", "node.key", "cluster.tls_certificate"),
+        ("DOORBUSTER__CLUSTER__RECONNECT_MAX_MS", "10", "cluster.reconnect_min_ms"),
+        ("DOORBUSTER__CLUSTER__BEAT_MS", "2000", "cluster.stale_ms"),
+        ("DOORBUSTER__CLUSTER__STALE_MISSED_MS", "5000", "cluster.stale_missed_ms"),
+        ("DOORBUSTER__CLUSTER__RELEASE_TIMEOUT_MS", "15000", "cluster.handoff_timeout_ms"),
+        ("DOORBUSTER__CLUSTER__CLAIM_RETRY_MAX_MS", "100", "cluster.claim_retry_min_ms"),
         ("DOORBUSTER__API__COMMAND_TIMEOUT_MS", "35000", "api.command_timeout_ms"),
         ("DOORBUSTER__JOURNAL__BATCH_BYTES_MAX", "1048576", "journal.batch_bytes_max"),
         ("DOORBUSTER__JOURNAL__SEGMENT_BYTES", "4194304", "journal.segment_bytes"),

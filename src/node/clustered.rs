@@ -196,7 +196,7 @@ impl Clustered {
                 Store::Cql(journal) => Some(Arc::clone(journal.counts())),
                 Store::Embedded(_) | Store::Memory(_) => None,
             },
-            suspect_at: config.cluster.suspect_misses,
+            suspect_at: config.cluster.suspect_at,
         })
     }
 

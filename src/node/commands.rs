@@ -11,8 +11,11 @@ use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::payment::LedgerLine;
 use crate::payments;
+use crate::projections::cache::RedisCache;
+use crate::projections::reconcile;
 use crate::storage::cql::{CqlJournal, schema};
 use crate::storage::embedded::{OpenError, Stopped};
+use crate::storage::{Journal, Shard};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,6 +55,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::Audit(config) => audit_stopped(&config),
         Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
         Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::Reconcile { config, repair } => reconcile_cache(&config, repair),
         Invocation::Admin(admin) => administer(&admin),
         Invocation::SchemaApply(config) => apply_schema(&config),
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
@@ -74,7 +78,7 @@ fn say(lines: &[String]) -> Result<(), CommandError> {
 
 fn start_logging(config: &Config) {
     // An actor library's own spans would cost every actor two strings.
-    let filter = EnvFilter::try_new(format!("{},ractor=warn,fjall=warn,lsm_tree=warn", config.log.level))
+    let filter = EnvFilter::try_new(format!("{},ractor=warn,ractor_cluster=warn,fjall=warn,lsm_tree=warn", config.log.level))
         .unwrap_or_else(|_| EnvFilter::new("info,ractor=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     let started = match config.log.format {
@@ -249,6 +253,25 @@ async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandEr
     let settings = super::settings::payments(config);
     let provider = payments::build(&settings, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
     Ok(super::ledger::read(&provider).await.ok())
+}
+
+/// The journal is read where it lies: on the embedded store that needs a stopped node.
+fn reconcile_cache(config: &Config, repair: bool) -> Result<ExitCode, CommandError> {
+    let Some(link) = super::projections::link(&config.redis)? else {
+        return Err(CommandError::Other("redis.url is empty: there is nothing to compare".to_owned()));
+    };
+    let report = runtime(config)?.block_on(async {
+        let stats = Arc::new(crate::actors::stats::Stats::default());
+        let store = super::settings::open_store(config, &stats).await?.store;
+        let shards: Vec<Shard> = (0..store.layout().shards).map(Shard).collect();
+        let cache = RedisCache::new(link);
+        let compared = reconcile::reconcile(&store, &shards, &cache, repair).await;
+        compared.map_err(|error| CommandError::Other(error.to_string()))
+    })?;
+    let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
+    say(&[text])?;
+    let in_order = report.differing() == report.repaired;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {

@@ -35,7 +35,7 @@ fn figure(out: &mut String, name: &str, help: &str, gauge: bool, value: i64) {
     writeln!(out, "doorbuster_{name}{suffix} {value}").ok();
 }
 
-/// All figures; `more` are those of the cluster, where there is one.
+/// All figures; `more` are those of the cluster, where there is one, and of the read models.
 pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts, more: &[Figure]) -> String {
     let stats: &Stats = handle.stats();
     let mut out = String::with_capacity(8 * 1024);

@@ -13,11 +13,13 @@ pub mod commands;
 mod ledger;
 mod metrics;
 mod operations;
+mod projections;
 mod settings;
 mod shop;
 
 pub use board::{Board, Figure, Pulse};
 pub use operations::NodeOperations;
+use projections::Projections;
 pub use shop::NodeShop;
 
 use self::clustered::{Clustered, SharedKeys};
@@ -130,6 +132,7 @@ pub struct Node {
     stop_doors: watch::Sender<bool>,
     doors: Vec<JoinHandle<usize>>,
     drain: Duration,
+    projections: Projections,
 }
 
 impl Node {
@@ -170,7 +173,8 @@ impl Node {
             if shared.is_some() { Shards::Dealt } else { Shards::All(&config.node.name) },
         )
         .await?;
-        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider));
+        let projections = Projections::start(config, &actors.handle())?;
+        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.glances());
         webhooks.connect(shop.clone());
         let api = Api::new(shop, settings::api(config)?, keys, secret);
         let limits = settings::limits(config);
@@ -191,9 +195,8 @@ impl Node {
             _ => None,
         };
         let board = clustered.as_ref().map(|clustered| clustered.board(config, &opened.store));
-        let (doors, sockets) = (api.counts(), Arc::clone(&counts));
-        let operations =
-            NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, doors, sockets, board);
+        let watched = (api.counts(), Arc::clone(&counts), projections.figures());
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched, board);
         let started = Started {
             public: addresses.public,
             operator: addresses.operator,
@@ -215,7 +218,8 @@ impl Node {
             )),
         ];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
-        Ok(Self { actors, clustered, store: opened.store, provider, started, stop_doors, doors, drain })
+        let store = opened.store;
+        Ok(Self { actors, clustered, store, provider, started, stop_doors, doors, drain, projections })
     }
 
     /// What the start found.
@@ -260,6 +264,7 @@ impl Node {
             clustered.leave().await;
         }
         let drained = self.actors.stop(self.drain).await && given_away;
+        self.projections.end().await;
         if drained && let Store::Embedded(journal) = &self.store {
             journal.close().map_err(NodeError::Seal)?;
         }
@@ -272,6 +277,7 @@ impl Node {
             door.abort();
         }
         self.actors.end().await;
+        self.projections.end().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the operator port asks of this node.
 
 use super::board::{self, Board};
+use super::projections::ProjectionFigures;
 use super::{ledger, metrics};
 use crate::actors::ask::{Answer, Ask};
 use crate::actors::system::{Handle, ShardStatus};
@@ -46,6 +47,7 @@ struct Inner {
     started_at: Timestamp,
     door: Arc<DoorCounts>,
     sockets: Arc<SocketCounts>,
+    projections: ProjectionFigures,
     /// The cluster, where there is one.
     board: Option<Arc<dyn Board>>,
     patience: Patience,
@@ -57,8 +59,7 @@ impl NodeOperations {
         provider: Arc<AnyProvider>,
         config: &Config,
         addresses: Addresses,
-        door: Arc<DoorCounts>,
-        sockets: Arc<SocketCounts>,
+        (door, sockets, projections): (Arc<DoorCounts>, Arc<SocketCounts>, ProjectionFigures),
         board: Option<Arc<dyn Board>>,
     ) -> Self {
         let started_at = handle.now();
@@ -73,6 +74,7 @@ impl NodeOperations {
             started_at,
             door,
             sockets,
+            projections,
             board,
             patience: super::settings::audit(config),
         }))
@@ -185,6 +187,7 @@ impl Operations for NodeOperations {
         {
             figures = board::figures_of(board, &status);
         }
+        figures.extend(self.0.projections.all());
         metrics::text(&self.0.handle, &self.0.door, &self.0.sockets, &figures)
     }
 

@@ -97,7 +97,7 @@ pub(super) const fn keeper(config: &Config) -> keeper::Settings {
             stale: Duration::from_millis(cluster.stale_ms),
             stale_missed: Duration::from_millis(cluster.stale_missed_ms),
             stale_reads: cluster.stale_reads,
-            suspect_at: cluster.suspect_misses,
+            suspect_at: cluster.suspect_at,
             settle: Duration::from_millis(cluster.settle_ms),
         },
         handoff_poll: Duration::from_millis(cluster.handoff_poll_ms),

@@ -11,6 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::{order, warehouse};
 use crate::payments::simulator::Deliver;
 use crate::payments::{self, AnyProvider, Provider, SignedWebhook, WebhookHeaders};
+use crate::projections::glances::Glances;
 use crate::storage::{Journal, wire};
 use hyper::HeaderMap;
 use std::collections::BTreeMap;
@@ -24,13 +25,14 @@ const OWN_TIMEOUT_MS: u64 = 10_000;
 pub struct NodeShop {
     handle: Handle,
     provider: Arc<AnyProvider>,
+    glances: Option<Glances>,
     /// What sellers said of their warehouses, as last seen.
     warehouses: Arc<RwLock<BTreeMap<WarehouseId, Option<Arc<warehouse::Details>>>>>,
 }
 
 impl NodeShop {
-    pub(super) fn new(handle: Handle, provider: Arc<AnyProvider>) -> Self {
-        Self { handle, provider, warehouses: Arc::default() }
+    pub(super) fn new(handle: Handle, provider: Arc<AnyProvider>, glances: Option<Glances>) -> Self {
+        Self { handle, provider, glances, warehouses: Arc::default() }
     }
 
     fn remember(&self, id: &WarehouseId, details: Option<Arc<warehouse::Details>>) {
@@ -105,6 +107,14 @@ impl Shop for NodeShop {
 
     fn availability(&self, sku: &Sku) -> Option<Stock> {
         self.handle.views().get(sku).map(|view| view.stock())
+    }
+
+    fn glimpse(&self, sku: &Sku) -> Option<Stock> {
+        self.availability(sku).or_else(|| {
+            let figures = self.glances.as_ref()?.see(sku)?;
+            let (available, reserved, version) = (figures.available, figures.reserved, figures.version);
+            Some(Stock { available, reserved, version, levels: figures.levels.clone() })
+        })
     }
 
     async fn history(&self, entity: &EntityId, from: u64, limit: usize) -> Result<Vec<Journaled>, Unavailable> {

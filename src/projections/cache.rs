@@ -116,9 +116,13 @@ impl Cache for RedisCache {
 
     async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<Figures>>, Unreachable> {
         let names: Vec<&str> = skus.iter().map(Sku::as_str).collect();
-        let bodies = self.values.get(&names).await?;
-        // What cannot be read is not known: the SKU itself is asked then.
-        Ok(bodies.into_iter().map(|body| serde_json::from_slice(&body?).ok()).collect())
+        let found = self.values.get(&names).await?;
+        // What cannot be read is not known: the SKU itself is asked then. The version by which newer is told from older is the one that counts.
+        let read = |value: Versioned| {
+            let figures: Figures = serde_json::from_slice(&value.body).ok()?;
+            Some(Figures { version: value.version, ..figures })
+        };
+        Ok(found.into_iter().map(|value| read(value?)).collect())
     }
 
     async fn replace(&self, sku: &Sku, seen: Option<u64>, with: Option<&Figures>) -> Result<bool, Unreachable> {

@@ -34,6 +34,11 @@ pub(super) fn count(counter: &AtomicU64, so_many: u64) {
 }
 
 impl Counts {
+    /// A filling of the whole cache has ended.
+    pub fn refilled(&self, whole: bool) {
+        count(if whole { &self.refilled } else { &self.refill_failed }, 1);
+    }
+
     /// Name, what it counts, value.
     #[must_use]
     pub fn figures(&self) -> Vec<(&'static str, &'static str, u64)> {

@@ -154,19 +154,27 @@ fn the_readme_says_the_two_commands_and_ci_runs_the_second() {
     let readme = read("README.md");
     let commands: BTreeSet<&str> =
         fenced(&readme).into_iter().map(|line| line.split(" #").next().unwrap_or(line).trim()).collect();
-    for command in ["cargo run --release --bin flash-sale", "cargo test"] {
+    for command in ["cargo run --release --bin flash-sale", "tests/run"] {
         assert!(commands.contains(command), "README.md does not show `{command}`");
     }
     assert!(
-        read(".ci/run").lines().any(|line| line.trim().ends_with("cargo test --locked")),
-        ".ci/run does not run the tests"
+        read(".ci/run").lines().any(|line| line.trim().ends_with("DOORBUSTER_REQUIRE_SERVERS=1 bash tests/run")),
+        ".ci/run does not run the tests with the servers they need"
+    );
+    assert!(
+        read("tests/run").lines().any(|line| line.starts_with("cargo test --locked \"$@\"")),
+        "tests/run runs none"
     );
 }
 
 #[test]
-fn the_ci_script_is_a_script() {
-    let checked = Command::new("bash").arg("-n").arg(root().join(".ci/run")).status().expect("bash is there");
-    assert!(checked.success());
+fn the_scripts_are_scripts() {
+    for script in
+        [".ci/run", "tests/run", "tests/servers/cassandra", "tests/servers/common.bash", "tests/servers/redis"]
+    {
+        let checked = Command::new("bash").arg("-n").arg(root().join(script)).status().expect("bash is there");
+        assert!(checked.success(), "{script}");
+    }
 }
 
 #[test]

@@ -72,6 +72,8 @@ fn a_setting_names_its_unit() {
         "journal.segments_ahead",
         "cql.replication_factor",
         "cql.bucket_events",
+        "cluster.gateways",
+        "cluster.stale_reads",
     ];
     let open_ended = ["tax.countries.*.classes_ppm.*", "shipping.options.*.price.*", "payments.method_hold_s.*"];
     for setting in SETTINGS.iter().filter(|setting| matches!(setting.kind, Kind::Number(..))) {

@@ -61,7 +61,7 @@ impl Default for PerShard {
 impl Backend for PerShard {
     type Journal = MemoryJournal;
     async fn open(&self) -> MemoryJournal {
-        self.0.open()
+        self.0.open().await
     }
     fn stop(&self, journal: MemoryJournal, cleanly: bool) {
         self.0.stop(journal, cleanly);

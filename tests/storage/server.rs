@@ -17,6 +17,7 @@ pub(crate) fn address() -> Option<String> {
 pub(crate) struct Keyspace {
     pub(crate) options: CqlOptions,
     made: tokio::sync::OnceCell<()>,
+    session: tokio::sync::OnceCell<scylla::client::session::Session>,
 }
 
 impl Keyspace {
@@ -36,7 +37,7 @@ impl Keyspace {
         // A machine busy with other tests must not make outcomes unknown that the test does not mean to be.
         options.request_timeout = Duration::from_secs(20);
         options.settle_timeout = Duration::from_secs(60);
-        Self { options, made: tokio::sync::OnceCell::new() }
+        Self { options, made: tokio::sync::OnceCell::new(), session: tokio::sync::OnceCell::new() }
     }
 
     pub(crate) fn with(layout: Layout, change: impl FnOnce(&mut CqlOptions)) -> Self {
@@ -65,14 +66,20 @@ impl Keyspace {
         CqlJournal::open(options).await.unwrap()
     }
 
+    /// A connection of the test's own.
+    pub(crate) async fn session(&self) -> &scylla::client::session::Session {
+        self.session
+            .get_or_init(|| async {
+                let builder = scylla::client::session_builder::SessionBuilder::new();
+                builder.known_nodes(&self.options.contact_points).build().await.unwrap()
+            })
+            .await
+    }
+
     /// Says a statement in the keyspace, as an operator would.
     pub(crate) async fn say(&self, statement: &str) -> Vec<scylla::value::Row> {
-        let session = scylla::client::session_builder::SessionBuilder::new()
-            .known_nodes(&self.options.contact_points)
-            .build()
-            .await
-            .unwrap();
-        let result = session.query_unpaged(statement.replace("KS", &self.options.keyspace), ()).await.unwrap();
+        let result =
+            self.session().await.query_unpaged(statement.replace("KS", &self.options.keyspace), ()).await.unwrap();
         match result.into_rows_result() {
             Ok(rows) => rows.rows::<scylla::value::Row>().unwrap().collect::<Result<_, _>>().unwrap(),
             Err(_) => Vec::new(),

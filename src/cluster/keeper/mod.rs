@@ -76,6 +76,9 @@ pub trait Holder: Send + Sync + 'static {
     fn owned(&self) -> BTreeMap<Shard, Epoch>;
 }
 
+/// Is told who owns a shard, and by which epoch.
+pub type Learn = Arc<dyn Fn(Shard, Epoch, &NodeId) + Send + Sync>;
+
 /// What the keeper needs and what it tells.
 pub struct Wiring<R, H> {
     /// The nodes' common board; joined already.
@@ -87,7 +90,7 @@ pub struct Wiring<R, H> {
     /// Heartbeats that each peer has not answered in a row.
     pub misses: watch::Receiver<BTreeMap<NodeId, u32>>,
     /// Told of each owner that is read, and of each own claim: shard, epoch, node. Called often; must be quick.
-    pub learn: Arc<dyn Fn(Shard, Epoch, &NodeId) + Send + Sync>,
+    pub learn: Learn,
     /// For the times shown to operators; nothing is decided by it.
     pub clock: SharedClock,
 }

@@ -31,6 +31,8 @@ pub(super) struct Sight<'a> {
     pub(super) held: &'a BTreeMap<Shard, Epoch>,
     /// How a former owner stands.
     pub(super) standing: &'a dyn Fn(&NodeId) -> Standing,
+    /// The map has stood for a beat, so that the others have it too: what is given away now finds who takes it.
+    pub(super) may_give: bool,
     /// This node is about to end: it keeps nothing, even if nobody else is there.
     pub(super) leaving: bool,
 }
@@ -83,9 +85,8 @@ impl Plan {
             let placed = sight.placed.get(shard);
             let is_mine = placed == Some(&self.me.name);
             let held = sight.held.get(shard).copied();
-            if !is_mine || held.is_some() {
-                memory.wanted_since = None;
-            }
+            let wanted_since = memory.wanted_since.unwrap_or(sight.now);
+            memory.wanted_since = (is_mine && held.is_none()).then_some(wanted_since);
             if memory.doing.is_some() {
                 continue;
             }
@@ -99,6 +100,9 @@ impl Plan {
                 None => {}
             }
             memory.serving = held;
+            if memory.retry_at.is_some_and(|at| sight.now < at) {
+                continue;
+            }
             if let Some(epoch) = held {
                 if let Some(action) = self.settings.release(*shard, epoch, &self.me, sight) {
                     // What others own already costs no drain, so it waits for nobody.
@@ -112,11 +116,10 @@ impl Plan {
                         actions.push(action);
                     }
                 }
-            } else if is_mine {
-                let since = *memory.wanted_since.get_or_insert(sight.now);
-                if let Some((from, why)) = self.settings.claim(*shard, memory, since, &self.me, sight) {
-                    wanted.push((since, Action::Claim { shard: *shard, from, why }, *shard));
-                }
+            } else if let Some(since) = memory.wanted_since
+                && let Some((from, why)) = self.settings.claim(*shard, memory, since, &self.me, sight)
+            {
+                wanted.push((since, Action::Claim { shard: *shard, from, why }, *shard));
             }
         }
         // The longest wanted first. Who fails is tried again later (`retry_at`), so nobody keeps the others waiting.
@@ -149,12 +152,16 @@ impl Plan {
         }
     }
 
-    /// A release ended.
-    pub(super) fn released(&mut self, now: Instant, shard: Shard) {
+    /// A release ended. `is_held`: and yet the shard is still served; once more, later.
+    pub(super) fn released(&mut self, now: Instant, shard: Shard, is_held: bool) {
+        let settings = self.settings;
         if let Some(memory) = self.shards.get_mut(&shard) {
             memory.doing = None;
             memory.changed_at = Some(now);
             memory.serving = None;
+            if is_held {
+                memory.put_off(now, &settings);
+            }
         }
     }
 
@@ -212,6 +219,7 @@ impl Settings {
         let bound = self.release_timeout;
         match sight.placed.get(&shard) {
             Some(name) if *name == me.name => None,
+            Some(_) if !sight.may_give => None,
             Some(name) => Some(Action::Release { shard, to: Some(name.clone()), why: Why::GivenAway, bound }),
             // Nobody may have it: who is only told to drain keeps serving, who ends writes down that it is free.
             None => sight.leaving.then_some(Action::Release { shard, to: None, why: Why::Leaving, bound }),
@@ -227,9 +235,6 @@ impl Settings {
         me: &NodeId,
         sight: &Sight<'_>,
     ) -> Option<(Option<NodeId>, Why)> {
-        if memory.retry_at.is_some_and(|at| sight.now < at) {
-            return None;
-        }
         // An old reading still names us, while somebody may have claimed what we released or were fenced from.
         if memory.changed_at.is_some_and(|at| sight.read_began < at) {
             return None;

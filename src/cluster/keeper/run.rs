@@ -4,7 +4,7 @@ use super::plan::{Action, Plan, Sight};
 use super::settings::Settings;
 use super::show::{Attempts, Facts};
 use super::status::{ClusterStatus, HandOff, Why};
-use super::{AcquireError, Holder, Load, Lost, Wiring};
+use super::{AcquireError, Holder, Learn, Load, Lost, Wiring};
 use crate::clock::{SharedClock, monotonic};
 use crate::cluster::membership::{Member, Membership};
 use crate::cluster::placement;
@@ -62,7 +62,7 @@ pub(super) struct Runner<R, H> {
     holder: Arc<H>,
     lost: BoxStream<'static, Lost>,
     misses: watch::Receiver<BTreeMap<NodeId, u32>>,
-    learn: Arc<dyn Fn(Shard, Epoch, &NodeId) + Send + Sync>,
+    learn: Learn,
     clock: SharedClock,
     told: Told,
     settings: Settings,
@@ -90,6 +90,8 @@ pub(super) struct Runner<R, H> {
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
     is_renewing: bool,
     is_reading: bool,
+    /// When the map will have stood for a beat; `None`: it has.
+    give_from: Option<Instant>,
     renew_next: Instant,
     read_next: Instant,
 }
@@ -125,6 +127,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             under_way: FuturesUnordered::new(),
             is_renewing: false,
             is_reading: false,
+            give_from: None,
             renew_next: now,
             read_next: now,
         }
@@ -155,6 +158,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
                     self.membership.missed(monotonic(), misses);
                 }
                 () = until(settles_at) => {}
+                () = until(self.give_from) => self.give_from = None,
                 () = until((!self.is_renewing).then_some(self.renew_next)) => self.renew(),
                 () = until((!self.is_reading).then_some(self.read_next)) => self.read(),
             }
@@ -229,7 +233,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             }
             Ended::Claimed { shard, from, why, took, result } => self.claimed(shard, from, why, took, result),
             Ended::Released { shard, to, why, took, drained } => {
-                self.plan.released(monotonic(), shard);
+                self.plan.released(monotonic(), shard, self.holder.owned().contains_key(&shard));
                 tracing::info!(
                     shard = shard.0,
                     to = to.as_deref(),
@@ -286,6 +290,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             self.membership.view().values().filter(may).map(|member| member.id.name.clone()).collect();
         self.placed = placement::deal(self.shards, &may, &self.wishes.moved);
         self.map = self.map.saturating_add(1);
+        self.give_from = Some(monotonic() + self.settings.patience.beat);
     }
 
     /// Begins what is to be done. Nothing by an old reading, and nothing before there is a view.
@@ -301,6 +306,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             owners: &self.owners,
             held: &self.holder.owned(),
             standing: &|id| self.membership.standing(id),
+            may_give: self.give_from.is_none(),
             leaving: self.leaving,
         };
         for action in self.plan.next(&sight) {

@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(hex, GOLDEN);
         assert_eq!(decode(&bytes), Ok(rows()));
     }
-    const GOLDEN: &str = "";
+    const GOLDEN: &str = "000000000000000200000000000000030103000000000000000000000000000100000100030000000000000000000000000002000000010700000000000000a236da20";
 
     #[test]
     fn the_later_checkpoint_is_the_greater_value_whatever_it_holds() {

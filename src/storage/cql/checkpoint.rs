@@ -90,7 +90,7 @@ impl Cql {
             let (entity, seq) = (&row.entity, row.seq);
             return Err(failed(format!("the state of {entity} holds event {seq}, durable is {end} (rule S1)")));
         }
-        let mut records = self.records_of(shard, rows).await?;
+        let mut records = self.records_of(shard, covered.flushed, rows).await?;
         let whole = upto == covered.flushed || records.iter().any(|record| record.last_seq() == upto);
         if upto < covered.flushed || !whole {
             let flushed = covered.flushed;
@@ -101,12 +101,17 @@ impl Cql {
     }
 
     /// The records of rows, from memory or from the log.
-    async fn records_of(self: &Arc<Self>, shard: Shard, rows: Vec<TailRow>) -> Result<Vec<Record>, AppendError> {
+    async fn records_of(
+        self: &Arc<Self>,
+        shard: Shard,
+        flushed: Seq,
+        rows: Vec<TailRow>,
+    ) -> Result<Vec<Record>, AppendError> {
         let last = rows.last().map_or(0, |row| row.last);
         if rows.iter().all(|row| row.records.is_some()) {
             return Ok(rows.into_iter().filter_map(|row| row.records).flatten().collect());
         }
-        let mut reader = Reader::of_tail(Arc::clone(self), shard);
+        let mut reader = Reader::behind(Arc::clone(self), shard, flushed);
         let mut records = Vec::new();
         while let Some(some) = reader.more().await.map_err(append_error)? {
             let done = some.last().is_some_and(|record| record.last_seq() >= last);

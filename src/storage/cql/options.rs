@@ -110,6 +110,9 @@ pub struct CqlOptions {
     pub bucket_events: u64,
     /// Told of each append.
     pub on_append: OnAppend,
+    /// How far the clock is off by which the driver stamps statements that say no time of their own: for the test that it does not matter. 0: it stamps
+    /// none, the servers do.
+    pub driver_clock_skew_s: i64,
 }
 
 impl CqlOptions {
@@ -132,6 +135,7 @@ impl CqlOptions {
             layout,
             bucket_events: 50_000,
             on_append: OnAppend::default(),
+            driver_clock_skew_s: 0,
         }
     }
 }

@@ -94,6 +94,28 @@ impl Owned {
         Some(records)
     }
 
+    /// The first `limit` records whose last event is at or after `from`, when they and everything before them are in memory.
+    pub(super) fn page(&self, from: Seq, limit: usize) -> Option<Vec<Record>> {
+        if from <= self.flushed {
+            return None;
+        }
+        let begin = self.tail.partition_point(|row| row.last < from);
+        // A rest row has no records: they begin in a row before it.
+        let mut records = Vec::new();
+        for row in self.tail.range(begin..) {
+            let some = row.records.as_ref()?;
+            if records.is_empty() && some.is_empty() {
+                return None;
+            }
+            records.extend(some.iter().filter(|record| record.last_seq() >= from).cloned());
+            if records.len() >= limit {
+                records.truncate(limit);
+                break;
+            }
+        }
+        Some(records)
+    }
+
     /// A checkpoint is stored.
     pub(super) fn flushed(&mut self, upto: Seq) {
         self.flushed = self.flushed.max(upto);

@@ -43,9 +43,35 @@ impl Reader {
         Self { cql, shard, next, flushed: None, history: true, rows: LOG_ROWS_MIN }
     }
 
+    /// Everything behind `flushed`, wherever it is by now: a former owner may store what it began to store, and then history has it.
+    pub(super) const fn behind(cql: Arc<Cql>, shard: Shard, flushed: Seq) -> Self {
+        Self::of_everything_from(cql, shard, flushed.saturating_add(1))
+    }
+
     /// What no checkpoint has moved yet.
     pub(super) const fn of_tail(cql: Arc<Cql>, shard: Shard) -> Self {
         Self { cql, shard, next: 1, flushed: None, history: false, rows: LOG_ROWS_MIN }
+    }
+
+    /// From the record that holds the event `from` on.
+    pub(super) async fn from(cql: Arc<Cql>, shard: Shard, from: Seq) -> Result<Self, ReadError> {
+        let mut reader = Self::of_everything(cql, shard);
+        let flushed = reader.look_again().await?;
+        if from > flushed {
+            reader.next = flushed.saturating_add(1);
+            return Ok(reader);
+        }
+        // A record is filed in the bucket of its first event, which may lie before that of the event that is asked for.
+        let mut bucket = reader.cql.buckets.of(from);
+        loop {
+            let key = (shard_key(shard), bucket_key(bucket), bigint(from));
+            if let Some((seq,)) = reader.cql.first::<(i64,)>(&reader.cql.statements.history_before, key).await? {
+                reader.next = number("a seq", seq)?;
+                return Ok(reader);
+            }
+            let Some(before) = bucket.checked_sub(1) else { return Ok(reader) };
+            bucket = before;
+        }
     }
 
     /// Every record.

@@ -6,7 +6,7 @@
 
 use super::options::{Buckets, Counts, CqlOptions, Reach, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, TIMESTAMP_BASE};
 use super::statements::Statements;
-use crate::clock::monotonic;
+use crate::clock::{Clock, SystemClock, monotonic};
 use crate::storage::journal::{AppendError, ClaimError, ReadError, Seq, Shard};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -16,6 +16,7 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::policies::timestamp_generator::TimestampGenerator;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::batch::BatchValues;
 use scylla::serialize::row::SerializeRow;
@@ -144,6 +145,17 @@ fn tls(options: &CqlOptions) -> Result<Option<Arc<rustls::ClientConfig>>, CqlErr
     Ok(Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
 }
 
+/// A clock that is off.
+#[derive(Debug)]
+struct Skewed(i64);
+
+impl TimestampGenerator for Skewed {
+    fn next_timestamp(&self) -> i64 {
+        let now = i64::try_from(SystemClock.now().0).unwrap_or(i64::MAX);
+        now.saturating_add(self.0.saturating_mul(1_000)).saturating_mul(1_000)
+    }
+}
+
 /// Letters, digits and `_`: it stands in statements as it is.
 fn check_keyspace(name: &str) -> Result<(), CqlError> {
     let lawful = name.len() <= 48
@@ -176,6 +188,9 @@ pub(super) async fn connect(options: &CqlOptions) -> Result<Session, CqlError> {
         .connection_timeout(options.connect_timeout)
         .schema_agreement_interval(SCHEMA_LOOK)
         .tls_context(tls(options)?);
+    if options.driver_clock_skew_s != 0 {
+        builder = builder.timestamp_generator(Arc::new(Skewed(options.driver_clock_skew_s)));
+    }
     if let Some(credentials) = &options.credentials {
         builder = builder.user(&credentials.user, &credentials.password);
     }

@@ -2,6 +2,7 @@
 
 use super::options::Reach;
 use super::session::{CqlError, levels};
+use futures_util::future::try_join_all;
 use scylla::client::session::Session;
 use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
@@ -27,9 +28,16 @@ macro_rules! statements {
 
         impl Statements {
             pub(super) async fn prepare(session: &Session, reach: Reach) -> Result<Self, CqlError> {
-                Ok(Self { $( $name: prepare(session, reach, Kind::$kind, $text).await?, )+ })
+                let all = [ $( prepare(session, reach, Kind::$kind, $text), )+ ];
+                let mut prepared = try_join_all(all).await?.into_iter();
+                let mut next = || prepared.next().ok_or_else(|| CqlError::Failed("a statement too few".to_owned()));
+                Ok(Self { $( $name: next()?, )+ })
             }
         }
+
+        /// As they are written, for a test that reads them.
+        #[cfg(test)]
+        const TEXTS: &[(Kind, &str)] = &[ $( (Kind::$kind, $text), )+ ];
     };
 }
 
@@ -95,6 +103,8 @@ statements! {
         WHERE shard = ? AND bucket = ? AND seq = ?";
     history: Plain = "SELECT seq, epoch, events, facts, personal FROM history \
         WHERE shard = ? AND bucket = ? AND seq >= ? LIMIT ?";
+    history_before: Plain = "SELECT seq FROM history WHERE shard = ? AND bucket = ? AND seq <= ? \
+        ORDER BY seq DESC LIMIT 1";
     history_rows: Plain = "SELECT seq, epoch, events, facts, personal FROM history \
         WHERE shard = ? AND bucket = ? AND seq IN ?";
     entity_before: Plain = "SELECT number FROM history_of_entity WHERE shard = ? AND entity = ? AND number <= ? \
@@ -122,4 +132,36 @@ statements! {
     shared: Serial = "SELECT value FROM shared WHERE kind = ? AND name = ?";
     all_shared: Plain = "SELECT name, value FROM shared WHERE kind = ?";
     share: Transaction = "INSERT INTO shared (kind, name, value) VALUES (?, ?, ?) IF NOT EXISTS";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rule S3.
+    #[test]
+    fn every_plain_write_says_its_own_time_and_no_transaction_does() {
+        for (kind, text) in TEXTS {
+            let reads = text.starts_with("SELECT");
+            match kind {
+                Kind::Plain => assert!(reads || text.contains("USING TIMESTAMP ?"), "{text}"),
+                Kind::Serial => assert!(reads, "{text}"),
+                Kind::Transaction => assert!(text.contains(" IF ") && !text.contains("TIMESTAMP"), "{text}"),
+            }
+        }
+    }
+
+    /// The states' tables see no transaction, the owner's and the log's no plain write but the deletion of what is stored.
+    #[test]
+    fn no_table_is_written_both_ways() {
+        let ours = |text: &str, tables: &[&str]| tables.iter().any(|table| text.contains(&format!(" {table} ")));
+        for (kind, text) in TEXTS {
+            let plain_tables =
+                ["shard_progress", "states", "entities", "agenda", "history", "history_of_entity", "nodes"];
+            assert!(*kind != Kind::Transaction || !ours(text, &plain_tables), "{text}");
+            let agreed = ["shard_owner", "shard_log", "node_names", "wishes", "shared", "layout"];
+            let lawful = text.starts_with("SELECT") || text.starts_with("DELETE FROM shard_log USING TIMESTAMP ?");
+            assert!(*kind == Kind::Transaction || lawful || !ours(text, &agreed), "{text}");
+        }
+    }
 }

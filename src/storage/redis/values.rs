@@ -78,19 +78,24 @@ impl VersionedValues {
         self.link.call(|mut connection| async move { put.invoke_async(&mut connection).await }).await
     }
 
-    /// The bodies, in the order of the names.
+    /// The values, in the order of the names.
     ///
     /// # Errors
     /// [`LinkError`].
-    pub async fn get(&self, names: &[&str]) -> Result<Vec<Option<Bytes>>, LinkError> {
+    pub async fn get(&self, names: &[&str]) -> Result<Vec<Option<Versioned>>, LinkError> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
         let mut pipe = redis::pipe();
         for name in names {
-            pipe.cmd("HGET").arg(self.link.key(self.room, name)).arg("body");
+            pipe.cmd("HMGET").arg(self.link.key(self.room, name)).arg("v").arg("body");
         }
-        self.link.call(|mut connection| async move { pipe.query_async(&mut connection).await }).await
+        let found: Vec<(Option<String>, Option<Bytes>)> =
+            self.link.call(|mut connection| async move { pipe.query_async(&mut connection).await }).await?;
+        let value = |(version, body): (Option<String>, Option<Bytes>)| {
+            Some(Versioned { version: version?.parse().ok()?, body: body? })
+        };
+        Ok(found.into_iter().map(value).collect())
     }
 
     /// Puts `with` (`None`: nothing) in the place of a value of version `seen` (`None`: of nothing). `false`: something else is there.

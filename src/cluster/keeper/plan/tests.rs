@@ -21,6 +21,7 @@ struct Desk {
     owners: BTreeMap<Shard, OwnerRow>,
     held: BTreeMap<Shard, Epoch>,
     living: BTreeSet<String>,
+    may_give: bool,
     leaving: bool,
 }
 
@@ -29,7 +30,19 @@ impl Desk {
         let plan = Plan::new(id("me", 2), 1, Settings::default());
         let living = BTreeSet::from(["me".to_owned(), "other".to_owned()]);
         let (placed, owners, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { plan, origin: monotonic(), now_ms: 0, read_ms: 0, map: 1, placed, owners, held, living, leaving: false }
+        Self {
+            plan,
+            origin: monotonic(),
+            now_ms: 0,
+            read_ms: 0,
+            map: 1,
+            placed,
+            owners,
+            held,
+            living,
+            may_give: true,
+            leaving: false,
+        }
     }
 
     fn placed(mut self, name: &str) -> Self {
@@ -67,7 +80,7 @@ impl Desk {
     fn released(&mut self) -> &mut Self {
         let now = self.now();
         self.held = BTreeMap::new();
-        self.plan.released(now, SHARD);
+        self.plan.released(now, SHARD, false);
         self
     }
 
@@ -92,6 +105,7 @@ impl Desk {
             owners: &self.owners,
             held: &self.held,
             standing: &standing,
+            may_give: self.may_give,
             leaving: self.leaving,
         };
         let actions = self.plan.next(&sight);
@@ -145,7 +159,10 @@ fn what_is_anothers_is_given_away_and_what_is_mine_is_kept() {
     let mut desk = Desk::new().placed("me");
     assert_eq!(desk.owner(3, Some(id("me", 2))).held(Some(3)).next(), None);
     let mut desk = Desk::new().placed("other");
-    assert_eq!(desk.owner(3, Some(id("me", 2))).held(Some(3)).next(), Some(("release", Why::GivenAway)));
+    desk.may_give = false;
+    assert_eq!(desk.owner(3, Some(id("me", 2))).held(Some(3)).next(), None, "the other may not know of it yet");
+    desk.may_give = true;
+    assert_eq!(desk.next(), Some(("release", Why::GivenAway)));
     assert_eq!(desk.next(), None, "it is under way");
 }
 
@@ -229,6 +246,23 @@ fn what_was_released_is_not_claimed_back_by_an_old_reading() {
 }
 
 #[test]
+fn a_release_that_does_not_release_is_tried_again_later_and_later() {
+    let mut desk = Desk::new().placed("other");
+    desk.owner(3, Some(id("me", 2))).held(Some(3));
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let from = desk.now_ms;
+        while desk.next().is_none() {
+            desk.after(10);
+        }
+        pauses.push(desk.now_ms - from);
+        let now = desk.now();
+        desk.plan.released(now, SHARD, true);
+    }
+    assert_eq!(pauses, [0, 200, 400, 800]);
+}
+
+#[test]
 fn a_claim_that_fails_is_tried_again_later_and_later() {
     let mut desk = Desk::new().placed("me");
     let mut pauses = Vec::new();
@@ -281,6 +315,7 @@ fn so_many_at_once_and_no_more() {
         owners: &owners,
         held,
         standing: &standing,
+        may_give: true,
         leaving: false,
     };
     assert_eq!(plan.next(&sight(&mine, &none)).len(), 4);

@@ -139,7 +139,11 @@ impl Cluster {
 
     /// Who serves a shard: holds the ownership that the journal takes appends from, and runs.
     fn server(&self, shard: Shard) -> Option<(&str, Epoch)> {
-        let newest = self.owners().get(&shard).map_or(0, |row| row.epoch);
+        self.server_by(&self.owners(), shard)
+    }
+
+    fn server_by(&self, owners: &BTreeMap<Shard, OwnerRow>, shard: Shard) -> Option<(&str, Epoch)> {
+        let newest = owners.get(&shard).map_or(0, |row| row.epoch);
         let serves = |node: &Node| !node.link().is_stopped() && !node.link().is_failing() && node.serves(shard, newest);
         let mut servers = self.nodes.iter().filter(|(_, node)| serves(node));
         let server = servers.next().map(|(name, _)| (name.as_str(), newest));
@@ -148,8 +152,9 @@ impl Cluster {
     }
 
     fn look(&mut self) {
+        let owners = self.owners();
         for shard in (0..SHARDS).map(Shard) {
-            if self.server(shard).is_some() {
+            if self.server_by(&owners, shard).is_some() {
                 self.unserved_since.remove(&shard);
             } else {
                 let since = *self.unserved_since.entry(shard).or_insert_with(monotonic);

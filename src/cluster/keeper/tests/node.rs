@@ -84,7 +84,13 @@ impl Registry for Reached {
         if self.link.0.mute.load(Ordering::Relaxed) {
             return Err(RegistryError::Failed("read only".to_owned()));
         }
-        board.renew(row).await
+        // Slower than a read; and what is sent is sent, whether or not anybody still waits for the answer.
+        let (board, row) = (board.clone(), row.clone());
+        let sent = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            board.renew(&row).await
+        });
+        sent.await.unwrap_or_else(|error| Err(RegistryError::Failed(error.to_string())))
     }
 
     async fn leave(&self, id: &NodeId) -> Result<(), RegistryError> {
@@ -185,7 +191,7 @@ impl Holder for Serving {
 /// A process.
 #[derive(Debug)]
 pub(super) struct Node {
-    keeper: Option<Keeper>,
+    keeper: Arc<Keeper>,
     serving: Arc<Serving>,
     link: Link,
     misses: watch::Sender<BTreeMap<NodeId, u32>>,
@@ -236,15 +242,11 @@ impl Node {
             }
         };
         let running = tokio::spawn(stoppable(whole, link.0.stopped.subscribe()));
-        Self { keeper: Some(keeper), serving, link, misses, running }
+        Self { keeper: Arc::new(keeper), serving, link, misses, running }
     }
 
-    pub(super) fn keeper(&self) -> &Keeper {
-        self.keeper.as_ref().expect("it has not left")
-    }
-
-    pub(super) fn take_keeper(&mut self) -> Keeper {
-        self.keeper.take().expect("it has not left")
+    pub(super) const fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
     }
 
     pub(super) const fn link(&self) -> &Link {
@@ -261,6 +263,12 @@ impl Node {
 
     pub(super) fn serves(&self, shard: Shard, epoch: Epoch) -> bool {
         self.serving.with(|owned| owned.get(&shard).is_some_and(|claim| claim.epoch == epoch))
+    }
+
+    /// Word of the end of an ownership.
+    pub(super) fn say_lost(&self, shard: Shard, epoch: Epoch) {
+        let lost = Lost { shard, epoch, fenced: false, why: "long ago".to_owned() };
+        drop(self.serving.lost.send(lost));
     }
 
     /// Claims a shard that should be another's.
@@ -286,7 +294,7 @@ impl Node {
         if self.link.is_stopped() {
             return;
         }
-        let members = self.keeper.as_ref().map(|keeper| keeper.members().borrow().clone()).unwrap_or_default();
+        let members = self.keeper.members().borrow().clone();
         self.misses.send_modify(|misses| {
             let round = members.into_iter().map(|row| {
                 let before = misses.get(&row.id).copied().unwrap_or(0);

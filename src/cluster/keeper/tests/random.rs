@@ -91,4 +91,4 @@ async fn whatever_happened_once_it_is_quiet_every_shard_is_served_by_the_one_tha
 }
 
 /// So many stories; each is some four minutes of the nodes' time.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;

@@ -284,26 +284,47 @@ async fn a_process_whose_name_another_has_taken_ends() {
 async fn a_rolling_restart_leaves_no_shard_unserved_for_long() {
     let mut cluster = Cluster::of(3).await;
     for name in ["n1", "n2", "n3"] {
-        let mut node = cluster.nodes.remove(name).unwrap();
-        let keeper = node.take_keeper();
-        // It serves while it drains.
-        let drained = {
-            let drain = keeper.drain(Duration::from_secs(30));
-            let mut drain = std::pin::pin!(drain);
-            let mut drained = None;
-            while drained.is_none() {
-                drained = tokio::time::timeout(STEP, drain.as_mut()).await.ok();
-            }
-            drained.unwrap()
-        };
-        assert!(drained, "{name} gave everything away");
-        keeper.leave().await.unwrap();
-        drop(node);
+        let keeper = Arc::clone(cluster.node(name).keeper());
+        let drain = tokio::spawn(async move { keeper.drain(Duration::from_secs(30)).await });
+        while !drain.is_finished() {
+            cluster.pass(STEP).await;
+        }
+        assert!(drain.await.unwrap(), "{name} gave everything away");
+        cluster.node(name).keeper().leave().await.unwrap();
+        cluster.kill(name);
         cluster.seconds(2).await;
         cluster.join(name).await;
         cluster.seconds(10).await;
         cluster.assert_placed().await;
     }
+    assert!(cluster.longest_unserved <= Duration::from_millis(500), "{:?}", cluster.longest_unserved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_left_does_not_write_its_row_again() {
+    let mut cluster = Cluster::of(2).await;
+    for after_ms in (0..600).step_by(7) {
+        cluster.join("n3").await;
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        cluster.node("n3").keeper().leave().await.unwrap();
+        cluster.kill("n3");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let rows = cluster.board.nodes().await.unwrap();
+        assert!(rows.iter().all(|row| row.id.name != "n3"), "left after {after_ms} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_word_of_an_earlier_ownership_is_not_taken_for_the_end_of_this_one() {
+    let mut cluster = Cluster::of(2).await;
+    let (shard, epoch) = cluster.node("n1").owned().into_iter().next().unwrap();
+    cluster.node("n1").break_shard(shard);
+    cluster.seconds(5).await;
+    cluster.node("n1").say_lost(shard, epoch);
+    cluster.seconds(1).await;
+    let status = cluster.status("n1").await;
+    let page = status.shards.iter().find(|row| row.shard == shard.0).unwrap();
+    assert_eq!(page.last_handoff.as_ref().unwrap().why, Why::ClaimedAnew);
 }
 
 #[tokio::test(start_paused = true)]
