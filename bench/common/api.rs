@@ -82,6 +82,7 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct Caller {
     target: Target,
+    life: Duration,
     connection: Option<Connection>,
     bytes: Vec<u8>,
 }
@@ -118,7 +119,12 @@ impl Answer {
 impl Caller {
     /// A caller of `target`; connects with the first request.
     pub(crate) const fn new(target: Target) -> Self {
-        Self { target, connection: None, bytes: Vec::new() }
+        Self::waiting(target, REQUEST_LIFE)
+    }
+
+    /// The same for requests that may take as long as `life`.
+    pub(crate) const fn waiting(target: Target, life: Duration) -> Self {
+        Self { target, life, connection: None, bytes: Vec::new() }
     }
 
     /// Sends until there is an answer that says more than "try again", at most [`PATIENCE`] long.
@@ -146,7 +152,7 @@ impl Caller {
             Some(open) => open,
             None => Connection::open(self.target.address).await?,
         };
-        let limit = tokio::time::timeout(REQUEST_LIFE, connection.exchange(&self.bytes));
+        let limit = tokio::time::timeout(self.life, connection.exchange(&self.bytes));
         let reply: Reply<'_> = limit.await.map_err(|_elapsed| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
         let answer = Answer { status: reply.status, body: reply.body.to_vec() };
         let after = reply.retry_after;

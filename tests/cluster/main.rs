@@ -1,9 +1,11 @@
 //! Several nodes: real processes, each started from this test binary itself, because the registries of actors are one per process.
 //!
+//! `sale`: three whole nodes in a small drop, one of them killed. Needs `DOORBUSTER_TEST_CQL`.
 //! `transport`: the way between nodes, with nothing behind it but an echo.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests measure their own patience, and read which process they are")]
 #![allow(unreachable_pub, reason = "one binary, nobody outside")]
 
+mod sale;
 mod transport;

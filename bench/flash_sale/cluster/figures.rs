@@ -5,7 +5,7 @@ use super::options::{Chaos, ClusterOptions};
 use super::redis::{self, RedisAct};
 use super::referee;
 use super::report::{self, NOTICED_MAX, SERVING_MAX, Seen, StoreFigures, write_file};
-use super::run::{self, Outcome, Site, Stand, Wanted, audit};
+use super::run::{self, ONE_AUDIT_LIMIT, Outcome, Site, Stand, Wanted, audit};
 use super::shop;
 use super::stats::Sample;
 use crate::common::api::{Caller, Target};
@@ -174,7 +174,7 @@ async fn reservations(site: &Site, options: &ClusterOptions, nodes: usize, skus:
 
 /// The audit's verdict where unpaid orders keep their stock: these are under way on purpose, and not waited for.
 async fn audit_while_held(operator: &Target) -> Result<bool, Trouble> {
-    let audit = Caller::new(operator.clone()).read("/admin/audit").await?;
+    let audit = Caller::waiting(operator.clone(), ONE_AUDIT_LIMIT).read("/admin/audit").await?;
     Ok(audit.get("clean").and_then(Value::as_bool) == Some(true))
 }
 

@@ -86,9 +86,9 @@ fn settings(ground: &Ground<'_>, index: usize, cookie: &str) -> Settings {
         .with("node.data_folder", ground.folder.join(name(index)).join("data").display())
         .with("node.shards", ground.options.shards)
         .with("journal.kind", "cql")
-        .with("cql.nodes", list(cql))
+        .with("cql.contact_points", list(cql))
         .with("cql.keyspace", ground.keyspace)
-        .with("cql.replication", ground.cql.replication())
+        .with("cql.replication_factor", ground.cql.replication())
         .with("cluster.cookie", cookie)
         .with("cluster.listen", paths.map_or_else(|| "127.0.0.1:0".to_owned(), |paths| paths.listen.to_string()))
         .paid_through(ground.simulator.target.address);

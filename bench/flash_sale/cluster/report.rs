@@ -74,7 +74,7 @@ impl Seen {
 pub(crate) struct StoreFigures {
     /// How long a lightweight transaction that appends a batch took.
     pub(crate) appends: Histogram,
-    /// Events in one batch.
+    /// Decisions in one batch.
     pub(crate) batches: Histogram,
     /// Single counters by name.
     pub(crate) counters: BTreeMap<&'static str, u64>,
@@ -97,7 +97,7 @@ impl StoreFigures {
         let all = |words: &[&str]| merged(metrics.iter().map(|text| Histogram::find(text, words)));
         let sum = |name: &str| metrics.iter().filter_map(|text| prometheus::sum(text, &[name])).sum::<f64>();
         let counters = COUNTERS.into_iter().map(|name| (name, whole(sum(name)))).collect();
-        Self { appends: all(&["cql_append", "seconds"]), batches: all(&["batch_events"]), counters }
+        Self { appends: all(&["append_seconds"]), batches: all(&["batch_records"]), counters }
     }
 
     /// In words.
@@ -110,7 +110,7 @@ impl StoreFigures {
         let events =
             |q: f64| self.batches.quantile(q).map_or_else(|| "not known".to_owned(), |events| format!("{events:.1}"));
         format!(
-            "append (LWT) p50 {}, p99 {}; events in a batch p50 {}, p99 {}",
+            "append (LWT) p50 {}, p99 {}; decisions in a batch p50 {}, p99 {}",
             time(0.5),
             time(0.99),
             events(0.5),
@@ -123,7 +123,7 @@ impl StoreFigures {
         let micros = |q: f64| self.appends.quantile(q).map(|seconds| whole(seconds * 1e6));
         json!({
             "append_p50_us": micros(0.5), "append_p99_us": micros(0.99), "appends_measured": self.appends.count(),
-            "batch_events_p50": self.batches.quantile(0.5), "batch_events_p99": self.batches.quantile(0.99), "batches": self.batches.count(),
+            "batch_decisions_p50": self.batches.quantile(0.5), "batch_decisions_p99": self.batches.quantile(0.99), "batches": self.batches.count(),
             "counters": self.counters
         })
     }
@@ -359,7 +359,7 @@ mod tests {
             level: Level { on_hand: 11, reserved: 0, available: 11 },
             audit: json!({ "clean": true, "orders": 9 }),
             books: Books { lines: 18, orders: 9, ..Books::default() },
-            metrics: vec!["doorbuster_cql_append_seconds_bucket{le=\"0.01\"} 5\ndoorbuster_cql_append_seconds_bucket{le=\"+Inf\"} 5\ndoorbuster_cql_appends_total 5\n".to_owned()],
+            metrics: vec!["doorbuster_append_seconds_bucket{le=\"0.01\"} 5\ndoorbuster_append_seconds_bucket{le=\"+Inf\"} 5\ndoorbuster_cql_appends_total 5\n".to_owned()],
         }
     }
 

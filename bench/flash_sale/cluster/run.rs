@@ -37,6 +37,8 @@ const WAIT_S: u32 = 5;
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// An audit whose orders are still under way is asked for again for so long.
 const AUDIT_LIMIT: Duration = Duration::from_secs(120);
+/// One audit replays every decision of the cluster: it may take so long.
+pub(crate) const ONE_AUDIT_LIMIT: Duration = Duration::from_secs(600);
 /// Buyers without an answer, in parts of a thousand, beyond which a run is not good.
 const GAVE_UP_PER_MILLE_MAX: u64 = 1;
 
@@ -322,7 +324,7 @@ impl Stand {
 pub(crate) async fn audit(operator: &Target) -> Result<Value, Trouble> {
     let until = Instant::now() + AUDIT_LIMIT;
     loop {
-        let audit = Caller::new(operator.clone()).read("/admin/audit").await?;
+        let audit = Caller::waiting(operator.clone(), ONE_AUDIT_LIMIT).read("/admin/audit").await?;
         let under_way = audit.get("in_flight").and_then(Value::as_u64).unwrap_or(0);
         let clean = audit.get("clean").and_then(Value::as_bool) == Some(true);
         if (clean && under_way == 0) || Instant::now() > until {
