@@ -6,6 +6,7 @@ use crate::actors::system::{Actors, Shards};
 use crate::clock::{SharedClock, SystemClock};
 use crate::domain::ids::Sku;
 use crate::node::board::tests::Quiet;
+use crate::node::projections::Projections;
 use crate::payments;
 use crate::storage::memory::{Groups, MemoryStore};
 use crate::storage::{Layout, Store};
@@ -27,9 +28,10 @@ async fn node(board: Option<Arc<Quiet>>) -> (Actors, NodeOperations) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let addresses = Addresses { public: address, operator: address };
     let board = board.map(|board| board as Arc<dyn Board>);
-    let (door, sockets) = (Arc::default(), Arc::default());
     let config = Config::default();
-    let operations = NodeOperations::new(actors.handle(), provider, &config, addresses, door, sockets, board);
+    let projections = Projections::start(&config, &actors.handle()).expect("they need nothing");
+    let counts = (Arc::default(), Arc::default(), projections.figures());
+    let operations = NodeOperations::new(actors.handle(), provider, &config, addresses, counts, board);
     (actors, operations)
 }
 
