@@ -45,6 +45,11 @@ impl Connection {
         self.closed
     }
 
+    /// Has the server closed it while it was idle? Servers do, and a client that keeps connections looks before it uses one again.
+    pub(crate) fn is_gone(&self) -> bool {
+        !matches!(self.stream.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Sends `request` and reads its answer. After an error the connection is of no more use.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         self.buffer.clear();

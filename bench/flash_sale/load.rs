@@ -358,7 +358,7 @@ impl Lane {
     async fn send(&self, buyer: &mut Buyer, line: &mut Line) -> Sent {
         let door = self.sale.doors.choose(buyer.number, buyer.attempts);
         self.write(buyer, door, line);
-        let opened = match line.connection.take().filter(|_| line.door == door) {
+        let opened = match line.connection.take().filter(|open| line.door == door && !open.is_gone()) {
             Some(open) => Ok(open),
             None => Connection::open(self.sale.doors.target(door).address).await,
         };
