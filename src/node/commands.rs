@@ -117,14 +117,15 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        say(&["stopping: no new requests, what is under way ends".to_owned()])?;
+        // Whoever read our output may have gone; that is no reason to stop any other way than cleanly.
+        say(&["stopping: no new requests, what is under way ends".to_owned()]).ok();
         let clean = node.stop().await?;
         let how = if clean {
             "stopped cleanly"
         } else {
             "stopped at the time limit; what was under way goes on at the next start"
         };
-        say(&[how.to_owned()])?;
+        say(&[how.to_owned()]).ok();
         Ok(ExitCode::SUCCESS)
     });
     // Reads of the store may be under way on blocking threads; nothing waits for them.
