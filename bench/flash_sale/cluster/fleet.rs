@@ -223,6 +223,8 @@ impl Fleet {
         let pid = self.process(index);
         let (member, process) = self.parts(index)?;
         let (Some(mut child), Some(pid)) = (member.child.take(), pid) else { return Ok(true) };
+        // Waiting would close it, and a node whose standard input ends knows that we are gone and ends at once.
+        let _stdin = child.stdin.take();
         servers::signal(pid, "TERM").await?;
         let ended = tokio::time::timeout(STOP_LIMIT, child.wait()).await;
         if ended.is_err() {
