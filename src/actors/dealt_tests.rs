@@ -165,6 +165,29 @@ async fn shards_change_hands_in_the_middle_of_a_sale_and_nobody_notices() {
     assert_eq!(two.owned().len(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_a_shard_that_is_given_away_is_answered_by_its_next_owner() {
+    let world = World::new(Groups::PerShard);
+    let [a, b] = cluster(&world).await;
+    let (one, two) = (a.handle(), b.handle());
+    acquire(&one, &[0, 1, 2], "a.1").await;
+    open_shop(&one, 1).await;
+    one.faults().arm_step("authorize", u32::MAX);
+    let waiting = tokio::spawn({
+        let one = one.clone();
+        async move { buy(&one, "mine", Some("tok_ok"), Wait::Settled).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waiting.is_finished(), "its payment hangs");
+    for shard in [0, 1, 2].map(Shard) {
+        assert!(one.release(shard, BOUND).await, "it does not wait for the payment");
+        two.acquire(shard, "b.1").await.expect("it is free");
+    }
+    let (_, bought) = waiting.await.expect("it is answered");
+    assert_eq!(status(&bought), Status::Confirmed);
+    assert_lawful(&two).await;
+}
+
 /// Rules O4 and E5: the old owner still has everything in memory, and must not answer from it.
 #[tokio::test(start_paused = true)]
 async fn a_stopped_owner_that_wakes_up_answers_nothing_from_memory() {

@@ -30,6 +30,8 @@ pub(crate) enum EntityMsg {
     Poke,
     /// Give what changed to this checkpoint.
     Flush(u64),
+    /// The shard is being given away: whoever waits here is to ask its next owner.
+    LetGo,
     /// Fault injection: panic now.
     Panic,
 }
@@ -113,6 +115,10 @@ impl Actor for Shell {
             EntityMsg::Flush(checkpoint) => {
                 instance.count();
                 instance.flush(checkpoint);
+            }
+            EntityMsg::LetGo => {
+                instance.count();
+                instance.let_go(&myself);
             }
             EntityMsg::Panic => {
                 instance.count();

@@ -443,6 +443,16 @@ impl Instance {
         self.settle(myself, Vec::new(), None);
     }
 
+    /// The shard is being given away, and its next owner will get this entity where it must get. Whoever waits for that is to ask there: what
+    /// waits carries a key, so it is one request still.
+    pub(super) fn let_go(&mut self, myself: &ActorRef<EntityMsg>) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            // Whoever asked may have gone.
+            drop(waiter.caller.send(Answer::NotServing));
+        }
+        self.settle_if_idle(myself);
+    }
+
     fn decide_for_itself(&mut self, myself: &ActorRef<EntityMsg>, command: &Command, by: By, now: Timestamp) {
         match self.state.decide(command, now) {
             Ok(decision) => self.accept(myself, decision, by, now, Wait::Decided, ReplyTo::Nobody),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! take:  claim ─► writer ─► shard's actor ─► router says "here" ─► recover ─► serve
-//! give:  router takes no more questions ─► those inside end ─► all states stored ─► actors end ─► writer ends ─► released
+//! give:  router takes no more questions ─► those inside end, or are sent on ─► all states stored ─► actors end ─► writer ends ─► released
 //! lose:  router says "elsewhere" ─► actors and writer end; what waited hears "unknown" (rules E2, E5)
 //! ```
 //!
@@ -183,6 +183,7 @@ impl Holdings {
         let router = self.context.router();
         router.close(shard);
         let drained = tokio::time::timeout(bound, async {
+            drop(actor.send_message(ShardMsg::LetGo));
             while router.inside(shard) > 0 {
                 tokio::time::sleep(LOOK_EVERY).await;
             }

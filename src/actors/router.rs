@@ -149,10 +149,10 @@ impl Router {
         let Some(_permit) = self.admit(&context) else { return Answer::Busy { retry_after_s: 1 } };
         let shard = self.layout.shard_of(&ask.entity);
         let begun = monotonic();
-        let answer = if self.is_here(shard) || self.remote.get().is_none() {
-            self.ask_here(&context, shard, ask).await.unwrap_or(Answer::NotServing)
-        } else {
+        let answer = if self.remote.get().is_some() {
             self.ask_around(&context, shard, ask).await
+        } else {
+            self.ask_here(&context, shard, ask).await.unwrap_or(Answer::NotServing)
         };
         if !matches!(answer, Answer::Unknown | Answer::Late | Answer::NotServing) {
             context.stats.answered(begun.elapsed());
@@ -189,7 +189,7 @@ impl Router {
         }
     }
 
-    /// `None`: the shard is not here, and never got the question.
+    /// `None`: the shard is not here; it never got the question, or got it and leaves the answer to its next owner.
     async fn ask_here(&self, context: &Context, shard: Shard, ask: Ask) -> Option<Answer> {
         let place = self.places.get(usize::from(shard.0))?;
         let left = left(context, &ask);
@@ -206,6 +206,8 @@ impl Router {
             return None;
         }
         Some(match tokio::time::timeout(left, answer).await {
+            // The shard is being given away: it is for the next owner to answer.
+            Ok(Ok(Answer::NotServing)) => return None,
             Ok(Ok(answer)) => answer,
             Ok(Err(_dropped)) => Answer::Unknown,
             Err(_elapsed) => Answer::Late,

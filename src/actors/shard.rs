@@ -62,6 +62,8 @@ pub(crate) enum ShardMsg {
     Checkpointed { upto: Seq, result: Result<(), AppendError> },
     /// Store everything now; answered when nothing is left to store, or it failed.
     FlushAll(oneshot::Sender<()>),
+    /// The shard is being given away: whoever waits in it is to ask its next owner.
+    LetGo,
     /// Operator: what is set aside.
     ListSetAside(oneshot::Sender<Vec<SetAsideEntity>>),
     /// Operator: start it once more.
@@ -221,6 +223,7 @@ impl ShardState {
             ShardMsg::Tick => shard.tick(myself).await,
             ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
             ShardMsg::FlushAll(done) => shard.flush_all(done),
+            ShardMsg::LetGo => shard.let_go(),
             ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
             ShardMsg::Retry { entity, done } => drop(done.send(shard.retry(myself, &entity).await)),
             ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
@@ -333,6 +336,22 @@ impl ShardState {
                     }
                     self.start(myself, &asked.ask.entity.clone(), Some(Start::Load)).await;
                 }
+            }
+        }
+    }
+
+    /// Whoever waits for an entity to get somewhere, or for one that is between two lives, is to ask the next owner.
+    fn let_go(&mut self) {
+        for slot in self.slots.values_mut() {
+            match slot {
+                Slot::Resident(resident) if resident.leaving => {
+                    resident.queue.drain(..).for_each(|asked| refuse(asked, Answer::NotServing));
+                }
+                Slot::Resident(resident) => resident.send(EntityMsg::LetGo),
+                Slot::Restarting(restarting) => {
+                    restarting.queue.drain(..).for_each(|asked| refuse(asked, Answer::NotServing));
+                }
+                Slot::Cold(_) | Slot::SetAside(_) => {}
             }
         }
     }

@@ -78,9 +78,11 @@ fn say(lines: &[String]) -> Result<(), CommandError> {
 
 fn start_logging(config: &Config) {
     // An actor library's own spans would cost every actor two strings.
-    let filter =
-        EnvFilter::try_new(format!("{},ractor=warn,ractor_cluster=warn,scylla=warn,fjall=warn,lsm_tree=warn", config.log.level))
-            .unwrap_or_else(|_| EnvFilter::new("info,ractor=warn"));
+    let filter = EnvFilter::try_new(format!(
+        "{},ractor=warn,ractor_cluster=warn,scylla=warn,fjall=warn,lsm_tree=warn",
+        config.log.level
+    ))
+    .unwrap_or_else(|_| EnvFilter::new("info,ractor=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     let started = match config.log.format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
