@@ -70,7 +70,7 @@ async fn together(nodes: &[CqlJournal; 3], shard: Shard, order: &[bool]) {
         // Where it acts depends on the order, so that over all orders it acts everywhere.
         if alive && order.len() - place == 1 + order.iter().filter(|one| **one).count() % 5 + usize::from(order[place])
         {
-            let record = old.record(&order_on(shard, 0), 9, 1, None);
+            let record = old.record(&order_on(A, 0), 9, 1, None);
             match put(former, &record).await {
                 Ok(()) => acknowledged.push(record),
                 Err(error) => {
@@ -95,7 +95,7 @@ async fn together(nodes: &[CqlJournal; 3], shard: Shard, order: &[bool]) {
             Err(other) => panic!("{order:?}: {other}"),
         };
         let mut owner = Owner { claim, next: claim.end + 1 };
-        let record = owner.record(&order_on(shard, 0), 10, 1, None);
+        let record = owner.record(&order_on(A, 0), 10, 1, None);
         match put(&nodes[which], &record).await {
             Ok(()) => {
                 owners += 1;
@@ -104,7 +104,7 @@ async fn together(nodes: &[CqlJournal; 3], shard: Shard, order: &[bool]) {
             Err(error) => assert_eq!(Err(error), fenced(&owner), "{order:?}"),
         }
     }
-    let stale = old.record(&order_on(shard, 0), 9, 1, None);
+    let stale = old.record(&order_on(A, 0), 9, 1, None);
     assert!(put(former, &stale).await.is_err(), "{order:?}");
     // Both may lose, each to the other's epoch or fence; then nobody owns the shard until somebody claims it.
     assert!(owners <= 1, "{order:?}: two owners");
@@ -145,7 +145,7 @@ async fn a_claimant_that_slept_through_a_checkpoint_begins_where_states_are_stor
         assert!(steps(&mut claiming, slept_after).await.is_none());
         let mut alive = true;
         while alive && owner.next <= 25 {
-            let record = owner.record(&order_on(shard, 0), 1, 1, None);
+            let record = owner.record(&order_on(A, 0), 1, 1, None);
             match put(&owner_node, &record).await {
                 Ok(()) => acknowledged.push(record),
                 Err(error) => {
@@ -162,7 +162,7 @@ async fn a_claimant_that_slept_through_a_checkpoint_begins_where_states_are_stor
         assert_eq!(claim.end, acknowledged.last().unwrap().last_seq(), "slept after step {slept_after}");
         let mut new = Owner { claim, next: claim.end + 1 };
         let mine = write(&node, &mut new, 1).await;
-        let stale = owner.record(&order_on(shard, 0), 1, 1, None);
+        let stale = owner.record(&order_on(A, 0), 1, 1, None);
         assert!(put(&owner_node, &stale).await.is_err(), "two owners acknowledge event {}", mine.seq);
     }
 }

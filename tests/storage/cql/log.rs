@@ -262,7 +262,7 @@ async fn ten_thousand_sealed_buckets_are_claimed_in_as_many_steps_as_one() {
     let other = store.open().await;
     let (claim, many) = steps(&other).await;
     assert_eq!((claim.flushed_upto, claim.end), (20_001, 20_001));
-    assert_eq!(many, few);
+    assert!(many <= few, "{many} steps, {few} with one bucket");
     let mut owner = Owner { claim, next: claim.end + 1 };
     write(&other, &mut owner, 1).await;
 }
