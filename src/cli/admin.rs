@@ -259,8 +259,8 @@ mod tests {
             assert_eq!((other.operator.as_str(), other.json), ("node2:9000", true), "{words}");
         }
         assert_eq!(meant("cluster --operator-listen 127.0.0.1:7").unwrap().operator, "127.0.0.1:7");
-        for nowhere in ["node2", "node2:", ":80", "node2:0", "node2:99999", "https://node2:1/x", "a@b:1"] {
-            assert!(meant(&format!("cluster --operator {nowhere}")).is_err(), "{nowhere}");
+        for wrong in ["node2", "node2:", ":80", "node2:0", "node2:99999", "https://node2:1/x", "a@b:1"] {
+            assert!(meant(&format!("cluster --operator {wrong}")).is_err(), "{wrong}");
         }
     }
 

@@ -38,6 +38,7 @@ claims![
     seqs_are_dense,
     replay_begins_at_any_seq,
     one_replay_serves_several_shards_each_in_order,
+    whoever_reads_on_finds_what_came_since_wherever_it_is_by_now,
     a_checkpoint_ends_what_replay_gives,
     a_checkpoint_ends_at_a_whole_durable_record_or_is_refused,
     a_fenced_owner_stores_no_checkpoint,
@@ -165,6 +166,30 @@ async fn one_replay_serves_several_shards_each_in_order<T: Backend>() {
     let seqs_of =
         |shard| all.iter().filter(|record| record.shard == shard).map(|record| record.seq).collect::<Vec<_>>();
     assert_eq!((seqs_of(A), seqs_of(B)), (vec![2, 3], vec![3]));
+}
+
+/// Rule A1: an audit reads every log, and then what came since, while owners store and move.
+async fn whoever_reads_on_finds_what_came_since_wherever_it_is_by_now<T: Backend>() {
+    let store = T::default();
+    let journal = store.open().await;
+    let mut owner = Owner::of(&journal, A).await;
+    let mut records: Vec<Record> = Vec::new();
+    let mut ends = vec![0];
+    for batch in 0..6_u64 {
+        let together: Vec<_> =
+            (1..=2).map(|number| owner.record(&order_on(A, 0), batch * 2 + number, 1, None)).collect();
+        append(&journal, together.clone()).await.unwrap();
+        records.extend(together);
+        ends.push(owner.next - 1);
+        if batch % 2 == 1 {
+            owner.checkpoint(&journal, owner.next - 3).await;
+        }
+        for end in &ends {
+            let since: Vec<Record> = journal.records_from(A, end + 1).try_collect().await.unwrap();
+            let expected: Vec<_> = records.iter().filter(|record| record.seq > *end).cloned().collect();
+            assert_eq!(since, expected, "read on from {end} after batch {batch}");
+        }
+    }
 }
 
 async fn a_checkpoint_ends_what_replay_gives<T: Backend>() {
