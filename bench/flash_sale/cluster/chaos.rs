@@ -155,7 +155,7 @@ impl Stage<'_> {
                 let (stopped, seen) =
                     tokio::join!(self.fleet.stop(index), watch(self.board, self.probe, index, incarnation, began));
                 if !stopped? {
-                    self.screen.say(format!("{node} did not stop in time and was killed"));
+                    self.screen.say(format!("{node} did not stop cleanly in time"));
                 }
                 self.fleet.restart(index).await?;
                 seen

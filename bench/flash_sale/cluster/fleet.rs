@@ -218,20 +218,21 @@ impl Fleet {
         Ok(())
     }
 
-    /// SIGTERM, and the wait until the process has ended by itself. `false`: it had to be killed.
+    /// SIGTERM, and the wait until the process has ended by itself. `false`: it had to be killed, or said that it failed.
     pub(crate) async fn stop(&mut self, index: usize) -> Result<bool, Trouble> {
         let pid = self.process(index);
         let (member, process) = self.parts(index)?;
         let (Some(mut child), Some(pid)) = (member.child.take(), pid) else { return Ok(true) };
-        // Waiting would close it, and a node whose standard input ends knows that we are gone and ends at once.
-        let _stdin = child.stdin.take();
+        // Waiting closes a child's standard input, and a node whose input ends takes us for dead and leaves at once: it would not be stopped, but killed.
+        let input = child.stdin.take();
         servers::signal(pid, "TERM").await?;
         let ended = tokio::time::timeout(STOP_LIMIT, child.wait()).await;
+        drop(input);
         if ended.is_err() {
             child.kill().await.map_err(|source| Trouble::io(format!("kill {}", member.name), source))?;
         }
         process.store(0, Ordering::Relaxed);
-        Ok(ended.is_ok())
+        Ok(matches!(ended, Ok(Ok(status)) if status.success()))
     }
 
     /// SIGSTOP for so many seconds.

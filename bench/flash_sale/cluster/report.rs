@@ -100,6 +100,11 @@ impl StoreFigures {
         Self { appends: all(&["append_seconds"]), batches: all(&["batch_records"]), counters }
     }
 
+    /// A quantile of the decisions in a batch; none holds less than one, whatever interpolation says.
+    fn batch(&self, q: f64) -> Option<f64> {
+        self.batches.quantile(q).map(|decisions| decisions.max(1.0))
+    }
+
     /// In words.
     pub(crate) fn shown(&self) -> String {
         let time = |q: f64| {
@@ -108,7 +113,7 @@ impl StoreFigures {
                 .map_or_else(|| "not known".to_owned(), |seconds| shown_micros(whole(seconds * 1e6)))
         };
         let events =
-            |q: f64| self.batches.quantile(q).map_or_else(|| "not known".to_owned(), |events| format!("{events:.1}"));
+            |q: f64| self.batch(q).map_or_else(|| "not known".to_owned(), |decisions| format!("{decisions:.1}"));
         format!(
             "append (LWT) p50 {}, p99 {}; decisions in a batch p50 {}, p99 {}",
             time(0.5),
@@ -123,7 +128,7 @@ impl StoreFigures {
         let micros = |q: f64| self.appends.quantile(q).map(|seconds| whole(seconds * 1e6));
         json!({
             "append_p50_us": micros(0.5), "append_p99_us": micros(0.99), "appends_measured": self.appends.count(),
-            "batch_decisions_p50": self.batches.quantile(0.5), "batch_decisions_p99": self.batches.quantile(0.99), "batches": self.batches.count(),
+            "batch_decisions_p50": self.batch(0.5), "batch_decisions_p99": self.batch(0.99), "batches": self.batches.count(),
             "counters": self.counters
         })
     }

@@ -24,7 +24,7 @@ impl Sample {
     /// As a report says it: number of trials, p50, p99, worst.
     pub(crate) fn shown(&self) -> String {
         let at = |q: f64| self.quantile(q).map_or_else(|| "–".to_owned(), seconds);
-        format!("p50 {}, p99 {}, worst {} ({} trials)", at(0.5), at(0.99), at(1.0), self.0.len())
+        format!("p50 {}, p99 {}, worst {} (of {})", at(0.5), at(0.99), at(1.0), self.0.len())
     }
 
     /// The same for machines, in milliseconds.
