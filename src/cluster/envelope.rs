@@ -13,7 +13,9 @@ use crate::domain::time::Timestamp;
 use crate::storage::Shard;
 use thiserror::Error;
 
-/// The version of headers and bodies. Raise it whenever a golden-bytes test of this folder changes: nodes of another version answer
+/// The version of headers and bodies.
+///
+/// Raise it whenever a golden-bytes test of this folder changes: nodes of another version answer
 /// [`Status::BadVersion`], and what they were asked is asked again elsewhere or later.
 pub const WIRE_VERSION: u8 = 1;
 /// The form of frames and receipts; fixed for ever.

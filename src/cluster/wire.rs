@@ -69,7 +69,7 @@ enum ToldRef<'a> {
 
 #[derive(Deserialize)]
 enum ToldRead {
-    Ask { ask: AskRead, reply_to: Option<(EntityId, EffectKey)> },
+    Ask { ask: Box<AskRead>, reply_to: Option<(EntityId, EffectKey)> },
     Answer { entity: EntityId, key: EffectKey, outcome: Box<Outcome> },
 }
 

@@ -96,9 +96,9 @@ impl Reader {
                     self.next = flushed.saturating_add(1);
                     continue;
                 }
-                Some(self.from_history(flushed).await?)
+                Some(self.read_history(flushed).await?)
             } else {
-                self.from_log(flushed).await?
+                self.read_log(flushed).await?
             };
             match read {
                 Some(records) if records.is_empty() => {}
@@ -113,7 +113,7 @@ impl Reader {
         Ok(flushed)
     }
 
-    async fn from_history(&mut self, flushed: Seq) -> Result<Vec<Record>, ReadError> {
+    async fn read_history(&mut self, flushed: Seq) -> Result<Vec<Record>, ReadError> {
         let missing = |next: Seq| ReadError::Corrupt(format!("history of shard {} misses event {next}", self.shard));
         let bucket = bucket_key(self.cql.buckets.of(self.next));
         let key = (shard_key(self.shard), bucket, bigint(self.next), HISTORY_ROWS);
@@ -137,7 +137,7 @@ impl Reader {
     }
 
     /// `None`: the log ends here.
-    async fn from_log(&mut self, flushed: Seq) -> Result<Option<Vec<Record>>, ReadError> {
+    async fn read_log(&mut self, flushed: Seq) -> Result<Option<Vec<Record>>, ReadError> {
         let (shard, bucket) = (self.shard, self.cql.buckets.of(self.next));
         let limit = i32::try_from(self.rows).unwrap_or(i32::MAX);
         let key = (shard_key(shard), bucket_key(bucket), bigint(self.next), limit);
