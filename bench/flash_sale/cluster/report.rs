@@ -81,7 +81,7 @@ pub(crate) struct StoreFigures {
 }
 
 /// Counters of the store and of the way between nodes that belong beside every figure.
-const COUNTERS: [&str; 7] = [
+const COUNTERS: [&str; 9] = [
     "cql_appends",
     "cql_unknown_outcomes",
     "cql_settled_as_committed",
@@ -89,13 +89,19 @@ const COUNTERS: [&str; 7] = [
     "cql_fenced",
     "cql_claims",
     "cql_rolls",
+    "cluster_sent",
+    "cluster_frames_sent",
 ];
 
 impl StoreFigures {
     /// Out of the nodes' texts.
     pub(crate) fn of(metrics: &[String]) -> Self {
         let all = |words: &[&str]| merged(metrics.iter().map(|text| Histogram::find(text, words)));
-        let sum = |name: &str| metrics.iter().filter_map(|text| prometheus::sum(text, &[name])).sum::<f64>();
+        // With the ending, since one name may begin another.
+        let sum = |name: &str| {
+            let counter = format!("{name}_total");
+            metrics.iter().filter_map(|text| prometheus::sum(text, &[counter.as_str()])).sum::<f64>()
+        };
         let counters = COUNTERS.into_iter().map(|name| (name, whole(sum(name)))).collect();
         Self { appends: all(&["append_seconds"]), batches: all(&["batch_records"]), counters }
     }
