@@ -85,6 +85,7 @@ impl Rule {
 }
 
 type Rules = Arc<Mutex<Vec<Arc<Rule>>>>;
+type Streams = Arc<Mutex<BTreeSet<i16>>>;
 
 /// The network.
 pub(crate) struct Proxy {
@@ -154,7 +155,7 @@ async fn carry(client: TcpStream, server: TcpStream, rules: Rules) {
     let (mut from_server, to_server) = server.into_split();
     let to_server = Arc::new(tokio::sync::Mutex::new(to_server));
     // Streams whose answer is to be lost, or to cut the connection.
-    let (lost, cut): (Arc<Mutex<BTreeSet<i16>>>, Arc<Mutex<BTreeSet<i16>>>) = Default::default();
+    let (lost, cut) = (Streams::default(), Streams::default());
     let questions = {
         let (lost, cut) = (Arc::clone(&lost), Arc::clone(&cut));
         async move {

@@ -4,6 +4,8 @@ use super::keyspace;
 use doorbuster::storage::Layout;
 use doorbuster::storage::cql::{CqlJournal, CqlOptions, Reach, schema};
 
+type Change = fn(&mut CqlOptions);
+
 async fn refused(options: &CqlOptions, change: impl FnOnce(&mut CqlOptions)) -> String {
     let mut options = options.clone();
     change(&mut options);
@@ -43,7 +45,7 @@ async fn the_schema_is_applied_once_and_a_node_that_finds_another_does_not_start
 async fn a_configuration_that_differs_from_what_is_stored_is_refused_and_both_are_named() {
     let Some(store) = keyspace("layout", 10) else { return };
     store.make().await;
-    let changes: [(fn(&mut CqlOptions), [&str; 3]); 4] = [
+    let changes: [(Change, [&str; 3]); 4] = [
         (|options| options.layout = Layout { shards: 8, hash_version: 1 }, ["shards", "4", "8"]),
         (|options| options.layout.hash_version = 2, ["hash_version", "1", "2"]),
         (|options| options.bucket_events = 11, ["bucket_events", "10", "11"]),
