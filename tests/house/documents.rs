@@ -142,7 +142,17 @@ fn every_doorbuster_command_of_the_documents_is_understood() {
                 && read.as_ref().is_err_and(|error| {
                     error.to_string().contains("Usage:") && !error.to_string().starts_with("error")
                 });
-            assert!(read.is_ok() || helped, "{}: doorbuster {}: {read:?}", path.display(), words.join(" "));
+            // A file of settings on somebody else's machine: the command itself was understood.
+            let elsewhere = matches!(
+                &read,
+                Err(doorbuster::cli::Error::Settings(doorbuster::config::Error::Read { path, .. })) if path.starts_with("/etc/")
+            );
+            assert!(
+                read.is_ok() || helped || elsewhere,
+                "{}: doorbuster {}: {read:?}",
+                path.display(),
+                words.join(" ")
+            );
             tried += 1;
         }
     }
