@@ -126,6 +126,7 @@ pub struct Started {
 pub struct Node {
     actors: Actors,
     clustered: Option<Clustered>,
+    operations: NodeOperations,
     store: Store,
     provider: Arc<AnyProvider>,
     started: Started,
@@ -211,7 +212,7 @@ impl Node {
             tokio::spawn(server::serve(public, api.filter(), limits, counts, told(stopped.clone()))),
             tokio::spawn(server::serve(
                 operators,
-                operator::filter(operations),
+                operator::filter(operations.clone()),
                 settings::operator_limits(config),
                 Arc::new(SocketCounts::default()),
                 told(stopped),
@@ -219,7 +220,7 @@ impl Node {
         ];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
         let store = opened.store;
-        Ok(Self { actors, clustered, store, provider, started, stop_doors, doors, drain, projections })
+        Ok(Self { actors, clustered, operations, store, provider, started, stop_doors, doors, drain, projections })
     }
 
     /// What the start found.
@@ -250,6 +251,7 @@ impl Node {
     /// Closes the doors, lets what is under way end, stores everything and seals the journal, all within the bound of the
     /// configuration. `false`: something was still under way at the bound; it goes on at the next start.
     pub async fn stop(self) -> Result<bool, NodeError> {
+        self.operations.leave();
         // The doors stay open while the shards go to other nodes: what comes in meanwhile is asked of their new owners.
         let given_away = match &self.clustered {
             Some(clustered) => clustered.drain(self.drain).await,

@@ -25,10 +25,13 @@ use crate::storage::{Journal, Shard};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a lever may take, in ms.
 const LEVER_TIMEOUT_MS: u64 = 10_000;
+/// A member that has not read the nodes' rows for so long is not ready, in ms.
+const STORE_SILENT_MS_MAX: u64 = 2_500;
 /// What a node says that is asked to give shards to others and knows no others.
 const NO_CLUSTER: &str = "this node has no cluster: its journal is its own, and there is nobody to give its shards to";
 
@@ -50,6 +53,8 @@ struct Inner {
     projections: ProjectionFigures,
     /// The cluster, where there is one.
     board: Option<Arc<dyn Board>>,
+    /// It was told to stop, and gives its shards away with the doors open.
+    leaving: AtomicBool,
     patience: Patience,
 }
 
@@ -76,6 +81,7 @@ impl NodeOperations {
             sockets,
             projections,
             board,
+            leaving: AtomicBool::new(false),
             patience: super::settings::audit(config),
         }))
     }
@@ -88,6 +94,11 @@ impl NodeOperations {
     async fn lever(&self) -> Result<(&dyn Board, ClusterStatus), OperationError> {
         let board = self.0.board.as_deref().ok_or_else(|| OperationError::Refused(NO_CLUSTER.to_owned()))?;
         Ok((board, status_of(board).await?))
+    }
+
+    /// The node was told to stop: whoever sends it shoppers is to send them elsewhere.
+    pub(super) fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Release);
     }
 
     fn standing(&self) -> NodeStanding {
@@ -209,9 +220,18 @@ impl Operations for NodeOperations {
         let in_cluster = me.map_or(NodeStanding::Joining, |me| board::standing(me, 0, u32::MAX));
         // A member answers anything: what is not dealt to it, or no longer is, it asks of the others.
         let is_member = matches!(in_cluster, NodeStanding::Up | NodeStanding::Draining);
+        // Who has not heard of the store for so long serves no shard for much longer: shoppers are better sent elsewhere.
+        let read_ms_ago = status.as_ref().and_then(|status| status.registry_read_ms_ago);
+        let is_cut_off = read_ms_ago.is_none_or(|ago| ago > STORE_SILENT_MS_MAX);
         let word = board::serving_word(if serves { in_cluster } else { standing });
+        let is_leaving = self.0.leaving.load(Ordering::Acquire);
+        let word = match () {
+            () if is_leaving => "stopping",
+            () if serves && is_member && is_cut_off => "cut off from the store",
+            () => word,
+        };
         let shards = (owned, me.map_or(0, |me| me.shards_placed));
-        Readiness { ready: serves && is_member, status: word.to_owned(), shards }
+        Readiness { ready: serves && is_member && !is_cut_off && !is_leaving, status: word.to_owned(), shards }
     }
 
     async fn cluster(&self) -> Result<Cluster, OperationError> {

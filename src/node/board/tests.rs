@@ -10,6 +10,8 @@ pub(in crate::node) struct Quiet {
     pub(in crate::node) wished: Mutex<Vec<String>>,
     /// How the node that is asked stands.
     pub(in crate::node) own: Option<Standing>,
+    /// It has not read the nodes' rows for so long.
+    pub(in crate::node) silent_ms: Option<u64>,
 }
 
 impl Quiet {
@@ -25,6 +27,7 @@ impl Board for Quiet {
         if let (Some(own), Some(me)) = (self.own, status.members.first_mut()) {
             me.state = own;
         }
+        status.registry_read_ms_ago = self.silent_ms.or(status.registry_read_ms_ago);
         Box::pin(async { Some(status) })
     }
     fn pulses(&self) -> BTreeMap<NodeId, Pulse> {

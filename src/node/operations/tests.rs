@@ -83,6 +83,19 @@ async fn a_member_is_ready_even_without_a_shard_and_who_is_none_is_not() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_cut_off_or_about_to_stop_is_not_ready() {
+    let deaf = Quiet { silent_ms: Some(STORE_SILENT_MS_MAX + 1), ..Quiet::default() };
+    let (_actors, node) = node(Some(Arc::new(deaf))).await;
+    let readiness = node.readiness().await;
+    assert_eq!((readiness.ready, readiness.status.as_str()), (false, "cut off from the store"));
+    let (_actors, member) = self::node(Some(Arc::default())).await;
+    assert!(member.readiness().await.ready);
+    member.leave();
+    let readiness = member.readiness().await;
+    assert_eq!((readiness.ready, readiness.status.as_str()), (false, "stopping"));
+}
+
+#[tokio::test]
 async fn whoever_does_not_own_an_entity_says_where_to_retry_it() {
     let (_actors, node) = node(Some(Arc::default())).await;
     let of_shard = |wanted: u16| {
