@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "a test that finds nothing, or indexes out of range, fails, as it should"
 )]
+#![allow(clippy::print_stderr, reason = "a test that cannot be tried says so loudly")]
 #![allow(clippy::disallowed_methods, reason = "a test measures the time that a paused runtime says has passed")]
 
 #[path = "storage/conformance.rs"]

@@ -69,14 +69,14 @@ impl Flows {
         }
     }
 
-    fn from_to(&self, from: Place, to: Place) -> Gate {
+    fn between(&self, from: Place, to: Place) -> Gate {
         let index = self.number(from) * (self.nodes + 2) + self.number(to);
         self.gates.get(index).cloned().expect("there is a gate for every pair of places")
     }
 
     /// The gates of a connection that `dialler` made to `dialled`.
     fn gates(&self, dialler: Place, dialled: Place) -> Gates {
-        Gates { out: self.from_to(dialler, dialled), back: self.from_to(dialled, dialler) }
+        Gates { out: self.between(dialler, dialled), back: self.between(dialled, dialler) }
     }
 
     fn places(&self) -> impl Iterator<Item = Place> + use<> {
