@@ -20,6 +20,7 @@ mod held;
 mod inspect;
 mod instance;
 mod lifecycle;
+mod line;
 pub mod ownership;
 mod provider;
 mod recovery;

@@ -39,7 +39,7 @@ pub(crate) async fn run(
                     Held::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
                     Held::Provider { entity, key, call } => provider.call(entity, key, *call),
                     Held::Abroad(abroad) => match *abroad {
-                        Abroad::Ask(ask, reply_to) => context.router().tell(ask, reply_to),
+                        Abroad::Ask(ask, reply_to) => context.tell(ask, reply_to),
                         Abroad::Answer { entity, key, outcome } => context.router().answer(entity, key, outcome),
                     },
                     Held::Publish(view, stock) => context.views.publish(&view, stock),

@@ -20,7 +20,7 @@ use super::ask::{Answer, Ask};
 use super::checkpoint::Checkpoint;
 use super::context::Context;
 use super::entity::{EntityMsg, Start, lingers};
-use super::held::{Held, Marker, ReplyTo, Submission};
+use super::held::{Held, Left, Marker, ReplyTo, Submission};
 use super::inspect::{SetAsideEntity, ShardStatus};
 use super::recovery::{self, Loaded, RecoveryError};
 use super::router::Asked;
@@ -37,11 +37,12 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// How often the entities that linger are looked at, in ms; the others at every tick.
+const LOOK_AT_ALL_MS: u64 = 250;
 /// Entities woken in one tick at the most; the rest at the next.
 const WAKES_PER_TICK_MAX: usize = 4_096;
 
@@ -104,8 +105,13 @@ pub(crate) struct ShardState {
     early: Option<Vec<ShardMsg>>,
     pub(super) slots: FxHashMap<EntityId, Slot>,
     pub(super) by_actor: FxHashMap<ActorId, EntityId>,
-    /// Those in `slots` with an actor, and those that wait to be started again: what a tick looks at. The cold ones may be very many.
-    pub(super) residents: FxHashSet<EntityId>,
+    /// Actors that host nobody now: the next orders and carts get them.
+    pub(super) pool: Vec<ActorRef<EntityMsg>>,
+    /// Those in `slots` with an actor: what a tick looks at. The cold ones may be very many. Of those with an actor the ones that
+    /// linger are looked at now and then.
+    pub(super) passing: FxHashSet<EntityId>,
+    pub(super) lingering: FxHashSet<EntityId>,
+    looked_at: Instant,
     pub(super) restarting: BTreeSet<EntityId>,
     pub(super) agenda: Agenda,
     pub(super) instances: u64,
@@ -140,7 +146,10 @@ impl Actor for ShardActor {
             early: Some(Vec::new()),
             slots: FxHashMap::default(),
             by_actor: FxHashMap::default(),
-            residents: FxHashSet::default(),
+            pool: Vec::new(),
+            passing: FxHashSet::default(),
+            lingering: FxHashSet::default(),
+            looked_at: monotonic(),
             restarting: BTreeSet::new(),
             agenda: Agenda::default(),
             instances: 0,
@@ -230,7 +239,7 @@ impl ShardState {
             ShardMsg::UnderWay { limit, reply } => drop(reply.send(shard.under_way(limit))),
             ShardMsg::Panic { entity, done } => {
                 if !matches!(shard.slots.get(&entity), Some(Slot::Resident(_))) {
-                    shard.start(myself, &entity, None).await;
+                    shard.start(myself, &entity, None, None).await;
                 }
                 let sent = match shard.slots.get_mut(&entity) {
                     Some(Slot::Resident(resident)) => {
@@ -265,7 +274,9 @@ impl ShardState {
                         owing.push(entity.clone());
                     }
                     self.agenda.set(&entity, loaded.state.wake_at(Timestamp::default()));
-                    self.slots.insert(entity, Slot::Cold(self.cold(loaded)));
+                    let Loaded { state, meta, dirty } = loaded;
+                    let left = Left::of(&entity, state, meta, dirty);
+                    self.slots.insert(entity, Slot::Cold(Cold { left, seq: self.seq }));
                 }
                 Err(error) => {
                     tracing::error!(%entity, %error, "set aside at recovery");
@@ -279,63 +290,61 @@ impl ShardState {
         for entity in owing {
             if !matches!(self.slots.get(&entity), Some(Slot::SetAside(_))) {
                 let start = if self.slots.contains_key(&entity) { None } else { Some(Start::Replay) };
-                self.start(myself, &entity, start).await;
+                self.start(myself, &entity, start, None).await;
             }
         }
         Ok(events)
     }
 
-    fn cold(&self, loaded: Loaded) -> Cold {
-        Cold { state: Arc::new(loaded.state), meta: loaded.meta, dirty: loaded.dirty, seq: self.seq }
-    }
-
     pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, asked: Asked) {
         let settings = self.context.settings;
-        loop {
-            match self.slots.get_mut(&asked.ask.entity) {
-                Some(Slot::Resident(resident)) => {
-                    if resident.leaving {
-                        resident.queue.push(asked);
-                    } else if resident.waiting.load(Ordering::Acquire) >= settings.mailbox_max {
-                        self.context.stats.refused_busy();
-                        refuse(asked, Answer::Busy { retry_after_s: 1 });
-                    } else {
-                        resident.touched_at = monotonic();
-                        resident.send(EntityMsg::Ask(Box::new(asked)));
-                    }
-                    return;
+        match self.slots.get_mut(&asked.ask.entity) {
+            Some(Slot::Resident(resident)) => {
+                if resident.leaving {
+                    resident.queue.push(asked);
+                } else if resident.line.waiting() >= settings.mailbox_max {
+                    self.context.stats.refused_busy();
+                    refuse(asked, Answer::Busy { retry_after_s: 1 });
+                } else {
+                    resident.touched_at = monotonic();
+                    resident.send(EntityMsg::Ask(Box::new(asked)));
                 }
-                Some(Slot::Restarting(restarting)) => {
-                    if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
-                        restarting.queue.push(asked);
-                    } else {
-                        refuse(asked, Answer::Busy { retry_after_s: 1 });
-                    }
-                    return;
+                return;
+            }
+            Some(Slot::Restarting(restarting)) => {
+                if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
+                    restarting.queue.push(asked);
+                } else {
+                    refuse(asked, Answer::Busy { retry_after_s: 1 });
                 }
-                Some(Slot::SetAside(_)) => {
-                    refuse(asked, Answer::SetAside);
-                    return;
-                }
-                Some(Slot::Cold(_)) => self.start(myself, &asked.ask.entity.clone(), None).await,
-                None => {
-                    if let Some(refusal) = &asked.ask.unless_known
-                        && matches!(self.is_stored(&asked.ask.entity).await, Ok(false))
-                    {
-                        // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
-                        let refusal = refusal.as_ref().clone();
-                        self.context.stats.refused_at_the_door();
-                        match asked.reply_to {
-                            // Rule O4: where another may own the shard meanwhile, the answer waits like every other.
-                            ReplyTo::Caller(caller) if self.context.store.is_shared() => {
-                                self.submit(vec![Held::Refused(caller, Box::new(refusal))]);
-                            }
-                            _ => refuse(asked, Answer::Refused(refusal)),
+                return;
+            }
+            Some(Slot::SetAside(_)) => {
+                refuse(asked, Answer::SetAside);
+                return;
+            }
+            Some(Slot::Cold(_)) => {
+                self.start(myself, &asked.ask.entity.clone(), None, Some(asked)).await;
+                return;
+            }
+            None => {
+                if let Some(refusal) = &asked.ask.unless_known
+                    && matches!(self.is_stored(&asked.ask.entity).await, Ok(false))
+                {
+                    // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
+                    let refusal = refusal.as_ref().clone();
+                    self.context.stats.refused_at_the_door();
+                    match asked.reply_to {
+                        // Rule O4: where another may own the shard meanwhile, the answer waits like every other.
+                        ReplyTo::Caller(caller) if self.context.store.is_shared() => {
+                            self.submit(vec![Held::Refused(caller, Box::new(refusal))]);
                         }
-                        return;
+                        _ => refuse(asked, Answer::Refused(refusal)),
                     }
-                    self.start(myself, &asked.ask.entity.clone(), Some(Start::Load)).await;
+                    return;
                 }
+                self.start(myself, &asked.ask.entity.clone(), Some(Start::Load), Some(asked)).await;
+                return;
             }
         }
     }
@@ -436,11 +445,17 @@ impl ShardState {
         let settings = self.context.settings;
         let crowded = self.by_actor.len() > settings.residents_per_shard_max;
         let idle_ms = if crowded { 0 } else { settings.idle_ms };
-        for entity in &self.residents {
+        let all = crowded || self.looked_at.elapsed() >= Duration::from_millis(LOOK_AT_ALL_MS);
+        if all {
+            self.looked_at = monotonic();
+        }
+        let lingering = self.lingering.iter().filter(|_| all);
+        for entity in self.passing.iter().chain(lingering) {
             let Some(Slot::Resident(resident)) = self.slots.get_mut(entity) else { continue };
-            if resident.leaving || resident.waiting.load(Ordering::Acquire) > 0 {
+            if resident.leaving || resident.line.waiting() > 0 {
                 continue;
             }
+            resident.look();
             let quiet_ms = u64::try_from(resident.touched_at.elapsed().as_millis()).unwrap_or(u64::MAX);
             let due = if lingers(entity) && !resident.owes {
                 quiet_ms > idle_ms
