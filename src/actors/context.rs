@@ -8,7 +8,6 @@ use super::router::{Asked, Router};
 use super::settings::Settings;
 use super::stats::Stats;
 use super::view::Views;
-use super::writer::Released;
 use crate::clock::SharedClock;
 use crate::domain::ids::EntityId;
 use crate::storage::{AppendError, Epoch, Layout, Shard, Store};
@@ -29,8 +28,6 @@ pub(crate) struct Context {
     pub(crate) faults: super::faults::Faults,
     /// Why the node must end, once it must.
     pub(crate) failed: watch::Sender<Option<String>>,
-    /// What became durable, for the releaser.
-    pub(crate) released: mpsc::UnboundedSender<Vec<Released>>,
     /// Where a shard's end is told, when shards come and go; `None`: all are owned from the start, and with one of them ends the node.
     pub(crate) losses: Option<mpsc::UnboundedSender<Lost>>,
     pub(super) router: Router,

@@ -7,8 +7,8 @@
 use super::context::Context;
 use super::held::Left;
 use super::instance::Instance;
+use super::queue::WriterHandle;
 use super::router::Asked;
-use super::writer::WriterHandle;
 use crate::domain::any::State;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::ids::EntityId;

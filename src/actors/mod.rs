@@ -23,6 +23,7 @@ mod lifecycle;
 mod line;
 pub mod ownership;
 mod provider;
+mod queue;
 mod recovery;
 mod releaser;
 pub mod remote;

@@ -22,10 +22,10 @@ use super::context::Context;
 use super::entity::{EntityMsg, Start, lingers};
 use super::held::{Held, Left, Marker, ReplyTo, Submission};
 use super::inspect::{SetAsideEntity, ShardStatus};
+use super::queue::WriterHandle;
 use super::recovery::{self, Loaded, RecoveryError};
 use super::router::Asked;
 use super::slot::{Cold, SetAside, Slot};
-use super::writer::WriterHandle;
 use crate::clock::monotonic;
 use crate::domain::any::Command;
 use crate::domain::effect::{EffectKey, Outcome};
@@ -430,6 +430,7 @@ impl ShardState {
             };
             self.ask(myself, Asked { ask, reply_to: ReplyTo::Nobody }).await;
         }
+        self.writer.nudge();
         self.look_in();
         self.restart_due(myself).await;
         let events = self.seq.saturating_sub(self.flushed_upto);
