@@ -107,8 +107,7 @@ impl Actor for Shell {
     ) -> Result<(), ActorProcessingErr> {
         match (message, &mut *hosted) {
             (EntityMsg::Host(seed), _) => {
-                let instance = hosted.insert(Box::new(Instance::new(*seed)));
-                return instance.begin(&myself).await;
+                return hosted.insert(Box::new(Instance::new(*seed))).begin(&myself).await;
             }
             // A late copy for whoever was here before.
             (EntityMsg::Answer { instance: number, .. }, Some(instance)) if instance.number != number => {}

@@ -113,7 +113,15 @@ impl Instance {
     /// Recovers, does what is owed, and answers the question it was started for.
     pub(super) async fn begin(&mut self, myself: &ActorRef<EntityMsg>) -> Result<(), ActorProcessingErr> {
         self.panic_if_ordered();
-        self.recover().await?;
+        match self.start.take().unwrap_or(Start::Load) {
+            Start::Left(left) => self.take_over(left)?,
+            Start::Load => Box::pin(self.recover(false)).await?,
+            Start::Replay => Box::pin(self.recover(true)).await?,
+        }
+        if self.view.is_some() && self.meta.version > 0 {
+            let held = self.publication(true).into_iter().collect();
+            self.writer.submit(Submission { shard: self.shard, record: None, held });
+        }
         let first = self.first.take();
         if let Some(asked) = first {
             self.count();
@@ -148,35 +156,29 @@ impl Instance {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Brings the state back, and shows it to the views.
-    async fn recover(&mut self) -> Result<(), ActorProcessingErr> {
-        let start = self.start.take().unwrap_or(Start::Load);
-        match start {
-            Start::Left(Left { form, meta, dirty }) => {
-                self.state = match form {
-                    Form::Live(state) => state,
-                    Form::Rows(rows) => {
-                        let (state, _) = wire::state_of(&self.id, &rows.rows).map_err(RecoveryError::from)?;
-                        self.rows = Some(rows);
-                        Arc::new(state)
-                    }
-                };
-                self.meta = meta;
-                self.dirty = dirty;
+    /// Goes on where the last life ended.
+    fn take_over(&mut self, left: Left) -> Result<(), RecoveryError> {
+        let Left { form, meta, dirty } = left;
+        self.state = match form {
+            Form::Live(state) => state,
+            Form::Rows(rows) => {
+                let (state, _) = wire::state_of(&self.id, &rows.rows)?;
+                self.rows = Some(rows);
+                Arc::new(state)
             }
-            Start::Load | Start::Replay => {
-                let replay = matches!(start, Start::Replay);
-                let loaded = super::recovery::load(&self.context.store, self.shard, &self.id, replay).await?;
-                if let Some(loaded) = loaded {
-                    self.state = Arc::new(loaded.state);
-                    self.meta = loaded.meta;
-                    self.dirty = loaded.dirty;
-                }
-            }
-        }
-        if self.view.is_some() && self.meta.version > 0 {
-            let held = self.publication(true).into_iter().collect();
-            self.writer.submit(Submission { shard: self.shard, record: None, held });
+        };
+        self.meta = meta;
+        self.dirty = dirty;
+        Ok(())
+    }
+
+    /// Brings the state back from what is stored.
+    async fn recover(&mut self, replay: bool) -> Result<(), RecoveryError> {
+        let loaded = super::recovery::load(&self.context.store, self.shard, &self.id, replay).await?;
+        if let Some(loaded) = loaded {
+            self.state = Arc::new(loaded.state);
+            self.meta = loaded.meta;
+            self.dirty = loaded.dirty;
         }
         Ok(())
     }

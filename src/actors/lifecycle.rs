@@ -116,7 +116,8 @@ impl ShardState {
                 }
             }
         }
-        Shell::spawn_linked(None, Shell, *seed, myself.get_cell()).await.map(|(actor, _)| actor)
+        let spawned = Box::pin(Shell::spawn_linked(None, Shell, *seed, myself.get_cell())).await;
+        spawned.map(|(actor, _)| actor)
     }
 
     /// An entity has nothing under way and everything it said is durable: it ends, if no message of ours is on its way to it.

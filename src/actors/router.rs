@@ -150,7 +150,7 @@ impl Router {
         let shard = self.layout.shard_of(&ask.entity);
         let begun = monotonic();
         let answer = if self.remote.get().is_some() {
-            self.ask_around(&context, shard, ask).await
+            Box::pin(self.ask_around(&context, shard, ask)).await
         } else {
             self.ask_here(&context, shard, ask).await.unwrap_or(Answer::NotServing)
         };

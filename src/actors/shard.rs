@@ -186,7 +186,7 @@ impl Actor for ShardActor {
         shard: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(cell, _, _) => shard.exited(&myself, cell.get_id()).await,
+            SupervisionEvent::ActorTerminated(cell, _, _) => Box::pin(shard.exited(&myself, cell.get_id())).await,
             SupervisionEvent::ActorFailed(cell, error) => shard.failed(cell.get_id(), &error.to_string()),
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
             _ => {}
@@ -200,7 +200,7 @@ impl ShardState {
         let shard = self;
         match message {
             ShardMsg::Recover(ready) => {
-                let recovered = shard.recover(myself).await;
+                let recovered = Box::pin(shard.recover(myself)).await;
                 let is_recovered = recovered.is_ok();
                 drop(ready.send(recovered.map_err(|error| error.to_string())));
                 if !is_recovered {
@@ -227,19 +227,19 @@ impl ShardState {
             ShardMsg::Durable { epoch, .. } if epoch != shard.claim.epoch => {}
             ShardMsg::Durable { bytes, held, .. } => {
                 shard.bytes = shard.bytes.max(bytes);
-                shard.durable(myself, held).await;
+                shard.durable(myself, held);
             }
-            ShardMsg::Tick => shard.tick(myself).await,
+            ShardMsg::Tick => Box::pin(shard.tick(myself)).await,
             ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
             ShardMsg::FlushAll(done) => shard.flush_all(done),
             ShardMsg::LetGo => shard.let_go(),
             ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
-            ShardMsg::Retry { entity, done } => drop(done.send(shard.retry(myself, &entity).await)),
+            ShardMsg::Retry { entity, done } => drop(done.send(Box::pin(shard.retry(myself, &entity)).await)),
             ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
             ShardMsg::UnderWay { limit, reply } => drop(reply.send(shard.under_way(limit))),
             ShardMsg::Panic { entity, done } => {
                 if !matches!(shard.slots.get(&entity), Some(Slot::Resident(_))) {
-                    shard.start(myself, &entity, None, None).await;
+                    Box::pin(shard.start(myself, &entity, None, None)).await;
                 }
                 let sent = match shard.slots.get_mut(&entity) {
                     Some(Slot::Resident(resident)) => {
@@ -329,7 +329,7 @@ impl ShardState {
             }
             None => {
                 if let Some(refusal) = &asked.ask.unless_known
-                    && matches!(self.is_stored(&asked.ask.entity).await, Ok(false))
+                    && matches!(Box::pin(self.is_stored(&asked.ask.entity)).await, Ok(false))
                 {
                     // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
                     let refusal = refusal.as_ref().clone();
@@ -369,7 +369,7 @@ impl ShardState {
         Ok(!self.context.store.load(self.shard, entity).await?.is_empty())
     }
 
-    async fn durable(&mut self, myself: &ActorRef<ShardMsg>, held: Vec<(Seq, Held)>) {
+    fn durable(&mut self, myself: &ActorRef<ShardMsg>, held: Vec<(Seq, Held)>) {
         for (seq, held) in held {
             self.seq = self.seq.max(seq);
             match held {

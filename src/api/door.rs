@@ -152,7 +152,7 @@ impl<S: Shop> Inner<S> {
                 .retry_after(self.settings.door.retry_after_s)
                 .into_response()
         } else {
-            no_panic(self.answer(method, path, query, headers, body)).await
+            no_panic(Box::pin(self.answer(method, path, query, headers, body))).await
         };
         drop(room);
         if let Some(count) = counts.answers.get(usize::from(response.status().as_u16() / 100)) {
