@@ -25,7 +25,8 @@ use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
 const JOURNAL_BYTES: usize = 64_000_000;
@@ -41,6 +42,9 @@ pub(super) enum Table {
 /// The database.
 #[derive(Clone)]
 pub(super) struct Tables {
+    folder: PathBuf,
+    /// Why the first write failed: after it the database refuses all others, and only says that it does.
+    broken: Arc<OnceLock<String>>,
     database: Database,
     states: Keyspace,
     history: Keyspace,
@@ -122,7 +126,16 @@ pub(super) fn failed(error: &fjall::Error) -> ReadError {
         fjall::Error::Storage(fjall::LsmError::ChecksumMismatch { .. }) => {
             ReadError::Corrupt(format!("the tables are damaged: {error}"))
         }
-        error => ReadError::Failed(error.to_string()),
+        error => ReadError::Failed(in_words(error)),
+    }
+}
+
+/// What the database says, for a person: the system's own words where it was the system that refused.
+fn in_words(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => error.to_string(),
+        fjall::Error::Poisoned => "writing them out failed".to_owned(),
+        error => error.to_string(),
     }
 }
 
@@ -143,7 +156,7 @@ impl Tables {
     pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, OpenError> {
         let made = if folder.exists() { Ok(()) } else { Self::make(folder, options) };
         let opened = made.and_then(|()| Self::open_in(folder, options));
-        opened.map_err(|error| OpenError::Tables { folder: folder.to_owned(), why: error.to_string() })
+        opened.map_err(|error| OpenError::Tables { folder: folder.to_owned(), why: in_words(&error) })
     }
 
     /// Made aside, and given their name once they are whole: a database that was cut off while it was being made cannot be opened, and one
@@ -177,8 +190,16 @@ impl Tables {
             states: database.keyspace("states", create)?,
             history: database.keyspace("history", create)?,
             personal: database.keyspace("personal", create)?,
+            folder: folder.to_owned(),
+            broken: Arc::default(),
             database,
         })
+    }
+
+    /// What a write that failed is called: the database itself does not say which files.
+    pub(super) fn not_written(&self, error: &fjall::Error) -> AppendError {
+        let why = self.broken.get_or_init(|| in_words(error));
+        AppendError::Failed(format!("write the tables in {}: {why}", self.folder.display()))
     }
 
     pub(super) const fn table(&self, table: Table) -> &Keyspace {
@@ -201,7 +222,7 @@ impl Tables {
                 None => batch.remove(self.table(table), key),
             }
         }
-        batch.commit().map_err(|error| AppendError::Failed(error.to_string()))
+        batch.commit().map_err(|error| self.not_written(&error))
     }
 
     /// `flushed_upto` of each shard that was ever flushed.
