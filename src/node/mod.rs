@@ -98,6 +98,9 @@ pub enum NodeError {
     /// The seal of a clean stop.
     #[error("seal the journal: {0}")]
     Seal(AppendError),
+    /// It was to stop in good order, and failed while it did.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// What was found at the start.
@@ -265,8 +268,13 @@ impl Node {
         if let Some(clustered) = self.clustered {
             clustered.leave().await;
         }
+        let actors = self.actors.handle();
         let drained = self.actors.stop(self.drain).await && given_away;
         self.projections.end().await;
+        // What failed on the way is no clean stop: without a seal the successor reads the log to its end, and whoever started us hears of it.
+        if let Some(reason) = actors.failure() {
+            return Err(NodeError::Failed(reason));
+        }
         if drained && let Store::Embedded(journal) = &self.store {
             journal.close().map_err(NodeError::Seal)?;
         }
