@@ -241,13 +241,17 @@ impl Node {
     /// Waits until the node must end by itself; gives the reason.
     pub async fn failed(&self) -> String {
         let handle = self.actors.handle();
-        match &self.clustered {
-            Some(clustered) => tokio::select! {
-                biased;
-                reason = handle.failed() => reason,
-                reason = clustered.ended() => reason,
-            },
-            None => handle.failed().await,
+        let clustered = async {
+            match &self.clustered {
+                Some(clustered) => clustered.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = handle.failed() => reason,
+            reason = clustered => reason,
+            reason = self.provider.lost() => reason,
         }
     }
 
