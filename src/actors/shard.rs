@@ -44,6 +44,8 @@ use tokio::time::Instant;
 
 /// Entities woken in one tick at the most; the rest at the next.
 const WAKES_PER_TICK_MAX: usize = 4_096;
+/// So many times the room of callers have the effects of other entities at one entity.
+const EFFECT_ROOM: u32 = 4;
 
 /// What a shard understands.
 #[derive(Debug)]
@@ -289,14 +291,14 @@ impl ShardState {
         Cold { state: Arc::new(loaded.state), meta: loaded.meta, dirty: loaded.dirty, seq: self.seq }
     }
 
-    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, asked: Asked) {
+    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, mut asked: Asked) {
         let settings = self.context.settings;
         loop {
             match self.slots.get_mut(&asked.ask.entity) {
                 Some(Slot::Resident(resident)) => {
                     if resident.leaving {
                         resident.queue.push(asked);
-                    } else if resident.waiting.load(Ordering::Acquire) >= settings.mailbox_max {
+                    } else if resident.waiting.load(Ordering::Acquire) >= room(&asked.reply_to, settings.mailbox_max) {
                         self.context.stats.refused_busy();
                         refuse(asked, Answer::Busy { retry_after_s: 1 });
                     } else {
@@ -317,6 +319,8 @@ impl ShardState {
                     refuse(asked, Answer::SetAside);
                     return;
                 }
+                // Rule E4, before an actor is started or the store is asked for somebody who no longer waits.
+                Some(Slot::Cold(_)) | None if asked.is_over(self.context.clock.now(), &self.context.stats) => return,
                 Some(Slot::Cold(_)) => self.start(myself, &asked.ask.entity.clone(), None).await,
                 None => {
                     if let Some(refusal) = &asked.ask.unless_known
@@ -452,6 +456,15 @@ impl ShardState {
                 resident.poke(!lingers(entity) || resident.owes);
             }
         }
+    }
+}
+
+/// How many questions may wait at one entity. What an entity owes another was let in with its order, and ends what holds places: it has more room
+/// than those who still stand at the door.
+fn room(asked_by: &ReplyTo, mailbox_max: u32) -> u32 {
+    match asked_by {
+        ReplyTo::Caller(_) => mailbox_max,
+        ReplyTo::Entity { .. } | ReplyTo::Abroad { .. } | ReplyTo::Nobody => mailbox_max.saturating_mul(EFFECT_ROOM),
     }
 }
 

@@ -3,6 +3,7 @@
 //! What each one is for, and what goes wrong when it is too small or too large, stands in `cluster.toml` and nowhere else. Durations end
 //! in `_ms`, `_s` or `_days`, sizes in `_bytes`, bounds in `_max`.
 
+use super::admission::Admission;
 use super::cluster::{Cluster, Cql};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct Config {
     pub shop: Shop,
     /// The doors.
     pub api: Api,
+    /// Who comes in.
+    pub admission: Admission,
     /// The actors.
     pub entities: Entities,
     /// What is durable.

@@ -8,6 +8,7 @@ mod bad_input;
 mod bounds;
 mod callers;
 mod client;
+mod crowd;
 mod described;
 mod journeys;
 mod operator;
