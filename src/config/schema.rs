@@ -76,6 +76,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("api.body_bytes_max", Kind::Number(KIB, 64 * MIB)),
     setting("api.small_body_bytes_max", Kind::Number(KIB, 64 * MIB)),
     setting("api.request_timeout_ms", Kind::Number(100, HOUR_MS)),
+    setting("api.write_timeout_ms", Kind::Number(10, HOUR_MS)),
     setting("api.command_timeout_ms", Kind::Number(100, HOUR_MS)),
     setting("api.order_wait_ms", Kind::Number(0, 60_000)),
     setting("api.prefer_wait_max_s", Kind::Number(0, 300)),

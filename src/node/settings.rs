@@ -191,6 +191,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         connections_per_address_max: config.api.connections_per_address_max,
         header_read_timeout: Duration::from_millis(config.api.header_read_timeout_ms),
         request_timeout: Duration::from_millis(config.api.request_timeout_ms),
+        write_timeout: Duration::from_millis(config.api.write_timeout_ms),
         head_bytes_max: config.api.header_bytes_max,
         backlog: config.api.backlog,
         drain_timeout: Duration::from_millis(config.node.drain_timeout_ms),

@@ -14,3 +14,4 @@ mod journeys;
 mod operator;
 mod repeated;
 mod server;
+mod sockets;
