@@ -139,7 +139,8 @@ async fn browsing_is_refused_first_then_carts_and_a_payment_still_comes_in() {
     server.with_stock("NOVA-42", 50).await;
     let placed = server.seller().post("/v1/orders", Some("placed"), Some(&order_of("NOVA-42", 1))).await;
     let payment = format!("/v1/orders/{}/payment", placed.body["id"].as_str().expect("an id"));
-    let browse = || server.anyone().get("/v1/products/p-NOVA-42");
+    let anyone = server.anyone();
+    let browse = || anyone.get("/v1/products/p-NOVA-42");
     let cart = |key: &'static str| {
         let seller = server.seller();
         async move { seller.post("/v1/carts", Some(key), Some(&json!({}))).await }

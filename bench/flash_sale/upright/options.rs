@@ -32,9 +32,9 @@ pub(crate) struct OverloadOptions {
     #[arg(long, default_value_t = 8)]
     pub(crate) seconds: u64,
     /// How long the peak is looked for.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 4)]
     pub(crate) peak_seconds: u64,
-    /// Connections of the closed loop that finds the peak.
+    /// Connections of the closed loop that finds the peak; a quarter and four times as many are tried, too.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4_000))]
     pub(crate) connections: u32,
     /// Connections of the crowd, at most.

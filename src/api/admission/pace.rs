@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn requests_that_wait_for_a_payment_are_not_taken_for_our_own_slowness() {
-        let waiting = Seen { places: 4_096, quick: 96, patient: 4_000, answers_per_s: 10_000, refused: true };
-        assert!(places_for(&SETTINGS(), &waiting) > 4_096);
+        let waiting = Seen { places: 4_096, quick: 96, patient: 4_000, answers_per_s: 2_000, refused: true };
+        assert_eq!(places_for(&SETTINGS(), &waiting), 5_000, "a thousand of ours in time, beside those who wait");
     }
 
     #[test]
