@@ -129,6 +129,12 @@ impl Settings {
         self.0.push((format!("DOORBUSTER__{}", key.to_ascii_uppercase().replace('.', "__")), value.to_string()));
         self
     }
+    /// A variable of the environment that is no setting of the node.
+    #[must_use]
+    pub(crate) fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.0.push((name.to_owned(), value.to_string()));
+        self
+    }
     /// All of them, by the names of the environment.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -185,6 +191,20 @@ impl Node {
     /// SIGKILL, and the wait until the process is gone.
     pub(crate) async fn kill(&mut self) -> Result<(), Trouble> {
         self.child.kill().await.map_err(|source| Trouble::io("kill the node", source))
+    }
+
+    /// SIGTERM, and the wait until the process is gone: it answers what it accepted and stores everything.
+    pub(crate) async fn terminate(&mut self) -> Result<(), Trouble> {
+        if let Some(process) = self.child.id() {
+            let told = Command::new("kill").arg("-TERM").arg(process.to_string()).status().await;
+            told.map_err(|source| Trouble::io("run kill", source))?;
+        }
+        self.child.wait().await.map(drop).map_err(|source| Trouble::io("wait for the node", source))
+    }
+
+    /// The process's number, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Starts it again on the same folder, at the same addresses.

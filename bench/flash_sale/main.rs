@@ -20,6 +20,7 @@ mod replay;
 mod report;
 mod sale;
 mod svg;
+mod upright;
 mod verify;
 
 use clap::Parser;
@@ -62,6 +63,9 @@ async fn run(options: Options) -> ExitCode {
     let good = match options.command {
         Some(Command::Replay(replay)) => replay::replay(&replay).await,
         Some(Command::Cluster(cluster)) => cluster::hold(&cluster).await,
+        Some(Command::Overload(overload)) => upright::overload(&overload).await,
+        Some(Command::Sockets(sockets)) => upright::sockets(&sockets).await,
+        Some(Command::Soak(soak)) => upright::soak(&soak).await,
         None => sale::hold(&options.sale).await,
     };
     match good {

@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Replay(ReplayOptions),
     /// Several nodes on this machine with a CQL store and Redis, trouble in the middle of the sale, and the proof.
     Cluster(Box<super::cluster::ClusterOptions>),
+    /// More than the node can do: its peak, then 2, 5 and 10 times of it, and how soon all is as before.
+    Overload(super::upright::OverloadOptions),
+    /// Thousands of sockets that idle, drip, stall and hang up, and honest callers among them.
+    Sockets(super::upright::SocketsOptions),
+    /// A long time at 60 % of the peak, with expiries, returns, restarts and kills: is everything flat?
+    Soak(super::upright::SoakOptions),
 }
 
 /// Which node is used.

@@ -184,18 +184,14 @@ impl Instance {
     }
 
     /// Decides on a command and hands the decision over.
-    fn ask(&mut self, myself: &ActorRef<EntityMsg>, asked: Asked) {
-        let Asked { ask, reply_to } = asked;
+    fn ask(&mut self, myself: &ActorRef<EntityMsg>, mut asked: Asked) {
         let now = self.context.clock.now();
-        if ask.deadline < now {
-            // Rule E4: the deadline is checked before decide; what was decided is always journaled.
-            self.context.stats.dropped_late();
-            if let ReplyTo::Caller(caller) = reply_to {
-                drop(caller.send(Answer::Late));
-            }
+        if asked.is_over(now, &self.context.stats) {
+            // Rule E4: checked before decide; what was decided is always journaled.
             self.settle(myself, Vec::new(), None);
             return;
         }
+        let Asked { ask, reply_to } = asked;
         let Ask { command, by, wait, if_version, .. } = ask;
         if if_version.is_some_and(|version| version != self.meta.version) {
             let mut held = Vec::new();

@@ -13,6 +13,8 @@ mod audit_tests;
 mod checkpoint;
 mod context;
 #[cfg(test)]
+mod crowd_tests;
+#[cfg(test)]
 mod dealt_tests;
 mod entity;
 pub mod faults;

@@ -13,15 +13,17 @@ use super::context::Context;
 use super::held::ReplyTo;
 use super::remote::{Delivered, Remote, Told};
 use super::shard::ShardMsg;
+use super::stats::Stats;
 use crate::clock::monotonic;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::ids::EntityId;
+use crate::domain::time::Timestamp;
 use crate::storage::{Epoch, Layout, Shard};
 use ractor::{ActorId, ActorRef};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
-use tokio::sync::{Semaphore, TryAcquireError, oneshot};
+use tokio::sync::oneshot;
 
 /// A question that meets no owner is asked again after so many ms, doubling …
 const LOOK_AGAIN_MIN_MS: u64 = 5;
@@ -33,6 +35,24 @@ const LOOK_AGAIN_MAX_MS: u64 = 100;
 pub(crate) struct Asked {
     pub(crate) ask: Ask,
     pub(crate) reply_to: ReplyTo,
+}
+
+impl Asked {
+    /// Rule E4: is it too late to decide this? Then whoever asked is told so; whoever has gone hears nothing, and nothing is decided for them.
+    pub(crate) fn is_over(&mut self, now: Timestamp, stats: &Stats) -> bool {
+        let is_late = self.ask.deadline < now;
+        let is_gone = matches!(&self.reply_to, ReplyTo::Caller(caller) if caller.is_closed());
+        if is_late {
+            stats.dropped_late();
+        } else if is_gone {
+            stats.dropped_gone();
+        }
+        if is_late && let ReplyTo::Caller(caller) = std::mem::replace(&mut self.reply_to, ReplyTo::Nobody) {
+            // It may have gone as well.
+            drop(caller.send(Answer::Late));
+        }
+        is_late || is_gone
+    }
 }
 
 /// Where a shard is.
@@ -51,10 +71,35 @@ struct Place {
 pub(crate) struct Router {
     layout: Layout,
     places: Box<[Place]>,
-    permits: Semaphore,
+    permits: Permits,
     serving: AtomicBool,
     remote: OnceLock<Arc<dyn Remote>>,
     context: Weak<Context>,
+}
+
+/// The permits of a node. A count, not a semaphore: nobody waits for a permit, so giving one back need not take a lock.
+#[derive(Debug)]
+struct Permits {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+/// A permit that is taken; dropping it gives it back.
+#[derive(Debug)]
+struct Permit<'router>(&'router AtomicUsize);
+
+impl Permits {
+    fn take(&self) -> Option<Permit<'_>> {
+        let more = |taken: usize| (taken < self.max).then_some(taken.saturating_add(1));
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Permit(&self.taken))
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// One more question inside a shard, as long as it lives.
@@ -79,7 +124,7 @@ impl Router {
         Self {
             layout,
             places: (0..layout.shards).map(|_| Place::default()).collect(),
-            permits: Semaphore::new(requests_in_flight_max),
+            permits: Permits { taken: AtomicUsize::new(0), max: requests_in_flight_max },
             serving: AtomicBool::new(false),
             remote: OnceLock::new(),
             context: Weak::clone(context),
@@ -120,8 +165,7 @@ impl Router {
 
     /// Questions from outside that are under way.
     pub(crate) fn in_flight(&self) -> usize {
-        let free = self.permits.available_permits();
-        self.context.upgrade().map_or(0, |context| context.settings.requests_in_flight_max.saturating_sub(free))
+        self.permits.taken.load(Ordering::Acquire)
     }
 
     /// Questions from outside that a shard has and has not answered.
@@ -175,18 +219,13 @@ impl Router {
         self.places.get(usize::from(shard.0)).is_some_and(|place| place.open.load(Ordering::Acquire))
     }
 
-    fn admit(&self, context: &Context) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        if context.stats.log_queue() > context.settings.log_queue_max {
+    fn admit(&self, context: &Context) -> Option<Permit<'_>> {
+        let is_full = context.stats.log_queue() > context.settings.log_queue_max;
+        let permit = if is_full { None } else { self.permits.take() };
+        if permit.is_none() {
             context.stats.refused_busy();
-            return None;
         }
-        match self.permits.try_acquire() {
-            Ok(permit) => Some(permit),
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-                context.stats.refused_busy();
-                None
-            }
-        }
+        permit
     }
 
     /// `None`: the shard is not here; it never got the question, or got it and leaves the answer to its next owner.

@@ -45,6 +45,8 @@ use tokio::time::Instant;
 const LOOK_AT_ALL_MS: u64 = 250;
 /// Entities woken in one tick at the most; the rest at the next.
 const WAKES_PER_TICK_MAX: usize = 4_096;
+/// So many times the room of callers have the effects of other entities at one entity.
+pub(super) const EFFECT_ROOM: u32 = 4;
 
 /// What a shard understands.
 #[derive(Debug)]
@@ -296,20 +298,19 @@ impl ShardState {
         Ok(events)
     }
 
-    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, asked: Asked) {
+    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, mut asked: Asked) {
         let settings = self.context.settings;
         match self.slots.get_mut(&asked.ask.entity) {
             Some(Slot::Resident(resident)) => {
                 if resident.leaving {
                     resident.queue.push(asked);
-                } else if resident.line.waiting() >= settings.mailbox_max {
+                } else if resident.line.waiting() >= room(&asked.reply_to, settings.mailbox_max) {
                     self.context.stats.refused_busy();
                     refuse(asked, Answer::Busy { retry_after_s: 1 });
                 } else {
                     resident.touched_at = monotonic();
                     resident.send(EntityMsg::Ask(Box::new(asked)));
                 }
-                return;
             }
             Some(Slot::Restarting(restarting)) => {
                 if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
@@ -317,16 +318,11 @@ impl ShardState {
                 } else {
                     refuse(asked, Answer::Busy { retry_after_s: 1 });
                 }
-                return;
             }
-            Some(Slot::SetAside(_)) => {
-                refuse(asked, Answer::SetAside);
-                return;
-            }
-            Some(Slot::Cold(_)) => {
-                self.start(myself, &asked.ask.entity.clone(), None, Some(asked)).await;
-                return;
-            }
+            Some(Slot::SetAside(_)) => refuse(asked, Answer::SetAside),
+            // Rule E4, before an actor is started or the store is asked for somebody who no longer waits.
+            Some(Slot::Cold(_)) | None if asked.is_over(self.context.clock.now(), &self.context.stats) => {}
+            Some(Slot::Cold(_)) => self.start(myself, &asked.ask.entity.clone(), None, Some(asked)).await,
             None => {
                 if let Some(refusal) = &asked.ask.unless_known
                     && matches!(Box::pin(self.is_stored(&asked.ask.entity)).await, Ok(false))
@@ -344,7 +340,6 @@ impl ShardState {
                     return;
                 }
                 self.start(myself, &asked.ask.entity.clone(), Some(Start::Load), Some(asked)).await;
-                return;
             }
         }
     }
@@ -468,6 +463,15 @@ impl ShardState {
                 resident.poke(!lingers(entity) || resident.owes);
             }
         }
+    }
+}
+
+/// How many questions may wait at one entity. What an entity owes another was let in with its order, and ends what holds places: it has more room
+/// than those who still stand at the door.
+fn room(asked_by: &ReplyTo, mailbox_max: u32) -> u32 {
+    match asked_by {
+        ReplyTo::Caller(_) => mailbox_max,
+        ReplyTo::Entity { .. } | ReplyTo::Abroad { .. } | ReplyTo::Nobody => mailbox_max.saturating_mul(EFFECT_ROOM),
     }
 }
 

@@ -62,6 +62,7 @@ pub struct Stats {
     log_bytes: AtomicU64,
     busy: AtomicU64,
     late: AtomicU64,
+    gone: AtomicU64,
     door: AtomicU64,
     again: AtomicU64,
     panics: AtomicU64,
@@ -84,6 +85,7 @@ impl Default for Stats {
             log_bytes: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             late: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             door: AtomicU64::new(0),
             again: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -136,6 +138,9 @@ impl Stats {
     pub(crate) fn dropped_late(&self) {
         self.late.fetch_add(1, Ordering::Relaxed);
     }
+    pub(crate) fn dropped_gone(&self) {
+        self.gone.fetch_add(1, Ordering::Relaxed);
+    }
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
@@ -165,6 +170,7 @@ impl Stats {
             ("log_bytes", "bytes written to the log", false, count(&self.log_bytes)),
             ("refused_busy", "questions refused for want of room", false, count(&self.busy)),
             ("dropped_late", "commands dropped at dequeue, past their deadline", false, count(&self.late)),
+            ("dropped_gone", "commands dropped at dequeue, their caller had gone", false, count(&self.gone)),
             (
                 "asked_again",
                 "questions that met no owner of their shard and were asked again",

@@ -1,12 +1,13 @@
 //! The door: what every request passes, whatever it wants.
 //!
 //! ```text
-//! route (404, 405) ─► room (503) ─► caller (401) ─► scope (403) ─► key (400) ─► body (408, 413, 415) ─► handler ─► answer
+//! route (404, 405) ─► place (503) ─► caller (401) ─► quota (429) ─► scope (403) ─► key (400) ─► body (408, 413, 415) ─► handler ─► answer
 //! ```
 //!
 //! One warp filter hands everything over; the table of routes decides. Handlers only submit and wait: whoever stops waiting (a closed
 //! connection, a deadline) changes nothing of what was decided.
 
+use super::admission::{Admission, Lane, Place};
 use super::callers::{Access, Caller, allow, identify};
 use super::conventions;
 use super::keys::Keys;
@@ -17,6 +18,7 @@ use super::reply::Reply;
 use super::routes::{Body, Found, Op, Params, ROUTES, Route, Router};
 use super::seam::Shop;
 use super::secret::Secret;
+use super::server::Peer;
 use super::settings::Settings;
 use super::{carts, catalog, guests, orders, parcels, paying, stock, webhooks};
 use crate::actors::ask::{Accepted, Answer, Ask};
@@ -31,10 +33,11 @@ use hyper::Method;
 use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use warp::Filter;
 use warp::reply::Response;
@@ -42,12 +45,10 @@ use warp::reply::Response;
 /// What an operator wants to know of the door.
 #[derive(Debug, Default)]
 pub struct DoorCounts {
-    /// Requests under way.
-    pub in_flight: AtomicUsize,
+    /// Who is inside, and who was not let in.
+    pub admission: Admission,
     /// Answers by the hundreds of their status: 2xx at 2, 4xx at 4, …
     pub answers: [AtomicU64; 6],
-    /// Requests refused for want of room.
-    pub refused: AtomicU64,
 }
 
 /// The public API over a shop.
@@ -70,12 +71,25 @@ pub(super) struct Inner<S> {
     counts: Arc<DoorCounts>,
 }
 
-/// Gives its place in the count of requests back, also when the request is dropped.
-struct Room<'a>(&'a DoorCounts);
+/// A request as it came, before anything is known of it.
+struct Arrived<'a> {
+    method: &'a Method,
+    path: &'a str,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    address: Option<IpAddr>,
+}
 
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+/// Why a request was not answered as it wished.
+enum Refused {
+    /// There is no place: nothing but the ready answer is made for it.
+    NoPlace,
+    Because(Problem),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Because(problem)
     }
 }
 
@@ -95,6 +109,7 @@ impl<S: Shop> Api<S> {
     /// The API of `shop`.
     #[must_use]
     pub fn new(shop: S, settings: Settings, keys: Keys, secret: Secret) -> Self {
+        let counts = DoorCounts { admission: Admission::new(settings.admission), answers: Default::default() };
         Self(Arc::new(Inner {
             shop,
             settings,
@@ -102,7 +117,7 @@ impl<S: Shop> Api<S> {
             secret,
             router: Router::new(ROUTES),
             openapi: openapi::document().into(),
-            counts: Arc::default(),
+            counts: Arc::new(counts),
         }))
     }
 
@@ -119,10 +134,14 @@ impl<S: Shop> Api<S> {
             .and(warp::path::full())
             .and(warp::query::<Vec<(String, String)>>())
             .and(warp::header::headers_cloned())
+            .and(warp::ext::optional::<Peer>())
             .and(warp::body::stream())
-            .then(move |method: Method, path: warp::path::FullPath, query, headers, body| {
+            .then(move |method: Method, path: warp::path::FullPath, query, headers, peer: Option<Peer>, body| {
                 let api = Arc::clone(&api);
-                async move { api.serve(&method, path.as_str(), query, headers, body).await }
+                let address = peer.map(|peer| peer.0.ip());
+                async move {
+                    api.serve(Arrived { method: &method, path: path.as_str(), query, headers, address }, body).await
+                }
             })
             .recover(|_rejection: warp::Rejection| async {
                 // Only a query that is no query gets here: everything else is decided by the table.
@@ -136,26 +155,21 @@ impl<S: Shop> Api<S> {
 impl<S: Shop> Inner<S> {
     async fn serve<B: Buf, E: fmt::Display>(
         &self,
-        method: &Method,
-        path: &str,
-        query: Vec<(String, String)>,
-        headers: HeaderMap,
+        arrived: Arrived<'_>,
         body: impl Stream<Item = Result<B, E>>,
     ) -> Response {
-        let counts = &*self.counts;
-        let under_way = counts.in_flight.fetch_add(1, Ordering::Relaxed);
-        let room = Room(counts);
-        let response = if under_way >= self.settings.door.requests_in_flight_max {
-            counts.refused.fetch_add(1, Ordering::Relaxed);
-            Problem::new(Code::Overloaded)
-                .detail("too many requests are under way")
-                .retry_after(self.settings.door.retry_after_s)
-                .into_response()
-        } else {
-            no_panic(Box::pin(self.answer(method, path, query, headers, body))).await
+        let admission = &self.counts.admission;
+        let response = match AssertUnwindSafe(Box::pin(self.answer(arrived, body))).catch_unwind().await {
+            Ok(Ok(reply)) => reply.into_response(),
+            Ok(Err(Refused::NoPlace)) => admission.no_place(),
+            // Further inside there was no room: those who hear it are spread like those who hear it at the door.
+            Ok(Err(Refused::Because(problem))) if problem.code() == Code::Overloaded => {
+                problem.retry_after(admission.come_back_s()).into_response()
+            }
+            Ok(Err(Refused::Because(problem))) => problem.into_response(),
+            Err(_panic) => panicked(),
         };
-        drop(room);
-        if let Some(count) = counts.answers.get(usize::from(response.status().as_u16() / 100)) {
+        if let Some(count) = self.counts.answers.get(usize::from(response.status().as_u16() / 100)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         response
@@ -163,47 +177,74 @@ impl<S: Shop> Inner<S> {
 
     async fn answer<B: Buf, E: fmt::Display>(
         &self,
-        method: &Method,
-        path: &str,
-        query: Vec<(String, String)>,
-        headers: HeaderMap,
+        arrived: Arrived<'_>,
         body: impl Stream<Item = Result<B, E>>,
-    ) -> Result<Reply, Problem> {
+    ) -> Result<Reply, Refused> {
+        let Arrived { method, path, query, headers, address } = arrived;
         let (route, params) = match self.router.find(method, path) {
             Found::Route(route, params) => (route, params),
             Found::Methods(methods) => {
                 let allowed = methods.join(", ");
-                return Err(Problem::new(Code::MethodNotAllowed)
-                    .detail(format!("only {allowed}"))
-                    .header(ALLOW, &allowed));
+                let problem = Problem::new(Code::MethodNotAllowed).detail(format!("only {allowed}"));
+                return Err(problem.header(ALLOW, &allowed).into());
             }
-            Found::Undecodable => return Err(Problem::new(Code::InvalidId).detail("the path cannot be decoded")),
-            Found::Nothing => return Err(not_found()),
+            Found::Undecodable => {
+                return Err(Problem::new(Code::InvalidId).detail("the path cannot be decoded").into());
+            }
+            Found::Nothing => return Err(not_found().into()),
         };
         let now = self.shop.now();
-        let caller = if route.access == Access::Provider {
-            Caller::Anyone
-        } else {
-            identify(&headers, route.writes(), &self.keys, &self.secret, now)?
-        };
+        let place = self.enter(route, &headers, now)?;
+        let caller = self.identify(route, &headers, address, now)?;
         allow(&caller, route.access)?;
         if route.key {
             conventions::idempotency_key(&headers)?;
         }
-        let body = self.read_body(route, &headers, body).await?;
+        let (body, place) = self.read_body(route, &headers, body, place).await?;
         let request = Request { api: self, route, params, caller, headers, query, body, now };
-        dispatch(request).await
+        let answer = dispatch(request).await;
+        if answer.as_ref().is_err_and(|problem| problem.code() == Code::Overloaded) {
+            place.turned_away();
+        }
+        Ok(answer?)
     }
 
-    async fn read_body<B: Buf, E: fmt::Display>(
+    /// A place in the lane of what is wanted.
+    fn enter(&self, route: &Route, headers: &HeaderMap, now: Timestamp) -> Result<Place<'_>, Refused> {
+        let patient = conventions::prefer_wait(headers, 1).is_some_and(|seconds| seconds > 0);
+        self.counts.admission.enter(Lane::of(route.op), patient, now).ok_or(Refused::NoPlace)
+    }
+
+    /// Who asks, and may they send this much? Who guesses at keys is charged to their address like everybody without one.
+    fn identify(
         &self,
         route: &Route,
         headers: &HeaderMap,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Caller, Problem> {
+        if route.access == Access::Provider {
+            // A provider sends what a crowd has caused, all from a few addresses: it is bounded by its lane.
+            return Ok(Caller::Anyone);
+        }
+        let caller = identify(headers, route.writes(), &self.keys, &self.secret, now);
+        let charged = self.counts.admission.charge(caller.as_ref().unwrap_or(&Caller::Anyone), address, now);
+        charged.map_err(|seconds| {
+            Problem::new(Code::TooManyRequests).detail("more requests than you may send").retry_after(seconds)
+        })?;
+        caller
+    }
+
+    async fn read_body<'door, B: Buf, E: fmt::Display>(
+        &'door self,
+        route: &Route,
+        headers: &HeaderMap,
         body: impl Stream<Item = Result<B, E>>,
-    ) -> Result<Bytes, Problem> {
+        place: Place<'door>,
+    ) -> Result<(Bytes, Place<'door>), Refused> {
         let door = &self.settings.door;
         let (most, optional) = match route.body {
-            Body::None => return Ok(Bytes::new()),
+            Body::None => return Ok((Bytes::new(), place)),
             Body::Raw => (door.small_body_bytes_max, true),
             Body::JsonOrNothing(_) => (door.small_body_bytes_max, true),
             Body::Json(_) => (door.small_body_bytes_max, false),
@@ -212,31 +253,42 @@ impl<S: Shop> Inner<S> {
         let too_large = || Problem::new(Code::BodyTooLarge).detail(format!("at most {most} bytes")).with("limit", most);
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if length.is_some_and(|length| length > most) {
-            return Err(too_large());
+            return Err(too_large().into());
         }
         let json = !matches!(route.body, Body::Raw);
         if json && !(optional && length.unwrap_or(0) == 0 && !headers.contains_key(CONTENT_TYPE)) && !is_json(headers) {
-            return Err(Problem::new(Code::UnsupportedMediaType).detail("application/json is needed"));
+            return Err(Problem::new(Code::UnsupportedMediaType).detail("application/json is needed").into());
         }
         let mut body = pin!(collect(body, most, length.unwrap_or(0)));
         // Nearly every body has come with its head: only one that has not costs a timer.
-        let read = match futures_util::poll!(body.as_mut()) {
-            std::task::Poll::Ready(read) => read,
+        let (read, place) = match futures_util::poll!(body.as_mut()) {
+            std::task::Poll::Ready(read) => (read, Some(place)),
             std::task::Poll::Pending => {
+                // Whoever drips takes no place from those who are ready; the memory they may fill is bounded by itself.
+                place.leave();
+                let announced = u64::try_from(length.unwrap_or(most)).unwrap_or(u64::MAX);
+                let slow = self.counts.admission.slow_body(announced).ok_or(Refused::NoPlace)?;
                 let patience = Duration::from_millis(door.body_timeout_ms);
-                tokio::time::timeout(patience, body).await.unwrap_or(Err(Cut::Slow))
+                let read = tokio::time::timeout(patience, body).await.unwrap_or(Err(Cut::Slow));
+                drop(slow);
+                (read, None)
             }
         };
         match read {
-            Ok(bytes) if bytes.is_empty() && optional && json => Ok(Bytes::from_static(b"{}")),
-            Ok(bytes) => Ok(bytes),
-            Err(Cut::TooLarge) => Err(too_large()),
+            Ok(bytes) => {
+                let place = place.map_or_else(|| self.enter(route, headers, self.shop.now()), Ok)?;
+                let nothing = bytes.is_empty() && optional && json;
+                Ok((if nothing { Bytes::from_static(b"{}") } else { bytes }, place))
+            }
+            Err(Cut::TooLarge) => Err(too_large().into()),
             Err(Cut::Slow) => Err(Problem::new(Code::RequestTimeout)
                 .detail("the body did not come in time")
-                .header(hyper::header::CONNECTION, "close")),
+                .header(hyper::header::CONNECTION, "close")
+                .into()),
             Err(Cut::Broken(error)) => Err(Problem::new(Code::MalformedRequest)
                 .detail(format!("the body cannot be read: {error}"))
-                .header(hyper::header::CONNECTION, "close")),
+                .header(hyper::header::CONNECTION, "close")
+                .into()),
         }
     }
 }
@@ -290,11 +342,13 @@ pub(super) async fn no_panic(answer: impl Future<Output = Result<Reply, Problem>
     match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(Ok(reply)) => reply.into_response(),
         Ok(Err(problem)) => problem.into_response(),
-        Err(_panic) => {
-            tracing::error!("a handler panicked");
-            Problem::new(Code::Internal).detail("a bug of ours").into_response()
-        }
+        Err(_panic) => panicked(),
     }
+}
+
+fn panicked() -> Response {
+    tracing::error!("a handler panicked");
+    Problem::new(Code::Internal).detail("a bug of ours").into_response()
 }
 
 async fn dispatch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {

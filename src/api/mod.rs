@@ -9,6 +9,7 @@
 //! Absent on purpose: any store, any actor. Handlers know the shop by the traits in `seam` and `operator` alone, so the simulation
 //! and the tests enter by the same filter as the sockets do. No handler runs a saga: it submits, waits and may be dropped at any moment.
 
+pub mod admission;
 pub mod callers;
 mod carts;
 mod catalog;

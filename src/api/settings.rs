@@ -1,5 +1,6 @@
 //! What the API is told by the configuration: bounds of the door, and the shop's terms an order is placed with.
 
+use super::admission::AdmissionSettings;
 use crate::domain::ids::WarehouseId;
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, Shipping, TaxTable};
@@ -111,8 +112,6 @@ impl Default for Terms {
 /// Bounds of the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Door {
-    /// Requests under way at once; above it the answer is 503. Too many: every one is late. Too few: idle cores refuse shoppers.
-    pub requests_in_flight_max: usize,
     /// A body must be whole within this time, else 408.
     pub body_timeout_ms: u64,
     /// Longest body of a request with lines or SKUs, in bytes.
@@ -125,7 +124,7 @@ pub struct Door {
     pub command_timeout_ms: u64,
     /// The longest `Prefer: wait`, in seconds.
     pub prefer_wait_max_s: u64,
-    /// What a 503 of ours says in `Retry-After`.
+    /// What a 202 says in `Retry-After`.
     pub retry_after_s: u32,
     /// Seconds a guest's token lives.
     pub guest_life_s: u64,
@@ -136,7 +135,6 @@ pub struct Door {
 impl Default for Door {
     fn default() -> Self {
         Self {
-            requests_in_flight_max: 16_384,
             body_timeout_ms: 10_000,
             body_bytes_max: 1024 * 1024,
             small_body_bytes_max: 256 * 1024,
@@ -155,6 +153,8 @@ impl Default for Door {
 pub struct Settings {
     /// Bounds of the door.
     pub door: Door,
+    /// Who comes in when there is no room for all.
+    pub admission: AdmissionSettings,
     /// The shop's terms.
     pub terms: Terms,
 }

@@ -88,6 +88,12 @@ impl Config {
             ),
         )?;
         must(
+            self.admission.retry_after_max_s >= api.retry_after_s,
+            "admission.retry_after_max_s",
+            &self.admission.retry_after_max_s,
+            format!("the least is {} s (api.retry_after_s)", api.retry_after_s),
+        )?;
+        must(
             entities.effect_retry_min_ms <= entities.effect_retry_max_ms,
             "entities.effect_retry_min_ms",
             &entities.effect_retry_min_ms,

@@ -10,6 +10,7 @@
 //! `cluster.toml` at the root says for each setting what goes wrong when it is too small or too large; its values are the built-in
 //! defaults, and a test holds the two together.
 
+mod admission;
 mod cluster;
 mod error;
 mod layers;
@@ -18,6 +19,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use admission::Admission;
 pub use cluster::{Cluster, Cql, Quorum};
 pub use error::Error;
 pub use layers::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};

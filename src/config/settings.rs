@@ -3,6 +3,7 @@
 //! What each one is for, and what goes wrong when it is too small or too large, stands in `cluster.toml` and nowhere else. Durations end
 //! in `_ms`, `_s` or `_days`, sizes in `_bytes`, bounds in `_max`.
 
+use super::admission::Admission;
 use super::cluster::{Cluster, Cql};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct Config {
     pub shop: Shop,
     /// The doors.
     pub api: Api,
+    /// Who comes in.
+    pub admission: Admission,
     /// The actors.
     pub entities: Entities,
     /// What is durable.
@@ -120,6 +123,7 @@ pub struct Api {
     pub body_bytes_max: usize,
     pub small_body_bytes_max: usize,
     pub request_timeout_ms: u64,
+    pub write_timeout_ms: u64,
     pub command_timeout_ms: u64,
     pub order_wait_ms: u64,
     pub prefer_wait_max_s: u64,
@@ -141,6 +145,7 @@ impl Default for Api {
             body_bytes_max: 1_048_576,
             small_body_bytes_max: 262_144,
             request_timeout_ms: 35_000,
+            write_timeout_ms: 10_000,
             command_timeout_ms: 10_000,
             order_wait_ms: 5_000,
             prefer_wait_max_s: 30,

@@ -3,6 +3,7 @@
 use super::board::Figure;
 use crate::actors::stats::{Histogram, Stats};
 use crate::actors::system::Handle;
+use crate::api::admission::Lane;
 use crate::api::{DoorCounts, SocketCounts};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -59,20 +60,21 @@ pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts, m
     figure(&mut out, "connections_accepted", "connections ever accepted", false, size(accepted));
     let refused = sockets.refused.load(Ordering::Relaxed);
     figure(&mut out, "connections_refused", "connections turned away", false, size(refused));
-    let in_flight = door.in_flight.load(Ordering::Relaxed);
-    figure(&mut out, "requests_in_flight", "requests under way", true, size(in_flight));
+    let admission = &door.admission;
+    figure(&mut out, "requests_in_flight", "requests under way", true, size(admission.inside()));
+    figure(&mut out, "places", "requests that may be under way, at the pace of now", true, size(admission.places()));
     header(&mut out, "answers", "answers by the hundreds of their status", "counter");
     for (hundreds, count) in door.answers.iter().enumerate().skip(1) {
         let count = many(count.load(Ordering::Relaxed));
         writeln!(out, "doorbuster_answers_total{{status=\"{hundreds}xx\"}} {count}").ok();
     }
-    figure(
-        &mut out,
-        "requests_refused",
-        "requests refused for want of room",
-        false,
-        many(door.refused.load(Ordering::Relaxed)),
-    );
+    header(&mut out, "requests_refused", "requests refused for want of room, by lane", "counter");
+    for lane in Lane::ALL {
+        let count = many(admission.refused(lane));
+        writeln!(out, "doorbuster_requests_refused_total{{lane=\"{}\"}} {count}", lane.as_str()).ok();
+    }
+    let over = many(admission.over_quota());
+    figure(&mut out, "requests_over_quota", "requests beyond what their caller may send", false, over);
     out.push_str("# EOF\n");
     out
 }

@@ -3,6 +3,7 @@
 use super::{HASH_VERSION, NodeError, Opened};
 use crate::actors::settings::Settings as ActorSettings;
 use crate::actors::stats::Stats;
+use crate::api::admission::{AdmissionSettings, Rate};
 use crate::api::settings::{Door, ShippingOption, Terms};
 use crate::api::{self, Limits};
 use crate::audit::Patience;
@@ -190,6 +191,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         connections_per_address_max: config.api.connections_per_address_max,
         header_read_timeout: Duration::from_millis(config.api.header_read_timeout_ms),
         request_timeout: Duration::from_millis(config.api.request_timeout_ms),
+        write_timeout: Duration::from_millis(config.api.write_timeout_ms),
         head_bytes_max: config.api.header_bytes_max,
         backlog: config.api.backlog,
         drain_timeout: Duration::from_millis(config.node.drain_timeout_ms),
@@ -208,7 +210,6 @@ pub(super) fn audit(config: &Config) -> Patience {
 
 pub(super) fn api(config: &Config) -> Result<api::Settings, NodeError> {
     let door = Door {
-        requests_in_flight_max: config.api.requests_in_flight_max,
         body_timeout_ms: config.api.body_timeout_ms,
         body_bytes_max: config.api.body_bytes_max,
         small_body_bytes_max: config.api.small_body_bytes_max,
@@ -219,7 +220,30 @@ pub(super) fn api(config: &Config) -> Result<api::Settings, NodeError> {
         guest_life_s: config.carts.guest_life_s,
         webhook_age_max_s: config.payments.webhook_age_max_s,
     };
-    Ok(api::Settings { door, terms: terms(config)? })
+    Ok(api::Settings { door, admission: admission(config), terms: terms(config)? })
+}
+
+/// The door's places and quotas, as `[admission]` describes them.
+fn admission(config: &Config) -> AdmissionSettings {
+    let admission = config.admission;
+    let rate = |per_s, burst| Rate { per_s, burst };
+    AdmissionSettings {
+        places_start: admission.places_start,
+        places_min: admission.places_min,
+        places_max: config.api.requests_in_flight_max,
+        delay_target_ms: admission.delay_target_ms,
+        delay_window_ms: admission.delay_window_ms,
+        completion_reserved_percent: admission.completion_reserved_percent,
+        checkout_reserved_percent: admission.checkout_reserved_percent,
+        cart_reserved_percent: admission.cart_reserved_percent,
+        retry_after_s: config.api.retry_after_s,
+        retry_after_max_s: admission.retry_after_max_s,
+        slow_bodies_bytes_max: admission.slow_bodies_bytes_max,
+        callers_max: admission.callers_max,
+        key: rate(admission.key_requests_per_s, admission.key_burst_max),
+        guest: rate(admission.guest_requests_per_s, admission.guest_burst_max),
+        address: rate(admission.address_requests_per_s, admission.address_burst_max),
+    }
 }
 
 fn terms(config: &Config) -> Result<Terms, NodeError> {

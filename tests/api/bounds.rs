@@ -93,7 +93,7 @@ async fn too_many_connections_and_too_many_requests_are_503() {
     let refused = connection.read().await.expect("a refusal");
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));
     let mut settings = Settings::default();
-    settings.door.requests_in_flight_max = 0;
+    (settings.admission.places_min, settings.admission.places_max) = (0, 0);
     let server = Server::with(Limits::default(), settings).await;
     let refused = server.anyone().get("/docs").await;
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));

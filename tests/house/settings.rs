@@ -63,11 +63,13 @@ fn every_other_setting_says_what_it_is_for() {
 
 #[test]
 fn a_setting_names_its_unit() {
-    let units = ["_ms", "_s", "_days", "_bytes", "_max", "_ppm", "_at"];
+    let units = ["_ms", "_s", "_days", "_bytes", "_max", "_ppm", "_at", "_percent"];
     let counts = [
         "node.shards",
         "node.worker_threads",
         "api.backlog",
+        "admission.places_start",
+        "admission.places_min",
         "entities.set_aside_after",
         "journal.segments_ahead",
         "cql.replication_factor",

@@ -37,6 +37,7 @@ where
     let Serving { shared, service, peer } = serving;
     let timer = ConnectionTimer::new(shared.limits.request_timeout);
     let seen = Seen::default();
+    let watched = Watched::new(stream, seen.clone(), timer.clone(), Arc::clone(&shared));
     let timeout = shared.limits.request_timeout;
     let guarded = {
         let (timer, seen) = (timer.clone(), seen.clone());
@@ -61,7 +62,7 @@ where
         .timer(timer)
         .header_read_timeout(shared.limits.header_read_timeout)
         .max_header_size(shared.limits.head_bytes_max)
-        .serve_connection(TokioIo::new(Watched::new(stream, seen)), guarded);
+        .serve_connection(TokioIo::new(watched), guarded);
     let mut connection = pin!(connection);
     let mut drain = pin!(shared.drain.notified());
     // From here on a drain is not missed: it is either seen in the flag or wakes this task.

@@ -1,14 +1,21 @@
-//! What `hyper` no longer shows of a request's head: `Content-Length` twice, or together with `Transfer-Encoding`.
+//! The socket below `hyper`: it sees what `hyper` no longer shows of a request's head (`Content-Length` twice, or together with
+//! `Transfer-Encoding`), and whether the peer still takes its answers.
 //!
 //! `hyper` takes such a request (dropping the length, as RFC 9112 allows), but a proxy before us may have read it the other
 //! way, and then the next request on the connection is smuggled. We refuse it, which RFC 9112 allows too. For that the last
 //! bytes read are kept beside the connection.
+//!
+//! `hyper` waits for ever for a peer that asks and does not read. Here a write that has to wait begins a time within which everything must be
+//! taken; a peer that takes a byte now and then does not begin it anew.
 
+use super::Shared;
+use super::timer::ConnectionTimer;
 use std::io::{self, BufRead};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -69,6 +76,8 @@ fn starts_with(line: &[u8], name: &[u8]) -> bool {
 /// connection, and the client may lose the answer that says why.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// So many sockets linger at once; beyond it they are closed hard: they hold file descriptors, but no place among the connections.
+const LINGERING_MAX: usize = 1_024;
 
 /// A socket that remembers what it read last, and that lingers when it is let go of before its peer has said everything.
 #[derive(Debug)]
@@ -76,11 +85,30 @@ pub(super) struct Watched {
     stream: Option<TcpStream>,
     seen: Seen,
     ended: bool,
+    timer: ConnectionTimer,
+    /// A write had to wait: by then everything must be taken.
+    taken_by: Option<Instant>,
+    shared: Arc<Shared>,
 }
 
 impl Watched {
-    pub(super) const fn new(stream: TcpStream, seen: Seen) -> Self {
-        Self { stream: Some(stream), seen, ended: false }
+    pub(super) const fn new(stream: TcpStream, seen: Seen, timer: ConnectionTimer, shared: Arc<Shared>) -> Self {
+        Self { stream: Some(stream), seen, ended: false, timer, taken_by: None, shared }
+    }
+
+    /// What became of a write, unless the peer has taken too long by now.
+    fn in_time(&mut self, written: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            return written;
+        }
+        let write_timeout = self.shared.limits.write_timeout;
+        let taken_by = *self.taken_by.get_or_insert_with(|| ConnectionTimer::deadline(write_timeout));
+        if self.timer.poll_until(taken_by, context).is_pending() {
+            return Poll::Pending;
+        }
+        // Nothing it might still say is waited for.
+        self.ended = true;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
@@ -91,9 +119,16 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         let (Some(stream), false) = (self.stream.take(), self.ended) else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(linger(stream));
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let shared = Arc::clone(&self.shared);
+        if shared.lingering.fetch_add(1, Ordering::Relaxed) >= LINGERING_MAX {
+            shared.lingering.fetch_sub(1, Ordering::Relaxed);
+            return;
         }
+        runtime.spawn(async move {
+            linger(stream).await;
+            shared.lingering.fetch_sub(1, Ordering::Relaxed);
+        });
     }
 }
 
@@ -136,19 +171,23 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(context, bytes)
+        let written = self.stream().poll_write(context, bytes);
+        self.in_time(written, context)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(context, slices)
+        let written = self.stream().poll_write_vectored(context, slices);
+        self.in_time(written, context)
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for once everything is written: the peer keeps up.
+        self.taken_by = None;
         self.stream().poll_flush(context)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -39,6 +39,9 @@ pub struct Limits {
     pub header_read_timeout: Duration,
     /// A request that was read must be answered within this time. Longer than the longest `Prefer: wait` (30 s).
     pub request_timeout: Duration,
+    /// Once a peer takes no more of its answers, it must have taken them all within this time. Too long: whoever asks and does not read keeps
+    /// its place and our memory. Too short: large answers on bad lines are cut off.
+    pub write_timeout: Duration,
     /// Longest head, in bytes, above which it is 431.
     pub head_bytes_max: usize,
     /// How many connections the kernel keeps for us while we accept. Too few: connects are lost when a sale opens.
@@ -54,6 +57,7 @@ impl Default for Limits {
             connections_per_address_max: 8_192,
             header_read_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(35),
+            write_timeout: Duration::from_secs(10),
             head_bytes_max: 16 * 1024,
             backlog: 4_096,
             drain_timeout: Duration::from_secs(10),
@@ -119,6 +123,8 @@ pub(super) struct Shared {
     limits: Limits,
     addresses: Addresses,
     counts: Arc<SocketCounts>,
+    /// Sockets that are closed and still read on for a moment.
+    lingering: AtomicUsize,
     draining: AtomicBool,
     drain: Notify,
     idle: watch::Sender<usize>,
@@ -164,6 +170,7 @@ where
         limits,
         addresses: Addresses::default(),
         counts,
+        lingering: AtomicUsize::new(0),
         draining: AtomicBool::new(false),
         drain: Notify::new(),
         idle,

@@ -1,0 +1,534 @@
+//! A crowd that costs the machine little: finished bytes, one digit slot patched, few tasks, no allocation per request.
+//!
+//! ```text
+//! schedule ──due──► ready ──► a free connection ──► 201: in time, or late
+//!                     ▲                        ├──► 429, 503: waits at least as told, comes back with the same key ─┐
+//!                     └────────────────────────┴──► lost: comes back with the same key ─────────────────────────────┤
+//!                     └────────────────────────────────────────────────────── until its deadline or its last retry ─┘
+//! ```
+//!
+//! The loop is open: a buyer comes when the schedule says, whatever the node does, and their time counts from then. Without a rate it is
+//! closed: every connection sends its next request at once, which finds the peak by the same means.
+
+use crate::common::api::{Request, Target};
+use crate::common::closed::latencies;
+use crate::common::http::Connection;
+use crate::common::number::{count, float, length, micros, nanos, whole};
+use crate::common::scan;
+use crate::common::shopper::{Basket, order_body};
+use crate::common::trouble::Trouble;
+use hdrhistogram::Histogram;
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+/// Stands where the number of a request goes.
+const SLOT: &str = "0000000000000000";
+/// The schedule is looked at so often: the error of a latency, always to the node's disadvantage.
+const PACE: Duration = Duration::from_micros(500);
+/// A lost connection is tried again after so long, and up to twice that.
+const AGAIN: Duration = Duration::from_millis(100);
+/// A connection is given up and made anew after so many requests.
+const REQUESTS_PER_CONNECTION: u32 = 1_000;
+/// One order of so many is remembered, to be read again.
+const REMEMBERED: u64 = 64;
+/// No more of them than this.
+const REMEMBERED_MAX: usize = 20_000;
+
+/// One order, as bytes with a number in them.
+#[derive(Debug, Clone)]
+pub(super) struct Template {
+    bytes: Vec<u8>,
+    slot: Range<usize>,
+}
+
+impl Template {
+    /// One unit of `sku`; with a token paid as well, though only the stock is waited for.
+    pub(super) fn order(target: &Target, run: &str, sku: &str, token: Option<&str>) -> Self {
+        let mut body = Vec::new();
+        order_body(&mut body, Basket::One(sku), 1, token);
+        let key = format!("{run}-{SLOT}");
+        let mut bytes = Vec::new();
+        target.write(
+            &mut bytes,
+            Request { method: "POST", path: "/v1/orders", key: Some(&key), wait_s: None, body: &body },
+        );
+        let begin = bytes.windows(SLOT.len()).position(|part| part == SLOT.as_bytes()).expect("the key is in it");
+        Self { bytes, slot: begin..begin + SLOT.len() }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, mut number: u64) {
+        out.clear();
+        out.extend_from_slice(&self.bytes);
+        for digit in out.get_mut(self.slot.clone()).into_iter().flatten().rev() {
+            *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+        }
+    }
+}
+
+/// Who comes, and how they behave.
+#[derive(Debug, Clone)]
+pub(super) struct Storm {
+    pub(super) target: Target,
+    /// Taken in turns.
+    pub(super) templates: Arc<Vec<Template>>,
+    pub(super) connections: usize,
+    /// After so long from when they meant to come, buyers give up.
+    pub(super) deadline: Duration,
+    /// They come back so often.
+    pub(super) retries: u32,
+    /// Counts requests over all waves: each is another one.
+    pub(super) numbers: Arc<AtomicU64>,
+    /// Orders held so far, over all waves.
+    pub(super) held: Arc<AtomicU64>,
+}
+
+/// How many come, for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wave {
+    /// Buyers per second; `None`: as many as are answered.
+    pub(super) rate: Option<f64>,
+    pub(super) duration: Duration,
+}
+
+/// What came of a wave.
+#[derive(Debug, Clone)]
+pub(super) struct Felt {
+    /// Buyers who meant to come.
+    pub(super) offered: u64,
+    /// Requests sent, those sent again too.
+    pub(super) sent: u64,
+    /// Buyers whose stock was held before their deadline …
+    pub(super) in_time: u64,
+    /// … of them, while the wave lasted …
+    pub(super) in_wave: u64,
+    /// … and after their deadline.
+    pub(super) late: u64,
+    /// Buyers who gave up: out of time or of retries.
+    pub(super) gave_up: u64,
+    /// Of them, those for whom no connection was free before their deadline.
+    pub(super) never_sent: u64,
+    /// Answers by status.
+    pub(super) answers: BTreeMap<u16, u64>,
+    /// 429 and 503 that did not say when to come back.
+    pub(super) without_retry_after: u64,
+    /// Connections lost with a request under way, or not made.
+    pub(super) lost: u64,
+    /// Connections made.
+    pub(super) opened: u64,
+    /// From when a buyer meant to come, to their stock held: whoever had to come back waited for it.
+    pub(super) whole: Histogram<u64>,
+    /// From the last request of a served buyer to its answer: what the node itself took.
+    pub(super) answer: Histogram<u64>,
+    /// From a refused request to its refusal.
+    pub(super) refusal: Histogram<u64>,
+    /// Some of the orders.
+    pub(super) orders: Vec<String>,
+}
+
+impl Felt {
+    fn new() -> Self {
+        Self {
+            offered: 0,
+            sent: 0,
+            in_time: 0,
+            in_wave: 0,
+            late: 0,
+            gave_up: 0,
+            never_sent: 0,
+            answers: BTreeMap::new(),
+            without_retry_after: 0,
+            lost: 0,
+            opened: 0,
+            whole: latencies(3),
+            answer: latencies(3),
+            refusal: latencies(3),
+            orders: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.sent += other.sent;
+        self.in_time += other.in_time;
+        self.in_wave += other.in_wave;
+        self.late += other.late;
+        self.gave_up += other.gave_up;
+        self.never_sent += other.never_sent;
+        self.without_retry_after += other.without_retry_after;
+        self.lost += other.lost;
+        self.opened += other.opened;
+        for (status, answers) in other.answers {
+            *self.answers.entry(status).or_default() += answers;
+        }
+        for (ours, theirs) in
+            [(&mut self.whole, other.whole), (&mut self.answer, other.answer), (&mut self.refusal, other.refusal)]
+        {
+            ours.add(&theirs).expect("both have the same bounds");
+        }
+        self.orders.extend(other.orders);
+    }
+
+    /// Answers that were a refusal for want of room or quota.
+    pub(super) fn refused(&self) -> u64 {
+        self.answers.iter().filter(|(status, _)| matches!(status, 429 | 503)).map(|(_, answers)| answers).sum()
+    }
+}
+
+/// One buyer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Buyer {
+    /// They come not before this.
+    due: Instant,
+    /// They meant to come then.
+    meant: Instant,
+    number: u64,
+    tries: u32,
+}
+
+/// What the connections of one thread share.
+struct Lane {
+    storm: Storm,
+    begin: Instant,
+    end: Instant,
+    /// Between two buyers of this thread; `None`: closed.
+    gap: Option<Duration>,
+    /// Buyers of this thread who have come.
+    come: u64,
+    ready: VecDeque<Buyer>,
+    away: BinaryHeap<Reverse<Buyer>>,
+    idle: Vec<Rc<Notify>>,
+    busy: usize,
+    ended: bool,
+    felt: Felt,
+    dice: u64,
+}
+
+impl Lane {
+    fn number(&self) -> u64 {
+        self.storm.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lets everybody in whose time has come, and wakes as many connections as there is work for.
+    fn pace(&mut self, now: Instant) {
+        if let Some(gap) = self.gap {
+            loop {
+                let meant = self.begin + gap.mul_f64(float(self.come));
+                if meant > now || meant >= self.end {
+                    break;
+                }
+                self.come += 1;
+                self.felt.offered += 1;
+                let number = self.number();
+                self.ready.push_back(Buyer { due: meant, meant, number, tries: 0 });
+            }
+        }
+        while self.away.peek().is_some_and(|Reverse(buyer)| buyer.due <= now) {
+            if let Some(Reverse(buyer)) = self.away.pop() {
+                self.ready.push_back(buyer);
+            }
+        }
+        // Whoever waited too long for a connection goes without having been heard.
+        while self.ready.front().is_some_and(|buyer| now >= buyer.meant + self.storm.deadline) {
+            if let Some(buyer) = self.ready.pop_front() {
+                self.felt.gave_up += 1;
+                self.felt.never_sent += u64::from(buyer.tries == 0);
+            }
+        }
+        if now >= self.end && self.ready.is_empty() && self.away.is_empty() && self.busy == 0 {
+            self.ended = true;
+        }
+        let wanted =
+            if self.ended || self.gap.is_none() { self.idle.len() } else { self.ready.len().min(self.idle.len()) };
+        for one in self.idle.split_off(self.idle.len() - wanted) {
+            one.notify_one();
+        }
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Buyer> {
+        if let Some(buyer) = self.ready.pop_front() {
+            return Some(buyer);
+        }
+        if self.gap.is_none() && now < self.end {
+            self.felt.offered += 1;
+            return Some(Buyer { due: now, meant: now, number: self.number(), tries: 0 });
+        }
+        None
+    }
+
+    /// The buyer comes back after `pause` and a little more, or not at all.
+    fn back(&mut self, mut buyer: Buyer, now: Instant, pause: Duration) {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let jitter = float(self.dice >> 11) / float(1 << 53);
+        buyer.due = now + pause.mul_f64(1.0 + jitter);
+        buyer.tries += 1;
+        if buyer.tries > self.storm.retries || buyer.due >= buyer.meant + self.storm.deadline {
+            self.felt.gave_up += 1;
+        } else {
+            self.away.push(Reverse(buyer));
+        }
+    }
+
+    fn answered(&mut self, buyer: Buyer, sent: Instant, status: u16, retry_after: Option<Duration>, body: &[u8]) {
+        let now = Instant::now();
+        *self.felt.answers.entry(status).or_default() += 1;
+        match status {
+            200..=299 => {
+                self.storm.held.fetch_add(1, Ordering::Relaxed);
+                let whole = now.saturating_duration_since(buyer.meant);
+                if whole <= self.storm.deadline {
+                    self.felt.in_time += 1;
+                    self.felt.in_wave += u64::from(now < self.end);
+                } else {
+                    self.felt.late += 1;
+                }
+                self.felt.whole.saturating_record(micros(whole));
+                self.felt.answer.saturating_record(micros(now - sent));
+                if buyer.number.is_multiple_of(REMEMBERED) && self.felt.orders.len() < REMEMBERED_MAX {
+                    self.felt.orders.extend(scan::text(body, "id").map(str::to_owned));
+                }
+            }
+            429 | 503 => {
+                self.felt.refusal.saturating_record(micros(now - sent));
+                self.felt.without_retry_after += u64::from(retry_after.is_none());
+                self.back(buyer, now, retry_after.unwrap_or(AGAIN));
+            }
+            _ => self.felt.gave_up += 1,
+        }
+    }
+}
+
+impl Storm {
+    /// Lets the wave come; returns once the last buyer is served or has given up.
+    pub(super) async fn run(&self, wave: Wave, threads: usize) -> Result<Felt, Trouble> {
+        let threads = threads.clamp(1, self.connections.max(1));
+        let begin = Instant::now() + Duration::from_millis(100);
+        let mut lanes = Vec::new();
+        for lane in 0..threads {
+            let mut storm = self.clone();
+            storm.connections = (lane..self.connections).step_by(threads).count();
+            let gap = wave.rate.map(|rate| Duration::from_secs_f64(float(count(threads)) / rate.max(0.001)));
+            lanes.push(tokio::task::spawn_blocking(move || thread(storm, wave, gap, begin, count(lane))));
+        }
+        let mut felt = Felt::new();
+        for lane in lanes {
+            felt.add(lane.await.map_err(|panic| Trouble::Node(format!("a load thread failed: {panic}")))??);
+        }
+        Ok(felt)
+    }
+}
+
+fn thread(storm: Storm, wave: Wave, gap: Option<Duration>, begin: Instant, seed: u64) -> Result<Felt, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Trouble::io("start a load thread", source))?;
+    let connections = storm.connections;
+    let lane = Rc::new(RefCell::new(Lane {
+        begin,
+        end: begin + wave.duration,
+        gap,
+        come: 0,
+        ready: VecDeque::new(),
+        away: BinaryHeap::new(),
+        idle: Vec::with_capacity(connections),
+        busy: 0,
+        ended: false,
+        felt: Felt::new(),
+        dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ nanos(wave.duration),
+        storm,
+    }));
+    let local = LocalSet::new();
+    for _ in 0..connections {
+        let lane = Rc::clone(&lane);
+        local.spawn_local(converse(lane));
+    }
+    let pacer = Rc::clone(&lane);
+    local.spawn_local(async move {
+        tokio::time::sleep_until(begin.into()).await;
+        loop {
+            pacer.borrow_mut().pace(Instant::now());
+            if pacer.borrow().ended {
+                return;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    });
+    runtime.block_on(local);
+    let felt = lane.borrow().felt.clone();
+    Ok(felt)
+}
+
+/// One connection: serves one buyer after the other, and is made anew now and then.
+async fn converse(lane: Rc<RefCell<Lane>>) {
+    let turn = Rc::new(Notify::new());
+    let mut open: Option<Connection> = None;
+    let mut used = 0;
+    let mut bytes = Vec::with_capacity(1_024);
+    let (address, deadline) = (lane.borrow().storm.target.address, lane.borrow().storm.deadline);
+    let templates = Arc::clone(&lane.borrow().storm.templates);
+    loop {
+        let next = {
+            let mut lane = lane.borrow_mut();
+            let now = Instant::now();
+            let next = if now < lane.begin { None } else { lane.next(now) };
+            match next {
+                Some(buyer) => {
+                    lane.busy += 1;
+                    lane.felt.sent += 1;
+                    Some(buyer)
+                }
+                None if lane.ended => return,
+                None => {
+                    lane.idle.push(Rc::clone(&turn));
+                    None
+                }
+            }
+        };
+        let Some(buyer) = next else {
+            turn.notified().await;
+            continue;
+        };
+        if let Some(template) = templates.get(length(buyer.number) % templates.len().max(1)) {
+            template.write(&mut bytes, buyer.number);
+        }
+        let sent = Instant::now();
+        // An answer long after the deadline is of no use to anybody, but a run must end.
+        let until = buyer.meant + deadline * 2;
+        let reused = open.is_some();
+        let answered =
+            tokio::time::timeout_at(until.into(), exchange(&mut open, address, &bytes, &lane, buyer, sent)).await;
+        let mut lane = lane.borrow_mut();
+        lane.busy -= 1;
+        lane.felt.opened += u64::from(!reused && open.is_some());
+        used += 1;
+        match answered {
+            Ok(Ok(())) if used < REQUESTS_PER_CONNECTION => {}
+            Ok(Ok(())) => (open, used) = (None, 0),
+            Ok(Err(_)) | Err(_) => {
+                (open, used) = (None, 0);
+                lane.felt.lost += 1;
+                lane.back(buyer, Instant::now(), AGAIN);
+            }
+        }
+    }
+}
+
+async fn exchange(
+    open: &mut Option<Connection>,
+    address: std::net::SocketAddr,
+    bytes: &[u8],
+    lane: &RefCell<Lane>,
+    buyer: Buyer,
+    sent: Instant,
+) -> io::Result<()> {
+    if open.is_none() {
+        *open = Some(Connection::open(address).await?);
+    }
+    let Some(connection) = open.as_mut() else { return Ok(()) };
+    let reply = connection.exchange(bytes).await?;
+    lane.borrow_mut().answered(buyer, sent, reply.status, reply.retry_after, reply.body);
+    if connection.is_closed() {
+        *open = None;
+    }
+    Ok(())
+}
+
+/// Whole buyers per second.
+pub(super) fn per_s(buyers: u64, over: Duration) -> u64 {
+    whole(float(buyers) / over.as_secs_f64().max(0.001))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Answers every request by what `answer` makes of its key and how often it came.
+    async fn serve(answer: fn(u64, usize) -> String) -> (Target, Arc<Mutex<Vec<String>>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let keys = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&keys);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let seen = Arc::clone(&seen);
+                tokio::spawn(async move {
+                    let mut bytes = [0_u8; 4_096];
+                    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                        let text = String::from_utf8_lossy(&bytes[..read]).into_owned();
+                        let key =
+                            text.split("idempotency-key: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
+                        let number = key.split('-').nth(1).unwrap().parse().unwrap();
+                        let times = {
+                            let mut seen = seen.lock().unwrap();
+                            seen.push(key.clone());
+                            seen.iter().filter(|other| **other == key).count()
+                        };
+                        stream.write_all(answer(number, times).as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        (Target { address, key: String::new() }, keys)
+    }
+
+    fn storm(target: &Target, retries: u32) -> Storm {
+        let templates =
+            vec![Template::order(target, "run", "A", None), Template::order(target, "run", "B", Some("tok_ok"))];
+        Storm {
+            target: target.clone(),
+            templates: Arc::new(templates),
+            connections: 8,
+            deadline: Duration::from_secs(5),
+            retries,
+            numbers: Arc::default(),
+            held: Arc::default(),
+        }
+    }
+
+    const HELD: &str = "HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}";
+    const FULL: &str = "HTTP/1.1 503 Full\r\nretry-after: 1\r\ncontent-length: 2\r\n\r\n{}";
+    const WAVE: Wave = Wave { rate: Some(100.0), duration: Duration::from_millis(500) };
+
+    #[tokio::test]
+    async fn everybody_the_schedule_names_comes_once_with_a_key_of_their_own() {
+        let (target, keys) = serve(|_, _| HELD.to_owned()).await;
+        let felt = storm(&target, 3).run(WAVE, 2).await.unwrap();
+        assert_eq!((felt.offered, felt.in_time, felt.gave_up, felt.sent), (50, 50, 0, 50));
+        assert_eq!(keys.lock().unwrap().iter().collect::<BTreeSet<_>>().len(), 50);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_refused_comes_back_with_the_same_key_and_not_before_they_were_told() {
+        let (target, keys) =
+            serve(|number, times| if number % 5 == 0 && times == 1 { FULL.to_owned() } else { HELD.to_owned() }).await;
+        let felt = storm(&target, 3).run(WAVE, 1).await.unwrap();
+        assert_eq!((felt.offered, felt.in_time, felt.sent, felt.refused()), (50, 50, 60, 10));
+        assert_eq!(keys.lock().unwrap().iter().collect::<BTreeSet<_>>().len(), 50);
+        assert!(felt.whole.max() >= 1_000_000, "the wait counts: {}", felt.whole.max());
+    }
+
+    #[tokio::test]
+    async fn whoever_is_always_refused_gives_up() {
+        let (target, _) = serve(|_, _| FULL.to_owned()).await;
+        let felt = storm(&target, 1).run(WAVE, 1).await.unwrap();
+        assert_eq!((felt.offered, felt.in_time, felt.gave_up, felt.sent), (50, 0, 50, 100));
+    }
+
+    #[tokio::test]
+    async fn without_a_rate_every_connection_is_always_busy() {
+        let (target, _) = serve(|_, _| HELD.to_owned()).await;
+        let felt = storm(&target, 0).run(Wave { rate: None, ..WAVE }, 1).await.unwrap();
+        assert!(felt.in_time > 100 && felt.offered == felt.in_time && felt.gave_up == 0, "{felt:?}");
+    }
+}
