@@ -128,7 +128,7 @@ impl JsonSchema for At {
 
 /// Pairs as a JSON object.
 #[derive(Debug, Clone, Copy)]
-pub struct Pairs<'a>(pub &'a [(compact_str::CompactString, compact_str::CompactString)]);
+pub struct Pairs<'a>(pub &'a [(CompactString, CompactString)]);
 
 impl Serialize for Pairs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
