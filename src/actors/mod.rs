@@ -16,6 +16,8 @@ mod context;
 mod dealt_tests;
 mod entity;
 pub mod faults;
+#[cfg(test)]
+mod guard_tests;
 mod held;
 mod inspect;
 mod instance;
