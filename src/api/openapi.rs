@@ -14,6 +14,8 @@ const NAME: &str = "^([A-Za-z0-9 ._~:+-]*[A-Za-z0-9 _~:+-][A-Za-z0-9 ._~:+-]*|[.
 const NAME_LENGTH_MAX: usize = 64;
 /// A text without control characters, but with tabs and line ends.
 const TEXT: &str = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$";
+/// Instants are counted from 1970 on.
+const SINCE_1970: &str = "^(19[789][0-9]|[2-9][0-9]{3})-";
 
 /// The document, as JSON.
 #[must_use]
@@ -71,6 +73,7 @@ fn say_in_full(value: &mut Value) {
                 Some("cart-id") => Some(uid(CartId::PREFIX)),
                 Some("country") => Some("^[A-Z]{2}$".to_owned()),
                 Some("currency") => Some(format!("^({})$", Currency::codes().collect::<Vec<_>>().join("|"))),
+                Some("date-time") => Some(SINCE_1970.to_owned()),
                 Some(_) => None,
                 None => (fields.contains_key("maxLength") && !fields.contains_key("pattern")).then(|| TEXT.to_owned()),
             };
