@@ -18,6 +18,8 @@ mod crowd_tests;
 mod dealt_tests;
 mod entity;
 pub mod faults;
+#[cfg(test)]
+mod guard_tests;
 mod held;
 mod inspect;
 mod instance;

@@ -122,6 +122,33 @@ text!(
     Prose, false
 );
 
+/// A whole number of JSON as one of ours. `2.0` is whole, as JSON Schema has it: JSON knows numbers, not their types. `None` beyond what
+/// every reader of JSON holds exactly.
+#[must_use]
+pub fn whole(number: f64) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
+    let is_whole = number.fract() == 0.0 && number.abs() <= EXACT_MAX;
+    is_whole.then(|| format!("{number:.0}").parse().ok()).flatten()
+}
+
+struct WholeNumber;
+
+impl Visitor<'_> for WholeNumber {
+    type Value = i64;
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a whole number")
+    }
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<i64, E> {
+        Ok(number)
+    }
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<i64, E> {
+        i64::try_from(number).map_err(|_too_large| E::custom("out of range"))
+    }
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<i64, E> {
+        whole(number).ok_or_else(|| E::custom("must be a whole number"))
+    }
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty), $min:expr, $max:expr) => {
         $(#[$doc])*
@@ -130,7 +157,7 @@ macro_rules! number {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let number = i64::deserialize(deserializer)?;
+                let number = deserializer.deserialize_i64(WholeNumber)?;
                 <$inner>::try_from(number)
                     .ok()
                     .filter(|number| (($min)..=($max)).contains(number))

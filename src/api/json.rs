@@ -5,7 +5,7 @@
 //!    └── failed ──► tree (malformed, a key twice: 400) ──against T's schema──► 422 with a pointer per error
 //! ```
 
-use super::edge::{NO_CARD, has_format, holds_card_number};
+use super::edge::{NO_CARD, has_format, holds_card_number, whole};
 use super::problem::{Code, FieldError, Problem};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -204,7 +204,7 @@ impl Check {
 
     fn number(&mut self, number: &serde_json::Number, schema: &Value, pointer: &str) {
         let (least, most) = (schema.get("minimum"), schema.get("maximum"));
-        let Some(number) = number.as_i128() else {
+        let Some(number) = number.as_i128().or_else(|| number.as_f64().and_then(whole).map(i128::from)) else {
             return self.error(pointer, "out_of_range", "must be a whole number in range");
         };
         let bound = |bound: Option<&Value>| bound.and_then(Value::as_number).and_then(serde_json::Number::as_i128);
@@ -272,7 +272,7 @@ fn has_type(value: &Value, wanted: Option<&Value>) -> bool {
     let is = |name: &str| match name {
         "null" => value.is_null(),
         "boolean" => value.is_boolean(),
-        "integer" => value.is_i64() || value.is_u64(),
+        "integer" => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| whole(number).is_some()),
         "number" => value.is_number(),
         "string" => value.is_string(),
         "array" => value.is_array(),
@@ -338,6 +338,14 @@ mod tests {
             told(r#"{"lines":[],"metadata":{"card":"4242424242424242"}}"#),
             one("/metadata/card", "card_number")
         );
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let body: Body = read(br#"{"lines":[{"sku":"a","quantity":2.0},{"sku":"b","quantity":1e3}]}"#).unwrap();
+        assert_eq!(body.lines.iter().map(|line| line.quantity.0).collect::<Vec<_>>(), [2, 1_000]);
+        let too_large = vec![(422, "/lines/0/quantity".to_owned(), "out_of_range".to_owned())];
+        assert_eq!(told(r#"{"lines":[{"sku":"a","quantity":1000001.0}]}"#), too_large);
     }
 
     #[test]

@@ -3,9 +3,19 @@
 use super::callers::Access;
 use super::problem::Code;
 use super::routes::{Body, ROUTES, Route};
+use crate::domain::ids::{CartId, OrderId, PaymentId, ReturnId, ShipmentId};
+use crate::domain::money::Currency;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+
+/// A name that a seller chose: some letter that is not a point, or more than two points.
+const NAME: &str = "^([A-Za-z0-9 ._~:+-]*[A-Za-z0-9 _~:+-][A-Za-z0-9 ._~:+-]*|[.]{3,})$";
+const NAME_LENGTH_MAX: usize = 64;
+/// A text without control characters, but with tabs and line ends.
+const TEXT: &str = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$";
+/// Instants are counted from 1970 on.
+const SINCE_1970: &str = "^(19[789][0-9]|[2-9][0-9]{3})-";
 
 /// The document, as JSON.
 #[must_use]
@@ -30,7 +40,7 @@ pub fn describe() -> Value {
     }
     let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
     schemas.insert("Problem".to_owned(), problem());
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
@@ -48,7 +58,57 @@ pub fn describe() -> Value {
                 "cookie": { "type": "apiKey", "in": "cookie", "name": super::callers::GUEST_COOKIE }
             }
         }
-    })
+    });
+    say_in_full(&mut document);
+    document
+}
+
+/// What our formats mean, for readers who do not know them: `edge::has_format` holds bodies to the same. Texts of bounded length have no control
+/// characters but tabs and line ends.
+fn say_in_full(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let pattern = match fields.get("format").and_then(Value::as_str) {
+                Some("name") => Some(NAME.to_owned()),
+                Some("cart-id") => Some(uid(CartId::PREFIX)),
+                Some("country") => Some("^[A-Z]{2}$".to_owned()),
+                Some("currency") => Some(format!("^({})$", Currency::codes().collect::<Vec<_>>().join("|"))),
+                Some("date-time") => Some(SINCE_1970.to_owned()),
+                Some(_) => None,
+                None => (fields.contains_key("maxLength") && !fields.contains_key("pattern")).then(|| TEXT.to_owned()),
+            };
+            if fields.get("format").and_then(Value::as_str) == Some("name") {
+                fields.insert("maxLength".into(), NAME_LENGTH_MAX.into());
+            }
+            if let Some(pattern) = pattern {
+                fields.insert("pattern".into(), pattern.into());
+            }
+            fields.values_mut().for_each(say_in_full);
+        }
+        Value::Array(items) => items.iter_mut().for_each(say_in_full),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The form of a segment that stands for something.
+fn segment(route: &Route, name: &str) -> Value {
+    let uids = [
+        ("/v1/carts/", CartId::PREFIX),
+        ("/v1/orders/", OrderId::PREFIX),
+        ("/v1/payments/", PaymentId::PREFIX),
+        ("/v1/shipments/", ShipmentId::PREFIX),
+        ("/v1/returns/", ReturnId::PREFIX),
+    ];
+    match uids.iter().find(|(path, _)| name == "id" && route.path.starts_with(path)) {
+        Some((_, prefix)) => json!({ "type": "string", "pattern": uid(prefix) }),
+        None if name == "provider" => json!({ "type": "string", "minLength": 1 }),
+        None => json!({ "type": "string", "format": "name" }),
+    }
+}
+
+/// An id made here: 26 digits of Crockford's base32, which hold 128 bits.
+fn uid(prefix: &str) -> String {
+    format!("^{prefix}[0-7][0-9a-hjkmnp-tv-z]{{25}}$")
 }
 
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
@@ -76,7 +136,7 @@ fn security(access: Access) -> Value {
 fn parameters(route: &Route) -> Vec<Value> {
     let segments = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = segments
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": segment(route, name) }))
         .collect();
     let header = |name: &str, required: bool, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": required, "description": description, "schema": schema });
     if route.key {
@@ -85,7 +145,8 @@ fn parameters(route: &Route) -> Vec<Value> {
         parameters.push(header("Prefer", false, "wait=N, 0 to 30 seconds.", json!({ "type": "string" })));
     }
     if matches!(route.method, "PUT" | "PATCH" | "DELETE") {
-        parameters.push(header("If-Match", false, "The version that is to be changed.", json!({ "type": "string" })));
+        let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}\")$" });
+        parameters.push(header("If-Match", false, "The version that is to be changed.", schema));
     }
     parameters
 }
@@ -176,6 +237,19 @@ mod tests {
         }
         let document = describe();
         walk(&document, &document);
+    }
+
+    /// What the document says of a format is what is taken: neither more, nor less.
+    #[test]
+    fn ids_and_currencies_are_described_as_they_are_read() {
+        let mut described = json!([{ "format": "currency" }, { "format": "name" }, { "format": "cart-id" }]);
+        say_in_full(&mut described);
+        let codes = described[0]["pattern"].as_str().unwrap().trim_matches(['^', '(', ')', '$']).to_owned();
+        assert!(codes.split('|').all(|code| Currency::parse(code).is_ok()) && codes.contains("|EUR|"));
+        assert_eq!(described[1]["maxLength"], NAME_LENGTH_MAX);
+        assert_eq!(described[2]["pattern"], "^crt_[0-7][0-9a-hjkmnp-tv-z]{25}$");
+        let largest = CartId(u128::MAX).to_string();
+        assert!(largest.starts_with("crt_7") && largest.len() == CartId::PREFIX.len() + 26);
     }
 
     #[test]

@@ -63,6 +63,11 @@ NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD 
 TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES WST XCD YER ZAR ZMW ZWG";
 
 impl Currency {
+    /// The codes of all currencies that are known.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        UNUSUAL_DIGITS.iter().map(|(code, _)| *code).chain(TWO_DIGITS.split(' '))
+    }
+
     /// Pound sterling.
     pub const GBP: Self = Self(*b"GBP");
 

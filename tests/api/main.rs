@@ -8,8 +8,12 @@ mod bad_input;
 mod bounds;
 mod callers;
 mod client;
+mod corpus;
 mod crowd;
 mod described;
+#[path = "../../fuzz/bodies/mod.rs"]
+#[allow(unreachable_pub, reason = "the fuzz targets reach it, from a crate of their own")]
+mod fuzzed;
 mod journeys;
 mod operator;
 mod repeated;

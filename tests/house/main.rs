@@ -5,6 +5,7 @@
 mod documents;
 mod layering;
 mod licences;
+mod mutants;
 mod settings;
 mod sources;
 

@@ -246,6 +246,8 @@ fn the_order_is_asked_after_the_deadline_again_until_answered_and_alone_decides_
     assert_eq!(shelf.level(1).reserved, 1, "the SKU does not expire it by itself");
 
     shelf.now = due;
+    assert_eq!(shelf.tell(Command::Wake), Ok(Reply::Done));
+    assert_eq!(shelf.level(1).reserved, 1, "nor when it is woken long after the deadline");
     let until = due.plus_s(3_600);
     let keep = Outcome::Replied(any::Reply::Order(order::Reply::Keep { until }));
     let answer = shelf.stock.answered(key, keep).unwrap();

@@ -177,6 +177,10 @@ fn m2_no_new_attempt_while_one_is_unsettled_and_no_more_than_the_policy_has() {
 fn m2_beyond_the_life_of_the_keys_we_only_ask_and_an_operator_settles() {
     let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("card")));
     let sent = desk.order.owed(desk.now);
+    let sent_at = desk.now;
+    desk.now = sent_at.plus_s(86_400);
+    assert!(desk.calls()[0].query_only, "also while nobody has woken it yet");
+    desk.now = sent_at;
     desk.pass_s(86_400);
     assert_eq!(desk.order.effect(sent[0]), None, "never sent again");
     assert_eq!(desk.calls().iter().map(|call| call.query_only).collect::<Vec<_>>(), [true]);
@@ -225,6 +229,14 @@ fn m5_a_charge_that_lands_after_its_order_ended_is_voided_or_refunded() {
     desk.succeed(Operation::Refund, 1);
     assert_eq!(desk.order.stage, Stage::Ended(Outcome::Cancelled(CancelReason::Customer)));
     assert_eq!((desk.order.captured(), desk.order.refunded()), (13_498, 13_498));
+
+    let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("card")));
+    desk.cancel(Vec::new()).unwrap();
+    desk.answer(Step::Release(1), Answer::Done);
+    desk.authorize(1);
+    assert_eq!(desk.calls().iter().map(|call| call.reference.operation).collect::<Vec<_>>(), [Operation::Void]);
+    desk.succeed(Operation::Void, 1);
+    assert_eq!(desk.order.stage, Stage::Ended(Outcome::Cancelled(CancelReason::Customer)));
 }
 
 #[test]

@@ -1,0 +1,52 @@
+//! What one node sends to another: frames, envelopes, receipts, and the bodies in them.
+//!
+//! The first byte says which of them the rest is taken for.
+
+use super::record::entity;
+use doorbuster::cluster::envelope::{self, Frame};
+use doorbuster::cluster::wire;
+use doorbuster::domain::time::Timestamp;
+
+/// Any bytes are read or refused; what is read is written again as the same.
+pub fn check(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let deadline = Timestamp(1);
+    match first % 8 {
+        0 => {
+            if let Ok((sender, parcels)) = envelope::read_frame(bytes) {
+                let mut frame = Frame::from(sender);
+                parcels.iter().for_each(|parcel| frame.put(parcel));
+                assert_eq!(frame.done(), bytes);
+                parcels.iter().for_each(|parcel| an_envelope(parcel));
+            }
+        }
+        1 => an_envelope(bytes),
+        2 => {
+            if let Ok(refused) = envelope::read_receipt(bytes) {
+                assert_eq!(envelope::write_receipt(&refused), bytes);
+            }
+        }
+        3 => again(bytes, |body| wire::read_ask(deadline, body).ok().map(|ask| wire::ask_body(&ask))),
+        4 => again(bytes, |body| wire::read_told(deadline, body).ok().map(|told| wire::told_body(&told))),
+        5 => again(bytes, |body| wire::read_owns(body).ok().map(|(epoch, node)| wire::owns_body(epoch, &node))),
+        _ => {
+            let Some((kind, body)) = bytes.split_first() else { return };
+            let entity = entity(*kind);
+            again(body, |body| wire::read_verdict(&entity, body).ok().map(wire::verdict_body));
+        }
+    }
+}
+
+fn an_envelope(bytes: &[u8]) {
+    if let Ok(read) = envelope::read(bytes) {
+        assert_eq!(envelope::write(&read.header, read.body).as_deref(), Ok(bytes));
+    }
+}
+
+/// Numbers may be written in more than one length, so the bytes may differ once; what we write ourselves is read back as it was.
+fn again(body: &[u8], rewritten: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    if let Some(written) = rewritten(body) {
+        let once_more = rewritten(&written).expect("what we write can be read");
+        assert_eq!(once_more, written);
+    }
+}

@@ -1,0 +1,4 @@
+//! The fuzzer's way into [`doorbuster_fuzz::bodies::http`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| doorbuster_fuzz::bodies::http::check(bytes));

@@ -1,0 +1,112 @@
+//! Guards of the actors that a whole sale would not miss at once: what a refusal waits for, what is too late, who is known at the door.
+
+use super::ask::{Answer, Ask};
+use super::system::Handle;
+use super::tests::{World, ask_until, buy, levels, open_shop, place, read, sku, status};
+use crate::domain::any::{Command, Refusal};
+use crate::domain::entity::{By, Wait};
+use crate::domain::ids::{EntityId, OrderId};
+use crate::domain::inventory;
+use crate::domain::money::Currency;
+use crate::domain::order::{self, Status};
+use crate::domain::time::Timestamp;
+use crate::storage::memory::{Fault, Faults, Groups};
+use std::time::Duration;
+
+fn reserve(order: u128, until: Timestamp) -> Command {
+    Command::Inventory(inventory::Command::Reserve {
+        order: OrderId(order << 16),
+        units: 1,
+        currency: Currency::GBP,
+        expected_unit_price: None,
+        ranking: Vec::new(),
+        expires_at: until,
+    })
+}
+
+async fn reserve_for(node: &Handle, order: u128) -> Answer {
+    let command = reserve(order, node.now().plus_s(600));
+    ask_until(node, EntityId::Inventory(sku()), command, Wait::Decided).await
+}
+
+/// Rule L2. The second buyer is refused because of the first, whom the log then loses: had the refusal left at once, it would have been told of
+/// a sale that never was.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_waits_for_what_it_saw_to_be_durable() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    let appends = [(world.disk.appends() + 1, Fault::Fail { written: false })].into();
+    let second = Duration::from_secs(1);
+    world.disk.set_faults(Faults { appends, append_takes: (second, second), ..Faults::default() });
+    let (first, refused) = tokio::join!(reserve_for(&node, 1), reserve_for(&node, 2));
+    assert!(matches!(first, Answer::Unknown), "{first:?}");
+    assert!(matches!(refused, Answer::Unknown), "{refused:?}");
+}
+
+/// Rule E4: nobody waits any more, so nothing is decided.
+#[tokio::test(start_paused = true)]
+async fn a_question_past_its_deadline_is_not_decided() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    let now = node.now();
+    let ask = Ask {
+        entity: EntityId::Inventory(sku()),
+        command: reserve(1, now.plus_s(600)),
+        by: By::System,
+        wait: Wait::Decided,
+        deadline: Timestamp(now.0 - 1),
+        if_version: None,
+        unless_known: None,
+    };
+    let answer = node.ask(ask).await;
+    assert!(matches!(answer, Answer::Late), "{answer:?}");
+    assert_eq!(levels(&node).await.reserved, 0, "it was dropped at dequeue");
+}
+
+/// Rule R5: an order that has left memory, and the log too, is known to the store.
+#[tokio::test(start_paused = true)]
+async fn sold_out_at_the_door_is_not_said_of_an_order_that_is_only_stored() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    buy(&node, "a", None, Wait::Held).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (id, command) = place("a", None);
+    let ask = Ask {
+        entity: EntityId::Order(id),
+        command,
+        by: By::System,
+        wait: Wait::Held,
+        deadline: node.now().plus_s(5),
+        if_version: None,
+        unless_known: Some(Box::new(Refusal::Order(order::Refusal::Unknown))),
+    };
+    let answer = node.ask(ask).await;
+    assert!(matches!(&answer, Answer::Accepted(accepted) if accepted.repeated), "{answer:?}");
+}
+
+/// Rule S5: it is on no stored agenda, only in the log's tail.
+#[tokio::test(start_paused = true)]
+async fn an_order_that_was_placed_after_the_last_checkpoint_expires_after_a_crash() {
+    let mut world = World::new(Groups::One);
+    world.settings.checkpoint_interval_ms = 3_600_000;
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    let (id, _) = buy(&node, "a", None, Wait::Held).await;
+    actors.end().await;
+    world.disk.crash();
+    let actors = world.start().await;
+    let node = actors.handle();
+    tokio::time::sleep(Duration::from_secs(610)).await;
+    match read(&node, id).await {
+        Answer::Accepted(accepted) => assert_eq!(status(&accepted), Status::Expired),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(levels(&node).await.available(), 1, "the unit is free again");
+}
