@@ -1,9 +1,10 @@
 //! Guards of the actors that a whole sale would not miss at once: what a refusal waits for, what is too late, who is known at the door.
 
 use super::ask::{Answer, Ask};
+use super::recovery::Loaded;
 use super::system::Handle;
-use super::tests::{World, ask_until, buy, levels, open_shop, place, read, sku, status};
-use crate::domain::any::{Command, Refusal};
+use super::tests::{World, ask_until, buy, levels, open_shop, place, read, request, sku, status, warehouse};
+use crate::domain::any::{Command, Event, Refusal};
 use crate::domain::entity::{By, Wait};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::inventory;
@@ -11,6 +12,7 @@ use crate::domain::money::Currency;
 use crate::domain::order::{self, Status};
 use crate::domain::time::Timestamp;
 use crate::storage::memory::{Fault, Faults, Groups};
+use crate::storage::wire::Decided;
 use std::time::Duration;
 
 fn reserve(order: u128, until: Timestamp) -> Command {
@@ -109,4 +111,20 @@ async fn an_order_that_was_placed_after_the_last_checkpoint_expires_after_a_cras
         other => panic!("{other:?}"),
     }
     assert_eq!(levels(&node).await.available(), 1, "the unit is free again");
+}
+
+/// Rule S1: a checkpoint may store a state that is newer than the mark up to which the log may go, so its events come again.
+#[test]
+fn a_receipt_that_the_stored_state_covers_is_not_counted_again() {
+    let entity = EntityId::Inventory(sku());
+    let (at, until) = (Timestamp(1), Timestamp(2));
+    let asked = inventory::Asked { request: request("receipt"), at, until };
+    let event = inventory::Event::Received { asked, warehouse: warehouse(), units: 5, reference: None };
+    let events = vec![Event::Inventory(event)];
+    let received = Decided { entity: entity.clone(), number: 1, at, by: By::System, events };
+    let mut loaded = Loaded::empty(&entity);
+    loaded.take_in(&received).expect("it is the first");
+    let once = loaded.state.clone();
+    loaded.take_in(&received).expect("it is known");
+    assert_eq!(loaded.state, once);
 }

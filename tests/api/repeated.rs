@@ -126,3 +126,19 @@ async fn sold_out_at_the_door_binds_no_key() {
     let first = guest.post("/v1/orders", Some("first"), Some(&order_of("A", 1))).await;
     assert!(first.replayed(), "who holds units is never told that they are sold out: {first:?}");
 }
+
+#[tokio::test]
+async fn a_number_written_with_a_point_is_the_same_number_and_the_same_request() {
+    let server = Server::start().await;
+    server.with_stock("A", 5).await;
+    let seller = server.seller();
+    let with_a_point = r#"{ "warehouse": "lon1", "units": 2.0 }"#;
+    let first = seller.send("POST", "/v1/inventory/A/receipts", Some("k"), Some(with_a_point)).await;
+    assert_eq!((first.status, &first.body["on_hand"]), (201, &json!(7)), "{first:?}");
+    let without = json!({ "warehouse": "lon1", "units": 2 });
+    let again = seller.post("/v1/inventory/A/receipts", Some("k"), Some(&without)).await;
+    assert_eq!((again.status, again.replayed()), (201, true), "{again:?}");
+    let half = r#"{ "warehouse": "lon1", "units": 2.5 }"#;
+    let refused = seller.send("POST", "/v1/inventory/A/receipts", Some("half"), Some(half)).await;
+    assert_eq!((refused.status, refused.code()), (422, "invalid"), "{refused:?}");
+}

@@ -54,11 +54,12 @@ fn every_mutant_changes_something_and_has_a_name_of_its_own() {
 
 #[test]
 fn every_letter_of_the_protocol_has_mutants_and_every_rule_is_one() {
-    let rules = read("docs/protocol.md") + &read("docs/ownership.md");
+    let text = read("docs/protocol.md") + &read("docs/ownership.md");
+    let rules: BTreeSet<&str> = text.split(|letter: char| !letter.is_alphanumeric()).collect();
     let mut letters = BTreeSet::new();
     for mutant in mutants() {
         if mutant.rule != "domain" {
-            assert!(rules.contains(&format!("**{}", mutant.rule)), "no rule {} in the documents", mutant.rule);
+            assert!(rules.contains(mutant.rule.as_str()), "no rule {} in the documents", mutant.rule);
             letters.extend(mutant.rule.chars().next());
         }
     }
