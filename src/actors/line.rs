@@ -63,3 +63,76 @@ impl Line {
         self.sent.fetch_or(CLOSED, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ractor::{Actor, ActorProcessingErr};
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl Actor for Deaf {
+        type Msg = EntityMsg;
+        type State = ();
+        type Arguments = ();
+        async fn pre_start(&self, _: ActorRef<EntityMsg>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+    }
+
+    async fn line() -> Line {
+        let (actor, _) = Deaf::spawn(None, Deaf, ()).await.expect("it starts");
+        Line::new(actor, 0, Arc::new(AtomicU32::new(0)))
+    }
+
+    /// Rule E1: an entity that said it is idle after three messages must not end while a fourth is on its way.
+    #[tokio::test]
+    async fn a_line_with_a_message_on_its_way_stays_open() {
+        let line = line().await;
+        for _ in 0..4 {
+            line.send(EntityMsg::Poke).expect("it is open");
+        }
+        assert!(!line.close_at(3), "one is on its way");
+        line.send(EntityMsg::Poke).expect("it is open still");
+        assert_eq!((line.sent(), line.waiting()), (5, 5));
+        assert!(line.close_at(5));
+        line.actor().stop(None);
+    }
+
+    #[tokio::test]
+    async fn over_a_closed_line_nothing_is_sent_and_the_sender_has_it_back() {
+        let line = line().await;
+        assert!(line.close_at(0));
+        assert!(matches!(line.send(EntityMsg::Poke), Err(EntityMsg::Poke)));
+        assert_eq!(line.waiting(), 0);
+        assert!(!line.close_at(0), "it closes once");
+        line.actor().stop(None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_all_who_send_while_it_closes_each_is_counted_or_has_it_back() {
+        for _ in 0..200 {
+            let line = Arc::new(line().await);
+            let senders: Vec<_> = (0..2)
+                .map(|_| {
+                    let line = Arc::clone(&line);
+                    tokio::spawn(async move { (0..20).filter(|_| line.send(EntityMsg::Poke).is_ok()).count() })
+                })
+                .collect();
+            let closed_at = loop {
+                let sent = line.sent();
+                if line.close_at(sent) {
+                    break sent;
+                }
+            };
+            let mut taken = 0;
+            for sender in senders {
+                taken += u64::try_from(sender.await.expect("it ends")).expect("a few");
+            }
+            assert_eq!(taken, closed_at, "what was taken was sent before the line was closed");
+            line.actor().stop(None);
+        }
+    }
+}

@@ -134,3 +134,81 @@ impl Queue {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ask::Answer;
+    use super::super::held::Held;
+    use super::*;
+    use crate::domain::any::Refusal;
+    use crate::storage::Shard;
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
+    fn silent() -> Submission {
+        Submission { shard: Shard(0), record: Some((1, bytes::Bytes::new())), held: Vec::new() }
+    }
+
+    fn urgent() -> Submission {
+        let (caller, _) = oneshot::channel::<Answer>();
+        let held = vec![Held::Refused(caller, Box::new(Refusal::WrongKind))];
+        Submission { shard: Shard(0), record: None, held }
+    }
+
+    fn new() -> (WriterHandle, Queue, VecDeque<Submission>) {
+        let (handle, queue) = Queue::new(Arc::default());
+        (handle, queue, VecDeque::new())
+    }
+
+    #[test]
+    fn what_nobody_waits_for_goes_with_what_somebody_waits_for() {
+        let (handle, mut queue, mut waiting) = new();
+        assert!(handle.submit(silent()) && handle.submit(silent()));
+        assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), None, "it gives no reason to write");
+        assert!(handle.submit(urgent()));
+        assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), Some(true));
+        assert_eq!(waiting.len(), 3, "in one batch, in order");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_written_once_time_has_passed() {
+        let (handle, mut queue, mut waiting) = new();
+        assert!(handle.submit(silent()));
+        handle.nudge();
+        assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), Some(true));
+        waiting.clear();
+        handle.nudge();
+        assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), None, "nothing is there");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_taken_next_without_another_word() {
+        let (handle, mut queue, mut waiting) = new();
+        assert!(handle.submit(silent()) && handle.submit(silent()) && handle.submit(urgent()));
+        assert_eq!(queue.gather(&mut waiting, 2).now_or_never(), Some(true));
+        waiting.clear();
+        assert_eq!(queue.gather(&mut waiting, 2).now_or_never(), Some(true));
+        assert_eq!(waiting.len(), 1);
+    }
+
+    #[test]
+    fn it_ends_when_nobody_can_hand_anything_over_any_more_and_all_is_taken() {
+        let (handle, mut queue, mut waiting) = new();
+        let other = handle.clone();
+        assert!(handle.submit(silent()));
+        drop(handle);
+        assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), None, "there is another handle");
+        drop(other);
+        assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), Some(true), "what was handed over is written");
+        waiting.clear();
+        assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), Some(false));
+    }
+
+    #[test]
+    fn a_queue_that_is_closed_takes_nothing_and_gives_what_it_had() {
+        let (handle, queue, _) = new();
+        assert!(handle.submit(silent()));
+        assert_eq!(queue.close().len(), 1);
+        assert!(!handle.submit(urgent()));
+    }
+}
