@@ -5,18 +5,14 @@
 //! crash (rule S1).
 
 use super::entity::EntityMsg;
-use super::held::{Flushed, Held, Marker};
+use super::held::{Flushed, Held, Left, Marker};
 use super::shard::{ShardMsg, ShardState};
 use super::slot::{Cold, Slot};
 use crate::clock::monotonic;
-use crate::domain::any::State;
 use crate::domain::ids::EntityId;
-use crate::domain::time::Timestamp;
-use crate::storage::wire::{self, Dirty, Meta};
 use crate::storage::{AgendaRow, AppendError, Journal, Seq, StateFlush, StateRow};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// A checkpoint under way.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ pub(super) struct Checkpoint {
 }
 
 /// A cold entity on its way into the store.
-type ColdRow = (EntityId, Arc<State>, Meta, Dirty, Seq);
+type ColdRow = (EntityId, Left, Seq);
 
 impl ShardState {
     /// Begins a checkpoint, unless one is under way or the node must end: one that failed took rows with it that nobody will give
@@ -111,7 +107,7 @@ impl ShardState {
         for (entity, slot) in &self.slots {
             match slot {
                 Slot::Cold(cold) => {
-                    checkpoint.cold.insert(entity.clone(), cold.meta.version);
+                    checkpoint.cold.insert(entity.clone(), cold.left.meta.version);
                     left.push((entity, cold));
                 }
                 Slot::Resident(resident) => left.extend(resident.left.as_ref().map(|cold| (entity, cold))),
@@ -121,7 +117,7 @@ impl ShardState {
             }
         }
         let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
-        let gone = left.iter().filter(|(_, cold)| super::entity::is_erased(&cold.state));
+        let gone = left.iter().filter(|(_, cold)| cold.left.is_erased());
         erased.extend(gone.map(|(entity, _)| (*entity).clone()));
         let cold_rows: Vec<ColdRow> = left.into_iter().filter_map(|(entity, cold)| row_of(entity, cold)).collect();
         // The erasure itself may lie behind the cut: then its older events are only seen to by the next checkpoint.
@@ -144,13 +140,13 @@ impl ShardState {
                 self.flushed_upto = self.flushed_upto.max(upto);
                 for (entity, version) in checkpoint.cold {
                     if let Some(Slot::Cold(cold)) = self.slots.get(&entity)
-                        && cold.meta.version == version
+                        && cold.left.meta.version == version
                     {
                         self.slots.remove(&entity);
                     }
                 }
                 // What left while the checkpoint was under way, and gave everything to it, is in the store now.
-                self.slots.retain(|_, slot| !matches!(slot, Slot::Cold(cold) if cold.dirty.is_empty()));
+                self.slots.retain(|_, slot| !matches!(slot, Slot::Cold(cold) if cold.left.dirty.is_empty()));
                 self.context.stats.checkpointed();
             }
             Err(error) => {
@@ -186,14 +182,14 @@ impl ShardState {
 }
 
 fn row_of(entity: &EntityId, cold: &Cold) -> Option<ColdRow> {
-    (!cold.dirty.is_empty()).then(|| (entity.clone(), Arc::clone(&cold.state), cold.meta, cold.dirty.clone(), cold.seq))
+    (!cold.left.dirty.is_empty()).then(|| (entity.clone(), cold.left.clone(), cold.seq))
 }
 
 fn add_cold(flush: &mut StateFlush, cold: Vec<ColdRow>) {
-    for (entity, state, meta, dirty, seq) in cold {
-        for (chunk, body) in wire::rows_of(&state, &meta, &dirty) {
+    for (entity, left, seq) in cold {
+        for (chunk, body) in left.rows() {
             flush.states.push(StateRow { entity: entity.clone(), chunk, seq, body });
         }
-        flush.agenda.push(AgendaRow { entity, wake_at: state.wake_at(Timestamp::default()), owes: false });
+        flush.agenda.push(AgendaRow { entity, wake_at: left.wake_at(), owes: false });
     }
 }

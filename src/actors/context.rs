@@ -1,12 +1,15 @@
 //! What every actor of a node shares: the store, the clock, the views, the way to each other.
 
+use super::ask::Ask;
+use super::entity::EntityMsg;
+use super::held::ReplyTo;
 use super::ownership::Lost;
-use super::router::Router;
+use super::router::{Asked, Router};
 use super::settings::Settings;
 use super::stats::Stats;
 use super::view::Views;
-use super::writer::Released;
 use crate::clock::SharedClock;
+use crate::domain::ids::EntityId;
 use crate::storage::{AppendError, Epoch, Layout, Shard, Store};
 use compact_str::CompactString;
 use std::sync::Arc;
@@ -25,8 +28,6 @@ pub(crate) struct Context {
     pub(crate) faults: super::faults::Faults,
     /// Why the node must end, once it must.
     pub(crate) failed: watch::Sender<Option<String>>,
-    /// What became durable, for the releaser.
-    pub(crate) released: mpsc::UnboundedSender<Vec<Released>>,
     /// Where a shard's end is told, when shards come and go; `None`: all are owned from the start, and with one of them ends the node.
     pub(crate) losses: Option<mpsc::UnboundedSender<Lost>>,
     pub(super) router: Router,
@@ -64,6 +65,19 @@ impl Context {
     /// Must the node end?
     pub(crate) fn must_end(&self) -> bool {
         self.failed.borrow().is_some()
+    }
+
+    /// Sends a question on its way; who asked hears through `reply_to`. To a SKU with an actor on this node it goes straight.
+    pub(crate) fn tell(&self, ask: Ask, reply_to: ReplyTo) {
+        let mut asked = Box::new(Asked { ask, reply_to });
+        if let EntityId::Inventory(sku) = &asked.ask.entity {
+            let sku = sku.clone();
+            match self.views.send(&sku, EntityMsg::Ask(asked), self.settings.mailbox_max) {
+                Err(EntityMsg::Ask(back)) => asked = back,
+                Ok(()) | Err(_) => return,
+            }
+        }
+        self.router.tell(asked);
     }
 
     /// The way to any entity.

@@ -5,14 +5,14 @@
 //! still owes. Nothing else was ever promised, because nothing leaves before it is durable.
 
 use super::context::Context;
+use super::held::Left;
 use super::instance::Instance;
+use super::queue::WriterHandle;
 use super::router::Asked;
-use super::writer::WriterHandle;
 use crate::domain::any::State;
 use crate::domain::effect::{EffectKey, Outcome};
 use crate::domain::ids::EntityId;
 use crate::storage::Shard;
-use crate::storage::wire::{Dirty, Meta};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -22,8 +22,10 @@ use std::sync::atomic::AtomicU32;
 pub(crate) enum EntityMsg {
     /// A command, through the shard.
     Ask(Box<Asked>),
-    /// An answer to an effect, straight from another entity of the group.
-    Answer { key: EffectKey, outcome: Outcome },
+    /// Host this entity from now on: the one before has left.
+    Host(Box<Seed>),
+    /// An answer to an effect, straight from another entity of the group, to the life that asked.
+    Answer { instance: u64, key: EffectKey, outcome: Outcome },
     /// An answer to an effect, through the shard.
     AnswerByShard { key: EffectKey, outcome: Outcome },
     /// Look whether an effect must be sent again; say that you are idle if you are.
@@ -42,16 +44,21 @@ impl ractor::Message for EntityMsg {}
 #[derive(Debug)]
 pub(crate) enum Start {
     /// The shard has it.
-    State(Arc<State>, Meta, Dirty),
+    Left(Left),
     /// From the stored rows, if any.
     Load,
     /// From the stored rows and every durable event behind them: an instance before this one failed.
     Replay,
 }
 
-/// The ractor handler; all it knows is in [`Instance`].
+/// The ractor handler; all it knows is in the [`Instance`] it hosts, and while it waits for one it knows nothing. The actor of an order or a
+/// cart is one of a pool: a sale has very many of them, each for a few milliseconds, and to make and to end an actor costs more than
+/// what it does meanwhile.
 #[derive(Debug)]
 pub(crate) struct Shell;
+
+/// The life a shell hosts.
+pub(crate) type Hosted = Option<Box<Instance>>;
 
 /// What an instance is started with.
 #[derive(Debug)]
@@ -63,6 +70,8 @@ pub(crate) struct Seed {
     pub(crate) writer: WriterHandle,
     pub(crate) start: Start,
     pub(crate) waiting: Arc<AtomicU32>,
+    /// The question it is started for; counted as a message of the shard.
+    pub(crate) first: Option<Box<Asked>>,
 }
 
 /// Does an entity of this kind stay resident while it is used, or end as soon as nothing is under way?
@@ -75,55 +84,36 @@ pub(crate) fn lingers(entity: &EntityId) -> bool {
 
 impl Actor for Shell {
     type Msg = EntityMsg;
-    type State = Instance;
+    type State = Hosted;
     type Arguments = Seed;
 
-    async fn pre_start(&self, _: ActorRef<EntityMsg>, seed: Seed) -> Result<Instance, ActorProcessingErr> {
-        Ok(Instance::new(seed))
+    async fn pre_start(&self, _: ActorRef<EntityMsg>, seed: Seed) -> Result<Hosted, ActorProcessingErr> {
+        Ok(Some(Box::new(Instance::new(seed))))
     }
 
     /// Recovery happens here and not in `pre_start`, which runs in the shard.
-    async fn post_start(&self, myself: ActorRef<EntityMsg>, instance: &mut Instance) -> Result<(), ActorProcessingErr> {
-        instance.panic_if_ordered();
-        instance.recover().await?;
-        if instance.meta.version > 0 {
-            instance.settle(&myself, Vec::new(), None);
+    async fn post_start(&self, myself: ActorRef<EntityMsg>, hosted: &mut Hosted) -> Result<(), ActorProcessingErr> {
+        match hosted {
+            Some(instance) => instance.begin(&myself).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn handle(
         &self,
         myself: ActorRef<EntityMsg>,
         message: EntityMsg,
-        instance: &mut Instance,
+        hosted: &mut Hosted,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
-            EntityMsg::Ask(asked) => {
-                instance.count();
-                instance.ask(&myself, *asked);
+        match (message, &mut *hosted) {
+            (EntityMsg::Host(seed), _) => {
+                return hosted.insert(Box::new(Instance::new(*seed))).begin(&myself).await;
             }
-            EntityMsg::Answer { key, outcome } => instance.answer(&myself, key, outcome),
-            EntityMsg::AnswerByShard { key, outcome } => {
-                instance.count();
-                instance.answer(&myself, key, outcome);
-            }
-            EntityMsg::Poke => {
-                instance.count();
-                instance.poke(&myself);
-            }
-            EntityMsg::Flush(checkpoint) => {
-                instance.count();
-                instance.flush(checkpoint);
-            }
-            EntityMsg::LetGo => {
-                instance.count();
-                instance.let_go(&myself);
-            }
-            EntityMsg::Panic => {
-                instance.count();
-                instance.panic_if_ordered();
-            }
+            // A late copy for whoever was here before.
+            (EntityMsg::Answer { instance: number, .. }, Some(instance)) if instance.number != number => {}
+            (message, Some(instance)) => instance.handle(&myself, message),
+            // Only answers that come after the entity has left: the shard sends nothing to an actor that hosts nobody.
+            (_, None) => {}
         }
         Ok(())
     }

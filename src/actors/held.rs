@@ -1,7 +1,7 @@
 //! What waits for durability: nothing here becomes visible before the batch that holds what it depends on is synced (rule L2).
 
 use super::ask::{Accepted, Answer};
-use super::entity::EntityMsg;
+use super::entity::{EntityMsg, is_erased, lingers};
 use super::view::SkuView;
 use crate::domain::any::{Refusal, State};
 use crate::domain::effect::{EffectKey, Outcome};
@@ -9,7 +9,7 @@ use crate::domain::ids::EntityId;
 use crate::domain::payment::ProviderCall;
 use crate::domain::time::Timestamp;
 use crate::storage::Shard;
-use crate::storage::wire::{Dirty, Meta};
+use crate::storage::wire::{self, Dirty, Meta};
 use bytes::Bytes;
 use ractor::ActorRef;
 use std::sync::Arc;
@@ -26,8 +26,10 @@ pub(crate) enum ReplyTo {
         entity: EntityId,
         /// The effect this settles.
         key: EffectKey,
-        /// Its actor, so that inside a commit group the answer travels straight.
+        /// Its actor, so that inside a commit group the answer travels straight …
         actor: ActorRef<EntityMsg>,
+        /// … and the life of it that asked: the actor may host another entity by then.
+        instance: u64,
     },
     /// An entity of another node that owes an effect.
     Abroad {
@@ -47,10 +49,83 @@ pub(crate) struct Idle {
     pub(crate) instance: u64,
     /// How many of the shard's messages it had handled.
     pub(crate) handled: u64,
-    pub(crate) state: Arc<State>,
-    pub(crate) meta: Meta,
-    pub(crate) dirty: Dirty,
+    pub(crate) left: Left,
     pub(crate) wake_at: Option<Timestamp>,
+}
+
+/// An entity between two lives, as the last one left it.
+#[derive(Debug, Clone)]
+pub(crate) struct Left {
+    pub(crate) form: Form,
+    pub(crate) meta: Meta,
+    /// Rows that are not stored yet.
+    pub(crate) dirty: Dirty,
+}
+
+/// In what form a state waits.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    /// As it lives: the few large ones, of which a checkpoint takes single rows.
+    Live(Arc<State>),
+    /// As it is stored, all its rows: the many small ones, a tenth of the size.
+    Rows(Arc<Rows>),
+}
+
+/// A state as it is stored.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// All of them.
+    pub(crate) rows: Box<[(u16, Bytes)]>,
+    /// Its earliest deadline.
+    pub(crate) wake_at: Option<Timestamp>,
+    /// Its personal data is to go from what is stored.
+    pub(crate) erased: bool,
+}
+
+impl Rows {
+    /// All rows of `state`, and what a checkpoint must know of it.
+    pub(crate) fn of(state: &State, meta: &Meta) -> Self {
+        let mut every = Dirty::default();
+        every.mark(wire::HEAD);
+        Self {
+            rows: wire::rows_of(state, meta, &every).into_boxed_slice(),
+            wake_at: state.wake_at(Timestamp::default()),
+            erased: is_erased(state),
+        }
+    }
+}
+
+impl Left {
+    /// What an entity leaves that was found in the journal.
+    pub(crate) fn of(entity: &EntityId, state: State, meta: Meta, dirty: Dirty) -> Self {
+        let form =
+            if lingers(entity) { Form::Live(Arc::new(state)) } else { Form::Rows(Arc::new(Rows::of(&state, &meta))) };
+        Self { form, meta, dirty }
+    }
+
+    /// Its personal data is to go from what is stored.
+    pub(crate) fn is_erased(&self) -> bool {
+        match &self.form {
+            Form::Live(state) => is_erased(state),
+            Form::Rows(rows) => rows.erased,
+        }
+    }
+
+    /// Its earliest deadline.
+    pub(crate) fn wake_at(&self) -> Option<Timestamp> {
+        match &self.form {
+            Form::Live(state) => state.wake_at(Timestamp::default()),
+            Form::Rows(rows) => rows.wake_at,
+        }
+    }
+
+    /// The rows that a checkpoint must store.
+    pub(crate) fn rows(&self) -> Vec<(u16, Bytes)> {
+        match &self.form {
+            Form::Live(state) => wire::rows_of(state, &self.meta, &self.dirty),
+            Form::Rows(rows) => rows.rows.to_vec(),
+        }
+    }
 }
 
 /// The rows an entity gives to a checkpoint.

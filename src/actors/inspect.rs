@@ -1,13 +1,11 @@
 //! What an operator may see of a shard.
 
-use super::entity::lingers;
 use super::shard::ShardState;
 use super::slot::Slot;
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use crate::storage::{Seq, Shard};
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 /// An entity that kept failing, as the operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +64,7 @@ impl ShardState {
 
     /// Those that are resident and do not linger, then those with a deadline, the earliest first.
     pub(super) fn under_way(&self, limit: usize) -> Vec<EntityId> {
-        let mut found: Vec<EntityId> = self.residents.iter().filter(|entity| !lingers(entity)).cloned().collect();
+        let mut found: Vec<EntityId> = self.passing.iter().cloned().collect();
         found.sort();
         found.truncate(limit);
         let seen: BTreeSet<EntityId> = found.iter().cloned().collect();
@@ -92,8 +90,7 @@ impl ShardState {
             match slot {
                 Slot::Resident(resident) => {
                     status.residents = status.residents.saturating_add(1);
-                    let waiting = u64::from(resident.waiting.load(Ordering::Acquire));
-                    status.queue_depth = status.queue_depth.saturating_add(waiting);
+                    status.queue_depth = status.queue_depth.saturating_add(u64::from(resident.line.waiting()));
                 }
                 Slot::Cold(_) => status.cold = status.cold.saturating_add(1),
                 Slot::Restarting(_) => {}

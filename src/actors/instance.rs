@@ -6,10 +6,11 @@
 use super::ask::{Accepted, Answer, Ask};
 use super::context::Context;
 use super::entity::{EntityMsg, Seed, Start, is_erased, lingers};
-use super::held::{Abroad, Flushed, Held, Idle, ReplyTo, Submission};
+use super::held::{Abroad, Flushed, Form, Held, Idle, Left, ReplyTo, Rows, Submission};
+use super::queue::WriterHandle;
+use super::recovery::RecoveryError;
 use super::router::Asked;
 use super::view::{SkuView, Stock};
-use super::writer::WriterHandle;
 use crate::clock::monotonic;
 use crate::domain::any::{Command, Event, Reply, State};
 use crate::domain::effect::{Effect, EffectKey, Outcome};
@@ -52,7 +53,7 @@ pub(crate) struct Instance {
     pub(super) id: EntityId,
     shard: Shard,
     group: Group,
-    number: u64,
+    pub(super) number: u64,
     context: Arc<Context>,
     writer: WriterHandle,
     start: Option<Start>,
@@ -72,6 +73,10 @@ pub(crate) struct Instance {
     view: Option<Arc<SkuView>>,
     /// Something else than the counters of the view has changed.
     view_is_old: bool,
+    /// The state in its stored form, while it is as it was then.
+    rows: Option<Arc<Rows>>,
+    /// The question it was started for.
+    first: Option<Box<Asked>>,
 }
 
 impl Instance {
@@ -100,43 +105,86 @@ impl Instance {
             reported: (None, false),
             view,
             view_is_old: false,
+            rows: None,
+            first: seed.first,
         }
     }
 
-    /// One more of the shard's messages is handled.
-    pub(super) fn count(&mut self) {
-        self.handled = self.handled.saturating_add(1);
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// Brings the state back, and shows it to the views.
-    pub(super) async fn recover(&mut self) -> Result<(), ActorProcessingErr> {
-        let start = self.start.take().unwrap_or(Start::Load);
-        match start {
-            Start::State(state, meta, dirty) => {
-                self.state = state;
-                self.meta = meta;
-                self.dirty = dirty;
-            }
-            Start::Load | Start::Replay => {
-                let replay = matches!(start, Start::Replay);
-                let loaded = super::recovery::load(&self.context.store, self.shard, &self.id, replay).await?;
-                if let Some(loaded) = loaded {
-                    self.state = Arc::new(loaded.state);
-                    self.meta = loaded.meta;
-                    self.dirty = loaded.dirty;
-                }
-            }
+    /// Recovers, does what is owed, and answers the question it was started for.
+    pub(super) async fn begin(&mut self, myself: &ActorRef<EntityMsg>) -> Result<(), ActorProcessingErr> {
+        self.panic_if_ordered();
+        match self.start.take().unwrap_or(Start::Load) {
+            Start::Left(left) => self.take_over(left)?,
+            Start::Load => Box::pin(self.recover(false)).await?,
+            Start::Replay => Box::pin(self.recover(true)).await?,
         }
         if self.view.is_some() && self.meta.version > 0 {
             let held = self.publication(true).into_iter().collect();
             self.writer.submit(Submission { shard: self.shard, record: None, held });
         }
+        let first = self.first.take();
+        if let Some(asked) = first {
+            self.count();
+            self.ask(myself, *asked);
+        } else if self.meta.version > 0 {
+            self.settle(myself, Vec::new(), None);
+        }
+        Ok(())
+    }
+
+    /// One message.
+    pub(super) fn handle(&mut self, myself: &ActorRef<EntityMsg>, message: EntityMsg) {
+        match message {
+            EntityMsg::Answer { key, outcome, .. } => return self.answer(myself, key, outcome, false),
+            EntityMsg::Host(_) => return,
+            _ => self.count(),
+        }
+        match message {
+            EntityMsg::Ask(asked) => self.ask(myself, *asked),
+            EntityMsg::AnswerByShard { key, outcome } => self.answer(myself, key, outcome, true),
+            EntityMsg::Poke => self.poke(myself),
+            EntityMsg::Flush(checkpoint) => self.flush(checkpoint),
+            EntityMsg::LetGo => self.let_go(myself),
+            EntityMsg::Panic => self.panic_if_ordered(),
+            EntityMsg::Answer { .. } | EntityMsg::Host(_) => {}
+        }
+    }
+
+    /// One more of the shard's messages is handled.
+    fn count(&mut self) {
+        self.handled = self.handled.saturating_add(1);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Goes on where the last life ended.
+    fn take_over(&mut self, left: Left) -> Result<(), RecoveryError> {
+        let Left { form, meta, dirty } = left;
+        self.state = match form {
+            Form::Live(state) => state,
+            Form::Rows(rows) => {
+                let (state, _) = wire::state_of(&self.id, &rows.rows)?;
+                self.rows = Some(rows);
+                Arc::new(state)
+            }
+        };
+        self.meta = meta;
+        self.dirty = dirty;
+        Ok(())
+    }
+
+    /// Brings the state back from what is stored.
+    async fn recover(&mut self, replay: bool) -> Result<(), RecoveryError> {
+        let loaded = super::recovery::load(&self.context.store, self.shard, &self.id, replay).await?;
+        if let Some(loaded) = loaded {
+            self.state = Arc::new(loaded.state);
+            self.meta = loaded.meta;
+            self.dirty = loaded.dirty;
+        }
         Ok(())
     }
 
     /// Decides on a command and hands the decision over.
-    pub(super) fn ask(&mut self, myself: &ActorRef<EntityMsg>, mut asked: Asked) {
+    fn ask(&mut self, myself: &ActorRef<EntityMsg>, mut asked: Asked) {
         let now = self.context.clock.now();
         if asked.is_over(now, &self.context.stats) {
             // Rule E4: checked before decide; what was decided is always journaled.
@@ -167,8 +215,14 @@ impl Instance {
                 let mut held = Vec::new();
                 match reply_to {
                     ReplyTo::Caller(caller) => held.push(Held::Refused(caller, Box::new(refusal))),
-                    ReplyTo::Entity { entity, key, actor } => {
-                        self.reply_to_entity(entity, key, &actor, Outcome::Refused(refusal), &mut held);
+                    ReplyTo::Entity { entity, key, actor, instance } => {
+                        let outcome = Outcome::Refused(refusal);
+                        if self.is_ours(&entity) {
+                            // The asker may have ended; it asks again if it still wants to know.
+                            drop(actor.send_message(EntityMsg::Answer { instance, key, outcome }));
+                        } else {
+                            held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+                        }
                     }
                     ReplyTo::Abroad { entity, key } => {
                         let outcome = Outcome::Refused(refusal);
@@ -204,10 +258,10 @@ impl Instance {
         let mut answer = None;
         match reply_to {
             ReplyTo::Caller(caller) => self.waiters.push(Waiter { wait, caller, reply, repeated }),
-            ReplyTo::Entity { entity, key, actor } => {
+            ReplyTo::Entity { entity, key, actor, instance } => {
                 let outcome = Outcome::Replied(reply);
                 if self.is_ours(&entity) {
-                    answer = Some((actor, key, outcome));
+                    answer = Some((actor, EntityMsg::Answer { instance, key, outcome }));
                 } else {
                     held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
                 }
@@ -219,10 +273,10 @@ impl Instance {
             ReplyTo::Nobody => {}
         }
         self.settle(myself, held, record);
-        if let Some((actor, key, outcome)) = answer {
+        if let Some((actor, answer)) = answer {
             // Inside the group the answer travels at once: whatever it causes is queued behind this decision (rule L2).
             // The asker may have ended; it asks again if it still wants to know.
-            drop(actor.send_message(EntityMsg::Answer { key, outcome }));
+            drop(actor.send_message(answer));
         }
     }
 
@@ -235,6 +289,7 @@ impl Instance {
             Decided { entity: self.id.clone(), number: self.meta.version.saturating_add(1), at: now, by, events };
         let body = wire::encode(&decided);
         let state = Arc::make_mut(&mut self.state);
+        self.rows = None;
         for event in &decided.events {
             self.view_is_old |= changes_more_than_counters(event);
             state.evolve(event);
@@ -247,12 +302,7 @@ impl Instance {
 
     /// After anything happened: answers who can be answered, sends what is owed, says what the shard must know, and
     /// hands it all to the writer in one submission.
-    pub(super) fn settle(
-        &mut self,
-        myself: &ActorRef<EntityMsg>,
-        mut held: Vec<Held>,
-        record: Option<(u32, bytes::Bytes)>,
-    ) {
+    fn settle(&mut self, myself: &ActorRef<EntityMsg>, mut held: Vec<Held>, record: Option<(u32, bytes::Bytes)>) {
         let now = self.context.clock.now();
         let asks = self.collect_owed(myself, now, &mut held);
         self.answer_waiters(&mut held);
@@ -267,7 +317,7 @@ impl Instance {
             return;
         }
         for (ask, reply_to) in asks {
-            self.context.router().tell(ask, reply_to);
+            self.context.tell(ask, reply_to);
         }
     }
 
@@ -314,7 +364,8 @@ impl Instance {
             self.in_flight.insert(key, InFlight { sent_at: monotonic(), tries, under_way });
             match effect {
                 Effect::Ask { to, command } => {
-                    let reply_to = ReplyTo::Entity { entity: self.id.clone(), key, actor: myself.clone() };
+                    let reply_to =
+                        ReplyTo::Entity { entity: self.id.clone(), key, actor: myself.clone(), instance: self.number };
                     let ours = self.is_ours(&to);
                     let deadline = now.plus_s(settings.command_life_s);
                     let ask = Ask {
@@ -404,24 +455,31 @@ impl Instance {
         self.state.wake_at(self.woken_at.min(self.context.clock.now()))
     }
 
-    fn idle(&self, wake_at: Option<Timestamp>) -> Held {
+    fn idle(&mut self, wake_at: Option<Timestamp>) -> Held {
+        let form = if lingers(&self.id) {
+            Form::Live(Arc::clone(&self.state))
+        } else {
+            let rows = self.rows.get_or_insert_with(|| Arc::new(Rows::of(&self.state, &self.meta)));
+            Form::Rows(Arc::clone(rows))
+        };
         Held::Idle(Box::new(Idle {
             entity: self.id.clone(),
             instance: self.number,
             handled: self.handled,
-            state: Arc::clone(&self.state),
-            meta: self.meta,
-            dirty: self.dirty.clone(),
+            left: Left { form, meta: self.meta, dirty: self.dirty.clone() },
             wake_at,
         }))
     }
 
-    /// An effect was answered.
-    pub(super) fn answer(&mut self, myself: &ActorRef<EntityMsg>, key: EffectKey, outcome: Outcome) {
+    /// An effect was answered; `counted`: by a message of the shard.
+    fn answer(&mut self, myself: &ActorRef<EntityMsg>, key: EffectKey, outcome: Outcome, counted: bool) {
         let now = self.context.clock.now();
-        // An answer that nobody waits for is a late copy. It must not change an entity that may be leaving (rule E1).
+        // An answer that nobody waits for is a late copy. It must not change an entity that may be leaving (rule E1): one that has said that it
+        // is idle does nothing more until the shard sends it something.
         let Some(sent) = self.in_flight.get_mut(&key) else {
-            self.settle_if_idle(myself);
+            if counted {
+                self.settle_if_idle(myself);
+            }
             return;
         };
         sent.under_way = false;
@@ -441,7 +499,7 @@ impl Instance {
 
     /// The shard is being given away, and its next owner will get this entity where it must get. Whoever waits for that is to ask there: what
     /// waits carries a key, so it is one request still.
-    pub(super) fn let_go(&mut self, myself: &ActorRef<EntityMsg>) {
+    fn let_go(&mut self, myself: &ActorRef<EntityMsg>) {
         for waiter in std::mem::take(&mut self.waiters) {
             // Whoever asked may have gone.
             drop(waiter.caller.send(Answer::NotServing));
@@ -460,7 +518,7 @@ impl Instance {
     }
 
     /// The shard looks in: overdue effects are sent again; an idle entity says that it may leave.
-    pub(super) fn poke(&mut self, myself: &ActorRef<EntityMsg>) {
+    fn poke(&mut self, myself: &ActorRef<EntityMsg>) {
         self.waiters.retain(|waiter| !waiter.caller.is_closed());
         let mut held = Vec::new();
         if lingers(&self.id) && self.in_flight.is_empty() && self.waiters.is_empty() {
@@ -473,12 +531,12 @@ impl Instance {
     }
 
     /// Fault injection: the configuration allowed it, and an operator asked for it.
-    pub(super) fn panic_if_ordered(&self) {
+    fn panic_if_ordered(&self) {
         assert!(!self.context.faults.must_panic(&self.id), "a fault was ordered for {}", self.id);
     }
 
     /// Gives the rows that changed to a checkpoint; they are stored once everything in them is durable (rule S1).
-    pub(super) fn flush(&mut self, checkpoint: u64) {
+    fn flush(&mut self, checkpoint: u64) {
         let dirty = std::mem::take(&mut self.dirty);
         let rows = if dirty.is_empty() { Vec::new() } else { wire::rows_of(&self.state, &self.meta, &dirty) };
         let flushed = Flushed {
@@ -496,22 +554,6 @@ impl Instance {
     fn is_ours(&self, entity: &EntityId) -> bool {
         let shard = self.context.store.layout().shard_of(entity);
         self.context.store.group_of(shard) == self.group
-    }
-
-    fn reply_to_entity(
-        &self,
-        entity: EntityId,
-        key: EffectKey,
-        actor: &ActorRef<EntityMsg>,
-        outcome: Outcome,
-        held: &mut Vec<Held>,
-    ) {
-        if self.is_ours(&entity) {
-            // The asker may have ended; it asks again if it still wants to know.
-            drop(actor.send_message(EntityMsg::Answer { key, outcome }));
-        } else {
-            held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
-        }
     }
 }
 

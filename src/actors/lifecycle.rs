@@ -4,36 +4,50 @@
 //! durable and its mailbox is empty up to the shard's last message to it; otherwise it would live twice.
 
 use super::ask::Answer;
-use super::entity::{EntityMsg, Seed, Shell, Start};
+use super::entity::{EntityMsg, Seed, Shell, Start, lingers};
 use super::held::{Held, Idle, Marker};
+use super::line::Line;
 use super::router::Asked;
 use super::shard::{ShardMsg, ShardState, refuse};
 use super::slot::{Cold, Resident, Restarting, SetAside, Slot};
 use crate::clock::monotonic;
 use crate::domain::ids::EntityId;
 use crate::storage::Seq;
-use ractor::{Actor, ActorId, ActorRef};
+use ractor::{Actor, ActorId, ActorRef, MessagingErr, SpawnErr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+/// Actors that wait in a shard for the next order or cart, at the most. Too few: a sale makes and ends actors all the time. Each costs some
+/// 10 KB.
+const POOL_MAX: usize = 512;
+
 impl ShardState {
-    /// Starts an entity's actor: from what the shard has of it, or from `start`.
-    pub(super) async fn start(&mut self, myself: &ActorRef<ShardMsg>, entity: &EntityId, start: Option<Start>) {
+    /// Starts an entity's actor: from what the shard has of it, or from `start`; for the question `first`, if for one.
+    pub(super) async fn start(
+        &mut self,
+        myself: &ActorRef<ShardMsg>,
+        entity: &EntityId,
+        start: Option<Start>,
+        first: Option<Asked>,
+    ) {
         self.instances = self.instances.wrapping_add(1);
         let (start, failures, queue) = match (self.slots.remove(entity), start) {
-            (Some(Slot::Cold(cold)), None) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
+            (Some(Slot::Cold(cold)), _) => (Start::Left(cold.left), 0, Vec::new()),
             (Some(Slot::Restarting(restarting)), _) => (Start::Replay, restarting.failures, restarting.queue),
             (Some(Slot::SetAside(_)), _) => (Start::Replay, 0, Vec::new()),
             (Some(Slot::Resident(resident)), _) => {
+                if let Some(asked) = first {
+                    resident.send(EntityMsg::Ask(Box::new(asked)));
+                }
                 self.slots.insert(entity.clone(), Slot::Resident(resident));
                 return;
             }
-            (Some(Slot::Cold(cold)), Some(_)) => (Start::State(cold.state, cold.meta, cold.dirty), 0, Vec::new()),
             (None, start) => (start.unwrap_or(Start::Load), 0, Vec::new()),
         };
         let fresh = matches!(start, Start::Load);
-        let waiting = Arc::new(AtomicU32::new(0));
+        let counted = u32::from(first.is_some());
+        let waiting = Arc::new(AtomicU32::new(counted));
         let seed = Seed {
             id: entity.clone(),
             shard: self.shard,
@@ -42,24 +56,33 @@ impl ShardState {
             writer: self.writer.clone(),
             start,
             waiting: Arc::clone(&waiting),
+            first: first.map(Box::new),
         };
-        match Shell::spawn_linked(None, Shell, seed, myself.get_cell()).await {
-            Ok((actor, _)) => {
+        match self.host(myself, seed).await {
+            Ok(actor) => {
+                let now = monotonic();
                 self.by_actor.insert(actor.get_id(), entity.clone());
-                self.residents.insert(entity.clone());
-                let mut resident = Resident {
-                    actor,
+                if lingers(entity) {
+                    self.lingering.insert(entity.clone());
+                } else {
+                    self.passing.insert(entity.clone());
+                }
+                let line = Arc::new(Line::new(actor, u64::from(counted), waiting));
+                if let EntityId::Inventory(sku) = entity {
+                    self.context.views.open(sku).connect(Some(Arc::clone(&line)));
+                }
+                let resident = Box::new(Resident {
+                    line,
                     instance: self.instances,
-                    sent: 0,
-                    waiting,
+                    seen: u64::from(counted),
                     leaving: false,
                     left: None,
                     owes: false,
                     failures,
                     queue: Vec::new(),
-                    touched_at: monotonic(),
-                    started_at: monotonic(),
-                };
+                    touched_at: now,
+                    started_at: now,
+                });
                 if !fresh && let Some(number) = self.will_flush(entity) {
                     // It has events before the checkpoint's marker, and was not here when the checkpoint asked for rows.
                     resident.send(EntityMsg::Flush(number));
@@ -81,30 +104,74 @@ impl ShardState {
         }
     }
 
+    /// An actor for one more life: a warm one that waits for it, or a new one.
+    async fn host(&mut self, myself: &ActorRef<ShardMsg>, seed: Seed) -> Result<ActorRef<EntityMsg>, SpawnErr> {
+        let mut seed = Box::new(seed);
+        if !lingers(&seed.id) {
+            while let Some(actor) = self.pool.pop() {
+                match actor.send_message(EntityMsg::Host(seed)) {
+                    Ok(()) => return Ok(actor),
+                    Err(MessagingErr::SendErr(EntityMsg::Host(back))) => seed = back,
+                    Err(error) => return Err(SpawnErr::StartupFailed(error.to_string().into())),
+                }
+            }
+        }
+        let spawned = Box::pin(Shell::spawn_linked(None, Shell, *seed, myself.get_cell())).await;
+        spawned.map(|(actor, _)| actor)
+    }
+
     /// An entity has nothing under way and everything it said is durable: it ends, if no message of ours is on its way to it.
     pub(super) fn idle(&mut self, idle: Idle, seq: Seq) {
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&idle.entity) else { return };
-        if resident.instance != idle.instance || resident.sent != idle.handled || resident.leaving {
+        if resident.instance != idle.instance || resident.leaving || !resident.line.close_at(idle.handled) {
             return;
         }
         self.agenda.set(&idle.entity, idle.wake_at);
-        resident.leaving = true;
-        resident.left = Some(Cold { state: idle.state, meta: idle.meta, dirty: idle.dirty, seq });
-        resident.actor.stop(None);
+        let cold = Cold { left: idle.left, seq };
+        if lingers(&idle.entity) {
+            resident.leaving = true;
+            resident.left = Some(cold);
+            resident.line.actor().stop(None);
+            return;
+        }
+        // It has said that it is idle and was sent nothing since, so it does nothing more: its actor is free for another.
+        let actor = resident.line.actor().clone();
+        self.by_actor.remove(&actor.get_id());
+        self.passing.remove(&idle.entity);
+        self.context.stats.resident(-1);
+        if self.pool.len() < POOL_MAX {
+            self.pool.push(actor);
+        } else {
+            actor.stop(None);
+        }
+        self.keep(idle.entity, cold);
+    }
+
+    /// What an entity without an actor leaves in the table. A clean state that was only read leaves at once; others wait for the checkpoint.
+    /// While one is under way, and once one has failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would
+    /// find an older one.
+    fn keep(&mut self, entity: EntityId, cold: Cold) {
+        if cold.left.dirty.is_empty() && self.checkpoint.is_none() && !self.must_end() {
+            self.slots.remove(&entity);
+        } else {
+            self.slots.insert(entity, Slot::Cold(cold));
+        }
     }
 
     /// An actor has ended as it was told to.
     pub(super) async fn exited(&mut self, myself: &ActorRef<ShardMsg>, actor: ActorId) {
         let Some(entity) = self.by_actor.remove(&actor) else { return };
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.actor.get_id() != actor {
+        if resident.line.actor().get_id() != actor {
             return;
         }
-        self.residents.remove(&entity);
+        self.passing.remove(&entity);
+        self.lingering.remove(&entity);
         self.context.stats.resident(-1);
         let queue = std::mem::take(&mut resident.queue);
         let Some(cold) = resident.left.take() else {
             // Killed from outside: nobody does that, but its events are in the journal.
+            resident.line.close();
             let instance = resident.instance;
             self.restart_later(&entity, instance, 0, "ended by itself", queue);
             return;
@@ -112,13 +179,10 @@ impl ShardState {
         if let EntityId::Inventory(sku) = &entity {
             self.context.views.close(sku);
         }
-        // A clean state that was only read leaves at once; others wait for the checkpoint. While one is under way, and once one has
-        // failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would find an older one.
-        let is_stored = cold.dirty.is_empty() && self.checkpoint.is_none() && !self.must_end();
-        if is_stored && queue.is_empty() {
-            self.slots.remove(&entity);
+        if queue.is_empty() {
+            self.keep(entity, cold);
         } else {
-            self.slots.insert(entity.clone(), Slot::Cold(cold));
+            self.slots.insert(entity, Slot::Cold(cold));
         }
         for asked in queue {
             self.ask(myself, asked).await;
@@ -127,15 +191,20 @@ impl ShardState {
 
     /// An actor has failed: it starts again after a growing delay, or is set aside (rule E3).
     pub(super) fn failed(&mut self, actor: ActorId, reason: &str) {
-        let Some(entity) = self.by_actor.remove(&actor) else { return };
+        let Some(entity) = self.by_actor.remove(&actor) else {
+            self.pool.retain(|waiting| waiting.get_id() != actor);
+            return;
+        };
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.actor.get_id() != actor {
+        if resident.line.actor().get_id() != actor {
             return;
         }
-        self.residents.remove(&entity);
+        self.passing.remove(&entity);
+        self.lingering.remove(&entity);
         self.context.stats.resident(-1);
         self.context.stats.restarted();
         let queue = std::mem::take(&mut resident.queue);
+        resident.line.close();
         let steady = resident.started_at.elapsed() > Duration::from_millis(self.context.settings.restart_delay_max_ms);
         let failures = if steady { 1 } else { resident.failures.saturating_add(1) };
         let instance = resident.instance;
@@ -187,7 +256,7 @@ impl ShardState {
         let due: Vec<EntityId> = self.restarting.iter().filter(due).cloned().collect();
         for entity in due {
             self.restarting.remove(&entity);
-            self.start(myself, &entity, None).await;
+            self.start(myself, &entity, None, None).await;
         }
     }
 
@@ -195,7 +264,7 @@ impl ShardState {
         if !matches!(self.slots.get(entity), Some(Slot::SetAside(_))) {
             return false;
         }
-        self.start(myself, entity, Some(Start::Replay)).await;
+        self.start(myself, entity, Some(Start::Replay), None).await;
         true
     }
 }

@@ -10,9 +10,11 @@
 //! of this ownership is left, and the next one on this node meets none of them (rule E1).
 
 use super::context::Context;
+use super::provider::ProviderRunner;
+use super::queue::WriterHandle;
 use super::shard::{ShardActor, ShardMsg, ShardSeed};
 use super::system::{RootMsg, StartError};
-use super::writer::{BatchBounds, Writer, WriterHandle};
+use super::writer::{BatchBounds, Writer};
 use crate::storage::{Claim, Epoch, Group, Journal, Shard};
 use ractor::{Actor, ActorRef};
 use std::collections::BTreeMap;
@@ -74,6 +76,7 @@ impl Drop for WriterTask {
 pub(crate) struct Holdings {
     context: Arc<Context>,
     root: ActorRef<RootMsg>,
+    provider: ProviderRunner,
     /// Held while a shard is taken or given away, so that the two never overlap.
     turns: Vec<tokio::sync::Mutex<()>>,
     owned: Mutex<BTreeMap<Shard, Owned>>,
@@ -82,10 +85,14 @@ pub(crate) struct Holdings {
 
 impl Holdings {
     /// None owned yet. What is lost is told to the receiver.
-    pub(crate) fn new(context: Arc<Context>, root: ActorRef<RootMsg>) -> (Self, mpsc::Receiver<Lost>) {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        root: ActorRef<RootMsg>,
+        provider: ProviderRunner,
+    ) -> (Self, mpsc::Receiver<Lost>) {
         let (lost, losses) = mpsc::channel(LOST_MAX);
         let turns = (0..context.layout.shards).map(|_| tokio::sync::Mutex::new(())).collect();
-        (Self { context, root, turns, owned: Mutex::default(), lost }, losses)
+        (Self { context, root, provider, turns, owned: Mutex::default(), lost }, losses)
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<Shard, Owned>> {
@@ -132,7 +139,7 @@ impl Holdings {
             let ends = claims.values().map(|claim| (claim.shard, (claim.epoch, claim.end))).collect();
             let settings = context.settings;
             let bounds = BatchBounds { bytes: settings.batch_bytes_max, records: settings.batch_records_max };
-            let (handle, writer) = Writer::new(Arc::clone(context), group, ends, bounds);
+            let (handle, writer) = Writer::new(Arc::clone(context), group, ends, bounds, self.provider.clone());
             // With a group per shard there are many writers, each of which waits for a network: threads would be wasted on them.
             let mut task = Some(run_writer(writer, settings.writer_thread && !context.store.is_shared())?);
             for claim in claims.into_values() {

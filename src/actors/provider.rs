@@ -8,6 +8,7 @@ use crate::domain::payment::{ProviderAnswer, ProviderCall};
 use crate::payments::{AnyProvider, Provider};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// Sends calls and brings the answers home.
@@ -16,18 +17,20 @@ pub(crate) struct ProviderRunner {
     provider: Arc<AnyProvider>,
     context: Arc<Context>,
     permits: Arc<Semaphore>,
+    /// Where calls run: whoever sends them may be a thread of its own.
+    runtime: Handle,
 }
 
 impl ProviderRunner {
     pub(crate) fn new(provider: Arc<AnyProvider>, context: Arc<Context>) -> Self {
         let permits = Arc::new(Semaphore::new(context.settings.provider_calls_max));
-        Self { provider, context, permits }
+        Self { provider, context, permits, runtime: Handle::current() }
     }
 
     /// Sends one call; its answer goes to the entity that owes it.
     pub(crate) fn call(&self, entity: EntityId, key: EffectKey, call: ProviderCall) {
         let runner = self.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let timeout_ms = runner.context.settings.provider_timeout_ms;
             let timeout = Duration::from_millis(timeout_ms);
             let deadline = runner.context.clock.now().plus_ms(timeout_ms);

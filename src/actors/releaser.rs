@@ -10,7 +10,6 @@ use super::writer::Released;
 use crate::storage::{Epoch, Seq, Shard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// What one ownership of a shard must be told of one batch.
 #[derive(Debug, Default)]
@@ -19,14 +18,22 @@ struct Durable {
     held: Vec<(Seq, Held)>,
 }
 
-/// Runs as long as the node.
-pub(crate) async fn run(
-    mut released: mpsc::UnboundedReceiver<Vec<Released>>,
+/// The writer's last hand: it runs where the writer runs.
+#[derive(Debug)]
+pub(crate) struct Releaser {
     context: Arc<Context>,
     provider: ProviderRunner,
-) {
-    let mut by_shard: BTreeMap<(Shard, Epoch), Durable> = BTreeMap::new();
-    while let Some(batch) = released.recv().await {
+    by_shard: BTreeMap<(Shard, Epoch), Durable>,
+}
+
+impl Releaser {
+    /// For one writer.
+    pub(crate) const fn new(context: Arc<Context>, provider: ProviderRunner) -> Self {
+        Self { context, provider, by_shard: BTreeMap::new() }
+    }
+
+    /// Lets go of a batch that is durable.
+    pub(crate) fn release(&mut self, batch: Vec<Released>) {
         for Released { shard, epoch, seq, bytes, held } in batch {
             for held in held {
                 match held {
@@ -37,22 +44,22 @@ pub(crate) async fn run(
                     }
                     Held::Stale(caller, version) => drop(caller.send(Answer::Stale { version })),
                     Held::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
-                    Held::Provider { entity, key, call } => provider.call(entity, key, *call),
+                    Held::Provider { entity, key, call } => self.provider.call(entity, key, *call),
                     Held::Abroad(abroad) => match *abroad {
-                        Abroad::Ask(ask, reply_to) => context.router().tell(ask, reply_to),
-                        Abroad::Answer { entity, key, outcome } => context.router().answer(entity, key, outcome),
+                        Abroad::Ask(ask, reply_to) => self.context.tell(ask, reply_to),
+                        Abroad::Answer { entity, key, outcome } => self.context.router().answer(entity, key, outcome),
                     },
-                    Held::Publish(view, stock) => context.views.publish(&view, stock),
+                    Held::Publish(view, stock) => self.context.views.publish(&view, stock),
                     Held::Idle(_) | Held::Agenda { .. } | Held::Flushed(_) | Held::Marker(_) => {
-                        let of_shard = by_shard.entry((shard, epoch)).or_default();
+                        let of_shard = self.by_shard.entry((shard, epoch)).or_default();
                         of_shard.bytes = bytes;
                         of_shard.held.push((seq, held));
                     }
                 }
             }
         }
-        for ((shard, epoch), Durable { bytes, held }) in std::mem::take(&mut by_shard) {
-            context.router().send(shard, ShardMsg::Durable { epoch, bytes, held });
+        for ((shard, epoch), Durable { bytes, held }) in std::mem::take(&mut self.by_shard) {
+            self.context.router().send(shard, ShardMsg::Durable { epoch, bytes, held });
         }
     }
 }

@@ -194,7 +194,7 @@ impl Router {
         let shard = self.layout.shard_of(&ask.entity);
         let begun = monotonic();
         let answer = if self.remote.get().is_some() {
-            self.ask_around(&context, shard, ask).await
+            Box::pin(self.ask_around(&context, shard, ask)).await
         } else {
             self.ask_here(&context, shard, ask).await.unwrap_or(Answer::NotServing)
         };
@@ -279,14 +279,15 @@ impl Router {
         }
     }
 
-    /// Sends a question on its way; who asked hears through `reply_to`.
-    pub(crate) fn tell(&self, ask: Ask, reply_to: ReplyTo) {
-        let shard = self.layout.shard_of(&ask.entity);
+    /// Sends a question to its shard, wherever that is; who asked hears through its `reply_to`.
+    pub(super) fn tell(&self, asked: Box<Asked>) {
+        let shard = self.layout.shard_of(&asked.ask.entity);
         if let Some(actor) = self.actor(shard) {
             // A shard that is gone has taken its commit group with it (rule E2); the caller hears *unknown*.
-            drop(actor.send_message(ShardMsg::Ask(Box::new(Asked { ask, reply_to }))));
+            drop(actor.send_message(ShardMsg::Ask(asked)));
             return;
         }
+        let Asked { ask, reply_to } = *asked;
         let reply_to = match reply_to {
             ReplyTo::Entity { entity, key, .. } | ReplyTo::Abroad { entity, key } => Some((entity, key)),
             ReplyTo::Nobody => None,

@@ -20,12 +20,12 @@ use super::ask::{Answer, Ask};
 use super::checkpoint::Checkpoint;
 use super::context::Context;
 use super::entity::{EntityMsg, Start, lingers};
-use super::held::{Held, Marker, ReplyTo, Submission};
+use super::held::{Held, Left, Marker, ReplyTo, Submission};
 use super::inspect::{SetAsideEntity, ShardStatus};
+use super::queue::WriterHandle;
 use super::recovery::{self, Loaded, RecoveryError};
 use super::router::Asked;
 use super::slot::{Cold, SetAside, Slot};
-use super::writer::WriterHandle;
 use crate::clock::monotonic;
 use crate::domain::any::Command;
 use crate::domain::effect::{EffectKey, Outcome};
@@ -37,11 +37,12 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// How often the entities that linger are looked at, in ms; the others at every tick.
+const LOOK_AT_ALL_MS: u64 = 250;
 /// Entities woken in one tick at the most; the rest at the next.
 const WAKES_PER_TICK_MAX: usize = 4_096;
 /// So many times the room of callers have the effects of other entities at one entity.
@@ -106,8 +107,13 @@ pub(crate) struct ShardState {
     early: Option<Vec<ShardMsg>>,
     pub(super) slots: FxHashMap<EntityId, Slot>,
     pub(super) by_actor: FxHashMap<ActorId, EntityId>,
-    /// Those in `slots` with an actor, and those that wait to be started again: what a tick looks at. The cold ones may be very many.
-    pub(super) residents: FxHashSet<EntityId>,
+    /// Actors that host nobody now: the next orders and carts get them.
+    pub(super) pool: Vec<ActorRef<EntityMsg>>,
+    /// Those in `slots` with an actor: what a tick looks at. The cold ones may be very many. Of those with an actor the ones that
+    /// linger are looked at now and then.
+    pub(super) passing: FxHashSet<EntityId>,
+    pub(super) lingering: FxHashSet<EntityId>,
+    looked_at: Instant,
     pub(super) restarting: BTreeSet<EntityId>,
     pub(super) agenda: Agenda,
     pub(super) instances: u64,
@@ -142,7 +148,10 @@ impl Actor for ShardActor {
             early: Some(Vec::new()),
             slots: FxHashMap::default(),
             by_actor: FxHashMap::default(),
-            residents: FxHashSet::default(),
+            pool: Vec::new(),
+            passing: FxHashSet::default(),
+            lingering: FxHashSet::default(),
+            looked_at: monotonic(),
             restarting: BTreeSet::new(),
             agenda: Agenda::default(),
             instances: 0,
@@ -179,7 +188,7 @@ impl Actor for ShardActor {
         shard: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(cell, _, _) => shard.exited(&myself, cell.get_id()).await,
+            SupervisionEvent::ActorTerminated(cell, _, _) => Box::pin(shard.exited(&myself, cell.get_id())).await,
             SupervisionEvent::ActorFailed(cell, error) => shard.failed(cell.get_id(), &error.to_string()),
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
             _ => {}
@@ -193,7 +202,7 @@ impl ShardState {
         let shard = self;
         match message {
             ShardMsg::Recover(ready) => {
-                let recovered = shard.recover(myself).await;
+                let recovered = Box::pin(shard.recover(myself)).await;
                 let is_recovered = recovered.is_ok();
                 drop(ready.send(recovered.map_err(|error| error.to_string())));
                 if !is_recovered {
@@ -220,19 +229,19 @@ impl ShardState {
             ShardMsg::Durable { epoch, .. } if epoch != shard.claim.epoch => {}
             ShardMsg::Durable { bytes, held, .. } => {
                 shard.bytes = shard.bytes.max(bytes);
-                shard.durable(myself, held).await;
+                shard.durable(myself, held);
             }
-            ShardMsg::Tick => shard.tick(myself).await,
+            ShardMsg::Tick => Box::pin(shard.tick(myself)).await,
             ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
             ShardMsg::FlushAll(done) => shard.flush_all(done),
             ShardMsg::LetGo => shard.let_go(),
             ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
-            ShardMsg::Retry { entity, done } => drop(done.send(shard.retry(myself, &entity).await)),
+            ShardMsg::Retry { entity, done } => drop(done.send(Box::pin(shard.retry(myself, &entity)).await)),
             ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
             ShardMsg::UnderWay { limit, reply } => drop(reply.send(shard.under_way(limit))),
             ShardMsg::Panic { entity, done } => {
                 if !matches!(shard.slots.get(&entity), Some(Slot::Resident(_))) {
-                    shard.start(myself, &entity, None).await;
+                    Box::pin(shard.start(myself, &entity, None, None)).await;
                 }
                 let sent = match shard.slots.get_mut(&entity) {
                     Some(Slot::Resident(resident)) => {
@@ -267,7 +276,9 @@ impl ShardState {
                         owing.push(entity.clone());
                     }
                     self.agenda.set(&entity, loaded.state.wake_at(Timestamp::default()));
-                    self.slots.insert(entity, Slot::Cold(self.cold(loaded)));
+                    let Loaded { state, meta, dirty } = loaded;
+                    let left = Left::of(&entity, state, meta, dirty);
+                    self.slots.insert(entity, Slot::Cold(Cold { left, seq: self.seq }));
                 }
                 Err(error) => {
                     tracing::error!(%entity, %error, "set aside at recovery");
@@ -281,65 +292,63 @@ impl ShardState {
         for entity in owing {
             if !matches!(self.slots.get(&entity), Some(Slot::SetAside(_))) {
                 let start = if self.slots.contains_key(&entity) { None } else { Some(Start::Replay) };
-                self.start(myself, &entity, start).await;
+                self.start(myself, &entity, start, None).await;
             }
         }
         Ok(events)
     }
 
-    fn cold(&self, loaded: Loaded) -> Cold {
-        Cold { state: Arc::new(loaded.state), meta: loaded.meta, dirty: loaded.dirty, seq: self.seq }
-    }
-
     pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, mut asked: Asked) {
         let settings = self.context.settings;
-        loop {
-            match self.slots.get_mut(&asked.ask.entity) {
-                Some(Slot::Resident(resident)) => {
-                    if resident.leaving {
-                        resident.queue.push(asked);
-                    } else if resident.waiting.load(Ordering::Acquire) >= room(&asked.reply_to, settings.mailbox_max) {
-                        self.context.stats.refused_busy();
-                        refuse(asked, Answer::Busy { retry_after_s: 1 });
-                    } else {
-                        resident.touched_at = monotonic();
-                        resident.send(EntityMsg::Ask(Box::new(asked)));
-                    }
-                    return;
+        match self.slots.get_mut(&asked.ask.entity) {
+            Some(Slot::Resident(resident)) => {
+                if resident.leaving {
+                    resident.queue.push(asked);
+                } else if resident.line.waiting() >= room(&asked.reply_to, settings.mailbox_max) {
+                    self.context.stats.refused_busy();
+                    refuse(asked, Answer::Busy { retry_after_s: 1 });
+                } else {
+                    resident.touched_at = monotonic();
+                    resident.send(EntityMsg::Ask(Box::new(asked)));
                 }
-                Some(Slot::Restarting(restarting)) => {
-                    if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
-                        restarting.queue.push(asked);
-                    } else {
-                        refuse(asked, Answer::Busy { retry_after_s: 1 });
-                    }
-                    return;
+                return;
+            }
+            Some(Slot::Restarting(restarting)) => {
+                if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
+                    restarting.queue.push(asked);
+                } else {
+                    refuse(asked, Answer::Busy { retry_after_s: 1 });
                 }
-                Some(Slot::SetAside(_)) => {
-                    refuse(asked, Answer::SetAside);
-                    return;
-                }
-                // Rule E4, before an actor is started or the store is asked for somebody who no longer waits.
-                Some(Slot::Cold(_)) | None if asked.is_over(self.context.clock.now(), &self.context.stats) => return,
-                Some(Slot::Cold(_)) => self.start(myself, &asked.ask.entity.clone(), None).await,
-                None => {
-                    if let Some(refusal) = &asked.ask.unless_known
-                        && matches!(self.is_stored(&asked.ask.entity).await, Ok(false))
-                    {
-                        // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
-                        let refusal = refusal.as_ref().clone();
-                        self.context.stats.refused_at_the_door();
-                        match asked.reply_to {
-                            // Rule O4: where another may own the shard meanwhile, the answer waits like every other.
-                            ReplyTo::Caller(caller) if self.context.store.is_shared() => {
-                                self.submit(vec![Held::Refused(caller, Box::new(refusal))]);
-                            }
-                            _ => refuse(asked, Answer::Refused(refusal)),
+                return;
+            }
+            Some(Slot::SetAside(_)) => {
+                refuse(asked, Answer::SetAside);
+                return;
+            }
+            // Rule E4, before an actor is started or the store is asked for somebody who no longer waits.
+            Some(Slot::Cold(_)) | None if asked.is_over(self.context.clock.now(), &self.context.stats) => {}
+            Some(Slot::Cold(_)) => {
+                self.start(myself, &asked.ask.entity.clone(), None, Some(asked)).await;
+                return;
+            }
+            None => {
+                if let Some(refusal) = &asked.ask.unless_known
+                    && matches!(Box::pin(self.is_stored(&asked.ask.entity)).await, Ok(false))
+                {
+                    // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
+                    let refusal = refusal.as_ref().clone();
+                    self.context.stats.refused_at_the_door();
+                    match asked.reply_to {
+                        // Rule O4: where another may own the shard meanwhile, the answer waits like every other.
+                        ReplyTo::Caller(caller) if self.context.store.is_shared() => {
+                            self.submit(vec![Held::Refused(caller, Box::new(refusal))]);
                         }
-                        return;
+                        _ => refuse(asked, Answer::Refused(refusal)),
                     }
-                    self.start(myself, &asked.ask.entity.clone(), Some(Start::Load)).await;
+                    return;
                 }
+                self.start(myself, &asked.ask.entity.clone(), Some(Start::Load), Some(asked)).await;
+                return;
             }
         }
     }
@@ -364,7 +373,7 @@ impl ShardState {
         Ok(!self.context.store.load(self.shard, entity).await?.is_empty())
     }
 
-    async fn durable(&mut self, myself: &ActorRef<ShardMsg>, held: Vec<(Seq, Held)>) {
+    fn durable(&mut self, myself: &ActorRef<ShardMsg>, held: Vec<(Seq, Held)>) {
         for (seq, held) in held {
             self.seq = self.seq.max(seq);
             match held {
@@ -425,6 +434,7 @@ impl ShardState {
             };
             self.ask(myself, Asked { ask, reply_to: ReplyTo::Nobody }).await;
         }
+        self.writer.nudge();
         self.look_in();
         self.restart_due(myself).await;
         let events = self.seq.saturating_sub(self.flushed_upto);
@@ -440,11 +450,17 @@ impl ShardState {
         let settings = self.context.settings;
         let crowded = self.by_actor.len() > settings.residents_per_shard_max;
         let idle_ms = if crowded { 0 } else { settings.idle_ms };
-        for entity in &self.residents {
+        let all = crowded || self.looked_at.elapsed() >= Duration::from_millis(LOOK_AT_ALL_MS);
+        if all {
+            self.looked_at = monotonic();
+        }
+        let lingering = self.lingering.iter().filter(|_| all);
+        for entity in self.passing.iter().chain(lingering) {
             let Some(Slot::Resident(resident)) = self.slots.get_mut(entity) else { continue };
-            if resident.leaving || resident.waiting.load(Ordering::Acquire) > 0 {
+            if resident.leaving || resident.line.waiting() > 0 {
                 continue;
             }
+            resident.look();
             let quiet_ms = u64::try_from(resident.touched_at.elapsed().as_millis()).unwrap_or(u64::MAX);
             let due = if lingers(entity) && !resident.owes {
                 quiet_ms > idle_ms

@@ -1,22 +1,20 @@
 //! What a shard knows of one entity: whether it has an actor, and what is left of it when it has none.
 
 use super::entity::EntityMsg;
+use super::held::Left;
+use super::line::Line;
 use super::router::Asked;
 use crate::clock::monotonic;
-use crate::domain::any::State;
 use crate::domain::time::Timestamp;
 use crate::storage::Seq;
-use crate::storage::wire::{Dirty, Meta};
-use ractor::ActorRef;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::time::Instant;
 
 /// One entity in the shard's table.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// It has an actor.
-    Resident(Resident),
+    Resident(Box<Resident>),
     /// It has none; its state waits for the checkpoint.
     Cold(Cold),
     /// It failed and will start again.
@@ -28,12 +26,10 @@ pub(super) enum Slot {
 /// An entity with an actor.
 #[derive(Debug)]
 pub(super) struct Resident {
-    pub(super) actor: ActorRef<EntityMsg>,
+    pub(super) line: Arc<Line>,
     pub(super) instance: u64,
-    /// Messages sent to it.
-    pub(super) sent: u64,
-    /// Of these, not yet handled.
-    pub(super) waiting: Arc<AtomicU32>,
+    /// Messages sent to it when it was last looked at.
+    pub(super) seen: u64,
     /// It was told to end; what comes meanwhile queues.
     pub(super) leaving: bool,
     /// What it left.
@@ -50,28 +46,33 @@ pub(super) struct Resident {
 
 impl Resident {
     /// Sends it a message. One that failed meanwhile does not get it; its supervision event is on the way.
-    pub(super) fn send(&mut self, message: EntityMsg) {
-        self.sent = self.sent.saturating_add(1);
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        drop(self.actor.send_message(message));
+    pub(super) fn send(&self, message: EntityMsg) {
+        // Only one that is leaving or has failed has a closed line, and to those nothing is sent.
+        drop(self.line.send(message));
     }
 
-    /// Looks in on it.
+    /// Looks in on it; `touch`: that counts as use.
     pub(super) fn poke(&mut self, touch: bool) {
         if touch {
             self.touched_at = monotonic();
         }
         self.send(EntityMsg::Poke);
+        self.seen = self.line.sent();
+    }
+
+    /// Was it sent anything since it was last looked at, by whomever? Then it is in use.
+    pub(super) fn look(&mut self) {
+        let sent = self.line.sent();
+        if std::mem::replace(&mut self.seen, sent) != sent {
+            self.touched_at = monotonic();
+        }
     }
 }
 
 /// An entity without an actor, as its last instance left it; all of it is durable.
 #[derive(Debug)]
 pub(super) struct Cold {
-    pub(super) state: Arc<State>,
-    pub(super) meta: Meta,
-    /// Rows that are not stored yet.
-    pub(super) dirty: Dirty,
+    pub(super) left: Left,
     /// A log position that covers it.
     pub(super) seq: Seq,
 }

@@ -14,7 +14,6 @@ pub use super::inspect::{SetAsideEntity, ShardStatus};
 use super::ownership::Holdings;
 pub use super::ownership::{Acquired, Lost};
 use super::provider::ProviderRunner;
-use super::releaser;
 use super::remote::{Delivered, Remote, Told};
 use super::router::Router;
 use super::settings::Settings;
@@ -157,7 +156,6 @@ impl Actors {
         shards: Shards<'_>,
     ) -> Result<Self, StartError> {
         let (failed, _) = watch::channel(None);
-        let (released, released_out) = mpsc::unbounded_channel();
         let (losses, lost) = mpsc::unbounded_channel();
         let losses = matches!(shards, Shards::Dealt).then_some(losses);
         let layout = store.layout();
@@ -171,17 +169,15 @@ impl Actors {
             provider_name: CompactString::new(provider.name()),
             faults: Faults::default(),
             failed,
-            released,
             losses,
             router: Router::new(layout, settings.requests_in_flight_max, context),
         });
         let spawned = |error: ractor::SpawnErr| StartError::Spawn { what: "the root actor", error: error.to_string() };
         let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned)?;
         let mut begun = Begun { root: Some(root.clone()), tasks: Vec::new() };
-        let (holdings, losses) = Holdings::new(Arc::clone(&context), root.clone());
-        let holdings = Arc::new(holdings);
         let runner = ProviderRunner::new(provider, Arc::clone(&context));
-        begun.tasks.push(tokio::spawn(releaser::run(released_out, Arc::clone(&context), runner)));
+        let (holdings, losses) = Holdings::new(Arc::clone(&context), root.clone(), runner);
+        let holdings = Arc::new(holdings);
         begun.tasks.push(tokio::spawn(see_to_losses(lost, Arc::clone(&holdings))));
         let mut recovery = Recovery { shards: 0, tail_events: 0 };
         if let Shards::All(node) = shards {

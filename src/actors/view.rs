@@ -1,5 +1,7 @@
 //! What shoppers may see of stock without asking its entity: fed from durable decisions only, rebuilt on demand, never the truth.
 
+use super::entity::EntityMsg;
+use super::line::Line;
 use crate::domain::ids::Sku;
 use crate::domain::inventory::Levels;
 use rustc_hash::FxHashMap;
@@ -30,6 +32,7 @@ pub struct SkuView {
     reserved: AtomicU64,
     version: AtomicU64,
     levels: RwLock<Option<Arc<Levels>>>,
+    line: RwLock<Option<Arc<Line>>>,
 }
 
 impl SkuView {
@@ -41,7 +44,13 @@ impl SkuView {
             reserved: AtomicU64::new(0),
             version: AtomicU64::new(0),
             levels: RwLock::new(None),
+            line: RwLock::new(None),
         }
+    }
+
+    /// The line to its inventory's actor.
+    pub(crate) fn connect(&self, line: Option<Arc<Line>>) {
+        *self.line.write().unwrap_or_else(PoisonError::into_inner) = line;
     }
 
     /// Whose figures these are.
@@ -128,6 +137,17 @@ impl Views {
     pub fn get(&self, sku: &Sku) -> Option<Arc<SkuView>> {
         let skus = self.skus.read().unwrap_or_else(PoisonError::into_inner);
         skus.get(sku).filter(|view| view.is_known()).cloned()
+    }
+
+    /// Sends a message straight to a SKU's inventory. Gives it back when that has no actor here, or one with a full mailbox: its shard
+    /// knows what to do.
+    pub(crate) fn send(&self, sku: &Sku, message: EntityMsg, mailbox_max: u32) -> Result<(), EntityMsg> {
+        let skus = self.skus.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(view) = skus.get(sku) else { return Err(message) };
+        match view.line.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(line) if line.waiting() < mailbox_max => line.send(message),
+            _ => Err(message),
+        }
     }
 
     /// The view of a SKU for its inventory to publish into.

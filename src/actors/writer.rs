@@ -11,17 +11,14 @@
 use super::ask::Answer;
 use super::context::Context;
 use super::held::{Held, Submission};
-use super::stats::Stats;
+use super::provider::ProviderRunner;
+use super::queue::{Queue, WriterHandle};
+use super::releaser::Releaser;
 use crate::clock::monotonic;
 use crate::storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Shard};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// A record that nobody waits for is synced after so many milliseconds at the latest.
-const LAZY_MS_MAX: u64 = 5;
 
 /// Bounds of one batch.
 #[derive(Debug, Clone, Copy)]
@@ -51,32 +48,13 @@ struct End {
     bytes: u64,
 }
 
-/// The entities' end of the queue.
-#[derive(Debug, Clone)]
-pub(crate) struct WriterHandle {
-    queue: mpsc::UnboundedSender<Submission>,
-    stats: Arc<Stats>,
-}
-
-impl WriterHandle {
-    /// Hands over a decision. `false`: the writer has stopped, and what is held was dropped, which its callers hear as *unknown*; nothing
-    /// may follow from the decision.
-    pub(crate) fn submit(&self, submission: Submission) -> bool {
-        self.stats.log_queue_entered();
-        let taken = self.queue.send(submission).is_ok();
-        if !taken {
-            self.stats.log_queue_left(1);
-        }
-        taken
-    }
-}
-
 /// The writer's end.
 #[derive(Debug)]
 pub(crate) struct Writer {
     context: Arc<Context>,
     group: Group,
-    queue: mpsc::UnboundedReceiver<Submission>,
+    queue: Queue,
+    releaser: Releaser,
     ends: BTreeMap<Shard, End>,
     bounds: BatchBounds,
     batches: u128,
@@ -89,18 +67,19 @@ impl Writer {
         group: Group,
         ends: BTreeMap<Shard, (Epoch, Seq)>,
         bounds: BatchBounds,
+        provider: ProviderRunner,
     ) -> (WriterHandle, Self) {
-        let (sender, queue) = mpsc::unbounded_channel();
-        let handle = WriterHandle { queue: sender, stats: Arc::clone(&context.stats) };
+        let (handle, queue) = Queue::new(Arc::clone(&context.stats));
+        let releaser = Releaser::new(Arc::clone(&context), provider);
         let ends = ends.into_iter().map(|(shard, (epoch, seq))| (shard, End { epoch, seq, bytes: 0 })).collect();
-        (handle, Self { context, group, queue, ends, bounds, batches: 0 })
+        (handle, Self { context, group, queue, releaser, ends, bounds, batches: 0 })
     }
 
     /// Runs until every handle is gone or an append fails.
     pub(crate) async fn run(mut self) {
         let mut waiting: VecDeque<Submission> = VecDeque::new();
         loop {
-            if !self.wait_for_reason(&mut waiting).await {
+            if !self.queue.gather(&mut waiting, self.bounds.records).await {
                 return;
             }
             let (batch, released) = self.gather(&mut waiting);
@@ -123,46 +102,8 @@ impl Writer {
                     }
                 }
             }
-            self.context.stats.log_queue_left(released.len());
-            if self.context.released.send(released).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Waits until somebody waits for durability, and takes in everything that has arrived by then. `false`: every handle is gone
-    /// and nothing is left.
-    ///
-    /// A record that nobody waits for yet (an order was placed, its stock is being asked for) gives no reason to sync: what it causes
-    /// is on its way here, and then one sync carries the whole checkout. [`LAZY_MS_MAX`] bounds the wait.
-    async fn wait_for_reason(&mut self, waiting: &mut VecDeque<Submission>) -> bool {
-        let mut arrived: Vec<Submission> = Vec::new();
-        let mut lazy_until = None;
-        let mut urgent = waiting.iter().any(Submission::is_urgent);
-        loop {
-            if waiting.is_empty() {
-                if self.queue.recv_many(&mut arrived, self.bounds.records).await == 0 {
-                    return false;
-                }
-            } else if urgent || waiting.len() >= self.bounds.records {
-                while waiting.len().saturating_add(arrived.len()) < self.bounds.records {
-                    match self.queue.try_recv() {
-                        Ok(submission) => arrived.push(submission),
-                        Err(_empty_or_closed) => break,
-                    }
-                }
-                waiting.extend(arrived.drain(..));
-                return true;
-            } else {
-                let until = *lazy_until.get_or_insert_with(|| monotonic() + Duration::from_millis(LAZY_MS_MAX));
-                let room = self.bounds.records.saturating_sub(waiting.len());
-                match tokio::time::timeout_at(until, self.queue.recv_many(&mut arrived, room)).await {
-                    Ok(0) | Err(_) => return true,
-                    Ok(_) => {}
-                }
-            }
-            urgent |= arrived.iter().any(Submission::is_urgent);
-            waiting.extend(arrived.drain(..));
+            self.queue.left(released.len());
+            self.releaser.release(released);
         }
     }
 
@@ -222,12 +163,11 @@ impl Writer {
     }
 
     /// An append failed: nothing it covered was visible, nothing more is written (rules L8, E2, E5).
-    fn stop(mut self, error: &AppendError, released: Vec<Released>, waiting: VecDeque<Submission>) {
+    fn stop(self, error: &AppendError, released: Vec<Released>, waiting: VecDeque<Submission>) {
         for (shard, end) in &self.ends {
             self.context.lose(*shard, end.epoch, &format!("append to group {}", self.group.0), error);
         }
-        self.queue.close();
-        self.context.stats.log_queue_left(released.len().saturating_add(waiting.len()));
+        self.queue.left(released.len().saturating_add(waiting.len()));
         let unknown = |held: Vec<Held>| {
             for held in held {
                 if let Held::Accepted(caller, _) | Held::Refused(caller, _) | Held::Stale(caller, _) = held {
@@ -238,9 +178,6 @@ impl Writer {
         };
         released.into_iter().for_each(|one| unknown(one.held));
         waiting.into_iter().for_each(|one| unknown(one.held));
-        while let Ok(submission) = self.queue.try_recv() {
-            self.context.stats.log_queue_left(1);
-            unknown(submission.held);
-        }
+        self.queue.close().into_iter().for_each(|one| unknown(one.held));
     }
 }

@@ -225,7 +225,7 @@ impl Default for Journal {
             batch_events_max: 8_192,
             queue_max: 16_384,
             checkpoint_interval_ms: 10_000,
-            checkpoint_bytes: 64 * MIB,
+            checkpoint_bytes: 32 * MIB,
             retention_days: 30,
             cache_bytes: 64 * MIB,
         }

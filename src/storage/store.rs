@@ -33,6 +33,18 @@ macro_rules! each {
     };
 }
 
+/// The same for what takes time. The driver's futures are large, and whoever waits for a store holds one by value: an entity's actor would move
+/// ten kilobytes with every message.
+macro_rules! each_in_time {
+    ($store:expr, $journal:ident => $act:expr) => {
+        match $store {
+            Store::Embedded($journal) => $act.await,
+            Store::Memory($journal) => $act.await,
+            Store::Cql($journal) => Box::pin($act).await,
+        }
+    };
+}
+
 impl Journal for Store {
     fn layout(&self) -> Layout {
         each!(self, journal => journal.layout())
@@ -51,19 +63,19 @@ impl Journal for Store {
     }
 
     async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
-        each!(self, journal => journal.confirm(shard, epoch).await)
+        each_in_time!(self, journal => journal.confirm(shard, epoch))
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), AppendError> {
-        each!(self, journal => journal.release(claim).await)
+        each_in_time!(self, journal => journal.release(claim))
     }
 
     async fn claim(&self, shard: Shard, node: &str) -> Result<Claim, ClaimError> {
-        each!(self, journal => journal.claim(shard, node).await)
+        each_in_time!(self, journal => journal.claim(shard, node))
     }
 
     async fn append(&self, group: Group, batch: &Batch) -> Result<(), AppendError> {
-        each!(self, journal => journal.append(group, batch).await)
+        each_in_time!(self, journal => journal.append(group, batch))
     }
 
     fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
@@ -99,23 +111,23 @@ impl Journal for Store {
     }
 
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
-        each!(self, journal => journal.page(shard, from, limit).await)
+        each_in_time!(self, journal => journal.page(shard, from, limit))
     }
 
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
-        each!(self, journal => journal.load(shard, entity).await)
+        each_in_time!(self, journal => journal.load(shard, entity))
     }
 
     async fn agenda(&self, shard: Shard) -> Result<Vec<AgendaRow>, ReadError> {
-        each!(self, journal => journal.agenda(shard).await)
+        each_in_time!(self, journal => journal.agenda(shard))
     }
 
     async fn entities(&self, shard: Shard, after: Option<&EntityId>, limit: usize) -> Result<Vec<EntityId>, ReadError> {
-        each!(self, journal => journal.entities(shard, after, limit).await)
+        each_in_time!(self, journal => journal.entities(shard, after, limit))
     }
 
     async fn checkpoint(&self, claim: &Claim, flush: StateFlush, upto: Seq) -> Result<(), AppendError> {
-        each!(self, journal => journal.checkpoint(claim, flush, upto).await)
+        each_in_time!(self, journal => journal.checkpoint(claim, flush, upto))
     }
 
     async fn history(
@@ -125,7 +137,7 @@ impl Journal for Store {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        each!(self, journal => journal.history(shard, entity, from, limit).await)
+        each_in_time!(self, journal => journal.history(shard, entity, from, limit))
     }
 
     fn ends(&self) -> BTreeMap<Shard, Seq> {

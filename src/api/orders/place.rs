@@ -32,28 +32,11 @@ use std::collections::BTreeMap;
 const UNITS_MAX: u64 = u32::MAX as u64;
 
 pub(in crate::api) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
-    let body: OrderBody = json::read(&request.body)?;
-    let key = request.request_key(mark(&body))?;
-    let id = OrderId::of_request(key.id);
-    let (source, currency, wanted) = source_of(&request, &body).await?;
-    let seen = Seen::of(&request.api.shop, wanted);
-    let sold_out = seen.sold_out();
-    let unless_known = sold_out.as_ref().map(|line| {
-        let (units, available, all_reserved) = (line.wanted, line.available, line.all_reserved);
-        Box::new(any::Refusal::Inventory(inventory::Refusal::SoldOut { wanted: units, available, all_reserved }))
-    });
-    let ranking = seen.ranking(&request);
-    let place = place_of(&request, body, key, source, currency, ranking)?;
-    let command = any::Command::Order(Command::Place(Box::new(place)));
-    let door = &request.api.settings.door;
     let preferred = request.prefer_wait();
-    let (wait, deadline) = match preferred {
-        None => (Wait::Held, request.now.plus_ms(door.order_wait_ms)),
-        Some(0) => (Wait::Decided, request.now.plus_ms(door.command_timeout_ms)),
-        Some(seconds) => (Wait::Settled, request.now.plus_s(seconds)),
+    let Prepared { id, ask, sold_out } = match begin(&request)? {
+        Begun::Ready(prepared) => *prepared,
+        Begun::WithCart(body) => *Box::pin(with_cart(&request, body)).await?,
     };
-    let by = request.caller.by();
-    let ask = Ask { entity: EntityId::Order(id), command, by, if_version: None, wait, deadline, unless_known };
     let answer = request.api.ask(ask).await;
     if let (Answer::Refused(any::Refusal::Inventory(inventory::Refusal::SoldOut { .. })), Some(line)) =
         (&answer, &sold_out)
@@ -65,6 +48,64 @@ pub(in crate::api) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Re
         answer => accepted(answer)?,
     };
     answer_of(&request, &accepted, preferred)
+}
+
+/// An order that can be asked for.
+struct Prepared {
+    id: OrderId,
+    ask: Ask,
+    /// What it would be refused for at the door.
+    sold_out: Option<Box<Short>>,
+}
+
+/// What a body makes. Apart from the waiting, because what a function holds while it waits moves with every request.
+enum Begun {
+    Ready(Box<Prepared>),
+    /// Its lines are in a cart, which must be asked.
+    WithCart(Box<OrderBody>),
+}
+
+fn begin<S: Shop>(request: &Request<'_, S>) -> Result<Begun, Problem> {
+    let body: OrderBody = json::read(&request.body)?;
+    if body.cart_id.is_some() && body.lines.is_none() {
+        return Ok(Begun::WithCart(Box::new(body)));
+    }
+    let key = request.request_key(mark(&body))?;
+    let from = of_lines(request, &body)?;
+    Ok(Begun::Ready(prepare(request, body, key, from)?))
+}
+
+async fn with_cart<S: Shop>(request: &Request<'_, S>, body: Box<OrderBody>) -> Result<Box<Prepared>, Problem> {
+    let key = request.request_key(mark(&body))?;
+    let from = of_cart(request, &body).await?;
+    prepare(request, *body, key, from)
+}
+
+fn prepare<S: Shop>(
+    request: &Request<'_, S>,
+    body: OrderBody,
+    key: crate::domain::ids::Request,
+    (source, currency, wanted): Bought,
+) -> Result<Box<Prepared>, Problem> {
+    let id = OrderId::of_request(key.id);
+    let seen = Seen::of(&request.api.shop, wanted);
+    let sold_out = seen.sold_out().map(Box::new);
+    let unless_known = sold_out.as_ref().map(|line| {
+        let (units, available, all_reserved) = (line.wanted, line.available, line.all_reserved);
+        Box::new(any::Refusal::Inventory(inventory::Refusal::SoldOut { wanted: units, available, all_reserved }))
+    });
+    let ranking = seen.ranking(request);
+    let place = place_of(request, body, key, source, currency, ranking)?;
+    let command = any::Command::Order(Command::Place(Box::new(place)));
+    let door = &request.api.settings.door;
+    let (wait, deadline) = match request.prefer_wait() {
+        None => (Wait::Held, request.now.plus_ms(door.order_wait_ms)),
+        Some(0) => (Wait::Decided, request.now.plus_ms(door.command_timeout_ms)),
+        Some(seconds) => (Wait::Settled, request.now.plus_s(seconds)),
+    };
+    let by = request.caller.by();
+    let ask = Ask { entity: EntityId::Order(id), command, by, if_version: None, wait, deadline, unless_known };
+    Ok(Box::new(Prepared { id, ask, sold_out }))
 }
 
 /// The deadline came first: was it placed? If the order knows itself it goes on, and the shopper may come back for it.
@@ -93,47 +134,48 @@ fn answer_of<S: Shop>(request: &Request<'_, S>, accepted: &Accepted, preferred: 
 }
 
 /// What is bought, in which currency, and how much of what as far as the door knows.
-async fn source_of<S: Shop>(
-    request: &Request<'_, S>,
-    body: &OrderBody,
-) -> Result<(Source, Currency, Vec<(Sku, u64)>), Problem> {
-    let shop = &request.api.settings.terms;
-    let named = body.currency.as_ref().map(|code| code.0);
-    let mismatch = || Problem::new(Code::CurrencyMismatch).detail("one currency per order");
-    match (&body.cart_id, &body.lines) {
-        (Some(cart), None) => {
-            let id = cart.0;
-            let found = Box::pin(carts::own(request, id)).await?;
-            let cart = carts::cart_of(&found)?;
-            let currency = cart.opened().map_or(shop.currency, |opened| opened.currency);
-            if named.is_some_and(|named| named != currency) {
-                return Err(mismatch());
-            }
-            let wanted = cart.lines().iter().map(|line| (line.sku.clone(), u64::from(line.quantity))).collect();
-            Ok((Source::Cart(id), currency, wanted))
-        }
-        (None, Some(lines)) => {
-            if lines.is_empty() || lines.len() > shop.lines_max {
-                return Err(Problem::field("/lines", "out_of_range", format!("must be from 1 to {}", shop.lines_max)));
-            }
-            let expected = lines.iter().filter_map(|line| line.expected_unit_price.as_ref());
-            let expected = expected.chain(&body.expected_total).map(|money| money.currency.0);
-            let mut currency = named;
-            for other in expected {
-                if *currency.get_or_insert(other) != other {
-                    return Err(mismatch());
-                }
-            }
-            let wanted = summed(lines)?;
-            let lines = lines.iter().map(|line| Wanted {
-                sku: line.sku.0.clone(),
-                units: line.quantity.0,
-                expected_unit_price: line.expected_unit_price.clone().map(Money::from),
-            });
-            Ok((Source::Lines(lines.collect()), currency.unwrap_or(shop.currency), wanted))
-        }
-        _ => Err(Problem::field("", "invalid_value", "either cart_id or lines")),
+type Bought = (Source, Currency, Vec<(Sku, u64)>);
+
+async fn of_cart<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Result<Bought, Problem> {
+    let Some(cart) = &body.cart_id else { return Err(Problem::field("", "invalid_value", "either cart_id or lines")) };
+    let id = cart.0;
+    let found = carts::own(request, id).await?;
+    let cart = carts::cart_of(&found)?;
+    let currency = cart.opened().map_or(request.api.settings.terms.currency, |opened| opened.currency);
+    if body.currency.as_ref().is_some_and(|named| named.0 != currency) {
+        return Err(mismatch());
     }
+    let wanted = cart.lines().iter().map(|line| (line.sku.clone(), u64::from(line.quantity))).collect();
+    Ok((Source::Cart(id), currency, wanted))
+}
+
+fn of_lines<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Result<Bought, Problem> {
+    let (None, Some(lines)) = (&body.cart_id, &body.lines) else {
+        return Err(Problem::field("", "invalid_value", "either cart_id or lines"));
+    };
+    let shop = &request.api.settings.terms;
+    if lines.is_empty() || lines.len() > shop.lines_max {
+        return Err(Problem::field("/lines", "out_of_range", format!("must be from 1 to {}", shop.lines_max)));
+    }
+    let expected = lines.iter().filter_map(|line| line.expected_unit_price.as_ref());
+    let expected = expected.chain(&body.expected_total).map(|money| money.currency.0);
+    let mut currency = body.currency.as_ref().map(|code| code.0);
+    for other in expected {
+        if *currency.get_or_insert(other) != other {
+            return Err(mismatch());
+        }
+    }
+    let wanted = summed(lines)?;
+    let lines = lines.iter().map(|line| Wanted {
+        sku: line.sku.0.clone(),
+        units: line.quantity.0,
+        expected_unit_price: line.expected_unit_price.clone().map(Money::from),
+    });
+    Ok((Source::Lines(lines.collect()), currency.unwrap_or(shop.currency), wanted))
+}
+
+fn mismatch() -> Problem {
+    Problem::new(Code::CurrencyMismatch).detail("one currency per order")
 }
 
 fn summed(lines: &[OrderLineBody]) -> Result<Vec<(Sku, u64)>, Problem> {
@@ -162,7 +204,7 @@ fn place_of<S: Shop>(
 ) -> Result<Place, Problem> {
     let shop = &request.api.settings.terms;
     if body.expected_total.as_ref().is_some_and(|total| total.currency.0 != currency) {
-        return Err(Problem::new(Code::CurrencyMismatch).detail("one currency per order"));
+        return Err(mismatch());
     }
     let destination = body
         .ship_to

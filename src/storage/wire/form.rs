@@ -6,15 +6,35 @@
 use super::WireError;
 use crate::domain::entity::By;
 use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, Sku, WarehouseId};
+use bytes::Bytes;
 use compact_str::CompactString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 
 /// Appends a value in postcard's form.
 pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     // Postcard refuses only sequences of unknown length, which no wire struct has.
     let written = postcard::to_extend(value, std::mem::take(out));
     *out = written.expect("wire structs have only sequences of known length");
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+/// A scratch that has grown beyond this is not kept.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// The bytes that `fill` writes, in memory of just their length: what is stored waits in memory for its checkpoint, and there are many.
+pub(super) fn exact<T>(fill: impl FnOnce(&mut Vec<u8>) -> T) -> (Bytes, T) {
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let said = fill(&mut scratch);
+    let bytes = Bytes::copy_from_slice(&scratch);
+    if scratch.capacity() <= SCRATCH_BYTES_MAX {
+        SCRATCH.set(scratch);
+    }
+    (bytes, said)
 }
 
 /// Reads a value in postcard's form; every byte must belong to it.

@@ -92,22 +92,29 @@ impl Meta {
 /// Which rows of an entity's state must be stored again: a set of chunk numbers (0 is the head).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dirty {
+    /// The head, which is all that most kinds have: it costs no memory apart.
+    head: bool,
+    /// The others.
     chunks: std::collections::BTreeSet<u16>,
 }
 
 impl Dirty {
     /// Marks a chunk.
     pub fn mark(&mut self, chunk: u16) {
-        self.chunks.insert(chunk);
+        if chunk == HEAD {
+            self.head = true;
+        } else {
+            self.chunks.insert(chunk);
+        }
     }
     /// The marked chunks, in order.
     pub fn chunks(&self) -> impl Iterator<Item = u16> + '_ {
-        self.chunks.iter().copied()
+        self.head.then_some(HEAD).into_iter().chain(self.chunks.iter().copied())
     }
     /// Is nothing marked?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        !self.head && self.chunks.is_empty()
     }
 }
 

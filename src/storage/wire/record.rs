@@ -9,7 +9,7 @@
 //! Numbers are little-endian; `version` is that of the kind's events. All personal data stands at the end, so that moving it
 //! elsewhere ([`split_personal`]) leaves every fact where it was.
 
-use super::form::{Reader, damaged, write_by, write_entity, write_sized};
+use super::form::{Reader, damaged, exact, write_by, write_entity, write_sized};
 use super::{Decided, WireError};
 use crate::domain::entity::By;
 use crate::domain::ids::EntityId;
@@ -56,24 +56,25 @@ pub fn encode(decided: &Decided) -> Bytes {
 /// A record's body from its head and, per event, what `fill` writes: facts to where it is told, personal data apart.
 /// `version` is that of the kind's events.
 pub fn assemble(head: &Head, version: u16, mut fill: impl FnMut(&mut Vec<u8>) -> Option<Vec<u8>>) -> Bytes {
-    let mut out = Vec::with_capacity(192);
-    out.push(FORM);
-    write_entity(&head.entity, &mut out);
-    out.extend_from_slice(&head.number.to_le_bytes());
-    out.extend_from_slice(&head.at.0.to_le_bytes());
-    write_by(&head.by, &mut out);
-    out.extend_from_slice(&version.to_le_bytes());
-    out.extend_from_slice(&head.events.to_le_bytes());
-    let mut personal = Vec::new();
-    for _ in 0..head.events {
-        let apart = write_sized(&mut out, &mut fill);
-        out.push(if apart.is_some() { BELOW } else { NEVER });
-        personal.extend(apart);
-    }
-    for apart in personal {
-        write_sized(&mut out, |out| out.extend_from_slice(&apart));
-    }
-    Bytes::from(out)
+    let (body, ()) = exact(|out| {
+        out.push(FORM);
+        write_entity(&head.entity, out);
+        out.extend_from_slice(&head.number.to_le_bytes());
+        out.extend_from_slice(&head.at.0.to_le_bytes());
+        write_by(&head.by, out);
+        out.extend_from_slice(&version.to_le_bytes());
+        out.extend_from_slice(&head.events.to_le_bytes());
+        let mut personal = Vec::new();
+        for _ in 0..head.events {
+            let apart = write_sized(out, &mut fill);
+            out.push(if apart.is_some() { BELOW } else { NEVER });
+            personal.extend(apart);
+        }
+        for apart in personal {
+            write_sized(out, |out| out.extend_from_slice(&apart));
+        }
+    });
+    body
 }
 
 /// A record's body as a decision; personal data that is no longer there is absent.

@@ -14,13 +14,14 @@ const WHAT: &str = "a stored state";
 
 /// The head row of a state: `fill` writes the state behind the meta data.
 pub(super) fn head_row<T>(version: u16, meta: &Meta, fill: impl FnOnce(&mut Vec<u8>) -> T) -> ((u16, Bytes), T) {
-    let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(&version.to_le_bytes());
-    out.extend_from_slice(&meta.version.to_le_bytes());
-    out.extend_from_slice(&meta.created_at.0.to_le_bytes());
-    out.extend_from_slice(&meta.updated_at.0.to_le_bytes());
-    let said = fill(&mut out);
-    ((HEAD, Bytes::from(out)), said)
+    let (row, said) = form::exact(|out| {
+        out.extend_from_slice(&version.to_le_bytes());
+        out.extend_from_slice(&meta.version.to_le_bytes());
+        out.extend_from_slice(&meta.created_at.0.to_le_bytes());
+        out.extend_from_slice(&meta.updated_at.0.to_le_bytes());
+        fill(out)
+    });
+    ((HEAD, row), said)
 }
 
 /// Takes a head row apart: version of the snapshot, meta data, state.
@@ -42,9 +43,11 @@ pub(super) fn rows_of(
     let (head, personal) = head_row(version, meta, fill);
     let mut rows = vec![head];
     if let Some(personal) = personal {
-        let mut row = version.to_le_bytes().to_vec();
-        row.extend_from_slice(&personal);
-        rows.push((PERSONAL, Bytes::from(row)));
+        let (row, ()) = form::exact(|out| {
+            out.extend_from_slice(&version.to_le_bytes());
+            out.extend_from_slice(&personal);
+        });
+        rows.push((PERSONAL, row));
     }
     rows
 }
