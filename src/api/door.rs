@@ -80,6 +80,14 @@ struct Arrived<'a> {
     address: Option<IpAddr>,
 }
 
+/// A request that has a place.
+struct Admitted<'a> {
+    route: &'static Route,
+    params: Params,
+    place: Place<'a>,
+    now: Timestamp,
+}
+
 /// Why a request was not answered as it wished.
 enum Refused {
     /// There is no place: nothing but the ready answer is made for it.
@@ -159,7 +167,12 @@ impl<S: Shop> Inner<S> {
         body: impl Stream<Item = Result<B, E>>,
     ) -> Response {
         let admission = &self.counts.admission;
-        let response = match AssertUnwindSafe(Box::pin(self.answer(arrived, body))).catch_unwind().await {
+        let answer = async {
+            // Whoever finds no place costs no more than this; the way of all others is long, and lives in a box.
+            let admitted = self.admit(&arrived)?;
+            Box::pin(self.answer(admitted, arrived, body)).await
+        };
+        let response = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(reply)) => reply.into_response(),
             Ok(Err(Refused::NoPlace)) => admission.no_place(),
             // Further inside there was no room: those who hear it are spread like those who hear it at the door.
@@ -175,13 +188,9 @@ impl<S: Shop> Inner<S> {
         response
     }
 
-    async fn answer<B: Buf, E: fmt::Display>(
-        &self,
-        arrived: Arrived<'_>,
-        body: impl Stream<Item = Result<B, E>>,
-    ) -> Result<Reply, Refused> {
-        let Arrived { method, path, query, headers, address } = arrived;
-        let (route, params) = match self.router.find(method, path) {
+    /// What is wanted, and a place for it.
+    fn admit(&self, arrived: &Arrived<'_>) -> Result<Admitted<'_>, Refused> {
+        let (route, params) = match self.router.find(arrived.method, arrived.path) {
             Found::Route(route, params) => (route, params),
             Found::Methods(methods) => {
                 let allowed = methods.join(", ");
@@ -194,7 +203,18 @@ impl<S: Shop> Inner<S> {
             Found::Nothing => return Err(not_found().into()),
         };
         let now = self.shop.now();
-        let place = self.enter(route, &headers, now)?;
+        let place = self.enter(route, &arrived.headers, now)?;
+        Ok(Admitted { route, params, place, now })
+    }
+
+    async fn answer<B: Buf, E: fmt::Display>(
+        &self,
+        admitted: Admitted<'_>,
+        arrived: Arrived<'_>,
+        body: impl Stream<Item = Result<B, E>>,
+    ) -> Result<Reply, Refused> {
+        let Admitted { route, params, place, now } = admitted;
+        let Arrived { query, headers, address, .. } = arrived;
         let caller = self.identify(route, &headers, address, now)?;
         allow(&caller, route.access)?;
         if route.key {

@@ -69,6 +69,7 @@ codes! {
     Promised = 409, "promised", "Promised to orders", Later;
     StaleVersion = 412, "stale_version", "Stale version", NewKey;
     BodyTooLarge = 413, "body_too_large", "Body too large", NewKey;
+    UriTooLong = 414, "uri_too_long", "URI too long", NewKey;
     UnsupportedMediaType = 415, "unsupported_media_type", "Unsupported media type", NewKey;
     Invalid = 422, "invalid", "Invalid", NewKey;
     LimitExceeded = 422, "limit_exceeded", "Limit exceeded", NewKey;
@@ -79,6 +80,7 @@ codes! {
     ReturnWindowClosed = 422, "return_window_closed", "Return window closed", Never;
     RefundTooLarge = 422, "refund_too_large", "Refund too large", NewKey;
     TooManyRequests = 429, "too_many_requests", "Too many requests", SameKey;
+    HeadTooLarge = 431, "head_too_large", "Head too large", NewKey;
     /// A bug of ours; it binds nothing.
     Internal = 500, "internal", "Internal error", SameKey;
     Overloaded = 503, "overloaded", "Overloaded", SameKey;

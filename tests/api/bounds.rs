@@ -60,7 +60,7 @@ async fn a_chunked_body_that_never_ends_is_too_large() {
 async fn a_head_that_is_too_large_is_refused() {
     let server = Server::start().await;
     let answer = server.anyone().with("X-Long", &"x".repeat(20_000)).get("/docs").await;
-    assert_eq!(answer.status, 431);
+    assert_eq!((answer.status, answer.code()), (431, "head_too_large"));
 }
 
 #[tokio::test]

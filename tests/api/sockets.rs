@@ -69,6 +69,20 @@ async fn whoever_reads_a_little_now_and_then_does_not_begin_its_time_anew() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_told_so_as_a_problem() {
+    let server = server().await;
+    for junk in
+        ["\x16\x03\x01\x02 \r\n\r\n", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", "GET /docs HTTP/1.1\r\nno colon\r\n\r\n"]
+    {
+        let mut connection = Connection::open(server.address).await;
+        connection.write(junk.as_bytes()).await;
+        let answer = connection.read().await.expect("an answer");
+        assert_eq!((answer.status, answer.code()), (400, "malformed_request"), "{junk:?}");
+        assert!(connection.is_closed().await);
+    }
+}
+
+#[tokio::test]
 async fn hundreds_of_slow_sockets_are_closed_and_honest_callers_are_served_meanwhile() {
     let mut server = server().await;
     let post = format!(

@@ -8,6 +8,7 @@
 //!
 //! Each ends with the audit.
 
+mod felt;
 mod hostile;
 mod house;
 mod options;

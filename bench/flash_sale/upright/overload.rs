@@ -1,8 +1,9 @@
 //! More than the node can do: the peak, then multiples of it, then how soon all is as it was.
 
+use super::felt::Felt;
 use super::house::{House, Usage, gauge, shown_bytes};
 use super::options::OverloadOptions;
-use super::storm::{Felt, Storm, Template, Wave, per_s};
+use super::storm::{Storm, Template, Wave, per_s};
 use crate::common::api::{Caller, Target};
 use crate::common::closed::{self, Closed};
 use crate::common::node::{Node, Settings};

@@ -1,8 +1,9 @@
 //! A long time at a load the node can carry, with everything that happens to a shop: is it the same node at the end as in the middle?
 
+use super::felt::Felt;
 use super::house::{House, gauge, metrics, shown_bytes, sizes};
 use super::options::SoakOptions;
-use super::storm::{Felt, Storm, Template, Wave, per_s};
+use super::storm::{Storm, Template, Wave, per_s};
 use super::tending::{Done, tend};
 use crate::common::node::Settings;
 use crate::common::number::{float, grouped, median, ratio, shown_micros, whole};

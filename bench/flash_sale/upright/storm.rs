@@ -10,17 +10,16 @@
 //! The loop is open: a buyer comes when the schedule says, whatever the node does, and their time counts from then. Without a rate it is
 //! closed: every connection sends its next request at once, which finds the peak by the same means.
 
+use super::felt::Felt;
 use crate::common::api::{Request, Target};
-use crate::common::closed::latencies;
 use crate::common::http::Connection;
 use crate::common::number::{count, float, length, micros, nanos, whole};
 use crate::common::scan;
 use crate::common::shopper::{Basket, order_body};
 use crate::common::trouble::Trouble;
-use hdrhistogram::Histogram;
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
@@ -98,90 +97,6 @@ pub(super) struct Wave {
     /// Buyers per second; `None`: as many as are answered.
     pub(super) rate: Option<f64>,
     pub(super) duration: Duration,
-}
-
-/// What came of a wave.
-#[derive(Debug, Clone)]
-pub(super) struct Felt {
-    /// Buyers who meant to come.
-    pub(super) offered: u64,
-    /// Requests sent, those sent again too.
-    pub(super) sent: u64,
-    /// Buyers whose stock was held before their deadline …
-    pub(super) in_time: u64,
-    /// … of them, while the wave lasted …
-    pub(super) in_wave: u64,
-    /// … and after their deadline.
-    pub(super) late: u64,
-    /// Buyers who gave up: out of time or of retries.
-    pub(super) gave_up: u64,
-    /// Of them, those for whom no connection was free before their deadline.
-    pub(super) never_sent: u64,
-    /// Answers by status.
-    pub(super) answers: BTreeMap<u16, u64>,
-    /// 429 and 503 that did not say when to come back.
-    pub(super) without_retry_after: u64,
-    /// Connections lost with a request under way, or not made.
-    pub(super) lost: u64,
-    /// Connections made.
-    pub(super) opened: u64,
-    /// From when a buyer meant to come, to their stock held: whoever had to come back waited for it.
-    pub(super) whole: Histogram<u64>,
-    /// From the last request of a served buyer to its answer: what the node itself took.
-    pub(super) answer: Histogram<u64>,
-    /// From a refused request to its refusal.
-    pub(super) refusal: Histogram<u64>,
-    /// Some of the orders.
-    pub(super) orders: Vec<String>,
-}
-
-impl Felt {
-    fn new() -> Self {
-        Self {
-            offered: 0,
-            sent: 0,
-            in_time: 0,
-            in_wave: 0,
-            late: 0,
-            gave_up: 0,
-            never_sent: 0,
-            answers: BTreeMap::new(),
-            without_retry_after: 0,
-            lost: 0,
-            opened: 0,
-            whole: latencies(3),
-            answer: latencies(3),
-            refusal: latencies(3),
-            orders: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.offered += other.offered;
-        self.sent += other.sent;
-        self.in_time += other.in_time;
-        self.in_wave += other.in_wave;
-        self.late += other.late;
-        self.gave_up += other.gave_up;
-        self.never_sent += other.never_sent;
-        self.without_retry_after += other.without_retry_after;
-        self.lost += other.lost;
-        self.opened += other.opened;
-        for (status, answers) in other.answers {
-            *self.answers.entry(status).or_default() += answers;
-        }
-        for (ours, theirs) in
-            [(&mut self.whole, other.whole), (&mut self.answer, other.answer), (&mut self.refusal, other.refusal)]
-        {
-            ours.add(&theirs).expect("both have the same bounds");
-        }
-        self.orders.extend(other.orders);
-    }
-
-    /// Answers that were a refusal for want of room or quota.
-    pub(super) fn refused(&self) -> u64 {
-        self.answers.iter().filter(|(status, _)| matches!(status, 429 | 503)).map(|(_, answers)| answers).sum()
-    }
 }
 
 /// One buyer.

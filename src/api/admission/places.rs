@@ -68,7 +68,7 @@ impl Place<'_> {
         self.places.refuse(self.lane);
     }
 
-    /// Given back for now, and no answer either: the request waits for its own body.
+    /// Given back before there is an answer: the request waits for its own body, and then asks for another place.
     pub fn leave(mut self) {
         self.answered = false;
     }

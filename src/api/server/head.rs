@@ -9,6 +9,7 @@
 //! taken; a peer that takes a byte now and then does not begin it anew.
 
 use super::Shared;
+use super::failure;
 use super::timer::ConnectionTimer;
 use std::io::{self, BufRead};
 use std::pin::Pin;
@@ -88,12 +89,44 @@ pub(super) struct Watched {
     timer: ConnectionTimer,
     /// A write had to wait: by then everything must be taken.
     taken_by: Option<Instant>,
+    /// Goes out in place of what `hyper` wrote, and how much of it has gone.
+    instead: Option<(Vec<u8>, usize)>,
     shared: Arc<Shared>,
 }
 
 impl Watched {
     pub(super) const fn new(stream: TcpStream, seen: Seen, timer: ConnectionTimer, shared: Arc<Shared>) -> Self {
-        Self { stream: Some(stream), seen, ended: false, timer, taken_by: None, shared }
+        Self { stream: Some(stream), seen, ended: false, timer, taken_by: None, instead: None, shared }
+    }
+
+    /// Writes what stands for `bytes`, then says that they are written.
+    fn write_instead(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some((own, gone)) = self.instead.take() {
+            let rest = own.get(gone..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let written = self.stream().poll_write(context, rest);
+            let written = self.in_time(written, context);
+            match written {
+                Poll::Ready(Ok(more)) if more > 0 => self.instead = Some((own, gone + more)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.instead = Some((own, gone));
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Is there something to be written instead of `bytes`?
+    fn is_replaced(&mut self, bytes: &[u8]) -> bool {
+        if self.instead.is_none() {
+            self.instead = failure::instead_of(bytes).map(|own| (own, 0));
+        }
+        self.instead.is_some()
     }
 
     /// What became of a write, unless the peer has taken too long by now.
@@ -171,6 +204,9 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_replaced(bytes) {
+            return self.write_instead(bytes, context);
+        }
         let written = self.stream().poll_write(context, bytes);
         self.in_time(written, context)
     }
@@ -179,6 +215,11 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(bytes) = failure::only(slices)
+            && self.is_replaced(bytes)
+        {
+            return self.write_instead(bytes, context);
+        }
         let written = self.stream().poll_write_vectored(context, slices);
         self.in_time(written, context)
     }

@@ -7,6 +7,7 @@
 //! Every bound is in [`Limits`], with what goes wrong without it. `warp::serve` would leave idle and dripping sockets open for ever.
 
 mod connection;
+mod failure;
 mod head;
 mod timer;
 
