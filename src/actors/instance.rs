@@ -528,7 +528,14 @@ const fn changes_more_than_counters(event: &Event) -> bool {
             | inventory::Event::Released { .. }
             | inventory::Event::Kept { .. }
             | inventory::Event::Forgotten { .. }
-            | inventory::Event::MovesForgotten { .. },
+            | inventory::Event::MovesForgotten { .. }
+            | inventory::Event::Promised { .. }
+            | inventory::Event::PromiseExtended { .. }
+            | inventory::Event::PromiseKept { .. }
+            | inventory::Event::PromiseCommitted { .. }
+            | inventory::Event::PromiseReleased { .. }
+            | inventory::Event::PromiseExpired { .. }
+            | inventory::Event::PromisesForgotten { .. },
         )
         | Event::Cart(_)
         | Event::Order(_)

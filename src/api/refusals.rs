@@ -1,10 +1,10 @@
 //! From what the domain and the node answer to the problems of the contract: the one place where a refusal gets its code.
 
 use super::problem::{Code, FieldError, Problem};
-use super::view::{MoneyView, status_word};
+use super::view::{MoneyView, promise_word, status_word};
 use crate::actors::ask::{Accepted, Answer};
 use crate::domain::any::Refusal;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, ReservationId};
 use crate::domain::{cart, inventory, order, product, warehouse};
 
 /// What was accepted, or the problem that the answer is.
@@ -29,7 +29,7 @@ pub fn accepted(answer: Answer) -> Result<Accepted, Problem> {
     }
 }
 
-fn refused(refusal: &Refusal) -> Problem {
+pub(super) fn refused(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Inventory(refusal) => of_inventory(refusal),
         Refusal::Cart(refusal) => of_cart(refusal),
@@ -49,7 +49,7 @@ fn reused() -> Problem {
     Problem::new(Code::IdempotencyKeyReused).detail("the same Idempotency-Key came with another body")
 }
 
-fn of_inventory(refusal: &inventory::Refusal) -> Problem {
+pub(super) fn of_inventory(refusal: &inventory::Refusal) -> Problem {
     use inventory::Refusal as Why;
     match refusal {
         Why::Unknown => Problem::new(Code::NotFound).detail("no such SKU"),
@@ -65,9 +65,18 @@ fn of_inventory(refusal: &inventory::Refusal) -> Problem {
         }
         Why::LimitExceeded { limit, wanted } => limit_exceeded(u64::from(*limit), Some(u64::from(*wanted))),
         Why::OtherTerms | Why::RequestReused => reused(),
-        Why::Promised { orders } => {
-            let orders: Vec<String> = orders.iter().map(OrderId::to_string).collect();
-            Problem::new(Code::Promised).detail("units are promised to orders").with("reservations", orders)
+        Why::Promised { orders, reservations } => {
+            let orders = orders.iter().map(OrderId::to_string);
+            let in_the_way: Vec<String> = orders.chain(reservations.iter().map(ReservationId::to_string)).collect();
+            Problem::new(Code::Promised).detail("units are promised").with("reservations", in_the_way)
+        }
+        Why::PromiseEnded { status: inventory::PromiseStatus::Expired } => {
+            Problem::new(Code::ReservationExpired).detail("the units are free again")
+        }
+        Why::PromiseEnded { status } => {
+            let word = promise_word(*status);
+            let detail = format!("not once it is {word}");
+            Problem::new(Code::WrongState).detail(detail).with("reservation_status", word)
         }
         Why::Stale { in_building } => {
             let detail = format!("the books say {in_building} in the building");

@@ -114,6 +114,10 @@ uid!(
     /// One guest.
     GuestId, "gst_"
 );
+uid!(
+    /// One reservation of a shop that keeps its own checkout.
+    ReservationId, "rsv_"
+);
 
 const CHILD_MASK: u128 = (1 << CHILD_BITS) - 1;
 
@@ -131,6 +135,14 @@ impl CartId {
     #[must_use]
     pub const fn of_request(request: RequestId) -> Self {
         Self(request.0)
+    }
+}
+
+impl ReservationId {
+    /// The reservation that `principal` makes under its own `reference`: the same two name the same reservation on every node and for ever.
+    #[must_use]
+    pub fn of_reference(principal: &str, reference: &str) -> Self {
+        Self(RequestId::new(principal, "/v1/reservations", reference).0)
     }
 }
 
@@ -236,6 +248,35 @@ name!(
     /// A place that holds stock.
     WarehouseId
 );
+
+/// What a reservation is called: its id and, if it has one line only, which its SKU keeps, that SKU: `rsv_…` or `rsv_…~NOVA-LOW-42`. So
+/// any node finds it without a look-up, as it finds the order of a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReservationName {
+    /// Made of the caller and the reference.
+    pub id: ReservationId,
+    /// Whose stock keeps it; `None`: it has several lines, and keeps itself.
+    pub sku: Option<Sku>,
+}
+
+impl ReservationName {
+    /// Reads the shown form.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        match text.split_once('~') {
+            Some((id, sku)) => Ok(Self { id: ReservationId::parse(id)?, sku: Some(Sku::parse(sku)?) }),
+            None => Ok(Self { id: ReservationId::parse(text)?, sku: None }),
+        }
+    }
+}
+
+impl fmt::Display for ReservationName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sku {
+            Some(sku) => write!(out, "{}~{sku}", self.id),
+            None => write!(out, "{}", self.id),
+        }
+    }
+}
 
 /// One cart, one order, one SKU's inventory, …: what an actor is of, and what a shard is chosen by.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -345,6 +386,17 @@ mod tests {
         let order = OrderId::of_request(RequestId::new("p", "/v1/orders", "k"));
         let payment = PaymentId::of(order, 7);
         assert_eq!((payment.order(), payment.number()), (order, 7));
+    }
+
+    #[test]
+    fn a_reservation_s_name_reads_back_with_its_sku() {
+        let id = ReservationId::of_reference("seller:sel_main", "shop-order-991");
+        for sku in [None, Some(Sku::parse("a~b +:").unwrap())] {
+            let name = ReservationName { id, sku };
+            assert_eq!(ReservationName::parse(&name.to_string()), Ok(name));
+        }
+        assert_eq!(ReservationName::parse(&format!("{id}~")), Err(IdError::Name));
+        assert_ne!(id, ReservationId::of_reference("seller:sel_main", "shop-order-992"));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! a reservation          from Reserved until the order's Forget, or until the order, asked, says Release (rules R1, R3)
 //! a shipment or return   from Shipped/Returned until the order's ForgetMoves and MOVE_MEMORY_S more (rule R2)
 //! a seller's request     REQUEST_MEMORY_S, then until the next request in its chunk
+//! a promise              from its end PROMISE_MEMORY_S, then until others come
 //! ```
 //!
 //! A reservation can be forgotten at once: a copy of its `Reserve` that arrives later makes another with another number, which the
@@ -23,23 +24,32 @@
 mod allocate;
 mod audit;
 mod decide_order;
+mod decide_promise;
 mod decide_seller;
 mod event;
 mod evolve;
 mod levels;
 mod memory;
+mod promises;
 mod restore;
 mod words;
 
+#[cfg(test)]
+mod promise_tests;
 #[cfg(test)]
 pub(crate) mod random;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{AuditFold, OrderUnits};
+pub use audit::{AuditFold, OrderUnits, PromiseUnits};
+pub use decide_promise::PromiseEnd;
 pub use event::{Asked, Event};
 pub use levels::{Level, Levels, Stock};
 pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use promises::{
+    EXTENSIONS_MAX, Keeper, PROMISE_MEMORY_S, PROMISES_PER_DECISION_MAX, Party, Promise, PromiseStatus, PromiseWish,
+    Promised,
+};
 pub use restore::Chunk;
 pub use words::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
@@ -48,7 +58,7 @@ pub use words::{
 use super::any;
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Decision, Entity};
-use super::ids::{EntityId, OrderId, RequestId, WarehouseId};
+use super::ids::{EntityId, OrderId, RequestId, ReservationId, WarehouseId};
 use super::money::Currency;
 use super::order;
 use super::time::Timestamp;
@@ -91,6 +101,8 @@ pub struct Inventory {
     live: BTreeMap<u64, OrderId>,
     moves: BTreeMap<(OrderId, MoveKey), Move>,
     requests: BTreeMap<RequestId, Remembered>,
+    /// What callers with a checkout of their own were promised.
+    promises: promises::Promises,
 }
 
 impl Inventory {
@@ -127,6 +139,17 @@ impl Inventory {
         self.reservations.get(&order)
     }
 
+    /// What is promised under callers' references, by what ends or is asked about first.
+    pub fn promised(&self) -> impl Iterator<Item = (ReservationId, &Promise)> + '_ {
+        self.promises.held()
+    }
+
+    /// What is remembered of a promise.
+    #[must_use]
+    pub fn promise(&self, id: ReservationId) -> Option<&Promise> {
+        self.promises.get(id)
+    }
+
     /// How many movements and requests are remembered: what must not grow for ever.
     #[must_use]
     pub fn remembered(&self) -> usize {
@@ -136,15 +159,13 @@ impl Inventory {
     /// Everything a reader may know.
     #[must_use]
     pub fn read(&self) -> Levels {
+        let of_orders = self.asks.first().and_then(|(_, number)| self.by_number(*number));
+        let of_orders = of_orders.map(|(_, reservation)| reservation.expires_at);
         Levels {
             offer: self.offer.clone(),
             levels: self.levels.values().cloned().collect(),
             version: self.version,
-            next_release_at: self
-                .asks
-                .first()
-                .and_then(|(_, number)| self.by_number(*number))
-                .map(|(_, reservation)| reservation.expires_at),
+            next_release_at: [of_orders, self.promises.next_end()].into_iter().flatten().min(),
         }
     }
 
@@ -166,7 +187,7 @@ impl Entity for Inventory {
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {
-            Command::Wake => Ok(Decision::nothing(Reply::Done)),
+            Command::Wake => self.decide_wake(now),
             Command::Read if self.is_known() => Ok(Decision::nothing(Reply::Levels(Box::new(self.read())))),
             Command::Read => Err(Refusal::Unknown),
             Command::Offer(offer) => self.decide_offer(offer),
@@ -198,6 +219,16 @@ impl Entity for Inventory {
             }
             Command::ForgetMoves { order, moves } => self.decide_forget_moves(*order, moves, now),
             Command::Answer { order, reservation, says } => self.decide_answer(*order, *reservation, *says, now),
+            Command::Promise { keeper, ranking, wishes } => self.decide_promise(*keeper, wishes, ranking, now),
+            Command::ReadPromise { id, party } => self.read_promise(*id, party),
+            Command::EndPromise { id, party, end } => self.decide_end_promise(*id, party, *end, now),
+            Command::ExtendPromise { id, party, request, expires_at } => {
+                self.decide_extend(*id, party, *request, *expires_at, now)
+            }
+            Command::ListPromises { owner, status, before, limit } => {
+                self.list_promises(owner, *status, *before, *limit)
+            }
+            Command::AnswerPromise { id, says } => self.decide_promise_answer(*id, *says, now),
         }
     }
 
@@ -226,7 +257,8 @@ impl Entity for Inventory {
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let later = (now.plus_ms(1), 0);
-        self.asks.range(later..).next().map(|(at, _)| *at)
+        let question = self.asks.range(later..).next().map(|(at, _)| *at);
+        [question, self.promises.wake_at(now)].into_iter().flatten().min()
     }
 }
 
