@@ -79,7 +79,11 @@ impl Instance {
     pub(super) fn new(seed: Seed) -> Self {
         let view = match &seed.id {
             EntityId::Inventory(sku) => Some(seed.context.views.open(sku)),
-            EntityId::Order(_) | EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => None,
+            EntityId::Order(_)
+            | EntityId::Cart(_)
+            | EntityId::Product(_)
+            | EntityId::Warehouse(_)
+            | EntityId::Reservation(_) => None,
         };
         Self {
             group: seed.context.store.group_of(seed.shard),
@@ -350,7 +354,9 @@ impl Instance {
         }
         let shown = match &*self.state {
             State::Inventory(_) => None,
-            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) => Some(&self.state),
+            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => {
+                Some(&self.state)
+            }
         };
         for waiter in std::mem::take(&mut self.waiters) {
             if waiter.caller.is_closed() {
@@ -538,6 +544,7 @@ const fn changes_more_than_counters(event: &Event) -> bool {
             | inventory::Event::PromisesForgotten { .. },
         )
         | Event::Cart(_)
+        | Event::Reservation(_)
         | Event::Order(_)
         | Event::Product(_)
         | Event::Warehouse(_) => false,

@@ -291,6 +291,8 @@ pub enum EntityId {
     Product(ProductId),
     /// One warehouse.
     Warehouse(WarehouseId),
+    /// One reservation of several lines.
+    Reservation(ReservationId),
 }
 
 impl EntityId {
@@ -303,6 +305,7 @@ impl EntityId {
             Self::Order(_) => "order",
             Self::Product(_) => "product",
             Self::Warehouse(_) => "warehouse",
+            Self::Reservation(_) => "reservation",
         }
     }
 
@@ -315,6 +318,7 @@ impl EntityId {
             "order" => OrderId::parse(id).map(Self::Order),
             "product" => ProductId::parse(id).map(Self::Product),
             "warehouse" => WarehouseId::parse(id).map(Self::Warehouse),
+            "reservation" => ReservationId::parse(id).map(Self::Reservation),
             _ => Err(IdError::Name),
         }
     }
@@ -337,6 +341,7 @@ impl EntityId {
             Self::Order(id) => feed(&id.0.to_be_bytes()),
             Self::Product(id) => feed(id.as_str().as_bytes()),
             Self::Warehouse(id) => feed(id.as_str().as_bytes()),
+            Self::Reservation(id) => feed(&id.0.to_be_bytes()),
         }
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -354,6 +359,7 @@ impl fmt::Display for EntityId {
             Self::Order(id) => write!(out, "order/{id}"),
             Self::Product(id) => write!(out, "product/{id}"),
             Self::Warehouse(id) => write!(out, "warehouse/{id}"),
+            Self::Reservation(id) => write!(out, "reservation/{id}"),
         }
     }
 }

@@ -284,6 +284,6 @@ pub(crate) fn read_of(entity: &EntityId) -> Command {
         EntityId::Inventory(_) => Command::Inventory(inventory::Command::Read),
         EntityId::Cart(_) => Command::Cart(cart::Command::Access),
         EntityId::Product(_) => Command::Product(product::Command::Read),
-        EntityId::Warehouse(_) => Command::Wake,
+        EntityId::Warehouse(_) | EntityId::Reservation(_) => Command::Wake,
     }
 }

@@ -40,6 +40,8 @@ impl OrderUnits {
 /// One reference's units of one SKU, summed over all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PromiseUnits {
+    /// Was it the SKU's to decide?
+    pub kept_by_the_stock: bool,
     /// Ever promised.
     pub promised: u64,
     /// Of those: free again, by word or by time.
@@ -101,8 +103,9 @@ impl AuditFold {
             | Event::PromiseExtended { .. }
             | Event::PromiseKept { .. }
             | Event::PromisesForgotten { .. } => {}
-            Event::Promised { id, allocations, .. } => {
+            Event::Promised { id, allocations, keeper, .. } => {
                 let books = self.promises.entry(*id).or_default();
+                books.kept_by_the_stock = *keeper == super::Keeper::Stock;
                 add(&mut books.promised, units_of(allocations));
             }
             Event::PromiseCommitted { id, at: _ } => {
@@ -133,6 +136,12 @@ impl AuditFold {
     #[must_use]
     pub fn promise(&self, id: ReservationId) -> PromiseUnits {
         self.promises.get(&id).copied().unwrap_or_default()
+    }
+
+    /// How many references the SKU itself kept.
+    #[must_use]
+    pub fn kept_by_the_stock(&self) -> usize {
+        self.promises.values().filter(|units| units.kept_by_the_stock).count()
     }
 
     /// Every reference that ever had some.

@@ -85,7 +85,7 @@ impl Inventory {
         let made = u64::try_from(draft.events.len()).unwrap_or(u64::MAX);
         let expires_at = match keeper {
             Keeper::Stock => wish.expires_at,
-            Keeper::Reservation => wish.expires_at.plus_s(QUESTION_GRACE_S),
+            Keeper::Reservation { .. } => wish.expires_at.plus_s(QUESTION_GRACE_S),
         };
         let promise = Promise {
             number: self.version.saturating_add(made).saturating_add(1),
@@ -151,8 +151,8 @@ impl Inventory {
     fn promise_of(&self, id: ReservationId, party: &Party) -> Option<&Promise> {
         self.promises.get(id).filter(|promise| match (party, promise.keeper) {
             (Party::Caller(name), Keeper::Stock) => ReservationId::of_reference(name, &promise.reference) == id,
-            (Party::Reservation, Keeper::Reservation) => true,
-            (Party::Caller(_), Keeper::Reservation) | (Party::Reservation, Keeper::Stock) => false,
+            (Party::Reservation, Keeper::Reservation { .. }) => true,
+            (Party::Caller(_), Keeper::Reservation { .. }) | (Party::Reservation, Keeper::Stock) => false,
         })
     }
 

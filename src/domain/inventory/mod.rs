@@ -61,6 +61,7 @@ use super::entity::{Decision, Entity};
 use super::ids::{EntityId, OrderId, RequestId, ReservationId, WarehouseId};
 use super::money::Currency;
 use super::order;
+use super::reservation;
 use super::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -81,8 +82,9 @@ pub const PROMISED_SHOWN_MAX: usize = 20;
 /// The largest count of units: every JSON reader holds it exactly (2^53 − 1).
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
-/// The one step of the machine that owes something: the question of rule R3.
+/// The steps of the machine that owe something: the question of rule R3, to an order and to a reservation.
 const STEP_QUESTION: u8 = 1;
+const STEP_PROMISE_QUESTION: u8 = 2;
 
 /// Stock of one SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -237,11 +239,19 @@ impl Entity for Inventory {
     }
 
     fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
-        self.asks.range(..=(now, u64::MAX)).take(OWED_MAX).map(|(_, number)| question(*number)).collect()
+        let of_orders = self.asks.range(..=(now, u64::MAX)).map(|(_, number)| question(STEP_QUESTION, *number));
+        let of_promises = self.promises.questions(now).map(|number| question(STEP_PROMISE_QUESTION, number));
+        of_orders.chain(of_promises).take(OWED_MAX).collect()
     }
 
     fn effect(&self, key: EffectKey) -> Option<Effect> {
         let number = asked_about(key)?;
+        if key.step == STEP_PROMISE_QUESTION {
+            let (id, promise) = self.promises.by_number(number)?;
+            let Keeper::Reservation { line } = promise.keeper else { return None };
+            let command = any::Command::Reservation(reservation::Command::StillWanted { line });
+            return Some(Effect::Ask { to: EntityId::Reservation(id), command });
+        }
         let (order, _) = self.by_number(number)?;
         let sku = self.offer.as_ref().map(|offer| offer.sku.clone());
         let command = order::Command::StillWanted { reservation: Some(number), sku };
@@ -250,6 +260,10 @@ impl Entity for Inventory {
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         let reservation = asked_about(key)?;
+        if key.step == STEP_PROMISE_QUESTION {
+            let (id, _) = self.promises.by_number(reservation)?;
+            return Some(Command::AnswerPromise { id, says: reservation_says(&outcome)? });
+        }
         let (order, _) = self.by_number(reservation)?;
         let says = order_says(&outcome)?;
         Some(Command::Answer { order, reservation, says })
@@ -280,16 +294,26 @@ pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
     (*outcome == never_was).then_some(OrderSays::Release)
 }
 
-/// The key of the question about a reservation: its number in two halves.
-fn question(number: u64) -> EffectKey {
-    let low = number & u64::from(u32::MAX);
-    EffectKey {
-        step: STEP_QUESTION,
-        subject: u32::try_from(low).unwrap_or(0),
-        part: u32::try_from(number >> 32).unwrap_or(0),
+/// What a reservation's answer to the question of rule R3 means; `None`: none of it, ask again. One that never was holds nothing.
+fn reservation_says(outcome: &Outcome) -> Option<OrderSays> {
+    match outcome {
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Keep { until })) => {
+            Some(OrderSays::Keep { until: *until })
+        }
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Release))
+        | Outcome::Refused(any::Refusal::Reservation(reservation::Refusal::Unknown)) => Some(OrderSays::Release),
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Taken)) => Some(OrderSays::Taken),
+        Outcome::Replied(_) | Outcome::Refused(_) | Outcome::Provider(_) => None,
     }
 }
 
+/// The key of the question about a reservation: its number in two halves.
+fn question(step: u8, number: u64) -> EffectKey {
+    let low = number & u64::from(u32::MAX);
+    EffectKey { step, subject: u32::try_from(low).unwrap_or(0), part: u32::try_from(number >> 32).unwrap_or(0) }
+}
+
 fn asked_about(key: EffectKey) -> Option<u64> {
-    (key.step == STEP_QUESTION).then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
+    matches!(key.step, STEP_QUESTION | STEP_PROMISE_QUESTION)
+        .then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
 }

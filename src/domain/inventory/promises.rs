@@ -39,7 +39,10 @@ pub enum Keeper {
     /// The SKU itself: the reservation has no other line.
     Stock,
     /// The reservation that it is one line of.
-    Reservation,
+    Reservation {
+        /// Which line: what the SKU names when it asks.
+        line: u16,
+    },
 }
 
 /// How far a promise got.
@@ -212,7 +215,7 @@ impl Promises {
         let key = (promise.expires_at, promise.number);
         match (promise.status, promise.keeper) {
             (PromiseStatus::Held, Keeper::Stock) => self.expiring.insert(key),
-            (PromiseStatus::Held, Keeper::Reservation) => self.asking.insert(key),
+            (PromiseStatus::Held, Keeper::Reservation { .. }) => self.asking.insert(key),
             (PromiseStatus::Committed | PromiseStatus::Released | PromiseStatus::Expired, _) => {
                 self.fading.insert((faded_at(&promise), promise.number))
             }

@@ -67,7 +67,7 @@ mirror_enum!(ReasonV1 = AdjustmentReason { ; Damaged {}, Lost {}, Found {}, Corr
 mirror_enum!(ReturnKeyV1 = ReturnKey { ; Return { number: u16, receipt: u16 }, Cancel { number: u16 } });
 mirror_enum!(MoveKeyV1 = MoveKey { Return(ReturnKeyV1); Ship { shipment: u16 } });
 mirror_enum!(StatusV1 = ReservationStatus { ; Held {}, Committed {}, Released {} });
-mirror_enum!(KeeperV1 = Keeper { ; Stock {}, Reservation {} });
+mirror_enum!(KeeperV1 = Keeper { ; Stock {}, Reservation { line: u16 } });
 mirror_enum!(PromiseStatusV1 = PromiseStatus { ; Held {}, Committed {}, Released {}, Expired {} });
 mirror_struct!(PromiseV1 = Promise {
     number: u64,
