@@ -21,6 +21,7 @@ mod report;
 mod sale;
 mod svg;
 mod verify;
+mod week;
 
 use clap::Parser;
 use common::node::{Role, become_program, leave_with_parent};
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> ExitCode {
     let good = match options.command {
         Some(Command::Replay(replay)) => replay::replay(&replay).await,
+        Some(Command::Week(week)) => week::hold(&week).await,
         Some(Command::Cluster(cluster)) => cluster::hold(&cluster).await,
         None => sale::hold(&options.sale).await,
     };

@@ -540,7 +540,7 @@ const fn changes_more_than_counters(event: &Event) -> bool {
             | inventory::Event::PromiseKept { .. }
             | inventory::Event::PromiseCommitted { .. }
             | inventory::Event::PromiseReleased { .. }
-            | inventory::Event::PromiseExpired { .. }
+            | inventory::Event::PromisesExpired { .. }
             | inventory::Event::PromisesForgotten { .. },
         )
         | Event::Cart(_)

@@ -126,10 +126,13 @@ pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Even
             Event::PromiseExtended { id, .. } | Event::PromiseKept { id, .. } => {
                 holds(LAW, promised.contains(id), || format!("{id} is kept, and had ended"))?;
             }
-            Event::PromiseCommitted { id, .. }
-            | Event::PromiseReleased { id, .. }
-            | Event::PromiseExpired { id, .. } => {
+            Event::PromiseCommitted { id, .. } | Event::PromiseReleased { id, .. } => {
                 holds(LAW, promised.remove(id), || format!("{id} ends a second time"))?;
+            }
+            Event::PromisesExpired { ids, .. } => {
+                for id in ids {
+                    holds(LAW, promised.remove(id), || format!("{id} ends a second time"))?;
+                }
             }
         }
         books.take(event);

@@ -12,4 +12,5 @@ mod described;
 mod journeys;
 mod operator;
 mod repeated;
+mod reservations;
 mod server;

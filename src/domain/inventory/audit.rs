@@ -113,11 +113,8 @@ impl AuditFold {
                 let units = books.live();
                 add(&mut books.committed, units);
             }
-            Event::PromiseReleased { id, at: _ } | Event::PromiseExpired { id, at: _ } => {
-                let books = self.promises.entry(*id).or_default();
-                let units = books.live();
-                add(&mut books.freed, units);
-            }
+            Event::PromiseReleased { id, at: _ } => self.free(*id),
+            Event::PromisesExpired { ids, at: _ } => ids.iter().for_each(|id| self.free(*id)),
         }
     }
 
@@ -147,6 +144,12 @@ impl AuditFold {
     /// Every reference that ever had some.
     pub fn promises(&self) -> impl Iterator<Item = (ReservationId, PromiseUnits)> + '_ {
         self.promises.iter().map(|(id, units)| (*id, *units))
+    }
+
+    fn free(&mut self, id: ReservationId) {
+        let books = self.promises.entry(id).or_default();
+        let units = books.live();
+        add(&mut books.freed, units);
     }
 
     fn of(&mut self, order: OrderId) -> &mut OrderUnits {

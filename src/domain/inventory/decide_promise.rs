@@ -55,9 +55,9 @@ impl Inventory {
             answers.push(self.promise_one(&mut draft, keeper, wish, ranking, now, several));
         }
         let repeated = draft.events.is_empty() && matches!(answers.as_slice(), [Ok(one)] if one.repeated);
-        if !draft.events.is_empty() {
-            // Who comes makes room: at least as many old memories go as new ones come.
-            self.fade(&mut draft.events, now);
+        if !repeated {
+            // Who comes makes room, also who comes in vain: what is overdue ends, and at least as many old memories go as new ones come.
+            self.pass_time(&mut draft.events, now);
         }
         Ok(Decision { events: draft.events, reply: Reply::Promises(answers), repeated })
     }
@@ -247,16 +247,17 @@ impl Inventory {
 
     /// What time does: promises end, memories fade.
     pub(super) fn decide_wake(&self, now: Timestamp) -> Decided {
-        let overdue = self.promises.overdue(now);
-        let mut events: Vec<Event> = overdue.map(|id| Event::PromiseExpired { id, at: now }).collect();
-        if !events.is_empty() {
-            self.fade(&mut events, now);
-        }
+        let mut events = Vec::new();
+        self.pass_time(&mut events, now);
         Ok(Decision::events(events, Reply::Done))
     }
 
-    fn fade(&self, events: &mut Vec<Event>, now: Timestamp) {
-        let most = events.len().saturating_mul(2).min(ENDS_PER_DECISION_MAX);
+    fn pass_time(&self, events: &mut Vec<Event>, now: Timestamp) {
+        let most = events.len().saturating_mul(2).saturating_add(1);
+        let ids: Vec<ReservationId> = self.promises.overdue(now).collect();
+        if !ids.is_empty() {
+            events.push(Event::PromisesExpired { ids, at: now });
+        }
         let ids: Vec<ReservationId> = self.promises.faded(now, most).collect();
         if !ids.is_empty() {
             events.push(Event::PromisesForgotten { ids });

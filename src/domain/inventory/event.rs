@@ -197,9 +197,9 @@ pub enum Event {
         at: Timestamp,
     },
     /// What was promised is free again: its time was over.
-    PromiseExpired {
-        /// This one.
-        id: ReservationId,
+    PromisesExpired {
+        /// These.
+        ids: Vec<ReservationId>,
         /// When.
         at: Timestamp,
     },

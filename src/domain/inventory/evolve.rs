@@ -101,9 +101,11 @@ impl Inventory {
                 let allocations = self.promises.end(*id, PromiseStatus::Released, *at);
                 self.unreserve(&allocations, false);
             }
-            Event::PromiseExpired { id, at } => {
-                let allocations = self.promises.end(*id, PromiseStatus::Expired, *at);
-                self.unreserve(&allocations, false);
+            Event::PromisesExpired { ids, at } => {
+                for id in ids {
+                    let allocations = self.promises.end(*id, PromiseStatus::Expired, *at);
+                    self.unreserve(&allocations, false);
+                }
             }
             Event::PromisesForgotten { ids } => ids.iter().for_each(|id| self.promises.forget(*id)),
         }

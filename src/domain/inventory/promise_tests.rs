@@ -211,8 +211,8 @@ fn until_its_end_is_journaled_a_promise_can_be_sold_r4() {
 fn more_promises_end_at_once_than_one_decision_takes() {
     let most = promises::ENDS_PER_DECISION_MAX;
     let mut shelf = Shelf::with(&[10_000]);
-    for half in 0..2 {
-        let wishes = (0..most).map(|n| shelf.wish(&format!("{half}-{n}"), 1)).collect();
+    for part in 0..2 * most / PROMISES_PER_DECISION_MAX {
+        let wishes = (0..PROMISES_PER_DECISION_MAX).map(|n| shelf.wish(&format!("{part}-{n}"), 1)).collect();
         assert!(shelf.ask(wishes).iter().all(Result::is_ok));
     }
     shelf.wait_s(600);
@@ -220,6 +220,23 @@ fn more_promises_end_at_once_than_one_decision_takes() {
     assert_eq!(shelf.stock.wake_at(shelf.now), Some(shelf.now.plus_ms(1)));
     shelf.wait_s(1);
     assert_eq!(shelf.available(), 10_000);
+}
+
+#[test]
+fn who_comes_in_vain_makes_room_for_the_next() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    shelf.now = shelf.now.plus_s(601);
+    assert_eq!(shelf.promise("b", 1).unwrap_err(), sold_out(1, 0), "until its end is journaled it is held");
+    assert!(shelf.promise("b", 1).is_ok());
+}
+
+#[test]
+fn a_decision_about_too_many_wishes_is_refused() {
+    let mut shelf = Shelf::with(&[1_000]);
+    let wishes = (0..=PROMISES_PER_DECISION_MAX).map(|n| shelf.wish(&n.to_string(), 1)).collect();
+    let many = Command::Promise { keeper: Keeper::Stock, ranking: vec![], wishes };
+    assert!(matches!(shelf.tell(many), Err(Refusal::LimitExceeded { .. })));
 }
 
 #[test]

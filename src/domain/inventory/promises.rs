@@ -23,10 +23,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const PROMISE_MEMORY_S: u64 = 7 * 24 * 3_600;
 /// Promises that one command may ask for.
 ///
-/// Smaller: a batch is cut into more records; larger: one decision keeps the SKU from everybody else for longer, and its record must fit
-/// what the store keeps together.
-pub const PROMISES_PER_DECISION_MAX: usize = 512;
-/// Promises that end by themselves, or are forgotten, in one decision; the rest follows in the next.
+/// Smaller: a batch is cut into more records; larger: its record, which is never split, would not fit the smallest bucket of a log that may
+/// be configured (100 events).
+pub const PROMISES_PER_DECISION_MAX: usize = 64;
+/// Promises that end by themselves in one decision; the rest follows in the next. Larger: the one event that names them would not fit the
+/// smallest batch of a log that may be configured (16 KiB).
 pub(super) const ENDS_PER_DECISION_MAX: usize = 512;
 /// How often one promise may be extended: each extension is remembered with it.
 pub const EXTENSIONS_MAX: usize = 32;

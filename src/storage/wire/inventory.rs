@@ -124,7 +124,7 @@ mirror_enum!(EventV1 = Event {
     PromiseKept { id: Id, ask_at: Timestamp },
     PromiseCommitted { id: Id, at: Timestamp },
     PromiseReleased { id: Id, at: Timestamp },
-    PromiseExpired { id: Id, at: Timestamp },
+    PromisesExpired { ids: Vec<Id>, at: Timestamp },
     PromisesForgotten { ids: Vec<Id> },
 });
 
@@ -168,9 +168,10 @@ pub(super) fn touch(event: &Event, dirty: &mut Dirty) {
         | Event::PromiseExtended { id, .. }
         | Event::PromiseKept { id, .. }
         | Event::PromiseCommitted { id, .. }
-        | Event::PromiseReleased { id, .. }
-        | Event::PromiseExpired { id, .. } => dirty.mark(chunk_of(id.0)),
-        Event::PromisesForgotten { ids } => ids.iter().for_each(|id| dirty.mark(chunk_of(id.0))),
+        | Event::PromiseReleased { id, .. } => dirty.mark(chunk_of(id.0)),
+        Event::PromisesExpired { ids, .. } | Event::PromisesForgotten { ids } => {
+            ids.iter().for_each(|id| dirty.mark(chunk_of(id.0)))
+        }
     }
 }
 

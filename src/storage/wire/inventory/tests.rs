@@ -81,7 +81,7 @@ fn promises() -> Vec<Event> {
         Event::PromiseKept { id, ask_at: Timestamp(700_000) },
         Event::PromiseCommitted { id, at },
         Event::PromiseReleased { id, at },
-        Event::PromiseExpired { id, at },
+        Event::PromisesExpired { ids: vec![id], at },
         Event::PromisesForgotten { ids: vec![id] },
     ]
 }
@@ -120,7 +120,7 @@ const GOLDEN_2: &[&str] = &[
     "0f0102030405060708090a0b0c0d0e0f10e0dc2a",
     "100102030405060708090a0b0c0d0e0f10e807",
     "110102030405060708090a0b0c0d0e0f10e807",
-    "120102030405060708090a0b0c0d0e0f10e807",
+    "12010102030405060708090a0b0c0d0e0f10e807",
     "13010102030405060708090a0b0c0d0e0f10",
 ];
 
