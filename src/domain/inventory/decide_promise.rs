@@ -3,8 +3,8 @@
 use super::event::Event;
 use super::memory::narrow;
 use super::promises::{
-    ENDS_PER_DECISION_MAX, EXTENSIONS_MAX, Keeper, LOOKED_AT_MAX, PROMISES_PER_DECISION_MAX, Party, Promise,
-    PromiseStatus, PromiseWish, Promised,
+    EXTENSIONS_MAX, Keeper, LOOKED_AT_MAX, PROMISES_PER_DECISION_MAX, Party, Promise, PromiseStatus, PromiseWish,
+    Promised,
 };
 use super::words::{Allocation, OrderSays, Refusal, Reply, Units};
 use super::{Inventory, QUESTION_GRACE_S};
