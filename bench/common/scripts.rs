@@ -47,6 +47,78 @@ impl Script for Orders {
     }
 }
 
+/// `POST /v1/reservations`, one line.
+#[derive(Debug, Clone)]
+pub(crate) struct Reservations {
+    orders: Orders,
+}
+
+impl Reservations {
+    /// Reservations of one unit over `skus`.
+    pub(crate) fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>) -> Self {
+        Self { orders: Orders::new(target, run, skus, None) }
+    }
+}
+
+impl Script for Reservations {
+    fn request(&mut self, out: &mut Vec<u8>, number: u64) {
+        let mut body = std::mem::take(&mut self.orders.body);
+        body.clear();
+        reservation_body(&mut body, &self.orders.run, number, self.orders.sku(number));
+        let path = "/v1/reservations";
+        self.orders.target.write(out, Request { method: "POST", path, key: None, wait_s: None, body: &body });
+        self.orders.body = body;
+    }
+
+    fn answer(&mut self, status: u16, body: &[u8]) -> Turn {
+        if status == 201 && scan::text(body, "status") == Some("held") { Turn::Done } else { Turn::Failed }
+    }
+}
+
+/// `POST /v1/reservations:batch`, one line an item.
+#[derive(Debug, Clone)]
+pub(crate) struct Batches {
+    orders: Orders,
+    items: u64,
+}
+
+impl Batches {
+    /// So many items in each request, all over `skus`.
+    pub(crate) fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>, items: u64) -> Self {
+        Self { orders: Orders::new(target, run, skus, None), items }
+    }
+}
+
+impl Script for Batches {
+    fn request(&mut self, out: &mut Vec<u8>, number: u64) {
+        let mut body = std::mem::take(&mut self.orders.body);
+        body.clear();
+        body.extend_from_slice(b"{\"items\":[");
+        for item in 0..self.items {
+            if item > 0 {
+                body.push(b',');
+            }
+            let number = number * self.items + item;
+            reservation_body(&mut body, &self.orders.run, number, self.orders.sku(number));
+        }
+        body.extend_from_slice(b"]}");
+        let path = "/v1/reservations:batch";
+        self.orders.target.write(out, Request { method: "POST", path, key: None, wait_s: None, body: &body });
+        self.orders.body = body;
+    }
+
+    fn answer(&mut self, status: u16, body: &[u8]) -> Turn {
+        let text = std::str::from_utf8(body).unwrap_or_default();
+        let made = text.matches("\"status\":201").count();
+        if status == 200 && made == crate::common::number::length(self.items) { Turn::Done } else { Turn::Failed }
+    }
+}
+
+fn reservation_body(out: &mut Vec<u8>, run: &str, number: u64, sku: &str) {
+    let item = format!("{{\"reference\":\"{run}-{number}\",\"lines\":[{{\"sku\":\"{sku}\",\"quantity\":1}}]}}");
+    out.extend_from_slice(item.as_bytes());
+}
+
 /// Looks at a product, makes a cart, puts a line in, checks out and pays: counted once it is confirmed.
 #[derive(Debug, Clone)]
 pub(crate) struct Journey {
@@ -130,6 +202,19 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert!(sent(1).contains("idempotency-key: run-1\r\n") && sent(2).contains("idempotency-key: run-2\r\n"));
+    }
+
+    #[test]
+    fn a_batch_counts_only_if_every_item_was_made() {
+        let orders = orders();
+        let mut batches = Batches { orders, items: 2 };
+        let mut out = Vec::new();
+        batches.request(&mut out, 3);
+        let sent = String::from_utf8(out).unwrap();
+        assert!(sent.contains("\"run-6\"") && sent.contains("\"run-7\""), "{sent}");
+        let both = br#"{"results":[{"index":0,"status":201,"body":{}},{"index":1,"status":201,"body":{}}]}"#;
+        let one = br#"{"results":[{"index":0,"status":201,"body":{}},{"index":1,"status":409,"body":{}}]}"#;
+        assert_eq!((batches.answer(200, both), batches.answer(200, one)), (Turn::Done, Turn::Failed));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod sale;
 mod svg;
 mod upright;
 mod verify;
+mod week;
 
 use clap::Parser;
 use common::node::{Role, become_program, leave_with_parent};
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> ExitCode {
     let good = match options.command {
         Some(Command::Replay(replay)) => replay::replay(&replay).await,
+        Some(Command::Week(week)) => week::hold(&week).await,
         Some(Command::Cluster(cluster)) => cluster::hold(&cluster).await,
         Some(Command::Overload(overload)) => upright::overload(&overload).await,
         Some(Command::Sockets(sockets)) => upright::sockets(&sockets).await,

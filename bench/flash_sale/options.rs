@@ -20,6 +20,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Replay real trade: the Online Retail file (UCI, doi:10.24432/C5BW33), as .csv or .csv.gz.
     Replay(ReplayOptions),
+    /// A week of orders on disk: bytes per order, what checkpoints cost, whether compaction keeps up.
+    Week(WeekOptions),
     /// Several nodes on this machine with a CQL store and Redis, trouble in the middle of the sale, and the proof.
     Cluster(Box<super::cluster::ClusterOptions>),
     /// More than the node can do: its peak, then 2, 5 and 10 times of it, and how soon all is as before.
@@ -28,6 +30,23 @@ pub(crate) enum Command {
     Sockets(super::upright::SocketsOptions),
     /// A long time at 60 % of the peak, with expiries, returns, restarts and kills: is everything flat?
     Soak(super::upright::SoakOptions),
+}
+
+/// A week on disk.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WeekOptions {
+    /// So many orders, each paid and confirmed.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(10..=100_000_000))]
+    pub(crate) orders: u64,
+    /// Over so many SKUs.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) skus: u32,
+    /// Milliseconds between two checkpoints.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub(crate) checkpoint_ms: u64,
+    /// Where the node's temporary folder is made.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 /// Which node is used.

@@ -21,6 +21,30 @@ struct Order {
     ship_to: ShipTo,
 }
 
+/// The body of a reservation, likewise.
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "parsing it is the work that is measured")]
+struct Reservation {
+    reference: String,
+    lines: Vec<Line>,
+}
+
+/// Which POST a bare server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Post {
+    Orders,
+    Reservations,
+}
+
+impl Post {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Orders => "orders",
+            Self::Reservations => "reservations",
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[allow(dead_code, reason = "parsing it is the work that is measured")]
 struct Line {
@@ -45,26 +69,36 @@ struct ShipTo {
     country: String,
 }
 
-/// Serves the text in the file that the first argument names, until killed: the hidden subcommand.
+/// Serves the text in the file that the first argument names, to the POST that the second names, until killed: the hidden subcommand.
 pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
     let Some(Ok(text)) = arguments.first().map(std::fs::read) else {
         eprintln!("bare: the file with the answer cannot be read");
         return ExitCode::FAILURE;
     };
+    let reservations = arguments.get(1).is_some_and(|post| post == Post::Reservations.as_str());
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
         return ExitCode::FAILURE;
     };
     runtime.block_on(async move {
         let text = bytes::Bytes::from(text);
-        let route = warp::post().and(warp::path!("v1" / "orders")).and(warp::body::json()).map(move |_order: Order| {
+        let answered = move || {
             let answer = warp::http::Response::builder().status(201).header("content-type", "application/json");
             answer.body(text.clone())
-        });
+        };
         let Ok(listener) = tokio::net::TcpListener::bind("127.0.0.1:0").await else { return ExitCode::FAILURE };
         if let Ok(address) = listener.local_addr() {
             println!("public http://{address}");
         }
-        warp::serve(route).incoming(listener).run().await;
+        // One route each: neither pays for the other.
+        if reservations {
+            let route = warp::path!("v1" / "reservations").and(warp::body::json());
+            let route = warp::post().and(route).map(move |_reservation: Reservation| answered());
+            warp::serve(route).incoming(listener).run().await;
+        } else {
+            let route = warp::path!("v1" / "orders").and(warp::body::json());
+            let route = warp::post().and(route).map(move |_order: Order| answered());
+            warp::serve(route).incoming(listener).run().await;
+        }
         ExitCode::SUCCESS
     })
 }
@@ -79,11 +113,12 @@ pub(crate) struct Bare {
 
 impl Bare {
     /// Starts one that answers `text`; `key` is sent like to the node, and not looked at.
-    pub(crate) async fn start(folder: &Path, text: &[u8], key: &str) -> Result<Self, Trouble> {
+    pub(crate) async fn start(folder: &Path, post: Post, text: &[u8], key: &str) -> Result<Self, Trouble> {
         let file = folder.join("answer.json");
         std::fs::write(&file, text).map_err(|source| Trouble::io(format!("write {}", file.display()), source))?;
         let mut child = spawn_command(Role::Bare, folder)?
             .arg(&file)
+            .arg(post.as_str())
             .spawn()
             .map_err(|source| Trouble::io("start the bare server", source))?;
         let stdout = child.stdout.take().ok_or_else(|| Trouble::Node("a child without standard output".into()))?;

@@ -1,7 +1,7 @@
 //! Every metric of the table, one after the other, against one node; recovery and memory have nodes of their own.
 
 use super::Options;
-use super::bare::Bare;
+use super::bare::{Bare, Post};
 use super::table::{Row, Table};
 use super::{memory, recovery};
 use crate::common::api::{Caller, Target};
@@ -10,7 +10,7 @@ use crate::common::closed::{self, Closed, Measured, Script};
 use crate::common::fsync;
 use crate::common::node::{Node, Settings, TemporaryFolder};
 use crate::common::number::{float, grouped, median, ratio, shown_micros, whole};
-use crate::common::scripts::{Journey, Orders};
+use crate::common::scripts::{Batches, Journey, Orders, Reservations};
 use crate::common::shopper::{Basket, order_body};
 use crate::common::trouble::Trouble;
 use std::path::Path;
@@ -22,6 +22,11 @@ use std::time::Duration;
 const PLENTY: u64 = 10_000_000;
 /// SKUs of the metric with many.
 const MANY: usize = 1_000;
+/// Reservations of one batch, and the connections that send batches.
+const BATCH_ITEMS: u64 = 1_000;
+const BATCH_CONNECTIONS: usize = 4;
+/// What TigerBeetle makes of pending transfers on one hot account, in batches of 8,189, on the same kind of machine.
+const PENDING_TRANSFERS: f64 = 457_000.0;
 /// Writes of one disk probe.
 const PROBE_ROUNDS: usize = 200;
 /// The figure the field quotes, in durable confirmed orders per second.
@@ -52,6 +57,7 @@ struct Bench {
     effort: Effort,
     bare_held: Bare,
     bare_paid: Bare,
+    bare_reserved: Bare,
     node: Node,
     numbers: Arc<AtomicU64>,
     hot: Arc<Vec<String>>,
@@ -124,14 +130,17 @@ impl Bench {
         let held = one_answer(&mut caller, &hot, None).await?;
         let paid = one_answer(&mut caller, &hot, Some("tok_ok")).await?;
         let key = node.public.key.clone();
+        let reserved = one_reservation(&mut caller, &hot).await?;
         let (paid_folder, held_folder) = (folder.path().join("paid"), folder.path().join("held"));
-        for folder in [&paid_folder, &held_folder] {
+        let reserved_folder = folder.path().join("reserved");
+        for folder in [&paid_folder, &held_folder, &reserved_folder] {
             std::fs::create_dir_all(folder).map_err(|source| Trouble::io("create a folder", source))?;
         }
-        let bare_held = Bare::start(&held_folder, &held, &key).await?;
-        let bare_paid = Bare::start(&paid_folder, &paid, &key).await?;
+        let bare_held = Bare::start(&held_folder, Post::Orders, &held, &key).await?;
+        let bare_paid = Bare::start(&paid_folder, Post::Orders, &paid, &key).await?;
+        let bare_reserved = Bare::start(&reserved_folder, Post::Reservations, &reserved, &key).await?;
         let numbers = Arc::new(AtomicU64::new(1));
-        Ok(Self { effort, bare_held, bare_paid, node, numbers, hot, many, folder })
+        Ok(Self { effort, bare_held, bare_paid, bare_reserved, node, numbers, hot, many, folder })
     }
 
     fn closed(&self, connections: usize) -> Closed {
@@ -182,7 +191,50 @@ impl Bench {
             lone_row("throughput at 1024 connections ÷ 64", (steady, format!("{steady:.2}")), 0.8, 0.95, false, crowd),
             lone_row("p50 at 64 connections, ms", millis(p50), 1.0, 0.4, true, String::new()),
             lone_row("p99 at 64 connections, ms", millis(p99), 10.0, 2.0, true, String::new()),
+            lone_row("p99 at 1024 connections, ms", millis(at_1024.micros(0.99)), 0.0, 0.0, true, String::new()),
         ])
+    }
+
+    /// The same through `POST /v1/reservations`, where no order is made.
+    async fn reserve(&self) -> Result<Vec<Row>, Trouble> {
+        let mut rows = Vec::new();
+        for (connections, gate, goal) in [(64, 0.0, 0.85), (256, 0.50, 0.90), (1_024, 0.0, 0.0)] {
+            let (bare, ours) = (&self.bare_reserved.target, &self.node.public);
+            let mut sides = Sides { bare: Vec::new(), ours: Vec::new() };
+            for _ in 0..self.effort.rounds {
+                let script = |_| Reservations::new(bare, "bare-r", &self.hot);
+                sides.bare.push(self.one(bare, connections, script).await?);
+                sides.ours.push(self.one(ours, connections, |_| Reservations::new(ours, "ours-r", &self.hot)).await?);
+            }
+            let metric = format!("hot SKU, POST /v1/reservations, {connections} connections");
+            rows.push(sides.row(&metric, gate, goal));
+            if connections == 64 {
+                let millis = |q: f64| (float(sides.micros(q)) / 1_000.0, shown_micros(sides.micros(q)));
+                let name = |which: &str| format!("{which} of the durable reservation at 64 connections, ms");
+                rows.push(lone_row(&name("p50"), millis(0.5), 1.0, 0.4, true, String::new()));
+                rows.push(lone_row(&name("p99"), millis(0.99), 10.0, 2.0, true, String::new()));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Many in one request.
+    async fn batch(&self) -> Result<Vec<Row>, Trouble> {
+        let ours = &self.node.public;
+        let mut rounds = Vec::new();
+        for _ in 0..self.effort.rounds {
+            // Half as long: what is reserved stays in memory, and this reserves by the hundred thousand.
+            let closed = Closed { duration: self.effort.duration / 2, ..self.closed(BATCH_CONNECTIONS) };
+            let script = |_| Batches::new(ours, "batch", &self.hot, BATCH_ITEMS);
+            rounds.push(closed::run(ours, closed, &self.numbers, script).await?);
+        }
+        let sides = Sides { bare: Vec::new(), ours: rounds };
+        let rate = sides.rate() * float(BATCH_ITEMS);
+        let shown = format!("{}/s", grouped(whole(rate)));
+        let metric =
+            format!("batch API, reservations/s, hot SKU, {BATCH_ITEMS} a request, {BATCH_CONNECTIONS} connections");
+        let note = format!("{} a request", sides.note());
+        Ok(vec![lone_row(&metric, (rate, shown), 0.0, PENDING_TRANSFERS, false, note)])
     }
 
     async fn many(&self) -> Result<Vec<Row>, Trouble> {
@@ -259,6 +311,14 @@ async fn one_answer(caller: &mut Caller, skus: &[String], token: Option<&str>) -
     if answer.status == 201 { Ok(answer.body) } else { Err(answer.trouble("the sample order")) }
 }
 
+/// What the node answers to a reservation.
+async fn one_reservation(caller: &mut Caller, skus: &[String]) -> Result<Vec<u8>, Trouble> {
+    let sku = skus.first().map_or("", String::as_str);
+    let body = serde_json::json!({ "reference": "sample-reserved", "lines": [{ "sku": sku, "quantity": 1 }] });
+    let answer = caller.post("/v1/reservations", "sample-reserved", None, &body).await?;
+    if answer.status == 201 { Ok(answer.body) } else { Err(answer.trouble("the sample reservation")) }
+}
+
 /// Measures all that is asked for. What fails stands in the table with its reason; the rest goes on.
 pub(crate) async fn measure(options: &Options) -> Result<Table, Trouble> {
     let effort = Effort::of(options.quick);
@@ -272,10 +332,14 @@ pub(crate) async fn measure(options: &Options) -> Result<Table, Trouble> {
     {
         let bench = Bench::open(options, effort).await?;
         syncs.push(fsync::p50_micros(bench.folder.path(), PROBE_ROUNDS)?);
-        for name in ["hot", "many", "checkout", "journey", "single"].into_iter().filter(|name| wanted(name)) {
+        for name in
+            ["hot", "reserve", "batch", "many", "checkout", "journey", "single"].into_iter().filter(|name| wanted(name))
+        {
             eprintln!("measuring {name}");
             let rows = match name {
                 "hot" => bench.hot().await,
+                "reserve" => bench.reserve().await,
+                "batch" => bench.batch().await,
                 "many" => bench.many().await,
                 "checkout" => bench.checkout().await,
                 "journey" => bench.journey().await,

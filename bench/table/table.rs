@@ -15,9 +15,9 @@ pub(crate) struct Row {
     pub(crate) figure: f64,
     /// How the figure is shown.
     pub(crate) shown: String,
-    /// What must be reached first.
+    /// What must be reached first; 0: nothing.
     pub(crate) gate: f64,
-    /// What is aimed at.
+    /// What is aimed at; 0: nothing.
     pub(crate) goal: f64,
     /// Is less better?
     pub(crate) less_is_better: bool,
@@ -29,7 +29,8 @@ impl Row {
     /// Where the figure stands.
     fn verdict(&self) -> &'static str {
         let reaches = |bar: f64| if self.less_is_better { self.figure <= bar } else { self.figure >= bar };
-        match (reaches(self.goal), reaches(self.gate)) {
+        match (self.goal == 0.0 || reaches(self.goal), self.gate != 0.0 && reaches(self.gate)) {
+            _ if self.goal == 0.0 && self.gate == 0.0 => "–",
             (true, _) => "goal",
             (false, true) => "gate",
             (false, false) => "**no**",
@@ -48,6 +49,10 @@ pub(crate) struct Table {
     pub(crate) failed: Vec<(String, String)>,
 }
 
+fn bar(bar: f64) -> String {
+    if bar == 0.0 { "–".to_owned() } else { bar.to_string() }
+}
+
 impl Table {
     /// For people and for `bench/results/`.
     pub(crate) fn markdown(&self) -> String {
@@ -62,8 +67,8 @@ impl Table {
                 row.bare.clone(),
                 row.ours.clone(),
                 row.shown.clone(),
-                row.gate.to_string(),
-                row.goal.to_string(),
+                bar(row.gate),
+                bar(row.goal),
                 row.verdict().to_owned(),
                 row.note.clone(),
             ];
@@ -122,6 +127,12 @@ mod tests {
     fn a_figure_reaches_the_goal_the_gate_or_neither() {
         assert_eq!([0.8, 0.5, 0.1].map(|figure| row(figure, false).verdict()), ["goal", "gate", "**no**"]);
         assert_eq!([1.0, 2.0, 4.0].map(|figure| row(figure, true).verdict()), ["goal", "gate", "**no**"]);
+    }
+
+    #[test]
+    fn a_bar_that_is_not_there_is_neither_reached_nor_missed() {
+        let lone = |gate, goal| Row { gate, goal, ..row(0.5, false) }.verdict();
+        assert_eq!([lone(0.0, 0.85), lone(0.0, 0.4), lone(0.0, 0.0)], ["**no**", "goal", "–"]);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl InMemory {
                 State::Order(order) => {
                     order::laws::all(order).unwrap_or_else(|broken| panic!("{id}: {broken}"));
                 }
-                State::Cart(_) | State::Product(_) | State::Warehouse(_) => {}
+                State::Cart(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => {}
             }
         }
     }
@@ -153,7 +153,7 @@ impl Books {
     fn levels(&self, sku: &Sku) -> Option<Levels> {
         match &self.entities.get(&EntityId::Inventory(sku.clone()))?.state {
             State::Inventory(stock) => Some(stock.read()),
-            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) => None,
+            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => None,
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) struct Seed {
 pub(crate) fn lingers(entity: &EntityId) -> bool {
     match entity {
         EntityId::Inventory(_) | EntityId::Product(_) | EntityId::Warehouse(_) => true,
-        EntityId::Order(_) | EntityId::Cart(_) => false,
+        EntityId::Order(_) | EntityId::Cart(_) | EntityId::Reservation(_) => false,
     }
 }
 
@@ -123,6 +123,6 @@ impl Actor for Shell {
 pub(crate) fn is_erased(state: &State) -> bool {
     match state {
         State::Order(order) => order.is_erased(),
-        State::Inventory(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) => false,
+        State::Inventory(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => false,
     }
 }

@@ -84,7 +84,11 @@ impl Instance {
     pub(super) fn new(seed: Seed) -> Self {
         let view = match &seed.id {
             EntityId::Inventory(sku) => Some(seed.context.views.open(sku)),
-            EntityId::Order(_) | EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => None,
+            EntityId::Order(_)
+            | EntityId::Cart(_)
+            | EntityId::Product(_)
+            | EntityId::Warehouse(_)
+            | EntityId::Reservation(_) => None,
         };
         Self {
             group: seed.context.store.group_of(seed.shard),
@@ -397,7 +401,9 @@ impl Instance {
         }
         let shown = match &*self.state {
             State::Inventory(_) => None,
-            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) => Some(&self.state),
+            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => {
+                Some(&self.state)
+            }
         };
         for waiter in std::mem::take(&mut self.waiters) {
             if waiter.caller.is_closed() {
@@ -566,9 +572,17 @@ const fn changes_more_than_counters(event: &Event) -> bool {
             | inventory::Event::Released { .. }
             | inventory::Event::Kept { .. }
             | inventory::Event::Forgotten { .. }
-            | inventory::Event::MovesForgotten { .. },
+            | inventory::Event::MovesForgotten { .. }
+            | inventory::Event::Promised { .. }
+            | inventory::Event::PromiseExtended { .. }
+            | inventory::Event::PromiseKept { .. }
+            | inventory::Event::PromiseCommitted { .. }
+            | inventory::Event::PromiseReleased { .. }
+            | inventory::Event::PromisesExpired { .. }
+            | inventory::Event::PromisesForgotten { .. },
         )
         | Event::Cart(_)
+        | Event::Reservation(_)
         | Event::Order(_)
         | Event::Product(_)
         | Event::Warehouse(_) => false,

@@ -20,7 +20,7 @@ use super::seam::Shop;
 use super::secret::Secret;
 use super::server::Peer;
 use super::settings::Settings;
-use super::{carts, catalog, guests, orders, parcels, paying, stock, webhooks};
+use super::{carts, catalog, guests, orders, parcels, paying, reservations, stock, webhooks};
 use crate::actors::ask::{Accepted, Answer, Ask};
 use crate::domain::any::Command;
 use crate::domain::entity::{By, Wait};
@@ -372,10 +372,11 @@ fn panicked() -> Response {
 }
 
 async fn dispatch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
-    // The two that a sale is made of run in place; the others are boxed, so that they do not make every request's future larger.
+    // Those that a sale is made of run in place; the others are boxed, so that they do not make every request's future larger.
     match request.route.op {
         Op::PlaceOrder => orders::place(request).await,
         Op::GetAvailability => stock::availability(request).await,
+        Op::MakeReservation => reservations::make(request).await,
         op => seldom(op, request).await,
     }
 }
@@ -422,6 +423,13 @@ async fn seldom<S: Shop>(op: Op, request: Request<'_, S>) -> Result<Reply, Probl
         Op::RejectReturn => Box::pin(parcels::reject(request)),
         Op::ReceiveReturn => Box::pin(parcels::receive(request)),
         Op::Webhook => Box::pin(webhooks::take(request)),
+        Op::MakeReservation => Box::pin(reservations::make(request)),
+        Op::MakeReservations => Box::pin(reservations::make_many(request)),
+        Op::ListReservations => Box::pin(reservations::list(request)),
+        Op::GetReservation => Box::pin(reservations::get(request)),
+        Op::CommitReservation => Box::pin(reservations::commit(request)),
+        Op::ReleaseReservation => Box::pin(reservations::release(request)),
+        Op::ExtendReservation => Box::pin(reservations::extend(request)),
     };
     served.await
 }

@@ -2,6 +2,7 @@
 //!
 //! Each of them both refuses what it cannot be and says so in its JSON schema, so what OpenAPI promises is what is checked.
 
+use super::conventions::KEY_LENGTH_MAX;
 use crate::domain::ids::{CartId, IdError, ProductId, Sku, WarehouseId};
 use crate::domain::money::{AMOUNT_MAX, Currency, Money};
 use crate::domain::time::Timestamp;
@@ -262,8 +263,14 @@ pub fn has_format(format: &str, text: &str) -> Option<bool> {
         "currency" => Some(Currency::parse(text).is_ok()),
         "country" => Some(is_country(text)),
         "date-time" => Some(Instant::read(text).is_some()),
+        "reference" => Some(is_reference(text)),
         _ => None,
     }
+}
+
+/// What may be a key: a reference is one.
+fn is_reference(text: &str) -> bool {
+    (1..=KEY_LENGTH_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_country(text: &str) -> bool {
@@ -305,6 +312,10 @@ formatted!(
 formatted!(
     /// An ISO 3166-1 alpha-2 code.
     Country(CompactString), "country", |text| is_country(text).then(|| CompactString::new(text))
+);
+formatted!(
+    /// A caller's own name for what it asks for, which makes the request and its repetitions one: 1 to 255 visible ASCII characters.
+    Reference(CompactString), "reference", |text| is_reference(text).then(|| CompactString::new(text))
 );
 formatted!(
     /// An RFC 3339 instant.

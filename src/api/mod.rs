@@ -29,6 +29,7 @@ pub mod problem;
 pub mod refusals;
 pub mod reply;
 pub mod requests;
+mod reservations;
 pub mod routes;
 pub mod seam;
 pub mod secret;

@@ -139,6 +139,10 @@ fn parameters(route: &Route) -> Vec<Value> {
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": segment(route, name) }))
         .collect();
     let header = |name: &str, required: bool, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": required, "description": description, "schema": schema });
+    parameters.extend(route.query.iter().map(|(name, description)| {
+        let required = description.starts_with("Needed");
+        json!({ "name": name, "in": "query", "required": required, "description": description, "schema": { "type": "string" } })
+    }));
     if route.key {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$" });
         parameters.push(header("Idempotency-Key", true, "Makes this request and its repetitions one.", schema));

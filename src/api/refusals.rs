@@ -1,11 +1,11 @@
 //! From what the domain and the node answer to the problems of the contract: the one place where a refusal gets its code.
 
 use super::problem::{Code, FieldError, Problem};
-use super::view::{MoneyView, status_word};
+use super::view::{MoneyView, promise_word, status_word};
 use crate::actors::ask::{Accepted, Answer};
 use crate::domain::any::Refusal;
-use crate::domain::ids::OrderId;
-use crate::domain::{cart, inventory, order, product, warehouse};
+use crate::domain::ids::{OrderId, ReservationId};
+use crate::domain::{cart, inventory, order, product, reservation, warehouse};
 
 /// What was accepted, or the problem that the answer is.
 ///
@@ -29,13 +29,14 @@ pub fn accepted(answer: Answer) -> Result<Accepted, Problem> {
     }
 }
 
-fn refused(refusal: &Refusal) -> Problem {
+pub(super) fn refused(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Inventory(refusal) => of_inventory(refusal),
         Refusal::Cart(refusal) => of_cart(refusal),
         Refusal::Order(refusal) => of_order(refusal),
         Refusal::Product(refusal) => of_product(refusal),
         Refusal::Warehouse(refusal) => of_warehouse(refusal),
+        Refusal::Reservation(refusal) => of_reservation(refusal),
         Refusal::WrongKind => Problem::new(Code::Internal).detail("asked the wrong kind of entity"),
     }
 }
@@ -49,7 +50,7 @@ fn reused() -> Problem {
     Problem::new(Code::IdempotencyKeyReused).detail("the same Idempotency-Key came with another body")
 }
 
-fn of_inventory(refusal: &inventory::Refusal) -> Problem {
+pub(super) fn of_inventory(refusal: &inventory::Refusal) -> Problem {
     use inventory::Refusal as Why;
     match refusal {
         Why::Unknown => Problem::new(Code::NotFound).detail("no such SKU"),
@@ -65,10 +66,12 @@ fn of_inventory(refusal: &inventory::Refusal) -> Problem {
         }
         Why::LimitExceeded { limit, wanted } => limit_exceeded(u64::from(*limit), Some(u64::from(*wanted))),
         Why::OtherTerms | Why::RequestReused => reused(),
-        Why::Promised { orders } => {
-            let orders: Vec<String> = orders.iter().map(OrderId::to_string).collect();
-            Problem::new(Code::Promised).detail("units are promised to orders").with("reservations", orders)
+        Why::Promised { orders, reservations } => {
+            let orders = orders.iter().map(OrderId::to_string);
+            let in_the_way: Vec<String> = orders.chain(reservations.iter().map(ReservationId::to_string)).collect();
+            Problem::new(Code::Promised).detail("units are promised").with("reservations", in_the_way)
         }
+        Why::PromiseEnded { status } => promise_ended(*status),
         Why::Stale { in_building } => {
             let detail = format!("the books say {in_building} in the building");
             Problem::new(Code::StaleVersion).detail(detail).with("in_building", in_building)
@@ -145,6 +148,26 @@ fn of_warehouse(refusal: &warehouse::Refusal) -> Problem {
     }
 }
 
+fn promise_ended(status: inventory::PromiseStatus) -> Problem {
+    if status == inventory::PromiseStatus::Expired {
+        return Problem::new(Code::ReservationExpired).detail("the units are free again");
+    }
+    let word = promise_word(status);
+    Problem::new(Code::WrongState).detail(format!("not once it is {word}")).with("reservation_status", word)
+}
+
+fn of_reservation(refusal: &reservation::Refusal) -> Problem {
+    use reservation::Refusal as Why;
+    match refusal {
+        // One that never was held is no reservation.
+        Why::Unknown | Why::Ended { status: inventory::PromiseStatus::Held } => not_found(),
+        Why::OtherTerms | Why::RequestReused => reused(),
+        Why::Ended { status } => promise_ended(*status),
+        Why::NotYet => Problem::new(Code::WrongState).detail("its units are still being asked for"),
+        Why::LimitExceeded { limit } => limit_exceeded(u64::from(*limit), None),
+    }
+}
+
 fn of_order(refusal: &order::Refusal) -> Problem {
     use order::Refusal as Why;
     let wrong_state = |detail: &str| Problem::new(Code::WrongState).detail(detail);
@@ -174,6 +197,43 @@ fn of_order(refusal: &order::Refusal) -> Problem {
             Problem::new(Code::ReturnWindowClosed).with("window_ended_at", super::view::At(*ended_at))
         }
     }
+}
+
+/// The problem of a reservation that could not be had: which of its lines are wanting, and how much of them there is.
+#[must_use]
+pub fn of_short(lines: &[reservation::Line]) -> Problem {
+    use reservation::{Hold, Shortage};
+    let mut shown = Vec::new();
+    let mut first: Option<Problem> = None;
+    for (index, line) in lines.iter().enumerate() {
+        let Hold::Short(why) = line.hold else { continue };
+        let wanted = line.wanted.units;
+        let problem = match why {
+            Shortage::SoldOut { available, all_reserved } => {
+                shown.push(short_line(line.wanted.sku.as_str(), wanted, available, all_reserved));
+                Problem::new(Code::SoldOut).detail(format!("{wanted} wanted, {available} available."))
+            }
+            Shortage::NotForSale => Problem::field(format!("/lines/{index}/sku"), "not_on_sale", "not for sale"),
+            Shortage::LimitExceeded { limit } => limit_exceeded(u64::from(limit), Some(u64::from(wanted))),
+            Shortage::TooLate => Problem::new(Code::ReservationExpired).detail("its time was over before it was held"),
+            Shortage::OtherTerms => reused(),
+        };
+        first.get_or_insert(problem);
+    }
+    let problem = first.unwrap_or_else(not_found);
+    if shown.is_empty() { problem } else { problem.with("lines", shown) }
+}
+
+/// A line that is sold out, as the contract shows it.
+pub(super) fn short_line(sku: &str, wanted: u32, available: u64, all_reserved: bool) -> serde_json::Value {
+    let state = match (all_reserved, available) {
+        (true, 0) => "all_reserved",
+        (_, 0) => "sold_out",
+        (_, _) => "low_stock",
+    };
+    serde_json::json!({
+        "sku": sku, "wanted": wanted, "available": available, "state": state, "next_release_at": null
+    })
 }
 
 /// The problem that an order ended with, if it ended because what was asked for could not be had: then nothing is held and nothing

@@ -29,6 +29,10 @@ pub struct Terms {
     pub currency: Currency,
     /// Seconds an order may hold stock before it is paid.
     pub hold_s: u64,
+    /// Seconds a reservation may hold stock when neither it nor its SKU says; the most it may ask for.
+    pub reservation_hold_s: (u64, u64),
+    /// Most reservations of one batch.
+    pub batch_items_max: usize,
     /// Most lines of a cart or an order.
     pub lines_max: usize,
     /// Tax by destination country; a country that is not listed pays none.
@@ -86,6 +90,8 @@ impl Default for Terms {
             seller: "sel_main".into(),
             currency: Currency::GBP,
             hold_s: 600,
+            reservation_hold_s: (600, 86_400),
+            batch_items_max: 4_096,
             lines_max: 2_000,
             taxes: BTreeMap::from([("GB".into(), vat)]),
             home_country: "GB".into(),

@@ -2,11 +2,12 @@
 
 use super::{AuditError, NAMED_MAX, Report};
 use crate::domain::any::Event;
-use crate::domain::ids::{EntityId, OrderId, Sku};
-use crate::domain::inventory::{AuditFold, Inventory};
+use crate::domain::ids::{EntityId, OrderId, ReservationId, Sku};
+use crate::domain::inventory::{AuditFold, Inventory, Keeper, PromiseStatus};
 use crate::domain::laws::{self, Violation};
 use crate::domain::order::{Order, Stage, laws as order_laws};
 use crate::domain::payment::LedgerLine;
+use crate::domain::reservation::{self, Reservation};
 use crate::domain::time::Timestamp;
 use crate::payments::referee;
 use crate::storage::wire::{self, Decided};
@@ -22,8 +23,8 @@ struct Books {
     orders: AuditFold,
 }
 
-/// What a law between an order and its stock is held by: the law, the order, its line (0: none of them).
-pub(super) type Doubt = (&'static str, OrderId, u16);
+/// What a law between an order or a reservation and its stock is held by: the law, the one, its line (0: none of them).
+pub(super) type Doubt = (&'static str, EntityId, u16);
 /// Where an order and its stock do not fit, in words. Only when both were read as of one moment is that a broken law.
 pub(super) type Doubts = BTreeMap<Doubt, String>;
 
@@ -31,6 +32,7 @@ pub(super) type Doubts = BTreeMap<Doubt, String>;
 #[derive(Debug, Default)]
 pub struct Audit {
     orders: FxHashMap<OrderId, Box<Order>>,
+    reservations: FxHashMap<ReservationId, Box<Reservation>>,
     /// When each order last changed.
     changed_at: FxHashMap<OrderId, Timestamp>,
     skus: BTreeMap<Sku, Books>,
@@ -44,7 +46,7 @@ impl Audit {
     /// Takes in one record; `orders` and `stock` say which kinds the cut still covers there.
     pub fn take(&mut self, record: &Record, orders: bool, stock: bool) -> Result<(), AuditError> {
         self.take_if(record, |entity| match entity {
-            EntityId::Order(_) => orders,
+            EntityId::Order(_) | EntityId::Reservation(_) => orders,
             EntityId::Inventory(_) => stock,
             EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
         })
@@ -114,7 +116,7 @@ impl Audit {
     }
 
     fn evolve(&mut self, decided: &Decided) {
-        let (orders, skus) = (&mut self.orders, &mut self.skus);
+        let (orders, skus, reservations) = (&mut self.orders, &mut self.skus, &mut self.reservations);
         let evolved = catch_unwind(AssertUnwindSafe(|| {
             for event in &decided.events {
                 match (&decided.entity, event) {
@@ -125,6 +127,9 @@ impl Audit {
                         let books = skus.entry(sku.clone()).or_default();
                         crate::domain::entity::Entity::evolve(&mut books.stock, event);
                         books.orders.take(event);
+                    }
+                    (EntityId::Reservation(id), Event::Reservation(event)) => {
+                        crate::domain::entity::Entity::evolve(&mut **reservations.entry(*id).or_default(), event);
                     }
                     _ => {}
                 }
@@ -147,11 +152,49 @@ impl Audit {
             for (order, units) in books.orders.orders() {
                 if !self.versions.contains_key(&EntityId::Order(order)) {
                     let what = format!("{order}: {sku} has {units:?} for it, and nothing else is known of it");
-                    doubts.insert(("stock_is_promised_to_orders_that_exist", order, 0), what);
+                    doubts.insert(("stock_is_promised_to_orders_that_exist", EntityId::Order(order), 0), what);
+                }
+            }
+            for (id, promise) in books.stock.promised() {
+                let kept_elsewhere = matches!(promise.keeper, Keeper::Reservation { .. });
+                let keeper = EntityId::Reservation(id);
+                if kept_elsewhere && !self.versions.contains_key(&keeper) {
+                    let what =
+                        format!("{id}: {sku} has {} units for it, and nothing else is known of it", promise.units());
+                    doubts.insert(("stock_is_promised_to_reservations_that_exist", keeper, 0), what);
                 }
             }
         }
+        for (id, reservation) in &self.reservations {
+            self.compare_reservation(*id, reservation, &mut doubts);
+        }
         doubts
+    }
+
+    /// A committed reservation has a commit for every line; one that ended otherwise has none.
+    fn compare_reservation(&self, id: ReservationId, reservation: &Reservation, doubts: &mut Doubts) {
+        for (number, line) in (1_u16..).zip(reservation.lines()) {
+            let sku = &line.wanted.sku;
+            let units = self.skus.get(sku).map(|books| books.orders.promise(id)).unwrap_or_default();
+            let wanted = u64::from(line.wanted.units);
+            let broken = match reservation.stage() {
+                reservation::Stage::Ended(PromiseStatus::Committed) => {
+                    (units.committed != wanted).then_some("a_committed_reservation_has_its_commits")
+                }
+                reservation::Stage::Ended(_) => {
+                    // What a late copy was granted is let go when the SKU asks: live is no sale yet.
+                    (units.committed != 0).then_some("a_reservation_that_ended_otherwise_has_nothing")
+                }
+                reservation::Stage::Nothing
+                | reservation::Stage::Asking
+                | reservation::Stage::Held
+                | reservation::Stage::Ending(_) => (units.committed > wanted).then_some("a_unit_is_sold_at_most_once"),
+            };
+            if let Some(law) = broken {
+                let what = format!("{id}, line {number}: {wanted} of {sku} wanted, the SKU has {units:?}");
+                doubts.insert((law, EntityId::Reservation(id), number), what);
+            }
+        }
     }
 
     fn compare_with_stock(&self, id: OrderId, order: &Order, doubts: &mut Doubts) {
@@ -176,7 +219,7 @@ impl Audit {
             };
             if let Some(law) = broken {
                 let what = format!("{id}, line {number}: {bought} of {} bought, the SKU has {units:?}", line.sku);
-                doubts.insert((law, id, number), what);
+                doubts.insert((law, EntityId::Order(id), number), what);
             }
         }
     }
@@ -202,7 +245,8 @@ impl Audit {
         ledger: Option<(&[LedgerLine], Timestamp)>,
         changed: impl Fn(OrderId) -> bool,
     ) -> Report {
-        let mut report = Report { orders: self.orders.len(), skus: self.skus.len(), ..Report::default() };
+        let reservations = self.reservations.len();
+        let mut report = Report { orders: self.orders.len(), reservations, skus: self.skus.len(), ..Report::default() };
         let mut in_flight: BTreeSet<OrderId> = BTreeSet::new();
         let mut due: BTreeMap<OrderId, i64> = BTreeMap::new();
         let mut found: Vec<Violation> = std::mem::take(&mut self.violations);
@@ -230,6 +274,11 @@ impl Audit {
                 violation.what = format!("{sku}: {}", violation.what);
                 found.push(violation);
             }
+            if let Err(mut violation) = laws::books_agree(&books.orders, &books.stock) {
+                violation.what = format!("{sku}: {}", violation.what);
+                found.push(violation);
+            }
+            report.reservations = report.reservations.saturating_add(books.orders.kept_by_the_stock());
             for level in books.stock.levels() {
                 let add = |sum: &mut u64, units: u64| *sum = sum.saturating_add(units);
                 add(&mut report.units_received, level.received);

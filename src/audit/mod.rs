@@ -77,6 +77,8 @@ pub struct Report {
     pub placed_since: usize,
     /// How often the logs were read on; the first of these is the cut.
     pub rounds: u32,
+    /// Reservations ever made by shops with a checkout of their own.
+    pub reservations: usize,
     /// SKUs with stock.
     pub skus: usize,
     /// Units ever received, over all SKUs.

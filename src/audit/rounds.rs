@@ -159,7 +159,8 @@ impl<L: Logs> Rounds<'_, L> {
             let followed = self.followed.as_ref();
             let entity = self.audit.take_if(&record, |entity| match entity {
                 EntityId::Order(order) => followed.is_none_or(|followed| followed.contains(order)),
-                EntityId::Inventory(_) => true,
+                // In doubt about a reservation is only what two rounds say.
+                EntityId::Inventory(_) | EntityId::Reservation(_) => true,
                 EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
             })?;
             if let EntityId::Order(order) = entity {
@@ -180,8 +181,13 @@ impl<L: Logs> Rounds<'_, L> {
     fn end(self, before: Doubts, ledger: Option<Ledger>, at_the_cut: usize) -> Report {
         let mut broken = self.audit.doubts();
         // New doubts: what they are about changed in this very round, and is looked at the next time.
-        let open: BTreeSet<OrderId> =
-            broken.keys().filter(|doubt| !before.contains_key(*doubt)).map(|(_, order, _)| *order).collect();
+        let new = broken.keys().filter(|doubt| !before.contains_key(*doubt));
+        let open: BTreeSet<OrderId> = new
+            .filter_map(|(_, entity, _)| match entity {
+                EntityId::Order(order) => Some(*order),
+                _ => None,
+            })
+            .collect();
         broken.retain(|doubt, _| before.contains_key(doubt));
         let (moved, stale, rounds) = (self.moved, self.stale, self.rounds);
         let ledger = ledger.as_ref().map(|ledger| (ledger.lines.as_slice(), ledger.read_at));

@@ -133,6 +133,12 @@ impl Config {
             ),
         )?;
         must(
+            self.reservations.hold_s <= self.reservations.hold_max_s,
+            "reservations.hold_s",
+            &self.reservations.hold_s,
+            format!("reservations.hold_max_s is {}", self.reservations.hold_max_s),
+        )?;
+        must(
             self.redis.rest_min_ms <= self.redis.rest_max_ms,
             "redis.rest_min_ms",
             &self.redis.rest_min_ms,

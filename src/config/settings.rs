@@ -35,6 +35,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// Checkout.
     pub orders: Orders,
+    /// Stock for shops with a checkout of their own.
+    pub reservations: Reservations,
     /// Carts.
     pub carts: Carts,
     /// Stock.
@@ -269,6 +271,22 @@ impl Default for Orders {
             return_window_days: 30,
             returns_auto_approve: false,
         }
+    }
+}
+
+/// `[reservations]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "cluster.toml describes every setting")]
+pub struct Reservations {
+    pub hold_s: u64,
+    pub hold_max_s: u64,
+    pub batch_items_max: usize,
+}
+
+impl Default for Reservations {
+    fn default() -> Self {
+        Self { hold_s: 600, hold_max_s: DAY_S, batch_items_max: 4_096 }
     }
 }
 

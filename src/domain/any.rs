@@ -5,7 +5,7 @@ use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity, Wait};
 use super::ids::EntityId;
 use super::time::Timestamp;
-use super::{cart, inventory, order, product, warehouse};
+use super::{cart, inventory, order, product, reservation, warehouse};
 use serde::{Deserialize, Serialize};
 
 macro_rules! kinds {
@@ -105,4 +105,5 @@ kinds! {
     Order => order::Order,
     Product => product::Product,
     Warehouse => warehouse::Warehouse,
+    Reservation => reservation::Reservation,
 }

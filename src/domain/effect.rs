@@ -37,7 +37,7 @@ pub enum Effect {
 }
 
 /// The names of all steps, as [`Effect::step`] gives them.
-pub const STEPS: [&str; 18] = [
+pub const STEPS: [&str; 21] = [
     "freeze",
     "thaw",
     "close",
@@ -55,6 +55,9 @@ pub const STEPS: [&str; 18] = [
     "refund",
     "query",
     "forget_moves",
+    "promise",
+    "end_promise",
+    "ask_reservation",
     "other",
 ];
 
@@ -75,7 +78,10 @@ impl Effect {
                 Command::Inventory(inventory::Command::Ship { .. }) => "ship",
                 Command::Inventory(inventory::Command::Return { .. }) => "return",
                 Command::Inventory(inventory::Command::Offer(_)) => "offer",
+                Command::Inventory(inventory::Command::Promise { .. }) => "promise",
+                Command::Inventory(inventory::Command::EndPromise { .. }) => "end_promise",
                 Command::Order(_) => "ask_order",
+                Command::Reservation(_) => "ask_reservation",
                 Command::Inventory(_)
                 | Command::Cart(_)
                 | Command::Product(_)

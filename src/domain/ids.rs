@@ -114,6 +114,10 @@ uid!(
     /// One guest.
     GuestId, "gst_"
 );
+uid!(
+    /// One reservation of a shop that keeps its own checkout.
+    ReservationId, "rsv_"
+);
 
 const CHILD_MASK: u128 = (1 << CHILD_BITS) - 1;
 
@@ -131,6 +135,14 @@ impl CartId {
     #[must_use]
     pub const fn of_request(request: RequestId) -> Self {
         Self(request.0)
+    }
+}
+
+impl ReservationId {
+    /// The reservation that `principal` makes under its own `reference`: the same two name the same reservation on every node and for ever.
+    #[must_use]
+    pub fn of_reference(principal: &str, reference: &str) -> Self {
+        Self(RequestId::new(principal, "/v1/reservations", reference).0)
     }
 }
 
@@ -237,6 +249,35 @@ name!(
     WarehouseId
 );
 
+/// What a reservation is called: its id and, if it has one line only, which its SKU keeps, that SKU: `rsv_…` or `rsv_…~NOVA-LOW-42`. So
+/// any node finds it without a look-up, as it finds the order of a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReservationName {
+    /// Made of the caller and the reference.
+    pub id: ReservationId,
+    /// Whose stock keeps it; `None`: it has several lines, and keeps itself.
+    pub sku: Option<Sku>,
+}
+
+impl ReservationName {
+    /// Reads the shown form.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        match text.split_once('~') {
+            Some((id, sku)) => Ok(Self { id: ReservationId::parse(id)?, sku: Some(Sku::parse(sku)?) }),
+            None => Ok(Self { id: ReservationId::parse(text)?, sku: None }),
+        }
+    }
+}
+
+impl fmt::Display for ReservationName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sku {
+            Some(sku) => write!(out, "{}~{sku}", self.id),
+            None => write!(out, "{}", self.id),
+        }
+    }
+}
+
 /// One cart, one order, one SKU's inventory, …: what an actor is of, and what a shard is chosen by.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum EntityId {
@@ -250,6 +291,8 @@ pub enum EntityId {
     Product(ProductId),
     /// One warehouse.
     Warehouse(WarehouseId),
+    /// One reservation of several lines.
+    Reservation(ReservationId),
 }
 
 impl EntityId {
@@ -262,6 +305,7 @@ impl EntityId {
             Self::Order(_) => "order",
             Self::Product(_) => "product",
             Self::Warehouse(_) => "warehouse",
+            Self::Reservation(_) => "reservation",
         }
     }
 
@@ -274,6 +318,7 @@ impl EntityId {
             "order" => OrderId::parse(id).map(Self::Order),
             "product" => ProductId::parse(id).map(Self::Product),
             "warehouse" => WarehouseId::parse(id).map(Self::Warehouse),
+            "reservation" => ReservationId::parse(id).map(Self::Reservation),
             _ => Err(IdError::Name),
         }
     }
@@ -296,6 +341,7 @@ impl EntityId {
             Self::Order(id) => feed(&id.0.to_be_bytes()),
             Self::Product(id) => feed(id.as_str().as_bytes()),
             Self::Warehouse(id) => feed(id.as_str().as_bytes()),
+            Self::Reservation(id) => feed(&id.0.to_be_bytes()),
         }
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -313,6 +359,7 @@ impl fmt::Display for EntityId {
             Self::Order(id) => write!(out, "order/{id}"),
             Self::Product(id) => write!(out, "product/{id}"),
             Self::Warehouse(id) => write!(out, "warehouse/{id}"),
+            Self::Reservation(id) => write!(out, "reservation/{id}"),
         }
     }
 }
@@ -345,6 +392,17 @@ mod tests {
         let order = OrderId::of_request(RequestId::new("p", "/v1/orders", "k"));
         let payment = PaymentId::of(order, 7);
         assert_eq!((payment.order(), payment.number()), (order, 7));
+    }
+
+    #[test]
+    fn a_reservation_s_name_reads_back_with_its_sku() {
+        let id = ReservationId::of_reference("seller:sel_main", "shop-order-991");
+        for sku in [None, Some(Sku::parse("a~b +:").unwrap())] {
+            let name = ReservationName { id, sku };
+            assert_eq!(ReservationName::parse(&name.to_string()), Ok(name));
+        }
+        assert_eq!(ReservationName::parse(&format!("{id}~")), Err(IdError::Name));
+        assert_ne!(id, ReservationId::of_reference("seller:sel_main", "shop-order-992"));
     }
 
     #[test]

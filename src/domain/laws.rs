@@ -3,7 +3,7 @@
 //! A law looks at a state, or at the events that made it, and says nothing or what breaks it.
 
 use super::entity::Entity;
-use super::inventory::{AuditFold, Event, Inventory, Level, ReservationStatus};
+use super::inventory::{AuditFold, Event, Inventory, Level, PromiseStatus, ReservationStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -58,6 +58,14 @@ pub fn reserved_is_the_sum_of_live_reservations(stock: &Inventory) -> Result<(),
             *sum = sum.saturating_add(u64::from(part.units));
         }
     }
+    for (id, promise) in stock.promised() {
+        let held = promise.status == PromiseStatus::Held;
+        holds("reserved_is_the_sum_of_live_reservations", held, || format!("{id} is live and has ended"))?;
+        for part in &promise.allocations {
+            let sum: &mut u64 = sums.entry(&part.warehouse).or_default();
+            *sum = sum.saturating_add(u64::from(part.units));
+        }
+    }
     for level in stock.levels() {
         let sum = sums.remove(&level.warehouse).unwrap_or(0);
         let equal = level.reserved == sum;
@@ -88,6 +96,7 @@ pub fn stock_is_lawful(stock: &Inventory) -> Result<(), Violation> {
 pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<(), Violation> {
     const LAW: &str = "a_unit_is_sold_at_most_once";
     let mut live = BTreeSet::new();
+    let mut promised = BTreeSet::new();
     let mut books = AuditFold::default();
     let mut number: u64 = 0;
     for event in events {
@@ -109,7 +118,22 @@ pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Even
             | Event::Counted { .. }
             | Event::Kept { .. }
             | Event::Forgotten { .. }
-            | Event::MovesForgotten { .. } => {}
+            | Event::MovesForgotten { .. }
+            | Event::PromisesForgotten { .. } => {}
+            Event::Promised { id, .. } => {
+                holds(LAW, promised.insert(*id), || format!("{id} is promised a second time while it is held"))?;
+            }
+            Event::PromiseExtended { id, .. } | Event::PromiseKept { id, .. } => {
+                holds(LAW, promised.contains(id), || format!("{id} is kept, and had ended"))?;
+            }
+            Event::PromiseCommitted { id, .. } | Event::PromiseReleased { id, .. } => {
+                holds(LAW, promised.remove(id), || format!("{id} ends a second time"))?;
+            }
+            Event::PromisesExpired { ids, .. } => {
+                for id in ids {
+                    holds(LAW, promised.remove(id), || format!("{id} ends a second time"))?;
+                }
+            }
         }
         books.take(event);
     }
@@ -134,6 +158,13 @@ pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation
         live = live.saturating_add(units.live());
         sold = sold.saturating_add(units.committed);
         unsold = unsold.saturating_add(units.returned).saturating_add(units.cancelled);
+    }
+    for (id, units) in books.promises() {
+        let promise = stock.promise(id).filter(|promise| promise.status == PromiseStatus::Held);
+        let held = promise.map_or(0, super::inventory::Promise::units);
+        holds(LAW, units.live() == held, || format!("{id} holds {held}: {units:?}"))?;
+        live = live.saturating_add(units.live());
+        sold = sold.saturating_add(units.committed);
     }
     let sum = |of: fn(&Level) -> u64| stock.levels().map(of).fold(0, u64::saturating_add);
     let levels = (sum(|level| level.reserved), sum(|level| level.sold), sum(|level| level.returned));

@@ -16,5 +16,6 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod product;
+pub mod reservation;
 pub mod time;
 pub mod warehouse;

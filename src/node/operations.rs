@@ -416,9 +416,11 @@ impl Operations for NodeOperations {
     async fn erase(&self, entity: EntityId) -> Result<(), OperationError> {
         match entity {
             EntityId::Order(_) => self.order(entity, order::Command::Erase).await.map(|_accepted| ()),
-            EntityId::Inventory(_) | EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => {
-                Err(OperationError::Refused("only orders hold personal data".to_owned()))
-            }
+            EntityId::Inventory(_)
+            | EntityId::Cart(_)
+            | EntityId::Product(_)
+            | EntityId::Warehouse(_)
+            | EntityId::Reservation(_) => Err(OperationError::Refused("only orders hold personal data".to_owned())),
         }
     }
 }

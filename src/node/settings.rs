@@ -275,6 +275,8 @@ fn terms(config: &Config) -> Result<Terms, NodeError> {
         seller: config.shop.seller.as_str().into(),
         currency,
         hold_s: orders.hold_s,
+        reservation_hold_s: (config.reservations.hold_s, config.reservations.hold_max_s),
+        batch_items_max: config.reservations.batch_items_max,
         lines_max: orders.lines_max,
         taxes,
         home_country: config.shop.home_country.as_str().into(),

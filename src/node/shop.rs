@@ -86,7 +86,11 @@ impl Shop for NodeShop {
     async fn ask(&self, ask: Ask) -> Answer {
         let warehouse = match &ask.entity {
             EntityId::Warehouse(id) => Some(id.clone()),
-            EntityId::Order(_) | EntityId::Inventory(_) | EntityId::Cart(_) | EntityId::Product(_) => None,
+            EntityId::Order(_)
+            | EntityId::Inventory(_)
+            | EntityId::Cart(_)
+            | EntityId::Product(_)
+            | EntityId::Reservation(_) => None,
         };
         let answer = self.handle.ask(ask).await;
         if let (Some(id), Answer::Accepted(accepted)) = (warehouse, &answer)

@@ -115,6 +115,11 @@ fn folded(entity: &EntityId, rows: &[StateRow], tail: &[Decided]) -> Option<(Sta
 fn shown(state: &State, meta: Meta) -> Option<Figures> {
     match state {
         State::Inventory(inventory) if meta.version > 0 => Some(Figures::of(inventory.read(), meta.version)),
-        State::Inventory(_) | State::Cart(_) | State::Order(_) | State::Product(_) | State::Warehouse(_) => None,
+        State::Inventory(_)
+        | State::Cart(_)
+        | State::Order(_)
+        | State::Product(_)
+        | State::Warehouse(_)
+        | State::Reservation(_) => None,
     }
 }

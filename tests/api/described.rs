@@ -20,6 +20,7 @@ async fn every_described_route_exists_and_answers_as_described() {
     for (path, methods) in document.body["paths"].as_object().expect("paths") {
         for method in methods.as_object().expect("methods").keys() {
             let real = path.replace("/orders/{id}", &format!("/orders/{order}")).replace("{provider}", "simulated");
+            let real = real.replace("/reservations/{id}", "/reservations/rsv_00000000000000000000010000~A");
             let real = real.replace("{id}", "x").replace("{sku}", "A");
             let allowed = documented(&document.body, path, method);
             for caller in &callers {
@@ -43,7 +44,7 @@ async fn every_described_route_exists_and_answers_as_described() {
 async fn a_path_that_is_not_described_does_not_exist() {
     let server = Server::start().await;
     let seller: Client = server.seller();
-    for path in ["/v1/reservations", "/v1/drops", "/v1/quotes", "/v1/imports", "/v1/events", "/v1/orders/ord_x/merge"] {
+    for path in ["/v1/drops", "/v1/quotes", "/v1/imports", "/v1/events", "/v1/orders/ord_x/merge"] {
         assert_eq!(seller.get(path).await.status, 404, "{path} is not built yet, so it is absent");
     }
 }

@@ -17,5 +17,6 @@ mod fuzzed;
 mod journeys;
 mod operator;
 mod repeated;
+mod reservations;
 mod server;
 mod sockets;

@@ -5,6 +5,7 @@ use crate::client::Call;
 use crate::node::{Node, Settings};
 use crate::oracle::{Oracle, is_confirmed, is_settled, status, units_sold};
 use crate::provider::Provider;
+use crate::reservers::{KEPT, Ledger, adds_up, reserve_on};
 use crate::shop;
 use crate::shoppers::{Crowd, look_at, shop_on};
 use crate::until::{PATIENCE, until};
@@ -19,6 +20,8 @@ use std::time::Duration;
 /// What is for sale: a hot SKU, some that sell out on the way, one that never does.
 const STOCK: [(&str, u32); 5] = [("HOT", 1_000_000), ("FEW", 40), ("SOME", 150), ("MORE", 400), ("PLENTY", 1_000_000)];
 const SHOPPERS: u64 = 8;
+/// Shops with a checkout of their own.
+const RESERVERS: u64 = 2;
 /// Orders that are looked at again after each start.
 const LOOKED_AT: usize = 12;
 /// The whole state is audited every so many kills.
@@ -47,6 +50,7 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
     let mut node = Node::started(provider.settings(settings)).await;
     provider.calls_back(&node);
     shop::open(&node.door(), "nova-low", &STOCK).await;
+    shop::open(&node.door(), "kept", &KEPT).await;
 
     let crowd = Arc::new(Crowd {
         door: node.door(),
@@ -62,10 +66,19 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
     };
     let shoppers: Vec<_> = (0..SHOPPERS).map(|number| tokio::spawn(shopper(number))).collect();
 
+    let ledger = Arc::new(Ledger::default());
+    let reserver = |number| {
+        let (door, ledger, crowd) = (node.door(), Arc::clone(&ledger), Arc::clone(&crowd));
+        let dice = ChaCha8Rng::seed_from_u64(seed * 1_000 + 500 + number);
+        let name = format!("r{seed}-{number}");
+        tokio::spawn(reserve_on(door, ledger, name, dice, move || crowd.stop.load(Ordering::Relaxed)))
+    };
+    let reservers: Vec<_> = (0..RESERVERS).map(reserver).collect();
+
     let mut done = Kills::default();
     while done.serving + done.recovering < kills {
         // A shopper who leaves early has met something unlawful: say what, at once.
-        if shoppers.iter().any(|shopper| shopper.is_finished()) {
+        if shoppers.iter().chain(&reservers).any(|shopper| shopper.is_finished()) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(dice.random_range(20..700))).await;
@@ -93,7 +106,7 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
         }
     }
     crowd.stop.store(true, Ordering::Relaxed);
-    for shopper in shoppers {
+    for shopper in shoppers.into_iter().chain(reservers) {
         shopper.await.expect("shoppers do not panic");
     }
     crowd.oracle.assert_kept();
@@ -102,6 +115,7 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
     crowd.oracle.assert_kept();
     audit_is_clean(&crowd).await;
     stock_adds_up(&crowd, &orders).await;
+    let (reserved, committed) = adds_up(&crowd.door, &ledger).await;
     until("agreement with the provider's ledger", PATIENCE, || async {
         let mut orders = Vec::new();
         for id in crowd.oracle.orders() {
@@ -120,7 +134,9 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
     for order in &orders {
         *ends.entry(status(order)).or_default() += 1;
     }
+    eprintln!("seed {seed}: {reserved} reservations without an order, {committed} of them committed");
     eprintln!("seed {seed}: {done:?}; {} orders, {confirmed} confirmed, {refused} refused; {ends:?}", orders.len());
+    assert!(committed > 0, "nothing was reserved for the kills to mean anything");
     assert!(
         confirmed >= usize::try_from(kills).expect("not that many"),
         "too little was sold for the kills to mean anything"

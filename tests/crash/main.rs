@@ -25,6 +25,7 @@ mod process;
 mod provider;
 mod relay;
 mod repeated;
+mod reservers;
 mod shop;
 mod shoppers;
 mod stopped;

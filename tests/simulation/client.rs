@@ -10,7 +10,7 @@ use doorbuster::domain::any::{Command, Refusal};
 use doorbuster::domain::entity::{By, Wait};
 use doorbuster::domain::ids::{EntityId, Request};
 use doorbuster::domain::order::{self, Source};
-use doorbuster::domain::{cart, inventory, product};
+use doorbuster::domain::{cart, inventory, product, reservation};
 use futures_util::future::join_all;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -285,5 +285,6 @@ pub(crate) fn read_of(entity: &EntityId) -> Command {
         EntityId::Cart(_) => Command::Cart(cart::Command::Access),
         EntityId::Product(_) => Command::Product(product::Command::Read),
         EntityId::Warehouse(_) => Command::Wake,
+        EntityId::Reservation(_) => Command::Reservation(reservation::Command::Read { owner: words::SELLER.into() }),
     }
 }

@@ -8,9 +8,10 @@
 
 use doorbuster::actors::ask::Accepted;
 use doorbuster::domain::any::{Event, Reply, State};
-use doorbuster::domain::ids::{EntityId, OrderId, RequestId, Sku};
-use doorbuster::domain::inventory::{self, AuditFold};
+use doorbuster::domain::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
+use doorbuster::domain::inventory::{self, AuditFold, PromiseStatus};
 use doorbuster::domain::order::{Hold, Order, Stage};
+use doorbuster::domain::reservation::{self, Reservation};
 use doorbuster::domain::time::Timestamp;
 use doorbuster::domain::{laws, order::laws as order_laws};
 use doorbuster::storage::wire::{self, Meta};
@@ -49,6 +50,8 @@ pub(crate) struct Judge {
     acked: BTreeMap<RequestId, (EntityId, Reply)>,
     /// Orders that somebody was told are sold.
     told_confirmed: BTreeSet<OrderId>,
+    /// Reservations that somebody was told are sold, by SKU.
+    told_sold: BTreeSet<(Sku, ReservationId)>,
     hash: Sha256,
 }
 
@@ -63,6 +66,7 @@ impl Default for Judge {
             moved: BTreeSet::new(),
             acked: BTreeMap::new(),
             told_confirmed: BTreeSet::new(),
+            told_sold: BTreeSet::new(),
             hash: Sha256::new(),
         }
     }
@@ -236,6 +240,18 @@ impl Judge {
         Ok(())
     }
 
+    /// Somebody was told that a reservation's units are sold.
+    pub(crate) fn told_sold(&mut self, sku: Sku, id: ReservationId) {
+        self.told_sold.insert((sku, id));
+    }
+
+    fn reservations(&self) -> impl Iterator<Item = (&EntityId, &Reservation)> {
+        self.models.iter().filter_map(|(entity, model)| match &model.state {
+            State::Reservation(reservation) => Some((entity, &**reservation)),
+            _ => None,
+        })
+    }
+
     /// A request with a key was accepted: every copy of it must hear the same.
     pub(crate) fn acked(&mut self, request: RequestId, entity: &EntityId, reply: &Reply) -> Result<(), Broken> {
         match self.acked.get(&request) {
@@ -271,6 +287,21 @@ impl Judge {
             };
             law("what_was_acknowledged_is_in_the_journal", there, || format!("{entity}: {request:?} is lost"))?;
         }
+        for (sku, id) in &self.told_sold {
+            let sold = self.books.get(sku).is_some_and(|books| books.orders.promise(*id).committed > 0);
+            law("what_was_acknowledged_is_in_the_journal", sold, || format!("{id} was told to have {sku}"))?;
+        }
+        for (entity, reservation) in self.reservations() {
+            let EntityId::Reservation(id) = entity else { continue };
+            let sold = reservation.stage() == reservation::Stage::Ended(PromiseStatus::Committed);
+            for line in reservation.lines() {
+                let units = self.books.get(&line.wanted.sku).map(|books| books.orders.promise(*id)).unwrap_or_default();
+                let wanted = if sold { u64::from(line.wanted.units) } else { 0 };
+                law("a_committed_reservation_has_its_commits", units.committed == wanted, || {
+                    format!("{id} is {:?}, {} has {units:?}", reservation.stage(), line.wanted.sku)
+                })?;
+            }
+        }
         for id in &self.told_confirmed {
             let sold = self.order(*id).is_some_and(|order| order.stage == Stage::Confirmed);
             law("what_was_acknowledged_is_in_the_journal", sold, || format!("{id} was told to be confirmed"))?;
@@ -295,6 +326,14 @@ impl Judge {
                 }
             }
         }
+        for (sku, stock) in self.stock() {
+            left.extend(stock.promised().map(|(id, promise)| format!("{sku} holds {} for {id}", promise.units())));
+        }
+        for (entity, reservation) in self.reservations() {
+            if !matches!(reservation.stage(), reservation::Stage::Ended(_)) {
+                left.push(format!("{entity} is {:?}", reservation.stage()));
+            }
+        }
         for (entity, model) in &self.models {
             if let State::Cart(cart) = &model.state
                 && let doorbuster::domain::cart::Status::Frozen { .. } = cart.status()
@@ -309,7 +348,11 @@ impl Judge {
     pub(crate) fn last_deadline(&self) -> Timestamp {
         let orders = self.orders().filter(|order| !order.is_at_rest()).map(|order| order.expires_at);
         let held = self.stock().flat_map(|(_, stock)| stock.live().map(|(_, one)| one.expires_at).collect::<Vec<_>>());
-        orders.chain(held.map(|at| at.plus_s(inventory::QUESTION_GRACE_S))).max().unwrap_or_default()
+        let promised =
+            self.stock().flat_map(|(_, stock)| stock.promised().map(|(_, one)| one.expires_at).collect::<Vec<_>>());
+        let several = self.reservations().map(|(_, reservation)| reservation.expires_at());
+        let held = held.chain(promised).chain(several).map(|at| at.plus_s(inventory::QUESTION_GRACE_S));
+        orders.chain(held).max().unwrap_or_default()
     }
 
     /// What happened, in one line.
@@ -333,6 +376,9 @@ fn order_of(state: &State) -> Option<&Order> {
 fn no_oversell(sku: &Sku, stock: &inventory::Inventory, books: &AuditFold) -> Result<(), Broken> {
     let came: i128 = stock.levels().map(|level| i128::from(level.received) + i128::from(level.adjusted)).sum();
     let out: i128 = books.orders().map(|(_, units)| i128::from(units.sold()) + i128::from(units.live())).sum();
+    let promised: i128 =
+        books.promises().map(|(_, units)| i128::from(units.live()) + i128::from(units.committed)).sum();
+    let out = out + promised;
     law("no_oversell", out <= came, || format!("{sku}: {out} units are promised or sold, {came} ever came"))
 }
 

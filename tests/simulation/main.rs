@@ -21,6 +21,7 @@ mod life;
 mod mutants;
 mod paper;
 mod plan;
+mod reserving;
 mod run;
 mod seeds;
 mod tending;

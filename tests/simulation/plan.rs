@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) clients: u64,
     /// Shoppers who come through the API's filter; the clients ask the actors.
     pub(crate) shoppers: u64,
+    /// Shops with a checkout of their own.
+    pub(crate) reservers: u64,
     /// What one client does, at most.
     pub(crate) actions_max: usize,
     /// Pauses between actions, at most.
@@ -57,6 +59,10 @@ pub(crate) enum Trouble {
     SlowDisk(u64),
 }
 
+/// The stream of the dice for what reservers bring about.
+const RESERVERS: u64 = 7;
+/// Their steps whose messages may be lost.
+const RESERVERS_STEPS: [&str; 3] = ["promise", "end_promise", "ask_reservation"];
 /// Steps whose messages may be lost.
 const STEPS: [&str; 15] = [
     "freeze",
@@ -96,13 +102,14 @@ impl Plan {
             stock_max: dice.random_range(1..=10),
             clients: dice.random_range(5..=12),
             shoppers: if dice.random_ratio(1, 8) { dice.random_range(2..=5) } else { 0 },
+            reservers: dice_of(seed, RESERVERS).random_range(0..=2),
             actions_max: dice.random_range(3..=6),
             think_max_ms: dice.random_range(50..2_000),
             hold_s: dice.random_range(3..=15),
             settings,
             odds,
             faults,
-            chaos: if calm { Vec::new() } else { chaos(dice, chaos_ms) },
+            chaos: if calm { Vec::new() } else { with_lost_promises(seed, chaos_ms, chaos(dice, chaos_ms)) },
             cut_starts: if dice.random_bool(0.5) { 40 } else { 0 },
         }
     }
@@ -121,6 +128,7 @@ impl Plan {
             stock_max: 15,
             clients: 16,
             shoppers: 0,
+            reservers: 0,
             actions_max: 6,
             think_max_ms: 600,
             hold_s: 5,
@@ -214,6 +222,16 @@ fn faults(dice: &mut ChaCha8Rng) -> Faults {
         append_stalls,
         checkpoint_takes: Duration::from_millis(dice.random_range(0..200)),
     }
+}
+
+fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Trouble)>) -> Vec<(u64, Trouble)> {
+    let dice = &mut dice_of(seed, RESERVERS + 1);
+    for _ in 0..dice.random_range(0..=3) {
+        let step = RESERVERS_STEPS[dice.random_range(0..RESERVERS_STEPS.len())];
+        chaos.push((dice.random_range(0..chaos_ms), Trouble::Lose(step, dice.random_range(1..=5))));
+    }
+    chaos.sort_by_key(|(at, _)| *at);
+    chaos
 }
 
 fn chaos(dice: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Trouble)> {

@@ -73,6 +73,9 @@ pub(crate) async fn live(world: &Arc<World>) {
     let chaos = tokio::spawn(life::go_wrong(Arc::clone(world), ends.clone()));
     let mut clients: Vec<_> =
         (1..=world.plan.clients).map(|number| tokio::spawn(Client::new(world, number).live())).collect();
+    // Their numbers, and so their dice, are apart from the others'.
+    let reserver = |number| tokio::spawn(Client::new(world, 1_000 + number).live_reserving());
+    clients.extend((1..=world.plan.reservers).map(reserver));
     clients.extend((1..=world.plan.shoppers).map(|number| tokio::spawn(Shopper::new(world, number).live())));
     for client in clients {
         if let Err(panic) = client.await {

@@ -43,8 +43,20 @@ impl Lane {
     #[must_use]
     pub const fn of(op: Op) -> Self {
         match op {
-            Op::Webhook | Op::PayOrder | Op::CancelOrder | Op::CaptureOrder => Self::Completion,
-            Op::PlaceOrder | Op::PatchOrder | Op::GetOrder | Op::GetPayment => Self::Checkout,
+            Op::Webhook
+            | Op::PayOrder
+            | Op::CancelOrder
+            | Op::CaptureOrder
+            | Op::CommitReservation
+            | Op::ReleaseReservation
+            | Op::ExtendReservation => Self::Completion,
+            Op::PlaceOrder
+            | Op::PatchOrder
+            | Op::GetOrder
+            | Op::GetPayment
+            | Op::MakeReservation
+            | Op::MakeReservations
+            | Op::GetReservation => Self::Checkout,
             Op::MakeGuest
             | Op::MakeCart
             | Op::GetCart
@@ -66,7 +78,8 @@ impl Lane {
             | Op::GetReturn
             | Op::ApproveReturn
             | Op::RejectReturn
-            | Op::ReceiveReturn => Self::Cart,
+            | Op::ReceiveReturn
+            | Op::ListReservations => Self::Cart,
             Op::OpenApi
             | Op::Docs
             | Op::DocsScript

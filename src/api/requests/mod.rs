@@ -2,6 +2,7 @@
 
 mod catalog;
 mod orders;
+mod reservations;
 mod words;
 
 pub use catalog::{AdjustmentBody, CountBody, ImageBody, PriceBody, ProductBody, ReceiptBody, SkuBody, WarehouseBody};
@@ -10,6 +11,7 @@ pub use orders::{
     OrderLineBody, OrderPatchBody, PaymentBody, ReceiveBody, ReceivedLineBody, RefundBody, RejectBody, ReturnBody,
     ReturnLineBody, ShipmentBody,
 };
+pub use reservations::{ExtendBody, ReservationBatchBody, ReservationBody, ReservationLineBody};
 pub use words::{
     AdjustmentWord, AllocationWord, CancelWord, CaptureWord, ConditionWord, KindWord, MethodWord, StatusWord, StockWord,
 };

@@ -54,6 +54,13 @@ pub enum Op {
     RejectReturn,
     ReceiveReturn,
     Webhook,
+    MakeReservation,
+    MakeReservations,
+    ListReservations,
+    GetReservation,
+    CommitReservation,
+    ReleaseReservation,
+    ExtendReservation,
 }
 
 /// Gives the schema of a type.
@@ -97,6 +104,8 @@ pub struct Route {
     pub key: bool,
     /// What the request carries.
     pub body: Body,
+    /// What its query may say, and what that means; those whose meaning begins with "Needed" must be there.
+    pub query: &'static [(&'static str, &'static str)],
     /// Good answers, with what they carry.
     pub answers: &'static [(u16, Option<SchemaOf>)],
     /// Problems beside those that every such route has.
@@ -105,12 +114,12 @@ pub struct Route {
 
 const fn read(op: Op, path: &'static str, tag: &'static str, access: Access, summary: &'static str) -> Route {
     let (key, body) = (false, Body::None);
-    Route { op, method: "GET", path, tag, summary, access, key, body, answers: &[], codes: &[] }
+    Route { op, method: "GET", path, tag, summary, access, key, body, query: &[], answers: &[], codes: &[] }
 }
 
 const fn post(op: Op, path: &'static str, tag: &'static str, access: Access, summary: &'static str) -> Route {
     let (key, body) = (true, Body::None);
-    Route { op, method: "POST", path, tag, summary, access, key, body, answers: &[], codes: &[] }
+    Route { op, method: "POST", path, tag, summary, access, key, body, query: &[], answers: &[], codes: &[] }
 }
 
 impl Route {
@@ -131,6 +140,10 @@ impl Route {
     }
     const fn without_key(mut self) -> Self {
         self.key = false;
+        self
+    }
+    const fn asks(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
+        self.query = query;
         self
     }
     const fn takes(mut self, body: Body) -> Self {

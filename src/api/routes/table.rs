@@ -13,6 +13,17 @@ const ORDERS: Access = Access::Scope(Scope::Orders);
 const PAYMENTS: Access = Access::Scope(Scope::Payments);
 const PARTY: Access = Access::OrderParty;
 
+/// What a reservation may be refused with.
+const RESERVING: &[Code] = &[
+    Code::InvalidIdempotencyKey,
+    Code::IdempotencyKeyReused,
+    Code::NotFound,
+    Code::SoldOut,
+    Code::ReservationExpired,
+    Code::LimitExceeded,
+    Code::SetAside,
+];
+
 /// Every route of the public port.
 pub static ROUTES: &[Route] = &[
     read(Op::OpenApi, "/openapi.json", "About", Access::Anyone, "This description, as OpenAPI 3.1")
@@ -178,6 +189,62 @@ pub static ROUTES: &[Route] = &[
         .takes(Body::Json(schema_of::<body::ReceiveBody>))
         .answers(&[(200, Some(schema_of::<view::ReturnView>))])
         .codes(&[Code::WrongState, Code::LimitExceeded]),
+    post(
+        Op::MakeReservation,
+        "/v1/reservations",
+        "Reservations",
+        ORDERS,
+        "Promise units to a shop's own order, all or none; `reference` is the key",
+    )
+    .without_key()
+    .takes(Body::Json(schema_of::<body::ReservationBody>))
+    .answers(&[(201, Some(schema_of::<view::ReservationView>))])
+    .codes(RESERVING),
+    post(
+        Op::MakeReservations,
+        "/v1/reservations:batch",
+        "Reservations",
+        ORDERS,
+        "Many reservations in one request, each answered on its own",
+    )
+    .without_key()
+    .takes(Body::LargeJson(schema_of::<body::ReservationBatchBody>))
+    .answers(&[(200, Some(schema_of::<view::BatchView>))]),
+    read(Op::ListReservations, "/v1/reservations", "Reservations", ORDERS, "Reservations of a SKU, newest first")
+        .asks(&[
+            ("sku", "Needed: of this SKU."),
+            ("status", "Only those that are `held`, `committed`, `released` or `expired`."),
+            ("limit", "At most so many, 1 to 200; 50 unless said."),
+            ("cursor", "`next_cursor` of the page before."),
+        ])
+        .answers(&[(200, Some(schema_of::<view::ReservationListView>))])
+        .codes(&[Code::InvalidCursor, Code::Invalid, Code::InvalidId, Code::SetAside]),
+    read(Op::GetReservation, "/v1/reservations/{id}", "Reservations", ORDERS, "One reservation")
+        .answers(&[(200, Some(schema_of::<view::ReservationView>))]),
+    post(Op::CommitReservation, "/v1/reservations/{id}/commit", "Reservations", ORDERS, "The units are sold")
+        .takes(Body::JsonOrNothing(schema_of::<body::EmptyBody>))
+        .answers(&[(200, Some(schema_of::<view::ReservationView>))])
+        .codes(&[Code::ReservationExpired, Code::WrongState]),
+    post(
+        Op::ReleaseReservation,
+        "/v1/reservations/{id}/release",
+        "Reservations",
+        ORDERS,
+        "The units are no longer wanted",
+    )
+    .takes(Body::JsonOrNothing(schema_of::<body::EmptyBody>))
+    .answers(&[(200, Some(schema_of::<view::ReservationView>))])
+    .codes(&[Code::WrongState]),
+    post(
+        Op::ExtendReservation,
+        "/v1/reservations/{id}/extend",
+        "Reservations",
+        ORDERS,
+        "The units are held for longer",
+    )
+    .takes(Body::Json(schema_of::<body::ExtendBody>))
+    .answers(&[(200, Some(schema_of::<view::ReservationView>))])
+    .codes(&[Code::ReservationExpired, Code::WrongState, Code::LimitExceeded]),
     post(
         Op::Webhook,
         "/v1/providers/{provider}/webhooks",

@@ -7,6 +7,7 @@ mod catalog;
 mod event;
 mod order;
 mod part;
+mod reservation;
 mod stock;
 
 pub use cart::{CartLineView, CartView, GuestView, NoticeView};
@@ -14,6 +15,9 @@ pub use catalog::{ProductView, WarehouseView};
 pub use event::{EventView, events_of};
 pub use order::{OrderView, allowed_words, is_decided, order_number, status_word};
 pub use part::{PaymentErrorView, PaymentView, RefundView, ReturnView, ShipmentView, line_id};
+pub use reservation::{
+    BatchView, ReservationLineView, ReservationListView, ReservationParts, ReservationView, ResultView, promise_word,
+};
 pub use stock::{AvailabilityView, InventoryView, LevelView, stock_of, stock_word};
 
 use crate::domain::money::Money;

@@ -1,6 +1,7 @@
 //! Which warehouse an order's units come from: the first of the ranking that has them all, else as few as possible.
 
 use super::Inventory;
+use super::levels::Level;
 use super::memory::narrow;
 use super::words::{Allocation, Units};
 use crate::domain::ids::WarehouseId;
@@ -9,12 +10,22 @@ use std::cmp::Reverse;
 impl Inventory {
     /// Where `units` come from; `None` when all warehouses together have fewer. Warehouses that the ranking does not name come last, by id.
     pub(super) fn allocate(&self, units: Units, ranking: &[WarehouseId]) -> Option<Vec<Allocation>> {
+        self.allocate_with(units, ranking, Level::available)
+    }
+
+    /// The same, where `free` says what a level can still give.
+    pub(super) fn allocate_with(
+        &self,
+        units: Units,
+        ranking: &[WarehouseId],
+        free: impl Fn(&Level) -> u64,
+    ) -> Option<Vec<Allocation>> {
         let wanted = u64::from(units);
         let rank = |warehouse: &WarehouseId| ranking.iter().position(|other| other == warehouse).unwrap_or(usize::MAX);
         let mut stocked: Vec<(usize, &WarehouseId, u64)> = self
             .levels
             .values()
-            .map(|level| (rank(&level.warehouse), &level.warehouse, level.available()))
+            .map(|level| (rank(&level.warehouse), &level.warehouse, free(level)))
             .filter(|(_, _, available)| *available > 0)
             .collect();
         stocked.sort_unstable();

@@ -3,7 +3,7 @@
 
 use super::event::Event;
 use super::memory::units_of;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, ReservationId};
 use std::collections::BTreeMap;
 
 /// One order's units of one SKU, summed over all events.
@@ -37,12 +37,34 @@ impl OrderUnits {
     }
 }
 
+/// One reference's units of one SKU, summed over all events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PromiseUnits {
+    /// Was it the SKU's to decide?
+    pub kept_by_the_stock: bool,
+    /// Ever promised.
+    pub promised: u64,
+    /// Of those: free again, by word or by time.
+    pub freed: u64,
+    /// Of those: sold.
+    pub committed: u64,
+}
+
+impl PromiseUnits {
+    /// Still promised.
+    #[must_use]
+    pub const fn live(&self) -> u64 {
+        self.promised.saturating_sub(self.freed).saturating_sub(self.committed)
+    }
+}
+
 /// Folds the events of **one** SKU, in order, into what each order has of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditFold {
     orders: BTreeMap<OrderId, OrderUnits>,
     /// Units of reservations that have not ended, by number.
     live: BTreeMap<u64, u64>,
+    promises: BTreeMap<ReservationId, PromiseUnits>,
 }
 
 impl AuditFold {
@@ -77,7 +99,22 @@ impl AuditFold {
             | Event::Counted { .. }
             | Event::Kept { .. }
             | Event::Forgotten { .. }
-            | Event::MovesForgotten { .. } => {}
+            | Event::MovesForgotten { .. }
+            | Event::PromiseExtended { .. }
+            | Event::PromiseKept { .. }
+            | Event::PromisesForgotten { .. } => {}
+            Event::Promised { id, allocations, keeper, .. } => {
+                let books = self.promises.entry(*id).or_default();
+                books.kept_by_the_stock = *keeper == super::Keeper::Stock;
+                add(&mut books.promised, units_of(allocations));
+            }
+            Event::PromiseCommitted { id, at: _ } => {
+                let books = self.promises.entry(*id).or_default();
+                let units = books.live();
+                add(&mut books.committed, units);
+            }
+            Event::PromiseReleased { id, at: _ } => self.free(*id),
+            Event::PromisesExpired { ids, at: _ } => ids.iter().for_each(|id| self.free(*id)),
         }
     }
 
@@ -90,6 +127,29 @@ impl AuditFold {
     /// Every order that ever had some.
     pub fn orders(&self) -> impl Iterator<Item = (OrderId, OrderUnits)> + '_ {
         self.orders.iter().map(|(order, units)| (*order, *units))
+    }
+
+    /// What a reference has of the SKU.
+    #[must_use]
+    pub fn promise(&self, id: ReservationId) -> PromiseUnits {
+        self.promises.get(&id).copied().unwrap_or_default()
+    }
+
+    /// How many references the SKU itself kept.
+    #[must_use]
+    pub fn kept_by_the_stock(&self) -> usize {
+        self.promises.values().filter(|units| units.kept_by_the_stock).count()
+    }
+
+    /// Every reference that ever had some.
+    pub fn promises(&self) -> impl Iterator<Item = (ReservationId, PromiseUnits)> + '_ {
+        self.promises.iter().map(|(id, units)| (*id, *units))
+    }
+
+    fn free(&mut self, id: ReservationId) {
+        let books = self.promises.entry(id).or_default();
+        let units = books.live();
+        add(&mut books.freed, units);
     }
 
     fn of(&mut self, order: OrderId) -> &mut OrderUnits {

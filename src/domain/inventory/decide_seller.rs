@@ -5,7 +5,7 @@ use super::levels::{Level, Levels};
 use super::words::{AdjustmentReason, Offer, Refusal, Reply, Units};
 use super::{ANNOUNCED_MAX, COUNT_MAX, Inventory, PROMISED_SHOWN_MAX, REQUEST_MEMORY_S};
 use crate::domain::entity::{Decision, Entity};
-use crate::domain::ids::{OrderId, Request, WarehouseId};
+use crate::domain::ids::{OrderId, Request, ReservationId, WarehouseId};
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
 
@@ -100,7 +100,8 @@ impl Inventory {
         let on_hand = i128::from(level.on_hand).saturating_add(i128::from(delta));
         let promised = level.reserved.saturating_add(level.held);
         if on_hand < i128::from(promised) {
-            return Err(Refusal::Promised { orders: self.in_the_way(warehouse) });
+            let reservations = self.promised_there(warehouse);
+            return Err(Refusal::Promised { orders: self.in_the_way(warehouse), reservations });
         }
         let adjusted = i128::from(level.adjusted).saturating_add(i128::from(delta));
         let limit = i128::from(COUNT_MAX);
@@ -115,6 +116,16 @@ impl Inventory {
         self.live()
             .filter(|(_, reservation)| reservation.allocations.iter().any(|part| part.warehouse == *warehouse))
             .map(|(order, _)| order)
+            .take(PROMISED_SHOWN_MAX)
+            .collect()
+    }
+
+    /// The reservations that hold units there, those that end first first.
+    fn promised_there(&self, warehouse: &WarehouseId) -> Vec<ReservationId> {
+        self.promises
+            .held()
+            .filter(|(_, promise)| promise.allocations.iter().any(|part| part.warehouse == *warehouse))
+            .map(|(id, _)| id)
             .take(PROMISED_SHOWN_MAX)
             .collect()
     }

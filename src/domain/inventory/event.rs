@@ -1,7 +1,8 @@
 //! What happened to a SKU's stock. Each event holds all times it needs: a deadline is moved only by a later one (rule R4).
 
+use super::promises::Keeper;
 use super::words::{AdjustmentReason, Allocation, MoveKey, Offer, ReturnKey, Units};
-use crate::domain::ids::{OrderId, Request, WarehouseId};
+use crate::domain::ids::{OrderId, Request, ReservationId, WarehouseId};
 use crate::domain::money::Currency;
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
@@ -143,5 +144,68 @@ pub enum Event {
         at: Timestamp,
         /// They go then.
         until: Timestamp,
+    },
+    /// Units were promised under a caller's reference. The number of this very event is the promise's.
+    Promised {
+        /// Its id.
+        id: ReservationId,
+        /// The caller's own name for it.
+        reference: CompactString,
+        /// The caller's name for whoever buys.
+        buyer_key: Option<CompactString>,
+        /// Who decides when it ends.
+        keeper: Keeper,
+        /// From where.
+        allocations: Vec<Allocation>,
+        /// For so long, as it was asked.
+        hold_s: u64,
+        /// When.
+        at: Timestamp,
+        /// When it ends by itself, or its keeper is asked.
+        expires_at: Timestamp,
+    },
+    /// A promise lasts longer.
+    PromiseExtended {
+        /// This one.
+        id: ReservationId,
+        /// By this request.
+        request: Request,
+        /// When.
+        at: Timestamp,
+        /// Until then.
+        expires_at: Timestamp,
+    },
+    /// Its reservation, asked, said: keep.
+    PromiseKept {
+        /// This one.
+        id: ReservationId,
+        /// Asked again then.
+        ask_at: Timestamp,
+    },
+    /// What was promised is sold.
+    PromiseCommitted {
+        /// This one.
+        id: ReservationId,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was promised is free again: the caller wants it no more.
+    PromiseReleased {
+        /// This one.
+        id: ReservationId,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was promised is free again: its time was over.
+    PromisesExpired {
+        /// These.
+        ids: Vec<ReservationId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The memory of ended promises went.
+    PromisesForgotten {
+        /// These.
+        ids: Vec<ReservationId>,
     },
 }

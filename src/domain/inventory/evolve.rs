@@ -4,6 +4,7 @@ use super::Inventory;
 use super::event::{Asked, Event};
 use super::levels::Level;
 use super::memory::{Agreed, Move, Remembered, Reservation, ReservationStatus, orders_beside, requests_beside};
+use super::promises::{Promise, PromiseStatus};
 use super::words::{Allocation, MoveKey, Offer, Units};
 use crate::domain::ids::{OrderId, WarehouseId};
 use crate::domain::money::Currency;
@@ -70,6 +71,70 @@ impl Inventory {
             Event::MovesForgotten { order, moves, at, until } => {
                 self.forget_moves(*order, moves, *at, *until);
             }
+            Event::Promised { id, reference, buyer_key, keeper, allocations, hold_s, at, expires_at } => {
+                let promise = Promise {
+                    number: self.version,
+                    reference: reference.clone(),
+                    buyer_key: buyer_key.clone(),
+                    keeper: *keeper,
+                    allocations: allocations.clone(),
+                    hold_s: *hold_s,
+                    expires_at: *expires_at,
+                    status: PromiseStatus::Held,
+                    made_at: *at,
+                    changed_at: *at,
+                    changes: 1,
+                    extensions: Vec::new(),
+                };
+                self.reserve(allocations);
+                self.promises.insert(*id, promise);
+            }
+            Event::PromiseExtended { id, request, at, expires_at } => {
+                self.promises.extend(*id, *request, *expires_at, *at);
+            }
+            Event::PromiseKept { id, ask_at } => self.promises.ask_again(*id, *ask_at),
+            Event::PromiseCommitted { id, at } => {
+                let allocations = self.promises.end(*id, PromiseStatus::Committed, *at);
+                self.unreserve(&allocations, true);
+            }
+            Event::PromiseReleased { id, at } => {
+                let allocations = self.promises.end(*id, PromiseStatus::Released, *at);
+                self.unreserve(&allocations, false);
+            }
+            Event::PromisesExpired { ids, at } => {
+                for id in ids {
+                    let allocations = self.promises.end(*id, PromiseStatus::Expired, *at);
+                    self.unreserve(&allocations, false);
+                }
+            }
+            Event::PromisesForgotten { ids } => ids.iter().for_each(|id| self.promises.forget(*id)),
+        }
+    }
+
+    /// Units are promised.
+    fn reserve(&mut self, allocations: &[Allocation]) {
+        for part in allocations {
+            let units = u64::from(part.units);
+            // Nearly always there: looked for without making a key of it.
+            if let Some(level) = self.levels.get_mut(&part.warehouse) {
+                level.reserved = level.reserved.saturating_add(units);
+            } else {
+                self.level(&part.warehouse).reserved = units;
+            }
+        }
+    }
+
+    /// They are no longer promised, but sold or free.
+    fn unreserve(&mut self, allocations: &[Allocation], sold: bool) {
+        for part in allocations {
+            let units = u64::from(part.units);
+            let level = self.level(&part.warehouse);
+            level.reserved = level.reserved.saturating_sub(units);
+            if sold {
+                level.on_hand = level.on_hand.saturating_sub(units);
+                level.sold = level.sold.saturating_add(units);
+                level.to_ship = level.to_ship.saturating_add(units);
+            }
         }
     }
 
@@ -97,10 +162,7 @@ impl Inventory {
     }
 
     fn take_reservation(&mut self, order: OrderId, promise: Reservation) {
-        for part in &promise.allocations {
-            let level = self.level(&part.warehouse);
-            level.reserved = level.reserved.saturating_add(u64::from(part.units));
-        }
+        self.reserve(&promise.allocations);
         self.asks.insert((promise.ask_at, promise.number));
         self.live.insert(promise.number, order);
         self.reservations.insert(order, promise);
@@ -123,16 +185,7 @@ impl Inventory {
         let allocations = reservation.allocations.clone();
         self.asks.remove(&(ask_at, number));
         self.live.remove(&number);
-        for part in &allocations {
-            let units = u64::from(part.units);
-            let level = self.level(&part.warehouse);
-            level.reserved = level.reserved.saturating_sub(units);
-            if status == ReservationStatus::Committed {
-                level.on_hand = level.on_hand.saturating_sub(units);
-                level.sold = level.sold.saturating_add(units);
-                level.to_ship = level.to_ship.saturating_add(units);
-            }
-        }
+        self.unreserve(&allocations, status == ReservationStatus::Committed);
     }
 
     fn moved(&mut self, order: OrderId, key: MoveKey, allocations: &[Allocation], restock: bool) {

@@ -13,6 +13,7 @@
 //! a reservation          from Reserved until the order's Forget, or until the order, asked, says Release (rules R1, R3)
 //! a shipment or return   from Shipped/Returned until the order's ForgetMoves and MOVE_MEMORY_S more (rule R2)
 //! a seller's request     REQUEST_MEMORY_S, then until the next request in its chunk
+//! a promise              from its end PROMISE_MEMORY_S, then until others come
 //! ```
 //!
 //! A reservation can be forgotten at once: a copy of its `Reserve` that arrives later makes another with another number, which the
@@ -23,23 +24,32 @@
 mod allocate;
 mod audit;
 mod decide_order;
+mod decide_promise;
 mod decide_seller;
 mod event;
 mod evolve;
 mod levels;
 mod memory;
+mod promises;
 mod restore;
 mod words;
 
+#[cfg(test)]
+mod promise_tests;
 #[cfg(test)]
 pub(crate) mod random;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{AuditFold, OrderUnits};
+pub use audit::{AuditFold, OrderUnits, PromiseUnits};
+pub use decide_promise::PromiseEnd;
 pub use event::{Asked, Event};
 pub use levels::{Level, Levels, Stock};
 pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use promises::{
+    EXTENSIONS_MAX, Keeper, PROMISE_MEMORY_S, PROMISES_PER_DECISION_MAX, Party, Promise, PromiseStatus, PromiseWish,
+    Promised,
+};
 pub use restore::Chunk;
 pub use words::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
@@ -48,9 +58,10 @@ pub use words::{
 use super::any;
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Decision, Entity};
-use super::ids::{EntityId, OrderId, RequestId, WarehouseId};
+use super::ids::{EntityId, OrderId, RequestId, ReservationId, WarehouseId};
 use super::money::Currency;
 use super::order;
+use super::reservation;
 use super::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,8 +82,9 @@ pub const PROMISED_SHOWN_MAX: usize = 20;
 /// The largest count of units: every JSON reader holds it exactly (2^53 − 1).
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
-/// The one step of the machine that owes something: the question of rule R3.
+/// The steps of the machine that owe something: the question of rule R3, to an order and to a reservation.
 const STEP_QUESTION: u8 = 1;
+const STEP_PROMISE_QUESTION: u8 = 2;
 
 /// Stock of one SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +103,8 @@ pub struct Inventory {
     live: BTreeMap<u64, OrderId>,
     moves: BTreeMap<(OrderId, MoveKey), Move>,
     requests: BTreeMap<RequestId, Remembered>,
+    /// What callers with a checkout of their own were promised.
+    promises: promises::Promises,
 }
 
 impl Inventory {
@@ -127,6 +141,17 @@ impl Inventory {
         self.reservations.get(&order)
     }
 
+    /// What is promised under callers' references, by what ends or is asked about first.
+    pub fn promised(&self) -> impl Iterator<Item = (ReservationId, &Promise)> + '_ {
+        self.promises.held()
+    }
+
+    /// What is remembered of a promise.
+    #[must_use]
+    pub fn promise(&self, id: ReservationId) -> Option<&Promise> {
+        self.promises.get(id)
+    }
+
     /// How many movements and requests are remembered: what must not grow for ever.
     #[must_use]
     pub fn remembered(&self) -> usize {
@@ -136,15 +161,13 @@ impl Inventory {
     /// Everything a reader may know.
     #[must_use]
     pub fn read(&self) -> Levels {
+        let of_orders = self.asks.first().and_then(|(_, number)| self.by_number(*number));
+        let of_orders = of_orders.map(|(_, reservation)| reservation.expires_at);
         Levels {
             offer: self.offer.clone(),
             levels: self.levels.values().cloned().collect(),
             version: self.version,
-            next_release_at: self
-                .asks
-                .first()
-                .and_then(|(_, number)| self.by_number(*number))
-                .map(|(_, reservation)| reservation.expires_at),
+            next_release_at: [of_orders, self.promises.next_end()].into_iter().flatten().min(),
         }
     }
 
@@ -166,7 +189,7 @@ impl Entity for Inventory {
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {
-            Command::Wake => Ok(Decision::nothing(Reply::Done)),
+            Command::Wake => self.decide_wake(now),
             Command::Read if self.is_known() => Ok(Decision::nothing(Reply::Levels(Box::new(self.read())))),
             Command::Read => Err(Refusal::Unknown),
             Command::Offer(offer) => self.decide_offer(offer),
@@ -198,6 +221,16 @@ impl Entity for Inventory {
             }
             Command::ForgetMoves { order, moves } => self.decide_forget_moves(*order, moves, now),
             Command::Answer { order, reservation, says } => self.decide_answer(*order, *reservation, *says, now),
+            Command::Promise { keeper, ranking, wishes } => self.decide_promise(*keeper, wishes, ranking, now),
+            Command::ReadPromise { id, party } => self.read_promise(*id, party),
+            Command::EndPromise { id, party, end } => self.decide_end_promise(*id, party, *end, now),
+            Command::ExtendPromise { id, party, request, expires_at } => {
+                self.decide_extend(*id, party, *request, *expires_at, now)
+            }
+            Command::ListPromises { owner, status, before, limit } => {
+                self.list_promises(owner, *status, *before, *limit)
+            }
+            Command::AnswerPromise { id, says } => self.decide_promise_answer(*id, *says, now),
         }
     }
 
@@ -206,11 +239,19 @@ impl Entity for Inventory {
     }
 
     fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
-        self.asks.range(..=(now, u64::MAX)).take(OWED_MAX).map(|(_, number)| question(*number)).collect()
+        let of_orders = self.asks.range(..=(now, u64::MAX)).map(|(_, number)| question(STEP_QUESTION, *number));
+        let of_promises = self.promises.questions(now).map(|number| question(STEP_PROMISE_QUESTION, number));
+        of_orders.chain(of_promises).take(OWED_MAX).collect()
     }
 
     fn effect(&self, key: EffectKey) -> Option<Effect> {
         let number = asked_about(key)?;
+        if key.step == STEP_PROMISE_QUESTION {
+            let (id, promise) = self.promises.by_number(number)?;
+            let Keeper::Reservation { line } = promise.keeper else { return None };
+            let command = any::Command::Reservation(reservation::Command::StillWanted { line });
+            return Some(Effect::Ask { to: EntityId::Reservation(id), command });
+        }
         let (order, _) = self.by_number(number)?;
         let sku = self.offer.as_ref().map(|offer| offer.sku.clone());
         let command = order::Command::StillWanted { reservation: Some(number), sku };
@@ -219,6 +260,10 @@ impl Entity for Inventory {
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         let reservation = asked_about(key)?;
+        if key.step == STEP_PROMISE_QUESTION {
+            let (id, _) = self.promises.by_number(reservation)?;
+            return Some(Command::AnswerPromise { id, says: reservation_says(&outcome)? });
+        }
         let (order, _) = self.by_number(reservation)?;
         let says = order_says(&outcome)?;
         Some(Command::Answer { order, reservation, says })
@@ -226,7 +271,8 @@ impl Entity for Inventory {
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let later = (now.plus_ms(1), 0);
-        self.asks.range(later..).next().map(|(at, _)| *at)
+        let question = self.asks.range(later..).next().map(|(at, _)| *at);
+        [question, self.promises.wake_at(now)].into_iter().flatten().min()
     }
 }
 
@@ -248,16 +294,26 @@ pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
     (*outcome == never_was).then_some(OrderSays::Release)
 }
 
-/// The key of the question about a reservation: its number in two halves.
-fn question(number: u64) -> EffectKey {
-    let low = number & u64::from(u32::MAX);
-    EffectKey {
-        step: STEP_QUESTION,
-        subject: u32::try_from(low).unwrap_or(0),
-        part: u32::try_from(number >> 32).unwrap_or(0),
+/// What a reservation's answer to the question of rule R3 means; `None`: none of it, ask again. One that never was holds nothing.
+fn reservation_says(outcome: &Outcome) -> Option<OrderSays> {
+    match outcome {
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Keep { until })) => {
+            Some(OrderSays::Keep { until: *until })
+        }
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Release))
+        | Outcome::Refused(any::Refusal::Reservation(reservation::Refusal::Unknown)) => Some(OrderSays::Release),
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Taken)) => Some(OrderSays::Taken),
+        Outcome::Replied(_) | Outcome::Refused(_) | Outcome::Provider(_) => None,
     }
 }
 
+/// The key of the question about a reservation: its number in two halves.
+fn question(step: u8, number: u64) -> EffectKey {
+    let low = number & u64::from(u32::MAX);
+    EffectKey { step, subject: u32::try_from(low).unwrap_or(0), part: u32::try_from(number >> 32).unwrap_or(0) }
+}
+
 fn asked_about(key: EffectKey) -> Option<u64> {
-    (key.step == STEP_QUESTION).then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
+    matches!(key.step, STEP_QUESTION | STEP_PROMISE_QUESTION)
+        .then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
 }

@@ -55,6 +55,15 @@ struct Buyer {
     books: OrderUnits,
 }
 
+/// What a shop with a checkout of its own knows of a promise.
+#[derive(Debug, Clone)]
+struct Kept {
+    wish: PromiseWish,
+    committed: bool,
+    ended: bool,
+    extensions: u32,
+}
+
 /// One SKU and all who speak with it.
 pub(crate) struct World {
     pub(crate) stock: Inventory,
@@ -63,6 +72,8 @@ pub(crate) struct World {
     rng: ChaCha8Rng,
     seed: u64,
     buyers: Vec<Buyer>,
+    shop: Vec<Kept>,
+    references: u32,
     /// Everything ever sent and not too old: any of it may arrive again.
     network: Vec<(Timestamp, Command)>,
     requests: u64,
@@ -98,6 +109,8 @@ impl World {
             rng: ChaCha8Rng::seed_from_u64(seed),
             seed,
             buyers: Vec::new(),
+            shop: Vec::new(),
+            references: 0,
             network: Vec::new(),
             requests: 0,
             offers: 0,
@@ -132,7 +145,17 @@ impl World {
 
     /// One thing happens.
     pub(crate) fn step(&mut self) {
-        match self.pick(20) {
+        match self.pick(26) {
+            20..=22 => self.promise(),
+            23 | 24 => self.tend_promise(),
+            25 => {
+                // Now and then long enough that what ended is forgotten.
+                if self.pick(8) == 0 {
+                    self.now = self.now.plus_s(8 * 24 * 3_600);
+                    self.shop.clear();
+                }
+                let _either = self.send(Command::Wake);
+            }
             0 => self.now = self.now.plus_s(u64::from(self.rng.random_range(0..4_000_u32))),
             1..=3 => self.seller(),
             4..=7 => self.late_copy(),
@@ -200,6 +223,93 @@ impl World {
             let command = self.network[index].1.clone();
             let _either = self.arrive(&command);
         }
+    }
+
+    fn promise(&mut self) {
+        let mut wishes = Vec::new();
+        for _ in 0..=self.pick(3) {
+            // Now and then a reference that is in use, for the same or for something else.
+            if self.pick(5) > 0 {
+                self.references += 1;
+            }
+            let reference = CompactString::new(format!("shop-{}", self.references));
+            let hold_s = u64::from(self.pick(2_000));
+            wishes.push(PromiseWish {
+                id: ReservationId::of_reference("seller", &reference),
+                reference,
+                units: self.pick(12),
+                hold_s,
+                expires_at: self.now.plus_s(hold_s),
+                buyer_key: (self.pick(2) == 0).then(|| "u".into()),
+            });
+        }
+        let ranking = vec![warehouse(self.pick(3))];
+        let command = Command::Promise { keeper: Keeper::Stock, ranking, wishes: wishes.clone() };
+        let Ok(Reply::Promises(answers)) = self.send(command) else { panic!("seed {}: promises", self.seed) };
+        assert_eq!(answers.len(), wishes.len());
+        for (wish, answer) in wishes.into_iter().zip(answers) {
+            match answer {
+                Ok(promised) => {
+                    assert_eq!(promised.promise.units(), u64::from(wish.units), "seed {}", self.seed);
+                    if !promised.repeated {
+                        self.shop.push(Kept { wish, committed: false, ended: false, extensions: 0 });
+                    }
+                }
+                Err(
+                    Refusal::SoldOut { .. }
+                    | Refusal::OtherTerms
+                    | Refusal::NotThatMany
+                    | Refusal::Ended
+                    | Refusal::LimitExceeded { .. },
+                ) => {}
+                Err(other) => panic!("seed {}: {other:?}", self.seed),
+            }
+        }
+    }
+
+    /// The shop takes a promise further. What it was told must stay true: what is committed is sold, what is not is not.
+    fn tend_promise(&mut self) {
+        let Ok(count @ 1..) = u32::try_from(self.shop.len()) else { return };
+        let index = usize::try_from(self.pick(count)).unwrap();
+        let mut kept = self.shop[index].clone();
+        let (id, party) = (kept.wish.id, Party::Caller("seller".into()));
+        match self.pick(5) {
+            0 | 1 => match self.send(Command::EndPromise { id, party, end: PromiseEnd::Commit }) {
+                Ok(Reply::Promise(now)) => {
+                    assert_eq!(now.promise.status, PromiseStatus::Committed);
+                    assert!(kept.committed || !kept.ended, "seed {}: {kept:?} was sold after its end", self.seed);
+                    (kept.committed, kept.ended) = (true, true);
+                }
+                Err(Refusal::PromiseEnded { .. }) => {
+                    assert!(!kept.committed, "seed {}: {kept:?} was sold, and then not", self.seed);
+                    kept.ended = true;
+                }
+                other => panic!("seed {}: {other:?}", self.seed),
+            },
+            2 => match self.send(Command::EndPromise { id, party, end: PromiseEnd::Release }) {
+                Ok(Reply::Promise(_)) => {
+                    assert!(!kept.committed, "seed {}: {kept:?} was sold and is free", self.seed);
+                    kept.ended = true;
+                }
+                Err(Refusal::PromiseEnded { status: PromiseStatus::Committed }) => assert!(kept.committed),
+                other => panic!("seed {}: {other:?}", self.seed),
+            },
+            3 => {
+                kept.extensions += 1;
+                let request = self.request();
+                let expires_at = self.now.plus_s(u64::from(self.pick(3_000)));
+                if let Ok(Reply::Promise(now)) = self.send(Command::ExtendPromise { id, party, request, expires_at }) {
+                    assert!(now.promise.expires_at >= expires_at && !kept.ended, "seed {}: {kept:?}", self.seed);
+                }
+            }
+            _ => match self.send(Command::ReadPromise { id, party }) {
+                Ok(Reply::Promise(now)) => {
+                    assert_eq!(now.promise.status == PromiseStatus::Committed, kept.committed, "seed {}", self.seed);
+                }
+                other => panic!("seed {}: {other:?}", self.seed),
+            },
+        }
+        self.shop[index] = kept;
     }
 
     fn answer_questions(&mut self) {

@@ -2,8 +2,8 @@
 
 use super::evolve::agreed_by;
 use super::memory::ids_of;
-use super::{Inventory, Level, Move, MoveKey, Offer, Remembered, Reservation, ReservationStatus};
-use crate::domain::ids::{OrderId, RequestId};
+use super::{Inventory, Level, Move, MoveKey, Offer, Promise, Remembered, Reservation, ReservationStatus};
+use crate::domain::ids::{OrderId, RequestId, ReservationId};
 
 /// What a chunk holds: all that is remembered of the orders and requests whose ids fall into it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,6 +14,8 @@ pub struct Chunk {
     pub moves: Vec<(OrderId, MoveKey, Move)>,
     /// Of the seller's.
     pub requests: Vec<(RequestId, Remembered)>,
+    /// Held and ended.
+    pub promises: Vec<(ReservationId, Promise)>,
 }
 
 impl Inventory {
@@ -36,6 +38,11 @@ impl Inventory {
                 .map(|((order, key), memory)| (*order, *key, memory.clone()))
                 .collect(),
             requests: self.requests.range(requests).map(|(id, memory)| (*id, memory.clone())).collect(),
+            promises: self
+                .promises
+                .between(ReservationId(first), ReservationId(last))
+                .map(|(id, promise)| (id, promise.clone()))
+                .collect(),
         }
     }
 
@@ -55,6 +62,9 @@ impl Inventory {
             }
             stock.moves.extend(chunk.moves.into_iter().map(|(order, key, memory)| ((order, key), memory)));
             stock.requests.extend(chunk.requests);
+            for (id, promise) in chunk.promises {
+                stock.promises.insert(id, promise);
+            }
         }
         stock
     }

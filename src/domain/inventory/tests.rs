@@ -364,7 +364,7 @@ fn an_adjustment_below_what_is_promised_names_the_orders_in_the_way() {
     shelf.hold(2, 4);
     let request = shelf.request();
     let lost = |delta| Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Lost };
-    assert_eq!(shelf.tell(lost(-3)), Err(Refusal::Promised { orders: vec![order(1)] }));
+    assert_eq!(shelf.tell(lost(-3)), Err(Refusal::Promised { orders: vec![order(1)], reservations: vec![] }));
     assert!(shelf.tell(lost(-2)).is_ok());
     assert_eq!(shelf.level(1).available(), 0);
     let empty = Shelf::empty().tell(lost(1));
@@ -383,7 +383,11 @@ fn a_count_sets_what_is_not_sold_and_refuses_other_books() {
         expected_in_building: expected,
     };
     assert_eq!(shelf.tell(count(9, Some(4))), Err(Refusal::Stale { in_building: 5 }));
-    assert_eq!(shelf.tell(count(1, None)), Err(Refusal::Promised { orders: vec![] }), "two are sold and still there");
+    assert_eq!(
+        shelf.tell(count(1, None)),
+        Err(Refusal::Promised { orders: vec![], reservations: vec![] }),
+        "two are sold and still there"
+    );
     assert!(shelf.tell(count(9, Some(5))).is_ok());
     let level = shelf.level(1);
     assert_eq!((level.on_hand, level.to_ship, level.in_building(), level.adjusted), (7, 2, 9, 4));
@@ -412,7 +416,7 @@ fn a_total_beyond_what_can_be_counted_is_refused() {
     let found = Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Found };
     assert_eq!(shelf.tell(found), Err(Refusal::Overflow));
     let found = Command::Adjust { request, warehouse: warehouse(1), delta: i64::MIN, reason: AdjustmentReason::Lost };
-    assert_eq!(shelf.tell(found), Err(Refusal::Promised { orders: vec![] }));
+    assert_eq!(shelf.tell(found), Err(Refusal::Promised { orders: vec![], reservations: vec![] }));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The words spoken with a SKU's stock: what is asked, what is answered, what is refused.
 
-use crate::domain::ids::{OrderId, ProductId, Request, Sku, WarehouseId};
+use crate::domain::ids::{OrderId, ProductId, Request, ReservationId, Sku, WarehouseId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::decide_promise::PromiseEnd;
 use super::levels::Levels;
+use super::promises::{Keeper, Party, PromiseStatus, PromiseWish, Promised};
 
 /// How many units: of stock, of a line, of a reservation.
 pub type Units = u32;
@@ -235,6 +237,61 @@ pub enum Command {
         /// It said.
         says: OrderSays,
     },
+    /// Promise units under references of a caller's own; each wish is answered on its own. At most
+    /// [`super::PROMISES_PER_DECISION_MAX`] of them.
+    Promise {
+        /// Who decides when they end.
+        keeper: Keeper,
+        /// Warehouses by preference; one that is not named comes last.
+        ranking: Vec<WarehouseId>,
+        /// What is wished.
+        wishes: Vec<PromiseWish>,
+    },
+    /// One promise, as it is.
+    ReadPromise {
+        /// This one.
+        id: ReservationId,
+        /// Who asks.
+        party: Party,
+    },
+    /// A promise is sold, or no longer wanted.
+    EndPromise {
+        /// This one.
+        id: ReservationId,
+        /// Who asks.
+        party: Party,
+        /// Which of the two.
+        end: PromiseEnd,
+    },
+    /// A promise is to last longer.
+    ExtendPromise {
+        /// This one.
+        id: ReservationId,
+        /// Who asks.
+        party: Party,
+        /// Once only.
+        request: Request,
+        /// Until then at least.
+        expires_at: Timestamp,
+    },
+    /// A caller's promises, newest first.
+    ListPromises {
+        /// Whose.
+        owner: CompactString,
+        /// Only those.
+        status: Option<PromiseStatus>,
+        /// Only those made before the event of this number.
+        before: Option<u64>,
+        /// So many.
+        limit: u32,
+    },
+    /// The reservation's answer to the question of rule R3; made by `answered`, never sent by others.
+    AnswerPromise {
+        /// The reservation that was asked.
+        id: ReservationId,
+        /// It said.
+        says: OrderSays,
+    },
 }
 
 /// The answer to what was accepted.
@@ -248,6 +305,17 @@ pub enum Reply {
     Done,
     /// `Commit`, `Release`, `Forget` or a question named a reservation that is unknown: nothing changed (rule R1).
     Unknown,
+    /// To `Promise`: each wish in its turn.
+    Promises(Vec<Result<Box<Promised>, Refusal>>),
+    /// To `ReadPromise`, `EndPromise`, `ExtendPromise`.
+    Promise(Box<Promised>),
+    /// To `ListPromises`.
+    PromiseList {
+        /// Newest first.
+        found: Vec<Promised>,
+        /// There may be more before the event of this number.
+        next: Option<u64>,
+    },
 }
 
 /// What an order needs to know of the units it holds: where they are and what was agreed.
@@ -310,6 +378,8 @@ pub enum Refusal {
     Promised {
         /// Orders in the way, the first few.
         orders: Vec<OrderId>,
+        /// Reservations in the way, the first few.
+        reservations: Vec<ReservationId>,
     },
     /// A count that expected other books.
     Stale {
@@ -335,4 +405,9 @@ pub enum Refusal {
     NotThatMany,
     /// A total beyond what can be counted.
     Overflow,
+    /// The promise ended otherwise.
+    PromiseEnded {
+        /// So.
+        status: PromiseStatus,
+    },
 }

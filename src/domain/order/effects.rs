@@ -309,6 +309,7 @@ fn shortage(refusal: &inventory::Refusal) -> Shortage {
         | inventory::Refusal::OtherProduct { .. }
         | inventory::Refusal::TooManyAnnounced { .. }
         | inventory::Refusal::NotThatMany
+        | inventory::Refusal::PromiseEnded { .. }
         | inventory::Refusal::Overflow => Shortage::Unknown,
     }
 }

@@ -5,7 +5,7 @@
 
 use super::WireError;
 use crate::domain::entity::By;
-use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, Sku, WarehouseId};
+use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, ReservationId, Sku, WarehouseId};
 use bytes::Bytes;
 use compact_str::CompactString;
 use serde::Serialize;
@@ -116,6 +116,7 @@ impl<'a> Reader<'a> {
             3 => Ok(EntityId::Order(OrderId(u128::from_be_bytes(self.array()?)))),
             4 => ProductId::parse(self.name()?).map(EntityId::Product).map_err(unnamed),
             5 => WarehouseId::parse(self.name()?).map(EntityId::Warehouse).map_err(unnamed),
+            6 => Ok(EntityId::Reservation(ReservationId(u128::from_be_bytes(self.array()?)))),
             tag => Err(damaged(what, &format!("kind {tag} of entity"))),
         }
     }
@@ -164,6 +165,10 @@ pub(in crate::storage) fn write_entity(entity: &EntityId, out: &mut Vec<u8>) {
         }
         EntityId::Order(id) => {
             out.push(3);
+            out.extend_from_slice(&id.0.to_be_bytes());
+        }
+        EntityId::Reservation(id) => {
+            out.push(6);
             out.extend_from_slice(&id.0.to_be_bytes());
         }
     }
@@ -221,6 +226,7 @@ mod tests {
             "[A-Z ~+]{1,5}".prop_map(|id| EntityId::Inventory(Sku::parse(&id).unwrap())),
             any::<u128>().prop_map(|id| EntityId::Cart(CartId(id))),
             any::<u128>().prop_map(|id| EntityId::Order(OrderId(id))),
+            any::<u128>().prop_map(|id| EntityId::Reservation(ReservationId(id))),
             "[a-z0-9]{1,5}".prop_map(|id| EntityId::Product(ProductId::parse(&id).unwrap())),
             "[a-z0-9]{1,64}".prop_map(|id| EntityId::Warehouse(WarehouseId::parse(&id).unwrap())),
         ]

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! chunk 0        the head: levels, offer, count of events
-//! chunk 1…256    reservations, movements, requests, by the first byte of the order's or request's id; overwritten whole (rule S4)
+//! chunk 1…256    reservations, movements, requests, promises, by the first byte of the order's, request's or promise's id; overwritten
+//!                whole (rule S4)
 //! ```
 
 use super::mirror::{Id, Mirror, MoneyV1, mirror_enum, mirror_struct};
 use super::{Dirty, HEAD, Meta, WireError, form, whole};
 use crate::domain::ids::{OrderId, ProductId, Request, RequestId, Sku, WarehouseId};
 use crate::domain::inventory::{
-    AdjustmentReason, Agreed, Allocation, Asked, CHUNKS, Chunk, Event, Inventory, Level, Move, MoveKey, Offer, Price,
-    Remembered, Reservation, ReservationStatus, ReturnKey, chunk_of,
+    AdjustmentReason, Agreed, Allocation, Asked, CHUNKS, Chunk, Event, Inventory, Keeper, Level, Move, MoveKey, Offer,
+    Price, Promise, PromiseStatus, Remembered, Reservation, ReservationStatus, ReturnKey, chunk_of,
 };
 use crate::domain::money::Currency;
 use crate::domain::time::Timestamp;
@@ -22,10 +23,10 @@ use std::sync::Arc;
 #[cfg(test)]
 mod tests;
 
-/// The version in which events are written.
-pub(super) const EVENTS: u16 = 1;
-/// The version in which states are written; another one is rebuilt from history.
-const SNAPSHOT: u16 = 1;
+/// The version in which events are written. Version 2 knows promises beside what version 1 knew, and writes that as version 1 did.
+pub(super) const EVENTS: u16 = 2;
+/// The version in which states are written; another one is rebuilt from history. Since 2 a chunk has promises.
+const SNAPSHOT: u16 = 2;
 const WHAT: &str = "an event of an inventory";
 const CHUNK: &str = "a stored chunk of an inventory";
 
@@ -66,6 +67,22 @@ mirror_enum!(ReasonV1 = AdjustmentReason { ; Damaged {}, Lost {}, Found {}, Corr
 mirror_enum!(ReturnKeyV1 = ReturnKey { ; Return { number: u16, receipt: u16 }, Cancel { number: u16 } });
 mirror_enum!(MoveKeyV1 = MoveKey { Return(ReturnKeyV1); Ship { shipment: u16 } });
 mirror_enum!(StatusV1 = ReservationStatus { ; Held {}, Committed {}, Released {} });
+mirror_enum!(KeeperV1 = Keeper { ; Stock {}, Reservation { line: u16 } });
+mirror_enum!(PromiseStatusV1 = PromiseStatus { ; Held {}, Committed {}, Released {}, Expired {} });
+mirror_struct!(PromiseV1 = Promise {
+    number: u64,
+    reference: CompactString,
+    buyer_key: Option<CompactString>,
+    keeper: KeeperV1,
+    allocations: Vec<AllocationV1>,
+    hold_s: u64,
+    expires_at: Timestamp,
+    status: PromiseStatusV1,
+    made_at: Timestamp,
+    changed_at: Timestamp,
+    changes: u32,
+    extensions: Vec<RequestV1>,
+});
 mirror_enum!(EventV1 = Event {
     Offered(Box<OfferV1>);
     Received { asked: AskedV1, warehouse: WarehouseId, units: u32, reference: Option<CompactString> },
@@ -93,6 +110,22 @@ mirror_enum!(EventV1 = Event {
     Shipped { order: Id, shipment: u16, allocations: Vec<AllocationV1> },
     Returned { order: Id, key: ReturnKeyV1, allocations: Vec<AllocationV1>, restock: bool },
     MovesForgotten { order: Id, moves: Vec<MoveKeyV1>, at: Timestamp, until: Timestamp },
+    Promised {
+        id: Id,
+        reference: CompactString,
+        buyer_key: Option<CompactString>,
+        keeper: KeeperV1,
+        allocations: Vec<AllocationV1>,
+        hold_s: u64,
+        at: Timestamp,
+        expires_at: Timestamp,
+    },
+    PromiseExtended { id: Id, request: RequestV1, at: Timestamp, expires_at: Timestamp },
+    PromiseKept { id: Id, ask_at: Timestamp },
+    PromiseCommitted { id: Id, at: Timestamp },
+    PromiseReleased { id: Id, at: Timestamp },
+    PromisesExpired { ids: Vec<Id>, at: Timestamp },
+    PromisesForgotten { ids: Vec<Id> },
 });
 
 /// Appends an event's facts and gives its personal data apart (stock has none).
@@ -109,7 +142,7 @@ pub(super) fn shown(event: &Event) -> serde_json::Result<serde_json::Value> {
 /// Reads an event back.
 pub(super) fn decode_event(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Event, WireError> {
     match version {
-        EVENTS => form::read::<EventV1>(WHAT, facts).map(Mirror::back),
+        1 | EVENTS => form::read::<EventV1>(WHAT, facts).map(Mirror::back),
         version => Err(WireError::Version { what: WHAT, version }),
     }
 }
@@ -131,6 +164,14 @@ pub(super) fn touch(event: &Event, dirty: &mut Dirty) {
         | Event::Shipped { order, .. }
         | Event::Returned { order, .. }
         | Event::MovesForgotten { order, .. } => dirty.mark(chunk_of(order.0)),
+        Event::Promised { id, .. }
+        | Event::PromiseExtended { id, .. }
+        | Event::PromiseKept { id, .. }
+        | Event::PromiseCommitted { id, .. }
+        | Event::PromiseReleased { id, .. } => dirty.mark(chunk_of(id.0)),
+        Event::PromisesExpired { ids, .. } | Event::PromisesForgotten { ids } => {
+            ids.iter().for_each(|id| dirty.mark(chunk_of(id.0)))
+        }
     }
 }
 
@@ -148,6 +189,7 @@ struct ChunkV1 {
     reservations: Vec<ReservationV1>,
     moves: Vec<MoveV1>,
     requests: Vec<RememberedV1>,
+    promises: Vec<(Id, PromiseV1)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -247,6 +289,7 @@ fn store_chunk(chunk: &Chunk) -> ChunkV1 {
             version: memory.version,
         });
     }
+    stored.promises = Mirror::of(&chunk.promises);
     stored
 }
 
@@ -288,5 +331,6 @@ fn restore_chunk(stored: ChunkV1, known: &mut Vec<Arc<Agreed>>) -> Result<Chunk,
         let id: RequestId = request.id;
         chunk.requests.push((id, memory));
     }
+    chunk.promises = stored.promises.back();
     Ok(chunk)
 }

@@ -3,7 +3,7 @@
 //! A mirror names every field of its type, so the compiler stops whoever adds one to the domain and forgets the journal. What is written stays
 //! readable: a mirror is never changed; a new form is a new mirror with a new version, and an upcaster from the old one.
 
-use crate::domain::ids::{CartId, OrderId, ProductId, RequestId, Sku, Terms, WarehouseId};
+use crate::domain::ids::{CartId, OrderId, ProductId, RequestId, ReservationId, Sku, Terms, WarehouseId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
@@ -67,7 +67,7 @@ macro_rules! ids {
         }
     )+ };
 }
-ids!(OrderId, CartId, RequestId, Terms);
+ids!(OrderId, CartId, RequestId, ReservationId, Terms);
 
 impl<T, M: Mirror<T>> Mirror<Option<T>> for Option<M> {
     fn of(value: &Option<T>) -> Self {

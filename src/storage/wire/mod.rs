@@ -10,6 +10,7 @@ mod mirror;
 mod order;
 mod product;
 mod record;
+mod reservation;
 mod warehouse;
 mod whole;
 
@@ -128,7 +129,11 @@ pub const PERSONAL: u16 = u16::MAX;
 pub const fn in_chunks(entity: &EntityId) -> bool {
     match entity {
         EntityId::Inventory(_) => true,
-        EntityId::Cart(_) | EntityId::Order(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
+        EntityId::Cart(_)
+        | EntityId::Order(_)
+        | EntityId::Product(_)
+        | EntityId::Warehouse(_)
+        | EntityId::Reservation(_) => false,
     }
 }
 
@@ -140,6 +145,7 @@ const fn version_of_events(entity: &EntityId) -> u16 {
         EntityId::Order(_) => order::EVENTS,
         EntityId::Product(_) => product::EVENTS,
         EntityId::Warehouse(_) => warehouse::EVENTS,
+        EntityId::Reservation(_) => reservation::EVENTS,
     }
 }
 
@@ -151,6 +157,7 @@ fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
         Event::Order(event) => order::encode_event(event, facts),
         Event::Product(event) => product::encode_event(event, facts),
         Event::Warehouse(event) => warehouse::encode_event(event, facts),
+        Event::Reservation(event) => reservation::encode_event(event, facts),
     }
 }
 
@@ -162,6 +169,7 @@ fn decode_event(entity: &EntityId, version: u16, facts: &[u8], personal: Option<
         EntityId::Order(_) => order::decode_event(version, facts, personal).map(Event::Order),
         EntityId::Product(_) => product::decode_event(version, facts, personal).map(Event::Product),
         EntityId::Warehouse(_) => warehouse::decode_event(version, facts, personal).map(Event::Warehouse),
+        EntityId::Reservation(_) => reservation::decode_event(version, facts, personal).map(Event::Reservation),
     }
 }
 
@@ -173,6 +181,7 @@ pub fn shown(event: &Event) -> Result<serde_json::Value, WireError> {
         Event::Order(event) => order::shown(event),
         Event::Product(event) => product::shown(event),
         Event::Warehouse(event) => warehouse::shown(event),
+        Event::Reservation(event) => reservation::shown(event),
     };
     shown.map_err(|error| WireError::Damaged { what: "an event", why: error.to_string() })
 }
@@ -181,7 +190,9 @@ pub fn shown(event: &Event) -> Result<serde_json::Value, WireError> {
 pub fn touch(event: &Event, dirty: &mut Dirty) {
     match event {
         Event::Inventory(event) => inventory::touch(event, dirty),
-        Event::Cart(_) | Event::Order(_) | Event::Product(_) | Event::Warehouse(_) => dirty.mark(HEAD),
+        Event::Cart(_) | Event::Order(_) | Event::Product(_) | Event::Warehouse(_) | Event::Reservation(_) => {
+            dirty.mark(HEAD);
+        }
     }
 }
 
@@ -194,6 +205,9 @@ pub fn rows_of(state: &State, meta: &Meta, dirty: &Dirty) -> Vec<(u16, Bytes)> {
         State::Order(state) => whole::rows_of(order::SNAPSHOT, meta, |out| order::encode_state(state, out)),
         State::Product(state) => whole::rows_of(product::SNAPSHOT, meta, |out| product::encode_state(state, out)),
         State::Warehouse(state) => whole::rows_of(warehouse::SNAPSHOT, meta, |out| warehouse::encode_state(state, out)),
+        State::Reservation(state) => {
+            whole::rows_of(reservation::SNAPSHOT, meta, |out| reservation::encode_state(state, out))
+        }
     }
 }
 
@@ -218,5 +232,7 @@ pub fn state_of(entity: &EntityId, rows: &[(u16, Bytes)]) -> Result<(State, Meta
         }
         EntityId::Warehouse(_) => whole::state_of(rows, warehouse::decode_state)
             .map(|(state, meta)| (State::Warehouse(Box::new(state)), meta)),
+        EntityId::Reservation(_) => whole::state_of(rows, reservation::decode_state)
+            .map(|(state, meta)| (State::Reservation(Box::new(state)), meta)),
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_rows_of_every_kind_are_read_or_refused(head: Vec<u8>, personal: Vec<u8>) {
-            use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, Sku, WarehouseId};
+            use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, ReservationId, Sku, WarehouseId};
             let mut known_version = 1_u16.to_le_bytes().to_vec();
             known_version.extend_from_slice(&head);
             for head in [head, known_version] {
@@ -145,6 +145,7 @@ mod tests {
                     EntityId::Inventory(Sku::parse("a").unwrap()),
                     EntityId::Cart(CartId(1)),
                     EntityId::Order(OrderId(1 << 16)),
+                    EntityId::Reservation(ReservationId(1)),
                     EntityId::Product(ProductId::parse("a").unwrap()),
                     EntityId::Warehouse(WarehouseId::parse("a").unwrap()),
                 ] {

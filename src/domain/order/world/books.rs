@@ -43,7 +43,7 @@ impl World {
                     let frozen = matches!(cart.status(), cart::Status::Frozen { .. });
                     assert!(!frozen, "seed {seed}: {id} is frozen for ever");
                 }
-                State::Order(_) | State::Product(_) | State::Warehouse(_) => {}
+                State::Order(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => {}
             }
         }
     }
