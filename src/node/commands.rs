@@ -91,6 +91,7 @@ fn start_logging(config: &Config) {
     if let Err(error) = started {
         writeln!(io::stderr(), "doorbuster: no log is written: {error}").ok();
     }
+    super::libraries::listen();
 }
 
 fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, CommandError> {

@@ -11,6 +11,7 @@ mod board;
 mod clustered;
 pub mod commands;
 mod ledger;
+mod libraries;
 mod metrics;
 mod operations;
 mod projections;

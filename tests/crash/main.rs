@@ -7,18 +7,21 @@
 //! ```
 //!
 //! `process`, `relay`, `node`, `provider`: children and where they are. `client`, `shop`: how a test talks to them. `oracle`: what was
-//! acknowledged. The other files are the claims. `DOORBUSTER_KILLS=1000 cargo test --test crash killed` kills more often;
+//! acknowledged. `inject`: faults at every write. The other files are the claims. `DOORBUSTER_KILLS=1000 cargo test --test crash killed` kills more often;
 //! `DOORBUSTER_SEED=7` with other dice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests measure their own patience, and read how often to kill")]
+#![allow(clippy::print_stderr, reason = "a run says what it tried")]
 #![allow(unreachable_pub, reason = "one binary, nobody outside")]
 
 mod client;
 mod corrupted;
 mod deadlines;
 mod faults;
+mod inject;
 mod killed;
+mod linear;
 mod node;
 mod oracle;
 mod process;

@@ -113,14 +113,30 @@ impl Node {
         self.folder.path().join("data")
     }
 
+    /// A node with a copy of this one's folder, whose processes are gone, and with its key.
+    pub fn copy(&self, settings: Settings) -> Self {
+        assert!(self.process.is_none(), "copied while nobody writes");
+        let node = Self::new(settings);
+        *node.door.key.lock().unwrap() = self.door.key.lock().unwrap().clone();
+        // `cp` keeps the holes in files that are longer than what is in them.
+        let copied = std::process::Command::new("cp").arg("-a").args([self.data(), node.data()]).status();
+        assert!(copied.is_ok_and(|status| status.success()), "copy {}", self.data().display());
+        node
+    }
+
     /// Another process on the same folder and settings, whatever becomes of it: not the node's own.
     pub fn second_process(&self, arguments: &[&str]) -> Process {
-        let settings = self
+        self.process_in(arguments, Vec::new())
+    }
+
+    fn process_in(&self, arguments: &[&str], environment: Vec<(String, String)>) -> Process {
+        let mut settings = self
             .settings
             .clone()
             .with("node.data_folder", self.data().display())
             .with("api.listen", "127.0.0.1:0")
             .with("api.operator_listen", "127.0.0.1:0");
+        settings.0.extend(environment);
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         Process::start("doorbuster", PROGRAM, self.folder.path(), &arguments, &settings.0)
     }
@@ -134,6 +150,38 @@ impl Node {
     pub fn begin(&mut self) {
         assert!(self.process.is_none(), "one process at a time");
         self.process = Some(self.second_process(&[]));
+    }
+
+    /// Starts a process with these variables besides its settings, and does not wait until it serves.
+    pub fn begin_with(&mut self, environment: Vec<(String, String)>) {
+        assert!(self.process.is_none(), "one process at a time");
+        self.process = Some(self.process_in(&[], environment));
+    }
+
+    /// Waits until the process that was begun serves, or has ended before it does: `false`.
+    pub async fn serves_or_ends(&mut self) -> bool {
+        // The address comes last but for the key of a first start.
+        let serves = self.hear_address("operator").await.is_some();
+        if serves {
+            let process = self.process.as_mut().expect("begun");
+            if self.door.key.lock().unwrap().is_empty() && process.stdout().contains("it is shown this once") {
+                process.said("key ", PATIENCE).await;
+            }
+            self.serve().await;
+        }
+        serves
+    }
+
+    /// A first start that dies before it shows its key has made one that nobody knows: another is made.
+    pub async fn make_a_key_if_none_was_shown(&self) {
+        if !self.door.key.lock().unwrap().is_empty() || !self.data().join("keys.jsonl").exists() {
+            return;
+        }
+        let scopes = "catalog,inventory,orders,payments,drops,events,personal";
+        let made = self.run(&["key", "create", "--account", "sel_main", "--scopes", scopes]).await;
+        assert!(made.status.success(), "{}", made.all());
+        let key = made.stdout.lines().find(|line| line.starts_with("sk_")).expect("a key").to_owned();
+        *self.door.key.lock().unwrap() = key;
     }
 
     /// Waits until the process that was begun serves.

@@ -259,7 +259,9 @@ fn heard(op: Op, answer: Answer) -> Option<Heard> {
         }
         Answer::Refused(Refusal::Inventory(refusal)) => {
             let answer = match refusal {
-                No::SoldOut { available, all_reserved, .. } => Told::SoldOut { available, all_reserved },
+                No::SoldOut { available, all_reserved, .. } => {
+                    Told::SoldOut { available, all_reserved: Some(all_reserved) }
+                }
                 No::Ended => Told::Ended,
                 No::NotEnded => Told::NotEnded,
                 other => panic!("{op} is refused: {other:?}"),

@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
 const JOURNAL_BYTES: usize = 64_000_000;
@@ -347,7 +348,7 @@ impl Tables {
                 // A keyspace without anything new is not written out, and one without any row at all counts as never
                 // written: either would keep the journal's file for ever.
                 keyspace.insert(FILLER, [])?;
-                keyspace.rotate_memtable_and_wait()?;
+                self.write_out(keyspace)?;
             }
             self.personal.major_compact()?;
             if self.database.journal_disk_space()? <= u64::try_from(JOURNAL_BYTES).unwrap_or(u64::MAX) {
@@ -355,6 +356,21 @@ impl Tables {
             }
         }
         Ok(false)
+    }
+}
+
+impl Tables {
+    /// Writes out what a keyspace has in memory, or fails. The database's own way of waiting for that never ends once the thread that was to
+    /// do it has failed: the checkpoint would hang for ever, and the log grow with it.
+    fn write_out(&self, keyspace: &Keyspace) -> fjall::Result<()> {
+        const LOOK_AGAIN: Duration = Duration::from_millis(5);
+        keyspace.rotate_memtable()?;
+        while keyspace.sealed_memtable_count() > 0 {
+            // Says whether anything has failed meanwhile.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+        Ok(())
     }
 }
 

@@ -68,7 +68,7 @@ impl Shelf {
                 Some(known) if known.status == Status::Released => (Answer::Ended, false),
                 Some(known) => (Answer::Reserved { number: known.number }, false),
                 None if u64::from(units) > self.available() => {
-                    (Answer::SoldOut { available: self.available(), all_reserved: self.reserved > 0 }, false)
+                    (Answer::SoldOut { available: self.available(), all_reserved: Some(self.reserved > 0) }, false)
                 }
                 None => (Answer::Reserved { number: self.version + 1 }, true),
             },

@@ -122,7 +122,7 @@ impl Replay<'_> {
     fn make(&mut self, maker: usize, version: u64) -> Result<(), String> {
         let operation = self.operations[maker];
         let (answer, makes) = self.shelf.answer(operation.op);
-        if makes && Some(answer) == operation.answer {
+        if makes && answer.is(operation.answer) {
             self.undo.push(self.shelf.make(operation.op));
             return self.look();
         }
@@ -203,7 +203,7 @@ impl Replay<'_> {
                 continue;
             }
             let (answer, makes) = self.shelf.answer(operation.op);
-            if makes || Some(answer) != operation.answer {
+            if makes || !answer.is(operation.answer) {
                 let maker = self.maker_of(version);
                 return Err(format!(
                     "{operation} is not what there was: {} answers «{answer}»; that version was made by {maker}",
@@ -229,7 +229,7 @@ impl Replay<'_> {
             let right = self.waiting.iter().position(|place| {
                 let operation = self.operations[*place];
                 let (answer, makes) = self.shelf.answer(operation.op);
-                !makes && Some(answer) == operation.answer && first_return(*place) > operation.invoked
+                !makes && answer.is(operation.answer) && first_return(*place) > operation.invoked
             });
             match right {
                 Some(at) => {

@@ -69,7 +69,7 @@ fn levels(on_hand: u64, reserved: u64) -> Answer {
 }
 
 const fn sold_out(available: u64, all_reserved: bool) -> Answer {
-    Answer::SoldOut { available, all_reserved }
+    Answer::SoldOut { available, all_reserved: Some(all_reserved) }
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub enum Answer {
     Reserved { number: u64 },
     /// To a read.
     Levels { on_hand: u64, reserved: u64 },
-    /// Not that many are free.
-    SoldOut { available: u64, all_reserved: bool },
+    /// Not that many are free; and are others promised, if it says so.
+    SoldOut { available: u64, all_reserved: Option<bool> },
     /// The reservation has ended otherwise.
     Ended,
     /// The reservation has not ended.
@@ -72,6 +72,18 @@ pub enum Effect {
     Maybe,
     /// None.
     None,
+}
+
+impl Answer {
+    /// Is it what was told, as far as that goes?
+    pub fn is(self, told: Option<Self>) -> bool {
+        match (self, told) {
+            (Self::SoldOut { available, .. }, Some(Self::SoldOut { available: other, all_reserved: None })) => {
+                available == other
+            }
+            (answer, told) => Some(answer) == told,
+        }
+    }
 }
 
 impl Operation {
@@ -115,11 +127,13 @@ impl fmt::Display for Answer {
             Self::Received { on_hand, version } => write!(out, "{on_hand} on hand at version {version}"),
             Self::Reserved { number } => write!(out, "reserved under number {number}"),
             Self::Levels { on_hand, reserved } => write!(out, "{on_hand} on hand, {reserved} promised"),
-            Self::SoldOut { available, all_reserved: true } => {
-                write!(out, "sold out, {available} free, others promised")
-            }
-            Self::SoldOut { available, all_reserved: false } => {
-                write!(out, "sold out, {available} free, none promised")
+            Self::SoldOut { available, all_reserved } => {
+                let others = match all_reserved {
+                    Some(true) => ", others promised",
+                    Some(false) => ", none promised",
+                    None => "",
+                };
+                write!(out, "sold out, {available} free{others}")
             }
             Self::Ended => write!(out, "it has ended"),
             Self::NotEnded => write!(out, "it has not ended"),
