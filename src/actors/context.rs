@@ -6,6 +6,7 @@ use super::held::ReplyTo;
 use super::ownership::Lost;
 use super::router::{Asked, Router};
 use super::settings::Settings;
+use super::shard::EFFECT_ROOM;
 use super::stats::Stats;
 use super::view::Views;
 use crate::clock::SharedClock;
@@ -72,7 +73,7 @@ impl Context {
         let mut asked = Box::new(Asked { ask, reply_to });
         if let EntityId::Inventory(sku) = &asked.ask.entity {
             let sku = sku.clone();
-            match self.views.send(&sku, EntityMsg::Ask(asked), self.settings.mailbox_max) {
+            match self.views.send(&sku, EntityMsg::Ask(asked), self.settings.mailbox_max.saturating_mul(EFFECT_ROOM)) {
                 Err(EntityMsg::Ask(back)) => asked = back,
                 Ok(()) | Err(_) => return,
             }

@@ -46,7 +46,7 @@ const LOOK_AT_ALL_MS: u64 = 250;
 /// Entities woken in one tick at the most; the rest at the next.
 const WAKES_PER_TICK_MAX: usize = 4_096;
 /// So many times the room of callers have the effects of other entities at one entity.
-const EFFECT_ROOM: u32 = 4;
+pub(super) const EFFECT_ROOM: u32 = 4;
 
 /// What a shard understands.
 #[derive(Debug)]
@@ -311,7 +311,6 @@ impl ShardState {
                     resident.touched_at = monotonic();
                     resident.send(EntityMsg::Ask(Box::new(asked)));
                 }
-                return;
             }
             Some(Slot::Restarting(restarting)) => {
                 if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
@@ -319,18 +318,11 @@ impl ShardState {
                 } else {
                     refuse(asked, Answer::Busy { retry_after_s: 1 });
                 }
-                return;
             }
-            Some(Slot::SetAside(_)) => {
-                refuse(asked, Answer::SetAside);
-                return;
-            }
+            Some(Slot::SetAside(_)) => refuse(asked, Answer::SetAside),
             // Rule E4, before an actor is started or the store is asked for somebody who no longer waits.
             Some(Slot::Cold(_)) | None if asked.is_over(self.context.clock.now(), &self.context.stats) => {}
-            Some(Slot::Cold(_)) => {
-                self.start(myself, &asked.ask.entity.clone(), None, Some(asked)).await;
-                return;
-            }
+            Some(Slot::Cold(_)) => self.start(myself, &asked.ask.entity.clone(), None, Some(asked)).await,
             None => {
                 if let Some(refusal) = &asked.ask.unless_known
                     && matches!(Box::pin(self.is_stored(&asked.ask.entity)).await, Ok(false))
@@ -348,7 +340,6 @@ impl ShardState {
                     return;
                 }
                 self.start(myself, &asked.ask.entity.clone(), Some(Start::Load), Some(asked)).await;
-                return;
             }
         }
     }

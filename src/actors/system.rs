@@ -217,7 +217,7 @@ impl Actors {
         let router = self.context.router();
         router.serve(false);
         let drained = tokio::time::timeout(bound, async {
-            while router.in_flight() > 0 || self.context.stats.log_queue() > 0 {
+            while !self.context.must_end() && (router.in_flight() > 0 || self.context.stats.log_queue() > 0) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             let mut flushes = Vec::new();

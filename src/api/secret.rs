@@ -51,17 +51,22 @@ impl Secret {
     /// When the file can be neither read nor made, or is not 64 hexadecimal digits.
     pub fn of_folder(folder: &Path, fresh: [u8; 32]) -> io::Result<Self> {
         let path = folder.join(FILE);
-        match fs::read_to_string(&path) {
+        Self::of_file(folder, &path, fresh)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    }
+
+    fn of_file(folder: &Path, path: &Path, fresh: [u8; 32]) -> io::Result<Self> {
+        match fs::read_to_string(path) {
             Ok(text) => unhex(text.trim())
                 .map(|bytes| Self::new(&bytes))
-                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))),
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is damaged")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Written aside and renamed: a crash leaves no half a secret that the next start would refuse.
                 let aside = folder.join(format!("{FILE}.new"));
                 let mut file = create_private(&aside)?;
                 file.write_all(hex(&fresh).as_bytes())?;
                 file.sync_all()?;
-                fs::rename(&aside, &path)?;
+                fs::rename(&aside, path)?;
                 File::open(folder)?.sync_all()?;
                 Ok(Self::new(&fresh))
             }

@@ -121,7 +121,13 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
         }
         // Whoever read our output may have gone; that is no reason to stop any other way than cleanly.
         say(&["stopping: no new requests, what is under way ends".to_owned()]).ok();
-        let clean = node.stop().await?;
+        let clean = match node.stop().await {
+            Err(NodeError::Failed(reason)) => {
+                tracing::error!(reason, "the stop failed; the next start will find everything that was acknowledged");
+                return Ok(ExitCode::from(EXIT_FAILED));
+            }
+            stopped => stopped?,
+        };
         let how = if clean {
             "stopped cleanly"
         } else {

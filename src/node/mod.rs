@@ -98,6 +98,9 @@ pub enum NodeError {
     /// The seal of a clean stop.
     #[error("seal the journal: {0}")]
     Seal(AppendError),
+    /// It was to stop in good order, and failed while it did.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// What was found at the start.
@@ -238,13 +241,17 @@ impl Node {
     /// Waits until the node must end by itself; gives the reason.
     pub async fn failed(&self) -> String {
         let handle = self.actors.handle();
-        match &self.clustered {
-            Some(clustered) => tokio::select! {
-                biased;
-                reason = handle.failed() => reason,
-                reason = clustered.ended() => reason,
-            },
-            None => handle.failed().await,
+        let clustered = async {
+            match &self.clustered {
+                Some(clustered) => clustered.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = handle.failed() => reason,
+            reason = clustered => reason,
+            reason = self.provider.lost() => reason,
         }
     }
 
@@ -265,8 +272,13 @@ impl Node {
         if let Some(clustered) = self.clustered {
             clustered.leave().await;
         }
+        let actors = self.actors.handle();
         let drained = self.actors.stop(self.drain).await && given_away;
         self.projections.end().await;
+        // What failed on the way is no clean stop: without a seal the successor reads the log to its end, and whoever started us hears of it.
+        if let Some(reason) = actors.failure() {
+            return Err(NodeError::Failed(reason));
+        }
         if drained && let Store::Embedded(journal) = &self.store {
             journal.close().map_err(NodeError::Seal)?;
         }

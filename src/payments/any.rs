@@ -71,6 +71,16 @@ pub fn build(
     }
 }
 
+impl AnyProvider {
+    /// Waits until the provider can never answer again; gives the reason. One that is elsewhere may always come back.
+    pub async fn lost(&self) -> String {
+        match self {
+            Self::Simulated(provider) => provider.lost().await,
+            Self::Http(_) => std::future::pending().await,
+        }
+    }
+}
+
 impl Provider for AnyProvider {
     fn name(&self) -> &'static str {
         match self {

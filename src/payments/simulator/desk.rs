@@ -177,7 +177,7 @@ impl Work {
         if let Some(line) = line
             && let Err(error) = file.append(line)
         {
-            tracing::error!(%error, "append to the payment ledger");
+            tracing::error!(%error, ledger = %file.path().display(), "append to the payment ledger");
             self.failed = true;
             return Err(LedgerLost);
         }

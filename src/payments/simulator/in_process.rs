@@ -60,6 +60,13 @@ impl InProcess {
         self.desk.act(reference, act).await
     }
 
+    /// Waits until its ledger could not be written: it answers nothing any more, and a node that served on would take orders that nobody
+    /// can ever pay.
+    pub async fn lost(&self) -> String {
+        self.desk.ledger_lost().await;
+        LedgerLost.to_string()
+    }
+
     /// The provider itself: its book, for a referee; its outages.
     #[must_use]
     pub fn desk(&self) -> &Desk {

@@ -10,7 +10,7 @@
 use super::book::{Book, BookError, Line};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -21,6 +21,14 @@ pub enum LedgerFileError {
     /// The file system said no.
     #[error("open the ledger: {0}")]
     Io(#[from] io::Error),
+    /// The same, of a file that has a name.
+    #[error("open the ledger {}: {error}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// In the system's words.
+        error: io::Error,
+    },
     /// Another process has it.
     #[error("the ledger is in use by another process")]
     InUse,
@@ -49,6 +57,7 @@ pub struct Replayed {
 /// A ledger that is open for appending.
 #[derive(Debug)]
 pub struct LedgerFile {
+    path: PathBuf,
     file: File,
     written: u64,
 }
@@ -56,6 +65,13 @@ pub struct LedgerFile {
 impl LedgerFile {
     /// Opens or makes the file, reads it, and cuts a torn last line.
     pub fn open(path: &Path) -> Result<(Self, Replayed), LedgerFileError> {
+        Self::open_file(path).map_err(|error| match error {
+            LedgerFileError::Io(error) => LedgerFileError::File { path: path.to_owned(), error },
+            other => other,
+        })
+    }
+
+    fn open_file(path: &Path) -> Result<(Self, Replayed), LedgerFileError> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -83,7 +99,10 @@ impl LedgerFile {
             file.sync_all()?;
         }
         file.seek(SeekFrom::Start(written))?;
-        Ok((Self { file, written }, Replayed { book, torn_bytes: u64::try_from(torn).unwrap_or(u64::MAX) }))
+        Ok((
+            Self { path: path.to_owned(), file, written },
+            Replayed { book, torn_bytes: u64::try_from(torn).unwrap_or(u64::MAX) },
+        ))
     }
 
     /// Hands a line to the kernel. After an error nothing more may be appended: a part of the line may be there.
@@ -92,6 +111,12 @@ impl LedgerFile {
         self.file.write_all(&text)?;
         self.written = self.written.saturating_add(u64::try_from(text.len()).unwrap_or(0));
         Ok(())
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the next line begins: what must be synced for everything before it to be durable.

@@ -56,7 +56,7 @@ impl Inner {
         drop(records);
         if !erased.is_empty() {
             let gone = self.stored.tables.forget_removed();
-            if !gone.map_err(|error| AppendError::Failed(error.to_string()))? {
+            if !gone.map_err(|error| self.stored.tables.not_written(&error))? {
                 tracing::warn!(%shard, "erased personal data is still in the tables' own journal");
             }
         }

@@ -24,7 +24,9 @@ use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
 const JOURNAL_BYTES: usize = 64_000_000;
@@ -40,6 +42,9 @@ pub(super) enum Table {
 /// The database.
 #[derive(Clone)]
 pub(super) struct Tables {
+    folder: PathBuf,
+    /// Why the first write failed: after it the database refuses all others, and only says that it does.
+    broken: Arc<OnceLock<String>>,
     database: Database,
     states: Keyspace,
     history: Keyspace,
@@ -121,7 +126,16 @@ pub(super) fn failed(error: &fjall::Error) -> ReadError {
         fjall::Error::Storage(fjall::LsmError::ChecksumMismatch { .. }) => {
             ReadError::Corrupt(format!("the tables are damaged: {error}"))
         }
-        error => ReadError::Failed(error.to_string()),
+        error => ReadError::Failed(in_words(error)),
+    }
+}
+
+/// What the database says, for a person: the system's own words where it was the system that refused.
+fn in_words(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => error.to_string(),
+        fjall::Error::Poisoned => "writing them out failed".to_owned(),
+        error => error.to_string(),
     }
 }
 
@@ -138,29 +152,54 @@ fn number(value: &[u8]) -> Result<u64, ReadError> {
 }
 
 impl Tables {
+    /// Opens the tables of a folder, or makes them.
     pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, OpenError> {
-        let open = || -> fjall::Result<Self> {
-            let database = Database::builder(folder)
-                .cache_size(options.cache_bytes)
-                .worker_threads(options.worker_threads.max(1))
-                .max_cached_files(Some(256))
-                .max_journaling_size(256 << 20)
-                .journal_compression(fjall::CompressionType::None)
-                .open()?;
-            // Most entities that are asked for were never stored (every new order): a filter of 14 bits a key on every level
-            // answers that without reading a block.
-            let filter = FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(14.0)));
-            let create = || {
-                KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes).filter_policy(filter.clone())
-            };
-            Ok(Self {
-                states: database.keyspace("states", create)?,
-                history: database.keyspace("history", create)?,
-                personal: database.keyspace("personal", create)?,
-                database,
-            })
-        };
-        open().map_err(|error| OpenError::Tables { folder: folder.to_owned(), why: error.to_string() })
+        let made = if folder.exists() { Ok(()) } else { Self::make(folder, options) };
+        let opened = made.and_then(|()| Self::open_in(folder, options));
+        opened.map_err(|error| OpenError::Tables { folder: folder.to_owned(), why: in_words(&error) })
+    }
+
+    /// Made aside, and given their name once they are whole: a database that was cut off while it was being made cannot be opened, and one
+    /// kill in the middle of a first start would make the folder useless for ever.
+    fn make(folder: &Path, options: &EmbeddedOptions) -> fjall::Result<()> {
+        let aside = folder.with_extension("new");
+        if aside.exists() {
+            fs::remove_dir_all(&aside)?;
+        }
+        // Closed again: what is open does not hear of its new name.
+        drop(Self::open_in(&aside, options)?);
+        fs::rename(&aside, folder)?;
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(File::open(above)?.sync_all()?)
+    }
+
+    fn open_in(folder: &Path, options: &EmbeddedOptions) -> fjall::Result<Self> {
+        let database = Database::builder(folder)
+            .cache_size(options.cache_bytes)
+            .worker_threads(options.worker_threads.max(1))
+            .max_cached_files(Some(256))
+            .max_journaling_size(256 << 20)
+            .journal_compression(fjall::CompressionType::None)
+            .open()?;
+        // Most entities that are asked for were never stored (every new order): a filter of 14 bits a key on every level
+        // answers that without reading a block.
+        let filter = FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(14.0)));
+        let create =
+            || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes).filter_policy(filter.clone());
+        Ok(Self {
+            states: database.keyspace("states", create)?,
+            history: database.keyspace("history", create)?,
+            personal: database.keyspace("personal", create)?,
+            folder: folder.to_owned(),
+            broken: Arc::default(),
+            database,
+        })
+    }
+
+    /// What a write that failed is called: the database itself does not say which files.
+    pub(super) fn not_written(&self, error: &fjall::Error) -> AppendError {
+        let why = self.broken.get_or_init(|| in_words(error));
+        AppendError::Failed(format!("write the tables in {}: {why}", self.folder.display()))
     }
 
     pub(super) const fn table(&self, table: Table) -> &Keyspace {
@@ -183,7 +222,7 @@ impl Tables {
                 None => batch.remove(self.table(table), key),
             }
         }
-        batch.commit().map_err(|error| AppendError::Failed(error.to_string()))
+        batch.commit().map_err(|error| self.not_written(&error))
     }
 
     /// `flushed_upto` of each shard that was ever flushed.

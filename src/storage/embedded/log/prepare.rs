@@ -65,6 +65,10 @@ impl Preparer {
             .spawn(move || {
                 loop {
                     let made = of_thread.make();
+                    if let Err(error) = &made {
+                        // What is acknowledged is in the present segment, which goes on; the next one cannot begin (rule L8).
+                        tracing::error!(%error, "no next segment: the node ends when this one is full");
+                    }
                     let failed = made.is_err();
                     if send.send(made).is_err() || failed {
                         return;
