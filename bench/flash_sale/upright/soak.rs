@@ -30,6 +30,9 @@ const RETRIES: u32 = 40;
 const FLAT: f64 = 1.10;
 const ORDERS_BETWEEN_LINES: u32 = 6;
 
+/// One figure of a sample, if it was to be had.
+type Measure = fn(&Sample) -> Option<f64>;
+
 /// The node at one time.
 #[derive(Debug, Clone, Default)]
 struct Sample {
@@ -137,9 +140,9 @@ async fn restarts(house: &mut House, options: &SoakOptions, end: Instant, proces
         let begun = Instant::now();
         process.store(0, Ordering::Relaxed);
         if polite {
-            house.node.terminate().await?
+            house.node.terminate().await?;
         } else {
-            house.node.kill().await?
+            house.node.kill().await?;
         }
         house.node.restart().await?;
         house.pin()?;
@@ -259,7 +262,7 @@ fn flat(samples: &[Sample]) -> bool {
         return true;
     }
     const MIB: f64 = 1_048_576.0;
-    let measures: [(&str, fn(&Sample) -> Option<f64>, f64, bool); 4] = [
+    let measures: [(&str, Measure, f64, bool); 4] = [
         ("memory", |sample| Some(float(sample.rss)), 32.0 * MIB, true),
         ("threads", |sample| Some(float(sample.threads)), 2.0, false),
         ("files", |sample| Some(float(sample.files)), 16.0, false),
