@@ -249,7 +249,9 @@ name!(
     WarehouseId
 );
 
-/// What a reservation is called: its id and, if it has one line only, which its SKU keeps, that SKU: `rsv_…` or `rsv_…~NOVA-LOW-42`. So
+/// What a reservation is called: `rsv_…`, or `rsv_…~NOVA-LOW-42`.
+///
+/// If it has one line only, which its SKU keeps, its name says which. So
 /// any node finds it without a look-up, as it finds the order of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReservationName {

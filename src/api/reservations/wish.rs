@@ -36,7 +36,7 @@ pub(super) fn read<S: Shop>(request: &Request<'_, S>, owner: &str, body: Reserva
         (Some((sku, units)), 0) => {
             let hold_s = match body.hold_s {
                 Some(_) => hold_s(request, body.hold_s, "")?,
-                None => own_hold_s(request, &sku),
+                None => own_hold_s(request, sku),
             };
             let expires_at = request.now.plus_s(hold_s);
             Ok(Wanted::One(sku.clone(), PromiseWish { id, reference, units, hold_s, expires_at, buyer_key }))

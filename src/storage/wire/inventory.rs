@@ -170,7 +170,7 @@ pub(super) fn touch(event: &Event, dirty: &mut Dirty) {
         | Event::PromiseCommitted { id, .. }
         | Event::PromiseReleased { id, .. } => dirty.mark(chunk_of(id.0)),
         Event::PromisesExpired { ids, .. } | Event::PromisesForgotten { ids } => {
-            ids.iter().for_each(|id| dirty.mark(chunk_of(id.0)))
+            ids.iter().for_each(|id| dirty.mark(chunk_of(id.0)));
         }
     }
 }
