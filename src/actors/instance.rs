@@ -309,11 +309,12 @@ impl Instance {
     fn settle(&mut self, myself: &ActorRef<EntityMsg>, mut held: Vec<Held>, record: Option<(u32, bytes::Bytes)>) {
         let now = self.context.clock.now();
         let asks = self.collect_owed(myself, now, &mut held);
-        self.answer_waiters(&mut held);
         if record.is_some() {
+            // Ahead of the answers: whoever has one, and asks at the door next, sees what it saw.
             let whole = std::mem::take(&mut self.view_is_old);
             held.extend(self.publication(whole));
         }
+        self.answer_waiters(&mut held);
         self.report(&mut held);
         let nothing = record.is_none() && held.is_empty();
         if !nothing && !self.writer.submit(Submission { shard: self.shard, record, held }) {

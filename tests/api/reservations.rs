@@ -26,7 +26,7 @@ fn path_of(answer: &Answer) -> String {
 
 async fn level(server: &Server, sku: &str) -> (u64, u64) {
     let level = server.seller().get(&format!("/v1/inventory/{sku}")).await.body["levels"][0].clone();
-    (level["on_hand"].as_u64().unwrap(), level["reserved"].as_u64().unwrap())
+    (level["on_hand"].as_u64().expect("a count"), level["reserved"].as_u64().expect("a count"))
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ fn every_letter_of_the_protocol_has_mutants_and_every_rule_is_one() {
 
 #[test]
 fn every_test_that_a_mutant_must_fail_is_there() {
-    let sources = |folder: &str| files(folder, ".rs").iter().map(|path| read(path)).collect::<String>();
+    let sources = |folder: &str| files(folder, ".rs").iter().map(read).collect::<String>();
     let (own, others) = (sources("src"), sources("tests"));
     for mutant in mutants() {
         let (_, test) = mutant.test.rsplit_once("::").expect("a path of modules");
