@@ -7,7 +7,7 @@
 //!              └─► Retry-After, spread          └─► Retry-After, until there is one
 //! ```
 //!
-//! [`Places`](places) bounds what is inside by what is answered in time, [`Quotas`](quota) what one caller may send. Nothing here waits,
+//! `places` bounds what is inside by what is answered in time, `quota` what one caller may send. Nothing here waits,
 //! allocates or takes a lock that another request holds; there is no timer: those who come look at the clock they bring.
 
 mod lane;
