@@ -15,13 +15,15 @@ use crate::common::shopper::{Basket, order_body};
 use crate::common::trouble::Trouble;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Units of a SKU that must not run out while it is measured.
 const PLENTY: u64 = 10_000_000;
 /// SKUs of the metric with many.
 const MANY: usize = 1_000;
+/// Hot SKUs, one after the other: one for each figure.
+const HOT: usize = 16;
 /// Reservations of one batch, and the connections that send batches.
 const BATCH_ITEMS: u64 = 1_000;
 const BATCH_CONNECTIONS: usize = 4;
@@ -60,7 +62,8 @@ struct Bench {
     bare_reserved: Bare,
     node: Node,
     numbers: Arc<AtomicU64>,
-    hot: Arc<Vec<String>>,
+    hot: Vec<Arc<Vec<String>>>,
+    hot_used: AtomicUsize,
     many: Arc<Vec<String>>,
     folder: TemporaryFolder,
 }
@@ -125,7 +128,7 @@ impl Bench {
         let node = Node::start(folder.path(), Settings::for_load()).await?;
         let mut caller = Caller::new(node.public.clone());
         catalogue::open_warehouse(&mut caller).await?;
-        let hot = set_up(&mut caller, "hot", 1, PLENTY).await?;
+        let hot = set_up(&mut caller, "hot", HOT, PLENTY).await?;
         let many = set_up(&mut caller, "many", MANY, PLENTY / 10).await?;
         let held = one_answer(&mut caller, &hot, None).await?;
         let paid = one_answer(&mut caller, &hot, Some("tok_ok")).await?;
@@ -140,7 +143,19 @@ impl Bench {
         let bare_paid = Bare::start(&paid_folder, Post::Orders, &paid, &key).await?;
         let bare_reserved = Bare::start(&reserved_folder, Post::Reservations, &reserved, &key).await?;
         let numbers = Arc::new(AtomicU64::new(1));
-        Ok(Self { effort, bare_held, bare_paid, bare_reserved, node, numbers, hot, many, folder })
+        let hot = hot.iter().map(|sku| Arc::new(vec![sku.clone()])).collect();
+        Ok(Self {
+            effort,
+            bare_held,
+            bare_paid,
+            bare_reserved,
+            node,
+            numbers,
+            hot,
+            hot_used: AtomicUsize::new(0),
+            many,
+            folder,
+        })
     }
 
     fn closed(&self, connections: usize) -> Closed {
@@ -173,10 +188,16 @@ impl Bench {
         Ok(sides)
     }
 
+    /// One that nothing was sold of yet: a SKU with a million reservations that nobody ends is no sale.
+    fn hot_sku(&self) -> Arc<Vec<String>> {
+        let used = self.hot_used.fetch_add(1, Ordering::Relaxed);
+        self.hot.get(used % HOT).cloned().unwrap_or_default()
+    }
+
     async fn hot(&self) -> Result<Vec<Row>, Trouble> {
-        let at_64 = self.sides(&self.hot, None, 64).await?;
-        let at_256 = self.sides(&self.hot, None, 256).await?;
-        let at_1024 = self.sides(&self.hot, None, 1_024).await?;
+        let at_64 = self.sides(&self.hot_sku(), None, 64).await?;
+        let at_256 = self.sides(&self.hot_sku(), None, 256).await?;
+        let at_1024 = self.sides(&self.hot_sku(), None, 1_024).await?;
         let steady = ratio(at_1024.rate(), at_64.rate());
         let (p50, p99) = (at_64.micros(0.5), at_64.micros(0.99));
         let millis = |micros: u64| (float(micros) / 1_000.0, shown_micros(micros));
@@ -201,10 +222,10 @@ impl Bench {
         for (connections, gate, goal) in [(64, 0.0, 0.85), (256, 0.50, 0.90), (1_024, 0.0, 0.0)] {
             let (bare, ours) = (&self.bare_reserved.target, &self.node.public);
             let mut sides = Sides { bare: Vec::new(), ours: Vec::new() };
+            let hot = self.hot_sku();
             for _ in 0..self.effort.rounds {
-                let script = |_| Reservations::new(bare, "bare-r", &self.hot);
-                sides.bare.push(self.one(bare, connections, script).await?);
-                sides.ours.push(self.one(ours, connections, |_| Reservations::new(ours, "ours-r", &self.hot)).await?);
+                sides.bare.push(self.one(bare, connections, |_| Reservations::new(bare, "bare-r", &hot)).await?);
+                sides.ours.push(self.one(ours, connections, |_| Reservations::new(ours, "ours-r", &hot)).await?);
             }
             let metric = format!("hot SKU, POST /v1/reservations, {connections} connections");
             rows.push(sides.row(&metric, gate, goal));
@@ -220,12 +241,12 @@ impl Bench {
 
     /// Many in one request.
     async fn batch(&self) -> Result<Vec<Row>, Trouble> {
-        let ours = &self.node.public;
+        let (ours, hot) = (&self.node.public, self.hot_sku());
         let mut rounds = Vec::new();
         for _ in 0..self.effort.rounds {
             // Half as long: what is reserved stays in memory, and this reserves by the hundred thousand.
             let closed = Closed { duration: self.effort.duration / 2, ..self.closed(BATCH_CONNECTIONS) };
-            let script = |_| Batches::new(ours, "batch", &self.hot, BATCH_ITEMS);
+            let script = |_| Batches::new(ours, "batch", &hot, BATCH_ITEMS);
             rounds.push(closed::run(ours, closed, &self.numbers, script).await?);
         }
         let sides = Sides { bare: Vec::new(), ours: rounds };
@@ -246,7 +267,7 @@ impl Bench {
     }
 
     async fn checkout(&self) -> Result<Vec<Row>, Trouble> {
-        let sides = self.sides(&self.hot, Some("tok_ok"), 256).await?;
+        let sides = self.sides(&self.hot_sku(), Some("tok_ok"), 256).await?;
         let mut row = sides.row("one-POST checkout to confirmed, instant provider, 256 connections", 0.15, 0.50);
         row.note =
             format!("{}; {:.2} of the {PLATFORM_PEAK}/s the field quotes", row.note, sides.rate() / PLATFORM_PEAK);
@@ -254,10 +275,10 @@ impl Bench {
     }
 
     async fn journey(&self) -> Result<Vec<Row>, Trouble> {
-        let ours = &self.node.public;
+        let (ours, hot) = (&self.node.public, self.hot_sku());
         let mut rounds = Vec::new();
         for _ in 0..self.effort.rounds {
-            let script = |_| Journey::new(Orders::new(ours, "journey", &self.hot, Some("tok_ok")), "hot-0");
+            let script = |_| Journey::new(Orders::new(ours, "journey", &hot, Some("tok_ok")), "hot-0");
             rounds.push(self.one(ours, 64, script).await?);
         }
         let sides = Sides { bare: Vec::new(), ours: rounds };
@@ -268,11 +289,11 @@ impl Bench {
     }
 
     async fn single(&self) -> Result<Vec<Row>, Trouble> {
-        let ours = &self.node.public;
+        let (ours, hot) = (&self.node.public, self.hot_sku());
         let (mut ratios, mut note) = (Vec::new(), String::new());
         for _ in 0..self.effort.rounds {
             let before = fsync::p50_micros(self.folder.path(), PROBE_ROUNDS)?;
-            let measured = self.one(ours, 1, |_| Orders::new(ours, "single", &self.hot, None)).await?;
+            let measured = self.one(ours, 1, |_| Orders::new(ours, "single", &hot, None)).await?;
             let after = fsync::p50_micros(self.folder.path(), PROBE_ROUNDS)?;
             let sync = before.midpoint(after);
             ratios.push(ratio(float(measured.quantile(0.5)), float(sync)));

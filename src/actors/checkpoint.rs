@@ -102,6 +102,8 @@ impl ShardState {
         }
         checkpoint.storing = true;
         let mut flush = std::mem::take(&mut checkpoint.flush);
+        let rewritten: usize = flush.states.iter().map(|row| row.body.len()).fold(0, usize::saturating_add);
+        self.rewritten = u64::try_from(rewritten).unwrap_or(u64::MAX);
         // What has no actor any more, or will have none in a moment.
         let mut left: Vec<(&EntityId, &Cold)> = Vec::new();
         for (entity, slot) in &self.slots {

@@ -43,6 +43,8 @@ use tokio::time::Instant;
 
 /// How often the entities that linger are looked at, in ms; the others at every tick.
 const LOOK_AT_ALL_MS: u64 = 250;
+/// A checkpoint that would write much more than happened is put off, but not beyond so many intervals.
+const CHECKPOINT_PATIENCE: u32 = 6;
 /// Entities woken in one tick at the most; the rest at the next.
 const WAKES_PER_TICK_MAX: usize = 4_096;
 /// So many times the room of callers have the effects of other entities at one entity.
@@ -123,6 +125,8 @@ pub(crate) struct ShardState {
     /// Bytes appended since the claim, and of these when the last checkpoint began.
     pub(super) bytes: u64,
     pub(super) bytes_checkpointed: u64,
+    /// Bytes of the states that the last checkpoint took from residents.
+    pub(super) rewritten: u64,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) checkpoints: u64,
     pub(super) checkpointed_at: Instant,
@@ -159,6 +163,7 @@ impl Actor for ShardActor {
             flushed_upto: seed.claim.flushed_upto,
             bytes: 0,
             bytes_checkpointed: 0,
+            rewritten: 0,
             checkpoint: None,
             checkpoints: 0,
             erase_again: BTreeSet::new(),
@@ -428,12 +433,24 @@ impl ShardState {
         self.writer.nudge();
         self.look_in();
         self.restart_due(myself).await;
-        let events = self.seq.saturating_sub(self.flushed_upto);
-        let settings = self.context.settings;
-        let waited = self.checkpointed_at.elapsed() >= Duration::from_millis(settings.checkpoint_interval_ms);
-        if (events > 0 && waited) || self.bytes.saturating_sub(self.bytes_checkpointed) >= settings.checkpoint_bytes {
+        if self.is_checkpoint_due() {
             self.begin_checkpoint();
         }
+    }
+
+    /// A checkpoint of a SKU with very many reservations writes most of them again. So the log must have grown by as much as the last one wrote, or
+    /// a hot shard would do nothing else: what is written stays within a small multiple of what happened. A quiet shard is not forgotten.
+    fn is_checkpoint_due(&self) -> bool {
+        let settings = self.context.settings;
+        if self.seq <= self.flushed_upto {
+            return false;
+        }
+        let grown = self.bytes.saturating_sub(self.bytes_checkpointed);
+        let waited = self.checkpointed_at.elapsed();
+        let interval = Duration::from_millis(settings.checkpoint_interval_ms);
+        let worth = grown >= self.rewritten;
+        (worth && (waited >= interval || grown >= settings.checkpoint_bytes))
+            || waited >= interval * CHECKPOINT_PATIENCE
     }
 
     /// Residents that should have ended or owe something are looked at; lingering ones that nobody needs may leave.
