@@ -354,7 +354,7 @@ pub(crate) async fn measure(options: &Options) -> Result<Table, Trouble> {
         let bench = Bench::open(options, effort).await?;
         syncs.push(fsync::p50_micros(bench.folder.path(), PROBE_ROUNDS)?);
         for name in
-            ["hot", "reserve", "batch", "many", "checkout", "journey", "single"].into_iter().filter(|name| wanted(name))
+            ["hot", "reserve", "many", "checkout", "journey", "single", "batch"].into_iter().filter(|name| wanted(name))
         {
             eprintln!("measuring {name}");
             let rows = match name {
