@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Frames of the recorded log.
-const FRAMES: usize = 200;
+const FRAMES: usize = 150;
 /// One segment holds them all, so that a cut is one place in one file.
 const OPTIONS: LogOptions = LogOptions { segment_bytes: 256 << 10, segments_ahead: 0, frame_bytes_max: 64 << 10 };
 
