@@ -26,6 +26,8 @@ mod instance;
 mod lifecycle;
 mod line;
 pub mod ownership;
+#[cfg(test)]
+mod pool_tests;
 mod provider;
 mod queue;
 mod recovery;

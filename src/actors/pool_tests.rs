@@ -48,7 +48,11 @@ async fn an_answer_to_an_earlier_life_is_not_taken_for_one_to_this() {
     node.views().send(&sku(), never_was(u64::MAX), 9).expect("it has an actor");
     assert_eq!(levels(&node).await.reserved, 1, "an earlier life had asked");
     for instance in 0..100 {
-        node.views().send(&sku(), never_was(instance), 9).expect("it has an actor");
+        if node.views().send(&sku(), never_was(instance), 9).is_err() {
+            // It owes nothing any more, and has left.
+            break;
+        }
+        tokio::task::yield_now().await;
     }
     assert_eq!(levels(&node).await.reserved, 0, "one of them is this life");
 }
