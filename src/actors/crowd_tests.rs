@@ -1,9 +1,9 @@
 //! What a crowd leaves behind at an entity: questions nobody waits for any more (rule E4), and bounds on how many may wait.
 
-use super::ask::{Answer, Ask};
-use super::tests::{World, ask_until, buy, levels, open_shop, place, read, stock};
+use super::ask::Answer;
+use super::tests::{World, ask_until, buy, levels, open_shop, place, read, sku, stock};
 use crate::domain::any::{Command, Refusal};
-use crate::domain::entity::{By, Wait};
+use crate::domain::entity::Wait;
 use crate::domain::ids::EntityId;
 use crate::domain::inventory;
 use crate::domain::order;
@@ -67,20 +67,9 @@ async fn questions_that_find_no_room_are_refused_at_once_and_effects_still_come_
         let node = &node;
         async move { buy(node, &format!("k{number}"), None, Wait::Held).await }
     }));
-    let read_stock = || async {
-        let deadline = node.now().plus_s(20);
+    let read_stock = || {
         let command = Command::Inventory(inventory::Command::Read);
-        let entity = EntityId::Inventory(super::tests::sku());
-        node.ask(Ask {
-            entity,
-            command,
-            by: By::System,
-            wait: Wait::Decided,
-            deadline,
-            if_version: None,
-            unless_known: None,
-        })
-        .await
+        ask_until(&node, EntityId::Inventory(sku()), command, Wait::Decided)
     };
     let reads = join_all((0..40).map(|_| read_stock()));
     let (orders, reads) = tokio::join!(orders, reads);

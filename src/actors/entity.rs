@@ -51,14 +51,11 @@ pub(crate) enum Start {
     Replay,
 }
 
-/// The ractor handler; all it knows is in the [`Instance`] it hosts, and while it waits for one it knows nothing. The actor of an order or a
-/// cart is one of a pool: a sale has very many of them, each for a few milliseconds, and to make and to end an actor costs more than
-/// what it does meanwhile.
+/// The ractor handler; all it knows is in the [`Instance`] it hosts. The actor of an order or a cart is one of a pool: a sale has very many of
+/// them, each for a few milliseconds, and to make and to end an actor costs more than what it does meanwhile. In the pool it keeps its last
+/// instance, which has left and does nothing more.
 #[derive(Debug)]
 pub(crate) struct Shell;
-
-/// The life a shell hosts.
-pub(crate) type Hosted = Option<Box<Instance>>;
 
 /// What an instance is started with.
 #[derive(Debug)]
@@ -84,36 +81,32 @@ pub(crate) fn lingers(entity: &EntityId) -> bool {
 
 impl Actor for Shell {
     type Msg = EntityMsg;
-    type State = Hosted;
+    type State = Instance;
     type Arguments = Seed;
 
-    async fn pre_start(&self, _: ActorRef<EntityMsg>, seed: Seed) -> Result<Hosted, ActorProcessingErr> {
-        Ok(Some(Box::new(Instance::new(seed))))
+    async fn pre_start(&self, _: ActorRef<EntityMsg>, seed: Seed) -> Result<Instance, ActorProcessingErr> {
+        Ok(Instance::new(seed))
     }
 
     /// Recovery happens here and not in `pre_start`, which runs in the shard.
-    async fn post_start(&self, myself: ActorRef<EntityMsg>, hosted: &mut Hosted) -> Result<(), ActorProcessingErr> {
-        match hosted {
-            Some(instance) => instance.begin(&myself).await,
-            None => Ok(()),
-        }
+    async fn post_start(&self, myself: ActorRef<EntityMsg>, instance: &mut Instance) -> Result<(), ActorProcessingErr> {
+        instance.begin(&myself).await
     }
 
     async fn handle(
         &self,
         myself: ActorRef<EntityMsg>,
         message: EntityMsg,
-        hosted: &mut Hosted,
+        instance: &mut Instance,
     ) -> Result<(), ActorProcessingErr> {
-        match (message, &mut *hosted) {
-            (EntityMsg::Host(seed), _) => {
-                return hosted.insert(Box::new(Instance::new(*seed))).begin(&myself).await;
+        match message {
+            EntityMsg::Host(seed) => {
+                *instance = Instance::new(*seed);
+                return instance.begin(&myself).await;
             }
             // A late copy for whoever was here before.
-            (EntityMsg::Answer { instance: number, .. }, Some(instance)) if instance.number != number => {}
-            (message, Some(instance)) => instance.handle(&myself, message),
-            // Only answers that come after the entity has left: the shard sends nothing to an actor that hosts nobody.
-            (_, None) => {}
+            EntityMsg::Answer { instance: number, .. } if instance.number != number => {}
+            message => instance.handle(&myself, message),
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ pub(crate) struct Left {
 pub(crate) enum Form {
     /// As it lives: the few large ones, of which a checkpoint takes single rows.
     Live(Arc<State>),
-    /// As it is stored, all its rows: the many small ones, a tenth of the size.
+    /// As it is stored, all its rows: the many small ones, a third of the size.
     Rows(Arc<Rows>),
 }
 

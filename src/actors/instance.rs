@@ -136,21 +136,21 @@ impl Instance {
         Ok(())
     }
 
-    /// One message.
+    /// One message; all but a direct answer are the shard's, or counted like the shard's.
     pub(super) fn handle(&mut self, myself: &ActorRef<EntityMsg>, message: EntityMsg) {
-        match message {
-            EntityMsg::Answer { key, outcome, .. } => return self.answer(myself, key, outcome, false),
-            EntityMsg::Host(_) => return,
-            _ => self.count(),
+        if !matches!(message, EntityMsg::Answer { .. }) {
+            self.count();
         }
         match message {
+            EntityMsg::Answer { key, outcome, .. } => self.answer(myself, key, outcome, false),
             EntityMsg::Ask(asked) => self.ask(myself, *asked),
             EntityMsg::AnswerByShard { key, outcome } => self.answer(myself, key, outcome, true),
             EntityMsg::Poke => self.poke(myself),
             EntityMsg::Flush(checkpoint) => self.flush(checkpoint),
             EntityMsg::LetGo => self.let_go(myself),
             EntityMsg::Panic => self.panic_if_ordered(),
-            EntityMsg::Answer { .. } | EntityMsg::Host(_) => {}
+            // Seen to by the shell: it begins another life.
+            EntityMsg::Host(_) => {}
         }
     }
 

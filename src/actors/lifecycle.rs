@@ -69,7 +69,7 @@ impl ShardState {
                 }
                 let line = Arc::new(Line::new(actor, u64::from(counted), waiting));
                 if let EntityId::Inventory(sku) = entity {
-                    self.context.views.open(sku).connect(Some(Arc::clone(&line)));
+                    self.context.views.open(sku).connect(Arc::clone(&line));
                 }
                 let resident = Box::new(Resident {
                     line,

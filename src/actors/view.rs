@@ -49,8 +49,8 @@ impl SkuView {
     }
 
     /// The line to its inventory's actor.
-    pub(crate) fn connect(&self, line: Option<Arc<Line>>) {
-        *self.line.write().unwrap_or_else(PoisonError::into_inner) = line;
+    pub(crate) fn connect(&self, line: Arc<Line>) {
+        *self.line.write().unwrap_or_else(PoisonError::into_inner) = Some(line);
     }
 
     /// Whose figures these are.
