@@ -313,7 +313,7 @@ fn print(figures: &Figures) -> bool {
     verified.is_kept() && !over && charged && clean == Some(true)
 }
 
-fn print_verified(verified: &Verified) {
+pub(crate) fn print_verified(verified: &Verified) {
     println!(
         "read back  {} acknowledged orders: {} missing, {} not what was said, {} still under way",
         verify::coverage(verified),

@@ -4,10 +4,10 @@
 use super::ask::{Answer, Ask};
 use super::remote::{Delivered, Remote, Told};
 use super::system::{Actors, Handle, Shards};
-use super::tests::{World, ask_until, buy, levels, open_shop, place, read, sku, status};
+use super::tests::{World, ask_until, buy, levels, open_shop, place_if_known, read, sku, status};
 use crate::clock::SharedClock;
-use crate::domain::any::{Command, Refusal};
-use crate::domain::entity::{By, Wait};
+use crate::domain::any::Command;
+use crate::domain::entity::Wait;
 use crate::domain::ids::EntityId;
 use crate::domain::inventory;
 use crate::domain::order::Status;
@@ -222,20 +222,9 @@ async fn a_stopped_owner_refuses_nobody_at_the_door() {
     acquire(&old, &[0, 1, 2], "a.1").await;
     open_shop(&old, 1).await;
     acquire(&new, &[0, 1, 2], "b.1").await;
-    let (id, bought) = buy(&new, "mine", Some("tok_ok"), Wait::Settled).await;
+    let (_, bought) = buy(&new, "mine", Some("tok_ok"), Wait::Settled).await;
     assert_eq!(status(&bought), Status::Confirmed);
-    let (_, command) = place("mine", Some("tok_ok"));
-    let refusal = Refusal::Order(crate::domain::order::Refusal::Unknown);
-    let ask = Ask {
-        entity: EntityId::Order(id),
-        command,
-        by: By::Seller("sel_main".into()),
-        wait: Wait::Settled,
-        deadline: old.now().plus_s(20),
-        if_version: None,
-        unless_known: Some(Box::new(refusal)),
-    };
-    let answer = old.ask(ask).await;
+    let answer = old.ask(place_if_known(&old, "mine", Some("tok_ok"), Wait::Settled)).await;
     assert!(matches!(answer, Answer::Unknown), "the order exists, whatever this node remembers: {answer:?}");
 }
 

@@ -3,13 +3,13 @@
 use super::ask::{Answer, Ask};
 use super::recovery::Loaded;
 use super::system::Handle;
-use super::tests::{World, ask_until, buy, levels, open_shop, place, read, request, sku, status, warehouse};
-use crate::domain::any::{Command, Event, Refusal};
+use super::tests::{World, ask_until, buy, levels, open_shop, place_if_known, read, request, sku, status, warehouse};
+use crate::domain::any::{Command, Event};
 use crate::domain::entity::{By, Wait};
 use crate::domain::ids::{EntityId, OrderId};
 use crate::domain::inventory;
 use crate::domain::money::Currency;
-use crate::domain::order::{self, Status};
+use crate::domain::order::Status;
 use crate::domain::time::Timestamp;
 use crate::storage::memory::{Fault, Faults, Groups};
 use crate::storage::wire::Decided;
@@ -78,17 +78,7 @@ async fn sold_out_at_the_door_is_not_said_of_an_order_that_is_only_stored() {
     open_shop(&node, 1).await;
     buy(&node, "a", None, Wait::Held).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let (id, command) = place("a", None);
-    let ask = Ask {
-        entity: EntityId::Order(id),
-        command,
-        by: By::System,
-        wait: Wait::Held,
-        deadline: node.now().plus_s(5),
-        if_version: None,
-        unless_known: Some(Box::new(Refusal::Order(order::Refusal::Unknown))),
-    };
-    let answer = node.ask(ask).await;
+    let answer = node.ask(place_if_known(&node, "a", None, Wait::Held)).await;
     assert!(matches!(&answer, Answer::Accepted(accepted) if accepted.repeated), "{answer:?}");
 }
 

@@ -142,6 +142,20 @@ pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
     (id, Command::Order(order::Command::Place(Box::new(place))))
 }
 
+/// As the door asks when nothing is left: an order that is known answers for itself, any other key is refused with `Unknown` (rule R5).
+pub(super) fn place_if_known(node: &Handle, key: &str, token: Option<&str>, wait: Wait) -> Ask {
+    let (id, command) = place(key, token);
+    Ask {
+        entity: EntityId::Order(id),
+        command,
+        by: By::Seller("sel_main".into()),
+        wait,
+        deadline: node.now().plus_s(20),
+        if_version: None,
+        unless_known: Some(Box::new(Refusal::Order(order::Refusal::Unknown))),
+    }
+}
+
 pub(super) fn status(accepted: &Accepted) -> Status {
     match accepted.state.as_deref() {
         Some(State::Order(order)) => order.status(),
@@ -347,19 +361,10 @@ async fn sold_out_at_the_door_starts_no_actor_and_binds_no_key() {
     let actors = world.start().await;
     let node = actors.handle();
     open_shop(&node, 1).await;
-    let (id, command) = place("a", None);
-    let refusal = Refusal::Order(order::Refusal::Unknown);
-    let ask = Ask {
-        entity: EntityId::Order(id),
-        command,
-        by: By::System,
-        wait: Wait::Held,
-        deadline: node.now().plus_s(5),
-        if_version: None,
-        unless_known: Some(Box::new(refusal.clone())),
-    };
+    let ask = place_if_known(&node, "a", None, Wait::Held);
     let before = world.disk.appends();
-    assert!(matches!(node.ask(ask.clone()).await, Answer::Refused(said) if said == refusal));
+    let refused = node.ask(ask.clone()).await;
+    assert!(matches!(refused, Answer::Refused(Refusal::Order(order::Refusal::Unknown))), "{refused:?}");
     assert_eq!(world.disk.appends(), before, "nothing was journaled");
     let (_, held) = buy(&node, "a", None, Wait::Held).await;
     assert!(!held.repeated, "the key was free");

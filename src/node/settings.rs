@@ -16,10 +16,10 @@ use crate::domain::ids::WarehouseId;
 use crate::domain::money::Currency;
 use crate::domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, TaxTable};
 use crate::payments;
-use crate::storage::Layout;
-use crate::storage::cql::{CqlJournal, CqlOptions, Credentials, OnAppend as OnCqlAppend, Reach};
+use crate::storage::cql::{CqlJournal, CqlOptions, Credentials, Reach};
 use crate::storage::embedded::log::LogOptions;
-use crate::storage::embedded::{EmbeddedJournal, EmbeddedOptions, OnAppend};
+use crate::storage::embedded::{EmbeddedJournal, EmbeddedOptions};
+use crate::storage::{Layout, OnAppend};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub(super) fn cql(config: &Config, stats: Option<&Arc<Stats>>) -> CqlOptions {
     options.bucket_events = cql.bucket_events;
     if let Some(stats) = stats {
         let stats = Arc::clone(stats);
-        options.on_append = OnCqlAppend(Arc::new(move |appended| {
+        options.on_append = OnAppend(Arc::new(move |appended| {
             stats.synced(appended.bytes, u64::try_from(appended.took.as_nanos()).unwrap_or(u64::MAX));
         }));
     }

@@ -7,6 +7,7 @@ pub mod cql;
 pub mod embedded;
 pub mod journal;
 pub mod memory;
+pub mod on_append;
 pub mod rebuild;
 pub mod redis;
 pub mod registry;
@@ -17,4 +18,5 @@ pub use journal::{
     AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, Seq, Shard,
     StateFlush, StateRow,
 };
+pub use on_append::OnAppend;
 pub use store::Store;

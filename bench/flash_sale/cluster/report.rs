@@ -10,8 +10,8 @@ use crate::common::shopper::Verdict;
 use crate::common::trouble::Trouble;
 use crate::record::{Record, SLOT};
 use crate::report::{STYLE, latency_over_time, throughput};
+use crate::sale::print_verified;
 use crate::svg::{self, Axes, escape};
-use crate::verify;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -209,22 +209,7 @@ fn failures(events: &[Event]) -> Vec<String> {
 
 fn print_proof(outcome: &Outcome) {
     let (verified, books) = (&outcome.verified, &outcome.books);
-    println!(
-        "read back  {} acknowledged orders: {} missing, {} not what was said, {} still under way",
-        verify::coverage(verified),
-        verified.missing.len(),
-        verified.contradicted.len(),
-        verified.unsettled
-    );
-    for line in verified
-        .missing
-        .iter()
-        .map(|order| format!("{order} is missing"))
-        .chain(verified.contradicted.iter().cloned())
-        .take(10)
-    {
-        println!("             {line}");
-    }
+    print_verified(verified);
     println!(
         "ledger     {} lines of the provider against {} orders: {} double, {} orphan, {} missing; {} still under way",
         grouped(crate::common::number::count(books.lines)),

@@ -30,7 +30,7 @@ mod states;
 
 pub use claim::Claiming;
 pub use journal::CqlJournal;
-pub use options::{Appended, Counts, CqlOptions, Credentials, OnAppend, Reach, TIMESTAMP_BASE};
+pub use options::{Appended, Counts, CqlOptions, Credentials, Reach, TIMESTAMP_BASE};
 pub use registry::CqlRegistry;
 pub use session::CqlError;
 pub use shared::CqlShared;

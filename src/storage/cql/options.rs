@@ -1,9 +1,9 @@
 //! How a CQL store is reached, what is fixed when it is made, and what it counts.
 
+use crate::storage::OnAppend;
 use crate::storage::journal::{Layout, Seq};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -61,22 +61,6 @@ pub struct Appended {
     pub took: Duration,
 }
 
-/// Who is told of each append; nobody by default.
-#[derive(Clone)]
-pub struct OnAppend(pub Arc<dyn Fn(Appended) + Send + Sync>);
-
-impl Default for OnAppend {
-    fn default() -> Self {
-        Self(Arc::new(|_| ()))
-    }
-}
-
-impl fmt::Debug for OnAppend {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("OnAppend")
-    }
-}
-
 /// How a store is reached.
 #[derive(Debug, Clone)]
 pub struct CqlOptions {
@@ -109,7 +93,7 @@ pub struct CqlOptions {
     /// N of `bucket = seq / N`: fixed when the store is made.
     pub bucket_events: u64,
     /// Told of each append.
-    pub on_append: OnAppend,
+    pub on_append: OnAppend<Appended>,
     /// How far the clock is off by which the driver stamps statements that say no time of their own: for the test that it does not matter. 0: it stamps
     /// none, the servers do.
     pub driver_clock_skew_s: i64,

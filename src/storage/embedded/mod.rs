@@ -27,29 +27,12 @@ pub use journal::EmbeddedJournal;
 pub use stopped::Stopped;
 
 use crate::domain::time::Timestamp;
+use crate::storage::OnAppend;
 use crate::storage::journal::Layout;
 use log::{Appended, LogOptions};
-use std::fmt;
-use std::sync::Arc;
 
 /// Personal data may stand in retired log segments at most so long.
 pub const KEEP_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
-
-/// Who is told of each append; nobody by default.
-#[derive(Clone)]
-pub struct OnAppend(pub Arc<dyn Fn(Appended) + Send + Sync>);
-
-impl Default for OnAppend {
-    fn default() -> Self {
-        Self(Arc::new(|_| ()))
-    }
-}
-
-impl fmt::Debug for OnAppend {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("OnAppend")
-    }
-}
 
 /// How an [`EmbeddedJournal`] is opened.
 #[derive(Debug, Clone)]
@@ -73,7 +56,7 @@ pub struct EmbeddedOptions {
     /// The clock: it decides only when old segments go.
     pub now: fn() -> Timestamp,
     /// Told of each append: its length and how long its sync took.
-    pub on_append: OnAppend,
+    pub on_append: OnAppend<Appended>,
 }
 
 impl EmbeddedOptions {

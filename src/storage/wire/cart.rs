@@ -1,7 +1,6 @@
 //! A cart's events and state as they are stored.
 
-use super::mirror::{Id, Mirror, MoneyV1, mirror_enum, mirror_struct};
-use super::{WireError, form, whole};
+use super::mirror::{Id, MoneyV1, mirror_enum, mirror_struct, plain_events, plain_states};
 use crate::domain::cart::{Cart, Event, Line, Opened, Owner, Status};
 use crate::domain::ids::Sku;
 use crate::domain::money::Currency;
@@ -57,33 +56,5 @@ mirror_struct!(StateV1 = Cart {
     thawed: Option<Id>,
 });
 
-/// Appends an event's facts; there is no personal data.
-pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
-    form::write(&EventV1::of(event), facts);
-    None
-}
-
-/// The facts of an event, for people and their tools.
-pub(super) fn shown(event: &Event) -> serde_json::Result<serde_json::Value> {
-    serde_json::to_value(EventV1::of(event))
-}
-
-/// Reads an event back.
-pub(super) fn decode_event(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Event, WireError> {
-    match version {
-        EVENTS => form::read::<EventV1>(WHAT, facts).map(Mirror::back),
-        version => Err(WireError::Version { what: WHAT, version }),
-    }
-}
-
-/// Appends a state's facts; there is no personal data.
-pub(super) fn encode_state(state: &Cart, out: &mut Vec<u8>) -> Option<Vec<u8>> {
-    form::write(&StateV1::of(state), out);
-    None
-}
-
-/// Reads a state back.
-pub(super) fn decode_state(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Cart, WireError> {
-    whole::known(version, SNAPSHOT)?;
-    whole::read::<StateV1>(facts).map(Mirror::back)
-}
+plain_events!(Event as EventV1, EVENTS, WHAT);
+plain_states!(Cart as StateV1, SNAPSHOT);

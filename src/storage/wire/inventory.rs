@@ -6,7 +6,7 @@
 //!                whole (rule S4)
 //! ```
 
-use super::mirror::{Id, Mirror, MoneyV1, mirror_enum, mirror_struct};
+use super::mirror::{Id, Mirror, MoneyV1, mirror_enum, mirror_struct, plain_events};
 use super::{Dirty, HEAD, Meta, WireError, form, whole};
 use crate::domain::ids::{OrderId, ProductId, Request, RequestId, Sku, WarehouseId};
 use crate::domain::inventory::{
@@ -128,24 +128,7 @@ mirror_enum!(EventV1 = Event {
     PromisesForgotten { ids: Vec<Id> },
 });
 
-/// Appends an event's facts and gives its personal data apart (stock has none).
-pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
-    form::write(&EventV1::of(event), facts);
-    None
-}
-
-/// The facts of an event, for people and their tools.
-pub(super) fn shown(event: &Event) -> serde_json::Result<serde_json::Value> {
-    serde_json::to_value(EventV1::of(event))
-}
-
-/// Reads an event back.
-pub(super) fn decode_event(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Event, WireError> {
-    match version {
-        1 | EVENTS => form::read::<EventV1>(WHAT, facts).map(Mirror::back),
-        version => Err(WireError::Version { what: WHAT, version }),
-    }
-}
+plain_events!(Event as EventV1, 1 | EVENTS, WHAT);
 
 /// Marks the rows that an event changes: the head, for every event counts there, and the chunk of its order or request.
 pub(super) fn touch(event: &Event, dirty: &mut Dirty) {

@@ -178,6 +178,64 @@ macro_rules! mirror_enum {
     };
 }
 
-pub(super) use {mirror_enum, mirror_struct};
+/// How the events of a kind without personal data are written, shown and read: `plain_events!(Event as EventV1, EVENTS, WHAT)`. `EVENTS` is
+/// the version they are written in, before it (`1 | EVENTS`) those that have the same form; `WHAT` names one in an error.
+macro_rules! plain_events {
+    ($event:ident as $mirror:ident, $($earlier:literal |)* $version:ident, $what:ident) => {
+        /// Appends an event's facts; there is no personal data.
+        pub(super) fn encode_event(event: &$event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
+            let stored: $mirror = $crate::storage::wire::mirror::Mirror::of(event);
+            $crate::storage::wire::form::write(&stored, facts);
+            None
+        }
+
+        /// The facts of an event, for people and their tools.
+        pub(super) fn shown(event: &$event) -> serde_json::Result<serde_json::Value> {
+            let stored: $mirror = $crate::storage::wire::mirror::Mirror::of(event);
+            serde_json::to_value(stored)
+        }
+
+        /// Reads an event back.
+        pub(super) fn decode_event(
+            version: u16,
+            facts: &[u8],
+            _personal: Option<&[u8]>,
+        ) -> Result<$event, $crate::storage::wire::WireError> {
+            match version {
+                $($earlier |)* $version => {
+                    let stored: $mirror = $crate::storage::wire::form::read($what, facts)?;
+                    Ok($crate::storage::wire::mirror::Mirror::back(stored))
+                }
+                version => Err($crate::storage::wire::WireError::Version { what: $what, version }),
+            }
+        }
+    };
+}
+
+/// How the state of a kind without personal data is written and read, whole: `plain_states!(Cart as StateV1, SNAPSHOT)`. `SNAPSHOT` is
+/// the one version that can be read.
+macro_rules! plain_states {
+    ($state:ident as $mirror:ident, $version:ident) => {
+        /// Appends a state's facts; there is no personal data.
+        pub(super) fn encode_state(state: &$state, out: &mut Vec<u8>) -> Option<Vec<u8>> {
+            let stored: $mirror = $crate::storage::wire::mirror::Mirror::of(state);
+            $crate::storage::wire::form::write(&stored, out);
+            None
+        }
+
+        /// Reads a state back.
+        pub(super) fn decode_state(
+            version: u16,
+            facts: &[u8],
+            _personal: Option<&[u8]>,
+        ) -> Result<$state, $crate::storage::wire::WireError> {
+            $crate::storage::wire::whole::known(version, $version)?;
+            let stored: $mirror = $crate::storage::wire::whole::read(facts)?;
+            Ok($crate::storage::wire::mirror::Mirror::back(stored))
+        }
+    };
+}
+
+pub(super) use {mirror_enum, mirror_struct, plain_events, plain_states};
 
 mirror_struct!(MoneyV1 = Money { amount: i64, currency: Currency });

@@ -5,6 +5,8 @@
 
 mod cart;
 pub(super) mod form;
+#[cfg(test)]
+mod golden;
 mod inventory;
 mod mirror;
 mod order;

@@ -1,7 +1,7 @@
 //! A product's events and state as they are stored.
 
 use super::inventory::PriceV1;
-use super::mirror::{Mirror, mirror_enum, mirror_struct};
+use super::mirror::{Mirror, mirror_enum, mirror_struct, plain_events};
 use super::{WireError, form, whole};
 use crate::domain::ids::{ProductId, Sku};
 use crate::domain::product::{Details, Event, Image, Listed, Product, Status, Variant};
@@ -69,24 +69,7 @@ struct StateV1 {
     untold: Vec<u32>,
 }
 
-/// Appends an event's facts; there is no personal data.
-pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
-    form::write(&EventV1::of(event), facts);
-    None
-}
-
-/// The facts of an event, for people and their tools.
-pub(super) fn shown(event: &Event) -> serde_json::Result<serde_json::Value> {
-    serde_json::to_value(EventV1::of(event))
-}
-
-/// Reads an event back.
-pub(super) fn decode_event(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Event, WireError> {
-    match version {
-        EVENTS => form::read::<EventV1>(WHAT, facts).map(Mirror::back),
-        version => Err(WireError::Version { what: WHAT, version }),
-    }
-}
+plain_events!(Event as EventV1, EVENTS, WHAT);
 
 /// Appends a state's facts; there is no personal data.
 pub(super) fn encode_state(state: &Product, out: &mut Vec<u8>) -> Option<Vec<u8>> {

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 use trial::{Outcome, Stage};
 
-/// Trials at the same time.
+/// Trials at the same time; a trial mostly waits, so `DOORBUSTER_FAULTS_AT_ONCE` may ask for more than there are processors.
 const AT_ONCE: usize = 2;
 /// Faults that are told one by one; beyond them only how many.
 const TOLD_MAX: usize = 12;
@@ -42,6 +42,16 @@ fn stride(default: u64) -> u64 {
         Ok("all") => 1,
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("DOORBUSTER_FAULTS is `all` or a number, not {text}")),
     }
+}
+
+fn at_once() -> usize {
+    std::env::var("DOORBUSTER_FAULTS_AT_ONCE")
+        .map_or(AT_ONCE, |text| text.parse().expect("DOORBUSTER_FAULTS_AT_ONCE is a number"))
+}
+
+/// Is each trial told when it ends? A sweep that is stopped half-way has then said what it tried.
+fn is_told() -> bool {
+    std::env::var("DOORBUSTER_FAULTS_TELL").is_ok()
 }
 
 /// One fault alone, if that was asked for.
@@ -68,11 +78,13 @@ impl Tally {
         self.acknowledged += outcome.acknowledged;
         if let Some(met) = &outcome.report.met {
             let end = outcome.ended.as_ref().map_or_else(|| "killed".to_owned(), |ended| ended.status.to_string());
-            *self.met.entry((fault.kind, end)).or_default() += 1;
-            if std::env::var("DOORBUSTER_FAULTS_TELL").is_ok() {
+            *self.met.entry((fault.kind, end.clone())).or_default() += 1;
+            if is_told() {
                 let said = outcome.ended.as_ref().map(|ended| ended.stderr.trim().to_owned()).unwrap_or_default();
-                eprintln!("{fault}: {met}: {said}");
+                eprintln!("{fault}: {met}: {end}: {said}");
             }
+        } else if is_told() {
+            eprintln!("{fault}: there was no such call");
         }
     }
 }
@@ -94,7 +106,7 @@ async fn sweep(stage: Stage, default_stride: u64) {
     let name = stage.name;
     let (stage, faults) = (Arc::new(stage), Arc::new(faults));
     let (next, tally) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Tally::default())));
-    let workers: Vec<_> = (0..AT_ONCE)
+    let workers: Vec<_> = (0..at_once())
         .map(|_| {
             let (stage, faults, next, tally) =
                 (Arc::clone(&stage), Arc::clone(&faults), Arc::clone(&next), Arc::clone(&tally));
@@ -113,7 +125,11 @@ async fn sweep(stage: Stage, default_stride: u64) {
                                 .downcast_ref::<String>()
                                 .cloned()
                                 .or_else(|| payload.downcast_ref::<&str>().map(|why| (*why).to_owned()));
-                            tally.broken.push(format!("{name}, {fault}: {}", why.unwrap_or_default()));
+                            let broken = format!("{name}, {fault}: {}", why.unwrap_or_default());
+                            if is_told() {
+                                eprintln!("BROKEN {broken}");
+                            }
+                            tally.broken.push(broken);
                         }
                     }
                 }

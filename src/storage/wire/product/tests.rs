@@ -1,9 +1,9 @@
 //! Golden bytes of a product's events, and products that are written and read back.
 
 use super::*;
-use crate::domain::entity::Entity;
 use crate::domain::inventory::Price;
 use crate::domain::money::{Currency, Money};
+use crate::storage::wire::golden;
 
 fn details() -> Details {
     let sku = Sku::parse("NOVA-LOW-42").unwrap();
@@ -57,23 +57,10 @@ const GOLDEN: &[&str] = &[
 
 #[test]
 fn events_of_version_1_keep_their_bytes() {
-    let mut bytes = Vec::new();
-    for event in samples() {
-        let mut facts = Vec::new();
-        assert_eq!(encode_event(&event, &mut facts), None);
-        assert_eq!(decode_event(1, &facts, None), Ok(event));
-        bytes.push(facts.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    }
-    assert_eq!(bytes, GOLDEN);
+    golden::events_keep_their_bytes(1, samples(), GOLDEN, encode_event, decode_event);
 }
 
 #[test]
 fn a_product_reads_back_at_every_point_of_its_life() {
-    let mut product = Product::default();
-    for event in samples() {
-        product.evolve(&event);
-        let mut row = Vec::new();
-        assert_eq!(encode_state(&product, &mut row), None);
-        assert_eq!(decode_state(SNAPSHOT, &row, None), Ok(product.clone()));
-    }
+    golden::reads_back_at_every_point_of_its_life(SNAPSHOT, &samples(), encode_state, decode_state);
 }

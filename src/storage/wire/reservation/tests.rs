@@ -1,9 +1,9 @@
 //! Golden bytes of a reservation's events, and reservations that are written and read back.
 
 use super::*;
-use crate::domain::entity::Entity;
 use crate::domain::ids::{RequestId, ReservationId, Terms};
 use crate::domain::inventory::{Allocation, PromiseStatus};
+use crate::storage::wire::golden;
 
 fn samples() -> Vec<Event> {
     let id = ReservationId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
@@ -46,23 +46,10 @@ const GOLDEN: &[&str] = &[
 
 #[test]
 fn events_of_version_1_keep_their_bytes() {
-    let mut bytes = Vec::new();
-    for event in samples() {
-        let mut facts = Vec::new();
-        assert_eq!(encode_event(&event, &mut facts), None);
-        assert_eq!(decode_event(1, &facts, None), Ok(event));
-        bytes.push(facts.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    }
-    assert_eq!(bytes, GOLDEN);
+    golden::events_keep_their_bytes(1, samples(), GOLDEN, encode_event, decode_event);
 }
 
 #[test]
 fn a_reservation_reads_back_at_every_point_of_its_life() {
-    let mut reservation = Reservation::default();
-    for event in samples() {
-        reservation.evolve(&event);
-        let mut row = Vec::new();
-        assert_eq!(encode_state(&reservation, &mut row), None);
-        assert_eq!(decode_state(SNAPSHOT, &row, None), Ok(reservation.clone()));
-    }
+    golden::reads_back_at_every_point_of_its_life(SNAPSHOT, &samples(), encode_state, decode_state);
 }

@@ -1,0 +1,25 @@
+//! Whoever wants to hear of each append of a store: histograms, above all.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Who is told of each append, in the store's own words; nobody by default.
+pub struct OnAppend<Appended>(pub Arc<dyn Fn(Appended) + Send + Sync>);
+
+impl<Appended> Default for OnAppend<Appended> {
+    fn default() -> Self {
+        Self(Arc::new(|_| ()))
+    }
+}
+
+impl<Appended> Clone for OnAppend<Appended> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<Appended> fmt::Debug for OnAppend<Appended> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("OnAppend")
+    }
+}
