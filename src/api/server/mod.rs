@@ -1,7 +1,7 @@
 //! The sockets: accept, bound, time out, drain. What a request means is for the filters behind it.
 //!
 //! ```text
-//! accept ──► bounds on connections ──► hyper http1 ──► framing, Host, total timeout ──► warp filters
+//! accept ──► bounds on connections ──► hyper http1 ──► framing, Host ──► gate ──► total timeout ──► warp filters
 //! ```
 //!
 //! Every bound is in [`Limits`], with what goes wrong without it. `warp::serve` would leave idle and dripping sockets open for ever.
@@ -11,6 +11,7 @@ mod failure;
 mod head;
 mod timer;
 
+use super::gate::Gate;
 use super::problem::{Code, Problem};
 use connection::{Serving, serve_connection};
 use hyper_util::service::TowerToHyperService;
@@ -122,6 +123,7 @@ impl Addresses {
 /// What all connections of one server share.
 pub(super) struct Shared {
     limits: Limits,
+    gate: Option<Gate>,
     addresses: Addresses,
     counts: Arc<SocketCounts>,
     /// Sockets that are closed and still read on for a moment.
@@ -166,9 +168,26 @@ where
     F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
     F::Extract: warp::Reply,
 {
+    serve_behind(None, listener, filter, limits, counts, stop).await
+}
+
+/// The same, with a gate: while the node is crowded, requests wait there before anything is made of them.
+pub async fn serve_behind<F>(
+    gate: Option<Gate>,
+    listener: TcpListener,
+    filter: F,
+    limits: Limits,
+    counts: Arc<SocketCounts>,
+    stop: impl Future<Output = ()>,
+) -> usize
+where
+    F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
+    F::Extract: warp::Reply,
+{
     let (idle, mut idle_seen) = watch::channel(0);
     let shared = Arc::new(Shared {
         limits,
+        gate,
         addresses: Addresses::default(),
         counts,
         lingering: AtomicUsize::new(0),
