@@ -24,8 +24,8 @@ mod settings;
 
 pub use lane::Lane;
 pub use places::Place;
-pub use settings::{AdmissionSettings, Rate};
 pub(super) use places::Waiter;
+pub use settings::{AdmissionSettings, Rate};
 
 use super::callers::Caller;
 use crate::domain::time::Timestamp;

@@ -320,6 +320,61 @@ mod tests {
         assert_eq!(told.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
+    fn poll(waiter: &mut Waiter<'_>) -> bool {
+        waiter.poll_room(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    fn lined_up(places: &Places) -> Waiter<'_> {
+        let mut waiter = places.line_up(Lane::Checkout, NOW).expect("the line is short").expect("no place is left");
+        assert!(!poll(&mut waiter));
+        waiter
+    }
+
+    #[test]
+    fn who_is_called_and_goes_away_leaves_the_place_to_the_next() {
+        let places = fixed(1);
+        let place = places.enter(Lane::Completion, false, NOW);
+        // Marks are whole numbers: of one place all four lanes may take it.
+        let (mut old, new) = (lined_up(&places), lined_up(&places));
+        drop(place);
+        assert_eq!(places.waiting(), 1, "the newest was called");
+        drop(new);
+        assert_eq!(places.waiting(), 0, "and the next one in its stead");
+        assert!(poll(&mut old));
+    }
+
+    #[test]
+    fn who_is_called_too_late_stands_in_line_again() {
+        let places = fixed(1);
+        let place = places.enter(Lane::Checkout, false, NOW);
+        let mut waiter = lined_up(&places);
+        drop(place);
+        let quicker = places.enter(Lane::Checkout, false, NOW).expect("nothing is kept free for whoever was called");
+        assert!(!poll(&mut waiter));
+        assert_eq!(places.waiting(), 1);
+        drop(quicker);
+        assert!(poll(&mut waiter));
+        drop(waiter);
+        assert_eq!(places.waiting(), 0);
+    }
+
+    #[test]
+    fn places_that_are_added_are_called_out() {
+        let settings =
+            AdmissionSettings { places_start: 100, places_min: 100, places_max: 1_000, ..Default::default() };
+        let places = Places::new(settings);
+        let mut inside: Vec<_> = (0..95).map_while(|_| places.enter(Lane::Checkout, false, NOW)).collect();
+        let waiting: Vec<_> = std::iter::from_fn(|| (places.waiting() < 4).then(|| lined_up(&places))).collect();
+        // A good pace, and nobody was refused: that some wait says that more are wanted.
+        for _ in 0..100 {
+            drop(places.enter(Lane::Completion, false, NOW));
+        }
+        inside.extend(places.enter(Lane::Completion, false, Timestamp(NOW.0 + 100)));
+        assert!(places.limit() > 100, "{}", places.limit());
+        assert_eq!(places.waiting(), 0, "nobody gave a place back, and all four were called");
+        drop(waiting);
+    }
+
     #[test]
     fn a_clock_that_is_set_back_does_not_stop_the_looking() {
         let settings =

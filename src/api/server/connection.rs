@@ -6,6 +6,7 @@ use super::{Peer, Shared};
 use crate::api::admission::Lane;
 use crate::api::gate::Gate;
 use crate::api::problem::{Code, Problem};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::service::{Service, service_fn};
@@ -30,8 +31,8 @@ pub(super) struct Serving<S> {
     pub(super) peer: SocketAddr,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve_connection<S>(stream: TcpStream, serving: Serving<S>)
+/// Serves a connection, which has said `first` already, to its end.
+pub(super) async fn serve_connection<S>(stream: TcpStream, first: Bytes, serving: Serving<S>)
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
@@ -39,7 +40,7 @@ where
     let Serving { shared, service, peer } = serving;
     let timer = ConnectionTimer::new(shared.limits.request_timeout);
     let seen = Seen::default();
-    let watched = Watched::new(stream, seen.clone(), timer.clone(), Arc::clone(&shared));
+    let watched = Watched::new(stream, first, seen.clone(), timer.clone(), Arc::clone(&shared));
     let timeout = shared.limits.request_timeout;
     let guarded = {
         let (timer, seen, shared) = (timer.clone(), seen.clone(), Arc::clone(&shared));
@@ -61,9 +62,7 @@ where
             let timer = timer.clone();
             async move {
                 match answering {
-                    Answering::Served(answering) => {
-                        within(answering, &timer, ConnectionTimer::deadline(timeout)).await
-                    }
+                    Answering::Served(answering) => within(answering, &timer, ConnectionTimer::deadline(timeout)).await,
                     Answering::Refused(problem) => Ok(closing(problem)),
                     Answering::Waits(waits) => waits.await,
                 }
