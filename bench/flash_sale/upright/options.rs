@@ -31,8 +31,8 @@ pub(crate) struct OverloadOptions {
     /// How long each is offered: longer than the crowd's coming back is spread, and than its connecting takes.
     #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
-    /// How long the peak is looked for.
-    #[arg(long, default_value_t = 4)]
+    /// How long the peak is looked for, in each round: as a wave, long enough that what an order still costs after its answer is paid in it.
+    #[arg(long, default_value_t = 12)]
     pub(crate) peak_seconds: u64,
     /// Connections of the closed loop that finds the peak; a quarter and four times as many are tried, too.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4_000))]
