@@ -12,7 +12,7 @@ use crate::clock::monotonic;
 use crate::domain::ids::EntityId;
 use crate::storage::{AgendaRow, AppendError, Journal, Seq, StateFlush, StateRow};
 use ractor::ActorRef;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A checkpoint under way.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Checkpoint {
     /// The store is at work.
     storing: bool,
     /// Cold entities in it, and in which version.
-    cold: BTreeMap<EntityId, u64>,
+    cold: Vec<(EntityId, u64)>,
 }
 
 /// A cold entity on its way into the store.
@@ -59,7 +59,7 @@ impl ShardState {
             pending,
             flush: StateFlush::default(),
             storing: false,
-            cold: BTreeMap::new(),
+            cold: Vec::new(),
         });
     }
 
@@ -105,11 +105,12 @@ impl ShardState {
         let rewritten: usize = flush.states.iter().map(|row| row.body.len()).fold(0, usize::saturating_add);
         self.rewritten = u64::try_from(rewritten).unwrap_or(u64::MAX);
         // What has no actor any more, or will have none in a moment.
-        let mut left: Vec<(&EntityId, &Cold)> = Vec::new();
+        let mut left: Vec<(&EntityId, &Cold)> = Vec::with_capacity(self.slots.len());
+        checkpoint.cold.reserve(self.slots.len());
         for (entity, slot) in &self.slots {
             match slot {
                 Slot::Cold(cold) => {
-                    checkpoint.cold.insert(entity.clone(), cold.left.meta.version);
+                    checkpoint.cold.push((entity.clone(), cold.left.meta.version));
                     left.push((entity, cold));
                 }
                 Slot::Resident(resident) => left.extend(resident.left.as_ref().map(|cold| (entity, cold))),
@@ -121,7 +122,8 @@ impl ShardState {
         let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
         let gone = left.iter().filter(|(_, cold)| cold.left.is_erased());
         erased.extend(gone.map(|(entity, _)| (*entity).clone()));
-        let cold_rows: Vec<ColdRow> = left.into_iter().filter_map(|(entity, cold)| row_of(entity, cold)).collect();
+        let mut cold_rows: Vec<ColdRow> = Vec::with_capacity(left.len());
+        cold_rows.extend(left.into_iter().filter_map(|(entity, cold)| row_of(entity, cold)));
         // The erasure itself may lie behind the cut: then its older events are only seen to by the next checkpoint.
         flush.erase.extend(erased.union(&self.erase_again).cloned());
         self.erase_again = erased;
@@ -188,6 +190,9 @@ fn row_of(entity: &EntityId, cold: &Cold) -> Option<ColdRow> {
 }
 
 fn add_cold(flush: &mut StateFlush, cold: Vec<ColdRow>) {
+    // Most have a head and a personal row.
+    flush.states.reserve(cold.len().saturating_mul(2));
+    flush.agenda.reserve(cold.len());
     for (entity, left, seq) in cold {
         for (chunk, body) in left.rows() {
             flush.states.push(StateRow { entity: entity.clone(), chunk, seq, body });

@@ -10,6 +10,7 @@
 use super::admission::{Admission, Lane, Place};
 use super::callers::{Access, Caller, allow, identify};
 use super::conventions;
+use super::gate::Gate;
 use super::keys::Keys;
 use super::openapi;
 use super::problem::{Code, Problem};
@@ -133,6 +134,13 @@ impl<S: Shop> Api<S> {
     #[must_use]
     pub fn counts(&self) -> Arc<DoorCounts> {
         Arc::clone(&self.0.counts)
+    }
+
+    /// The gate before this door, for whoever serves it on sockets.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        let api = Arc::clone(&self.0);
+        Gate::new(self.counts(), Arc::new(move || api.shop.now()))
     }
 
     /// The filter that serves every route; it needs no socket.

@@ -17,6 +17,7 @@ pub mod conventions;
 mod door;
 pub mod edge;
 pub mod fingerprint;
+mod gate;
 mod guests;
 pub mod json;
 pub mod keys;
@@ -40,6 +41,7 @@ pub mod view;
 mod webhooks;
 
 pub use door::{Api, DoorCounts};
+pub use gate::Gate;
 pub use seam::{Journaled, Shop, Unavailable, Webhook, WebhookError};
-pub use server::{Limits, SocketCounts, bind, serve};
+pub use server::{Limits, SocketCounts, bind, serve, serve_behind};
 pub use settings::Settings;

@@ -12,6 +12,9 @@ static SEQ: HeaderName = HeaderName::from_static("doorbuster-seq");
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
+/// Room for an order of one line, which is most of what is answered in a sale.
+const BODY_BYTES: usize = 3_072;
+
 /// An answer under construction.
 #[derive(Debug)]
 pub struct Reply {
@@ -26,7 +29,7 @@ impl Reply {
     #[must_use]
     pub fn json(status: u16, resource: &impl Serialize) -> Self {
         // What our own views are made of can always be written: texts, whole numbers, lists and maps keyed by text.
-        let mut body = Vec::with_capacity(2_048);
+        let mut body = Vec::with_capacity(BODY_BYTES);
         serde_json::to_writer(&mut body, resource)
             .expect("views are texts, whole numbers, lists and maps keyed by text");
         Self::bytes(status, "application/json", body.into())

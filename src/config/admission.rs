@@ -14,6 +14,9 @@ pub struct Admission {
     pub completion_reserved_percent: u8,
     pub checkout_reserved_percent: u8,
     pub cart_reserved_percent: u8,
+    /// 0: nobody waits.
+    pub line_wait_ms: u64,
+    pub line_max: usize,
     pub retry_after_max_s: u32,
     pub slow_bodies_bytes_max: u64,
     pub callers_max: usize,
@@ -38,6 +41,8 @@ impl Default for Admission {
             completion_reserved_percent: 5,
             checkout_reserved_percent: 25,
             cart_reserved_percent: 20,
+            line_wait_ms: 2_000,
+            line_max: 16_384,
             retry_after_max_s: 8,
             slow_bodies_bytes_max: 256 * 1_024 * 1_024,
             callers_max: 65_536,

@@ -88,6 +88,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("admission.completion_reserved_percent", Kind::Number(0, 30)),
     setting("admission.checkout_reserved_percent", Kind::Number(0, 30)),
     setting("admission.cart_reserved_percent", Kind::Number(0, 30)),
+    setting("admission.line_wait_ms", Kind::Number(0, 30_000)),
+    setting("admission.line_max", Kind::Number(0, 1_000_000)),
     setting("admission.retry_after_max_s", Kind::Number(1, 3_600)),
     setting("admission.slow_bodies_bytes_max", Kind::Number(MIB, 64 * GIB)),
     setting("admission.callers_max", Kind::Number(4, 100_000_000)),

@@ -62,6 +62,7 @@ pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts, m
     figure(&mut out, "connections_refused", "connections turned away", false, size(refused));
     let admission = &door.admission;
     figure(&mut out, "requests_in_flight", "requests under way", true, size(admission.inside()));
+    figure(&mut out, "requests_waiting", "requests that wait in line for a place", true, size(admission.waiting()));
     figure(&mut out, "places", "requests that may be under way, at the pace of now", true, size(admission.places()));
     header(&mut out, "answers", "answers by the hundreds of their status", "counter");
     for (hundreds, count) in door.answers.iter().enumerate().skip(1) {

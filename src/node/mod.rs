@@ -213,7 +213,14 @@ impl Node {
             took: begun.elapsed(),
         };
         let doors = vec![
-            tokio::spawn(server::serve(public, api.filter(), limits, counts, told(stopped.clone()))),
+            tokio::spawn(server::serve_behind(
+                Some(api.gate()),
+                public,
+                api.filter(),
+                limits,
+                counts,
+                told(stopped.clone()),
+            )),
             tokio::spawn(server::serve(
                 operators,
                 operator::filter(operations.clone()),

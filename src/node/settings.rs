@@ -236,6 +236,8 @@ fn admission(config: &Config) -> AdmissionSettings {
         completion_reserved_percent: admission.completion_reserved_percent,
         checkout_reserved_percent: admission.checkout_reserved_percent,
         cart_reserved_percent: admission.cart_reserved_percent,
+        line_wait_ms: admission.line_wait_ms,
+        line_max: admission.line_max,
         retry_after_s: config.api.retry_after_s,
         retry_after_max_s: admission.retry_after_max_s,
         slow_bodies_bytes_max: admission.slow_bodies_bytes_max,

@@ -2,16 +2,29 @@
 
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server, order_of, paid_order_of};
-use doorbuster::api::admission::Rate;
-use doorbuster::api::{Limits, Settings};
+use doorbuster::api::admission::{Lane, Rate};
+use doorbuster::api::{Limits, Settings, bind, serve_behind};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use warp::Filter;
 
+/// So many places, and nobody waits for one.
 fn places(places: usize) -> Settings {
     let mut settings = Settings::default();
     let admission = &mut settings.admission;
     (admission.places_start, admission.places_min, admission.places_max) = (places, places, places);
+    admission.line_wait_ms = 0;
+    settings
+}
+
+/// The same, and whoever finds none waits for it as long as a test may take.
+fn places_and_a_line(number: usize) -> Settings {
+    let mut settings = places(number);
+    settings.admission.line_wait_ms = 30_000;
     settings
 }
 
@@ -170,6 +183,122 @@ async fn browsing_is_refused_first_then_carts_and_a_payment_still_comes_in() {
         assert_eq!(connection.read().await.expect("an answer").status, 201);
     }
     assert_eq!(browse().await.status, 200, "the places came back with their answers");
+}
+
+fn cart_of(key: &str) -> Vec<u8> {
+    let head = "POST /v1/carts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n";
+    format!("{head}Authorization: Bearer {KEY}\r\nIdempotency-Key: {key}\r\n\r\n{{}}").into_bytes()
+}
+
+/// As many wait in line as are meant to.
+async fn wait_in_line(server: &Server, number: usize) {
+    waits_for(|| async { server.door.admission.waiting() == number }).await;
+}
+
+#[tokio::test]
+async fn who_finds_no_place_waits_and_is_served_by_the_one_that_is_given_back() {
+    let server = Server::with(Limits::default(), places_and_a_line(1)).await;
+    server.with_stock("NOVA-42", 5).await;
+    let mut inside = stays_inside(&server, "inside").await;
+    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    let mut line = Vec::new();
+    for number in 0..3 {
+        let mut connection = Connection::open(server.address).await;
+        connection.write(&cart_of(&format!("c{number}"))).await;
+        line.push(connection);
+        wait_in_line(&server, number + 1).await;
+    }
+    assert_eq!(inside.read().await.expect("an answer").status, 201);
+    for mut connection in line {
+        assert_eq!(connection.read().await.expect("an answer").status, 201, "nobody is forgotten in line");
+    }
+    wait_in_line(&server, 0).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_in_line_for_ever_and_the_connection_of_who_was_refused_is_as_good_as_before() {
+    let mut settings = places_and_a_line(1);
+    settings.admission.line_wait_ms = 50;
+    let server = Server::with(Limits::default(), settings).await;
+    server.with_stock("NOVA-42", 5).await;
+    let mut inside = stays_inside(&server, "inside").await;
+    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    let mut connection = Connection::open(server.address).await;
+    connection.write(&cart_of("c")).await;
+    let refused = connection.read().await.expect("an answer");
+    assert_eq!((refused.status, refused.code()), (503, "overloaded"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(server.door.admission.refused(Lane::Cart), 1, "and it is counted");
+    assert_eq!(inside.read().await.expect("an answer").status, 201);
+    connection.write(&cart_of("c")).await;
+    assert_eq!(connection.read().await.expect("an answer").status, 201, "the same connection, the same key");
+}
+
+#[tokio::test]
+async fn a_line_is_only_so_long() {
+    let mut settings = places_and_a_line(1);
+    settings.admission.line_max = 1;
+    let server = Server::with(Limits::default(), settings).await;
+    server.with_stock("NOVA-42", 5).await;
+    let mut inside = stays_inside(&server, "inside").await;
+    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    let mut first = Connection::open(server.address).await;
+    first.write(&cart_of("first")).await;
+    wait_in_line(&server, 1).await;
+    assert_eq!(server.seller().post("/v1/carts", Some("second"), Some(&json!({}))).await.status, 503);
+    assert_eq!(inside.read().await.expect("an answer").status, 201);
+    assert_eq!(first.read().await.expect("an answer").status, 201);
+}
+
+#[tokio::test]
+async fn who_ends_an_order_is_called_before_those_who_begin_one() {
+    let server = Server::with(Limits::default(), places_and_a_line(1)).await;
+    server.with_stock("NOVA-42", 5).await;
+    let placed = server.seller().post("/v1/orders", Some("placed"), Some(&order_of("NOVA-42", 1))).await;
+    let cancel = format!(
+        "POST /v1/orders/{}/cancel HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nIdempotency-Key: cancel\r\nContent-Length: 0\r\n\r\n",
+        placed.body["id"].as_str().expect("an id")
+    );
+    let mut inside = stays_inside(&server, "inside").await;
+    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    let mut cancelling = Connection::open(server.address).await;
+    cancelling.write(cancel.as_bytes()).await;
+    wait_in_line(&server, 1).await;
+    // Newer, and another slow one: had it been called first, the cancellation would wait for its payment, too.
+    let mut slow = stays_inside(&server, "slow").await;
+    wait_in_line(&server, 2).await;
+    assert_eq!(inside.read().await.expect("an answer").status, 201);
+    assert_eq!(cancelling.read().await.expect("an answer").status, 200);
+    assert!(server.door.admission.waiting() + server.door.admission.inside() > 0, "the other one is not answered yet");
+    assert_eq!(slow.read().await.expect("an answer").status, 201);
+}
+
+#[tokio::test]
+async fn while_it_is_full_nothing_is_made_of_a_request() {
+    let server = Server::with(Limits::default(), places(0)).await;
+    let (made, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&made);
+    let filter = warp::any().map(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        warp::reply()
+    });
+    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    let serving = serve_behind(
+        Some(server.gate.clone()),
+        listener,
+        filter,
+        Limits::default(),
+        Arc::default(),
+        std::future::pending(),
+    );
+    let serving = tokio::spawn(serving);
+    for path in ["/v1/orders", "/v1/reservations", "/v1/carts"] {
+        let answer = Client::new(address).bearer(KEY).post(path, Some("k"), Some(&json!({}))).await;
+        seen.fetch_add(usize::from(answer.status == 503), Ordering::Relaxed);
+    }
+    assert_eq!((seen.load(Ordering::Relaxed), made.load(Ordering::Relaxed)), (3, 0));
+    serving.abort();
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@ use doorbuster::actors::system::{Actors, Handle, Shards};
 use doorbuster::actors::view::Stock;
 use doorbuster::api::keys::{Keys, Scope};
 use doorbuster::api::secret::Secret;
-use doorbuster::api::{Api, Journaled, Limits, Settings, Shop, SocketCounts, Unavailable, Webhook, WebhookError};
-use doorbuster::api::{bind, serve};
+use doorbuster::api::{
+    Api, DoorCounts, Gate, Journaled, Limits, Settings, Shop, SocketCounts, Unavailable, Webhook, WebhookError,
+};
+use doorbuster::api::{bind, serve_behind};
 use doorbuster::clock::{SharedClock, SystemClock};
 use doorbuster::domain::ids::{EntityId, Sku};
 use doorbuster::domain::time::Timestamp;
@@ -77,6 +79,8 @@ impl Shop for TestShop {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) counts: Arc<SocketCounts>,
+    pub(crate) door: Arc<DoorCounts>,
+    pub(crate) gate: Gate,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<usize>>,
     _actors: Actors,
@@ -114,12 +118,12 @@ impl Server {
         let address = listener.local_addr().expect("it listens");
         let (stop, stopped) = oneshot::channel();
         let counts = Arc::new(SocketCounts::default());
-        let serving = serve(listener, api.filter(), limits, Arc::clone(&counts), async move {
+        let serving = serve_behind(Some(api.gate()), listener, api.filter(), limits, Arc::clone(&counts), async move {
             // Dropped or told: either ends it.
             drop(stopped.await);
         });
         let done = Some(tokio::spawn(serving));
-        Self { address, counts, stop: Some(stop), done, _actors: actors }
+        Self { address, counts, door: api.counts(), gate: api.gate(), stop: Some(stop), done, _actors: actors }
     }
 
     /// Stops it; how many connections were cut off.

@@ -121,3 +121,22 @@ async fn hundreds_of_slow_sockets_are_closed_and_honest_callers_are_served_meanw
     drop(sockets);
     assert_eq!(server.stop().await, 0);
 }
+
+/// This runtime has one thread, and it is held up here by a read of the old kind.
+#[tokio::test]
+async fn a_silent_socket_is_closed_even_while_nobody_has_time_for_it() {
+    use std::io::Read;
+    let server = server().await;
+    assert_eq!(server.anyone().get("/docs").await.status, 200, "it serves before this runtime is held up");
+    for bytes in ["", "GET /docs HTT"] {
+        let mut silent = std::net::TcpStream::connect(server.address).expect("the kernel accepts");
+        std::io::Write::write_all(&mut silent, bytes.as_bytes()).expect("it takes bytes");
+        silent.set_read_timeout(Some(PATIENCE)).expect("a lawful time");
+        let read = silent.read(&mut [0_u8; 16]);
+        let closed = match &read {
+            Ok(read) => *read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        assert!(closed, "{read:?}");
+    }
+}

@@ -28,8 +28,8 @@ pub(crate) struct OverloadOptions {
     /// What is offered, in times of the peak.
     #[arg(long, value_delimiter = ',', default_values_t = [2.0, 5.0, 10.0])]
     pub(crate) times: Vec<f64>,
-    /// How long each is offered.
-    #[arg(long, default_value_t = 8)]
+    /// How long each is offered: longer than the crowd's coming back is spread, and than its connecting takes.
+    #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
     /// How long the peak is looked for.
     #[arg(long, default_value_t = 4)]
@@ -38,7 +38,7 @@ pub(crate) struct OverloadOptions {
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4_000))]
     pub(crate) connections: u32,
     /// Connections of the crowd, at most.
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
     pub(crate) crowd_connections: u32,
     /// A buyer gives up so long after they meant to come.
     #[arg(long, default_value_t = 5)]

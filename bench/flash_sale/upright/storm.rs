@@ -155,8 +155,7 @@ impl Lane {
         // Whoever waited too long for a connection goes without having been heard.
         while self.ready.front().is_some_and(|buyer| now >= buyer.meant + self.storm.deadline) {
             if let Some(buyer) = self.ready.pop_front() {
-                self.felt.gave_up += 1;
-                self.felt.never_sent += u64::from(buyer.tries == 0);
+                self.unheard(buyer);
             }
         }
         if now >= self.end && self.ready.is_empty() && self.away.is_empty() && self.busy == 0 {
@@ -169,9 +168,16 @@ impl Lane {
         }
     }
 
+    /// Chance decides who gets a free connection. Buyers do not stand in one line: first come, first served would give each connection, once
+    /// they are scarce, to somebody who is about to give up, and the node would be blamed for it.
     fn next(&mut self, now: Instant) -> Option<Buyer> {
-        if let Some(buyer) = self.ready.pop_front() {
-            return Some(buyer);
+        while !self.ready.is_empty() {
+            let place = length(self.roll() % count(self.ready.len()));
+            let Some(buyer) = self.ready.swap_remove_front(place) else { break };
+            if now < buyer.meant + self.storm.deadline {
+                return Some(buyer);
+            }
+            self.unheard(buyer);
         }
         if self.gap.is_none() && now < self.end {
             self.felt.offered += 1;
@@ -180,10 +186,20 @@ impl Lane {
         None
     }
 
+    /// Nobody was there to hear the buyer before they gave up.
+    fn unheard(&mut self, buyer: Buyer) {
+        self.felt.gave_up += 1;
+        self.felt.never_sent += u64::from(buyer.tries == 0);
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.dice >> 11
+    }
+
     /// The buyer comes back after `pause` and a little more, or not at all.
     fn back(&mut self, mut buyer: Buyer, now: Instant, pause: Duration) {
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let jitter = float(self.dice >> 11) / float(1 << 53);
+        let jitter = float(self.roll()) / float(1 << 53);
         buyer.due = now + pause.mul_f64(1.0 + jitter);
         buyer.tries += 1;
         if buyer.tries > self.storm.retries || buyer.due >= buyer.meant + self.storm.deadline {

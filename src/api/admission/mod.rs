@@ -3,14 +3,19 @@
 //! ```text
 //!            places (503, ours)              quota (429, theirs)
 //! request ──► a place in its lane? ──► who? ──► a token in their bucket? ──► body ──► handler
-//!              │ no                             │ no
-//!              └─► Retry-After, spread          └─► Retry-After, until there is one
+//!              │ no         ▲                   │ no
+//!              │            │ called            └─► Retry-After, until there is one
+//!              └─► line ────┘
+//!                   │ not called in time
+//!                   └─► Retry-After, spread
 //! ```
 //!
-//! `places` bounds what is inside by what is answered in time, `quota` what one caller may send. Nothing here waits,
-//! allocates or takes a lock that another request holds; there is no timer: those who come look at the clock they bring.
+//! `places` bounds what is inside by what is answered in time, `line` is where those wait who found no place, `quota` bounds what one caller
+//! may send. Whoever finds a place waits for nothing here, allocates nothing and takes no lock; there is no timer: those who come look at the
+//! clock they bring.
 
 mod lane;
+mod line;
 mod pace;
 mod places;
 mod quota;
@@ -19,6 +24,7 @@ mod settings;
 
 pub use lane::Lane;
 pub use places::Place;
+pub(super) use places::Waiter;
 pub use settings::{AdmissionSettings, Rate};
 
 use super::callers::Caller;
@@ -28,6 +34,7 @@ use quota::Quotas;
 use refusal::Refusals;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use warp::reply::Response;
 
 impl Lane {
@@ -89,6 +96,29 @@ impl Admission {
     #[must_use]
     pub fn enter(&self, lane: Lane, patient: bool, now: Timestamp) -> Option<Place<'_>> {
         self.places.enter(lane, patient, now)
+    }
+
+    /// Is there room for every lane? All that is asked for a request while there is no crowd.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.places.is_open()
+    }
+
+    /// Nothing if there is room in `lane`; else a standing in line, or `Err` when the line is as long as it may be.
+    pub(super) fn line_up(&self, lane: Lane, now: Timestamp) -> Result<Option<Waiter<'_>>, ()> {
+        self.places.line_up(lane, now)
+    }
+
+    /// So long somebody waits in line.
+    #[must_use]
+    pub const fn line_wait(&self) -> Duration {
+        Duration::from_millis(self.settings.line_wait_ms)
+    }
+
+    /// How many wait in line.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.places.waiting()
     }
 
     /// The answer to whoever found no place.

@@ -9,11 +9,13 @@
 //! higher one, and what a higher lane does not use is not lost. Atomics only: no request ever waits for another one here.
 
 use super::lane::Lane;
+use super::line::Line;
 use super::pace::{Looks, Seen, places_for};
 use super::settings::AdmissionSettings;
 use crate::domain::time::Timestamp;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 /// Keeps what every request writes apart from what it only reads.
 #[derive(Debug, Default)]
@@ -39,6 +41,8 @@ pub(super) struct Places {
     tickets: AtomicU32,
     looked_at_ms: AtomicU64,
     looks: Mutex<Looks>,
+    /// Those who wait for a place.
+    line: Line,
 }
 
 /// A place that is taken; dropping it gives it back.
@@ -52,11 +56,55 @@ pub struct Place<'door> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.places.busy.inside.fetch_sub(1, Ordering::Relaxed);
+        self.places.busy.inside.fetch_sub(1, Ordering::SeqCst);
         if self.patient {
             self.places.patient.fetch_sub(1, Ordering::Relaxed);
         } else if self.answered {
             self.places.busy.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.places.line.length() > 0 {
+            self.places.line.call(|lane| self.places.has_room(lane));
+        }
+    }
+}
+
+/// One that stands in line; dropping it goes away.
+#[derive(Debug)]
+pub(in crate::api) struct Waiter<'door> {
+    places: &'door Places,
+    lane: Lane,
+    ticket: u64,
+    standing: bool,
+}
+
+impl Waiter<'_> {
+    /// Ready once there is room. Nobody else is held back for it: whoever is ready takes the place at once, or stands in line again.
+    pub(in crate::api) fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.places.has_room(self.lane) {
+            self.places.line.stand(self.lane, self.ticket, context.waker());
+            self.standing = true;
+            // Looked at once more: a place that was given back before we stood there called nobody.
+            if !self.places.has_room(self.lane) {
+                return Poll::Pending;
+            }
+        }
+        if std::mem::take(&mut self.standing) {
+            self.places.line.leave(self.lane, self.ticket);
+        }
+        Poll::Ready(())
+    }
+
+    /// Nobody called in time.
+    pub(in crate::api) fn gives_up(self) {
+        self.places.refuse(self.lane);
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.standing && !self.places.line.leave(self.lane, self.ticket) {
+            // Called, and gone all the same: the place is the next one's.
+            self.places.line.call(|lane| self.places.has_room(lane));
         }
     }
 }
@@ -87,6 +135,7 @@ impl Places {
             tickets: AtomicU32::new(0),
             looked_at_ms: AtomicU64::new(0),
             looks: Mutex::default(),
+            line: Line::default(),
         };
         places.set(settings.places_start.max(settings.places_min).min(settings.places_max));
         places
@@ -105,6 +154,33 @@ impl Places {
             self.patient.fetch_add(1, Ordering::Relaxed);
         }
         Some(Place { places: self, lane, patient, answered: true })
+    }
+
+    /// Is there room for every lane? All that a node which is not crowded asks.
+    pub(super) fn is_open(&self) -> bool {
+        self.has_room(Lane::Browsing)
+    }
+
+    /// Nothing if there is room in `lane`; else a standing in line, or `Err` when the line is as long as it may be.
+    pub(super) fn line_up(&self, lane: Lane, now: Timestamp) -> Result<Option<Waiter<'_>>, ()> {
+        self.look(now);
+        if self.has_room(lane) {
+            return Ok(None);
+        }
+        if self.settings.line_wait_ms == 0 || self.line.length() >= self.settings.line_max {
+            self.refuse(lane);
+            return Err(());
+        }
+        Ok(Some(Waiter { places: self, lane, ticket: self.line.ticket(), standing: false }))
+    }
+
+    /// How many wait for a place.
+    pub(super) fn waiting(&self) -> usize {
+        self.line.length()
+    }
+
+    fn has_room(&self, lane: Lane) -> bool {
+        self.busy.inside.load(Ordering::SeqCst) < self.mark(lane)
     }
 
     /// After so many seconds those who are refused now should come back: not all at once, and the later the more there are of them.
@@ -138,14 +214,22 @@ impl Places {
         let Ok(mut looks) = self.looks.try_lock() else { return };
         let change = looks.look(self.busy.answered.load(Ordering::Relaxed), self.refused_all(), elapsed_ms);
         let patient = self.patient.load(Ordering::Relaxed);
+        let places = self.limit.load(Ordering::Relaxed);
         let seen = Seen {
-            places: self.limit.load(Ordering::Relaxed),
+            places,
             quick: self.inside().saturating_sub(patient),
             patient,
             answers_per_s: change.answers_per_s,
-            refused: change.refused > 0,
+            refused: change.refused > 0 || self.line.length() > 0,
         };
-        self.set(places_for(&self.settings, &seen));
+        let wanted = places_for(&self.settings, &seen);
+        self.set(wanted);
+        // Places that nobody gave back are there, too.
+        for _ in places..wanted {
+            if !self.line.call(|lane| self.has_room(lane)) {
+                break;
+            }
+        }
         let longest = self.settings.retry_after_max_s.saturating_sub(self.settings.retry_after_s);
         let times = u32::try_from(change.refused / change.answered.max(1)).unwrap_or(u32::MAX);
         self.spread_s.store(times.saturating_add(2).min(longest.saturating_add(1)), Ordering::Relaxed);
@@ -234,6 +318,61 @@ mod tests {
         drop(places.enter(Lane::Checkout, false, Timestamp(NOW.0 + 200)));
         let told: std::collections::BTreeSet<u32> = (0..100).map(|_| places.come_back_s()).collect();
         assert_eq!(told.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    fn poll(waiter: &mut Waiter<'_>) -> bool {
+        waiter.poll_room(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    fn lined_up(places: &Places) -> Waiter<'_> {
+        let mut waiter = places.line_up(Lane::Checkout, NOW).expect("the line is short").expect("no place is left");
+        assert!(!poll(&mut waiter));
+        waiter
+    }
+
+    #[test]
+    fn who_is_called_and_goes_away_leaves_the_place_to_the_next() {
+        let places = fixed(1);
+        let place = places.enter(Lane::Completion, false, NOW);
+        // Marks are whole numbers: of one place all four lanes may take it.
+        let (mut old, new) = (lined_up(&places), lined_up(&places));
+        drop(place);
+        assert_eq!(places.waiting(), 1, "the newest was called");
+        drop(new);
+        assert_eq!(places.waiting(), 0, "and the next one in its stead");
+        assert!(poll(&mut old));
+    }
+
+    #[test]
+    fn who_is_called_too_late_stands_in_line_again() {
+        let places = fixed(1);
+        let place = places.enter(Lane::Checkout, false, NOW);
+        let mut waiter = lined_up(&places);
+        drop(place);
+        let quicker = places.enter(Lane::Checkout, false, NOW).expect("nothing is kept free for whoever was called");
+        assert!(!poll(&mut waiter));
+        assert_eq!(places.waiting(), 1);
+        drop(quicker);
+        assert!(poll(&mut waiter));
+        drop(waiter);
+        assert_eq!(places.waiting(), 0);
+    }
+
+    #[test]
+    fn places_that_are_added_are_called_out() {
+        let settings =
+            AdmissionSettings { places_start: 100, places_min: 100, places_max: 1_000, ..Default::default() };
+        let places = Places::new(settings);
+        let mut inside: Vec<_> = (0..95).map_while(|_| places.enter(Lane::Checkout, false, NOW)).collect();
+        let waiting: Vec<_> = std::iter::from_fn(|| (places.waiting() < 4).then(|| lined_up(&places))).collect();
+        // A good pace, and nobody was refused: that some wait says that more are wanted.
+        for _ in 0..100 {
+            drop(places.enter(Lane::Completion, false, NOW));
+        }
+        inside.extend(places.enter(Lane::Completion, false, Timestamp(NOW.0 + 100)));
+        assert!(places.limit() > 100, "{}", places.limit());
+        assert_eq!(places.waiting(), 0, "nobody gave a place back, and all four were called");
+        drop(waiting);
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub struct AdmissionSettings {
     pub checkout_reserved_percent: u8,
     /// … and so many more only for [`Cart`](super::Lane::Cart) and above.
     pub cart_reserved_percent: u8,
+    /// So long those who found no place wait in line for one; 0: not at all.
+    pub line_wait_ms: u64,
+    /// So many wait at once; whoever comes then is refused at once.
+    pub line_max: usize,
     /// The least that a 503 of ours says in `Retry-After`, …
     pub retry_after_s: u32,
     /// … and the most.
@@ -55,6 +59,8 @@ impl Default for AdmissionSettings {
             completion_reserved_percent: 5,
             checkout_reserved_percent: 25,
             cart_reserved_percent: 20,
+            line_wait_ms: 2_000,
+            line_max: 16_384,
             retry_after_s: 1,
             retry_after_max_s: 8,
             slow_bodies_bytes_max: 256 * 1024 * 1024,

@@ -3,7 +3,10 @@
 use super::head::{Seen, Watched};
 use super::timer::ConnectionTimer;
 use super::{Peer, Shared};
+use crate::api::admission::Lane;
+use crate::api::gate::Gate;
 use crate::api::problem::{Code, Problem};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::service::{Service, service_fn};
@@ -12,11 +15,11 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use warp::reply::Response;
 
@@ -28,32 +31,40 @@ pub(super) struct Serving<S> {
     pub(super) peer: SocketAddr,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve_connection<S>(stream: TcpStream, serving: Serving<S>)
+/// Serves a connection, which has said `first` already, to its end.
+pub(super) async fn serve_connection<S>(stream: TcpStream, first: Bytes, serving: Serving<S>)
 where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Send + 'static,
-    S::Future: Send,
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
 {
     let Serving { shared, service, peer } = serving;
     let timer = ConnectionTimer::new(shared.limits.request_timeout);
     let seen = Seen::default();
-    let watched = Watched::new(stream, seen.clone(), timer.clone(), Arc::clone(&shared));
+    let watched = Watched::new(stream, first, seen.clone(), timer.clone(), Arc::clone(&shared));
     let timeout = shared.limits.request_timeout;
     let guarded = {
-        let (timer, seen) = (timer.clone(), seen.clone());
+        let (timer, seen, shared) = (timer.clone(), seen.clone(), Arc::clone(&shared));
         service_fn(move |mut request: Request<Incoming>| {
             let answering = match refusal(&request, &seen) {
-                Some(problem) => Err(problem),
+                Some(problem) => Answering::Refused(problem),
                 None => {
                     request.extensions_mut().insert(Peer(peer));
-                    Ok(service.call(request))
+                    let gate = shared.gate.as_ref();
+                    match gate.and_then(|gate| gate.stops(request.method(), request.uri().path()).zip(Some(gate))) {
+                        None => Answering::Served(service.call(request)),
+                        Some((lane, gate)) => {
+                            let (gate, service, timer) = (gate.clone(), service.clone(), timer.clone());
+                            Answering::Waits(Box::pin(wait(gate, lane, service, request, timer, timeout)))
+                        }
+                    }
                 }
             };
             let timer = timer.clone();
             async move {
                 match answering {
-                    Ok(answering) => within(answering, &timer, ConnectionTimer::deadline(timeout)).await,
-                    Err(problem) => Ok(closing(problem)),
+                    Answering::Served(answering) => within(answering, &timer, ConnectionTimer::deadline(timeout)).await,
+                    Answering::Refused(problem) => Ok(closing(problem)),
+                    Answering::Waits(waits) => waits.await,
                 }
             }
         })
@@ -88,6 +99,33 @@ where
         // A peer that went away, sent no HTTP or was too slow: nothing for the person awake at three.
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// How a request comes to its answer.
+enum Answering<F> {
+    Served(F),
+    Refused(Problem),
+    /// In a box: only a crowd pays for it.
+    Waits(Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>),
+}
+
+/// Waits for room, and is then served like everybody; or hears when to come back.
+async fn wait<S>(
+    gate: Gate,
+    lane: Lane,
+    service: S,
+    request: Request<Incoming>,
+    timer: ConnectionTimer,
+    timeout: Duration,
+) -> Result<Response, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let late = ConnectionTimer::deadline(gate.patience());
+    if !gate.wait(lane, |context| timer.poll_until(late, context)).await {
+        return Ok(gate.refusal());
+    }
+    within(service.call(request), &timer, ConnectionTimer::deadline(timeout)).await
 }
 
 /// What only the server can know of a request: its framing and its `Host`.

@@ -19,7 +19,12 @@ pub(super) fn instead_of(bytes: &[u8]) -> Option<Vec<u8>> {
     };
     let is_bare = bytes.ends_with(b"\r\n\r\n") && find(bytes, b"\r\ncontent-length: 0\r\n").is_some();
     let is_alone = find(bytes, b"\r\n\r\n").is_some_and(|end| end + 4 == bytes.len());
-    (is_bare && is_alone).then(|| Problem::new(code).detail("the head of the request cannot be read").to_raw_http())
+    (is_bare && is_alone).then(|| answer(code))
+}
+
+/// The answer to a head that cannot be read.
+pub(super) fn answer(code: Code) -> Vec<u8> {
+    Problem::new(code).detail("the head of the request cannot be read").to_raw_http()
 }
 
 /// The bytes of these slices, if only one holds any.

@@ -11,6 +11,7 @@
 use super::Shared;
 use super::failure;
 use super::timer::ConnectionTimer;
+use bytes::Bytes;
 use std::io::{self, BufRead};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -84,6 +85,8 @@ const LINGERING_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: Option<TcpStream>,
+    /// What was read on the porch, as far as it was not taken yet.
+    first: Bytes,
     seen: Seen,
     ended: bool,
     timer: ConnectionTimer,
@@ -95,8 +98,14 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) const fn new(stream: TcpStream, seen: Seen, timer: ConnectionTimer, shared: Arc<Shared>) -> Self {
-        Self { stream: Some(stream), seen, ended: false, timer, taken_by: None, instead: None, shared }
+    pub(super) const fn new(
+        stream: TcpStream,
+        first: Bytes,
+        seen: Seen,
+        timer: ConnectionTimer,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { stream: Some(stream), first, seen, ended: false, timer, taken_by: None, instead: None, shared }
     }
 
     /// Writes what stands for `bytes`, then says that they are written.
@@ -154,18 +163,19 @@ impl Drop for Watched {
         let (Some(stream), false) = (self.stream.take(), self.ended) else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let shared = Arc::clone(&self.shared);
-        if shared.lingering.fetch_add(1, Ordering::Relaxed) >= LINGERING_MAX {
-            shared.lingering.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        runtime.spawn(async move {
-            linger(stream).await;
-            shared.lingering.fetch_sub(1, Ordering::Relaxed);
-        });
+        runtime.spawn(async move { linger(stream, &shared).await });
     }
 }
 
-async fn linger(mut stream: TcpStream) {
+/// Ends our side of the connection and reads on for a moment.
+pub(super) async fn linger(stream: TcpStream, shared: &Shared) {
+    if shared.lingering.fetch_add(1, Ordering::Relaxed) < LINGERING_MAX {
+        read_on(stream).await;
+    }
+    shared.lingering.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn read_on(mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -190,6 +200,13 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let length = buffer.remaining().min(self.first.len());
+            let first = self.first.split_to(length);
+            self.seen.add(&first);
+            buffer.put_slice(&first);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let polled = self.stream().poll_read(context, buffer);
         match (&polled, buffer.filled().get(before..)) {

@@ -1,7 +1,7 @@
 //! The sockets: accept, bound, time out, drain. What a request means is for the filters behind it.
 //!
 //! ```text
-//! accept ──► bounds on connections ──► hyper http1 ──► framing, Host, total timeout ──► warp filters
+//! porch: accept, bounds on connections, a first head ──► hyper http1 ──► framing, Host ──► gate ──► total timeout ──► warp filters
 //! ```
 //!
 //! Every bound is in [`Limits`], with what goes wrong without it. `warp::serve` would leave idle and dripping sockets open for ever.
@@ -9,25 +9,29 @@
 mod connection;
 mod failure;
 mod head;
+mod porch;
 mod timer;
 
-use super::problem::{Code, Problem};
+use super::gate::Gate;
 use connection::{Serving, serve_connection};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use porch::Arrived;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use warp::Filter;
+use warp::reply::Response;
 
 /// The bounds on sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +126,7 @@ impl Addresses {
 /// What all connections of one server share.
 pub(super) struct Shared {
     limits: Limits,
+    gate: Option<Gate>,
     addresses: Addresses,
     counts: Arc<SocketCounts>,
     /// Sockets that are closed and still read on for a moment.
@@ -138,7 +143,8 @@ impl fmt::Debug for Shared {
 }
 
 /// Holds a connection's place; dropping it gives the place back, whatever ended the connection.
-struct Place {
+#[derive(Debug)]
+pub(super) struct Place {
     shared: Arc<Shared>,
     address: IpAddr,
 }
@@ -166,9 +172,26 @@ where
     F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
     F::Extract: warp::Reply,
 {
+    serve_behind(None, listener, filter, limits, counts, stop).await
+}
+
+/// The same, with a gate: while the node is crowded, requests wait there before anything is made of them.
+pub async fn serve_behind<F>(
+    gate: Option<Gate>,
+    listener: TcpListener,
+    filter: F,
+    limits: Limits,
+    counts: Arc<SocketCounts>,
+    stop: impl Future<Output = ()>,
+) -> usize
+where
+    F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
+    F::Extract: warp::Reply,
+{
     let (idle, mut idle_seen) = watch::channel(0);
     let shared = Arc::new(Shared {
         limits,
+        gate,
         addresses: Addresses::default(),
         counts,
         lingering: AtomicUsize::new(0),
@@ -176,23 +199,23 @@ where
         drain: Notify::new(),
         idle,
     });
-    let mut stop = pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut stop => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => welcome(stream, peer, &shared, &filter),
-            Err(error) => {
-                // Out of file handles, or the peer was gone already: neither is a reason to stop, the first is one to pause.
-                tracing::warn!(%error, "accepting a connection failed");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+    let runtime = tokio::runtime::Handle::current();
+    let hand_over = {
+        let shared = Arc::clone(&shared);
+        move |arrived: Arrived| {
+            let service = TowerToHyperService::new(warp::service(filter.clone()));
+            runtime.spawn(receive(arrived, Arc::clone(&shared), service));
         }
+    };
+    match porch::open(listener, Arc::clone(&shared), hand_over) {
+        Ok((porch, closed)) => {
+            stop.await;
+            drop(porch);
+            // Dropped or told: either way nobody is let in any more, and the listener is gone.
+            drop(closed.await);
+        }
+        Err(error) => tracing::error!(%error, "nobody can be let in"),
     }
-    drop(listener);
     shared.draining.store(true, Ordering::SeqCst);
     shared.drain.notify_waiters();
     let drained = async {
@@ -208,39 +231,21 @@ where
     }
 }
 
-fn welcome<F>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, filter: &F)
+/// Serves a connection that has come through the porch.
+async fn receive<S>(arrived: Arrived, shared: Arc<Shared>, service: S)
 where
-    F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
-    F::Extract: warp::Reply,
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
 {
-    shared.counts.accepted.fetch_add(1, Ordering::Relaxed);
-    if shared.counts.open.load(Ordering::Relaxed) >= shared.limits.connections_max {
-        return turn_away(stream, shared, Code::Overloaded);
-    }
-    if !shared.addresses.enter(peer.ip(), shared.limits.connections_per_address_max) {
-        return turn_away(stream, shared, Code::TooManyRequests);
-    }
-    shared.counts.open.fetch_add(1, Ordering::Relaxed);
-    let place = Place { shared: Arc::clone(shared), address: peer.ip() };
-    let serving =
-        Serving { shared: Arc::clone(shared), service: TowerToHyperService::new(warp::service(filter.clone())), peer };
-    tokio::spawn(async move {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "setting TCP_NODELAY failed");
+    let Arrived { stream, peer, first, place } = arrived;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "setting TCP_NODELAY failed");
+            }
+            serve_connection(stream, first, Serving { shared, service, peer }).await;
         }
-        serve_connection(stream, serving).await;
-        drop(place);
-    });
-}
-
-/// Says why and closes: a refusal costs one write, never a place.
-fn turn_away(mut stream: TcpStream, shared: &Arc<Shared>, code: Code) {
-    if shared.counts.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(1_000) {
-        tracing::warn!(code = code.as_str(), "connections are being turned away");
+        Err(error) => tracing::warn!(%error, "a connection was lost behind the porch"),
     }
-    let problem = Problem::new(code).retry_after(1);
-    tokio::spawn(async move {
-        let written = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&problem.to_raw_http())).await;
-        tracing::trace!(?written, "turned a connection away");
-    });
+    drop(place);
 }

@@ -87,22 +87,22 @@ impl At {
         let millis = i64::try_from(self.0.0).unwrap_or(i64::MAX);
         let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
         let utc = jiff::tz::TimeZone::UTC.to_datetime(instant);
-        let mut text = CompactString::default();
-        let mut part = |value: i16, digits: u32, behind: char| {
-            for place in (0..digits).rev() {
-                let digit = u32::from(value.unsigned_abs()) / 10_u32.pow(place) % 10;
-                text.push(char::from_digit(digit, 10).unwrap_or('0'));
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut part = |end: usize, value: i16, digits: usize| {
+            let mut rest = value.unsigned_abs();
+            for place in text.iter_mut().take(end).rev().take(digits) {
+                *place = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
+                rest /= 10;
             }
-            text.push(behind);
         };
-        part(utc.year(), 4, '-');
-        part(i16::from(utc.month()), 2, '-');
-        part(i16::from(utc.day()), 2, 'T');
-        part(i16::from(utc.hour()), 2, ':');
-        part(i16::from(utc.minute()), 2, ':');
-        part(i16::from(utc.second()), 2, '.');
-        part(utc.millisecond(), 3, 'Z');
-        text
+        part(4, utc.year(), 4);
+        part(7, i16::from(utc.month()), 2);
+        part(10, i16::from(utc.day()), 2);
+        part(13, i16::from(utc.hour()), 2);
+        part(16, i16::from(utc.minute()), 2);
+        part(19, i16::from(utc.second()), 2);
+        part(23, utc.millisecond(), 3);
+        CompactString::from_utf8_lossy(&text)
     }
 }
 

@@ -12,8 +12,8 @@ use super::journal::Inner;
 use super::stored::log_error;
 use super::tables::{Table, Writes, agenda_value, key, key_of, state_key, state_value};
 use crate::domain::ids::EntityId;
-use crate::storage::journal::{AppendError, Claim, Record, Seq, Shard, StateFlush};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::storage::journal::{AppendError, Claim, Record, Seq, Shard, StateFlush, StateRow};
+use std::collections::{BTreeSet, VecDeque};
 
 /// A slice of a checkpoint: how much is written in one go, so that reads and the log's syncs get their turn between two.
 const SLICE_BYTES: usize = 2 << 20;
@@ -28,7 +28,7 @@ impl Inner {
     pub(super) fn checkpoint(&self, claim: Claim, flush: StateFlush, upto: Seq) -> Result<(), AppendError> {
         let mut rounds = self.rounds();
         let shard = claim.shard;
-        let (records, rest) = self.records_to_move(claim, &flush, upto)?;
+        let (mut records, rest) = self.records_to_move(claim, &flush, upto)?;
         let erased: BTreeSet<EntityId> = flush.erase.iter().cloned().collect();
         let mut writes = Writes::default();
         self.move_records(shard, &records, &erased, &mut writes)?;
@@ -49,11 +49,13 @@ impl Inner {
         }
         writes.put(Table::States, key(b'f', shard), upto.to_le_bytes().to_vec());
         self.stored.tables.write(writes, true)?;
+        // Not while appends wait for the shards.
+        records.clear();
         if let Some(owned) = self.shards().get_mut(&shard) {
             owned.flushed = upto;
             owned.put_back(rest);
+            owned.reuse(records);
         }
-        drop(records);
         if !erased.is_empty() {
             let gone = self.stored.tables.forget_removed();
             if !gone.map_err(|error| self.stored.tables.not_written(&error))? {
@@ -128,14 +130,12 @@ impl Inner {
         erased: &BTreeSet<EntityId>,
         writes: &mut Writes,
     ) -> Result<(), AppendError> {
-        let mut rows: BTreeMap<&EntityId, Vec<_>> = BTreeMap::new();
-        for row in &flush.states {
-            rows.entry(&row.entity).or_default().push(row);
-        }
-        for (entity, rows) in rows {
+        let mut rows: Vec<&StateRow> = flush.states.iter().collect();
+        rows.sort_by(|one, other| one.entity.cmp(&other.entity));
+        for rows in rows.chunk_by(|one, other| one.entity == other.entity) {
             for row in rows {
-                let (table, key) = state_key(shard, entity, row.chunk);
-                if table != Table::Personal || !erased.contains(entity) {
+                let (table, key) = state_key(shard, &row.entity, row.chunk);
+                if table != Table::Personal || !erased.contains(&row.entity) {
                     writes.put(table, key, state_value(row));
                 }
             }

@@ -10,6 +10,10 @@ use std::collections::VecDeque;
 /// What a record costs beside its body.
 const RECORD_BYTES: u64 = 96;
 
+/// Room for so many records is kept from one checkpoint to the next: a list that grows anew moves all it has, again and again, into memory that
+/// was never touched.
+const SPARE_RECORDS_MAX: usize = 128 * 1024;
+
 /// One shard.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
@@ -19,6 +23,8 @@ pub(super) struct Owned {
     /// Without a gap up to `end`; what came before is read from the log.
     tail: VecDeque<Record>,
     tail_bytes: u64,
+    /// Empty: the room of an earlier tail.
+    spare: VecDeque<Record>,
 }
 
 impl Owned {
@@ -55,16 +61,23 @@ impl Owned {
     /// Takes the tail out, so that a checkpoint can walk over it while appends go on; [`Owned::put_back`] gives the rest back.
     pub(super) fn take_tail(&mut self) -> VecDeque<Record> {
         self.tail_bytes = 0;
-        std::mem::take(&mut self.tail)
+        let spare = std::mem::take(&mut self.spare);
+        std::mem::replace(&mut self.tail, spare)
+    }
+
+    /// Gives back the room of what [`Owned::take_tail`] gave.
+    pub(super) fn reuse(&mut self, mut room: VecDeque<Record>) {
+        room.clear();
+        room.shrink_to(SPARE_RECORDS_MAX);
+        self.spare = room;
     }
 
     /// Puts records back before those that came meanwhile; if there is a gap between the two, the older go.
-    pub(super) fn put_back(&mut self, mut taken: VecDeque<Record>) {
+    pub(super) fn put_back(&mut self, taken: VecDeque<Record>) {
         let next = self.tail.front().map_or(self.end.saturating_add(1), |record| record.seq);
         if taken.back().is_some_and(|record| record.last_seq().saturating_add(1) == next) {
             self.tail_bytes = taken.iter().map(size).fold(self.tail_bytes, u64::saturating_add);
-            taken.append(&mut self.tail);
-            self.tail = taken;
+            taken.into_iter().rev().for_each(|record| self.tail.push_front(record));
         }
     }
 }
@@ -99,6 +112,21 @@ mod tests {
         owned.put_back(taken);
         assert_eq!(seqs(&owned), Some(vec![2, 3, 4]));
         assert_eq!(owned.tail_bytes(), 3 * (RECORD_BYTES + 1));
+    }
+
+    #[test]
+    fn the_room_of_a_tail_that_was_stored_serves_again_and_holds_nothing_of_it() {
+        let mut owned = Owned::default();
+        (1..=100).for_each(|seq| owned.appended(&record(seq)));
+        let taken = owned.take_tail();
+        let room = taken.capacity();
+        owned.flushed = 100;
+        owned.reuse(taken);
+        assert!(owned.take_tail().is_empty());
+        assert!(owned.tail.capacity() >= room);
+        assert_eq!(seqs(&owned), Some(vec![]));
+        owned.reuse(VecDeque::with_capacity(2 * SPARE_RECORDS_MAX));
+        assert!(owned.spare.capacity() <= SPARE_RECORDS_MAX, "bounded");
     }
 
     #[test]

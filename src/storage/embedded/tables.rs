@@ -22,7 +22,7 @@ use crate::storage::wire::form::{read_entity, write_entity};
 use crate::storage::wire::{HEAD, PERSONAL, WireError, in_chunks};
 use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -58,25 +58,47 @@ impl std::fmt::Debug for Tables {
     }
 }
 
+/// One row to write; without a value it is removed.
+#[derive(Debug)]
+struct Write {
+    table: Table,
+    key: UserKey,
+    value: Option<UserValue>,
+}
+
 /// Writes to make together; the last one of a key counts.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
-    rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    rows: Vec<Write>,
     bytes: usize,
 }
 
 impl Writes {
     pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
         self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
-        self.rows.insert((table, key), Some(value));
+        self.rows.push(Write { table, key: key.into(), value: Some(value.into()) });
     }
 
     pub(super) fn remove(&mut self, table: Table, key: Vec<u8>) {
-        self.rows.insert((table, key), None);
+        self.rows.push(Write { table, key: key.into(), value: None });
     }
 
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Table by table and in the order of their keys: neighbours are found faster than strangers.
+    fn in_order(self) -> impl Iterator<Item = Write> {
+        let mut rows = self.rows;
+        rows.sort_by(|one, other| (one.table, &one.key).cmp(&(other.table, &other.key)));
+        let mut rows = rows.into_iter().peekable();
+        std::iter::from_fn(move || {
+            let mut row = rows.next()?;
+            while let Some(later) = rows.next_if(|next| next.table == row.table && next.key == row.key) {
+                row = later;
+            }
+            Some(row)
+        })
     }
 }
 
@@ -217,7 +239,7 @@ impl Tables {
         if durable {
             batch = batch.durability(Some(PersistMode::SyncAll));
         }
-        for ((table, key), value) in writes.rows {
+        for Write { table, key, value } in writes.in_order() {
             match value {
                 Some(value) => batch.insert(self.table(table), key, value),
                 None => batch.remove(self.table(table), key),
