@@ -1,6 +1,7 @@
 //! Guards of the actors that a whole sale would not miss at once: what a refusal waits for, what is too late, who is known at the door.
 
 use super::ask::{Answer, Ask};
+use super::lifecycle::in_words;
 use super::recovery::Loaded;
 use super::system::Handle;
 use super::tests::{World, ask_until, buy, levels, open_shop, place_if_known, read, request, sku, status, warehouse};
@@ -117,4 +118,11 @@ fn a_receipt_that_the_stored_state_covers_is_not_counted_again() {
     let once = loaded.state.clone();
     loaded.take_in(&received).expect("it is known");
     assert_eq!(loaded.state, once);
+}
+
+#[test]
+fn an_actor_that_a_stopping_shard_did_not_start_is_not_said_to_have_panicked() {
+    let refused = ractor::SpawnErr::StartupFailed("Supervisor is shutting down".into());
+    assert!(refused.to_string().contains("panicked"), "the library's own words");
+    assert_eq!(in_words(&refused), "Supervisor is shutting down");
 }

@@ -95,10 +95,11 @@ impl ShardState {
             }
             Err(error) => {
                 // Only while the shard itself is being stopped.
-                tracing::warn!(%entity, %error, "an entity could not be started");
+                let why = in_words(&error);
+                tracing::warn!(%entity, error = why, "an entity could not be started");
                 queue.into_iter().for_each(|asked| refuse(asked, Answer::Unknown));
                 let now = self.context.clock.now();
-                let aside = SetAside { reason: error.to_string(), failures: failures.saturating_add(1), since: now };
+                let aside = SetAside { reason: why, failures: failures.saturating_add(1), since: now };
                 self.slots.insert(entity.clone(), Slot::SetAside(aside));
             }
         }
@@ -266,5 +267,14 @@ impl ShardState {
         }
         self.start(myself, entity, Some(Start::Replay), None).await;
         true
+    }
+}
+
+/// The library calls every failed start a panic, also one that was only refused because the shard is being stopped; whoever looks for panics
+/// in what a node says is to find none that was not.
+pub(super) fn in_words(error: &SpawnErr) -> String {
+    match error {
+        SpawnErr::StartupFailed(why) => why.to_string(),
+        error => error.to_string(),
     }
 }

@@ -38,9 +38,13 @@ pub enum LogError {
         /// In the system's words.
         message: String,
     },
-    /// Rule L8: an earlier write or sync failed. The process ends; its successor reads what is there.
-    #[error("the log failed before and takes nothing more")]
-    Failed,
+    /// Rule L8: an earlier write or sync failed. The process ends; its successor reads what is there. Whoever meets this may be the first to
+    /// say anything, so it says what failed.
+    #[error("the log takes nothing more since this failed: {first}")]
+    Failed {
+        /// The failure after which nothing is taken.
+        first: String,
+    },
     /// Larger than a frame may be. Nothing was written, smaller appends go on.
     #[error("an append of {bytes} bytes; at most {max} fit")]
     TooLarge {

@@ -83,7 +83,9 @@ impl Preparer {
     pub(super) fn take(&self) -> Result<Spare, LogError> {
         match &self.ready {
             None => self.maker.make(),
-            Some(ready) => ready.recv().unwrap_or(Err(LogError::Failed)),
+            Some(ready) => ready
+                .recv()
+                .unwrap_or_else(|_gone| Err(LogError::Failed { first: "the thread for the next segment".to_owned() })),
         }
     }
 

@@ -37,8 +37,8 @@ pub struct Log {
     buffer: Vec<u8>,
     /// The seal of the last clean stop still stands (rule L5).
     seal_stands: bool,
-    /// Rule L8.
-    failed: bool,
+    /// Rule L8: the failure after which it takes nothing more.
+    failed: Option<String>,
     /// What the last [`Log::retire`] was told.
     flushed_before: Option<BTreeMap<Shard, Seq>>,
 }
@@ -88,7 +88,7 @@ impl Log {
             tails,
             buffer: Vec::new(),
             seal_stands: false,
-            failed: false,
+            failed: None,
             flushed_before: None,
         };
         Ok((log, Recovered { end, ..Recovered::default() }))
@@ -116,7 +116,7 @@ impl Log {
             tails: examined.tails,
             buffer: Vec::new(),
             seal_stands: recovered.sealed,
-            failed: false,
+            failed: None,
             flushed_before: None,
         };
         Ok((log, recovered))
@@ -127,9 +127,7 @@ impl Log {
     /// After any error but [`LogError::TooLarge`] the log takes nothing more (rule L8): what was being appended may or may
     /// not be there, and only a new [`Log::open`] can tell.
     pub fn append(&mut self, records: &[Record]) -> Result<Appended, LogError> {
-        if self.failed {
-            return Err(LogError::Failed);
-        }
+        self.takes_more()?;
         if records.is_empty() {
             return Ok(Appended { position: self.position(), bytes: 0, sync_ns: 0 });
         }
@@ -140,8 +138,13 @@ impl Log {
             return Err(LogError::TooLarge { bytes, max });
         }
         let appended = self.append_frame(records, bytes);
-        self.failed = appended.is_err();
+        self.failed = appended.as_ref().err().map(ToString::to_string);
         appended
+    }
+
+    /// Rule L8.
+    fn takes_more(&self) -> Result<(), LogError> {
+        self.failed.clone().map_or(Ok(()), |first| Err(LogError::Failed { first }))
     }
 
     fn append_frame(&mut self, records: &[Record], bytes: u64) -> Result<Appended, LogError> {
@@ -210,12 +213,10 @@ impl Log {
         now: Timestamp,
         keep_ms: u64,
     ) -> Result<Retired, LogError> {
-        if self.failed {
-            return Err(LogError::Failed);
-        }
+        self.takes_more()?;
         let retired = self.retire_segments(now, keep_ms);
         self.flushed_before = Some(flushed_upto.clone());
-        self.failed = retired.is_err();
+        self.failed = retired.as_ref().err().map(ToString::to_string);
         retired
     }
 
@@ -248,9 +249,7 @@ impl Log {
 
     /// A clean stop: says where the log ends, durably (rule L5).
     pub fn seal(self) -> Result<(), LogError> {
-        if self.failed {
-            return Err(LogError::Failed);
-        }
+        self.takes_more()?;
         if self.seal_stands {
             return Ok(());
         }

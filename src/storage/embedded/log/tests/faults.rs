@@ -10,9 +10,10 @@ fn work(disk: &FaultDisk, written: &mut Vec<Vec<Record>>) -> usize {
         let Ok((mut log, recovered)) = open(disk) else { return acknowledged };
         for batch in (Batches { large: true, ..Batches::after(acknowledged, &recovered) }).take(25) {
             written.push(batch.clone());
-            if log.append(&batch).is_err() {
-                assert_eq!(log.append(&batch), Err(LogError::Failed), "L8");
-                assert_eq!(log.seal(), Err(LogError::Failed), "L8");
+            if let Err(first) = log.append(&batch) {
+                let failed = LogError::Failed { first: first.to_string() };
+                assert_eq!(log.append(&batch), Err(failed.clone()), "L8");
+                assert_eq!(log.seal(), Err(failed), "L8");
                 return acknowledged;
             }
             acknowledged += 1;
@@ -188,12 +189,15 @@ fn a_failed_write_or_sync_is_never_retried() {
         let (mut log, recovered) = open(&disk).unwrap();
         let batch = Batches::after(3, &recovered).next().unwrap();
         disk.fail_at(at, fault);
-        assert!(log.append(&batch).is_err());
+        let first = log.append(&batch).unwrap_err();
         let changes = disk.changes();
-        assert_eq!(log.append(&batch), Err(LogError::Failed), "L8");
-        assert_eq!(log.retire(&BTreeMap::new(), Default::default(), 0), Err(LogError::Failed), "L8");
+        // Whoever comes next may be the first to be heard: it names what failed, and the file.
+        let failed = LogError::Failed { first: first.to_string() };
+        assert!(failed.to_string().contains("segment-"), "{failed}");
+        assert_eq!(log.append(&batch), Err(failed.clone()), "L8");
+        assert_eq!(log.retire(&BTreeMap::new(), Default::default(), 0), Err(failed.clone()), "L8");
         assert_same(&frames(&log.reader()), &written, "readers see only what is durable");
-        assert_eq!(log.seal(), Err(LogError::Failed), "L8");
+        assert_eq!(log.seal(), Err(failed), "L8");
         assert_eq!(disk.changes(), changes, "the disk is not touched again");
     }
 }
@@ -250,6 +254,6 @@ fn records_out_of_order_are_refused_before_they_are_written() {
     let (mut log, _) = open(&disk).unwrap();
     let (_, before) = read(&disk).unwrap();
     assert!(matches!(log.append(&written[0]), Err(LogError::OutOfOrder { seq: 1, .. })));
-    assert_eq!(log.append(&written[0]), Err(LogError::Failed));
+    assert!(matches!(log.append(&written[0]), Err(LogError::Failed { .. })));
     assert_eq!(read(&disk).unwrap().1, before);
 }
