@@ -92,9 +92,6 @@ impl Queue {
         loop {
             if waiting.is_empty() && !self.more {
                 self.bell.ring.notified().await;
-                // Where the cores are busy with more of what will wait, that comes first and shares the sync; where they are idle this costs
-                // nothing.
-                std::thread::yield_now();
             }
             // What is handed over from here on, and not seen below, says so again.
             self.bell.silent.store(false, Ordering::Release);
