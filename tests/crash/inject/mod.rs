@@ -160,7 +160,7 @@ async fn a_sale_that_meets_a_fault_anywhere_loses_nothing_that_was_acknowledged(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erasure_that_meets_a_fault_anywhere_loses_nothing_that_was_acknowledged() {
-    sweep(Stage::erasure().await, 1_501).await;
+    sweep(Stage::erasure().await, 151).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
