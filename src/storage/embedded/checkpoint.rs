@@ -59,7 +59,7 @@ impl Inner {
         if !erased.is_empty() {
             let gone = self.stored.tables.forget_removed();
             if !gone.map_err(|error| self.stored.tables.not_written(&error))? {
-                tracing::warn!(%shard, "erased personal data is still in the tables' own journal");
+                tracing::warn!(%shard, "erased personal data is still in files of the tables");
             }
         }
         if !rounds.seen.insert(shard) {

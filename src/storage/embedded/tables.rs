@@ -23,7 +23,8 @@ use crate::storage::wire::{HEAD, PERSONAL, WireError, in_chunks};
 use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -372,14 +373,23 @@ impl Tables {
                 keyspace.insert(FILLER, [])?;
                 self.write_out(keyspace)?;
             }
+            let before = files_of(&self.personal)?;
             self.personal.major_compact()?;
+            // A file that could not be deleted yet is tried again by the next round.
+            let rewritten = files_of(&self.personal)?.is_disjoint(&before);
             // The present file was begun after the removal, and is the only one. (Its length says nothing: it is made longer than it will get.)
-            if self.database.journal_count() == 1 {
+            if rewritten && self.database.journal_count() == 1 {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+}
+
+/// The files that hold a keyspace's rows; no two in its life have one name.
+fn files_of(keyspace: &Keyspace) -> fjall::Result<BTreeSet<OsString>> {
+    let files = fs::read_dir(keyspace.path().join("tables"))?;
+    Ok(files.map(|file| file.map(|file| file.file_name())).collect::<Result<_, _>>()?)
 }
 
 impl Tables {
