@@ -366,6 +366,7 @@ impl Tables {
             self.personal.insert(FILLER, vec![0; PIECE])?;
             filled = filled.saturating_add(PIECE);
         }
+        let mut old: Option<BTreeSet<OsString>> = None;
         for _ in 0..ATTEMPTS_MAX {
             for keyspace in [&self.personal, &self.states, &self.history] {
                 // A keyspace without anything new is not written out, and one without any row at all counts as never
@@ -373,14 +374,14 @@ impl Tables {
                 keyspace.insert(FILLER, [])?;
                 self.write_out(keyspace)?;
             }
-            let before = files_of(&self.personal)?;
-            self.personal.major_compact()?;
-            // A file that could not be deleted yet is tried again by the next round.
-            let rewritten = files_of(&self.personal)?.is_disjoint(&before);
-            // The present file was begun after the removal, and is the only one. (Its length says nothing: it is made longer than it will get.)
-            if rewritten && self.database.journal_count() == 1 {
+            let files = files_of(&self.personal)?;
+            // What was rewritten is deleted when something is next written out. The present file of the journal was begun after the removal, and
+            // is the only one. (Its length says nothing: it is made longer than it will get.)
+            if old.as_ref().is_some_and(|old| old.is_disjoint(&files)) && self.database.journal_count() == 1 {
                 return Ok(true);
             }
+            self.personal.major_compact()?;
+            old.get_or_insert(files);
         }
         Ok(false)
     }
@@ -454,7 +455,9 @@ mod tests {
             let mut writes = Writes::default();
             writes.put(Table::Personal, vec![round], SECRET.to_vec());
             tables.write(writes, true).unwrap();
-            assert!(is_on_disk(&path), "it was there");
+            // In a file of the tables, too, not only in their journal.
+            tables.write_out(&tables.personal).unwrap();
+            assert!(is_on_disk(&path.join("keyspaces")) && is_on_disk(&path), "it was there");
             let mut writes = Writes::default();
             writes.remove(Table::Personal, vec![round]);
             tables.write(writes, true).unwrap();
