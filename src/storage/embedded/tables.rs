@@ -444,6 +444,24 @@ mod tests {
         })
     }
 
+    #[test]
+    fn the_last_write_of_a_key_counts_and_rows_come_in_order() {
+        let mut writes = Writes::default();
+        writes.put(Table::Personal, vec![1], vec![1]);
+        writes.put(Table::States, vec![2], vec![1]);
+        writes.remove(Table::States, vec![1]);
+        writes.put(Table::States, vec![2], vec![2]);
+        writes.put(Table::States, vec![1], vec![3]);
+        writes.remove(Table::Personal, vec![1]);
+        let rows: Vec<_> =
+            writes.in_order().map(|row| (row.table, row.key.to_vec(), row.value.map(|v| v.to_vec()))).collect();
+        let (states, personal) = (Table::States, Table::Personal);
+        assert_eq!(
+            rows,
+            [(states, vec![1], Some(vec![3])), (states, vec![2], Some(vec![2])), (personal, vec![1], None)]
+        );
+    }
+
     /// More than once: the journal's file that the first erasure began is as long as any will ever be.
     #[test]
     fn what_was_removed_is_forgotten_and_known_to_be() {
