@@ -243,8 +243,10 @@ fn may_go_on(met: &Made, after: &[Made], said: &str) -> bool {
     let next_segment = met.file.starts_with("log/spare-") && said.contains("no next segment");
     // The tables' list of tables is written anew, to be shorter: the old one stays in force.
     let list_of_tables = met.file.starts_with("states") && met.file.contains("/keyspaces/0");
-    // A list of tables that is no longer in force stays beside the present one until the next is written. It names files, not data.
-    let old_list = met.class == "name" && met.file.starts_with("states") && said.contains("Version history GC failed");
+    // A list of tables that is no longer in force stays beside the present one until the next is written; an erasure waits for that.
+    let is_list = met.file.starts_with("states/keyspaces/")
+        && met.file.rsplit('/').next().is_some_and(|name| name.starts_with('v'));
+    let old_list = is_list && met.class == "name" && said.contains("Version history GC failed");
     // The tables are closed when everything in them was synced, and the log is sealed: there is nothing more to write.
     let closed =
         met.class == "sync" && met.file.ends_with(".jnl") && !after.iter().any(|made| made.file.starts_with("log"));
