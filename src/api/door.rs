@@ -52,6 +52,15 @@ pub struct DoorCounts {
     pub answers: [AtomicU64; 6],
 }
 
+impl DoorCounts {
+    /// One more answer.
+    pub(super) fn answered(&self, response: &Response) {
+        if let Some(count) = self.answers.get(usize::from(response.status().as_u16() / 100)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The public API over a shop.
 #[derive(Clone)]
 pub struct Api<S>(Arc<Inner<S>>);
@@ -67,7 +76,7 @@ pub(super) struct Inner<S> {
     pub(super) settings: Settings,
     pub(super) keys: Keys,
     pub(super) secret: Secret,
-    router: Router,
+    router: Arc<Router>,
     openapi: Bytes,
     counts: Arc<DoorCounts>,
 }
@@ -124,7 +133,7 @@ impl<S: Shop> Api<S> {
             settings,
             keys,
             secret,
-            router: Router::new(ROUTES),
+            router: Arc::new(Router::new(ROUTES)),
             openapi: openapi::document().into(),
             counts: Arc::new(counts),
         }))
@@ -140,7 +149,7 @@ impl<S: Shop> Api<S> {
     #[must_use]
     pub fn gate(&self) -> Gate {
         let api = Arc::clone(&self.0);
-        Gate::new(self.counts(), Arc::new(move || api.shop.now()))
+        Gate::new(self.counts(), Arc::clone(&self.0.router), Arc::new(move || api.shop.now()))
     }
 
     /// The filter that serves every route; it needs no socket.
@@ -190,9 +199,7 @@ impl<S: Shop> Inner<S> {
             Ok(Err(Refused::Because(problem))) => problem.into_response(),
             Err(_panic) => panicked(),
         };
-        if let Some(count) = self.counts.answers.get(usize::from(response.status().as_u16() / 100)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counts.answered(&response);
         response
     }
 

@@ -14,13 +14,12 @@
 
 use super::admission::{Admission, Lane, Waiter};
 use super::door::DoorCounts;
-use super::routes::{Found, ROUTES, Router};
+use super::routes::{Found, Router};
 use crate::domain::time::Timestamp;
 use hyper::Method;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use warp::reply::Response;
@@ -43,8 +42,8 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub(super) fn new(counts: Arc<DoorCounts>, now: Arc<Now>) -> Self {
-        Self { counts, router: Arc::new(Router::new(ROUTES)), now }
+    pub(super) const fn new(counts: Arc<DoorCounts>, router: Arc<Router>, now: Arc<Now>) -> Self {
+        Self { counts, router, now }
     }
 
     /// The lane in which a request must wait; `None`: it may go on, for there is room, or it wants nothing there is.
@@ -86,9 +85,7 @@ impl Gate {
     /// The answer to whoever was not called.
     pub(super) fn refusal(&self) -> Response {
         let response = self.admission().no_place();
-        if let Some(count) = self.counts.answers.get(usize::from(response.status().as_u16() / 100)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counts.answered(&response);
         response
     }
 

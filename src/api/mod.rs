@@ -43,5 +43,5 @@ mod webhooks;
 pub use door::{Api, DoorCounts};
 pub use gate::Gate;
 pub use seam::{Journaled, Shop, Unavailable, Webhook, WebhookError};
-pub use server::{Limits, SocketCounts, bind, serve, serve_behind};
+pub use server::{Limits, SocketCounts, bind, serve};
 pub use settings::Settings;

@@ -213,16 +213,10 @@ impl Node {
             took: begun.elapsed(),
         };
         let doors = vec![
-            tokio::spawn(server::serve_behind(
-                Some(api.gate()),
-                public,
-                api.filter(),
-                limits,
-                counts,
-                told(stopped.clone()),
-            )),
+            tokio::spawn(server::serve(public, Some(api.gate()), api.filter(), limits, counts, told(stopped.clone()))),
             tokio::spawn(server::serve(
                 operators,
+                None,
                 operator::filter(operations.clone()),
                 settings::operator_limits(config),
                 Arc::new(SocketCounts::default()),

@@ -3,7 +3,7 @@
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server, order_of, paid_order_of};
 use doorbuster::api::admission::{Lane, Rate};
-use doorbuster::api::{Limits, Settings, bind, serve_behind};
+use doorbuster::api::{Limits, Settings, bind, serve};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -195,12 +195,18 @@ async fn wait_in_line(server: &Server, number: usize) {
     waits_for(|| async { server.door.admission.waiting() == number }).await;
 }
 
+/// A node of one place, and who has it for a while.
+async fn full(settings: Settings) -> (Server, Connection) {
+    let server = Server::with(Limits::default(), settings).await;
+    server.with_stock("NOVA-42", 5).await;
+    let inside = stays_inside(&server, "inside").await;
+    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    (server, inside)
+}
+
 #[tokio::test]
 async fn who_finds_no_place_waits_and_is_served_by_the_one_that_is_given_back() {
-    let server = Server::with(Limits::default(), places_and_a_line(1)).await;
-    server.with_stock("NOVA-42", 5).await;
-    let mut inside = stays_inside(&server, "inside").await;
-    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    let (server, mut inside) = full(places_and_a_line(1)).await;
     let mut line = Vec::new();
     for number in 0..3 {
         let mut connection = Connection::open(server.address).await;
@@ -219,10 +225,7 @@ async fn who_finds_no_place_waits_and_is_served_by_the_one_that_is_given_back() 
 async fn nobody_waits_in_line_for_ever_and_the_connection_of_who_was_refused_is_as_good_as_before() {
     let mut settings = places_and_a_line(1);
     settings.admission.line_wait_ms = 50;
-    let server = Server::with(Limits::default(), settings).await;
-    server.with_stock("NOVA-42", 5).await;
-    let mut inside = stays_inside(&server, "inside").await;
-    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    let (server, mut inside) = full(settings).await;
     let mut connection = Connection::open(server.address).await;
     connection.write(&cart_of("c")).await;
     let refused = connection.read().await.expect("an answer");
@@ -238,10 +241,7 @@ async fn nobody_waits_in_line_for_ever_and_the_connection_of_who_was_refused_is_
 async fn a_line_is_only_so_long() {
     let mut settings = places_and_a_line(1);
     settings.admission.line_max = 1;
-    let server = Server::with(Limits::default(), settings).await;
-    server.with_stock("NOVA-42", 5).await;
-    let mut inside = stays_inside(&server, "inside").await;
-    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    let (server, mut inside) = full(settings).await;
     let mut first = Connection::open(server.address).await;
     first.write(&cart_of("first")).await;
     wait_in_line(&server, 1).await;
@@ -284,14 +284,8 @@ async fn while_it_is_full_nothing_is_made_of_a_request() {
     });
     let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
     let address = listener.local_addr().expect("it listens");
-    let serving = serve_behind(
-        Some(server.gate.clone()),
-        listener,
-        filter,
-        Limits::default(),
-        Arc::default(),
-        std::future::pending(),
-    );
+    let serving =
+        serve(listener, Some(server.gate.clone()), filter, Limits::default(), Arc::default(), std::future::pending());
     let serving = tokio::spawn(serving);
     for path in ["/v1/orders", "/v1/reservations", "/v1/carts"] {
         let answer = Client::new(address).bearer(KEY).post(path, Some("k"), Some(&json!({}))).await;

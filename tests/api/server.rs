@@ -10,7 +10,7 @@ use doorbuster::api::secret::Secret;
 use doorbuster::api::{
     Api, DoorCounts, Gate, Journaled, Limits, Settings, Shop, SocketCounts, Unavailable, Webhook, WebhookError,
 };
-use doorbuster::api::{bind, serve_behind};
+use doorbuster::api::{bind, serve};
 use doorbuster::clock::{SharedClock, SystemClock};
 use doorbuster::domain::ids::{EntityId, Sku};
 use doorbuster::domain::time::Timestamp;
@@ -118,7 +118,7 @@ impl Server {
         let address = listener.local_addr().expect("it listens");
         let (stop, stopped) = oneshot::channel();
         let counts = Arc::new(SocketCounts::default());
-        let serving = serve_behind(Some(api.gate()), listener, api.filter(), limits, Arc::clone(&counts), async move {
+        let serving = serve(listener, Some(api.gate()), api.filter(), limits, Arc::clone(&counts), async move {
             // Dropped or told: either ends it.
             drop(stopped.await);
         });

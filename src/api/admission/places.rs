@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One count, four marks: a lane may take a place while fewer than its mark are taken. So a lower lane never takes the last places of a
-//! higher one, and what a higher lane does not use is not lost. Atomics only: no request ever waits for another one here.
+//! higher one, and what a higher lane does not use is not lost. For whoever finds a place it is atomics only; the others stand in the
+//! [line](super::line).
 
 use super::lane::Lane;
 use super::line::Line;

@@ -160,25 +160,11 @@ impl Drop for Place {
 }
 
 /// Serves `filter` on `listener` until `stop` ends; then no connection is accepted, idle ones are closed, and requests under way
-/// have [`Limits::drain_timeout`] to finish. Returns how many were cut off.
+/// have [`Limits::drain_timeout`] to finish. Returns how many were cut off. With a gate requests wait there while the node is crowded, before
+/// anything is made of them.
 pub async fn serve<F>(
     listener: TcpListener,
-    filter: F,
-    limits: Limits,
-    counts: Arc<SocketCounts>,
-    stop: impl Future<Output = ()>,
-) -> usize
-where
-    F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
-    F::Extract: warp::Reply,
-{
-    serve_behind(None, listener, filter, limits, counts, stop).await
-}
-
-/// The same, with a gate: while the node is crowded, requests wait there before anything is made of them.
-pub async fn serve_behind<F>(
     gate: Option<Gate>,
-    listener: TcpListener,
     filter: F,
     limits: Limits,
     counts: Arc<SocketCounts>,
