@@ -141,7 +141,7 @@ pub struct Door {
 impl Default for Door {
     fn default() -> Self {
         Self {
-            body_timeout_ms: 10_000,
+            body_timeout_ms: 8_000,
             body_bytes_max: 1024 * 1024,
             small_body_bytes_max: 256 * 1024,
             order_wait_ms: 5_000,

@@ -212,17 +212,13 @@ impl Node {
             joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
             took: begun.elapsed(),
         };
-        let doors = vec![
-            tokio::spawn(server::serve(public, Some(api.gate()), api.filter(), limits, counts, told(stopped.clone()))),
-            tokio::spawn(server::serve(
-                operators,
-                None,
-                operator::filter(operations.clone()),
-                settings::operator_limits(config),
-                Arc::new(SocketCounts::default()),
-                told(stopped),
-            )),
-        ];
+        let shoppers = server::serve(public, Some(api.gate()), api.filter(), limits, counts, told(stopped.clone()));
+        let shoppers = shoppers.map_err(|error| at("api.listen", addresses.public, error))?;
+        let filter = operator::filter(operations.clone());
+        let operator_limits = settings::operator_limits(config);
+        let operators = server::serve(operators, None, filter, operator_limits, Arc::default(), told(stopped));
+        let operators = operators.map_err(|error| at("api.operator_listen", addresses.operator, error))?;
+        let doors = vec![tokio::spawn(shoppers), tokio::spawn(operators)];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
         let store = opened.store;
         Ok(Self { actors, clustered, operations, store, provider, started, stop_doors, doors, drain, projections })

@@ -286,7 +286,7 @@ async fn while_it_is_full_nothing_is_made_of_a_request() {
     let address = listener.local_addr().expect("it listens");
     let serving =
         serve(listener, Some(server.gate.clone()), filter, Limits::default(), Arc::default(), std::future::pending());
-    let serving = tokio::spawn(serving);
+    let serving = tokio::spawn(serving.expect("room for a thread"));
     for path in ["/v1/orders", "/v1/reservations", "/v1/carts"] {
         let answer = Client::new(address).bearer(KEY).post(path, Some("k"), Some(&json!({}))).await;
         seen.fetch_add(usize::from(answer.status == 503), Ordering::Relaxed);

@@ -122,7 +122,7 @@ impl Server {
             // Dropped or told: either ends it.
             drop(stopped.await);
         });
-        let done = Some(tokio::spawn(serving));
+        let done = Some(tokio::spawn(serving.expect("room for a thread")));
         Self { address, counts, door: api.counts(), gate: api.gate(), stop: Some(stop), done, _actors: actors }
     }
 

@@ -1,7 +1,7 @@
 //! Slow sockets by the hundred: whatever they do or leave undone, each is closed in its time, and honest callers are answered meanwhile.
 //! Bounds are short here; `flash-sale sockets` tries the real ones with thousands.
 
-use crate::client::Connection;
+use crate::client::{Client, Connection};
 use crate::server::{KEY, Server};
 use doorbuster::api::{Limits, Settings};
 use std::sync::atomic::Ordering;
@@ -139,4 +139,26 @@ async fn a_silent_socket_is_closed_even_while_nobody_has_time_for_it() {
         };
         assert!(closed, "{read:?}");
     }
+}
+
+/// The niceness of this process's threads of a name (`proc(5)`: field 19 of `stat`).
+#[cfg(target_os = "linux")]
+fn niceness(of: &str) -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux has it");
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    let named = stats.filter_map(|stat| {
+        let (name, fields) = stat.split_once('(')?.1.rsplit_once(')')?;
+        (name == of).then(|| fields.split_whitespace().nth(16)?.parse().ok())?
+    });
+    named.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_porch_steps_back_for_those_who_serve() {
+    let server = server().await;
+    assert_eq!(Client::new(server.address).get("/openapi.json").await.status, 200);
+    let serving = rustix::process::getpriority_process(None).expect("our own");
+    let (least, porches) = ((serving + 10).min(19), niceness("porch"));
+    assert!(!porches.is_empty() && porches.iter().all(|porch| *porch == least), "{porches:?}, others {serving}");
 }

@@ -62,7 +62,7 @@ impl Default for Limits {
             connections_per_address_max: 8_192,
             header_read_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(35),
-            write_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(8),
             head_bytes_max: 16 * 1024,
             backlog: 4_096,
             drain_timeout: Duration::from_secs(10),
@@ -159,22 +159,28 @@ impl Drop for Place {
     }
 }
 
-/// Serves `filter` on `listener` until `stop` ends; then no connection is accepted, idle ones are closed, and requests under way
-/// have [`Limits::drain_timeout`] to finish. Returns how many were cut off. With a gate requests wait there while the node is crowded, before
-/// anything is made of them.
-pub async fn serve<F>(
+/// Serves `filter` on `listener` from now on, until `stop` ends; then no connection is accepted, idle ones are closed, and requests under way
+/// have [`Limits::drain_timeout`] to finish. What it gives must be driven; it ends with how many were cut off. With a gate requests wait there while
+/// the node is crowded, before anything is made of them.
+///
+/// # Errors
+/// There is no thread, or no file handle, for the porch: nobody could come in.
+///
+/// # Panics
+/// Outside a runtime of tokio.
+pub fn serve<F>(
     listener: TcpListener,
     gate: Option<Gate>,
     filter: F,
     limits: Limits,
     counts: Arc<SocketCounts>,
-    stop: impl Future<Output = ()>,
-) -> usize
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<impl Future<Output = usize> + Send>
 where
     F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
     F::Extract: warp::Reply,
 {
-    let (idle, mut idle_seen) = watch::channel(0);
+    let (idle, idle_seen) = watch::channel(0);
     let shared = Arc::new(Shared {
         limits,
         gate,
@@ -193,15 +199,18 @@ where
             runtime.spawn(receive(arrived, Arc::clone(&shared), service));
         }
     };
-    match porch::open(listener, Arc::clone(&shared), hand_over) {
-        Ok((porch, closed)) => {
-            stop.await;
-            drop(porch);
-            // Dropped or told: either way nobody is let in any more, and the listener is gone.
-            drop(closed.await);
-        }
-        Err(error) => tracing::error!(%error, "nobody can be let in"),
-    }
+    let (porch, closed) = porch::open(listener, Arc::clone(&shared), hand_over)?;
+    Ok(async move {
+        stop.await;
+        drop(porch);
+        // Dropped or told: either way nobody is let in any more, and the listener is gone.
+        drop(closed.await);
+        drained(&shared, idle_seen).await
+    })
+}
+
+/// Lets requests finish; how many were cut off.
+async fn drained(shared: &Shared, mut idle_seen: watch::Receiver<usize>) -> usize {
     shared.draining.store(true, Ordering::SeqCst);
     shared.drain.notify_waiters();
     let drained = async {
@@ -211,7 +220,7 @@ where
             }
         }
     };
-    match tokio::time::timeout(limits.drain_timeout, drained).await {
+    match tokio::time::timeout(shared.limits.drain_timeout, drained).await {
         Ok(()) => 0,
         Err(_late) => shared.counts.open.load(Ordering::SeqCst),
     }

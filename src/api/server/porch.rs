@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Sockets that open and say nothing cost a node more than requests do, and anybody can open them. On the threads that serve they would stand in
-//! one queue with every request; here the kernel deals out the processor, and a flood takes a thread's part of it and no more. Whoever has said a
-//! head is handed over with what it has said, once per connection.
+//! one queue with every request; here the kernel deals out the processor, and this thread steps back for those that serve: a flood takes what they
+//! leave. Whoever has said a head is handed over with what it has said, once per connection.
 
 use super::head::linger;
 use super::{Place, Shared, failure};
@@ -30,6 +30,10 @@ const ACCEPTS_PER_TURN: u32 = 32;
 const FIRST_BYTES: usize = 1_024;
 /// So long a connection that is turned away may take to hear why.
 const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
+/// How far the porch steps back where processors are scarce: ten levels down it weighs a tenth of a thread that serves (`sched(7)`, the table is
+/// `sched_prio_to_weight` in Linux's `kernel/sched/core.c`). Too little: floods slow down who is inside. Too much: at the height of a sale a shopper who
+/// has just come is heard late.
+const STEPS_BACK: i32 = 10;
 /// Accepting failed, by want of file handles as a rule: pause so long.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -50,38 +54,41 @@ pub(super) fn open(
     shared: Arc<Shared>,
     hand_over: impl Fn(Arrived) + Send + Sync + 'static,
 ) -> io::Result<(oneshot::Sender<()>, oneshot::Receiver<()>)> {
-    let listener = listener.into_std()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _here = runtime.enter();
+        TcpListener::from_std(listener.into_std()?)?
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let (closed, seen_closed) = oneshot::channel::<()>();
     std::thread::Builder::new().name("porch".to_owned()).spawn(move || {
-        let ended = runtime.block_on(stand(listener, shared, Arc::new(hand_over), stopped));
+        step_back();
+        runtime.block_on(stand(listener, shared, Arc::new(hand_over), stopped));
         // Whoever still stands here is let go of with the runtime: nothing was asked yet.
         drop(runtime);
-        if let Err(error) = ended {
-            tracing::error!(%error, "nobody is let in any more");
-        }
         drop(closed);
     })?;
     Ok((stop, seen_closed))
 }
 
-async fn stand<H>(
-    listener: std::net::TcpListener,
-    shared: Arc<Shared>,
-    hand_over: Arc<H>,
-    stopped: oneshot::Receiver<()>,
-) -> io::Result<()>
+/// Only this thread: Linux has a niceness for each.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(STEPS_BACK) {
+        tracing::debug!(%error, "the porch could not step back");
+    }
+}
+
+async fn stand<H>(listener: TcpListener, shared: Arc<Shared>, hand_over: Arc<H>, stopped: oneshot::Receiver<()>)
 where
     H: Fn(Arrived) + Send + Sync + 'static,
 {
-    let listener = TcpListener::from_std(listener)?;
     let mut stopped = pin!(stopped);
     let mut in_turn = 0;
     loop {
         let accepted = tokio::select! {
             biased;
-            _told = &mut stopped => return Ok(()),
+            _told = &mut stopped => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -42,7 +42,8 @@ impl Fake {
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
         let counts = Arc::new(SocketCounts::default());
-        tokio::spawn(serve(listener, None, filter(self.clone()), Limits::default(), counts, std::future::pending()));
+        let serving = serve(listener, None, filter(self.clone()), Limits::default(), counts, std::future::pending());
+        tokio::spawn(serving.expect("room for a thread"));
         address
     }
 }
