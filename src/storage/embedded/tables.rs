@@ -21,8 +21,11 @@ use crate::storage::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Sha
 use crate::storage::wire::form::{read_entity, write_entity};
 use crate::storage::wire::{HEAD, PERSONAL, WireError, in_chunks};
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -32,6 +35,10 @@ use std::time::Duration;
 
 /// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
 const JOURNAL_BYTES: usize = 64_000_000;
+
+/// So many files of a keyspace may overlap before they are merged. Too few: what a sale writes is copied again and again while it lasts. Too many:
+/// an entity that comes back is looked for in more of them.
+const MERGED_AT: u8 = 8;
 
 /// One of the three keyspaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,11 +215,18 @@ impl Tables {
         // Most entities that are asked for were never stored (every new order): a filter of 14 bits a key on every level
         // answers that without reading a block.
         let filter = FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(14.0)));
-        let create =
-            || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes).filter_policy(filter.clone());
+        let create = || {
+            let merge = Leveled::default().with_l0_threshold(MERGED_AT);
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(options.memtable_bytes)
+                .filter_policy(filter.clone())
+                .compaction_strategy(Arc::new(merge))
+        };
+        // Blocks of history are written once and never change: apart from their keys, so that no merge copies them again.
+        let create_history = || create().with_kv_separation(Some(KvSeparationOptions::default()));
         Ok(Self {
             states: database.keyspace("states", create)?,
-            history: database.keyspace("history", create)?,
+            history: database.keyspace("history", create_history)?,
             personal: database.keyspace("personal", create)?,
             folder: folder.to_owned(),
             broken: Arc::default(),
@@ -460,6 +474,34 @@ mod tests {
             rows,
             [(states, vec![1], Some(vec![3])), (states, vec![2], Some(vec![2])), (personal, vec![1], None)]
         );
+    }
+
+    /// How many bytes the files of a folder hold.
+    fn length_of(folder: &Path) -> u64 {
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn blocks_of_history_stand_apart_from_what_merges_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = EmbeddedOptions::new(Layout { shards: 1, hash_version: 1 }, || Timestamp(0));
+        let tables = Tables::open(&folder.path().join("states"), &options).unwrap();
+        let mut dice = 1_u32;
+        let mut block = || -> Vec<u8> {
+            let mut bytes = || {
+                dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                dice.to_be_bytes()
+            };
+            (0..2_048).flat_map(|_| bytes()).collect()
+        };
+        let mut writes = Writes::default();
+        (0..64).for_each(|first| writes.put(Table::History, with_u64(key(b'b', Shard(0)), first), block()));
+        let written = writes.bytes();
+        tables.write(writes, true).unwrap();
+        tables.write_out(&tables.history).unwrap();
+        let merged = length_of(&tables.history.path().join("tables"));
+        assert!(merged < written as u64 / 10, "{merged} of {written} bytes are copied by each merge");
+        assert!(length_of(&tables.history.path().join("blobs")) > written as u64 / 2);
     }
 
     /// More than once: the journal's file that the first erasure began is as long as any will ever be.
