@@ -60,9 +60,9 @@ impl Default for Limits {
         Self {
             connections_max: 16_384,
             connections_per_address_max: 8_192,
-            header_read_timeout: Duration::from_secs(5),
+            header_read_timeout: Duration::from_secs(4),
             request_timeout: Duration::from_secs(35),
-            write_timeout: Duration::from_secs(8),
+            write_timeout: Duration::from_secs(6),
             head_bytes_max: 16 * 1024,
             backlog: 4_096,
             drain_timeout: Duration::from_secs(10),
