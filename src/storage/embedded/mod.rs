@@ -68,7 +68,7 @@ impl EmbeddedOptions {
             log: LogOptions::default(),
             keep_ms: 7 * 24 * 3_600 * 1_000,
             cache_bytes: 64 << 20,
-            memtable_bytes: 32 << 20,
+            memtable_bytes: 16 << 20,
             tail_bytes: 64 << 20,
             worker_threads: 1,
             now,
