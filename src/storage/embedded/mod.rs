@@ -5,7 +5,7 @@
 //! data/log/      what happened: one frame and one sync per append (rules L1 to L8)
 //! data/states/   what follows: three keyspaces of one fjall database
 //!     states     flushed_upto, epochs, states, agenda: one keyspace, because each is recovered on its own (rule L7)
-//!     history    the facts of every event before flushed_upto
+//!     history    the facts of every event before flushed_upto; blocks in files apart, so that no merge copies them
 //!     personal   personal data of states and history, apart, so that it can be erased
 //! ```
 //!
