@@ -159,9 +159,10 @@ impl Drop for Place {
     }
 }
 
-/// Serves `filter` on `listener` from now on, until `stop` ends; then no connection is accepted, idle ones are closed, and requests under way
-/// have [`Limits::drain_timeout`] to finish. What it gives must be driven; it ends with how many were cut off. With a gate requests wait there while
-/// the node is crowded, before anything is made of them.
+/// Serves `filter` on `listener` from now on, until `stop` ends; what it gives must be driven, and ends with how many were cut off.
+///
+/// Once `stop` ends no connection is accepted, idle ones are closed, and requests under way have [`Limits::drain_timeout`] to finish. With a gate
+/// requests wait there while the node is crowded, before anything is made of them.
 ///
 /// # Errors
 /// There is no thread, or no file handle, for the porch: nobody could come in.

@@ -16,11 +16,12 @@ use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// After so many accepted ones, those who stand here have their turn. Too few: a sale's opening is let in slowly. Too many: a flood of connects
@@ -54,21 +55,35 @@ pub(super) fn open(
     shared: Arc<Shared>,
     hand_over: impl Fn(Arrived) + Send + Sync + 'static,
 ) -> io::Result<(oneshot::Sender<()>, oneshot::Receiver<()>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
-        let _here = runtime.enter();
-        TcpListener::from_std(listener.into_std()?)?
-    };
+    let listener = listener.into_std()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let (closed, seen_closed) = oneshot::channel::<()>();
+    let (opened, seen_opened) = mpsc::sync_channel(1);
     std::thread::Builder::new().name("porch".to_owned()).spawn(move || {
         step_back();
+        // Made here, not by the caller: a runtime must not be let go of within another.
+        let (runtime, listener) = match prepare(listener) {
+            Ok(prepared) => prepared,
+            Err(error) => return drop(opened.send(Err(error))),
+        };
+        // The caller waits for it.
+        drop(opened.send(Ok(())));
         runtime.block_on(stand(listener, shared, Arc::new(hand_over), stopped));
         // Whoever still stands here is let go of with the runtime: nothing was asked yet.
         drop(runtime);
         drop(closed);
     })?;
+    seen_opened.recv().map_err(io::Error::other)??;
     Ok((stop, seen_closed))
+}
+
+fn prepare(listener: std::net::TcpListener) -> io::Result<(Runtime, TcpListener)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _here = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    Ok((runtime, listener))
 }
 
 /// Only this thread: Linux has a niceness for each.
