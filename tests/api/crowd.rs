@@ -197,7 +197,9 @@ async fn wait_in_line(server: &Server, number: usize) {
 
 /// A node of one place, and who has it for a while.
 async fn full(settings: Settings) -> (Server, Connection) {
-    let server = Server::with(Limits::default(), settings).await;
+    // Whoever was refused keeps its connection until there is room, which takes longer than idle ones are kept.
+    let limits = Limits { header_read_timeout: Duration::from_secs(60), ..Limits::default() };
+    let server = Server::with(limits, settings).await;
     server.with_stock("NOVA-42", 5).await;
     let inside = stays_inside(&server, "inside").await;
     waits_for(|| async { server.door.admission.inside() == 1 }).await;
