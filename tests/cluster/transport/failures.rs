@@ -11,7 +11,7 @@ fn misses(beats: &Value, name: &str) -> u64 {
 async fn a_stopped_peer_is_missed_by_the_heartbeat_and_its_questions_end_unknown_at_their_deadline() {
     let (asker, owner) = pair(|_| {}).await;
     asker.until("beats", |beats| !beats["b.1"][2].is_null() && misses(beats, "b.1") == 0).await;
-    owner.signal("-STOP");
+    owner.stop().await;
     let asked = asker.tell("ask 1 echo 20 1500");
     let missed = asker.until("beats", |beats| misses(beats, "b.1") >= 4);
     let (answers, beats) = tokio::join!(asked, missed);
@@ -25,7 +25,7 @@ async fn a_stopped_peer_is_missed_by_the_heartbeat_and_its_questions_end_unknown
 #[tokio::test]
 async fn a_peer_that_is_stopped_for_long_is_cut_and_connected_again_when_it_goes_on() {
     let (asker, owner) = pair(|settings| settings.cut_misses_max = 10).await;
-    owner.signal("-STOP");
+    owner.stop().await;
     // A question without an end of its own: the end of the session ends it.
     let answers = asker.tell("ask 1 echo 5 50000").await;
     assert_eq!(answers["unknown"], 5, "{answers}");
@@ -66,7 +66,7 @@ async fn a_node_that_is_no_longer_a_member_loses_its_session_and_the_others_go_o
     let asked = a.tell("ask 2 stuck 3 50000");
     let evicted = async {
         a.until("traffic", |traffic| traffic["sent"].as_u64() >= Some(3)).await;
-        c.signal("-STOP");
+        c.stop().await;
         a.tell(&format!("members {} {}", a.member(), b.member())).await;
     };
     let (answers, ()) = tokio::join!(asked, evicted);

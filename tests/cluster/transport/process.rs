@@ -152,6 +152,24 @@ impl Process {
         assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
+    /// Stops it: none of its threads runs any more. The signal alone only says that they are about to stop, and on a busy machine one of them may
+    /// answer before.
+    pub async fn stop(&self) {
+        self.signal("-STOP");
+        let threads = format!("/proc/{}/task", self.child.id().expect("it runs"));
+        let runs = |stat: &str| !stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'));
+        let run = || {
+            let stats = std::fs::read_dir(&threads).expect("it is there").flatten();
+            stats.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok()).any(|stat| runs(&stat))
+        };
+        let stopped = async {
+            while run() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), stopped).await.expect("it stops");
+    }
+
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
