@@ -11,7 +11,9 @@
 //!           h shard entity seq      personal data of the record with that seq
 //! ```
 //!
-//! Numbers in keys are big-endian, so keys sort by them; numbers in values are little-endian.
+//! Numbers in keys are big-endian, so keys sort by them; numbers in values are little-endian. `forget`: what was removed leaves the disk.
+
+mod forget;
 
 use super::EmbeddedOptions;
 use super::folder::OpenError;
@@ -26,15 +28,10 @@ use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue,
 };
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
-/// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
-const JOURNAL_BYTES: usize = 64_000_000;
 
 /// So many files of a keyspace may overlap before they are merged. Too few: what a sale writes is copied again and again while it lasts. Too many:
 /// an entity that comes back is looked for in more of them.
@@ -364,62 +361,6 @@ impl Tables {
         let found = self.personal.get(with_u64(key_of(b'h', shard, entity), seq)).map_err(|error| failed(&error))?;
         Ok(found.map(|personal| Bytes::copy_from_slice(&personal)))
     }
-
-    /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk. `false`: the database's
-    /// own journal still holds it, and will until it has grown.
-    ///
-    /// A file of that journal is left behind only once it is longer than [`JOURNAL_BYTES`] and some keyspace is written out,
-    /// and deleted once all are; on a quiet node that could take for ever. So it is filled up, which costs a fraction of a
-    /// second, and erasing is rare.
-    pub(super) fn forget_removed(&self) -> fjall::Result<bool> {
-        const FILLER: &[u8] = b"z";
-        const PIECE: usize = 1 << 20;
-        const ATTEMPTS_MAX: usize = 20;
-        let mut filled = 0;
-        while filled <= JOURNAL_BYTES {
-            self.personal.insert(FILLER, vec![0; PIECE])?;
-            filled = filled.saturating_add(PIECE);
-        }
-        let mut old: Option<BTreeSet<OsString>> = None;
-        for _ in 0..ATTEMPTS_MAX {
-            for keyspace in [&self.personal, &self.states, &self.history] {
-                // A keyspace without anything new is not written out, and one without any row at all counts as never
-                // written: either would keep the journal's file for ever.
-                keyspace.insert(FILLER, [])?;
-                self.write_out(keyspace)?;
-            }
-            let files = files_of(&self.personal)?;
-            // What was rewritten is deleted when something is next written out. The present file of the journal was begun after the removal, and
-            // is the only one. (Its length says nothing: it is made longer than it will get.)
-            if old.as_ref().is_some_and(|old| old.is_disjoint(&files)) && self.database.journal_count() == 1 {
-                return Ok(true);
-            }
-            self.personal.major_compact()?;
-            old.get_or_insert(files);
-        }
-        Ok(false)
-    }
-}
-
-/// The files that hold a keyspace's rows; no two in its life have one name.
-fn files_of(keyspace: &Keyspace) -> fjall::Result<BTreeSet<OsString>> {
-    let files = fs::read_dir(keyspace.path().join("tables"))?;
-    Ok(files.map(|file| file.map(|file| file.file_name())).collect::<Result<_, _>>()?)
-}
-
-impl Tables {
-    /// Writes out what a keyspace has in memory, or fails. The database's own way of waiting for that never ends once the thread that was to
-    /// do it has failed: the checkpoint would hang for ever, and the log grow with it.
-    fn write_out(&self, keyspace: &Keyspace) -> fjall::Result<()> {
-        const LOOK_AGAIN: Duration = Duration::from_millis(5);
-        keyspace.rotate_memtable()?;
-        while keyspace.sealed_memtable_count() > 0 {
-            // Says whether anything has failed meanwhile.
-            self.database.persist(PersistMode::Buffer)?;
-            std::thread::park_timeout(LOOK_AGAIN);
-        }
-        Ok(())
-    }
 }
 
 /// Sorts behind every row of the entity, and before the next one's.
@@ -446,16 +387,9 @@ mod tests {
     use crate::domain::time::Timestamp;
     use crate::storage::journal::Layout;
 
-    const SECRET: &[u8] = b"Ada Lovelace, 12 St James's Square";
-
-    fn is_on_disk(folder: &Path) -> bool {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.into_iter().any(|path| match path.is_dir() {
-            true => is_on_disk(&path),
-            false => {
-                fs::read(&path).unwrap().split(|byte| *byte == SECRET[0]).any(|rest| rest.starts_with(&SECRET[1..]))
-            }
-        })
+    pub(super) fn tables_in(folder: &Path) -> Tables {
+        let options = EmbeddedOptions::new(Layout { shards: 1, hash_version: 1 }, || Timestamp(0));
+        Tables::open(folder, &options).unwrap()
     }
 
     #[test]
@@ -484,8 +418,7 @@ mod tests {
     #[test]
     fn blocks_of_history_stand_apart_from_what_merges_copy() {
         let folder = tempfile::tempdir().unwrap();
-        let options = EmbeddedOptions::new(Layout { shards: 1, hash_version: 1 }, || Timestamp(0));
-        let tables = Tables::open(&folder.path().join("states"), &options).unwrap();
+        let tables = tables_in(&folder.path().join("states"));
         let mut dice = 1_u32;
         let mut block = || -> Vec<u8> {
             let mut bytes = || {
@@ -502,27 +435,5 @@ mod tests {
         let merged = length_of(&tables.history.path().join("tables"));
         assert!(merged < written as u64 / 10, "{merged} of {written} bytes are copied by each merge");
         assert!(length_of(&tables.history.path().join("blobs")) > written as u64 / 2);
-    }
-
-    /// More than once: the journal's file that the first erasure began is as long as any will ever be.
-    #[test]
-    fn what_was_removed_is_forgotten_and_known_to_be() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("states");
-        let tables =
-            Tables::open(&path, &EmbeddedOptions::new(Layout { shards: 1, hash_version: 1 }, || Timestamp(0))).unwrap();
-        for round in 0..2_u8 {
-            let mut writes = Writes::default();
-            writes.put(Table::Personal, vec![round], SECRET.to_vec());
-            tables.write(writes, true).unwrap();
-            // In a file of the tables, too, not only in their journal.
-            tables.write_out(&tables.personal).unwrap();
-            assert!(is_on_disk(&path.join("keyspaces")) && is_on_disk(&path), "it was there");
-            let mut writes = Writes::default();
-            writes.remove(Table::Personal, vec![round]);
-            tables.write(writes, true).unwrap();
-            assert!(tables.forget_removed().unwrap(), "round {round}");
-            assert!(!is_on_disk(&path), "round {round}");
-        }
     }
 }
