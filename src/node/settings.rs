@@ -312,3 +312,16 @@ fn terms(config: &Config) -> Result<Terms, NodeError> {
         low_stock_at: config.inventory.low_stock_at,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_door_does_unless_told_otherwise_is_what_the_settings_say() {
+        let config = Config::default();
+        assert_eq!(limits(&config), Limits::default());
+        let (said, own) = (api(&config).expect("lawful"), api::Settings::default());
+        assert_eq!((said.door, said.admission), (own.door, own.admission));
+    }
+}
