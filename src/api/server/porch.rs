@@ -86,10 +86,11 @@ fn prepare(listener: std::net::TcpListener) -> io::Result<(Runtime, TcpListener)
     Ok((runtime, listener))
 }
 
-/// Only this thread: Linux has a niceness for each.
+/// Only this thread: Linux has a niceness for each. Elsewhere it would be the whole node.
 fn step_back() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(STEPS_BACK) {
+    if cfg!(target_os = "linux")
+        && let Err(error) = rustix::process::nice(STEPS_BACK)
+    {
         tracing::debug!(%error, "the porch could not step back");
     }
 }
