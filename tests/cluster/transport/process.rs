@@ -153,13 +153,13 @@ impl Process {
     }
 
     /// Stops it: none of its threads runs any more. The signal alone only says that they are about to stop, and on a busy machine one of them may
-    /// answer before.
+    /// answer before. (Where there is no `/proc` the signal has to do.)
     pub async fn stop(&self) {
         self.signal("-STOP");
         let threads = format!("/proc/{}/task", self.child.id().expect("it runs"));
         let runs = |stat: &str| !stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'));
         let run = || {
-            let stats = std::fs::read_dir(&threads).expect("it is there").flatten();
+            let stats = std::fs::read_dir(&threads).into_iter().flatten().flatten();
             stats.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok()).any(|stat| runs(&stat))
         };
         let stopped = async {
