@@ -194,8 +194,11 @@ impl Tables {
         if aside.exists() {
             fs::remove_dir_all(&aside)?;
         }
+        let made = Self::open_in(&aside, options)?;
+        // Here, where it is heard when it fails: closing syncs as well, and tells nobody.
+        made.database.persist(PersistMode::SyncAll)?;
         // Closed again: what is open does not hear of its new name.
-        drop(Self::open_in(&aside, options)?);
+        drop(made);
         fs::rename(&aside, folder)?;
         let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok(File::open(above)?.sync_all()?)

@@ -90,6 +90,8 @@ impl fmt::Display for Made {
 pub struct Report {
     /// How many calls changed the disk.
     pub calls: u64,
+    /// Those before the one that met the fault, or all if none did.
+    pub before: Vec<Made>,
     /// The one that met the fault.
     pub met: Option<Made>,
     /// Those after it.
@@ -128,6 +130,7 @@ impl Notes {
             variable("FAULT_KIND", &fault.kind.word()),
             variable("FAULT_AT", &fault.at),
             variable("FAULT_REPORT", &self.lines().display()),
+            variable("FAULT_TELL", &1),
             variable("FAULT_COUNT", &self.count().display()),
         ]
     }
@@ -145,8 +148,10 @@ impl Notes {
             let made = Made { class: class.to_owned(), function: function.to_owned(), file: file.to_owned() };
             if met {
                 report.met = Some(made);
-            } else {
+            } else if report.met.is_some() {
                 report.after.push(made);
+            } else {
+                report.before.push(made);
             }
         }
         report
