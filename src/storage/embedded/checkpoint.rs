@@ -47,6 +47,9 @@ impl Inner {
                 writes.remove(Table::Personal, key);
             }
         }
+        if !erased.is_empty() {
+            writes.owe_forgetting();
+        }
         writes.put(Table::States, key(b'f', shard), upto.to_le_bytes().to_vec());
         self.stored.tables.write(writes, true)?;
         // Not while appends wait for the shards.
@@ -57,10 +60,7 @@ impl Inner {
             owned.reuse(records);
         }
         if !erased.is_empty() {
-            let gone = self.stored.tables.forget_removed();
-            if !gone.map_err(|error| self.stored.tables.not_written(&error))? {
-                tracing::warn!(%shard, "erased personal data is still in files of the tables");
-            }
+            self.stored.tables.forget().map_err(|error| self.stored.tables.not_written(&error))?;
         }
         if !rounds.seen.insert(shard) {
             self.retire()?;

@@ -5,6 +5,7 @@
 //!           e shard                 epoch u64: of the last claim
 //!           s shard entity chunk    seq u64, body
 //!           a shard entity          owes u8, wake_at u64 or nothing
+//!           g                       nothing: what was removed from `personal` may still be in a file, see `forget`
 //! history   b shard seq             a block of records, see `history`
 //!           i shard entity number   first seq u64 of a block that holds the entity's events from this number on
 //! personal  s shard entity          seq u64, body: the state's personal row

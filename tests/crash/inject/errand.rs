@@ -6,6 +6,7 @@ use crate::oracle::{contradiction, is_confirmed, is_settled, status, units_sold}
 use crate::shop;
 use crate::until::{PATIENCE, until};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const ROUNDS: usize = 3;
 #[derive(Debug, Default)]
 pub struct Memory {
     asked: Mutex<Vec<Asked>>,
+    /// The name of the buyer whose data was erased, once that was acknowledged.
+    erased: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,7 +36,8 @@ struct Asked {
 
 impl Clone for Memory {
     fn clone(&self) -> Self {
-        Self { asked: Mutex::new(self.asked.lock().unwrap().clone()) }
+        let erased = Mutex::new(self.erased.lock().unwrap().clone());
+        Self { asked: Mutex::new(self.asked.lock().unwrap().clone()), erased }
     }
 }
 
@@ -92,6 +96,7 @@ impl Memory {
             // Long enough that a few dozen orders fill a segment.
             let notes = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| (name.to_owned(), json!(NOTE.repeat(60))));
             body["metadata"] = Value::Object(notes.into_iter().collect());
+            body["buyer"]["name"] = json!(format!("Buyer of {name}-{what}"));
             Call::post("/v1/orders", format!("{name}-{what}"), body).waiting(5)
         };
         self.ask(door, order("paid", shop::paid(shop::order(&[("MANY", 2)]), "tok_ok"))).await;
@@ -114,9 +119,19 @@ impl Memory {
             Call { key: None, ..Call::post(format!("/admin/erase/order/{}", order.text_at("/id")), "", json!({})) };
         loop {
             match door.operate(&call).await {
-                Ok(answer) if answer.status == 200 => return,
+                Ok(answer) if answer.status == 200 => break,
                 Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
+        }
+        *self.erased.lock().unwrap() = Some(order.text_at("/buyer/name").to_owned());
+    }
+
+    /// What was erased is in no file of the tables of a node that was stopped cleanly after it.
+    pub fn is_erased(&self, node: &Node) {
+        if let Some(name) = self.erased.lock().unwrap().as_deref() {
+            assert!(!name.is_empty(), "the order had a buyer");
+            let found = files_with(&node.data().join("states"), name.as_bytes());
+            assert_eq!(found, Vec::<PathBuf>::new(), "{name} was erased");
         }
     }
 
@@ -155,6 +170,21 @@ impl Memory {
         let audit = until("the audit", PATIENCE, || door.operate(&call)).await.expect(&call, 200);
         assert_eq!(audit.body["clean"], true, "the audit found {:#}", audit.body["violations"]);
     }
+}
+
+/// The files in a folder that hold a text.
+fn files_with(folder: &Path, text: &[u8]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let holds = |path: &Path| {
+        let bytes = std::fs::read(path).expect("a file");
+        // Not `windows`: most of it is 64 MB of zeros in the tables' journal, and tests are not optimised.
+        bytes.split(|byte| *byte == text[0]).skip(1).any(|rest| rest.starts_with(&text[1..]))
+    };
+    entries
+        .flat_map(
+            |path| if path.is_dir() { files_with(&path, text) } else { Vec::from_iter(holds(&path).then_some(path)) },
+        )
+        .collect()
 }
 
 /// Does what is said now agree with what was said before a process died?

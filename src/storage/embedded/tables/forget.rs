@@ -1,6 +1,12 @@
 //! Forgetting: what was removed leaves the disk too.
+//!
+//! ```text
+//! rows removed, and marked as owed, in one write ──► files rewritten ──► mark gone
+//!                                  a crash here ──► the next start finds the mark and rewrites
+//! ```
 
-use super::Tables;
+use super::{Table, Tables, Writes, failed};
+use crate::storage::journal::ReadError;
 use fjall::{Keyspace, PersistMode};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,14 +16,37 @@ use std::time::Duration;
 /// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
 const JOURNAL_BYTES: usize = 64_000_000;
 
+/// In the states, from the removal of personal data until no file holds it any more.
+const OWED: &[u8] = b"g";
+
+impl Writes {
+    /// What these remove is to leave the disk, too.
+    pub(in crate::storage::embedded) fn owe_forgetting(&mut self) {
+        self.put(Table::States, OWED.to_vec(), Vec::new());
+    }
+}
+
 impl Tables {
+    /// Was something removed that may still be in a file?
+    pub(in crate::storage::embedded) fn owes_forgetting(&self) -> Result<bool, ReadError> {
+        self.states.contains_key(OWED).map_err(|error| failed(&error))
+    }
+
+    /// [`Self::forget_removed`]; what is left goes with the next erasure, or the next start.
+    pub(in crate::storage::embedded) fn forget(&self) -> fjall::Result<()> {
+        if !self.forget_removed()? {
+            tracing::warn!(folder = %self.folder.display(), "erased personal data is still in files of the tables");
+        }
+        Ok(())
+    }
+
     /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk. `false`: some of them, or
     /// the database's own journal, may still hold it.
     ///
     /// A file of that journal is left behind only once it is longer than [`JOURNAL_BYTES`] and some keyspace is written out,
     /// and deleted once all are; on a quiet node that could take for ever. So it is filled up, which costs a fraction of a
     /// second, and erasing is rare.
-    pub(in crate::storage::embedded) fn forget_removed(&self) -> fjall::Result<bool> {
+    fn forget_removed(&self) -> fjall::Result<bool> {
         const FILLER: &[u8] = b"z";
         const PIECE: usize = 1 << 20;
         const ATTEMPTS_MAX: usize = 20;
@@ -38,6 +67,7 @@ impl Tables {
             // What was rewritten is deleted when something is next written out. The present file of the journal was begun after the removal, and
             // is the only one. (Its length says nothing: it is made longer than it will get.)
             if old.as_ref().is_some_and(|old| old.is_disjoint(&files)) && self.database.journal_count() == 1 {
+                self.states.remove(OWED)?;
                 return Ok(true);
             }
             self.personal.major_compact()?;
@@ -68,8 +98,11 @@ fn files_of(keyspace: &Keyspace) -> fjall::Result<BTreeSet<OsString>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::EmbeddedJournal;
     use super::super::tests::tables_in;
-    use super::super::{Table, Writes};
+    use super::super::{EmbeddedOptions, Table, Writes};
+    use crate::domain::time::Timestamp;
+    use crate::storage::journal::Layout;
     use std::fs;
     use std::path::Path;
 
@@ -104,5 +137,43 @@ mod tests {
             assert!(tables.forget_removed().unwrap(), "round {round}");
             assert!(!is_on_disk(&path), "round {round}");
         }
+    }
+
+    #[test]
+    fn what_a_predecessor_removed_and_did_not_forget_is_forgotten_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = || EmbeddedOptions::new(Layout { shards: 1, hash_version: 1 }, || Timestamp(0));
+        let open = || EmbeddedJournal::open(folder.path(), options()).unwrap().0;
+        drop(open());
+        let path = folder.path().join("states");
+        let tables = tables_in(&path);
+        let mut writes = Writes::default();
+        writes.put(Table::Personal, vec![1], SECRET.to_vec());
+        tables.write(writes, true).unwrap();
+        tables.write_out(&tables.personal).unwrap();
+        let mut writes = Writes::default();
+        writes.remove(Table::Personal, vec![1]);
+        writes.owe_forgetting();
+        tables.write(writes, true).unwrap();
+        drop(tables);
+        assert!(is_on_disk(&path), "it was cut off before the files were rewritten");
+        drop(open());
+        assert!(!is_on_disk(&path));
+    }
+
+    #[test]
+    fn forgetting_is_owed_until_it_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("states");
+        let tables = tables_in(&path);
+        assert!(!tables.owes_forgetting().unwrap());
+        let mut writes = Writes::default();
+        writes.owe_forgetting();
+        tables.write(writes, true).unwrap();
+        drop(tables);
+        let tables = tables_in(&path);
+        assert!(tables.owes_forgetting().unwrap());
+        assert!(tables.forget_removed().unwrap());
+        assert!(!tables.owes_forgetting().unwrap());
     }
 }
