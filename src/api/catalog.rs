@@ -20,6 +20,7 @@ use crate::domain::product::{self, Details, Image, Product, Variant};
 use crate::domain::warehouse;
 use compact_str::CompactString;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn product_id<S>(request: &Request<'_, S>) -> Result<ProductId, Problem> {
     ProductId::parse(request.params.first()).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))
@@ -104,7 +105,7 @@ fn details(id: ProductId, seller: CompactString, body: ProductBody) -> Result<De
             let pointer = format!("/skus/{index}/product");
             return Err(Problem::field(pointer, "invalid_value", "is another product than the path's"));
         }
-        variants.push(variant(sku));
+        variants.push(Arc::new(variant(sku)));
     }
     let images = body.images.into_iter().map(|image| Image {
         url: image.url.0,

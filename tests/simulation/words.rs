@@ -15,6 +15,7 @@ use doorbuster::domain::order::{
 use doorbuster::domain::product::{self, Details, Variant};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 
 /// The one seller.
 pub(crate) const SELLER: &str = "sel_main";
@@ -126,6 +127,7 @@ pub(crate) fn put_product(dice: &mut ChaCha8Rng, skus: &[Sku]) -> (EntityId, Com
             max_per_order: limit,
             ..Variant::default()
         })
+        .map(Arc::new)
         .collect();
     let details = Details {
         id: id.clone(),

@@ -151,10 +151,10 @@ impl Inventory {
         // The one level is replayed apart: copying a hot SKU with all its reservations would not be cheap.
         let mut after = Self { version: self.version, ..Self::default() };
         if let Some(level) = self.levels.get(warehouse) {
-            after.levels.insert(warehouse.clone(), level.clone());
+            after.levels.put(level.clone());
         }
         after.evolve(&event);
-        let level = after.levels.remove(warehouse).unwrap_or_default();
+        let level = after.levels.get(warehouse).cloned().unwrap_or_default();
         let reply = level_reply(level, after.version);
         Decision::one(event, reply)
     }

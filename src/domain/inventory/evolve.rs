@@ -115,12 +115,8 @@ impl Inventory {
     fn reserve(&mut self, allocations: &[Allocation]) {
         for part in allocations {
             let units = u64::from(part.units);
-            // Nearly always there: looked for without making a key of it.
-            if let Some(level) = self.levels.get_mut(&part.warehouse) {
-                level.reserved = level.reserved.saturating_add(units);
-            } else {
-                self.level(&part.warehouse).reserved = units;
-            }
+            let level = self.level(&part.warehouse);
+            level.reserved = level.reserved.saturating_add(units);
         }
     }
 
@@ -139,7 +135,7 @@ impl Inventory {
     }
 
     fn level(&mut self, warehouse: &WarehouseId) -> &mut Level {
-        self.levels.entry(warehouse.clone()).or_insert_with(|| Level::at(warehouse.clone()))
+        self.levels.at(warehouse)
     }
 
     fn take_receipt(&mut self, asked: Asked, warehouse: &WarehouseId, units: Units, reference: Option<&CompactString>) {
@@ -227,7 +223,7 @@ impl Inventory {
         }
         let level = self.level(warehouse).clone();
         let memory = Remembered { terms: asked.request.terms, until: asked.until, level, version: self.version };
-        self.requests.insert(asked.request.id, memory);
+        self.requests.insert(asked.request.id, Box::new(memory));
     }
 }
 

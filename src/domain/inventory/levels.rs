@@ -46,6 +46,56 @@ pub struct Level {
     pub last_receipt_at: Option<Timestamp>,
 }
 
+/// The levels of a SKU, in the order of their warehouses. A list of just their number: most SKUs lie in one warehouse, and a map would make
+/// room for eleven.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct ByWarehouse(Vec<Level>);
+
+impl ByWarehouse {
+    fn place(&self, warehouse: &WarehouseId) -> Result<usize, usize> {
+        self.0.binary_search_by(|level| level.warehouse.cmp(warehouse))
+    }
+
+    /// Of this warehouse, if it ever held some.
+    pub(super) fn get(&self, warehouse: &WarehouseId) -> Option<&Level> {
+        self.0.get(self.place(warehouse).ok()?)
+    }
+
+    /// Of this warehouse, to change it; empty if it never held any.
+    #[expect(clippy::indexing_slicing, reason = "it was found there, or put there")]
+    pub(super) fn at(&mut self, warehouse: &WarehouseId) -> &mut Level {
+        let place = self.place(warehouse).unwrap_or_else(|place| {
+            self.0.reserve_exact(1);
+            self.0.insert(place, Level::at(warehouse.clone()));
+            place
+        });
+        &mut self.0[place]
+    }
+
+    /// Takes a level in, in place of the one of its warehouse.
+    pub(super) fn put(&mut self, level: Level) {
+        let warehouse = level.warehouse.clone();
+        *self.at(&warehouse) = level;
+    }
+
+    /// All of them.
+    pub(super) fn values(&self) -> std::slice::Iter<'_, Level> {
+        self.0.iter()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Level> for ByWarehouse {
+    fn from_iter<I: IntoIterator<Item = Level>>(levels: I) -> Self {
+        let mut all = Self::default();
+        levels.into_iter().for_each(|level| all.put(level));
+        all
+    }
+}
+
 /// What a shopper is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stock {

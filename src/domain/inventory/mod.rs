@@ -58,11 +58,12 @@ pub use words::{
 use super::any;
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Decision, Entity};
-use super::ids::{EntityId, OrderId, RequestId, ReservationId, WarehouseId};
+use super::ids::{EntityId, OrderId, RequestId, ReservationId};
 use super::money::Currency;
 use super::order;
 use super::reservation;
 use super::time::Timestamp;
+use levels::ByWarehouse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -94,7 +95,7 @@ pub struct Inventory {
     offer: Option<Offer>,
     /// What the newest offer says per currency, shared by all reservations made under it.
     agreed: BTreeMap<Currency, Arc<Agreed>>,
-    levels: BTreeMap<WarehouseId, Level>,
+    levels: ByWarehouse,
     /// Live and ended reservations. Ordered by id, so that a chunk is a range.
     reservations: BTreeMap<OrderId, Reservation>,
     /// Live reservations by when their order is asked.
@@ -102,7 +103,8 @@ pub struct Inventory {
     /// Live reservations by number.
     live: BTreeMap<u64, OrderId>,
     moves: BTreeMap<(OrderId, MoveKey), Move>,
-    requests: BTreeMap<RequestId, Remembered>,
+    /// In boxes: a map makes room for eleven at a time, and most SKUs remember one.
+    requests: BTreeMap<RequestId, Box<Remembered>>,
     /// What callers with a checkout of their own were promised.
     promises: promises::Promises,
 }

@@ -2,7 +2,7 @@
 
 use super::random::offer;
 use super::*;
-use crate::domain::ids::{Request, Terms};
+use crate::domain::ids::{Request, Terms, WarehouseId};
 use crate::domain::laws;
 use compact_str::{CompactString, format_compact};
 

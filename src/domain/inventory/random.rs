@@ -2,7 +2,7 @@
 //! and out of order. Every step checks the laws, and that replaying the events gives the state.
 
 use super::*;
-use crate::domain::ids::{ProductId, Request, RequestId, Sku, Terms};
+use crate::domain::ids::{ProductId, Request, RequestId, Sku, Terms, WarehouseId};
 use crate::domain::laws;
 use crate::domain::money::Money;
 use compact_str::CompactString;

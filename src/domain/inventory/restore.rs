@@ -37,7 +37,7 @@ impl Inventory {
                 .take_while(|((order, _), _)| order.0 <= last)
                 .map(|((order, key), memory)| (*order, *key, memory.clone()))
                 .collect(),
-            requests: self.requests.range(requests).map(|(id, memory)| (*id, memory.clone())).collect(),
+            requests: self.requests.range(requests).map(|(id, memory)| (*id, memory.as_ref().clone())).collect(),
             promises: self
                 .promises
                 .between(ReservationId(first), ReservationId(last))
@@ -50,7 +50,7 @@ impl Inventory {
     #[must_use]
     pub fn restore(version: u64, offer: Option<Offer>, levels: Vec<Level>, chunks: Vec<Chunk>) -> Self {
         let agreed = offer.as_ref().map(agreed_by).unwrap_or_default();
-        let levels = levels.into_iter().map(|level| (level.warehouse.clone(), level)).collect();
+        let levels = levels.into_iter().collect();
         let mut stock = Self { version, offer, agreed, levels, ..Self::default() };
         for chunk in chunks {
             for (order, reservation) in chunk.reservations {
@@ -61,7 +61,7 @@ impl Inventory {
                 stock.reservations.insert(order, reservation);
             }
             stock.moves.extend(chunk.moves.into_iter().map(|(order, key, memory)| ((order, key), memory)));
-            stock.requests.extend(chunk.requests);
+            stock.requests.extend(chunk.requests.into_iter().map(|(id, memory)| (id, Box::new(memory))));
             for (id, promise) in chunk.promises {
                 stock.promises.insert(id, promise);
             }

@@ -2,7 +2,7 @@
 
 use super::random::offer;
 use super::*;
-use crate::domain::ids::{ProductId, Request, Terms};
+use crate::domain::ids::{ProductId, Request, Terms, WarehouseId};
 use crate::domain::laws;
 use crate::domain::money::Money;
 

@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Characters of a title.
 pub const TITLE_MAX: usize = 500;
@@ -122,8 +123,8 @@ pub struct Details {
     pub images: Vec<Image>,
     /// Chooses the tax rate.
     pub tax_class: CompactString,
-    /// Its variants, in the order a page shows them.
-    pub variants: Vec<Variant>,
+    /// Its variants, in the order a page shows them; shared with what the product knows of each SKU.
+    pub variants: Vec<Arc<Variant>>,
 }
 
 /// What cannot be right, and where: a JSON pointer into the body of API.md, section 2.

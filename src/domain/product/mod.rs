@@ -26,6 +26,7 @@ use super::time::Timestamp;
 use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The one step of the machine that owes something: a SKU is to be told.
 const STEP_OFFER: u8 = 1;
@@ -110,7 +111,7 @@ pub struct Listed {
     /// Its number within the product, from 0, in order of appearance: names the push to it.
     pub number: u32,
     /// The variant, as it was last said to be.
-    pub variant: Variant,
+    pub variant: Arc<Variant>,
     /// Is it in the newest PUT? If not it is archived.
     pub listed: bool,
     /// The newest revision the SKU has answered to; 0: none.
@@ -148,7 +149,10 @@ impl Product {
 
     /// SKUs that an earlier PUT had and the newest has not: archived.
     pub fn archived(&self) -> impl Iterator<Item = &Variant> + '_ {
-        self.skus.values().filter(|known| !known.listed && known.belongs_to.is_none()).map(|known| &known.variant)
+        self.skus
+            .values()
+            .filter(|known| !known.listed && known.belongs_to.is_none())
+            .map(|known| known.variant.as_ref())
     }
 
     /// SKUs of the newest PUT that are another product's, with that product: the PUT is to be answered by a conflict.
@@ -223,9 +227,9 @@ impl Product {
             let numbers = &mut self.numbers;
             let known = self.skus.entry(variant.sku.clone()).or_insert_with(|| {
                 numbers.push(variant.sku.clone());
-                Listed { number, variant: variant.clone(), listed: true, told: 0, belongs_to: None }
+                Listed { number, variant: Arc::clone(variant), listed: true, told: 0, belongs_to: None }
             });
-            known.variant = variant.clone();
+            known.variant = Arc::clone(variant);
             known.listed = true;
         }
         self.details = Some(details.clone());

@@ -24,7 +24,7 @@ fn details(id: &str, variants: Vec<Variant>) -> Details {
         title: "Nova Low".into(),
         option_names: vec!["size".into()],
         tax_class: "standard".into(),
-        variants,
+        variants: variants.into_iter().map(Arc::new).collect(),
         ..Details::default()
     }
 }
@@ -181,7 +181,7 @@ fn every_fault_is_named_with_its_place() {
         tax_class: "".into(),
         attributes: (0..=ATTRIBUTES_MAX).map(|number| (number.to_string().into(), "v".into())).collect(),
         images: vec![Image { url: "u".into(), alt: "".into(), sku: Some(Sku::parse("Z").unwrap()) }],
-        variants: vec![variant("A", 1), twice],
+        variants: vec![Arc::new(variant("A", 1)), Arc::new(twice)],
         ..details("p", vec![])
     };
     let faults: Vec<_> = wrong.faults().into_iter().map(|fault| (fault.pointer, fault.code)).collect();

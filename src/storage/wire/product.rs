@@ -8,6 +8,7 @@ use crate::domain::product::{Details, Event, Image, Listed, Product, Status, Var
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
@@ -45,7 +46,7 @@ mirror_struct!(DetailsV1 = Details {
     option_names: Vec<CompactString>,
     images: Vec<ImageV1>,
     tax_class: CompactString,
-    variants: Vec<VariantV1>,
+    variants: Vec<Box<VariantV1>>,
 });
 mirror_enum!(EventV1 = Event {
     ;
@@ -55,7 +56,7 @@ mirror_enum!(EventV1 = Event {
 });
 mirror_struct!(ListedV1 = Listed {
     number: u32,
-    variant: VariantV1,
+    variant: Box<VariantV1>,
     listed: bool,
     told: u64,
     belongs_to: Option<ProductId>,
@@ -88,10 +89,19 @@ pub(super) fn encode_state(state: &Product, out: &mut Vec<u8>) -> Option<Vec<u8>
 pub(super) fn decode_state(version: u16, facts: &[u8], _personal: Option<&[u8]>) -> Result<Product, WireError> {
     whole::known(version, SNAPSHOT)?;
     let stored: StateV1 = whole::read(facts)?;
-    let skus: Vec<Listed> = stored.skus.back();
+    let mut skus: Vec<Listed> = stored.skus.back();
+    let details: Option<Details> = stored.details.back();
+    // As the PUT left it: what is listed is there once.
+    let listed: BTreeMap<&Sku, &Arc<Variant>> =
+        details.iter().flat_map(|details| &details.variants).map(|variant| (&variant.sku, variant)).collect();
+    for known in &mut skus {
+        if let Some(variant) = listed.get(&known.variant.sku).filter(|variant| ***variant == known.variant) {
+            known.variant = Arc::clone(variant);
+        }
+    }
     Ok(Product {
         revision: stored.revision,
-        details: stored.details.back(),
+        details,
         numbers: skus.iter().map(|known| known.variant.sku.clone()).collect(),
         skus: skus.into_iter().map(|known| (known.variant.sku.clone(), known)).collect(),
         untold: stored.untold.into_iter().collect(),

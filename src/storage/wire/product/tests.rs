@@ -1,6 +1,7 @@
 //! Golden bytes of a product's events, and products that are written and read back.
 
 use super::*;
+use crate::domain::entity::Entity;
 use crate::domain::inventory::Price;
 use crate::domain::money::{Currency, Money};
 use crate::storage::wire::golden;
@@ -32,7 +33,7 @@ fn details() -> Details {
         option_names: vec!["size".into()],
         images: vec![Image { url: "https://a.example/1".into(), alt: "side".into(), sku: Some(sku) }],
         tax_class: "standard".into(),
-        variants: vec![variant],
+        variants: vec![Arc::new(variant)],
         ..Details::default()
     }
 }
@@ -63,4 +64,17 @@ fn events_of_version_1_keep_their_bytes() {
 #[test]
 fn a_product_reads_back_at_every_point_of_its_life() {
     golden::reads_back_at_every_point_of_its_life(SNAPSHOT, &samples(), encode_state, decode_state);
+}
+
+#[test]
+fn what_is_listed_is_in_memory_once() {
+    let mut product = Product::default();
+    product.evolve(&Event::Put { details: Box::new(details()) });
+    let mut bytes = Vec::new();
+    assert!(encode_state(&product, &mut bytes).is_none());
+    let read = decode_state(SNAPSHOT, &bytes, None).unwrap();
+    for product in [product, read] {
+        let listed = product.details.iter().flat_map(|details| &details.variants).next().unwrap();
+        assert!(product.skus.values().all(|known| Arc::ptr_eq(&known.variant, listed)));
+    }
 }
