@@ -166,3 +166,23 @@ impl Levels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_stand_in_the_order_of_their_warehouses_and_take_no_more_room_than_that() {
+        let at = |name: &str| WarehouseId::parse(name).unwrap();
+        let mut levels = ByWarehouse::default();
+        for (name, units) in [("m", 1), ("z", 2), ("a", 3), ("m", 4)] {
+            levels.put(Level { on_hand: units, ..Level::at(at(name)) });
+        }
+        levels.at(&at("b")).on_hand = 5;
+        levels.at(&at("z")).on_hand += 10;
+        let all: Vec<_> = levels.values().map(|level| (level.warehouse.as_str().to_owned(), level.on_hand)).collect();
+        assert_eq!(all, [("a".into(), 3), ("b".into(), 5), ("m".into(), 4), ("z".into(), 12)]);
+        assert_eq!(levels.get(&at("z")).map(|level| level.on_hand), Some(12));
+        assert_eq!((levels.get(&at("c")), levels.0.capacity()), (None, 4));
+    }
+}

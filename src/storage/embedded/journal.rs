@@ -169,6 +169,11 @@ impl EmbeddedJournal {
         Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
+    #[cfg(test)]
+    pub(super) fn tables(&self) -> &Tables {
+        &self.inner.stored.tables
+    }
+
     /// A clean stop: says in a file of its own where the log ends (rule L5). Nothing can be appended afterwards; call it when
     /// nothing is under way.
     ///

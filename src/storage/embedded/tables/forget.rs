@@ -100,9 +100,10 @@ fn files_of(keyspace: &Keyspace) -> fjall::Result<BTreeSet<OsString>> {
 mod tests {
     use super::super::super::EmbeddedJournal;
     use super::super::tests::tables_in;
-    use super::super::{EmbeddedOptions, Table, Writes};
+    use super::super::{EmbeddedOptions, Table, Writes, key_of};
+    use crate::domain::ids::{EntityId, OrderId};
     use crate::domain::time::Timestamp;
-    use crate::storage::journal::Layout;
+    use crate::storage::journal::{Journal, Layout, Shard, StateFlush};
     use std::fs;
     use std::path::Path;
 
@@ -116,6 +117,11 @@ mod tests {
                 fs::read(&path).unwrap().split(|byte| *byte == SECRET[0]).any(|rest| rest.starts_with(&SECRET[1..]))
             }
         })
+    }
+
+    fn journal_in(folder: &Path) -> EmbeddedJournal {
+        let options = EmbeddedOptions::new(Layout { shards: 1, hash_version: 1 }, || Timestamp(0));
+        EmbeddedJournal::open(folder, options).unwrap().0
     }
 
     /// More than once: the journal's file that the first erasure began is as long as any will ever be.
@@ -142,9 +148,7 @@ mod tests {
     #[test]
     fn what_a_predecessor_removed_and_did_not_forget_is_forgotten_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
-        let options = || EmbeddedOptions::new(Layout { shards: 1, hash_version: 1 }, || Timestamp(0));
-        let open = || EmbeddedJournal::open(folder.path(), options()).unwrap().0;
-        drop(open());
+        drop(journal_in(folder.path()));
         let path = folder.path().join("states");
         let tables = tables_in(&path);
         let mut writes = Writes::default();
@@ -157,7 +161,30 @@ mod tests {
         tables.write(writes, true).unwrap();
         drop(tables);
         assert!(is_on_disk(&path), "it was cut off before the files were rewritten");
-        drop(open());
+        drop(journal_in(folder.path()));
+        assert!(!is_on_disk(&path));
+    }
+
+    /// The tables keep a file that is being read; whoever is killed in between leaves the same.
+    #[tokio::test]
+    async fn what_a_checkpoint_could_not_forget_is_forgotten_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("states");
+        let journal = journal_in(folder.path());
+        let claim = journal.claim(Shard(0), "node").await.unwrap();
+        let order = EntityId::Order(OrderId(1));
+        let mut writes = Writes::default();
+        writes.put(Table::Personal, key_of(b's', Shard(0), &order), SECRET.to_vec());
+        journal.tables().write(writes, true).unwrap();
+        journal.tables().write_out(&journal.tables().personal).unwrap();
+        let mut reader = journal.tables().personal.iter();
+        assert!(reader.next().is_some());
+        let flush = StateFlush { erase: vec![order], ..StateFlush::default() };
+        journal.checkpoint(&claim, flush, 0).await.unwrap();
+        assert!(is_on_disk(&path) && journal.tables().owes_forgetting().unwrap(), "it is being read");
+        drop(reader);
+        drop(journal);
+        drop(journal_in(folder.path()));
         assert!(!is_on_disk(&path));
     }
 
