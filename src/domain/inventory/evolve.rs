@@ -25,12 +25,12 @@ impl Inventory {
                 self.take_receipt(*asked, warehouse, *units, reference.as_ref());
             }
             Event::Announced { asked, warehouse, units, expected_at, reference } => {
-                self.level(warehouse).incoming.push((*units, *expected_at, reference.clone()));
+                self.levels.at(warehouse).incoming.push((*units, *expected_at, reference.clone()));
                 self.remember(*asked, warehouse);
             }
             Event::Adjusted { asked, warehouse, delta, reason: _ }
             | Event::Counted { asked, warehouse, counted: _, delta } => {
-                self.level(warehouse).adjust(*delta);
+                self.levels.at(warehouse).adjust(*delta);
                 self.remember(*asked, warehouse);
             }
             Event::Reserved { order, reservation, currency, allocations, expires_at, ask_at } => {
@@ -53,7 +53,7 @@ impl Inventory {
             }
             Event::Shipped { order, shipment, allocations } => {
                 for part in allocations {
-                    let level = self.level(&part.warehouse);
+                    let level = self.levels.at(&part.warehouse);
                     level.to_ship = level.to_ship.saturating_sub(u64::from(part.units));
                 }
                 self.moved(*order, MoveKey::Ship { shipment: *shipment }, allocations, false);
@@ -64,7 +64,7 @@ impl Inventory {
                     super::ReturnKey::Cancel { .. } => false,
                 };
                 for part in allocations {
-                    self.level(&part.warehouse).unsell(u64::from(part.units), shipped, *restock);
+                    self.levels.at(&part.warehouse).unsell(u64::from(part.units), shipped, *restock);
                 }
                 self.moved(*order, MoveKey::Return(*key), allocations, *restock);
             }
@@ -115,7 +115,7 @@ impl Inventory {
     fn reserve(&mut self, allocations: &[Allocation]) {
         for part in allocations {
             let units = u64::from(part.units);
-            let level = self.level(&part.warehouse);
+            let level = self.levels.at(&part.warehouse);
             level.reserved = level.reserved.saturating_add(units);
         }
     }
@@ -124,7 +124,7 @@ impl Inventory {
     fn unreserve(&mut self, allocations: &[Allocation], sold: bool) {
         for part in allocations {
             let units = u64::from(part.units);
-            let level = self.level(&part.warehouse);
+            let level = self.levels.at(&part.warehouse);
             level.reserved = level.reserved.saturating_sub(units);
             if sold {
                 level.on_hand = level.on_hand.saturating_sub(units);
@@ -134,12 +134,8 @@ impl Inventory {
         }
     }
 
-    fn level(&mut self, warehouse: &WarehouseId) -> &mut Level {
-        self.levels.at(warehouse)
-    }
-
     fn take_receipt(&mut self, asked: Asked, warehouse: &WarehouseId, units: Units, reference: Option<&CompactString>) {
-        let level = self.level(warehouse);
+        let level = self.levels.at(warehouse);
         level.on_hand = level.on_hand.saturating_add(u64::from(units));
         level.received = level.received.saturating_add(u64::from(units));
         level.last_receipt_at = Some(asked.at);
@@ -221,7 +217,7 @@ impl Inventory {
         for request in due {
             self.requests.remove(&request);
         }
-        let level = self.level(warehouse).clone();
+        let level = self.levels.at(warehouse).clone();
         let memory = Remembered { terms: asked.request.terms, until: asked.until, level, version: self.version };
         self.requests.insert(asked.request.id, Box::new(memory));
     }
