@@ -139,13 +139,7 @@ impl EmbeddedJournal {
         let flushed = stored.check(path, &recovered)?;
         let unreadable = |error: ReadError| OpenError::Tables { folder: folder.tables(), why: error.to_string() };
         let epochs = stored.tables.epochs().map_err(unreadable)?;
-        if stored.tables.owes_forgetting().map_err(unreadable)? {
-            // A predecessor was cut off between the removal of personal data and the rewriting of the files that held it.
-            stored
-                .tables
-                .forget()
-                .map_err(|error| OpenError::Tables { folder: folder.tables(), why: error.to_string() })?;
-        }
+        stored.tables.forget_what_is_owed().map_err(unreadable)?;
         let mut shards: BTreeMap<Shard, Owned> = BTreeMap::new();
         for (shard, tail) in &recovered.ends {
             let owned = shards.entry(*shard).or_default();

@@ -27,9 +27,15 @@ impl Writes {
 }
 
 impl Tables {
+    /// At the start: [`Self::forget`], if a predecessor was cut off between the removal of personal data and the rewriting of the files that held it.
+    pub(in crate::storage::embedded) fn forget_what_is_owed(&self) -> Result<(), ReadError> {
+        let forgotten = self.owes_forgetting().and_then(|owed| if owed { self.forget() } else { Ok(()) });
+        forgotten.map_err(|error| failed(&error))
+    }
+
     /// Was something removed that may still be in a file?
-    pub(in crate::storage::embedded) fn owes_forgetting(&self) -> Result<bool, ReadError> {
-        self.states.contains_key(OWED).map_err(|error| failed(&error))
+    fn owes_forgetting(&self) -> fjall::Result<bool> {
+        self.states.contains_key(OWED)
     }
 
     /// [`Self::forget_removed`]; what is left goes with the next erasure, or the next start.
@@ -100,7 +106,7 @@ fn files_of(keyspace: &Keyspace) -> fjall::Result<BTreeSet<OsString>> {
 mod tests {
     use super::super::super::EmbeddedJournal;
     use super::super::tests::tables_in;
-    use super::super::{EmbeddedOptions, Table, Writes, key_of};
+    use super::super::{EmbeddedOptions, Table, Tables, Writes, key_of};
     use crate::domain::ids::{EntityId, OrderId};
     use crate::domain::time::Timestamp;
     use crate::storage::journal::{Journal, Layout, Shard, StateFlush};
@@ -124,6 +130,14 @@ mod tests {
         EmbeddedJournal::open(folder, options).unwrap().0
     }
 
+    /// In a file of the tables, too, not only in their journal.
+    fn write_out_secret(tables: &Tables, key: Vec<u8>) {
+        let mut writes = Writes::default();
+        writes.put(Table::Personal, key, SECRET.to_vec());
+        tables.write(writes, true).unwrap();
+        tables.write_out(&tables.personal).unwrap();
+    }
+
     /// More than once: the journal's file that the first erasure began is as long as any will ever be.
     #[test]
     fn what_was_removed_is_forgotten_and_known_to_be() {
@@ -131,11 +145,7 @@ mod tests {
         let path = folder.path().join("states");
         let tables = tables_in(&path);
         for round in 0..2_u8 {
-            let mut writes = Writes::default();
-            writes.put(Table::Personal, vec![round], SECRET.to_vec());
-            tables.write(writes, true).unwrap();
-            // In a file of the tables, too, not only in their journal.
-            tables.write_out(&tables.personal).unwrap();
+            write_out_secret(&tables, vec![round]);
             assert!(is_on_disk(&path.join("keyspaces")) && is_on_disk(&path), "it was there");
             let mut writes = Writes::default();
             writes.remove(Table::Personal, vec![round]);
@@ -151,10 +161,7 @@ mod tests {
         drop(journal_in(folder.path()));
         let path = folder.path().join("states");
         let tables = tables_in(&path);
-        let mut writes = Writes::default();
-        writes.put(Table::Personal, vec![1], SECRET.to_vec());
-        tables.write(writes, true).unwrap();
-        tables.write_out(&tables.personal).unwrap();
+        write_out_secret(&tables, vec![1]);
         let mut writes = Writes::default();
         writes.remove(Table::Personal, vec![1]);
         writes.owe_forgetting();
@@ -173,10 +180,7 @@ mod tests {
         let journal = journal_in(folder.path());
         let claim = journal.claim(Shard(0), "node").await.unwrap();
         let order = EntityId::Order(OrderId(1));
-        let mut writes = Writes::default();
-        writes.put(Table::Personal, key_of(b's', Shard(0), &order), SECRET.to_vec());
-        journal.tables().write(writes, true).unwrap();
-        journal.tables().write_out(&journal.tables().personal).unwrap();
+        write_out_secret(journal.tables(), key_of(b's', Shard(0), &order));
         let mut reader = journal.tables().personal.iter();
         assert!(reader.next().is_some());
         let flush = StateFlush { erase: vec![order], ..StateFlush::default() };
