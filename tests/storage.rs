@@ -16,6 +16,8 @@ mod cql;
 mod embedded;
 #[path = "storage/given.rs"]
 mod given;
+#[path = "storage/holding.rs"]
+mod holding;
 #[path = "storage/memory.rs"]
 mod memory;
 #[path = "storage/projections.rs"]

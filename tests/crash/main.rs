@@ -19,6 +19,8 @@ mod client;
 mod corrupted;
 mod deadlines;
 mod faults;
+#[path = "../storage/holding.rs"]
+mod holding;
 mod inject;
 mod killed;
 mod linear;

@@ -1,12 +1,13 @@
 //! What a data folder on a real disk must hold besides: one process, one layout, and nothing lost without a word.
 
 use crate::given::{Backend, LAYOUT, OnDisk, Owner, append, everything, first_error, options, order_on, state};
+use crate::holding::files_with;
 use doorbuster::domain::time::Timestamp;
 use doorbuster::storage::embedded::{EmbeddedJournal, Stopped};
 use doorbuster::storage::wire::{HEAD, PERSONAL};
 use doorbuster::storage::{Journal, Layout, Record, Shard, StateFlush};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const A: Shard = Shard(0);
 
@@ -148,19 +149,6 @@ async fn appends_go_on_while_a_checkpoint_is_under_way() {
     assert_eq!(everything(&journal, A).await, written);
 }
 
-fn files_with(folder: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes()) {
-            found.push(path.display().to_string());
-        }
-    }
-    found
-}
-
 #[tokio::test]
 async fn what_is_erased_is_in_no_file_of_the_tables() {
     const SECRET: &str = "Ada Lovelace, 12 St James's Square";
@@ -176,7 +164,7 @@ async fn what_is_erased_is_in_no_file_of_the_tables() {
     journal.checkpoint(&owner.claim, flush, 1).await.unwrap();
     disk.stop(journal, true);
     disk.stop(disk.open().await, true);
-    assert_eq!(files_with(&disk.0.path().join("states"), SECRET), Vec::<String>::new());
+    assert_eq!(files_with(&disk.0.path().join("states"), SECRET), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]

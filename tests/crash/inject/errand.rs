@@ -1,12 +1,13 @@
 //! A sale that remembers: what was asked, what was answered, and whether a later process still knows it.
 
 use crate::client::{Answer, Call};
+use crate::holding::files_with;
 use crate::node::{Door, Node};
 use crate::oracle::{contradiction, is_confirmed, is_settled, status, units_sold};
 use crate::shop;
 use crate::until::{PATIENCE, until};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ impl Memory {
     pub fn is_erased(&self, node: &Node) {
         if let Some(name) = self.erased.lock().unwrap().as_deref() {
             assert!(!name.is_empty(), "the order had a buyer");
-            let found = files_with(&node.data().join("states"), name.as_bytes());
+            let found = files_with(&node.data().join("states"), name);
             assert_eq!(found, Vec::<PathBuf>::new(), "{name} was erased");
         }
     }
@@ -170,25 +171,6 @@ impl Memory {
         let audit = until("the audit", PATIENCE, || door.operate(&call)).await.expect(&call, 200);
         assert_eq!(audit.body["clean"], true, "the audit found {:#}", audit.body["violations"]);
     }
-}
-
-/// The files in a folder that hold a text.
-fn files_with(folder: &Path, text: &[u8]) -> Vec<PathBuf> {
-    const PIECE: usize = 64 * 1024;
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let holds = |path: &Path| {
-        let bytes = std::fs::read(path).expect("a file");
-        (0..bytes.len()).step_by(PIECE).any(|from| {
-            let piece = &bytes[from..bytes.len().min(from + PIECE + text.len())];
-            // Most of it is 64 MB of zeros in the tables' journal, and tests are not optimised: `contains` is, as it is the standard library's.
-            piece.contains(&text[0]) && piece.windows(text.len()).any(|window| window == text)
-        })
-    };
-    entries
-        .flat_map(
-            |path| if path.is_dir() { files_with(&path, text) } else { Vec::from_iter(holds(&path).then_some(path)) },
-        )
-        .collect()
 }
 
 /// Does what is said now agree with what was said before a process died?

@@ -130,7 +130,6 @@ impl Notes {
             variable("FAULT_KIND", &fault.kind.word()),
             variable("FAULT_AT", &fault.at),
             variable("FAULT_REPORT", &self.lines().display()),
-            variable("FAULT_TELL", &1),
             variable("FAULT_COUNT", &self.count().display()),
         ]
     }

@@ -8,7 +8,7 @@
  *   FAULT_AT       the number of the call that meets it, from 1; 0: none, only count
  *   FAULT_KIND     kill_before, kill_after, kill_within (half of it is written), eio (once), enospc (from there on for ever), short (half of
  *                  it is written, and said so), eintr (once)
- *   FAULT_REPORT   a file: one line when the fault is met, then one for each call counted after it; with FAULT_TELL=1 one for every call
+ *   FAULT_REPORT   a file: one line for each call counted
  *   FAULT_COUNT    a file of eight bytes that exists: how many calls there were, as a number of this machine, also after SIGKILL
  *
  * A line of the report: `number class function file`; class is write, sync or name (what creates, renames, removes, cuts), the file's path is
@@ -43,7 +43,6 @@ static int only_first;
 static _Atomic unsigned long last_written;
 static unsigned long fault_at;
 static enum kind fault_kind = NONE;
-static int tell_all;
 static int report = -1;
 static _Atomic unsigned long own_count;
 static _Atomic unsigned long *count = &own_count;
@@ -68,8 +67,6 @@ __attribute__((constructor)) static void begin(void) {
     if (!strcmp(text, kinds[kind])) fault_kind = (enum kind)kind;
   text = getenv("FAULT_RUNS");
   only_first = text && !strcmp(text, "1");
-  text = getenv("FAULT_TELL");
-  tell_all = text && !strcmp(text, "1");
   text = getenv("FAULT_REPORT");
   if (text) report = (int)syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   text = getenv("FAULT_COUNT");
@@ -138,7 +135,7 @@ static struct fate meet(enum class class, const char *function, const char *path
   unsigned long number = atomic_fetch_add(count, 1) + 1;
   int met = fault_at && number == fault_at && fault_kind != NONE;
   int after = fault_at && number > fault_at;
-  if (met || after || tell_all) say(met, number, class, function, path);
+  say(met, number, class, function, path);
   if (met) fate.kind = fault_kind;
   /* No system interrupts a renaming. */
   if (fate.kind == EINTR_ONCE && class == NAME && strcmp(function, "open")) fate.kind = NONE;
