@@ -104,6 +104,32 @@ async fn an_order_that_was_placed_after_the_last_checkpoint_expires_after_a_cras
     assert_eq!(levels(&node).await.available(), 1, "the unit is free again");
 }
 
+/// All at once they would take the cores and the disk from the orders in one moment.
+#[tokio::test(start_paused = true)]
+async fn shards_take_turns_with_their_checkpoints() {
+    let mut world = World::new(Groups::One);
+    world.settings.checkpoint_interval_ms = 100_000;
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1_000).await;
+    let stored = || {
+        let figures = node.stats().figures();
+        figures.iter().find(|figure| figure.0 == "checkpoints").map_or(0, |figure| figure.3)
+    };
+    let (mut times, mut before) = (Vec::new(), 0);
+    for time in (5..=220).step_by(5) {
+        for number in 0..6 {
+            buy(&node, &format!("{time} {number}"), None, Wait::Held).await;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let new = stored() - std::mem::replace(&mut before, stored());
+        if new > 0 {
+            times.push((time, new));
+        }
+    }
+    assert_eq!(times, [(40, 1), (80, 1), (105, 1), (140, 1), (180, 1), (205, 1)], "three shards, twice each");
+}
+
 /// Rule S1: a checkpoint may store a state that is newer than the mark up to which the log may go, so its events come again.
 #[test]
 fn a_receipt_that_the_stored_state_covers_is_not_counted_again() {

@@ -10,7 +10,7 @@ use crate::domain::payment::ProviderCall;
 use crate::domain::time::Timestamp;
 use crate::storage::Shard;
 use crate::storage::wire::{self, Dirty, Meta};
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes};
 use ractor::ActorRef;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -62,6 +62,9 @@ pub(crate) struct Left {
     pub(crate) dirty: Dirty,
 }
 
+/// What a row costs in [`Rows`] beside its body.
+const ROW_HEAD_BYTES: usize = 6;
+
 /// In what form a state waits.
 #[derive(Debug, Clone)]
 pub(crate) enum Form {
@@ -74,8 +77,8 @@ pub(crate) enum Form {
 /// A state as it is stored.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    /// All of them.
-    pub(crate) rows: Box<[(u16, Bytes)]>,
+    /// All of them, in one piece of memory: chunk u16, length u32, body; the next.
+    packed: Bytes,
     /// Its earliest deadline.
     pub(crate) wake_at: Option<Timestamp>,
     /// Its personal data is to go from what is stored.
@@ -87,12 +90,32 @@ impl Rows {
     pub(crate) fn of(state: &State, meta: &Meta) -> Self {
         let mut every = Dirty::default();
         every.mark(wire::HEAD);
-        Self {
-            rows: wire::rows_of(state, meta, &every).into_boxed_slice(),
-            wake_at: state.wake_at(Timestamp::default()),
-            erased: is_erased(state),
-        }
+        let rows = wire::rows_of(state, meta, &every);
+        Self { packed: pack(&rows), wake_at: state.wake_at(Timestamp::default()), erased: is_erased(state) }
     }
+
+    /// All of them.
+    pub(crate) fn rows(&self) -> Vec<(u16, Bytes)> {
+        // Most have a head and a personal row.
+        let mut rows = Vec::with_capacity(2);
+        let mut rest = self.packed.clone();
+        while let (Ok(chunk), Ok(length)) = (rest.try_get_u16_le(), rest.try_get_u32_le()) {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            rows.push((chunk, rest.split_to(length.min(rest.len()))));
+        }
+        rows
+    }
+}
+
+fn pack(rows: &[(u16, Bytes)]) -> Bytes {
+    let bytes = rows.iter().map(|(_, body)| body.len().saturating_add(ROW_HEAD_BYTES)).fold(0, usize::saturating_add);
+    let mut packed = Vec::with_capacity(bytes);
+    for (chunk, body) in rows {
+        packed.put_u16_le(*chunk);
+        packed.put_u32_le(u32::try_from(body.len()).unwrap_or(u32::MAX));
+        packed.put_slice(body);
+    }
+    packed.into()
 }
 
 impl Left {
@@ -123,7 +146,7 @@ impl Left {
     pub(crate) fn rows(&self) -> Vec<(u16, Bytes)> {
         match &self.form {
             Form::Live(state) => wire::rows_of(state, &self.meta, &self.dirty),
-            Form::Rows(rows) => rows.rows.to_vec(),
+            Form::Rows(rows) => rows.rows(),
         }
     }
 }
@@ -217,5 +240,22 @@ impl Submission {
             | Held::Flushed(_)
             | Held::Marker(_) => true,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_rows_come_back_in_memory_of_just_their_length() {
+        let rows = [(0, Bytes::from_static(b"head")), (7, Bytes::new()), (u16::MAX, Bytes::from(vec![3; 70_000]))];
+        for length in 0..=rows.len() {
+            let packed = pack(&rows[..length]);
+            let bytes: usize = rows[..length].iter().map(|(_, body)| body.len() + ROW_HEAD_BYTES).sum();
+            assert_eq!(Vec::from(packed.clone()).capacity(), bytes);
+            let packed = Rows { packed, wake_at: None, erased: false };
+            assert_eq!(packed.rows(), rows[..length]);
+        }
     }
 }

@@ -166,7 +166,7 @@ impl Instance {
         self.state = match form {
             Form::Live(state) => state,
             Form::Rows(rows) => {
-                let (state, _) = wire::state_of(&self.id, &rows.rows)?;
+                let (state, _) = wire::state_of(&self.id, &rows.rows())?;
                 self.rows = Some(rows);
                 Arc::new(state)
             }

@@ -11,9 +11,10 @@ use super::history::Blocks;
 use super::journal::Inner;
 use super::stored::log_error;
 use super::tables::{Table, Writes, agenda_value, key, key_of, state_key, state_value};
+use super::tail::Tail;
 use crate::domain::ids::EntityId;
-use crate::storage::journal::{AppendError, Claim, Record, Seq, Shard, StateFlush, StateRow};
-use std::collections::{BTreeSet, VecDeque};
+use crate::storage::journal::{AppendError, Claim, ReadError, Record, Seq, Shard, StateFlush, StateRow};
+use std::collections::BTreeSet;
 
 /// A slice of a checkpoint: how much is written in one go, so that reads and the log's syncs get their turn between two.
 const SLICE_BYTES: usize = 2 << 20;
@@ -24,14 +25,35 @@ pub(super) struct Rounds {
     seen: BTreeSet<Shard>,
 }
 
+/// The records that a checkpoint moves.
+struct Moved {
+    /// What was in memory of the shard, what lies behind the checkpoint included.
+    taken: Tail,
+    /// What was read from the log, because not all of it was in memory.
+    read: Option<Tail>,
+    /// The first event that no checkpoint has stored.
+    next: Seq,
+}
+
+impl Moved {
+    fn tail(&self) -> &Tail {
+        self.read.as_ref().unwrap_or(&self.taken)
+    }
+
+    fn records(&self, shard: Shard, upto: Seq) -> impl Iterator<Item = Result<Record, ReadError>> + use<> {
+        let records = self.tail().records_from(shard, self.next);
+        records.take_while(move |record| record.as_ref().map_or(true, |record| record.last_seq() <= upto))
+    }
+}
+
 impl Inner {
     pub(super) fn checkpoint(&self, claim: Claim, flush: StateFlush, upto: Seq) -> Result<(), AppendError> {
         let mut rounds = self.rounds();
         let shard = claim.shard;
-        let (mut records, rest) = self.records_to_move(claim, &flush, upto)?;
+        let mut moved = self.records_to_move(claim, &flush, upto)?;
         let erased: BTreeSet<EntityId> = flush.erase.iter().cloned().collect();
         let mut writes = Writes::default();
-        self.move_records(shard, &records, &erased, &mut writes)?;
+        self.move_records(shard, moved.records(shard, upto), &erased, &mut writes)?;
         self.put_states(shard, &flush, &erased, &mut writes)?;
         for row in &flush.agenda {
             let key = key_of(b'a', shard, &row.entity);
@@ -53,11 +75,10 @@ impl Inner {
         writes.put(Table::States, key(b'f', shard), upto.to_le_bytes().to_vec());
         self.stored.tables.write(writes, true)?;
         // Not while appends wait for the shards.
-        records.clear();
+        moved.taken.forget_upto(upto);
         if let Some(owned) = self.shards().get_mut(&shard) {
             owned.flushed = upto;
-            owned.put_back(rest);
-            owned.reuse(records);
+            owned.put_back(moved.taken);
         }
         if !erased.is_empty() {
             self.stored.tables.forget().map_err(|error| self.stored.tables.not_written(&error))?;
@@ -69,17 +90,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Checks that the claim still holds and that everything in the flush is durable (rule S1), and gives the records that
-    /// the checkpoint covers, and those behind it that were in memory.
-    fn records_to_move(
-        &self,
-        claim: Claim,
-        flush: &StateFlush,
-        upto: Seq,
-    ) -> Result<(VecDeque<Record>, VecDeque<Record>), AppendError> {
+    /// Checks that the claim still holds and that everything in the flush is durable (rule S1), and takes what was in memory.
+    fn records_to_move(&self, claim: Claim, flush: &StateFlush, upto: Seq) -> Result<Moved, AppendError> {
         let shard = claim.shard;
         let failed = |why: String| AppendError::Failed(format!("shard {shard}: {why}"));
-        let (flushed, mut taken) = {
+        let (flushed, taken) = {
             let mut shards = self.shards();
             let fenced = || AppendError::Fenced { shard, epoch: claim.epoch };
             let owned = shards.get_mut(&shard).filter(|owned| owned.epoch == claim.epoch).ok_or_else(fenced)?;
@@ -90,32 +105,36 @@ impl Inner {
             (owned.flushed, owned.take_tail())
         };
         let next = flushed.saturating_add(1);
-        let first = taken.front().map_or(Seq::MAX, |record| record.seq);
-        let (records, rest) = if upto <= flushed || first <= next {
-            let rest = taken.split_off(taken.partition_point(|record| record.last_seq() <= upto));
-            (taken, rest)
-        } else {
-            let upto_read = |read: &Result<Record, _>| read.as_ref().map_or(true, |record| record.last_seq() <= upto);
-            let read: Result<VecDeque<Record>, _> = self.stored.log.replay(shard, next).take_while(upto_read).collect();
-            let records = read.map_err(|error| failed(log_error(&error).to_string()))?;
-            (records, taken.split_off(taken.partition_point(|record| record.last_seq() <= upto)))
-        };
-        if upto < flushed || records.back().map_or(flushed, Record::last_seq) != upto {
+        let in_memory = upto <= flushed || taken.first().is_some_and(|first| first <= next);
+        let mut moved = Moved { taken, read: None, next };
+        if !in_memory {
+            let mut read = Tail::default();
+            for record in self.stored.log.replay(shard, next) {
+                let record = record.map_err(|error| failed(log_error(&error).to_string()))?;
+                if record.last_seq() > upto {
+                    break;
+                }
+                read.push(&record);
+            }
+            moved.read = Some(read);
+        }
+        if upto < flushed || (upto > flushed && !moved.tail().has_end(shard, upto)) {
             return Err(failed(format!("event {upto} is not the last of a durable record behind {flushed}")));
         }
-        Ok((records, rest))
+        Ok(moved)
     }
 
     fn move_records(
         &self,
         shard: Shard,
-        records: &VecDeque<Record>,
+        records: impl Iterator<Item = Result<Record, ReadError>>,
         erased: &BTreeSet<EntityId>,
         writes: &mut Writes,
     ) -> Result<(), AppendError> {
         let mut blocks = Blocks::new(shard, erased);
         for record in records {
-            blocks.push(record, writes)?;
+            let record = record.map_err(|error| AppendError::Failed(error.to_string()))?;
+            blocks.push(&record, writes)?;
             self.write_slice(writes)?;
         }
         blocks.close(writes);

@@ -218,9 +218,9 @@ impl Journal for EmbeddedJournal {
     }
 
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
-        let in_memory = self.inner.shards().get(&shard).and_then(|owned| owned.page(from, limit));
+        let in_memory = self.inner.shards().get(&shard).and_then(|owned| owned.page(shard, from));
         if let Some(records) = in_memory {
-            return Ok(records);
+            return records.take(limit).collect();
         }
         let inner = Arc::clone(&self.inner);
         let read = move || {
@@ -263,15 +263,15 @@ impl Journal for EmbeddedJournal {
         let (flushed, in_memory) = {
             let shards = self.inner.shards();
             let owned = shards.get(&shard);
-            let tail = owned.map_or_else(|| Some(Vec::new()), |owned| owned.unflushed());
-            (owned.map_or(0, |owned| owned.flushed), tail)
+            (owned.map_or(0, |owned| owned.flushed), owned.map(|owned| owned.unflushed(shard)))
         };
         let (inner, entity) = (Arc::clone(&self.inner), entity.clone());
         let read = move || {
             let of = (shard, &entity);
             match in_memory {
-                Some(tail) => inner.stored.history(of, flushed, tail.into_iter().map(Ok), (from, limit)),
-                None => {
+                None => inner.stored.history(of, flushed, std::iter::empty(), (from, limit)),
+                Some(Some(tail)) => inner.stored.history(of, flushed, tail, (from, limit)),
+                Some(None) => {
                     let tail = inner.stored.log.replay(shard, flushed.saturating_add(1));
                     let tail = tail.map(|record| record.map_err(|error| log_error(&error)));
                     inner.stored.history(of, flushed, tail, (from, limit))

@@ -9,7 +9,7 @@
 //!     personal   personal data of states and history, apart, so that it can be erased
 //! ```
 //!
-//! `folder`: lock and layout. `tables`: keys and rows. `history`: blocks of old records. `stored`: reading all of it.
+//! `folder`: lock and layout. `tables`: keys and rows. `history`: blocks of old records. `tail`: the newest, in memory. `stored`: reading all of it.
 //! `checkpoint`: moving from log to tables. `journal`: the owner's side. `stopped`: looking at a stopped node's folder.
 
 mod checkpoint;
@@ -18,9 +18,11 @@ mod history;
 mod journal;
 pub mod log;
 mod owned;
+mod packed;
 mod stopped;
 mod stored;
 mod tables;
+mod tail;
 
 pub use folder::OpenError;
 pub use journal::EmbeddedJournal;

@@ -137,9 +137,7 @@ pub(super) fn state_key(shard: Shard, entity: &EntityId, chunk: u16) -> (Table, 
 
 /// The seq and the body of a state row.
 pub(super) fn state_value(row: &StateRow) -> Vec<u8> {
-    let mut value = row.seq.to_le_bytes().to_vec();
-    value.extend_from_slice(&row.body);
-    value
+    [&row.seq.to_le_bytes(), row.body.as_ref()].concat()
 }
 
 pub(super) fn agenda_value(row: &AgendaRow) -> Vec<u8> {

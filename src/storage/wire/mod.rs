@@ -23,6 +23,7 @@ use crate::domain::entity::By;
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why stored bytes could not be read.
@@ -97,8 +98,8 @@ impl Meta {
 pub struct Dirty {
     /// The head, which is all that most kinds have: it costs no memory apart.
     head: bool,
-    /// The others.
-    chunks: std::collections::BTreeSet<u16>,
+    /// The others, if any.
+    chunks: Option<Box<BTreeSet<u16>>>,
 }
 
 impl Dirty {
@@ -107,17 +108,17 @@ impl Dirty {
         if chunk == HEAD {
             self.head = true;
         } else {
-            self.chunks.insert(chunk);
+            self.chunks.get_or_insert_default().insert(chunk);
         }
     }
     /// The marked chunks, in order.
     pub fn chunks(&self) -> impl Iterator<Item = u16> + '_ {
-        self.head.then_some(HEAD).into_iter().chain(self.chunks.iter().copied())
+        self.head.then_some(HEAD).into_iter().chain(self.chunks.iter().flat_map(|chunks| chunks.iter().copied()))
     }
     /// Is nothing marked?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.head && self.chunks.is_empty()
+        !self.head && self.chunks.is_none()
     }
 }
 
