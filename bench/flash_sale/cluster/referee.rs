@@ -181,7 +181,8 @@ mod tests {
             authorization,
             answer,
         };
-        let name: compact_str::CompactString = format!("sim_{}_{payment}", of.0).into();
+        let OrderId(order) = of;
+        let name: compact_str::CompactString = format!("sim_{order}_{payment}").into();
         let lapses_at = doorbuster::domain::time::Timestamp(u64::MAX);
         [
             line(

@@ -1,18 +1,17 @@
 //! Old records in blocks: what the log held before the last checkpoint, facts only.
 //!
 //! ```text
-//! block = record record record …       a record as `packed` has it
+//! block = record record record …       record = epoch u64 │ seq u64 │ events u32 │ length u32 │ body
 //! ```
 //!
 //! A block is keyed by its first seq. A checkpoint that a crash cut short may have left blocks behind `flushed_upto`, and its
 //! successor may cut the same records into other blocks: what they hold is equally true, so readers skip what they have seen.
 
-use super::packed::{pack, unpack};
 use super::tables::{Table, Tables, Writes, corrupt, failed, key, key_of, unreadable, with_u64};
 use crate::domain::ids::EntityId;
 use crate::storage::journal::{AppendError, ReadError, Record, Seq, Shard};
 use crate::storage::wire;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Length of a block, more or less: what reading one event of an entity costs.
@@ -48,7 +47,11 @@ impl<'a> Blocks<'a> {
         }
         self.first.get_or_insert(record.seq);
         self.entities.entry(head.entity).or_insert(head.number);
-        pack(record, &facts, &mut self.block);
+        self.block.extend_from_slice(&record.epoch.to_le_bytes());
+        self.block.extend_from_slice(&record.seq.to_le_bytes());
+        self.block.extend_from_slice(&record.events.to_le_bytes());
+        self.block.extend_from_slice(&u32::try_from(facts.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.block.extend_from_slice(&facts);
         if self.block.len() >= BLOCK_BYTES {
             self.close(into);
         }
@@ -69,10 +72,19 @@ impl<'a> Blocks<'a> {
 
 /// The records of a block, as they stand: facts only.
 fn records(shard: Shard, block: &[u8]) -> Result<Vec<Record>, ReadError> {
+    let damaged = || corrupt("a block of history");
     let mut rest = Bytes::copy_from_slice(block);
     let mut records = Vec::new();
     while !rest.is_empty() {
-        records.push(unpack(shard, &mut rest)?);
+        let epoch = rest.try_get_u64_le().map_err(|_short| damaged())?;
+        let seq = rest.try_get_u64_le().map_err(|_short| damaged())?;
+        let events = rest.try_get_u32_le().map_err(|_short| damaged())?;
+        let length = rest.try_get_u32_le().map_err(|_short| damaged())?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > rest.len() {
+            return Err(damaged());
+        }
+        records.push(Record { shard, epoch, seq, events, body: rest.split_to(length) });
     }
     Ok(records)
 }

@@ -18,7 +18,6 @@ mod history;
 mod journal;
 pub mod log;
 mod owned;
-mod packed;
 mod stopped;
 mod stored;
 mod tables;

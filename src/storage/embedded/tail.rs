@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! closed: record record record …   record record record …        open: record record … (room)
+//! record: events u32 │ length u32 │ body
 //! ```
 //!
-//! A record for itself would cost half as much again for its place in a list and two allocations, in memory that was never touched before; a
-//! piece that a checkpoint has stored is filled again.
+//! Numbers are little-endian. There is no gap, so a piece knows the seq of its first record and that is enough; the epoch is the same in all of a
+//! piece. A record for itself would cost half as much again for its place in a list and two allocations, in memory that was never touched
+//! before; a piece that a checkpoint has stored is filled again.
 
-use super::packed::{pack, packed_bytes, unpack};
-use crate::storage::journal::{ReadError, Record, Seq, Shard};
-use bytes::{Bytes, BytesMut};
+use super::tables::corrupt;
+use crate::storage::journal::{Epoch, ReadError, Record, Seq, Shard};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// Length of a piece, unless one record is longer.
@@ -18,12 +20,38 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// So many pieces are kept from one checkpoint to the next.
 const SPARE_PIECES_MAX: usize = 32;
 
-/// Some records of a shard, without a gap.
-#[derive(Debug)]
+/// What a record costs beside its body.
+const HEAD_BYTES: usize = 8;
+
+/// Some records of a shard and an epoch, without a gap.
+#[derive(Debug, Clone)]
 struct Piece<B> {
+    epoch: Epoch,
     first: Seq,
     last: Seq,
     records: B,
+}
+
+impl Piece<BytesMut> {
+    const fn with(&self, records: Bytes) -> Piece<Bytes> {
+        Piece { epoch: self.epoch, first: self.first, last: self.last, records }
+    }
+}
+
+impl Piece<Bytes> {
+    /// Takes the first record off.
+    fn take_first(&mut self, shard: Shard) -> Result<Record, ReadError> {
+        let damaged = || corrupt("the records in memory");
+        let events = self.records.try_get_u32_le().map_err(|_short| damaged())?;
+        let length = self.records.try_get_u32_le().map_err(|_short| damaged())?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > self.records.len() {
+            return Err(damaged());
+        }
+        let seq = self.first;
+        self.first = seq.saturating_add(u64::from(events));
+        Ok(Record { shard, epoch: self.epoch, seq, events, body: self.records.split_to(length) })
+    }
 }
 
 /// Records of one shard, without a gap.
@@ -56,18 +84,24 @@ impl Tail {
 
     /// Takes in a record that follows the last.
     pub(super) fn push(&mut self, record: &Record) {
-        let bytes = packed_bytes(record.body.len());
-        if self.open.as_ref().is_some_and(|open| open.records.capacity().saturating_sub(open.records.len()) < bytes) {
+        let bytes = record.body.len().saturating_add(HEAD_BYTES);
+        let fits = |open: &Piece<BytesMut>| {
+            let follows = open.epoch == record.epoch && open.last.saturating_add(1) == record.seq;
+            follows && open.records.capacity().saturating_sub(open.records.len()) >= bytes
+        };
+        if !self.open.as_ref().is_some_and(fits) {
             self.close();
         }
         let spare = &mut self.spare;
         let open = self.open.get_or_insert_with(|| {
             let records = spare.pop().filter(|piece| piece.capacity() >= bytes);
             let records = records.unwrap_or_else(|| BytesMut::with_capacity(PIECE_BYTES.max(bytes)));
-            Piece { first: record.seq, last: record.seq, records }
+            Piece { epoch: record.epoch, first: record.seq, last: record.seq, records }
         });
         open.last = record.last_seq();
-        pack(record, &record.body, &mut open.records);
+        open.records.put_u32_le(record.events);
+        open.records.put_u32_le(u32::try_from(record.body.len()).unwrap_or(u32::MAX));
+        open.records.put_slice(&record.body);
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
@@ -78,14 +112,12 @@ impl Tail {
         from: Seq,
     ) -> impl Iterator<Item = Result<Record, ReadError>> + Send + use<> {
         let begin = self.closed.partition_point(|piece| piece.last < from);
-        let closed = self.closed.range(begin..).map(|piece| piece.records.clone());
-        let open = self.open.as_ref().map(|piece| Bytes::copy_from_slice(&piece.records));
+        let closed = self.closed.range(begin..).cloned();
+        let open = self.open.as_ref().map(|piece| piece.with(Bytes::copy_from_slice(&piece.records)));
         let mut pieces = closed.chain(open).collect::<VecDeque<_>>();
         let records = std::iter::from_fn(move || {
-            while pieces.front().is_some_and(Bytes::is_empty) {
-                pieces.pop_front();
-            }
-            let record = unpack(shard, pieces.front_mut()?);
+            while pieces.pop_front_if(|piece| piece.records.is_empty()).is_some() {}
+            let record = pieces.front_mut()?.take_first(shard);
             if record.is_err() {
                 pieces.clear();
             }
@@ -138,8 +170,10 @@ impl Tail {
     }
 
     fn close(&mut self) {
-        let closed = self.open.take().map(|Piece { first, last, records }| Piece { first, last, records: records.freeze() });
-        self.closed.extend(closed);
+        if let Some(mut open) = self.open.take() {
+            let records = std::mem::take(&mut open.records).freeze();
+            self.closed.push_back(open.with(records));
+        }
     }
 }
 
@@ -149,9 +183,10 @@ mod tests {
 
     const SHARD: Shard = Shard(3);
 
+    /// Each under an epoch of its own with some of its neighbours.
     fn record(seq: Seq, events: u32, bytes: usize) -> Record {
         let body = vec![u8::try_from(seq % 251).unwrap(); bytes];
-        Record { shard: SHARD, epoch: 1, seq, events, body: Bytes::from(body) }
+        Record { shard: SHARD, epoch: seq / 5, seq, events, body: Bytes::from(body) }
     }
 
     fn all(tail: &Tail, from: Seq) -> Vec<Record> {
