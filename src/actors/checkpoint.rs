@@ -114,7 +114,7 @@ impl ShardState {
                     checkpoint.cold.push((entity.clone(), cold.left.meta.version));
                     left.push((entity, cold));
                 }
-                Slot::Resident(resident) => left.extend(resident.left.as_ref().map(|cold| (entity, cold))),
+                Slot::Resident(resident) => left.extend(resident.left.as_deref().map(|cold| (entity, cold))),
                 Slot::Restarting(_) | Slot::SetAside(_) => {
                     flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
                 }

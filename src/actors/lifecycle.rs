@@ -100,7 +100,7 @@ impl ShardState {
                 queue.into_iter().for_each(|asked| refuse(asked, Answer::Unknown));
                 let now = self.context.clock.now();
                 let aside = SetAside { reason: why, failures: failures.saturating_add(1), since: now };
-                self.slots.insert(entity.clone(), Slot::SetAside(aside));
+                self.slots.insert(entity.clone(), Slot::SetAside(Box::new(aside)));
             }
         }
     }
@@ -128,7 +128,7 @@ impl ShardState {
             return;
         }
         self.agenda.set(&idle.entity, idle.wake_at);
-        let cold = Cold { left: idle.left, seq };
+        let cold = Box::new(Cold { left: idle.left, seq });
         if lingers(&idle.entity) {
             resident.leaving = true;
             resident.left = Some(cold);
@@ -151,7 +151,7 @@ impl ShardState {
     /// What an entity without an actor leaves in the table. A clean state that was only read leaves at once; others wait for the checkpoint.
     /// While one is under way, and once one has failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would
     /// find an older one.
-    fn keep(&mut self, entity: EntityId, cold: Cold) {
+    fn keep(&mut self, entity: EntityId, cold: Box<Cold>) {
         if cold.left.dirty.is_empty() && self.checkpoint.is_none() && !self.must_end() {
             self.slots.remove(&entity);
         } else {
@@ -228,7 +228,7 @@ impl ShardState {
             self.context.stats.set_aside();
             queue.into_iter().for_each(|asked| refuse(asked, Answer::SetAside));
             let aside = SetAside { reason: reason.to_owned(), failures, since: now };
-            self.slots.insert(entity.clone(), Slot::SetAside(aside));
+            self.slots.insert(entity.clone(), Slot::SetAside(Box::new(aside)));
             return;
         }
         tracing::warn!(%entity, failures, reason, "entity failed, it will be started again");
@@ -243,7 +243,7 @@ impl ShardState {
             durable: false,
             queue,
         };
-        self.slots.insert(entity.clone(), Slot::Restarting(restarting));
+        self.slots.insert(entity.clone(), Slot::Restarting(Box::new(restarting)));
         self.restarting.insert(entity.clone());
         let marker = Held::Marker(Marker::Exit { entity: entity.clone(), instance });
         self.submit(vec![marker]);

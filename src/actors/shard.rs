@@ -288,12 +288,12 @@ impl ShardState {
                     self.agenda.set(&entity, loaded.state.wake_at(Timestamp::default()));
                     let Loaded { state, meta, dirty } = loaded;
                     let left = Left::of(&entity, state, meta, dirty);
-                    self.slots.insert(entity, Slot::Cold(Cold { left, seq: self.seq }));
+                    self.slots.insert(entity, Slot::Cold(Box::new(Cold { left, seq: self.seq })));
                 }
                 Err(error) => {
                     tracing::error!(%entity, %error, "set aside at recovery");
                     let aside = SetAside { reason: error.to_string(), failures: 1, since: now };
-                    self.slots.insert(entity, Slot::SetAside(aside));
+                    self.slots.insert(entity, Slot::SetAside(Box::new(aside)));
                 }
             }
         }

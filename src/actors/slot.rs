@@ -10,17 +10,17 @@ use crate::storage::Seq;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// One entity in the shard's table.
+/// One entity in the shard's table. All of it in boxes: in a sale the table grows and grows, and moves what it holds each time.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// It has an actor.
     Resident(Box<Resident>),
     /// It has none; its state waits for the checkpoint.
-    Cold(Cold),
+    Cold(Box<Cold>),
     /// It failed and will start again.
-    Restarting(Restarting),
+    Restarting(Box<Restarting>),
     /// It kept failing.
-    SetAside(SetAside),
+    SetAside(Box<SetAside>),
 }
 
 /// An entity with an actor.
@@ -33,7 +33,7 @@ pub(super) struct Resident {
     /// It was told to end; what comes meanwhile queues.
     pub(super) leaving: bool,
     /// What it left.
-    pub(super) left: Option<Cold>,
+    pub(super) left: Option<Box<Cold>>,
     /// It owes an effect.
     pub(super) owes: bool,
     /// How often it failed in a row before.

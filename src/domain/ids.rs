@@ -59,7 +59,7 @@ macro_rules! uid {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
         // Aligned as its halves: an entity's id beside a number is a sixth smaller, and a shard has a million such pairs.
-        #[repr(packed(8))]
+        #[repr(Rust, packed(8))]
         pub struct $name(pub u128);
 
         impl $name {

@@ -116,7 +116,9 @@ impl Tail {
         let open = self.open.as_ref().map(|piece| piece.with(Bytes::copy_from_slice(&piece.records)));
         let mut pieces = closed.chain(open).collect::<VecDeque<_>>();
         let records = std::iter::from_fn(move || {
-            while pieces.pop_front_if(|piece| piece.records.is_empty()).is_some() {}
+            while pieces.front().is_some_and(|piece| piece.records.is_empty()) {
+                pieces.pop_front();
+            }
             let record = pieces.front_mut()?.take_first(shard);
             if record.is_err() {
                 pieces.clear();
@@ -141,7 +143,9 @@ impl Tail {
     /// Lets go of the events up to `upto`, as far as no later one is in their piece.
     pub(super) fn forget_upto(&mut self, upto: Seq) {
         self.close();
-        while let Some(piece) = self.closed.pop_front_if(|piece| piece.last <= upto) {
+        while self.closed.front().is_some_and(|piece| piece.last <= upto)
+            && let Some(piece) = self.closed.pop_front()
+        {
             self.bytes = self.bytes.saturating_sub(u64::try_from(piece.records.len()).unwrap_or(u64::MAX));
             // Unless somebody still reads it.
             if let Ok(mut records) = piece.records.try_into_mut() {

@@ -23,7 +23,6 @@ use crate::domain::entity::By;
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why stored bytes could not be read.
@@ -98,8 +97,8 @@ impl Meta {
 pub struct Dirty {
     /// The head, which is all that most kinds have: it costs no memory apart.
     head: bool,
-    /// The others, if any.
-    chunks: Option<Box<BTreeSet<u16>>>,
+    /// The others.
+    chunks: std::collections::BTreeSet<u16>,
 }
 
 impl Dirty {
@@ -108,17 +107,17 @@ impl Dirty {
         if chunk == HEAD {
             self.head = true;
         } else {
-            self.chunks.get_or_insert_default().insert(chunk);
+            self.chunks.insert(chunk);
         }
     }
     /// The marked chunks, in order.
     pub fn chunks(&self) -> impl Iterator<Item = u16> + '_ {
-        self.head.then_some(HEAD).into_iter().chain(self.chunks.iter().flat_map(|chunks| chunks.iter().copied()))
+        self.head.then_some(HEAD).into_iter().chain(self.chunks.iter().copied())
     }
     /// Is nothing marked?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.head && self.chunks.is_none()
+        !self.head && self.chunks.is_empty()
     }
 }
 
