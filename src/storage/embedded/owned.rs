@@ -32,14 +32,15 @@ impl Owned {
         self.tail = Tail::default();
     }
 
-    /// The records whose last event is at or after `from`, when they are in memory: as they are now, to be read at leisure.
+    /// The records whose last event is at or after `from`, when they are in memory: as they are now, to be read at leisure. What a checkpoint has
+    /// stored is only asked of the store, whatever is left of it here: there it may have been erased.
     pub(super) fn page(
         &self,
         shard: Shard,
         from: Seq,
     ) -> Option<impl Iterator<Item = Result<Record, ReadError>> + Send + use<>> {
         let first = self.tail.first().unwrap_or(self.end.saturating_add(1));
-        (first <= from.max(1)).then(|| self.tail.records_from(shard, from))
+        (first.max(self.flushed.saturating_add(1)) <= from.max(1)).then(|| self.tail.records_from(shard, from))
     }
 
     /// The records behind `flushed`, when all of them are in memory.
@@ -90,6 +91,7 @@ mod tests {
         owned.put_back(taken);
         assert_eq!(seqs(&owned), Some(vec![4, 5, 6]), "without 3, whose piece is still there");
         assert_eq!(owned.tail_bytes(), 4 * one);
+        assert!(owned.page(SHARD, 3).is_none(), "3 may have been erased since");
     }
 
     #[test]
