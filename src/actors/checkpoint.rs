@@ -43,7 +43,6 @@ impl ShardState {
         let number = self.checkpoints;
         self.checkpointed_at = monotonic();
         self.bytes_checkpointed = self.bytes;
-        self.head_start = 0;
         self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
         let mut pending = BTreeSet::new();
         for (entity, slot) in &mut self.slots {

@@ -1,7 +1,7 @@
 //! What a crowd leaves behind at an entity: questions nobody waits for any more (rule E4), and bounds on how many may wait.
 
 use super::ask::Answer;
-use super::tests::{World, ask_until, buy, levels, open_shop, place, read, sku, stock};
+use super::tests::{World, ask_until, buy, figure, levels, open_shop, place, read, sku, stock};
 use crate::domain::any::{Command, Refusal};
 use crate::domain::entity::Wait;
 use crate::domain::ids::EntityId;
@@ -12,10 +12,6 @@ use futures_util::future::join_all;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
-
-fn figure(node: &super::system::Handle, name: &str) -> i64 {
-    node.stats().figures().into_iter().find(|(found, ..)| *found == name).map_or(-1, |(.., value)| value)
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_question_whose_caller_has_gone_is_not_decided() {

@@ -4,7 +4,9 @@ use super::ask::{Answer, Ask};
 use super::lifecycle::in_words;
 use super::recovery::Loaded;
 use super::system::Handle;
-use super::tests::{World, ask_until, buy, levels, open_shop, place_if_known, read, request, sku, status, warehouse};
+use super::tests::{
+    World, ask_until, buy, figure, levels, open_shop, place_if_known, read, request, sku, status, warehouse,
+};
 use crate::domain::any::{Command, Event};
 use crate::domain::entity::{By, Wait};
 use crate::domain::ids::{EntityId, OrderId};
@@ -112,10 +114,7 @@ async fn shards_take_turns_with_their_checkpoints() {
     let actors = world.start().await;
     let node = actors.handle();
     open_shop(&node, 1_000).await;
-    let stored = || {
-        let figures = node.stats().figures();
-        figures.iter().find(|figure| figure.0 == "checkpoints").map_or(0, |figure| figure.3)
-    };
+    let stored = || figure(&node, "checkpoints");
     let (mut times, mut before) = (Vec::new(), 0);
     for time in (5..=220).step_by(5) {
         for number in 0..6 {

@@ -62,9 +62,6 @@ pub(crate) struct Left {
     pub(crate) dirty: Dirty,
 }
 
-/// What a row costs in [`Rows`] beside its body.
-const ROW_HEAD_BYTES: usize = 6;
-
 /// In what form a state waits.
 #[derive(Debug, Clone)]
 pub(crate) enum Form {
@@ -73,6 +70,9 @@ pub(crate) enum Form {
     /// As it is stored, all its rows: the many small ones, a third of the size.
     Rows(Arc<Rows>),
 }
+
+/// What a row costs in [`Rows`] beside its body.
+const ROW_HEAD_BYTES: usize = 6;
 
 /// A state as it is stored.
 #[derive(Debug)]

@@ -132,8 +132,6 @@ pub(crate) struct ShardState {
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) checkpoints: u64,
     pub(super) checkpointed_at: Instant,
-    /// By how much of the usual way the next checkpoint comes earlier, in parts of [`HEAD_START_PARTS`].
-    pub(super) head_start: u16,
     /// Erased since the last checkpoint's cut, or about then: erased at this one and the next, so that what lay behind the cut goes too.
     pub(super) erase_again: BTreeSet<EntityId>,
     pub(super) flush_waiters: Vec<oneshot::Sender<()>>,
@@ -150,7 +148,6 @@ impl Actor for ShardActor {
             shard: seed.claim.shard,
             claim: seed.claim,
             checkpointed_at: monotonic(),
-            head_start: head_start(seed.claim.shard),
             context: seed.context,
             writer: seed.writer,
             lost: false,
@@ -452,7 +449,8 @@ impl ShardState {
         }
         let grown = self.bytes.saturating_sub(self.bytes_checkpointed);
         let waited = self.checkpointed_at.elapsed();
-        let left = |of: u64| of.saturating_sub(of.saturating_mul(u64::from(self.head_start)) / HEAD_START_PARTS);
+        let ahead = if self.checkpoints == 0 { head_start(self.shard) } else { 0 };
+        let left = |of: u64| of.saturating_sub(of.saturating_mul(ahead) / HEAD_START_PARTS);
         let interval = Duration::from_millis(left(settings.checkpoint_interval_ms));
         let worth = grown >= self.rewritten;
         (worth && (waited >= interval || grown >= left(settings.checkpoint_bytes)))
@@ -491,8 +489,9 @@ impl ShardState {
 
 /// Shards take turns with their checkpoints: all at once would take cores, disk and fresh memory from the orders in one moment. So the first of each
 /// comes earlier by a share of its own; after it, all go the same way. Multiples of the golden ratio are spread evenly over any number of shards.
-const fn head_start(shard: Shard) -> u16 {
-    shard.0.wrapping_mul(40_503)
+/// In parts of [`HEAD_START_PARTS`].
+fn head_start(shard: Shard) -> u64 {
+    u64::from(shard.0.wrapping_mul(40_503))
 }
 
 /// How many questions may wait at one entity. What an entity owes another was let in with its order, and ends what holds places: it has more room

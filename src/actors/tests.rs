@@ -49,6 +49,10 @@ impl World {
     }
 }
 
+pub(super) fn figure(node: &Handle, name: &str) -> i64 {
+    node.stats().figures().into_iter().find(|(found, ..)| *found == name).map_or(-1, |(.., value)| value)
+}
+
 pub(super) fn sku() -> Sku {
     Sku::parse("NOVA-42").expect("lawful")
 }

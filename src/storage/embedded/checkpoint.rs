@@ -9,7 +9,6 @@
 
 use super::history::Blocks;
 use super::journal::Inner;
-use super::stored::log_error;
 use super::tables::{Table, Writes, agenda_value, key, key_of, state_key, state_value};
 use super::tail::Tail;
 use crate::domain::ids::EntityId;
@@ -40,10 +39,17 @@ impl Moved {
         self.read.as_ref().unwrap_or(&self.taken)
     }
 
-    fn records(&self, shard: Shard, upto: Seq) -> impl Iterator<Item = Result<Record, ReadError>> + use<> {
-        let records = self.tail().records_from(shard, self.next);
-        records.take_while(move |record| record.as_ref().map_or(true, |record| record.last_seq() <= upto))
+    fn records(&self, shard: Shard, upto: Seq) -> impl Iterator<Item = Result<Record, ReadError>> {
+        up_to(upto, self.tail().records_from(shard, self.next))
     }
+}
+
+/// Those that end with `upto` or before it; what cannot be read is among them.
+fn up_to(
+    upto: Seq,
+    records: impl Iterator<Item = Result<Record, ReadError>>,
+) -> impl Iterator<Item = Result<Record, ReadError>> {
+    records.take_while(move |record| record.as_ref().map_or(true, |record| record.last_seq() <= upto))
 }
 
 impl Inner {
@@ -109,12 +115,8 @@ impl Inner {
         let mut moved = Moved { taken, read: None, next };
         if !in_memory {
             let mut read = Tail::default();
-            for record in self.stored.log.replay(shard, next) {
-                let record = record.map_err(|error| failed(log_error(&error).to_string()))?;
-                if record.last_seq() > upto {
-                    break;
-                }
-                read.push(&record);
+            for record in up_to(upto, self.stored.log_from(shard, next)) {
+                read.push(&record.map_err(|error| failed(error.to_string()))?);
             }
             moved.read = Some(read);
         }

@@ -218,7 +218,7 @@ impl Journal for EmbeddedJournal {
     }
 
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
-        let in_memory = self.inner.shards().get(&shard).and_then(|owned| owned.page(shard, from));
+        let in_memory = self.inner.shards().get(&shard).and_then(|owned| owned.records_from(shard, from));
         if let Some(records) = in_memory {
             return records.take(limit).collect();
         }
@@ -227,8 +227,7 @@ impl Journal for EmbeddedJournal {
             let flushed = inner.flushed(shard);
             let behind = |record: &Result<Record, ReadError>| record.as_ref().is_ok_and(|r| r.last_seq() < from);
             if from > flushed {
-                let tail = inner.stored.log.replay(shard, from).map(|record| record.map_err(|error| log_error(&error)));
-                return tail.skip_while(behind).take(limit).collect();
+                return inner.stored.log_from(shard, from).skip_while(behind).take(limit).collect();
             }
             inner.stored.records(shard, flushed).skip_while(behind).take(limit).collect()
         };
@@ -262,18 +261,17 @@ impl Journal for EmbeddedJournal {
     ) -> Result<Vec<Record>, ReadError> {
         let (flushed, in_memory) = {
             let shards = self.inner.shards();
-            let owned = shards.get(&shard);
-            (owned.map_or(0, |owned| owned.flushed), owned.map(|owned| owned.unflushed(shard)))
+            // A shard that was never claimed has none.
+            let Some(owned) = shards.get(&shard) else { return Ok(Vec::new()) };
+            (owned.flushed, owned.unflushed(shard))
         };
         let (inner, entity) = (Arc::clone(&self.inner), entity.clone());
         let read = move || {
             let of = (shard, &entity);
             match in_memory {
-                None => inner.stored.history(of, flushed, std::iter::empty(), (from, limit)),
-                Some(Some(tail)) => inner.stored.history(of, flushed, tail, (from, limit)),
-                Some(None) => {
-                    let tail = inner.stored.log.replay(shard, flushed.saturating_add(1));
-                    let tail = tail.map(|record| record.map_err(|error| log_error(&error)));
+                Some(tail) => inner.stored.history(of, flushed, tail, (from, limit)),
+                None => {
+                    let tail = inner.stored.log_from(shard, flushed.saturating_add(1));
                     inner.stored.history(of, flushed, tail, (from, limit))
                 }
             }

@@ -34,7 +34,7 @@ impl Owned {
 
     /// The records whose last event is at or after `from`, when they are in memory: as they are now, to be read at leisure. What a checkpoint has
     /// stored is only asked of the store, whatever is left of it here: there it may have been erased.
-    pub(super) fn page(
+    pub(super) fn records_from(
         &self,
         shard: Shard,
         from: Seq,
@@ -48,7 +48,7 @@ impl Owned {
         &self,
         shard: Shard,
     ) -> Option<impl Iterator<Item = Result<Record, ReadError>> + Send + use<>> {
-        self.page(shard, self.flushed.saturating_add(1))
+        self.records_from(shard, self.flushed.saturating_add(1))
     }
 
     /// Takes the tail out, so that a checkpoint can walk over it while appends go on; [`Owned::put_back`] gives the rest back.
@@ -91,7 +91,7 @@ mod tests {
         owned.put_back(taken);
         assert_eq!(seqs(&owned), Some(vec![4, 5, 6]), "without 3, whose piece is still there");
         assert_eq!(owned.tail_bytes(), 4 * one);
-        assert!(owned.page(SHARD, 3).is_none(), "3 may have been erased since");
+        assert!(owned.records_from(SHARD, 3).is_none(), "3 may have been erased since");
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         let mut owned = Owned::default();
         (1..=5).for_each(|seq| owned.appended(&record(seq)));
         let page = |owned: &Owned, from, limit| {
-            Some(owned.page(SHARD, from)?.take(limit).map(|record| record.unwrap().seq).collect::<Vec<_>>())
+            Some(owned.records_from(SHARD, from)?.take(limit).map(|record| record.unwrap().seq).collect::<Vec<_>>())
         };
         assert_eq!(page(&owned, 0, 2), Some(vec![1, 2]));
         assert_eq!(page(&owned, 4, 9), Some(vec![4, 5]));

@@ -37,14 +37,22 @@ impl Stored {
         Ok(flushed)
     }
 
+    /// The records of a shard that the log holds, from the one with the event `from` on.
+    pub(super) fn log_from(
+        &self,
+        shard: Shard,
+        from: Seq,
+    ) -> impl Iterator<Item = Result<Record, ReadError>> + Send + use<> {
+        self.log.replay(shard, from).map(|record| record.map_err(|error| log_error(&error)))
+    }
+
     /// Every durable record of a shard.
     pub(super) fn records(
         &self,
         shard: Shard,
         flushed: Seq,
     ) -> impl Iterator<Item = Result<Record, ReadError>> + Send + use<> {
-        let tail = self.log.replay(shard, flushed.saturating_add(1));
-        history::all(&self.tables, shard, flushed).chain(tail.map(|record| record.map_err(|error| log_error(&error))))
+        history::all(&self.tables, shard, flushed).chain(self.log_from(shard, flushed.saturating_add(1)))
     }
 
     /// An entity's records, as [`crate::storage::Journal::history`] gives them.
