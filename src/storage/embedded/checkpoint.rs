@@ -9,19 +9,22 @@
 
 use super::history::Blocks;
 use super::journal::Inner;
-use super::tables::{Table, Writes, agenda_value, key, key_of, state_key, state_value};
+use super::tables::{key, key_of, state_key};
 use super::tail::Tail;
+use super::writes::{Table, Writes};
 use crate::domain::ids::EntityId;
 use crate::storage::journal::{AppendError, Claim, ReadError, Record, Seq, Shard, StateFlush, StateRow};
 use std::collections::BTreeSet;
 
 /// A slice of a checkpoint: how much is written in one go, so that reads and the log's syncs get their turn between two.
-const SLICE_BYTES: usize = 2 << 20;
+const SLICE_BYTES: usize = 256 << 10;
 
 /// Which shards were checkpointed since log segments were last retired. A shard that comes again begins a new round.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     seen: BTreeSet<Shard>,
+    /// Empty; memory for the next checkpoint's.
+    writes: Writes,
 }
 
 /// The records that a checkpoint moves.
@@ -58,28 +61,30 @@ impl Inner {
         let shard = claim.shard;
         let mut moved = self.records_to_move(claim, &flush, upto)?;
         let erased: BTreeSet<EntityId> = flush.erase.iter().cloned().collect();
-        let mut writes = Writes::default();
+        let mut writes = std::mem::take(&mut rounds.writes);
         self.move_records(shard, moved.records(shard, upto), &erased, &mut writes)?;
         self.put_states(shard, &flush, &erased, &mut writes)?;
         for row in &flush.agenda {
             let key = key_of(b'a', shard, &row.entity);
-            if row.owes || row.wake_at.is_some() {
-                writes.put(Table::States, key, agenda_value(row));
-            } else {
-                writes.remove(Table::States, key);
+            let owes = [u8::from(row.owes)];
+            match row.wake_at {
+                Some(wake_at) => writes.put(Table::States, &key, &[&owes, &wake_at.0.to_le_bytes()]),
+                None if row.owes => writes.put(Table::States, &key, &[&owes]),
+                None => writes.remove(Table::States, &key),
             }
         }
         for entity in &erased {
             let keys = self.stored.tables.personal_keys(shard, entity);
             for key in keys.map_err(|error| AppendError::Failed(error.to_string()))? {
-                writes.remove(Table::Personal, key);
+                writes.remove(Table::Personal, &key);
             }
         }
         if !erased.is_empty() {
             writes.owe_forgetting();
         }
-        writes.put(Table::States, key(b'f', shard), upto.to_le_bytes().to_vec());
-        self.stored.tables.write(writes, true)?;
+        writes.put(Table::States, &key(b'f', shard), &[&upto.to_le_bytes()]);
+        self.stored.tables.write(&mut writes, true)?;
+        rounds.writes = writes;
         // Not while appends wait for the shards.
         moved.taken.forget_upto(upto);
         if let Some(owned) = self.shards().get_mut(&shard) {
@@ -157,7 +162,7 @@ impl Inner {
             for row in rows {
                 let (table, key) = state_key(shard, &row.entity, row.chunk);
                 if table != Table::Personal || !erased.contains(&row.entity) {
-                    writes.put(table, key, state_value(row));
+                    writes.put(table, &key, &[&row.seq.to_le_bytes(), &row.body]);
                 }
             }
             self.write_slice(writes)?;
@@ -167,7 +172,7 @@ impl Inner {
 
     fn write_slice(&self, writes: &mut Writes) -> Result<(), AppendError> {
         if writes.bytes() >= SLICE_BYTES {
-            self.stored.tables.write(std::mem::take(writes), false)?;
+            self.stored.tables.write(writes, false)?;
         }
         Ok(())
     }

@@ -7,7 +7,8 @@
 //! A block is keyed by its first seq. A checkpoint that a crash cut short may have left blocks behind `flushed_upto`, and its
 //! successor may cut the same records into other blocks: what they hold is equally true, so readers skip what they have seen.
 
-use super::tables::{Table, Tables, Writes, corrupt, failed, key, key_of, unreadable, with_u64};
+use super::tables::{Tables, corrupt, failed, key, key_of, unreadable, with_u64};
+use super::writes::{Table, Writes};
 use crate::domain::ids::EntityId;
 use crate::storage::journal::{AppendError, ReadError, Record, Seq, Shard};
 use crate::storage::wire;
@@ -43,7 +44,8 @@ impl<'a> Blocks<'a> {
         if let Some(personal) = personal
             && !self.erased.contains(&head.entity)
         {
-            into.put(Table::Personal, with_u64(key_of(b'h', self.shard, &head.entity), record.seq), personal.to_vec());
+            let key = with_u64(key_of(b'h', self.shard, &head.entity), record.seq);
+            into.put(Table::Personal, &key, &[&personal]);
         }
         self.first.get_or_insert(record.seq);
         self.entities.entry(head.entity).or_insert(head.number);
@@ -63,10 +65,11 @@ impl<'a> Blocks<'a> {
         let Some(first) = self.first.take() else { return };
         for (entity, number) in std::mem::take(&mut self.entities) {
             let key = with_u64(key_of(b'i', self.shard, &entity), number);
-            into.put(Table::History, key, first.to_le_bytes().to_vec());
+            into.put(Table::History, &key, &[&first.to_le_bytes()]);
         }
         let key = with_u64(key(b'b', self.shard), first);
-        into.put(Table::History, key, std::mem::take(&mut self.block));
+        into.put(Table::History, &key, &[&self.block]);
+        self.block.clear();
     }
 }
 

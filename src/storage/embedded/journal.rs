@@ -8,7 +8,8 @@ use super::folder::{Folder, OpenError};
 use super::log::{Log, Recovered};
 use super::owned::Owned;
 use super::stored::{Stored, log_error};
-use super::tables::{Table, Tables, Writes, key};
+use super::tables::{Tables, key};
+use super::writes::{Table, Writes};
 use super::{EmbeddedOptions, KEEP_MS_MAX};
 use crate::domain::ids::EntityId;
 use crate::storage::journal::{
@@ -115,8 +116,8 @@ impl Inner {
         // Not synced: an epoch that is lost with the power left no record, for the sync of a record follows in its own log,
         // and there it is found.
         let mut writes = Writes::default();
-        writes.put(Table::States, key(b'e', shard), epoch.to_le_bytes().to_vec());
-        self.stored.tables.write(writes, false).map_err(|error| ClaimError::Failed(error.to_string()))?;
+        writes.put(Table::States, &key(b'e', shard), &[&epoch.to_le_bytes()]);
+        self.stored.tables.write(&mut writes, false).map_err(|error| ClaimError::Failed(error.to_string()))?;
         let mut shards = self.shards();
         let owned = shards.entry(shard).or_default();
         owned.epoch = epoch;

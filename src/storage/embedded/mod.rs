@@ -22,6 +22,7 @@ mod stopped;
 mod stored;
 mod tables;
 mod tail;
+mod writes;
 
 pub use folder::OpenError;
 pub use journal::EmbeddedJournal;

@@ -18,6 +18,7 @@ mod forget;
 
 use super::EmbeddedOptions;
 use super::folder::OpenError;
+use super::writes::{Table, Writes};
 use crate::domain::ids::EntityId;
 use crate::domain::time::Timestamp;
 use crate::storage::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Shard, StateRow};
@@ -26,9 +27,7 @@ use crate::storage::wire::{HEAD, PERSONAL, WireError, in_chunks};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue,
-};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -37,14 +36,6 @@ use std::sync::{Arc, OnceLock};
 /// So many files of a keyspace may overlap before they are merged. Too few: what a sale writes is copied again and again while it lasts. Too many:
 /// an entity that comes back is looked for in more of them.
 const MERGED_AT: u8 = 8;
-
-/// One of the three keyspaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Table {
-    States,
-    History,
-    Personal,
-}
 
 /// The database.
 #[derive(Clone)]
@@ -61,50 +52,6 @@ pub(super) struct Tables {
 impl std::fmt::Debug for Tables {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Tables").finish_non_exhaustive()
-    }
-}
-
-/// One row to write; without a value it is removed.
-#[derive(Debug)]
-struct Write {
-    table: Table,
-    key: UserKey,
-    value: Option<UserValue>,
-}
-
-/// Writes to make together; the last one of a key counts.
-#[derive(Debug, Default)]
-pub(super) struct Writes {
-    rows: Vec<Write>,
-    bytes: usize,
-}
-
-impl Writes {
-    pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
-        self.rows.push(Write { table, key: key.into(), value: Some(value.into()) });
-    }
-
-    pub(super) fn remove(&mut self, table: Table, key: Vec<u8>) {
-        self.rows.push(Write { table, key: key.into(), value: None });
-    }
-
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Table by table and in the order of their keys: neighbours are found faster than strangers.
-    fn in_order(self) -> impl Iterator<Item = Write> {
-        let mut rows = self.rows;
-        rows.sort_by(|one, other| (one.table, &one.key).cmp(&(other.table, &other.key)));
-        let mut rows = rows.into_iter().peekable();
-        std::iter::from_fn(move || {
-            let mut row = rows.next()?;
-            while let Some(later) = rows.next_if(|next| next.table == row.table && next.key == row.key) {
-                row = later;
-            }
-            Some(row)
-        })
     }
 }
 
@@ -133,19 +80,6 @@ pub(super) fn state_key(shard: Shard, entity: &EntityId, chunk: u16) -> (Table, 
     }
     key.extend_from_slice(&chunk.to_be_bytes());
     (Table::States, key)
-}
-
-/// The seq and the body of a state row.
-pub(super) fn state_value(row: &StateRow) -> Vec<u8> {
-    [&row.seq.to_le_bytes(), row.body.as_ref()].concat()
-}
-
-pub(super) fn agenda_value(row: &AgendaRow) -> Vec<u8> {
-    let mut value = vec![u8::from(row.owes)];
-    if let Some(wake_at) = row.wake_at {
-        value.extend_from_slice(&wake_at.0.to_le_bytes());
-    }
-    value
 }
 
 pub(super) fn failed(error: &fjall::Error) -> ReadError {
@@ -248,17 +182,18 @@ impl Tables {
     }
 
     /// Writes all or nothing. With `durable` it and everything written before it is on the disk afterwards.
-    pub(super) fn write(&self, writes: Writes, durable: bool) -> Result<(), AppendError> {
-        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), writes.rows.len());
+    pub(super) fn write(&self, writes: &mut Writes, durable: bool) -> Result<(), AppendError> {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), writes.len());
         if durable {
             batch = batch.durability(Some(PersistMode::SyncAll));
         }
-        for Write { table, key, value } in writes.in_order() {
+        for (table, key, value) in writes.in_order() {
             match value {
                 Some(value) => batch.insert(self.table(table), key, value),
                 None => batch.remove(self.table(table), key),
             }
         }
+        writes.clear();
         batch.commit().map_err(|error| self.not_written(&error))
     }
 
@@ -394,24 +329,6 @@ mod tests {
         Tables::open(folder, &options).unwrap()
     }
 
-    #[test]
-    fn the_last_write_of_a_key_counts_and_rows_come_in_order() {
-        let mut writes = Writes::default();
-        writes.put(Table::Personal, vec![1], vec![1]);
-        writes.put(Table::States, vec![2], vec![1]);
-        writes.remove(Table::States, vec![1]);
-        writes.put(Table::States, vec![2], vec![2]);
-        writes.put(Table::States, vec![1], vec![3]);
-        writes.remove(Table::Personal, vec![1]);
-        let rows: Vec<_> =
-            writes.in_order().map(|row| (row.table, row.key.to_vec(), row.value.map(|v| v.to_vec()))).collect();
-        let (states, personal) = (Table::States, Table::Personal);
-        assert_eq!(
-            rows,
-            [(states, vec![1], Some(vec![3])), (states, vec![2], Some(vec![2])), (personal, vec![1], None)]
-        );
-    }
-
     /// How many bytes the files of a folder hold.
     fn length_of(folder: &Path) -> u64 {
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
@@ -430,9 +347,9 @@ mod tests {
             (0..2_048).flat_map(|_| bytes()).collect()
         };
         let mut writes = Writes::default();
-        (0..64).for_each(|first| writes.put(Table::History, with_u64(key(b'b', Shard(0)), first), block()));
+        (0..64).for_each(|first| writes.put(Table::History, &with_u64(key(b'b', Shard(0)), first), &[&block()]));
         let written = writes.bytes();
-        tables.write(writes, true).unwrap();
+        tables.write(&mut writes, true).unwrap();
         tables.write_out(&tables.history).unwrap();
         let merged = length_of(&tables.history.path().join("tables"));
         assert!(merged < written as u64 / 10, "{merged} of {written} bytes are copied by each merge");

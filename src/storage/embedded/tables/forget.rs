@@ -5,7 +5,8 @@
 //!                                  a crash here ──► the next start finds the mark and rewrites
 //! ```
 
-use super::{Table, Tables, Writes, failed};
+use super::super::writes::{Table, Writes};
+use super::{Tables, failed};
 use crate::storage::journal::ReadError;
 use fjall::{Keyspace, PersistMode};
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ const OWED: &[u8] = b"g";
 impl Writes {
     /// What these remove is to leave the disk, too.
     pub(in crate::storage::embedded) fn owe_forgetting(&mut self) {
-        self.put(Table::States, OWED.to_vec(), Vec::new());
+        self.put(Table::States, OWED, &[]);
     }
 }
 
@@ -106,7 +107,8 @@ fn files_of(keyspace: &Keyspace) -> fjall::Result<BTreeSet<OsString>> {
 mod tests {
     use super::super::super::EmbeddedJournal;
     use super::super::tests::tables_in;
-    use super::super::{EmbeddedOptions, Table, Tables, Writes, key_of};
+    use super::super::{EmbeddedOptions, Tables, key_of};
+    use super::{Table, Writes};
     use crate::domain::ids::{EntityId, OrderId};
     use crate::domain::time::Timestamp;
     use crate::storage::journal::{Journal, Layout, Shard, StateFlush};
@@ -131,10 +133,10 @@ mod tests {
     }
 
     /// In a file of the tables, too, not only in their journal.
-    fn write_out_secret(tables: &Tables, key: Vec<u8>) {
+    fn write_out_secret(tables: &Tables, key: &[u8]) {
         let mut writes = Writes::default();
-        writes.put(Table::Personal, key, SECRET.to_vec());
-        tables.write(writes, true).unwrap();
+        writes.put(Table::Personal, key, &[SECRET]);
+        tables.write(&mut writes, true).unwrap();
         tables.write_out(&tables.personal).unwrap();
     }
 
@@ -145,11 +147,11 @@ mod tests {
         let path = folder.path().join("states");
         let tables = tables_in(&path);
         for round in 0..2_u8 {
-            write_out_secret(&tables, vec![round]);
+            write_out_secret(&tables, &[round]);
             assert!(is_on_disk(&path.join("keyspaces")) && is_on_disk(&path), "it was there");
             let mut writes = Writes::default();
-            writes.remove(Table::Personal, vec![round]);
-            tables.write(writes, true).unwrap();
+            writes.remove(Table::Personal, &[round]);
+            tables.write(&mut writes, true).unwrap();
             assert!(tables.forget_removed().unwrap(), "round {round}");
             assert!(!is_on_disk(&path), "round {round}");
         }
@@ -161,11 +163,11 @@ mod tests {
         drop(journal_in(folder.path()));
         let path = folder.path().join("states");
         let tables = tables_in(&path);
-        write_out_secret(&tables, vec![1]);
+        write_out_secret(&tables, &[1]);
         let mut writes = Writes::default();
-        writes.remove(Table::Personal, vec![1]);
+        writes.remove(Table::Personal, &[1]);
         writes.owe_forgetting();
-        tables.write(writes, true).unwrap();
+        tables.write(&mut writes, true).unwrap();
         drop(tables);
         assert!(is_on_disk(&path), "it was cut off before the files were rewritten");
         drop(journal_in(folder.path()));
@@ -180,7 +182,7 @@ mod tests {
         let journal = journal_in(folder.path());
         let claim = journal.claim(Shard(0), "node").await.unwrap();
         let order = EntityId::Order(OrderId(1));
-        write_out_secret(journal.tables(), key_of(b's', Shard(0), &order));
+        write_out_secret(journal.tables(), &key_of(b's', Shard(0), &order));
         let mut reader = journal.tables().personal.iter();
         assert!(reader.next().is_some());
         let flush = StateFlush { erase: vec![order], ..StateFlush::default() };
@@ -200,7 +202,7 @@ mod tests {
         assert!(!tables.owes_forgetting().unwrap());
         let mut writes = Writes::default();
         writes.owe_forgetting();
-        tables.write(writes, true).unwrap();
+        tables.write(&mut writes, true).unwrap();
         drop(tables);
         let tables = tables_in(&path);
         assert!(tables.owes_forgetting().unwrap());
