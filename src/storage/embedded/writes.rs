@@ -104,10 +104,11 @@ mod tests {
             writes.put(states, &[1, 0], &[]);
             writes.remove(personal, &[1]);
             let rows: Vec<_> = writes.in_order().collect();
-            let expected: [(Table, &[u8], Option<&[u8]>); 4] = [
-                (states, &[1], Some(&[3])),
-                (states, &[1, 0], Some(&[])),
-                (states, &[2], Some(&[2, 4, 5])),
+            let value: [&[u8]; 3] = [&[3], &[], &[2, 4, 5]];
+            let expected = [
+                (states, [1].as_slice(), Some(value[0])),
+                (states, &[1, 0], Some(value[1])),
+                (states, &[2], Some(value[2])),
                 (personal, &[1], None),
             ];
             assert_eq!(rows, expected);
