@@ -240,6 +240,23 @@ async fn nobody_waits_in_line_for_ever_and_the_connection_of_who_was_refused_is_
 }
 
 #[tokio::test]
+async fn who_hangs_up_leaves_the_line_and_is_not_served() {
+    let (server, mut inside) = full(places_and_a_line(1)).await;
+    let mut stays = Connection::open(server.address).await;
+    stays.write(&cart_of("stays")).await;
+    wait_in_line(&server, 1).await;
+    let mut leaves = Connection::open(server.address).await;
+    leaves.write(&cart_of("leaves")).await;
+    wait_in_line(&server, 2).await;
+    drop(leaves);
+    wait_in_line(&server, 1).await;
+    assert_eq!(inside.read().await.expect("an answer").status, 201);
+    assert_eq!(stays.read().await.expect("an answer").status, 201, "whoever stays is served");
+    let again = server.seller().post("/v1/carts", Some("leaves"), Some(&json!({}))).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (201, None), "nothing was made for whoever left");
+}
+
+#[tokio::test]
 async fn a_line_is_only_so_long() {
     let mut settings = places_and_a_line(1);
     settings.admission.line_max = 1;
