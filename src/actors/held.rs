@@ -68,22 +68,24 @@ pub(crate) enum Form {
     /// As it lives: the few large ones, of which a checkpoint takes single rows.
     Live(Arc<State>),
     /// As it is stored, all its rows: the many small ones, a third of the size.
-    Rows(Arc<Rows>),
+    Rows(Rows),
 }
 
 /// What a row costs in [`Rows`] beside its body.
 const ROW_HEAD_BYTES: usize = 6;
 
-/// A state as it is stored.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    /// All of them, in one piece of memory: chunk u16, length u32, body; the next.
-    packed: Bytes,
-    /// Its earliest deadline.
-    pub(crate) wake_at: Option<Timestamp>,
-    /// Its personal data is to go from what is stored.
-    pub(crate) erased: bool,
-}
+/// Of the first byte of [`Rows`]: there is a deadline.
+const WAKES: u8 = 1;
+/// Of the same: its personal data is to go.
+const ERASED: u8 = 2;
+
+/// A state as it is stored, in one piece of memory of just its length, for there are as many as orders wait. Its clones are the same piece.
+///
+/// ```text
+/// flags u8 │ earliest deadline u64 │ chunk u16 │ length u32 │ body │ chunk … until the end
+/// ```
+#[derive(Debug, Clone)]
+pub(crate) struct Rows(Arc<[u8]>);
 
 impl Rows {
     /// All rows of `state`, and what a checkpoint must know of it.
@@ -91,14 +93,43 @@ impl Rows {
         let mut every = Dirty::default();
         every.mark(wire::HEAD);
         let rows = wire::rows_of(state, meta, &every);
-        Self { packed: pack(&rows), wake_at: state.wake_at(Timestamp::default()), erased: is_erased(state) }
+        Self::pack(&rows, state.wake_at(Timestamp::default()), is_erased(state))
+    }
+
+    fn pack(rows: &[(u16, Bytes)], wake_at: Option<Timestamp>, erased: bool) -> Self {
+        let lengths = rows.iter().map(|(_, body)| body.len().saturating_add(ROW_HEAD_BYTES));
+        let mut packed = Vec::with_capacity(lengths.fold(size_of::<u8>() + size_of::<u64>(), usize::saturating_add));
+        packed.put_u8(if wake_at.is_some() { WAKES } else { 0 } | if erased { ERASED } else { 0 });
+        packed.put_u64_le(wake_at.unwrap_or_default().0);
+        for (chunk, body) in rows {
+            packed.put_u16_le(*chunk);
+            packed.put_u32_le(u32::try_from(body.len()).unwrap_or(u32::MAX));
+            packed.put_slice(body);
+        }
+        Self(packed.into())
+    }
+
+    fn says(&self, flag: u8) -> bool {
+        self.0.first().is_some_and(|flags| flags & flag != 0)
+    }
+
+    /// Its personal data is to go from what is stored.
+    pub(crate) fn is_erased(&self) -> bool {
+        self.says(ERASED)
+    }
+
+    /// Its earliest deadline.
+    pub(crate) fn wake_at(&self) -> Option<Timestamp> {
+        let at = self.0.get(1..).and_then(<[u8]>::first_chunk).copied().map(u64::from_le_bytes);
+        at.filter(|_| self.says(WAKES)).map(Timestamp)
     }
 
     /// All of them.
     pub(crate) fn rows(&self) -> Vec<(u16, Bytes)> {
         // Most have a head and a personal row.
         let mut rows = Vec::with_capacity(2);
-        let mut rest = self.packed.clone();
+        let mut rest = Bytes::from_owner(Arc::clone(&self.0));
+        rest.advance(rest.len().min(size_of::<u8>() + size_of::<u64>()));
         while let (Ok(chunk), Ok(length)) = (rest.try_get_u16_le(), rest.try_get_u32_le()) {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             rows.push((chunk, rest.split_to(length.min(rest.len()))));
@@ -107,22 +138,10 @@ impl Rows {
     }
 }
 
-fn pack(rows: &[(u16, Bytes)]) -> Bytes {
-    let bytes = rows.iter().map(|(_, body)| body.len().saturating_add(ROW_HEAD_BYTES)).fold(0, usize::saturating_add);
-    let mut packed = Vec::with_capacity(bytes);
-    for (chunk, body) in rows {
-        packed.put_u16_le(*chunk);
-        packed.put_u32_le(u32::try_from(body.len()).unwrap_or(u32::MAX));
-        packed.put_slice(body);
-    }
-    packed.into()
-}
-
 impl Left {
     /// What an entity leaves that was found in the journal.
     pub(crate) fn of(entity: &EntityId, state: State, meta: Meta, dirty: Dirty) -> Self {
-        let form =
-            if lingers(entity) { Form::Live(Arc::new(state)) } else { Form::Rows(Arc::new(Rows::of(&state, &meta))) };
+        let form = if lingers(entity) { Form::Live(Arc::new(state)) } else { Form::Rows(Rows::of(&state, &meta)) };
         Self { form, meta, dirty }
     }
 
@@ -130,7 +149,7 @@ impl Left {
     pub(crate) fn is_erased(&self) -> bool {
         match &self.form {
             Form::Live(state) => is_erased(state),
-            Form::Rows(rows) => rows.erased,
+            Form::Rows(rows) => rows.is_erased(),
         }
     }
 
@@ -138,7 +157,7 @@ impl Left {
     pub(crate) fn wake_at(&self) -> Option<Timestamp> {
         match &self.form {
             Form::Live(state) => state.wake_at(Timestamp::default()),
-            Form::Rows(rows) => rows.wake_at,
+            Form::Rows(rows) => rows.wake_at(),
         }
     }
 
@@ -248,14 +267,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packed_rows_come_back_in_memory_of_just_their_length() {
+    fn packed_rows_come_back_with_what_a_checkpoint_must_know() {
         let rows = [(0, Bytes::from_static(b"head")), (7, Bytes::new()), (u16::MAX, Bytes::from(vec![3; 70_000]))];
         for length in 0..=rows.len() {
-            let packed = pack(&rows[..length]);
-            let bytes: usize = rows[..length].iter().map(|(_, body)| body.len() + ROW_HEAD_BYTES).sum();
-            assert_eq!(Vec::from(packed.clone()).capacity(), bytes);
-            let packed = Rows { packed, wake_at: None, erased: false };
-            assert_eq!(packed.rows(), rows[..length]);
+            for wake_at in [None, Some(Timestamp(0)), Some(Timestamp(u64::MAX))] {
+                for erased in [false, true] {
+                    let packed = Rows::pack(&rows[..length], wake_at, erased);
+                    assert_eq!(packed.rows(), rows[..length]);
+                    assert_eq!((packed.wake_at(), packed.is_erased()), (wake_at, erased));
+                }
+            }
         }
+    }
+
+    #[test]
+    fn a_state_that_waits_takes_little_beside_its_rows() {
+        assert_eq!((size_of::<Rows>(), size_of::<Left>()), (16, 56));
     }
 }

@@ -74,7 +74,7 @@ pub(crate) struct Instance {
     /// Something else than the counters of the view has changed.
     view_is_old: bool,
     /// The state in its stored form, while it is as it was then.
-    rows: Option<Arc<Rows>>,
+    rows: Option<Rows>,
     /// The question it was started for.
     first: Option<Box<Asked>>,
 }
@@ -466,8 +466,7 @@ impl Instance {
         let form = if lingers(&self.id) {
             Form::Live(Arc::clone(&self.state))
         } else {
-            let rows = self.rows.get_or_insert_with(|| Arc::new(Rows::of(&self.state, &self.meta)));
-            Form::Rows(Arc::clone(rows))
+            Form::Rows(self.rows.get_or_insert_with(|| Rows::of(&self.state, &self.meta)).clone())
         };
         Held::Idle(Box::new(Idle {
             entity: self.id.clone(),

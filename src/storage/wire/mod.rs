@@ -97,8 +97,9 @@ impl Meta {
 pub struct Dirty {
     /// The head, which is all that most kinds have: it costs no memory apart.
     head: bool,
-    /// The others.
-    chunks: std::collections::BTreeSet<u16>,
+    /// The others; most have none, and then this is small.
+    #[expect(clippy::box_collection, reason = "as many lie in memory as there are orders that wait")]
+    chunks: Option<Box<std::collections::BTreeSet<u16>>>,
 }
 
 impl Dirty {
@@ -107,17 +108,17 @@ impl Dirty {
         if chunk == HEAD {
             self.head = true;
         } else {
-            self.chunks.insert(chunk);
+            self.chunks.get_or_insert_default().insert(chunk);
         }
     }
     /// The marked chunks, in order.
     pub fn chunks(&self) -> impl Iterator<Item = u16> + '_ {
-        self.head.then_some(HEAD).into_iter().chain(self.chunks.iter().copied())
+        self.head.then_some(HEAD).into_iter().chain(self.chunks.iter().flat_map(|chunks| chunks.iter().copied()))
     }
     /// Is nothing marked?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.head && self.chunks.is_empty()
+        !self.head && self.chunks.is_none()
     }
 }
 
