@@ -71,10 +71,11 @@ pub(crate) enum Form {
     Rows(Rows),
 }
 
-/// What a row costs in [`Rows`] beside its body.
-const ROW_HEAD_BYTES: usize = 6;
-
-/// Of the first byte of [`Rows`]: there is a deadline.
+/// What lies before the rows in [`Rows`].
+const HEAD_BYTES: usize = size_of::<u8>() + size_of::<u64>();
+/// What a row costs there beside its body.
+const ROW_HEAD_BYTES: usize = size_of::<u16>() + size_of::<u32>();
+/// Of the first byte there: there is a deadline.
 const WAKES: u8 = 1;
 /// Of the same: its personal data is to go.
 const ERASED: u8 = 2;
@@ -98,8 +99,9 @@ impl Rows {
 
     fn pack(rows: &[(u16, Bytes)], wake_at: Option<Timestamp>, erased: bool) -> Self {
         let lengths = rows.iter().map(|(_, body)| body.len().saturating_add(ROW_HEAD_BYTES));
-        let mut packed = Vec::with_capacity(lengths.fold(size_of::<u8>() + size_of::<u64>(), usize::saturating_add));
-        packed.put_u8(if wake_at.is_some() { WAKES } else { 0 } | if erased { ERASED } else { 0 });
+        let mut packed = Vec::with_capacity(lengths.fold(HEAD_BYTES, usize::saturating_add));
+        let flag = |says: bool, flag: u8| if says { flag } else { 0 };
+        packed.put_u8(flag(wake_at.is_some(), WAKES) | flag(erased, ERASED));
         packed.put_u64_le(wake_at.unwrap_or_default().0);
         for (chunk, body) in rows {
             packed.put_u16_le(*chunk);
@@ -129,7 +131,7 @@ impl Rows {
         // Most have a head and a personal row.
         let mut rows = Vec::with_capacity(2);
         let mut rest = Bytes::from_owner(Arc::clone(&self.0));
-        rest.advance(rest.len().min(size_of::<u8>() + size_of::<u64>()));
+        rest.advance(rest.len().min(HEAD_BYTES));
         while let (Ok(chunk), Ok(length)) = (rest.try_get_u16_le(), rest.try_get_u32_le()) {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             rows.push((chunk, rest.split_to(length.min(rest.len()))));
