@@ -112,7 +112,7 @@ mod tests {
                 (personal, &[1], None),
             ];
             assert_eq!(rows, expected);
-            assert_eq!((writes.len(), writes.bytes()), (7, 15));
+            assert_eq!((writes.len(), writes.bytes()), (7, 14));
             writes.clear();
             assert_eq!((writes.len(), writes.bytes()), (0, 0));
         }
