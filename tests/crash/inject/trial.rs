@@ -185,10 +185,23 @@ fn tear(node: &Node) {
         names.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("segment-"))).max();
     let newest = newest.expect("a segment");
     let mut bytes = std::fs::read(&newest).expect("readable");
-    let end = bytes.iter().rposition(|byte| *byte != 0).expect("a header at least") + 1;
+    let end = end_of(&bytes);
     let torn = b"DBf1\x00\x02\x00\x00torn";
     bytes[end..end + torn.len()].copy_from_slice(torn);
     std::fs::write(&newest, bytes).expect("written");
+}
+
+/// Where a segment's last frame ends, or its header if it has none. A frame may end in zeros, so what is not zero does not say it: half a frame that
+/// began there would be damage to what was acknowledged.
+fn end_of(segment: &[u8]) -> usize {
+    const MAGIC: &[u8] = b"DBf1";
+    const HEAD_BYTES: usize = 36;
+    let written = segment.iter().rposition(|byte| *byte != 0).expect("a header at least") + 1;
+    let Some(frame) = segment.windows(MAGIC.len()).rposition(|four| four == MAGIC) else { return written };
+    let length = segment[frame + MAGIC.len()..].first_chunk().copied().map(u32::from_le_bytes).expect("a length");
+    let end = frame + HEAD_BYTES + usize::try_from(length).expect("a length");
+    assert!(written <= end, "nothing is behind the last frame");
+    end
 }
 
 /// Did the process end as it must?
