@@ -22,7 +22,9 @@ const ERRORS_MAX: usize = 20;
 /// 400 `malformed_json` for what is no JSON, too deep or has a key twice; 400 `invalid_id` for a hostile id; 422 `invalid` for what
 /// does not fit, with a pointer for each error.
 pub fn read<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+    // Read as text, its texts need not each be looked through; what is no text gets the reader's own words for it.
+    let read = std::str::from_utf8(body).map_or_else(|_| serde_json::from_slice(body), serde_json::from_str);
+    read.map_err(|error| explain::<T>(body, &error))
 }
 
 fn explain<T: JsonSchema>(body: &[u8], error: &serde_json::Error) -> Problem {

@@ -175,8 +175,9 @@ pub fn tax_of(amount: i64, rate_ppm: u32, included: bool) -> i64 {
 /// By largest remainder, ties to the earlier part. All-zero weights are taken as equal ones; no weights give no shares.
 #[must_use]
 pub fn spread(total: i64, weights: &[i64]) -> Vec<i64> {
-    if weights.is_empty() {
-        return Vec::new();
+    if weights.len() <= 1 {
+        // Most orders have one line.
+        return vec![total; weights.len()];
     }
     let weights: Vec<i128> = if weights.iter().all(|weight| *weight <= 0) {
         vec![1; weights.len()]

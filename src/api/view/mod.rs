@@ -102,7 +102,8 @@ impl At {
         part(16, i16::from(utc.minute()), 2);
         part(19, i16::from(utc.second()), 2);
         part(23, utc.millisecond(), 3);
-        CompactString::from_utf8_lossy(&text)
+        // Digits and a few signs; `from_utf8_lossy` would push them one by one.
+        CompactString::from_utf8(text).unwrap_or_default()
     }
 }
 

@@ -8,15 +8,36 @@ use crate::domain::entity::By;
 use crate::domain::ids::{CartId, EntityId, OrderId, ProductId, ReservationId, Sku, WarehouseId};
 use bytes::Bytes;
 use compact_str::CompactString;
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 
+/// Where postcard writes: behind what is there. Its own way into a vector (`to_extend`) goes byte by byte.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 /// Appends a value in postcard's form.
 pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     // Postcard refuses only sequences of unknown length, which no wire struct has.
-    let written = postcard::to_extend(value, std::mem::take(out));
-    *out = written.expect("wire structs have only sequences of known length");
+    postcard::serialize_with_flavor(value, Behind(out)).expect("wire structs have only sequences of known length");
 }
 
 thread_local! {

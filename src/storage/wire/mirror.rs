@@ -7,8 +7,10 @@ use crate::domain::ids::{CartId, OrderId, ProductId, RequestId, ReservationId, S
 use crate::domain::money::{Currency, Money};
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
+use serde::ser::{SerializeStructVariant, SerializeTuple};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 /// A stored form of `T`.
 pub(super) trait Mirror<T> {
@@ -16,6 +18,25 @@ pub(super) trait Mirror<T> {
     fn of(value: &T) -> Self;
     /// As the domain knows it.
     fn back(self) -> T;
+    /// Writes what [`Mirror::of`] gives, without making it: what is journaled is written once and let go.
+    fn write<S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error>;
+}
+
+/// A value that is written in its stored form `M`.
+#[derive(Debug)]
+pub(super) struct Stored<'a, M, T: ?Sized>(&'a T, PhantomData<M>);
+
+impl<'a, M, T> Stored<'a, M, T> {
+    /// For `value`.
+    pub(super) const fn new(value: &'a T) -> Self {
+        Self(value, PhantomData)
+    }
+}
+
+impl<M: Mirror<T>, T> Serialize for Stored<'_, M, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        M::write(self.0, serializer)
+    }
 }
 
 /// Types whose own form is the stored one: numbers, texts, and the newtypes around them.
@@ -24,6 +45,7 @@ macro_rules! atoms {
         impl Mirror<$atom> for $atom {
             fn of(value: &$atom) -> Self { value.clone() }
             fn back(self) -> $atom { self }
+            fn write<S: Serializer>(value: &$atom, to: S) -> Result<S::Ok, S::Error> { value.serialize(to) }
         }
     )+ };
 }
@@ -50,7 +72,7 @@ atoms!(
 pub(super) struct Id([u8; 16]);
 
 impl Serialize for Id {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             serializer.collect_str(&format_args!("{:032x}", u128::from_be_bytes(self.0)))
         } else {
@@ -64,6 +86,7 @@ macro_rules! ids {
         impl Mirror<$id> for Id {
             fn of(value: &$id) -> Self { Self(value.0.to_be_bytes()) }
             fn back(self) -> $id { $id(u128::from_be_bytes(self.0)) }
+            fn write<S: Serializer>(value: &$id, to: S) -> Result<S::Ok, S::Error> { Self::of(value).serialize(to) }
         }
     )+ };
 }
@@ -76,6 +99,9 @@ impl<T, M: Mirror<T>> Mirror<Option<T>> for Option<M> {
     fn back(self) -> Option<T> {
         self.map(M::back)
     }
+    fn write<S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(Stored::<M, T>::new).serialize(to)
+    }
 }
 
 impl<T, M: Mirror<T>> Mirror<Vec<T>> for Vec<M> {
@@ -84,6 +110,9 @@ impl<T, M: Mirror<T>> Mirror<Vec<T>> for Vec<M> {
     }
     fn back(self) -> Vec<T> {
         self.into_iter().map(M::back).collect()
+    }
+    fn write<S: Serializer>(value: &Vec<T>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(value.iter().map(Stored::<M, T>::new))
     }
 }
 
@@ -94,6 +123,9 @@ impl<T, M: Mirror<T>> Mirror<Box<T>> for Box<M> {
     fn back(self) -> Box<T> {
         Box::new(M::back(*self))
     }
+    fn write<S: Serializer>(value: &Box<T>, to: S) -> Result<S::Ok, S::Error> {
+        M::write(value, to)
+    }
 }
 
 impl<T, M: Mirror<T>> Mirror<BTreeMap<CompactString, T>> for BTreeMap<CompactString, M> {
@@ -102,6 +134,9 @@ impl<T, M: Mirror<T>> Mirror<BTreeMap<CompactString, T>> for BTreeMap<CompactStr
     }
     fn back(self) -> BTreeMap<CompactString, T> {
         self.into_iter().map(|(key, value)| (key, M::back(value))).collect()
+    }
+    fn write<S: Serializer>(value: &BTreeMap<CompactString, T>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(value.iter().map(|(key, value)| (key, Stored::<M, T>::new(value))))
     }
 }
 
@@ -112,6 +147,9 @@ impl<T, M: Mirror<T>> Mirror<std::sync::Arc<T>> for Box<M> {
     fn back(self) -> std::sync::Arc<T> {
         std::sync::Arc::new(M::back(*self))
     }
+    fn write<S: Serializer>(value: &std::sync::Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        M::write(value, to)
+    }
 }
 
 impl<A, B, MA: Mirror<A>, MB: Mirror<B>> Mirror<(A, B)> for (MA, MB) {
@@ -121,6 +159,12 @@ impl<A, B, MA: Mirror<A>, MB: Mirror<B>> Mirror<(A, B)> for (MA, MB) {
     fn back(self) -> (A, B) {
         (MA::back(self.0), MB::back(self.1))
     }
+    fn write<S: Serializer>(value: &(A, B), to: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = to.serialize_tuple(2)?;
+        tuple.serialize_element(&Stored::<MA, A>::new(&value.0))?;
+        tuple.serialize_element(&Stored::<MB, B>::new(&value.1))?;
+        tuple.end()
+    }
 }
 
 impl<A, B, C, MA: Mirror<A>, MB: Mirror<B>, MC: Mirror<C>> Mirror<(A, B, C)> for (MA, MB, MC) {
@@ -129,6 +173,13 @@ impl<A, B, C, MA: Mirror<A>, MB: Mirror<B>, MC: Mirror<C>> Mirror<(A, B, C)> for
     }
     fn back(self) -> (A, B, C) {
         (MA::back(self.0), MB::back(self.1), MC::back(self.2))
+    }
+    fn write<S: Serializer>(value: &(A, B, C), to: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = to.serialize_tuple(3)?;
+        tuple.serialize_element(&Stored::<MA, A>::new(&value.0))?;
+        tuple.serialize_element(&Stored::<MB, B>::new(&value.1))?;
+        tuple.serialize_element(&Stored::<MC, C>::new(&value.2))?;
+        tuple.end()
     }
 }
 
@@ -145,6 +196,17 @@ macro_rules! mirror_struct {
             fn back(self) -> $domain {
                 let Self { $($field),* } = self;
                 $domain { $($field: $crate::storage::wire::mirror::Mirror::back($field)),* }
+            }
+            fn write<S: serde::Serializer>(value: &$domain, to: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct as _;
+                let $domain { $($field),* } = value;
+                let fields: &[&str] = &[$(stringify!($field)),*];
+                let mut written = to.serialize_struct(stringify!($mirror), fields.len())?;
+                $( written.serialize_field(
+                    stringify!($field),
+                    &$crate::storage::wire::mirror::Stored::<$type, _>::new($field),
+                )?; )*
+                written.end()
             }
         }
     };
@@ -174,8 +236,38 @@ macro_rules! mirror_enum {
                         $domain::$variant { $($field: $crate::storage::wire::mirror::Mirror::back($field)),* } ),*
                 }
             }
+            fn write<S: serde::Serializer>(value: &$domain, to: S) -> Result<S::Ok, S::Error> {
+                /// The variants' stored numbers.
+                enum Number { $( $around, )* $( $variant ),* }
+                match value {
+                    $( $domain::$around(value) => to.serialize_newtype_variant(
+                        stringify!($mirror),
+                        Number::$around as u32,
+                        stringify!($around),
+                        &$crate::storage::wire::mirror::Stored::<$inner, _>::new(value),
+                    ), )*
+                    $( $domain::$variant { $($field),* } => {
+                        let fields: &[&str] = &[$(stringify!($field)),*];
+                        let (number, name) = (Number::$variant as u32, stringify!($variant));
+                        let written = to.serialize_struct_variant(stringify!($mirror), number, name, fields.len())?;
+                        $( let written = $crate::storage::wire::mirror::with_field::<$type, _, _>(
+                            written, stringify!($field), $field)?; )*
+                        serde::ser::SerializeStructVariant::end(written)
+                    } ),*
+                }
+            }
         }
     };
+}
+
+/// A variant with one more field in its stored form `M`.
+pub(super) fn with_field<M: Mirror<T>, T, S: SerializeStructVariant>(
+    mut variant: S,
+    name: &'static str,
+    value: &T,
+) -> Result<S, S::Error> {
+    variant.serialize_field(name, &Stored::<M, T>::new(value))?;
+    Ok(variant)
 }
 
 /// How the events of a kind without personal data are written, shown and read: `plain_events!(Event as EventV1, EVENTS, WHAT)`. `EVENTS` is
@@ -184,15 +276,13 @@ macro_rules! plain_events {
     ($event:ident as $mirror:ident, $($earlier:literal |)* $version:ident, $what:ident) => {
         /// Appends an event's facts; there is no personal data.
         pub(super) fn encode_event(event: &$event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
-            let stored: $mirror = $crate::storage::wire::mirror::Mirror::of(event);
-            $crate::storage::wire::form::write(&stored, facts);
+            $crate::storage::wire::form::write(&$crate::storage::wire::mirror::Stored::<$mirror, _>::new(event), facts);
             None
         }
 
         /// The facts of an event, for people and their tools.
         pub(super) fn shown(event: &$event) -> serde_json::Result<serde_json::Value> {
-            let stored: $mirror = $crate::storage::wire::mirror::Mirror::of(event);
-            serde_json::to_value(stored)
+            serde_json::to_value($crate::storage::wire::mirror::Stored::<$mirror, _>::new(event))
         }
 
         /// Reads an event back.
@@ -218,8 +308,7 @@ macro_rules! plain_states {
     ($state:ident as $mirror:ident, $version:ident) => {
         /// Appends a state's facts; there is no personal data.
         pub(super) fn encode_state(state: &$state, out: &mut Vec<u8>) -> Option<Vec<u8>> {
-            let stored: $mirror = $crate::storage::wire::mirror::Mirror::of(state);
-            $crate::storage::wire::form::write(&stored, out);
+            $crate::storage::wire::form::write(&$crate::storage::wire::mirror::Stored::<$mirror, _>::new(state), out);
             None
         }
 

@@ -11,11 +11,13 @@ use self::parts::{
     NextActionV1, OutcomeV1, PersonalV1, PricedV1, ReceiptV1, RefundStartedV1, RequestV1, ReservedV1, RetryV1,
     ReturnLineV1, ShipmentV1, ShippingV1, ShortageV1, StepV1, TaxTableV1, TroubleV1, WantedV1,
 };
-use super::mirror::{Id, Mirror, mirror_enum};
+use super::mirror::{Id, Mirror, Stored, mirror_enum};
 use super::{WireError, form, whole};
 use crate::domain::order::{Amended, Event, Order, Personal, Placed};
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
+use serde::Serializer;
+use serde::ser::SerializeStruct;
 use std::sync::Arc;
 
 /// The version in which events are written.
@@ -92,6 +94,14 @@ impl Mirror<Placed> for PlacedV1 {
         let Self { order, head, expires_at } = self;
         Placed { order: order.back(), head: head.back(), expires_at, personal: None }
     }
+    fn write<S: Serializer>(value: &Placed, to: S) -> Result<S::Ok, S::Error> {
+        let Placed { order, head, expires_at, personal: _ } = value;
+        let mut facts = to.serialize_struct("PlacedV1", 3)?;
+        facts.serialize_field("order", &Stored::<Id, _>::new(order))?;
+        facts.serialize_field("head", &Stored::<Box<HeadV1>, _>::new(head))?;
+        facts.serialize_field("expires_at", expires_at)?;
+        facts.end()
+    }
 }
 
 /// The facts of [`Amended`].
@@ -126,11 +136,21 @@ impl Mirror<Amended> for AmendedV1 {
             personal: None,
         }
     }
+    fn write<S: Serializer>(value: &Amended, to: S) -> Result<S::Ok, S::Error> {
+        let Amended { destination, shipping, metadata, priced, personal_hash, personal: _ } = value;
+        let mut facts = to.serialize_struct("AmendedV1", 5)?;
+        facts.serialize_field("destination", &Stored::<Option<(DestinationV1, TaxTableV1)>, _>::new(destination))?;
+        facts.serialize_field("shipping", &Stored::<Option<ShippingV1>, _>::new(shipping))?;
+        facts.serialize_field("metadata", metadata)?;
+        facts.serialize_field("priced", &Stored::<Option<PricedV1>, _>::new(priced))?;
+        facts.serialize_field("personal_hash", personal_hash)?;
+        facts.end()
+    }
 }
 
 fn people(personal: Option<&Arc<Personal>>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(128);
-    form::write(&PersonalV1::of(personal?), &mut out);
+    form::write(&Stored::<PersonalV1, _>::new(&**personal?), &mut out);
     Some(out)
 }
 
@@ -141,7 +161,7 @@ fn read_people(what: &'static str, personal: Option<&[u8]>) -> Result<Option<Arc
 
 /// Appends an event's facts and gives its personal data apart.
 pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
-    form::write(&EventV1::of(event), facts);
+    form::write(&Stored::<EventV1, _>::new(event), facts);
     match event {
         Event::Placed(placed) => people(placed.personal.as_ref()),
         Event::Amended(amended) => people(amended.personal.as_ref()),
@@ -182,7 +202,7 @@ pub(super) fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>
 
 /// The facts of an event, for people and their tools.
 pub(super) fn shown(event: &Event) -> serde_json::Result<serde_json::Value> {
-    serde_json::to_value(EventV1::of(event))
+    serde_json::to_value(Stored::<EventV1, _>::new(event))
 }
 
 /// Reads an event back; without personal data when that was erased.
