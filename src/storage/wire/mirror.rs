@@ -24,7 +24,7 @@ pub(super) trait Mirror<T> {
 
 /// A value that is written in its stored form `M`.
 #[derive(Debug)]
-pub(super) struct Stored<'a, M, T: ?Sized>(&'a T, PhantomData<M>);
+pub(super) struct Stored<'a, M, T>(&'a T, PhantomData<M>);
 
 impl<'a, M, T> Stored<'a, M, T> {
     /// For `value`.
@@ -183,23 +183,27 @@ impl<A, B, C, MA: Mirror<A>, MB: Mirror<B>, MC: Mirror<C>> Mirror<(A, B, C)> for
     }
 }
 
-/// Declares the mirror of a struct: `mirror_struct!(AskedV1 = Asked { request: RequestV1, at: Timestamp })`.
+/// Declares the mirror of a struct: `mirror_struct!(AskedV1 = Asked { request: RequestV1, at: Timestamp })`. What stands behind a semicolon is
+/// stored apart, and comes back as its default: `{ at: Timestamp; personal }`.
 macro_rules! mirror_struct {
-    ($mirror:ident = $domain:ident { $($field:ident : $type:ty),* $(,)? }) => {
+    ($mirror:ident = $domain:ident { $($field:ident : $type:ty),* $(,)? $(; $($apart:ident),+)? }) => {
         #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
         pub(in crate::storage::wire) struct $mirror { $($field: $type),* }
         impl $crate::storage::wire::mirror::Mirror<$domain> for $mirror {
             fn of(value: &$domain) -> Self {
-                let $domain { $($field),* } = value;
+                let $domain { $($field,)* $($($apart: _),+)? } = value;
                 Self { $($field: $crate::storage::wire::mirror::Mirror::of($field)),* }
             }
             fn back(self) -> $domain {
                 let Self { $($field),* } = self;
-                $domain { $($field: $crate::storage::wire::mirror::Mirror::back($field)),* }
+                $domain {
+                    $($field: $crate::storage::wire::mirror::Mirror::back($field),)*
+                    $($($apart: Default::default()),+)?
+                }
             }
             fn write<S: serde::Serializer>(value: &$domain, to: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeStruct as _;
-                let $domain { $($field),* } = value;
+                let $domain { $($field,)* $($($apart: _),+)? } = value;
                 let fields: &[&str] = &[$(stringify!($field)),*];
                 let mut written = to.serialize_struct(stringify!($mirror), fields.len())?;
                 $( written.serialize_field(

@@ -11,13 +11,11 @@ use self::parts::{
     NextActionV1, OutcomeV1, PersonalV1, PricedV1, ReceiptV1, RefundStartedV1, RequestV1, ReservedV1, RetryV1,
     ReturnLineV1, ShipmentV1, ShippingV1, ShortageV1, StepV1, TaxTableV1, TroubleV1, WantedV1,
 };
-use super::mirror::{Id, Mirror, Stored, mirror_enum};
+use super::mirror::{Id, Mirror, Stored, mirror_enum, mirror_struct};
 use super::{WireError, form, whole};
 use crate::domain::order::{Amended, Event, Order, Personal, Placed};
 use crate::domain::time::Timestamp;
 use compact_str::CompactString;
-use serde::Serializer;
-use serde::ser::SerializeStruct;
 use std::sync::Arc;
 
 /// The version in which events are written.
@@ -77,76 +75,15 @@ mirror_enum!(EventV1 = Event {
     PersonalErased {},
 });
 
-/// The facts of [`Placed`].
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(in crate::storage::wire) struct PlacedV1 {
-    order: Id,
-    head: Box<HeadV1>,
-    expires_at: Timestamp,
-}
-
-impl Mirror<Placed> for PlacedV1 {
-    fn of(value: &Placed) -> Self {
-        let Placed { order, head, expires_at, personal: _ } = value;
-        Self { order: Id::of(order), head: Mirror::of(head), expires_at: *expires_at }
-    }
-    fn back(self) -> Placed {
-        let Self { order, head, expires_at } = self;
-        Placed { order: order.back(), head: head.back(), expires_at, personal: None }
-    }
-    fn write<S: Serializer>(value: &Placed, to: S) -> Result<S::Ok, S::Error> {
-        let Placed { order, head, expires_at, personal: _ } = value;
-        let mut facts = to.serialize_struct("PlacedV1", 3)?;
-        facts.serialize_field("order", &Stored::<Id, _>::new(order))?;
-        facts.serialize_field("head", &Stored::<Box<HeadV1>, _>::new(head))?;
-        facts.serialize_field("expires_at", expires_at)?;
-        facts.end()
-    }
-}
-
-/// The facts of [`Amended`].
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(in crate::storage::wire) struct AmendedV1 {
+mirror_struct!(PlacedV1 = Placed { order: Id, head: Box<HeadV1>, expires_at: Timestamp; personal });
+mirror_struct!(AmendedV1 = Amended {
     destination: Option<(DestinationV1, TaxTableV1)>,
     shipping: Option<ShippingV1>,
     metadata: Option<Vec<(CompactString, CompactString)>>,
     priced: Option<PricedV1>,
-    personal_hash: Option<[u8; 32]>,
-}
-
-impl Mirror<Amended> for AmendedV1 {
-    fn of(value: &Amended) -> Self {
-        let Amended { destination, shipping, metadata, priced, personal_hash, personal: _ } = value;
-        Self {
-            destination: Mirror::of(destination),
-            shipping: Mirror::of(shipping),
-            metadata: metadata.clone(),
-            priced: Mirror::of(priced),
-            personal_hash: *personal_hash,
-        }
-    }
-    fn back(self) -> Amended {
-        let Self { destination, shipping, metadata, priced, personal_hash } = self;
-        Amended {
-            destination: destination.back(),
-            shipping: shipping.back(),
-            metadata,
-            priced: priced.back(),
-            personal_hash,
-            personal: None,
-        }
-    }
-    fn write<S: Serializer>(value: &Amended, to: S) -> Result<S::Ok, S::Error> {
-        let Amended { destination, shipping, metadata, priced, personal_hash, personal: _ } = value;
-        let mut facts = to.serialize_struct("AmendedV1", 5)?;
-        facts.serialize_field("destination", &Stored::<Option<(DestinationV1, TaxTableV1)>, _>::new(destination))?;
-        facts.serialize_field("shipping", &Stored::<Option<ShippingV1>, _>::new(shipping))?;
-        facts.serialize_field("metadata", metadata)?;
-        facts.serialize_field("priced", &Stored::<Option<PricedV1>, _>::new(priced))?;
-        facts.serialize_field("personal_hash", personal_hash)?;
-        facts.end()
-    }
-}
+    personal_hash: Option<[u8; 32]>;
+    personal
+});
 
 fn people(personal: Option<&Arc<Personal>>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(128);
