@@ -7,39 +7,39 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long one request may take before its connection is given up.
-pub(crate) const REQUEST_LIFE: Duration = Duration::from_secs(40);
+pub const REQUEST_LIFE: Duration = Duration::from_secs(40);
 /// How long a request outside the measured path is sent again: longer than any restart takes.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// `Retry-After` is honoured up to here; beyond it a run would seem to hang.
-pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// Where a node listens and the key that opens it.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub struct Target {
     /// The public or the operator port.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// A secret key; empty for the operator port.
-    pub(crate) key: String,
+    pub key: String,
 }
 
 /// One request as the API knows it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request<'a> {
+pub struct Request<'a> {
     /// `GET`, `PUT`, `POST`.
-    pub(crate) method: &'a str,
+    pub method: &'a str,
     /// Path and query, already percent-encoded.
-    pub(crate) path: &'a str,
+    pub path: &'a str,
     /// Sent as `Idempotency-Key`.
-    pub(crate) key: Option<&'a str>,
+    pub key: Option<&'a str>,
     /// Seconds of `Prefer: wait`.
-    pub(crate) wait_s: Option<u32>,
+    pub wait_s: Option<u32>,
     /// JSON, if any.
-    pub(crate) body: &'a [u8],
+    pub body: &'a [u8],
 }
 
 impl Target {
     /// Reads `http://HOST:PORT`, by the first address the name has.
-    pub(crate) fn parse(url: &str, key: &str) -> Result<Self, Trouble> {
+    pub fn parse(url: &str, key: &str) -> Result<Self, Trouble> {
         use std::net::ToSocketAddrs;
         let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
@@ -49,7 +49,7 @@ impl Target {
     }
 
     /// Appends the request's bytes to `out`.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, request: Request<'_>) {
+    pub fn write(&self, out: &mut Vec<u8>, request: Request<'_>) {
         out.extend_from_slice(request.method.as_bytes());
         out.push(b' ');
         out.extend_from_slice(request.path.as_bytes());
@@ -80,7 +80,7 @@ impl Target {
 
 /// A patient caller: it connects anew, and sends again what a 429, a 503 or a lost connection left open.
 #[derive(Debug)]
-pub(crate) struct Caller {
+pub struct Caller {
     target: Target,
     life: Duration,
     connection: Option<Connection>,
@@ -89,28 +89,28 @@ pub(crate) struct Caller {
 
 /// An answer that is the caller's own.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The HTTP status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// The content.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// The content as JSON; `null` when it is none.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
     /// Did it do what was asked?
-    pub(crate) const fn is_ok(&self) -> bool {
+    pub const fn is_ok(&self) -> bool {
         matches!(self.status, 200..=299)
     }
     /// The problem's stable `code`, if it is one.
-    pub(crate) fn code(&self) -> String {
+    pub fn code(&self) -> String {
         self.json().get("code").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
     /// The answer as the trouble it is.
-    pub(crate) fn trouble(&self, what: impl Into<String>) -> Trouble {
+    pub fn trouble(&self, what: impl Into<String>) -> Trouble {
         let body = String::from_utf8_lossy(&self.body).chars().take(400).collect();
         Trouble::Answer { what: what.into(), status: self.status, body }
     }
@@ -118,17 +118,17 @@ impl Answer {
 
 impl Caller {
     /// A caller of `target`; connects with the first request.
-    pub(crate) const fn new(target: Target) -> Self {
+    pub const fn new(target: Target) -> Self {
         Self::waiting(target, REQUEST_LIFE)
     }
 
     /// The same for requests that may take as long as `life`.
-    pub(crate) const fn waiting(target: Target, life: Duration) -> Self {
+    pub const fn waiting(target: Target, life: Duration) -> Self {
         Self { target, life, connection: None, bytes: Vec::new() }
     }
 
     /// Sends until there is an answer that says more than "try again", at most [`PATIENCE`] long.
-    pub(crate) async fn send(&mut self, request: Request<'_>) -> Result<Answer, Trouble> {
+    pub async fn send(&mut self, request: Request<'_>) -> Result<Answer, Trouble> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -145,7 +145,7 @@ impl Caller {
     }
 
     /// Sends once, on the open connection or a new one.
-    pub(crate) async fn once(&mut self, request: Request<'_>) -> std::io::Result<(Answer, Option<Duration>)> {
+    pub async fn once(&mut self, request: Request<'_>) -> std::io::Result<(Answer, Option<Duration>)> {
         self.bytes.clear();
         self.target.write(&mut self.bytes, request);
         let mut connection = match self.connection.take() {
@@ -163,18 +163,18 @@ impl Caller {
     }
 
     /// Reads `path`.
-    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, Trouble> {
+    pub async fn get(&mut self, path: &str) -> Result<Answer, Trouble> {
         self.send(Request { method: "GET", path, key: None, wait_s: None, body: b"" }).await
     }
 
     /// Reads `path`, which must be there.
-    pub(crate) async fn read(&mut self, path: &str) -> Result<Value, Trouble> {
+    pub async fn read(&mut self, path: &str) -> Result<Value, Trouble> {
         let answer = self.get(path).await?;
         if answer.is_ok() { Ok(answer.json()) } else { Err(answer.trouble(format!("GET {path}"))) }
     }
 
     /// Puts `body` at `path`; anything but a 2xx is trouble.
-    pub(crate) async fn put(&mut self, path: &str, body: &Value) -> Result<Value, Trouble> {
+    pub async fn put(&mut self, path: &str, body: &Value) -> Result<Value, Trouble> {
         let text = body.to_string();
         let request = Request { method: "PUT", path, key: None, wait_s: None, body: text.as_bytes() };
         let answer = self.send(request).await?;
@@ -182,26 +182,20 @@ impl Caller {
     }
 
     /// Posts `body` under `key`; the caller looks at the status.
-    pub(crate) async fn post(
-        &mut self,
-        path: &str,
-        key: &str,
-        wait_s: Option<u32>,
-        body: &Value,
-    ) -> Result<Answer, Trouble> {
+    pub async fn post(&mut self, path: &str, key: &str, wait_s: Option<u32>, body: &Value) -> Result<Answer, Trouble> {
         let text = body.to_string();
         self.send(Request { method: "POST", path, key: Some(key), wait_s, body: text.as_bytes() }).await
     }
 
     /// [`Caller::post`], where anything but a 2xx is trouble.
-    pub(crate) async fn must_post(&mut self, path: &str, key: &str, body: &Value) -> Result<Value, Trouble> {
+    pub async fn must_post(&mut self, path: &str, key: &str, body: &Value) -> Result<Value, Trouble> {
         let answer = self.post(path, key, Some(30), body).await?;
         if answer.is_ok() { Ok(answer.json()) } else { Err(answer.trouble(format!("POST {path}"))) }
     }
 }
 
 /// An id as one segment of a path.
-pub(crate) fn segment(id: &str) -> String {
+pub fn segment(id: &str) -> String {
     let mut out = String::with_capacity(id.len());
     for byte in id.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -5,26 +5,26 @@ use super::trouble::Trouble;
 use serde_json::{Value, json};
 
 /// The one warehouse of every run.
-pub(crate) const WAREHOUSE: &str = "main";
+pub const WAREHOUSE: &str = "main";
 /// A receipt is a quantity of the API: at most this many units; more are received in several.
 const RECEIPT_UNITS_MAX: u64 = 1_000_000;
 
 /// Opens the warehouse.
-pub(crate) async fn open_warehouse(caller: &mut Caller) -> Result<(), Trouble> {
+pub async fn open_warehouse(caller: &mut Caller) -> Result<(), Trouble> {
     caller.put(&format!("/v1/warehouses/{WAREHOUSE}"), &json!({ "name": "Main", "country": "GB" })).await.map(drop)
 }
 
 /// A SKU as a product lists it.
 #[derive(Debug, Clone)]
-pub(crate) struct Offered {
+pub struct Offered {
     /// Its id.
-    pub(crate) sku: String,
+    pub sku: String,
     /// Its price in pence.
-    pub(crate) pence: u64,
+    pub pence: u64,
 }
 
 /// Puts a product with its SKUs, all for sale.
-pub(crate) async fn put_product(caller: &mut Caller, id: &str, title: &str, skus: &[Offered]) -> Result<(), Trouble> {
+pub async fn put_product(caller: &mut Caller, id: &str, title: &str, skus: &[Offered]) -> Result<(), Trouble> {
     let skus: Vec<Value> = skus
         .iter()
         .map(|offered| {
@@ -39,7 +39,7 @@ pub(crate) async fn put_product(caller: &mut Caller, id: &str, title: &str, skus
 }
 
 /// Receives `units` of `sku`, in as many receipts as that takes.
-pub(crate) async fn receive(caller: &mut Caller, sku: &str, units: u64) -> Result<(), Trouble> {
+pub async fn receive(caller: &mut Caller, sku: &str, units: u64) -> Result<(), Trouble> {
     let path = format!("/v1/inventory/{}/receipts", segment(sku));
     let (mut left, mut receipt) = (units, 1_u32);
     while left > 0 {
@@ -54,18 +54,18 @@ pub(crate) async fn receive(caller: &mut Caller, sku: &str, units: u64) -> Resul
 
 /// What the warehouses hold of a SKU, summed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Level {
+pub struct Level {
     /// Not sold.
-    pub(crate) on_hand: u64,
+    pub on_hand: u64,
     /// Promised to orders.
-    pub(crate) reserved: u64,
+    pub reserved: u64,
     /// Free.
-    pub(crate) available: u64,
+    pub available: u64,
 }
 
 impl Level {
     /// Both together.
-    pub(crate) const fn and(self, other: Self) -> Self {
+    pub const fn and(self, other: Self) -> Self {
         Self {
             on_hand: self.on_hand + other.on_hand,
             reserved: self.reserved + other.reserved,
@@ -75,7 +75,7 @@ impl Level {
 }
 
 /// Reads the levels of `sku`.
-pub(crate) async fn level(caller: &mut Caller, sku: &str) -> Result<Level, Trouble> {
+pub async fn level(caller: &mut Caller, sku: &str) -> Result<Level, Trouble> {
     let read = caller.read(&format!("/v1/inventory/{}", segment(sku))).await?;
     let sum = |name: &str| {
         let levels = read.get("levels").and_then(Value::as_array);

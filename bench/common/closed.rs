@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 /// Latencies are kept up to this many microseconds.
-pub(crate) const LATENCY_MAX_MICROS: u64 = 120_000_000;
+pub const LATENCY_MAX_MICROS: u64 = 120_000_000;
 
 /// What one connection sends, and how it reads the answers.
-pub(crate) trait Script: Send {
+pub trait Script: Send {
     /// Writes the next request; `number` is different for each request of the run.
     fn request(&mut self, out: &mut Vec<u8>, number: u64);
     /// Looks at the answer.
@@ -28,7 +28,7 @@ pub(crate) trait Script: Send {
 
 /// What an answer was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// What is counted is done (an order, a whole journey).
     Done,
     /// One step on the way there.
@@ -39,42 +39,42 @@ pub(crate) enum Turn {
 
 /// How long and with how many.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Closed {
+pub struct Closed {
     /// At the same time.
-    pub(crate) connections: usize,
+    pub connections: usize,
     /// Not counted.
-    pub(crate) warm_up: Duration,
+    pub warm_up: Duration,
     /// Counted.
-    pub(crate) duration: Duration,
+    pub duration: Duration,
 }
 
 /// What came of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Measured {
+pub struct Measured {
     /// Done per second.
-    pub(crate) rate: f64,
+    pub rate: f64,
     /// From the first request of what is counted to its last answer, in microseconds.
-    pub(crate) latency: Histogram<u64>,
+    pub latency: Histogram<u64>,
     /// Done while measuring.
-    pub(crate) done: u64,
+    pub done: u64,
     /// Answers that were not wanted.
-    pub(crate) failed: u64,
+    pub failed: u64,
 }
 
 impl Measured {
     /// A quantile in microseconds.
-    pub(crate) fn quantile(&self, q: f64) -> u64 {
+    pub fn quantile(&self, q: f64) -> u64 {
         self.latency.value_at_quantile(q)
     }
 }
 
 /// An empty histogram of microseconds with `digits` significant digits.
-pub(crate) fn latencies(digits: u8) -> Histogram<u64> {
+pub fn latencies(digits: u8) -> Histogram<u64> {
     Histogram::new_with_max(LATENCY_MAX_MICROS, digits).expect("bounds and digits are lawful")
 }
 
 /// Runs `closed` against `target`, on as many threads as there are cores.
-pub(crate) async fn run<S: Script + 'static>(
+pub async fn run<S: Script + 'static>(
     target: &Target,
     closed: Closed,
     numbers: &Arc<AtomicU64>,

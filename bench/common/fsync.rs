@@ -13,7 +13,7 @@ const PROBE_BYTES: usize = 4 << 10;
 const PROBE_SLOTS: usize = 256;
 
 /// The median of `rounds` overwrites of [`PROBE_BYTES`] with `fdatasync`, in microseconds.
-pub(crate) fn p50_micros(folder: &Path, rounds: usize) -> Result<u64, Trouble> {
+pub fn p50_micros(folder: &Path, rounds: usize) -> Result<u64, Trouble> {
     let path = folder.join("fsync-probe");
     let measured = probe(&path, rounds);
     // The probe leaves nothing behind, whether it succeeded or not; a file that is not there is no loss.

@@ -14,7 +14,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// One connection to one server.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
     body: Vec<u8>,
@@ -23,35 +23,35 @@ pub(crate) struct Connection {
 
 /// What the server said.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reply<'a> {
+pub struct Reply<'a> {
     /// The HTTP status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// `Retry-After`, in whole seconds.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// The content.
-    pub(crate) body: &'a [u8],
+    pub body: &'a [u8],
 }
 
 impl Connection {
     /// Connects, without Nagle's delay.
-    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
+    pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(8 << 10), body: Vec::new(), closed: false })
     }
 
     /// Has the server said that this was the last answer?
-    pub(crate) const fn is_closed(&self) -> bool {
+    pub const fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// Has the server closed it while it was idle? Servers do, and a client that keeps connections looks before it uses one again.
-    pub(crate) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         !matches!(self.stream.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Sends `request` and reads its answer. After an error the connection is of no more use.
-    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+    pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         self.buffer.clear();
         self.stream.write_all(request).await?;
         let head = loop {

@@ -27,7 +27,7 @@ const KEY_LIMIT: Duration = Duration::from_secs(1);
 
 /// What this executable can be besides itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// The node under test.
     Node,
     /// The payment provider as a process of its own.
@@ -40,7 +40,7 @@ impl Role {
     const ALL: [Self; 3] = [Self::Node, Self::Simulator, Self::Bare];
 
     /// The hidden subcommand.
-    pub(crate) const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Node => "__node",
             Self::Simulator => "__payment_simulator",
@@ -49,7 +49,7 @@ impl Role {
     }
 
     /// The role that the command line asks for, and the arguments behind it.
-    pub(crate) fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<(Self, Vec<OsString>)> {
+    pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<(Self, Vec<OsString>)> {
         let mut arguments = arguments.into_iter().skip(1);
         let word = arguments.next()?;
         let role = Self::ALL.into_iter().find(|role| word == role.word())?;
@@ -58,7 +58,7 @@ impl Role {
 }
 
 /// The command that starts this executable in `role`, in `folder`.
-pub(crate) fn spawn_command(role: Role, folder: &Path) -> Result<Command, Trouble> {
+pub fn spawn_command(role: Role, folder: &Path) -> Result<Command, Trouble> {
     let own = std::env::current_exe().map_err(|source| Trouble::io("find this executable", source))?;
     let mut command = Command::new(own);
     command.arg(role.word()).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -66,19 +66,19 @@ pub(crate) fn spawn_command(role: Role, folder: &Path) -> Result<Command, Troubl
 }
 
 /// Becomes the node or the payment simulator: what the hidden subcommands do.
-pub(crate) fn become_program(role: Role, arguments: Vec<OsString>) -> ExitCode {
+pub fn become_program(role: Role, arguments: Vec<OsString>) -> ExitCode {
     let words = std::iter::once(OsString::from(role.word())).chain(arguments);
     match role {
-        Role::Simulator => doorbuster::payments::simulator::command::run(words),
-        Role::Node | Role::Bare => match doorbuster::cli::parse(words) {
-            Ok(invocation) => doorbuster::node::commands::run(invocation),
+        Role::Simulator => doorbuster_simulator::command::run(words),
+        Role::Node | Role::Bare => match doorbuster_node::cli::parse(words) {
+            Ok(invocation) => doorbuster_node::commands::run(invocation),
             Err(code) => code,
         },
     }
 }
 
 /// Ends this process when whoever started it is gone: its standard input, which nobody writes to, then ends.
-pub(crate) fn leave_with_parent() {
+pub fn leave_with_parent() {
     std::thread::spawn(|| {
         use std::io::Read;
         let mut nothing = [0_u8; 64];
@@ -89,18 +89,18 @@ pub(crate) fn leave_with_parent() {
 
 /// A folder that is gone when its handle is.
 #[derive(Debug)]
-pub(crate) struct TemporaryFolder(PathBuf);
+pub struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
     /// A new folder in `parent`, or in the system's place for such.
-    pub(crate) fn new(parent: Option<&Path>) -> Result<Self, Trouble> {
+    pub fn new(parent: Option<&Path>) -> Result<Self, Trouble> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let path = parent.join(format!("doorbuster-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&path).map_err(|source| Trouble::io(format!("create {}", path.display()), source))?;
         Ok(Self(path))
     }
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -120,28 +120,28 @@ impl Drop for TemporaryFolder {
 
 /// Settings of a node, each as the environment variable that sets it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Settings(Vec<(String, String)>);
+pub struct Settings(Vec<(String, String)>);
 
 impl Settings {
     /// `section.key = value`, laid over what was there.
     #[must_use]
-    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
         self.0.push((format!("DOORBUSTER__{}", key.to_ascii_uppercase().replace('.', "__")), value.to_string()));
         self
     }
     /// A variable of the environment that is no setting of the node.
     #[must_use]
-    pub(crate) fn variable(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
         self.0.push((name.to_owned(), value.to_string()));
         self
     }
     /// All of them, by the names of the environment.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
     /// Room for a crowd from one address, and only warnings in the log: both would otherwise measure the limit, not the node.
     #[must_use]
-    pub(crate) fn for_load() -> Self {
+    pub fn for_load() -> Self {
         Self::default()
             .with("api.connections_max", 10_000)
             .with("api.connections_per_address_max", 10_000)
@@ -149,12 +149,12 @@ impl Settings {
     }
     /// No tax and no shipping: an order costs what its lines cost.
     #[must_use]
-    pub(crate) fn without_tax_and_shipping(self) -> Self {
+    pub fn without_tax_and_shipping(self) -> Self {
         self.with("tax.charge", false).with("shipping.charge", false)
     }
     /// Payments by a process of their own, so that its ledger survives the node.
     #[must_use]
-    pub(crate) fn paid_through(self, simulator: SocketAddr) -> Self {
+    pub fn paid_through(self, simulator: SocketAddr) -> Self {
         self.with("payments.provider", "http")
             .with("payments.url", format!("http://{simulator}"))
             // "flash-sale harness secret" in base64: nobody calls back, but the setting must be there.
@@ -164,19 +164,19 @@ impl Settings {
 
 /// A node that runs, and how to start it again on the same folder and ports.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     child: Child,
     settings: Settings,
     folder: PathBuf,
     /// Where shoppers and sellers go, with the key that was made on the first start.
-    pub(crate) public: Target,
+    pub public: Target,
     /// Where operators go.
-    pub(crate) operator: Target,
+    pub operator: Target,
 }
 
 impl Node {
     /// Starts a node whose data is in `folder`, on free ports.
-    pub(crate) async fn start(folder: &Path, settings: Settings) -> Result<Self, Trouble> {
+    pub async fn start(folder: &Path, settings: Settings) -> Result<Self, Trouble> {
         let settings = settings.with("node.data_folder", folder.join("data").display());
         let toml = "# Made by the harness; what differs from the defaults comes by environment variables.\n";
         let path = folder.join("cluster.toml");
@@ -189,12 +189,12 @@ impl Node {
     }
 
     /// SIGKILL, and the wait until the process is gone.
-    pub(crate) async fn kill(&mut self) -> Result<(), Trouble> {
+    pub async fn kill(&mut self) -> Result<(), Trouble> {
         self.child.kill().await.map_err(|source| Trouble::io("kill the node", source))
     }
 
     /// SIGTERM, and the wait until the process is gone: it answers what it accepted and stores everything.
-    pub(crate) async fn terminate(&mut self) -> Result<(), Trouble> {
+    pub async fn terminate(&mut self) -> Result<(), Trouble> {
         if let Some(process) = self.child.id() {
             let told = Command::new("kill").arg("-TERM").arg(process.to_string()).status().await;
             told.map_err(|source| Trouble::io("run kill", source))?;
@@ -203,12 +203,12 @@ impl Node {
     }
 
     /// The process's number, while it runs.
-    pub(crate) fn id(&self) -> Option<u32> {
+    pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
     /// Starts it again on the same folder, at the same addresses.
-    pub(crate) async fn restart(&mut self) -> Result<(), Trouble> {
+    pub async fn restart(&mut self) -> Result<(), Trouble> {
         let same = self
             .settings
             .clone()
@@ -220,7 +220,7 @@ impl Node {
     }
 
     /// Memory of the process that is in RAM, in bytes.
-    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+    pub fn resident_bytes(&self) -> Option<u64> {
         const PAGE_BYTES: u64 = 4096;
         let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()?)).ok()?;
         text.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE_BYTES)
@@ -229,15 +229,15 @@ impl Node {
 
 /// A payment simulator that runs, with a slow profile, and its ledger in `folder`.
 #[derive(Debug)]
-pub(crate) struct Simulator {
+pub struct Simulator {
     _child: Child,
     /// Where it listens.
-    pub(crate) target: Target,
+    pub target: Target,
 }
 
 impl Simulator {
     /// Starts it. It calls nobody back: every answer that got lost must be asked for, which is the harder case.
-    pub(crate) async fn start(folder: &Path, seed: u64, profile: &str) -> Result<Self, Trouble> {
+    pub async fn start(folder: &Path, seed: u64, profile: &str) -> Result<Self, Trouble> {
         let mut command = spawn_command(Role::Simulator, folder)?;
         command.args(["--listen", "127.0.0.1:0", "--profile", profile]);
         command.arg("--seed").arg(seed.to_string()).arg("--ledger").arg(folder.join("ledger"));
@@ -261,18 +261,18 @@ impl Simulator {
 
 /// What a node says of itself when it has started.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub struct Said {
     /// Where shoppers and sellers go.
-    pub(crate) public: SocketAddr,
+    pub public: SocketAddr,
     /// Where operators go.
-    pub(crate) operator: SocketAddr,
+    pub operator: SocketAddr,
     /// The key that this start made.
-    pub(crate) key: Option<String>,
+    pub key: Option<String>,
 }
 
 /// Is a key expected of this start?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WantedKey {
+pub enum WantedKey {
     /// It makes one: the first start on an empty folder.
     Must,
     /// One of several nodes that start together makes it.
@@ -283,25 +283,25 @@ pub(crate) enum WantedKey {
 
 /// How a node is started.
 #[derive(Debug)]
-pub(crate) struct Launch<'a> {
+pub struct Launch<'a> {
     folder: &'a Path,
     settings: &'a Settings,
     key: WantedKey,
     /// Where its log goes; otherwise to our standard error.
-    pub(crate) log: Option<&'a Path>,
+    pub log: Option<&'a Path>,
     /// Holds the process's number from the moment there is one.
-    pub(crate) process: Option<&'a AtomicU32>,
+    pub process: Option<&'a AtomicU32>,
 }
 
 impl<'a> Launch<'a> {
     /// A start in `folder`.
-    pub(crate) const fn new(folder: &'a Path, settings: &'a Settings, key: WantedKey) -> Self {
+    pub const fn new(folder: &'a Path, settings: &'a Settings, key: WantedKey) -> Self {
         Self { folder, settings, key, log: None, process: None }
     }
 }
 
 /// Starts a node, and waits until it has said its addresses.
-pub(crate) async fn launch(how: &Launch<'_>) -> Result<(Child, Said), Trouble> {
+pub async fn launch(how: &Launch<'_>) -> Result<(Child, Said), Trouble> {
     let mut command = spawn_command(Role::Node, how.folder)?;
     command.envs(how.settings.variables());
     if let Some(path) = how.log {

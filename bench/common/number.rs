@@ -8,7 +8,7 @@ use std::time::Duration;
     clippy::as_conversions,
     reason = "counts stay far below 2^53, and a plot needs no more"
 )]
-pub(crate) const fn float(count: u64) -> f64 {
+pub const fn float(count: u64) -> f64 {
     count as f64
 }
 
@@ -19,44 +19,44 @@ pub(crate) const fn float(count: u64) -> f64 {
     clippy::as_conversions,
     reason = "`as` saturates here"
 )]
-pub(crate) const fn whole(value: f64) -> u64 {
+pub const fn whole(value: f64) -> u64 {
     value as u64
 }
 
 /// A length or index as a count.
-pub(crate) fn count(length: usize) -> u64 {
+pub fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// A count as a length or index.
-pub(crate) fn length(count: u64) -> usize {
+pub fn length(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// `part / whole`, 0 when there is no whole.
-pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
+pub fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
 /// Whole microseconds.
-pub(crate) fn micros(duration: Duration) -> u64 {
+pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Whole nanoseconds.
-pub(crate) fn nanos(duration: Duration) -> u64 {
+pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The middle value (the lower of the two middle ones), `None` of nothing.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied()
 }
 
 /// `12345678` as `12,345,678`.
-pub(crate) fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -69,7 +69,7 @@ pub(crate) fn grouped(count: u64) -> String {
 }
 
 /// Microseconds as people read them: `412 µs`, `3.1 ms`, `2.40 s`.
-pub(crate) fn shown_micros(micros: u64) -> String {
+pub fn shown_micros(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{:.1} ms", float(micros) / 1_000.0),

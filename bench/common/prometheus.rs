@@ -4,9 +4,9 @@ use super::number::float;
 
 /// One histogram: for each bucket its upper bound and how many observations are at most that; bounds rise.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     /// `(le, cumulative count)`; the last bound is infinite.
-    pub(crate) buckets: Vec<(f64, u64)>,
+    pub buckets: Vec<(f64, u64)>,
 }
 
 /// One line of the text format.
@@ -32,7 +32,7 @@ fn samples(text: &str) -> impl Iterator<Item = Sample<'_>> {
 
 impl Histogram {
     /// The histogram whose name contains all of `words`, summed over its other labels.
-    pub(crate) fn find(text: &str, words: &[&str]) -> Self {
+    pub fn find(text: &str, words: &[&str]) -> Self {
         let mut buckets: Vec<(f64, u64)> = Vec::new();
         for sample in samples(text) {
             let Some(name) = sample.name.strip_suffix("_bucket") else { continue };
@@ -51,19 +51,19 @@ impl Histogram {
     }
 
     /// What was observed since `before`.
-    pub(crate) fn since(&self, before: &Self) -> Self {
+    pub fn since(&self, before: &Self) -> Self {
         let earlier =
             |bound: f64| before.buckets.iter().find(|(le, _)| le.total_cmp(&bound).is_eq()).map_or(0, |(_, n)| *n);
         Self { buckets: self.buckets.iter().map(|(le, n)| (*le, n.saturating_sub(earlier(*le)))).collect() }
     }
 
     /// How many observations there are.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.buckets.last().map_or(0, |(_, n)| *n)
     }
 
     /// The `q`-quantile, interpolated within its bucket; `None` without observations.
-    pub(crate) fn quantile(&self, q: f64) -> Option<f64> {
+    pub fn quantile(&self, q: f64) -> Option<f64> {
         let rank = q * float(self.count());
         let mut below = (0.0, 0);
         if self.count() == 0 {
@@ -81,7 +81,7 @@ impl Histogram {
     }
 
     /// `(lower bound, upper bound, observations)` per bucket that has any.
-    pub(crate) fn bars(&self) -> Vec<(f64, f64, u64)> {
+    pub fn bars(&self) -> Vec<(f64, f64, u64)> {
         let mut below = (0.0, 0);
         let mut bars = Vec::new();
         for (bound, n) in &self.buckets {
@@ -95,7 +95,7 @@ impl Histogram {
 }
 
 /// The sum over all series whose name contains all of `words`; `None` when there is none.
-pub(crate) fn sum(text: &str, words: &[&str]) -> Option<f64> {
+pub fn sum(text: &str, words: &[&str]) -> Option<f64> {
     let mut found = samples(text).filter(|sample| words.iter().all(|word| sample.name.contains(word))).peekable();
     found.peek()?;
     Some(found.map(|sample| sample.value).sum())

@@ -6,7 +6,7 @@
 /// The raw text of field `name` of the object in `body`: a string's inside, or a number, literal, array or object as it stands.
 ///
 /// Fields of nested objects are passed over, so `"status"` of a payment is never taken for that of its order.
-pub(crate) fn field<'a>(body: &'a [u8], name: &str) -> Option<&'a [u8]> {
+pub fn field<'a>(body: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut at = skip_space(body, 0);
     if body.get(at) != Some(&b'{') {
         return None;
@@ -37,7 +37,7 @@ pub(crate) fn field<'a>(body: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 /// [`field`], as text.
-pub(crate) fn text<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
+pub fn text<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
     field(body, name).and_then(|raw| std::str::from_utf8(raw).ok())
 }
 

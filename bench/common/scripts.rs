@@ -1,14 +1,14 @@
 //! What the connections of a closed loop send: one order after the other, or whole journeys.
 
-use crate::common::api::{Request, Target};
-use crate::common::closed::{Script, Turn};
-use crate::common::scan;
-use crate::common::shopper::{Basket, Verdict, judge, order_body};
+use crate::api::{Request, Target};
+use crate::closed::{Script, Turn};
+use crate::scan;
+use crate::shopper::{Basket, Verdict, judge, order_body};
 use std::sync::Arc;
 
 /// `POST /v1/orders`, one line.
 #[derive(Debug, Clone)]
-pub(crate) struct Orders {
+pub struct Orders {
     target: Target,
     run: Arc<str>,
     skus: Arc<Vec<String>>,
@@ -18,13 +18,13 @@ pub(crate) struct Orders {
 
 impl Orders {
     /// Orders of one unit over `skus`; with a token paid at once, and then waited for until confirmed.
-    pub(crate) fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>, token: Option<&'static str>) -> Self {
+    pub fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>, token: Option<&'static str>) -> Self {
         Self { target: target.clone(), run: run.into(), skus: Arc::clone(skus), token, body: Vec::with_capacity(512) }
     }
 
     fn sku(&self, number: u64) -> &str {
         // Multiplying by an odd constant spreads successive numbers over all SKUs.
-        let spread = crate::common::number::length(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33);
+        let spread = crate::number::length(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33);
         self.skus.get(spread % self.skus.len().max(1)).map_or("", String::as_str)
     }
 }
@@ -49,13 +49,13 @@ impl Script for Orders {
 
 /// `POST /v1/reservations`, one line.
 #[derive(Debug, Clone)]
-pub(crate) struct Reservations {
+pub struct Reservations {
     orders: Orders,
 }
 
 impl Reservations {
     /// Reservations of one unit over `skus`.
-    pub(crate) fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>) -> Self {
+    pub fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>) -> Self {
         Self { orders: Orders::new(target, run, skus, None) }
     }
 }
@@ -77,14 +77,14 @@ impl Script for Reservations {
 
 /// `POST /v1/reservations:batch`, one line an item.
 #[derive(Debug, Clone)]
-pub(crate) struct Batches {
+pub struct Batches {
     orders: Orders,
     items: u64,
 }
 
 impl Batches {
     /// So many items in each request, all over `skus`.
-    pub(crate) fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>, items: u64) -> Self {
+    pub fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>, items: u64) -> Self {
         Self { orders: Orders::new(target, run, skus, None), items }
     }
 }
@@ -110,7 +110,7 @@ impl Script for Batches {
     fn answer(&mut self, status: u16, body: &[u8]) -> Turn {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let made = text.matches("\"status\":201").count();
-        if status == 200 && made == crate::common::number::length(self.items) { Turn::Done } else { Turn::Failed }
+        if status == 200 && made == crate::number::length(self.items) { Turn::Done } else { Turn::Failed }
     }
 }
 
@@ -121,7 +121,7 @@ fn reservation_body(out: &mut Vec<u8>, run: &str, number: u64, sku: &str) {
 
 /// Looks at a product, makes a cart, puts a line in, checks out and pays: counted once it is confirmed.
 #[derive(Debug, Clone)]
-pub(crate) struct Journey {
+pub struct Journey {
     orders: Orders,
     product: Arc<str>,
     step: u8,
@@ -131,7 +131,7 @@ pub(crate) struct Journey {
 
 impl Journey {
     /// A shopper of `product`, which has the SKUs of `orders`.
-    pub(crate) fn new(orders: Orders, product: &str) -> Self {
+    pub fn new(orders: Orders, product: &str) -> Self {
         Self { orders, product: product.into(), step: 0, buyer: 0, cart: String::new() }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 
 /// What is bought.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Basket<'a> {
+pub enum Basket<'a> {
     /// One unit of a SKU.
     One(&'a str),
     /// A cart.
@@ -13,7 +13,7 @@ pub(crate) enum Basket<'a> {
 }
 
 /// Writes the body of `POST /v1/orders` for the buyer of this number; with a token it is paid in the same request.
-pub(crate) fn order_body(out: &mut Vec<u8>, basket: Basket<'_>, buyer: u64, token: Option<&str>) {
+pub fn order_body(out: &mut Vec<u8>, basket: Basket<'_>, buyer: u64, token: Option<&str>) {
     let written = match basket {
         Basket::One(sku) => write!(out, r#"{{"lines":[{{"sku":"{sku}","quantity":1}}]"#),
         Basket::Cart(id) => write!(out, r#"{{"cart_id":"{id}""#),
@@ -33,7 +33,7 @@ pub(crate) fn order_body(out: &mut Vec<u8>, basket: Basket<'_>, buyer: u64, toke
 
 /// What an answer to a POST of an order means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Paid and confirmed.
     Confirmed,
     /// The stock is held; the rest is open (not paid yet, or the provider has not answered).
@@ -51,7 +51,7 @@ pub(crate) enum Verdict {
 }
 
 /// What an order's status means once it exists.
-pub(crate) fn of_status(status: &str) -> Verdict {
+pub fn of_status(status: &str) -> Verdict {
     match status {
         "placed" | "awaiting_payment" | "authorizing" | "requires_action" => Verdict::Held,
         "sold_out" => Verdict::SoldOut,
@@ -62,7 +62,7 @@ pub(crate) fn of_status(status: &str) -> Verdict {
 }
 
 /// What `status` and `body` of the answer to a POST of an order mean.
-pub(crate) fn judge(status: u16, body: &[u8]) -> Verdict {
+pub fn judge(status: u16, body: &[u8]) -> Verdict {
     match status {
         200..=202 => match scan::text(body, "status").map_or(Verdict::Again, of_status) {
             Verdict::Held if has_declined(body) => Verdict::Declined,

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// What stopped a run.
 #[derive(Debug, Error)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// The operating system refused.
     #[error("{what}: {source}")]
     Io {
@@ -34,7 +34,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Names what was being done when `source` happened.
-    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io { what: what.into(), source }
     }
 }

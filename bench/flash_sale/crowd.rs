@@ -1,7 +1,7 @@
 //! Who comes when, and what they want: decided before the sale, by the seed alone.
 
 use super::options::JourneyKind;
-use crate::common::number::{float, whole};
+use doorbuster_bench::number::{float, whole};
 
 /// The whole crowd.
 #[derive(Debug)]

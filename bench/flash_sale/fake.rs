@@ -1,7 +1,7 @@
 //! A small shop that answers as the contract says, to try the harness on: it sells, refuses, stumbles, and can lose or oversell.
 
-use crate::common::api::Target;
 use bytes::Bytes;
+use doorbuster_bench::api::Target;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -172,9 +172,9 @@ impl Shop {
 
 mod claims {
     use super::*;
-    use crate::common::node::TemporaryFolder;
     use crate::options::{Command, Options};
     use clap::Parser;
+    use doorbuster_bench::node::TemporaryFolder;
 
     fn options(target: &Target, arguments: &[&str]) -> Options {
         let url = format!("http://{}", target.address);

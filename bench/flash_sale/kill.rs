@@ -1,8 +1,8 @@
 //! The kill in the middle, and the story of one order that was between "charge sent" and "confirmed" just then.
 
 use super::record::Acknowledged;
-use crate::common::api::{Caller, Target};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::trouble::Trouble;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;

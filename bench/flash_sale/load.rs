@@ -12,12 +12,12 @@
 
 use super::crowd::{Aim, Crowd};
 use super::record::{Acknowledged, Live, Record};
-use crate::common::api::{RETRY_AFTER_MAX, Request, Target, segment};
-use crate::common::http::Connection;
-use crate::common::number::{count, length, nanos};
-use crate::common::scan;
-use crate::common::shopper::{Basket, Verdict, judge, order_body};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{RETRY_AFTER_MAX, Request, Target, segment};
+use doorbuster_bench::http::Connection;
+use doorbuster_bench::number::{count, length, nanos};
+use doorbuster_bench::scan;
+use doorbuster_bench::shopper::{Basket, Verdict, judge, order_body};
+use doorbuster_bench::trouble::Trouble;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;

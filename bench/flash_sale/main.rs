@@ -5,9 +5,6 @@
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
 
 mod cluster;
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "each of the two programs uses its own part of what they share")]
-mod common;
 mod crowd;
 #[cfg(test)]
 mod fake;
@@ -25,7 +22,7 @@ mod verify;
 mod week;
 
 use clap::Parser;
-use common::node::{Role, become_program, leave_with_parent};
+use doorbuster_bench::node::{Role, become_program, leave_with_parent};
 use options::{Command, Options};
 use std::process::ExitCode;
 
@@ -52,7 +49,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = run(options) => ended,
-            () = common::interrupted() => ExitCode::from(INTERRUPTED),
+            () = doorbuster_bench::interrupted() => ExitCode::from(INTERRUPTED),
         }
     });
     // Load threads may still be at it after an interruption; nobody waits for them.

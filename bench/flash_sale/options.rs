@@ -132,7 +132,7 @@ impl SaleOptions {
     }
     /// Buyers who come within the duration.
     pub(crate) fn crowd(&self) -> u64 {
-        let within = self.duration.map_or(u64::MAX, |seconds| crate::common::number::whole(seconds * self.rate()));
+        let within = self.duration.map_or(u64::MAX, |seconds| doorbuster_bench::number::whole(seconds * self.rate()));
         self.buyers.min(within).max(1)
     }
 }

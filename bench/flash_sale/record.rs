@@ -1,8 +1,8 @@
 //! What the sale looked like, from the buyers' side: kept per load thread, added up afterwards.
 
-use crate::common::closed::latencies;
-use crate::common::number::{length, micros};
-use crate::common::shopper::Verdict;
+use doorbuster_bench::closed::latencies;
+use doorbuster_bench::number::{length, micros};
+use doorbuster_bench::shopper::Verdict;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,10 +5,10 @@ use super::options::SaleOptions;
 use super::record::{Record, SLOT};
 use super::svg::{self, Axes, Series, escape};
 use super::verify::{self, Verified};
-use crate::common::catalogue::Level;
-use crate::common::number::{float, grouped, ratio, shown_micros, whole};
-use crate::common::prometheus::Histogram;
-use crate::common::shopper::Verdict;
+use doorbuster_bench::catalogue::Level;
+use doorbuster_bench::number::{float, grouped, ratio, shown_micros, whole};
+use doorbuster_bench::prometheus::Histogram;
+use doorbuster_bench::shopper::Verdict;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ fn plots(figures: &Figures) -> Vec<String> {
 }
 
 fn over_time(record: &Record, name: &str, value: impl Fn(&super::record::Slot) -> Option<f64>) -> Series {
-    let at = |index: usize| SLOT.as_secs_f64() * (float(crate::common::number::count(index)) + 0.5);
+    let at = |index: usize| SLOT.as_secs_f64() * (float(doorbuster_bench::number::count(index)) + 0.5);
     let points = record.slots.iter().enumerate().filter_map(|(index, slot)| Some((at(index), value(slot)?))).collect();
     Series { name: name.to_owned(), points }
 }

@@ -1,10 +1,10 @@
 //! After the sale: every order a buyer was told of is read again, and must be what was said.
 
 use super::record::Acknowledged;
-use crate::common::api::{Caller, Target};
-use crate::common::number::{count, length};
-use crate::common::shopper::{Verdict, of_status};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::number::{count, length};
+use doorbuster_bench::shopper::{Verdict, of_status};
+use doorbuster_bench::trouble::Trouble;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -157,7 +157,7 @@ fn units(order: &Value) -> u64 {
 /// How many were read, in words.
 pub(crate) fn coverage(verified: &Verified) -> String {
     if verified.read == verified.acknowledged {
-        format!("all {}", crate::common::number::grouped(verified.read))
+        format!("all {}", doorbuster_bench::number::grouped(verified.read))
     } else {
         let every = length(verified.acknowledged).div_ceil(READ_MAX);
         format!("every {every}th ({} of {})", verified.read, verified.acknowledged)

@@ -6,15 +6,15 @@
 //!
 //! What is bounded shows as a column that stops growing (the log, the states of a SKU), what is kept for ever as one that grows evenly (history).
 
-use super::common::api::Caller;
-use super::common::catalogue::{self, Offered};
-use super::common::closed::{self, Closed};
-use super::common::node::{Node, Settings, TemporaryFolder};
-use super::common::number::{grouped, shown_micros};
-use super::common::prometheus;
-use super::common::scripts::Orders;
-use super::common::trouble::Trouble;
 use super::options::WeekOptions;
+use doorbuster_bench::api::Caller;
+use doorbuster_bench::catalogue::{self, Offered};
+use doorbuster_bench::closed::{self, Closed};
+use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::number::{grouped, shown_micros};
+use doorbuster_bench::prometheus;
+use doorbuster_bench::scripts::Orders;
+use doorbuster_bench::trouble::Trouble;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ pub(crate) async fn hold(options: &WeekOptions) -> Result<bool, Trouble> {
 async fn row(node: &Node, data: &Path, placed: u64, speed: &[String; 3]) -> Result<(), Trouble> {
     let metrics = Caller::new(node.operator.clone()).get("/metrics").await?;
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
-    let checkpoints = prometheus::sum(&text, &["checkpoints"]).map_or(0, super::common::number::whole);
+    let checkpoints = prometheus::sum(&text, &["checkpoints"]).map_or(0, doorbuster_bench::number::whole);
     let sizes = Sizes::of(data);
     let [states, history, personal] = sizes.tables.map(mib);
     let per_order = sizes.total() / placed.max(1);

@@ -12,17 +12,17 @@
 mod shop;
 
 use divan::{Bencher, black_box};
-use doorbuster::api::callers::Caller;
-use doorbuster::api::requests::{OrderBody, ReservationBody};
-use doorbuster::api::view::{OrderView, ReservationView};
-use doorbuster::domain::any::{Event, State};
-use doorbuster::domain::entity::{By, Entity};
-use doorbuster::domain::ids::{EntityId, RequestId, ReservationId, ReservationName};
-use doorbuster::domain::order;
-use doorbuster::domain::time::Timestamp;
-use doorbuster::storage::embedded::log::frame_in_memory;
-use doorbuster::storage::wire::{self, Decided, Dirty, Meta};
-use doorbuster::storage::{Layout, Record, Shard};
+use doorbuster_api::callers::Caller;
+use doorbuster_api::requests::{OrderBody, ReservationBody};
+use doorbuster_api::view::{OrderView, ReservationView};
+use doorbuster_domain::any::{Event, State};
+use doorbuster_domain::entity::{By, Entity};
+use doorbuster_domain::ids::{EntityId, RequestId, ReservationId, ReservationName};
+use doorbuster_domain::order;
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::embedded::log::frame_in_memory;
+use doorbuster_storage::wire::{self, Decided, Dirty, Meta};
+use doorbuster_storage::{Layout, Record, Shard};
 
 /// Live reservations of the SKU beside the one that is measured.
 const LIVE: [u64; 3] = [0, 10_000, 100_000];
@@ -167,12 +167,12 @@ fn stock_chunk_to_rows(bencher: Bencher<'_, '_>, live: u64) {
 
 #[divan::bench]
 fn json_read_order(bencher: Bencher<'_, '_>) {
-    bencher.bench_local(|| doorbuster::api::json::read::<OrderBody>(black_box(shop::ORDER_JSON)).unwrap());
+    bencher.bench_local(|| doorbuster_api::json::read::<OrderBody>(black_box(shop::ORDER_JSON)).unwrap());
 }
 
 #[divan::bench]
 fn json_read_reservation(bencher: Bencher<'_, '_>) {
-    bencher.bench_local(|| doorbuster::api::json::read::<ReservationBody>(black_box(shop::RESERVATION_JSON)).unwrap());
+    bencher.bench_local(|| doorbuster_api::json::read::<ReservationBody>(black_box(shop::RESERVATION_JSON)).unwrap());
 }
 
 #[divan::bench]
@@ -223,5 +223,5 @@ fn shard_of_sku(bencher: Bencher<'_, '_>) {
 /// An instant as an answer shows it.
 #[divan::bench]
 fn instant_shown() -> String {
-    doorbuster::api::view::At(black_box(Timestamp(1_764_547_200_007))).to_string()
+    doorbuster_api::view::At(black_box(Timestamp(1_764_547_200_007))).to_string()
 }

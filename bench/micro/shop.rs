@@ -1,16 +1,16 @@
 //! What the benchmarks are made of: one SKU on sale, an order of one line, their bodies.
 
-use doorbuster::domain::entity::Entity;
-use doorbuster::domain::ids::{
+use doorbuster_domain::entity::Entity;
+use doorbuster_domain::ids::{
     EntityId, OrderId, ProductId, Request, RequestId, ReservationId, Sku, Terms as Fingerprint, WarehouseId,
 };
-use doorbuster::domain::inventory::{Command, Inventory, Keeper, Offer, Price, PromiseWish, Reply};
-use doorbuster::domain::money::{Currency, Money};
-use doorbuster::domain::order::{
+use doorbuster_domain::inventory::{Command, Inventory, Keeper, Offer, Price, PromiseWish, Reply};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::order::{
     self, CapturePolicy, Destination, Order, PaymentPolicy, Personal, Place, ReturnPolicy, Source, TaxTable, Terms,
     Wanted,
 };
-use doorbuster::domain::time::Timestamp;
+use doorbuster_domain::time::Timestamp;
 
 pub(crate) const NOW: Timestamp = Timestamp(1_764_547_200_000);
 const SHOP: &str = "seller:sel_main";

@@ -1,8 +1,8 @@
 //! The ceiling: stock warp that parses the same JSON POST and answers the same bytes, in a process of its own.
 
-use crate::common::api::Target;
-use crate::common::node::{Role, spawn_command};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::Target;
+use doorbuster_bench::node::{Role, spawn_command};
+use doorbuster_bench::trouble::Trouble;
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::path::Path;

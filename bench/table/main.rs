@@ -5,17 +5,14 @@
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
 
 mod bare;
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "each of the two programs uses its own part of what they share")]
-mod common;
 mod memory;
 mod recovery;
 mod suite;
 mod table;
 
 use clap::Parser;
-use common::node::{Role, become_program, leave_with_parent};
-use common::trouble::Trouble;
+use doorbuster_bench::node::{Role, become_program, leave_with_parent};
+use doorbuster_bench::trouble::Trouble;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,7 +61,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = run(&options) => ended,
-            () = common::interrupted() => Err(Trouble::Node("interrupted".to_owned())),
+            () = doorbuster_bench::interrupted() => Err(Trouble::Node("interrupted".to_owned())),
         }
     });
     runtime.shutdown_background();

@@ -6,12 +6,12 @@
 use super::recovery::{place, without_checkpoints};
 use super::suite::{lone_row, set_up};
 use super::table::Row;
-use crate::common::api::Caller;
-use crate::common::catalogue;
-use crate::common::node::{Node, TemporaryFolder};
-use crate::common::number::{count, float, grouped, ratio};
-use crate::common::prometheus;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::Caller;
+use doorbuster_bench::catalogue;
+use doorbuster_bench::node::{Node, TemporaryFolder};
+use doorbuster_bench::number::{count, float, grouped, ratio};
+use doorbuster_bench::prometheus;
+use doorbuster_bench::trouble::Trouble;
 use std::path::Path;
 use std::time::Duration;
 

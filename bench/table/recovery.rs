@@ -2,13 +2,13 @@
 
 use super::suite::{lone_row, set_up};
 use super::table::Row;
-use crate::common::api::{Caller, Target};
-use crate::common::catalogue;
-use crate::common::closed::{self, Closed};
-use crate::common::node::{Node, Settings, TemporaryFolder};
-use crate::common::number::grouped;
-use crate::common::scripts::Orders;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::catalogue;
+use doorbuster_bench::closed::{self, Closed};
+use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::number::grouped;
+use doorbuster_bench::scripts::Orders;
+use doorbuster_bench::trouble::Trouble;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -2,11 +2,11 @@
 //!
 //! The first byte says which type the rest is read as.
 
-use doorbuster::api::json;
-use doorbuster::api::operator::{MoveBody, SettleBody};
-use doorbuster::api::problem::Problem;
-use doorbuster::api::requests as body;
-use doorbuster::payments::wire as provider;
+use doorbuster_api::json;
+use doorbuster_api::operator::{MoveBody, SettleBody};
+use doorbuster_api::problem::Problem;
+use doorbuster_api::requests as body;
+use doorbuster_payments::wire as provider;
 use serde_json::Value;
 
 /// A reader of one type; it says what is wrong, if something is.
@@ -72,7 +72,7 @@ fn is_told(problem: &Problem, tree: Option<&Value>) {
 
 fn from_a_provider(bytes: &[u8]) {
     if let Ok(form) = serde_json::from_slice::<provider::AnsweredForm>(bytes) {
-        let answer = doorbuster::domain::payment::ProviderAnswer::from(form.answer.clone());
+        let answer = doorbuster_domain::payment::ProviderAnswer::from(form.answer.clone());
         assert_eq!(provider::AnswerForm::from(&answer), form.answer);
     }
     if let Ok(form) = serde_json::from_slice::<provider::CallForm>(bytes)

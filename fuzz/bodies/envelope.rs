@@ -3,9 +3,9 @@
 //! The first byte says which of them the rest is taken for.
 
 use super::record::entity;
-use doorbuster::cluster::envelope::{self, Frame};
-use doorbuster::cluster::wire;
-use doorbuster::domain::time::Timestamp;
+use doorbuster_cluster::envelope::{self, Frame};
+use doorbuster_cluster::wire;
+use doorbuster_domain::time::Timestamp;
 
 /// Any bytes are read or refused; what is read is written again as the same.
 pub fn check(bytes: &[u8]) {

@@ -10,11 +10,11 @@
 use super::shop::{Books, InMemory, START};
 use base64::Engine;
 use bytes::Bytes;
-use doorbuster::api::keys::{Keys, Scope};
-use doorbuster::api::routes::{Found, ROUTES, Router};
-use doorbuster::api::secret::Secret;
-use doorbuster::api::{Api, Settings, openapi};
-use doorbuster::domain::ids::GuestId;
+use doorbuster_api::keys::{Keys, Scope};
+use doorbuster_api::routes::{Found, ROUTES, Router};
+use doorbuster_api::secret::Secret;
+use doorbuster_api::{Api, Settings, openapi};
+use doorbuster_domain::ids::GuestId;
 use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full};
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -160,7 +160,7 @@ impl World {
 
 fn described() -> BTreeMap<(&'static str, &'static str), BTreeSet<u16>> {
     let document = openapi::describe();
-    let of = |route: &doorbuster::api::routes::Route| {
+    let of = |route: &doorbuster_api::routes::Route| {
         let responses = &document["paths"][route.path][route.method.to_ascii_lowercase()]["responses"];
         let numbers = responses.as_object().expect("responses").keys().map(|status| status.parse().expect("a status"));
         ((route.method, route.path), numbers.collect())

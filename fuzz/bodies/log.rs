@@ -6,8 +6,8 @@
 
 use super::taken::Bytes as Input;
 use bytes::Bytes;
-use doorbuster::storage::embedded::log::{Disk, DiskFile, Log, LogError, LogOptions, LogReader, Recovered};
-use doorbuster::storage::{Record, Shard};
+use doorbuster_storage::embedded::log::{Disk, DiskFile, Log, LogError, LogOptions, LogReader, Recovered};
+use doorbuster_storage::{Record, Shard};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

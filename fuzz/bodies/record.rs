@@ -6,9 +6,9 @@
 
 use super::taken::Bytes as Input;
 use bytes::Bytes;
-use doorbuster::domain::any::State;
-use doorbuster::domain::ids::{CartId, EntityId, OrderId, ProductId, Sku, WarehouseId};
-use doorbuster::storage::wire::{self, Dirty};
+use doorbuster_domain::any::State;
+use doorbuster_domain::ids::{CartId, EntityId, OrderId, ProductId, Sku, WarehouseId};
+use doorbuster_storage::wire::{self, Dirty};
 
 /// The rows of one entity that are tried together.
 const ROWS_MAX: usize = 300;

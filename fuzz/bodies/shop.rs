@@ -5,20 +5,20 @@
 //! ask ──decide──► events ──written, read again──► evolve ──owed──► other entities, a provider that answers at once ──► …
 //! ```
 
-use doorbuster::actors::ask::{Accepted, Answer, Ask};
-use doorbuster::actors::view::Stock;
-use doorbuster::api::{Journaled, Shop, Unavailable, Webhook, WebhookError};
-use doorbuster::domain::any::{Command, Refusal, Reply, State};
-use doorbuster::domain::effect::{Effect, Outcome};
-use doorbuster::domain::entity::{By, Decision};
-use doorbuster::domain::ids::{EntityId, Sku};
-use doorbuster::domain::inventory::{Level, Levels};
-use doorbuster::domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, Retry};
-use doorbuster::domain::time::Timestamp;
-use doorbuster::domain::{laws, order};
-use doorbuster::payments::{WebhookHeaders, WebhookSecret};
-use doorbuster::storage::Shard;
-use doorbuster::storage::wire::{self, Decided, Meta};
+use doorbuster_actors::ask::{Accepted, Answer, Ask};
+use doorbuster_actors::view::Stock;
+use doorbuster_api::{Journaled, Shop, Unavailable, Webhook, WebhookError};
+use doorbuster_domain::any::{Command, Refusal, Reply, State};
+use doorbuster_domain::effect::{Effect, Outcome};
+use doorbuster_domain::entity::{By, Decision};
+use doorbuster_domain::ids::{EntityId, Sku};
+use doorbuster_domain::inventory::{Level, Levels};
+use doorbuster_domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, Retry};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_domain::{laws, order};
+use doorbuster_payments::{WebhookHeaders, WebhookSecret};
+use doorbuster_storage::Shard;
+use doorbuster_storage::wire::{self, Decided, Meta};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 

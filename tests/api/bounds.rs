@@ -2,7 +2,7 @@
 
 use crate::client::Connection;
 use crate::server::{KEY, Server};
-use doorbuster::api::{Limits, Settings};
+use doorbuster_api::{Limits, Settings};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

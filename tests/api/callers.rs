@@ -1,11 +1,11 @@
 //! Who may do what: keys with scopes, guests, holders of an order's token; and what others get.
 
 use crate::server::{CATALOG_KEY, FOREIGN_KEY, Server, order_of, signed};
-use doorbuster::api::callers::GUEST_COOKIE;
-use doorbuster::clock::{Clock, SystemClock};
-use doorbuster::domain::ids::OrderId;
-use doorbuster::domain::payment::{Operation, ProviderAnswer, Reference};
-use doorbuster::payments::{SignedWebhook, WebhookEvent};
+use doorbuster_api::callers::GUEST_COOKIE;
+use doorbuster_clock::{Clock, SystemClock};
+use doorbuster_domain::ids::OrderId;
+use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};
+use doorbuster_payments::{SignedWebhook, WebhookEvent};
 use serde_json::json;
 
 #[tokio::test]
@@ -101,12 +101,12 @@ async fn hand_in(server: &Server, webhook: &SignedWebhook, signature: &str) -> u
 async fn a_webhook_is_believed_when_signed_and_young_and_changes_nothing_the_second_time() {
     let server = Server::start().await;
     let reference = Reference { order: OrderId(1 << 64), operation: Operation::Authorize, payment: 1, attempt: 1 };
-    let answer = ProviderAnswer::Declined { code: "x".into(), retry: doorbuster::domain::payment::Retry::Never };
+    let answer = ProviderAnswer::Declined { code: "x".into(), retry: doorbuster_domain::payment::Retry::Never };
     let event = WebhookEvent { id: "evt_1".into(), reference, answer };
     let now = SystemClock.now();
     let webhook = signed(&event, now);
     assert_eq!(hand_in(&server, &webhook, "v1,AAAA").await, 401);
-    let old = signed(&event, doorbuster::domain::time::Timestamp(now.0 - 301_000));
+    let old = signed(&event, doorbuster_domain::time::Timestamp(now.0 - 301_000));
     assert_eq!(hand_in(&server, &old, &old.signature).await, 401);
     // Of an order that is none of ours: acknowledged, or it would come for ever.
     assert_eq!(hand_in(&server, &webhook, &webhook.signature).await, 200);

@@ -14,7 +14,7 @@ const NEIGHBOURS: usize = 40;
 const CHANGES_MAX: usize = 4;
 
 fn saved(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let mut inputs: Vec<(String, Vec<u8>)> = fs::read_dir(&folder)
         .expect("a saved corpus")
         .map(|entry| entry.expect("a readable folder").path())

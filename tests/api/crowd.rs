@@ -2,8 +2,8 @@
 
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server, order_of, paid_order_of};
-use doorbuster::api::admission::{Lane, Rate};
-use doorbuster::api::{Limits, Settings, bind, serve};
+use doorbuster_api::admission::{Lane, Rate};
+use doorbuster_api::{Limits, Settings, bind, serve};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};

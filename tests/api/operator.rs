@@ -1,10 +1,10 @@
 //! The operator port, through its filter alone: no socket is needed, so the simulation can enter the same way.
 
-use doorbuster::api::operator::{
+use doorbuster_api::operator::{
     Cluster, Fault, OperationError, Operations, ROUTES, Readiness, Saga, SetAside, Shard, filter,
 };
-use doorbuster::domain::ids::EntityId;
-use doorbuster::domain::payment::{ProviderAnswer, Reference};
+use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::payment::{ProviderAnswer, Reference};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;

@@ -2,8 +2,8 @@
 
 use crate::client::{Answer, Client};
 use crate::server::{FOREIGN_KEY, Server};
-use doorbuster::api::settings::Terms;
-use doorbuster::api::{Limits, Settings};
+use doorbuster_api::settings::Terms;
+use doorbuster_api::{Limits, Settings};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;

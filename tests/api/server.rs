@@ -1,22 +1,23 @@
 //! A server of its own for each test: the filters over real actors, the memory store and the simulated provider, behind a socket.
 
 use crate::client::Client;
-use doorbuster::actors::ask::{Answer, Ask};
-use doorbuster::actors::settings::Settings as ActorSettings;
-use doorbuster::actors::system::{Actors, Handle, Shards};
-use doorbuster::actors::view::Stock;
-use doorbuster::api::keys::{Keys, Scope};
-use doorbuster::api::secret::Secret;
-use doorbuster::api::{
+use doorbuster_actors::ask::{Answer, Ask};
+use doorbuster_actors::settings::Settings as ActorSettings;
+use doorbuster_actors::system::{Actors, Handle, Shards};
+use doorbuster_actors::view::Stock;
+use doorbuster_api::keys::{Keys, Scope};
+use doorbuster_api::secret::Secret;
+use doorbuster_api::{
     Api, DoorCounts, Gate, Journaled, Limits, Settings, Shop, SocketCounts, Unavailable, Webhook, WebhookError,
 };
-use doorbuster::api::{bind, serve};
-use doorbuster::clock::{SharedClock, SystemClock};
-use doorbuster::domain::ids::{EntityId, Sku};
-use doorbuster::domain::time::Timestamp;
-use doorbuster::payments::{self, AnyProvider, Provider, WebhookHeaders, WebhookSecret};
-use doorbuster::storage::memory::{Groups, MemoryStore};
-use doorbuster::storage::{Journal, Layout, Store, wire};
+use doorbuster_api::{bind, serve};
+use doorbuster_clock::{SharedClock, SystemClock};
+use doorbuster_domain::ids::{EntityId, Sku};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_node::provider::AnyProvider;
+use doorbuster_payments::{Provider, WebhookHeaders, WebhookSecret};
+use doorbuster_storage::memory::{Groups, MemoryStore};
+use doorbuster_storage::{Journal, Layout, Store, wire};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -69,7 +70,7 @@ impl Shop for TestShop {
         let headers = WebhookHeaders::read(headers).map_err(|_malformed| WebhookError::Unauthentic)?;
         match self.provider.verify_webhook(headers, body, self.node.now()) {
             Ok(event) => Ok(Webhook { reference: event.reference, answer: event.answer }),
-            Err(payments::WebhookError::Body) => Err(WebhookError::Malformed),
+            Err(doorbuster_payments::WebhookError::Body) => Err(WebhookError::Malformed),
             Err(_) => Err(WebhookError::Unauthentic),
         }
     }
@@ -93,13 +94,18 @@ impl Server {
 
     pub(crate) async fn with(limits: Limits, settings: Settings) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
-        let terms = payments::Settings { webhook_secret: WEBHOOK_SECRET.to_owned(), ..payments::Settings::default() };
-        let provider = Arc::new(payments::build(&terms, None, Arc::clone(&clock), None).expect("it is simulated"));
+        let terms = doorbuster_node::payment_settings::Settings {
+            webhook_secret: WEBHOOK_SECRET.to_owned(),
+            ..doorbuster_node::payment_settings::Settings::default()
+        };
+        let provider = Arc::new(
+            doorbuster_node::provider::build(&terms, None, Arc::clone(&clock), None).expect("it is simulated"),
+        );
         let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, Groups::One, 7);
         let actor_settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
         let actors = Actors::start(
             Store::Memory(disk.open()),
-            Arc::clone(&provider),
+            Arc::<AnyProvider>::clone(&provider),
             clock,
             actor_settings,
             Arc::default(),
@@ -165,7 +171,7 @@ impl Server {
 }
 
 /// A webhook as the provider signs it.
-pub(crate) fn signed(event: &payments::WebhookEvent, at: Timestamp) -> payments::SignedWebhook {
+pub(crate) fn signed(event: &doorbuster_payments::WebhookEvent, at: Timestamp) -> doorbuster_payments::SignedWebhook {
     WebhookSecret::parse(WEBHOOK_SECRET).expect("lawful").sign(event, at)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server};
-use doorbuster::api::{Limits, Settings};
+use doorbuster_api::{Limits, Settings};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;

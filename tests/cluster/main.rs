@@ -1,6 +1,5 @@
 //! Several nodes: real processes, each started from this test binary itself, because the registries of actors are one per process.
 //!
-//! `sale`: three whole nodes in a small drop, one of them killed. Needs `DOORBUSTER_TEST_CQL`.
 //! `transport`: the way between nodes, with nothing behind it but an echo.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
@@ -8,5 +7,4 @@
 #![allow(unreachable_pub, reason = "one binary, nobody outside")]
 #![allow(clippy::print_stdout, reason = "a child process answers its test on standard output")]
 
-mod sale;
 mod transport;

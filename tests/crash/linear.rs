@@ -11,7 +11,7 @@ use crate::client::Call;
 use crate::node::{Door, Node, Settings};
 use crate::shop;
 use check::{Answer, Op, Operation, check};
-use doorbuster::domain::ids::OrderId;
+use doorbuster_domain::ids::OrderId;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};

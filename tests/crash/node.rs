@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_doorbuster");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tested-doorbuster");
 
 /// Settings of a node, each as the environment variable that sets it.
 #[derive(Debug, Clone, Default)]

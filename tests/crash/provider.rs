@@ -6,18 +6,18 @@ use crate::oracle::is_confirmed;
 use crate::process::Process;
 use crate::relay::Relay;
 use crate::until::{PATIENCE, until};
-use doorbuster::domain::ids::OrderId;
-use doorbuster::domain::payment::LedgerLine;
-use doorbuster::domain::time::Timestamp;
-use doorbuster::payments::referee;
-use doorbuster::payments::wire::LineForm;
+use doorbuster_domain::ids::OrderId;
+use doorbuster_domain::payment::LedgerLine;
+use doorbuster_domain::referee;
+use doorbuster_domain::time::Timestamp;
+use doorbuster_payments::wire::LineForm;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-simulator");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tested-payment-simulator");
 const SECRET: &str = "whsec_dGhlIGNyYXNoIHRlc3RzJyB3ZWJob29rIHNlY3JldA==";
 
 /// A provider and the two relays that let node and provider find each other after any restart.

@@ -114,7 +114,7 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn every_program_the_documents_run_exists() {
-    let manifest = read("Cargo.toml");
+    let manifest: String = files("", "Cargo.toml").iter().map(read).collect();
     for path in documents() {
         let broken = broken_commands(&read(&path), &manifest);
         assert!(broken.is_empty(), "{}: {broken:#?}", path.display());
@@ -137,7 +137,8 @@ fn every_doorbuster_command_of_the_documents_is_understood() {
             } else {
                 plain
             };
-            let read = doorbuster::cli::read(std::iter::once("doorbuster").chain(plain.iter().copied()), Vec::new());
+            let read =
+                doorbuster_node::cli::read(std::iter::once("doorbuster").chain(plain.iter().copied()), Vec::new());
             let helped = plain.contains(&"--help")
                 && read.as_ref().is_err_and(|error| {
                     error.to_string().contains("Usage:") && !error.to_string().starts_with("error")
@@ -145,7 +146,7 @@ fn every_doorbuster_command_of_the_documents_is_understood() {
             // A file of settings on somebody else's machine: the command itself was understood.
             let elsewhere = matches!(
                 &read,
-                Err(doorbuster::cli::Error::Settings(doorbuster::config::Error::Read { path, .. })) if path.starts_with("/etc/")
+                Err(doorbuster_node::cli::Error::Settings(doorbuster_node::config::Error::Read { path, .. })) if path.starts_with("/etc/")
             );
             assert!(
                 read.is_ok() || helped || elsewhere,

@@ -24,6 +24,8 @@ struct Mutant {
     before: String,
     after: String,
     test: String,
+    #[serde(rename = "crate")]
+    own: Option<String>,
     binary: Option<String>,
 }
 
@@ -69,10 +71,14 @@ fn every_letter_of_the_protocol_has_mutants_and_every_rule_is_one() {
 #[test]
 fn every_test_that_a_mutant_must_fail_is_there() {
     let sources = |folder: &str| files(folder, ".rs").iter().map(read).collect::<String>();
-    let (own, others) = (sources("src"), sources("tests"));
     for mutant in mutants() {
         let (_, test) = mutant.test.rsplit_once("::").expect("a path of modules");
-        let found = if mutant.binary.is_none() { &own } else { &others };
+        let folder = match (&mutant.own, &mutant.binary) {
+            (Some(own), None) => format!("src/{own}"),
+            (None, Some(binary)) => format!("tests/{binary}"),
+            _ => panic!("{}: a crate or a test program, and one of them", mutant.name),
+        };
+        let found = sources(&folder);
         assert!(found.contains(&format!("fn {test}(")) || found.contains(&format!("fn {test}<")), "{test}");
     }
 }

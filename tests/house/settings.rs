@@ -1,7 +1,7 @@
 //! `cluster.toml` is where an operator reads what a setting does: none is missing, none stands without its words.
 
 use crate::read;
-use doorbuster::config::schema::{Kind, SETTINGS};
+use doorbuster_node::config::schema::{Kind, SETTINGS};
 
 /// One line `key = value` of the file, with its full key and the comment that belongs to it.
 struct Line {

@@ -4,7 +4,7 @@ use crate::check::{Anomaly, Checked, check};
 use crate::crowd::Crowd;
 use crate::doctor::{Doctor, Wrong};
 use crate::shop::Shop;
-use doorbuster::storage::memory::Groups;
+use doorbuster_storage::memory::Groups;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;

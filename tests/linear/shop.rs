@@ -1,20 +1,20 @@
 //! A shop on a disk in memory: started, killed in the middle of appends, started again on what is there, all of it in virtual time.
 
 use crate::check::{Answer as Told, Op};
-use doorbuster::actors::ask::{Answer, Ask};
-use doorbuster::actors::settings::Settings;
-use doorbuster::actors::stats::Stats;
-use doorbuster::actors::system::{Actors, Handle, Shards};
-use doorbuster::clock::{SharedClock, TestClock};
-use doorbuster::domain::any::{Command, Refusal, Reply};
-use doorbuster::domain::entity::{By, Wait};
-use doorbuster::domain::ids::{EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms, WarehouseId};
-use doorbuster::domain::inventory::{self, Offer, Price};
-use doorbuster::domain::money::{Currency, Money};
-use doorbuster::domain::time::Timestamp;
-use doorbuster::payments::{self, AnyProvider};
-use doorbuster::storage::memory::{Fault, Faults, Groups, MemoryStore};
-use doorbuster::storage::{Layout, Store};
+use doorbuster_actors::ask::{Answer, Ask};
+use doorbuster_actors::settings::Settings;
+use doorbuster_actors::stats::Stats;
+use doorbuster_actors::system::{Actors, Handle, Shards};
+use doorbuster_clock::{SharedClock, TestClock};
+use doorbuster_domain::any::{Command, Refusal, Reply};
+use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms, WarehouseId};
+use doorbuster_domain::inventory::{self, Offer, Price};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_node::provider::AnyProvider;
+use doorbuster_storage::memory::{Fault, Faults, Groups, MemoryStore};
+use doorbuster_storage::{Layout, Store};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -67,7 +67,12 @@ impl Shop {
     pub fn new(groups: Groups, seed: u64, forgets: usize) -> Arc<Self> {
         let clock = TestClock::starting_at(Timestamp(1_750_000_000_000));
         let shared: SharedClock = clock.clone();
-        let provider = payments::build(&payments::Settings::default(), None, shared, None);
+        let provider = doorbuster_node::provider::build(
+            &doorbuster_node::payment_settings::Settings::default(),
+            None,
+            shared,
+            None,
+        );
         let disk = MemoryStore::new(Layout { shards: 4, hash_version: 1 }, groups, seed);
         if forgets > 0 {
             disk.keep_frames();

@@ -7,8 +7,8 @@ use crate::plan::Plan;
 use crate::run;
 use crate::seeds::hush;
 use crate::world::World;
-use doorbuster::storage::embedded::log::{Log, LogOptions, Recovered};
-use doorbuster::storage::{Batch, Record};
+use doorbuster_storage::embedded::log::{Log, LogOptions, Recovered};
+use doorbuster_storage::{Batch, Record};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ fn a_sale_in_the_real_log_cut_at_any_byte_is_whole_frames() {
         }
         drop(log);
         for other in disk.paths().into_iter().filter(|other| *other != path) {
-            doorbuster::storage::embedded::log::Disk::remove(&disk, &other).expect("the copy of the torn tail");
+            doorbuster_storage::embedded::log::Disk::remove(&disk, &other).expect("the copy of the torn tail");
         }
     }
 }

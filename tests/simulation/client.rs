@@ -5,12 +5,12 @@ use crate::plan::dice_of;
 use crate::tending;
 use crate::words;
 use crate::world::{World, pass};
-use doorbuster::actors::ask::{Accepted, Answer, Ask};
-use doorbuster::domain::any::{Command, Refusal};
-use doorbuster::domain::entity::{By, Wait};
-use doorbuster::domain::ids::{EntityId, Request};
-use doorbuster::domain::order::{self, Source};
-use doorbuster::domain::{cart, inventory, product, reservation};
+use doorbuster_actors::ask::{Accepted, Answer, Ask};
+use doorbuster_domain::any::{Command, Refusal};
+use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::ids::{EntityId, Request};
+use doorbuster_domain::order::{self, Source};
+use doorbuster_domain::{cart, inventory, product, reservation};
 use futures_util::future::join_all;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -105,7 +105,7 @@ impl Client {
         }
     }
 
-    async fn fill_cart(&mut self) -> Option<doorbuster::domain::ids::CartId> {
+    async fn fill_cart(&mut self) -> Option<doorbuster_domain::ids::CartId> {
         let key = self.key();
         let (entity, id, create) = words::create_cart(&key);
         self.insist(entity.clone(), &create).await?;

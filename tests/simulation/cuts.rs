@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::run;
 use crate::seeds::hush;
 use crate::world::World;
-use doorbuster::storage::memory::{Fault, Groups};
+use doorbuster_storage::memory::{Fault, Groups};
 
 /// Batches that are cut off, one in each run of the sale.
 const CUTS: u64 = 200;

@@ -6,16 +6,16 @@
 //!
 //! The judge knows nothing of the node: it folds the journal into states of its own.
 
-use doorbuster::actors::ask::Accepted;
-use doorbuster::domain::any::{Event, Reply, State};
-use doorbuster::domain::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
-use doorbuster::domain::inventory::{self, AuditFold, PromiseStatus};
-use doorbuster::domain::order::{Hold, Order, Stage};
-use doorbuster::domain::reservation::{self, Reservation};
-use doorbuster::domain::time::Timestamp;
-use doorbuster::domain::{laws, order::laws as order_laws};
-use doorbuster::storage::wire::{self, Meta};
-use doorbuster::storage::{Batch, Epoch, Record, Seq, Shard};
+use doorbuster_actors::ask::Accepted;
+use doorbuster_domain::any::{Event, Reply, State};
+use doorbuster_domain::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
+use doorbuster_domain::inventory::{self, AuditFold, PromiseStatus};
+use doorbuster_domain::order::{Hold, Order, Stage};
+use doorbuster_domain::reservation::{self, Reservation};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_domain::{laws, order::laws as order_laws};
+use doorbuster_storage::wire::{self, Meta};
+use doorbuster_storage::{Batch, Epoch, Record, Seq, Shard};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -336,7 +336,7 @@ impl Judge {
         }
         for (entity, model) in &self.models {
             if let State::Cart(cart) = &model.state
-                && let doorbuster::domain::cart::Status::Frozen { .. } = cart.status()
+                && let doorbuster_domain::cart::Status::Frozen { .. } = cart.status()
             {
                 left.push(format!("{entity} is {:?}", cart.status()));
             }

@@ -2,11 +2,12 @@
 
 use crate::plan::{Plan, Trouble, dice_of};
 use crate::world::{World, pass};
-use doorbuster::actors::stats::Stats;
-use doorbuster::actors::system::{Actors, Shards};
-use doorbuster::clock::SharedClock;
-use doorbuster::domain::ids::EntityId;
-use doorbuster::storage::{Shard, Store};
+use doorbuster_actors::stats::Stats;
+use doorbuster_actors::system::{Actors, Shards};
+use doorbuster_clock::SharedClock;
+use doorbuster_domain::ids::EntityId;
+use doorbuster_node::provider::AnyProvider;
+use doorbuster_storage::{Shard, Store};
 use rand::Rng;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,14 @@ async fn start(world: &Arc<World>, dice: &mut rand_chacha::ChaCha8Rng) -> Option
     let store = Store::Memory(world.disk.open());
     let clock: SharedClock = world.clock.clone();
     let (settings, stats) = (world.plan.settings, Arc::new(Stats::default()));
-    let actors = Actors::start(store, Arc::clone(&world.provider), clock, settings, stats, Shards::All("simulated"));
+    let actors = Actors::start(
+        store,
+        Arc::<AnyProvider>::clone(&world.provider),
+        clock,
+        settings,
+        stats,
+        Shards::All("simulated"),
+    );
     let patience = if dice.random_range(0..100) < world.plan.cut_starts { dice.random_range(0..40) } else { u32::MAX };
     let cut_off = async {
         if patience == u32::MAX {

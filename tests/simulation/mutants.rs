@@ -5,11 +5,11 @@ use crate::plan::Plan;
 use crate::run;
 use crate::seeds::hush;
 use crate::world::World;
-use doorbuster::domain::any::Event;
-use doorbuster::domain::inventory;
-use doorbuster::domain::order;
-use doorbuster::storage::wire::{self, Decided};
-use doorbuster::storage::{Batch, Record};
+use doorbuster_domain::any::Event;
+use doorbuster_domain::inventory;
+use doorbuster_domain::order;
+use doorbuster_storage::wire::{self, Decided};
+use doorbuster_storage::{Batch, Record};
 
 /// The durable batches of a world without faults.
 fn a_sale() -> Vec<Batch> {

@@ -1,6 +1,6 @@
 //! A disk of memory for the real log: as fast as a test wants that opens a log a hundred thousand times.
 
-use doorbuster::storage::embedded::log::{Disk, DiskFile};
+use doorbuster_storage::embedded::log::{Disk, DiskFile};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! What a seed means: how large its world is, and everything that will go wrong in it.
 
-use doorbuster::actors::settings::Settings;
-use doorbuster::payments::simulator::{Odds, WebhookOdds};
-use doorbuster::storage::memory::{Fault, Faults, Groups};
+use doorbuster_actors::settings::Settings;
+use doorbuster_simulator::{Odds, WebhookOdds};
+use doorbuster_storage::memory::{Fault, Faults, Groups};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;

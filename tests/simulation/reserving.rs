@@ -2,12 +2,12 @@
 
 use crate::client::Client;
 use crate::words;
-use doorbuster::actors::ask::{Accepted, Answer};
-use doorbuster::domain::any::{Command, Reply, State};
-use doorbuster::domain::entity::Wait;
-use doorbuster::domain::ids::{EntityId, ReservationId, Sku, Terms};
-use doorbuster::domain::inventory::{self, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
-use doorbuster::domain::reservation::{self, Made, Wanted, Wish};
+use doorbuster_actors::ask::{Accepted, Answer};
+use doorbuster_domain::any::{Command, Reply, State};
+use doorbuster_domain::entity::Wait;
+use doorbuster_domain::ids::{EntityId, ReservationId, Sku, Terms};
+use doorbuster_domain::inventory::{self, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
+use doorbuster_domain::reservation::{self, Made, Wanted, Wish};
 use rand::Rng;
 
 /// Tries of one request before the shop gives up.

@@ -6,13 +6,13 @@ use crate::judge::Broken;
 use crate::life::{self, End};
 use crate::plan::{Plan, Trouble};
 use crate::world::{World, pass};
-use doorbuster::actors::ask::Answer;
-use doorbuster::audit::audit_store;
-use doorbuster::domain::entity::{By, Wait};
-use doorbuster::domain::ids::EntityId;
-use doorbuster::payments::Provider;
-use doorbuster::storage::Store;
-use doorbuster::storage::memory::Faults;
+use doorbuster_actors::ask::Answer;
+use doorbuster_audit::audit_store;
+use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::ids::EntityId;
+use doorbuster_payments::Provider;
+use doorbuster_storage::Store;
+use doorbuster_storage::memory::Faults;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ async fn heal(world: &Arc<World>, ends: &tokio::sync::mpsc::UnboundedSender<End>
     world.clock.jump_ms(furthest - now);
     let hangs = world.plan.faults.appends.values().chain(world.plan.faults.checkpoints.values());
     let slow = world.plan.chaos.iter().any(|(_, trouble)| matches!(trouble, Trouble::SlowDisk(_) | Trouble::Fence));
-    if slow || hangs.clone().any(|fault| matches!(fault, doorbuster::storage::memory::Fault::Hang)) {
+    if slow || hangs.clone().any(|fault| matches!(fault, doorbuster_storage::memory::Fault::Hang)) {
         ends.send(End::Crash).expect("the keeper lives as long as the world");
     }
     pass(1_000).await;

@@ -3,14 +3,14 @@
 
 use crate::client::Client;
 use crate::words;
-use doorbuster::domain::any::Command;
-use doorbuster::domain::entity::Wait;
-use doorbuster::domain::ids::{EntityId, OrderId};
-use doorbuster::domain::order::{
+use doorbuster_domain::any::Command;
+use doorbuster_domain::entity::Wait;
+use doorbuster_domain::ids::{EntityId, OrderId};
+use doorbuster_domain::order::{
     self, Attempt, CallKey, CancelReason, Condition, LineUnits, Order, Patch, ReceivedLine, RefundWhat, ReturnLine,
     ReturnStatus, ShipmentStatus, Stage,
 };
-use doorbuster::payments::simulator::Act;
+use doorbuster_simulator::Act;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -37,12 +37,12 @@ pub(crate) async fn tend(client: &mut Client, id: OrderId) {
     }
 }
 
-fn waits_for_the_shopper(order: &Order) -> Option<doorbuster::domain::payment::Reference> {
+fn waits_for_the_shopper(order: &Order) -> Option<doorbuster_domain::payment::Reference> {
     let payment = order.payments.last()?;
     matches!(payment.attempt, Attempt::RequiresAction(_)).then(|| order.reference(CallKey::authorize(payment.number)))
 }
 
-fn next(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster::domain::ids::Request) -> Option<order::Command> {
+fn next(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster_domain::ids::Request) -> Option<order::Command> {
     if dice.random_ratio(1, 30) {
         return Some(order::Command::Erase);
     }
@@ -64,7 +64,7 @@ fn next(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster::domain::ids::
     }
 }
 
-fn cancel(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster::domain::ids::Request) -> order::Command {
+fn cancel(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster_domain::ids::Request) -> order::Command {
     let lines = if dice.random_bool(0.6) { Vec::new() } else { some_units(dice, order, |line| line.left()) };
     order::Command::Cancel { request, lines, reason: CancelReason::Customer }
 }
@@ -72,7 +72,7 @@ fn cancel(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster::domain::ids
 fn after_the_sale(
     dice: &mut ChaCha8Rng,
     order: &Order,
-    request: doorbuster::domain::ids::Request,
+    request: doorbuster_domain::ids::Request,
 ) -> Option<order::Command> {
     let under_way = order.shipments.iter().find(|shipment| shipment.status == ShipmentStatus::Shipped);
     let asked = order.returns.iter().find(|one| one.status == ReturnStatus::Requested);

@@ -1,18 +1,18 @@
 //! What clients say: the commands behind the requests of the API, made from a request's key and a few throws of the dice.
 
 use crate::plan::Plan;
-use doorbuster::domain::any::Command;
-use doorbuster::domain::cart;
-use doorbuster::domain::ids::{
+use doorbuster_domain::any::Command;
+use doorbuster_domain::cart;
+use doorbuster_domain::ids::{
     EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId,
 };
-use doorbuster::domain::inventory::{self, AdjustmentReason, Price};
-use doorbuster::domain::money::{Currency, Money};
-use doorbuster::domain::order::{
+use doorbuster_domain::inventory::{self, AdjustmentReason, Price};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::order::{
     self, CapturePolicy, Destination, Instruction, PaymentPolicy, Personal, Place, ReturnPolicy, Shipping, Source,
     TaxTable, Terms, Wanted,
 };
-use doorbuster::domain::product::{self, Details, Variant};
+use doorbuster_domain::product::{self, Details, Variant};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -174,9 +174,9 @@ pub(crate) fn correct(
 }
 
 /// A cart is made.
-pub(crate) fn create_cart(key: &str) -> (EntityId, doorbuster::domain::ids::CartId, Command) {
+pub(crate) fn create_cart(key: &str) -> (EntityId, doorbuster_domain::ids::CartId, Command) {
     let request = request("/v1/carts", key);
-    let id = doorbuster::domain::ids::CartId::of_request(request.id);
+    let id = doorbuster_domain::ids::CartId::of_request(request.id);
     let create = cart::Command::Create {
         terms: request.terms,
         owner: cart::Owner::Seller(SELLER.into()),

@@ -7,19 +7,20 @@
 
 use crate::judge::{Broken, Judge};
 use crate::plan::Plan;
-use doorbuster::actors::ask::{Answer, Ask};
-use doorbuster::actors::system::Handle;
-use doorbuster::clock::{Clock, SharedClock, TestClock};
-use doorbuster::domain::any::Command;
-use doorbuster::domain::entity::{By, Wait};
-use doorbuster::domain::ids::{EntityId, OrderId, Sku, WarehouseId};
-use doorbuster::domain::order;
-use doorbuster::domain::time::Timestamp;
-use doorbuster::payments::simulator::{Deliver, InProcess, Terms};
-use doorbuster::payments::webhook::{SignedWebhook, WebhookSecret};
-use doorbuster::payments::{AnyProvider, Provider};
-use doorbuster::storage::memory::MemoryStore;
-use doorbuster::storage::{Layout, Record, wire};
+use doorbuster_actors::ask::{Answer, Ask};
+use doorbuster_actors::system::Handle;
+use doorbuster_clock::{Clock, SharedClock, TestClock};
+use doorbuster_domain::any::Command;
+use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::ids::{EntityId, OrderId, Sku, WarehouseId};
+use doorbuster_domain::order;
+use doorbuster_domain::time::Timestamp;
+use doorbuster_node::provider::AnyProvider;
+use doorbuster_payments::Provider;
+use doorbuster_payments::webhook::{SignedWebhook, WebhookSecret};
+use doorbuster_simulator::{Deliver, InProcess, Terms};
+use doorbuster_storage::memory::MemoryStore;
+use doorbuster_storage::{Layout, Record, wire};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -288,7 +289,7 @@ pub(crate) fn in_short(answer: &Answer) -> String {
         Answer::Accepted(accepted) => {
             let again = if accepted.repeated { " again" } else { "" };
             let shown = match accepted.state.as_deref() {
-                Some(doorbuster::domain::any::State::Order(order)) => format!(" {:?}", order.status()),
+                Some(doorbuster_domain::any::State::Order(order)) => format!(" {:?}", order.status()),
                 _ => String::new(),
             };
             format!("accepted{again} v{} seq {}{shown}", accepted.meta.version, accepted.seq)

@@ -3,8 +3,8 @@
 use crate::given::{
     Backend, InMemory, OnCql, OnDisk, Owner, PerShard, agenda, append, everything, order_on, replayed, sku_on, state,
 };
-use doorbuster::storage::wire::{HEAD, PERSONAL};
-use doorbuster::storage::{AppendError, Journal, Record, Shard, StateFlush, wire};
+use doorbuster_storage::wire::{HEAD, PERSONAL};
+use doorbuster_storage::{AppendError, Journal, Record, Shard, StateFlush, wire};
 use futures_util::TryStreamExt;
 use std::collections::BTreeMap;
 
@@ -438,7 +438,7 @@ async fn erasing_removes_personal_data_from_states_and_history<T: Backend>() {
         ..StateFlush::default()
     };
     journal.checkpoint(&owner.claim, flush, end).await.unwrap();
-    let chunks = |rows: Vec<doorbuster::storage::StateRow>| rows.iter().map(|row| row.chunk).collect::<Vec<_>>();
+    let chunks = |rows: Vec<doorbuster_storage::StateRow>| rows.iter().map(|row| row.chunk).collect::<Vec<_>>();
     assert_eq!(chunks(journal.load(A, &erased).await.unwrap()), [HEAD]);
     assert_eq!(chunks(journal.load(A, &kept).await.unwrap()), [HEAD, PERSONAL]);
     let gone = journal.history(A, &erased, 0, 10).await.unwrap();

@@ -2,10 +2,10 @@
 
 use crate::given::{Backend, LAYOUT, OnDisk, Owner, append, everything, first_error, options, order_on, state};
 use crate::holding::files_with;
-use doorbuster::domain::time::Timestamp;
-use doorbuster::storage::embedded::{EmbeddedJournal, Stopped};
-use doorbuster::storage::wire::{HEAD, PERSONAL};
-use doorbuster::storage::{Journal, Layout, Record, Shard, StateFlush};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::embedded::{EmbeddedJournal, Stopped};
+use doorbuster_storage::wire::{HEAD, PERSONAL};
+use doorbuster_storage::{Journal, Layout, Record, Shard, StateFlush};
 use std::fs;
 use std::path::{Path, PathBuf};
 

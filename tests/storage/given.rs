@@ -2,14 +2,14 @@
 
 use crate::server::Keyspace;
 use bytes::Bytes;
-use doorbuster::domain::entity::By;
-use doorbuster::domain::ids::{EntityId, OrderId, Sku};
-use doorbuster::domain::time::Timestamp;
-use doorbuster::storage::cql::CqlJournal;
-use doorbuster::storage::embedded::{EmbeddedJournal, EmbeddedOptions};
-use doorbuster::storage::memory::{Groups, MemoryJournal, MemoryStore};
-use doorbuster::storage::wire::{self, Head};
-use doorbuster::storage::{
+use doorbuster_domain::entity::By;
+use doorbuster_domain::ids::{EntityId, OrderId, Sku};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::cql::CqlJournal;
+use doorbuster_storage::embedded::{EmbeddedJournal, EmbeddedOptions};
+use doorbuster_storage::memory::{Groups, MemoryJournal, MemoryStore};
+use doorbuster_storage::wire::{self, Head};
+use doorbuster_storage::{
     AgendaRow, AppendError, Batch, Claim, Epoch, Journal, Layout, ReadError, Record, Seq, Shard, StateFlush, StateRow,
 };
 use futures_util::{StreamExt, TryStreamExt};

@@ -1,9 +1,9 @@
 //! What the simulation counts on in the journal in memory: crashes and faults as ordered, the same from the same seed.
 
 use crate::given::{LAYOUT, Owner, append, everything, order_on, replayed, state};
-use doorbuster::storage::memory::{Fault, Faults, Groups, MemoryStore};
-use doorbuster::storage::wire::HEAD;
-use doorbuster::storage::{AppendError, Journal, Shard, StateFlush};
+use doorbuster_storage::memory::{Fault, Faults, Groups, MemoryStore};
+use doorbuster_storage::wire::HEAD;
+use doorbuster_storage::{AppendError, Journal, Shard, StateFlush};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -2,12 +2,12 @@
 
 use crate::redis::{OURS, link, prefix, test_redis};
 use bytes::Bytes;
-use doorbuster::domain::ids::Sku;
-use doorbuster::projections::cache::RedisCache;
-use doorbuster::projections::memory::{MemoryCache, MemoryStreams};
-use doorbuster::projections::streams::RedisStreams;
-use doorbuster::projections::{Cache, Entry, EventId, Figures, Streams, Unreachable};
-use doorbuster::storage::Shard;
+use doorbuster_domain::ids::Sku;
+use doorbuster_projections::cache::RedisCache;
+use doorbuster_projections::memory::{MemoryCache, MemoryStreams};
+use doorbuster_projections::streams::RedisStreams;
+use doorbuster_projections::{Cache, Entry, EventId, Figures, Streams, Unreachable};
+use doorbuster_storage::Shard;
 use std::time::Duration;
 
 const SHARD: Shard = Shard(3);

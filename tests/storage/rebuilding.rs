@@ -2,14 +2,14 @@
 
 use crate::given::Backend;
 use crate::given::{InMemory, LAYOUT, Owner, append};
-use doorbuster::domain::any::{Event, State};
-use doorbuster::domain::entity::By;
-use doorbuster::domain::ids::{EntityId, WarehouseId};
-use doorbuster::domain::time::Timestamp;
-use doorbuster::domain::warehouse;
-use doorbuster::storage::rebuild::rebuild;
-use doorbuster::storage::wire::{Decided, Meta, encode};
-use doorbuster::storage::{ReadError, Record};
+use doorbuster_domain::any::{Event, State};
+use doorbuster_domain::entity::By;
+use doorbuster_domain::ids::{EntityId, WarehouseId};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_domain::warehouse;
+use doorbuster_storage::rebuild::rebuild;
+use doorbuster_storage::wire::{Decided, Meta, encode};
+use doorbuster_storage::{ReadError, Record};
 
 fn put(number: u64) -> Event {
     let details = warehouse::Details {

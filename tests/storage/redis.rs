@@ -5,24 +5,24 @@
 use crate::given::{Backend, order_on};
 use crate::given::{InMemory, LAYOUT, Owner, append, sku_on};
 use crate::projections::{event, figures, sku};
-use doorbuster::domain::any::{Event, State};
-use doorbuster::domain::entity::By;
-use doorbuster::domain::ids::{EntityId, Request, RequestId, Sku, Terms, WarehouseId};
-use doorbuster::domain::inventory;
-use doorbuster::domain::order::{self, Amended, Buyer, Personal};
-use doorbuster::domain::time::Timestamp;
-use doorbuster::projections::cache::RedisCache;
-use doorbuster::projections::glances::{GlanceSettings, Glances};
-use doorbuster::projections::memory::{MemoryCache, MemoryStreams};
-use doorbuster::projections::outbox::Outbox;
-use doorbuster::projections::publisher::Publisher;
-use doorbuster::projections::reconcile::{Difference, fill, reconcile};
-use doorbuster::projections::streams::RedisStreams;
-use doorbuster::projections::{AnyStreams, Cache, Counts, Entry, EventId, Figures, Streams, Unreachable};
-use doorbuster::storage::memory::MemoryJournal;
-use doorbuster::storage::redis::{Link, LinkSettings};
-use doorbuster::storage::wire::{self, Decided};
-use doorbuster::storage::{Journal, Record, Shard, StateFlush, StateRow};
+use doorbuster_domain::any::{Event, State};
+use doorbuster_domain::entity::By;
+use doorbuster_domain::ids::{EntityId, Request, RequestId, Sku, Terms, WarehouseId};
+use doorbuster_domain::inventory;
+use doorbuster_domain::order::{self, Amended, Buyer, Personal};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_projections::cache::RedisCache;
+use doorbuster_projections::glances::{GlanceSettings, Glances};
+use doorbuster_projections::memory::{MemoryCache, MemoryStreams};
+use doorbuster_projections::outbox::Outbox;
+use doorbuster_projections::publisher::Publisher;
+use doorbuster_projections::reconcile::{Difference, fill, reconcile};
+use doorbuster_projections::streams::RedisStreams;
+use doorbuster_projections::{AnyStreams, Cache, Counts, Entry, EventId, Figures, Streams, Unreachable};
+use doorbuster_storage::memory::MemoryJournal;
+use doorbuster_storage::redis::{Link, LinkSettings};
+use doorbuster_storage::wire::{self, Decided};
+use doorbuster_storage::{Journal, Record, Shard, StateFlush, StateRow};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +79,7 @@ impl Server {
     }
 
     fn run(folder: &TempDir, more: &[&str]) -> String {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/redis");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/redis");
         let mut start = Command::new("bash");
         start.args([script, "start", "--dir"]).arg(folder.path().join("redis"));
         start.args(["--owner", &std::process::id().to_string()]).args(more);
@@ -95,7 +95,7 @@ impl Server {
 
     /// Everything in it goes; it keeps nothing on disk.
     fn kill(&self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/redis");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/redis");
         let mut stop = Command::new("bash");
         stop.args([script, "stop", "--dir"]).arg(self.folder.path().join("redis"));
         assert!(stop.status().unwrap().success());
@@ -172,7 +172,7 @@ impl Shop {
             };
             let State::Inventory(stock) = &self.state else { panic!("{:?}", self.state) };
             let at = Timestamp(1_000 + self.version);
-            let decision = doorbuster::domain::entity::Entity::decide(&**stock, &command, at).unwrap();
+            let decision = doorbuster_domain::entity::Entity::decide(&**stock, &command, at).unwrap();
             let events: Vec<Event> = decision.events.into_iter().map(Event::Inventory).collect();
             events.iter().for_each(|event| self.state.evolve(event));
             let decided = Decided { entity: self.stock.clone(), number: self.version + 1, at, by: By::System, events };

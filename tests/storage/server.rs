@@ -1,7 +1,7 @@
 //! A CQL server for the tests: its address is in `DOORBUSTER_TEST_CQL`, each test has a keyspace of its own, dropped at its end.
 
-use doorbuster::storage::Layout;
-use doorbuster::storage::cql::{CqlJournal, CqlOptions, schema};
+use doorbuster_storage::Layout;
+use doorbuster_storage::cql::{CqlJournal, CqlOptions, schema};
 use std::io::Write;
 use std::time::Duration;
 use uuid::Uuid;

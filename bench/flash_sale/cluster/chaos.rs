@@ -12,9 +12,9 @@ use super::probe::Probe;
 use super::screen::Screen;
 use super::stats::seconds;
 use super::view::Board;
-use crate::common::api::Caller;
-use crate::common::number::length;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::Caller;
+use doorbuster_bench::number::length;
+use doorbuster_bench::trouble::Trouble;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -75,8 +75,8 @@ pub(crate) struct Stage<'a> {
 
 /// The victim of the trouble of this number: everybody in turn, beginning where the seed says.
 fn victim(seed: u64, number: usize, nodes: usize) -> usize {
-    let nodes = crate::common::number::count(nodes).max(1);
-    length(seed.wrapping_add(crate::common::number::count(number)) % nodes)
+    let nodes = doorbuster_bench::number::count(nodes).max(1);
+    length(seed.wrapping_add(doorbuster_bench::number::count(number)) % nodes)
 }
 
 impl Stage<'_> {

@@ -8,11 +8,11 @@ use super::report::{self, NOTICED_MAX, SERVING_MAX, Seen, StoreFigures, write_fi
 use super::run::{self, ONE_AUDIT_LIMIT, Outcome, Site, Stand, Wanted, audit};
 use super::shop;
 use super::stats::Sample;
-use crate::common::api::{Caller, Target};
-use crate::common::closed::{self, Closed, Measured};
-use crate::common::number::{float, grouped, ratio, shown_micros, whole};
-use crate::common::scripts::Orders;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::closed::{self, Closed, Measured};
+use doorbuster_bench::number::{float, grouped, ratio, shown_micros, whole};
+use doorbuster_bench::scripts::Orders;
+use doorbuster_bench::trouble::Trouble;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -318,7 +318,7 @@ fn redis_rows(rates: &[(RedisAct, Measured)], clean: bool) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::closed::latencies;
+    use doorbuster_bench::closed::latencies;
 
     fn measured(rate: f64) -> Measured {
         Measured { rate, latency: latencies(3), done: 1, failed: 0 }

@@ -3,9 +3,9 @@
 use super::network::{Network, Processes};
 use super::options::ClusterOptions;
 use super::servers::{self, Cql, Redis};
-use crate::common::api::{Caller, Target};
-use crate::common::node::{Launch, Role, Said, Settings, Simulator, WantedKey, launch, spawn_command};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::node::{Launch, Role, Said, Settings, Simulator, WantedKey, launch, spawn_command};
+use doorbuster_bench::trouble::Trouble;
 use futures_util::future::try_join_all;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -172,7 +172,7 @@ impl Fleet {
     /// One key for the whole cluster, where no start has made one.
     async fn make_key(&self) -> Result<String, Trouble> {
         let first = self.members.first().ok_or_else(|| Trouble::Input("a cluster has a node at least".to_owned()))?;
-        let scopes = doorbuster::cli::SCOPES.join(",");
+        let scopes = doorbuster_node::cli::SCOPES.join(",");
         let said = run_command(first, &["key", "create", "--account", "sel_main", "--scopes", &scopes]).await?;
         let key = said.split_whitespace().find(|word| word.starts_with("sk_"));
         key.map(str::to_owned).ok_or_else(|| Trouble::Node(format!("`key create` said no key:\n{said}")))
@@ -282,7 +282,7 @@ fn shown(status: ExitStatus) -> String {
 
 /// Does the node say that it serves?
 pub(crate) async fn is_ready(caller: &mut Caller) -> bool {
-    use crate::common::api::Request;
+    use doorbuster_bench::api::Request;
     let asked = caller.once(Request { method: "GET", path: "/readyz", key: None, wait_s: None, body: b"" });
     matches!(tokio::time::timeout(Duration::from_secs(2), asked).await, Ok(Ok((answer, _))) if answer.is_ok())
 }

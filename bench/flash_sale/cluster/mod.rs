@@ -29,7 +29,7 @@ mod view;
 
 pub(crate) use options::ClusterOptions;
 
-use crate::common::trouble::Trouble;
+use doorbuster_bench::trouble::Trouble;
 use run::{Site, Wanted};
 
 /// Holds the sale, or makes the table; `true` when nothing was broken.

@@ -10,7 +10,7 @@
 use super::dialler;
 use super::options::Chaos;
 use super::relay::{Gate, Gates, Relay, listen_on_all};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::trouble::Trouble;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

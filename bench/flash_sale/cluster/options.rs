@@ -166,8 +166,9 @@ impl ClusterOptions {
 
     /// Buyers who are prepared; where the doors close with the last trouble, not all of them come.
     pub(crate) fn buyers(&self) -> u64 {
-        let seconds = (self.quiet + TROUBLE_SECONDS_MAX) * crate::common::number::count(self.plan().len()) + 20;
-        self.buyers.unwrap_or_else(|| crate::common::number::whole(crate::common::number::float(seconds) * self.rate()))
+        let seconds = (self.quiet + TROUBLE_SECONDS_MAX) * doorbuster_bench::number::count(self.plan().len()) + 20;
+        self.buyers
+            .unwrap_or_else(|| doorbuster_bench::number::whole(doorbuster_bench::number::float(seconds) * self.rate()))
     }
 
     /// Do the doors close when the last trouble is over?

@@ -3,11 +3,11 @@
 //! A read answers only once its owner has proved that it still is the owner (rule O4), so a read that began after a node was lost and
 //! succeeded shows that its shard is in good hands again.
 
-use crate::common::api::{Caller, Request, segment};
-use crate::common::number::count;
 use crate::load::Sale;
-use doorbuster::domain::ids::{EntityId, Sku};
-use doorbuster::storage::Layout;
+use doorbuster_bench::api::{Caller, Request, segment};
+use doorbuster_bench::number::count;
+use doorbuster_domain::ids::{EntityId, Sku};
+use doorbuster_storage::Layout;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,7 +134,7 @@ async fn read_on(index: usize, path: String, sale: Arc<Sale>, shards: Arc<Vec<Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorbuster::node::HASH_VERSION;
+    use doorbuster_node::HASH_VERSION;
 
     #[test]
     fn every_shard_has_its_sku() {

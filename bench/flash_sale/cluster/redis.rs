@@ -1,7 +1,7 @@
 //! What is done to Redis in the middle of a sale. No order may change by it, and little goodput be lost.
 
 use super::servers::Redis;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::trouble::Trouble;
 use std::time::{Duration, Instant};
 
 /// Between two flushes.

@@ -3,16 +3,16 @@
 //! The ledger is read from the provider's process, the orders through the API; the judgement is the one that the audit uses, on data that did
 //! not come from the nodes' own books.
 
-use crate::common::api::{Caller, Target};
-use crate::common::shopper::{Verdict, of_status};
-use crate::common::trouble::Trouble;
 use crate::record::Acknowledged;
 use crate::verify::is_settled;
-use doorbuster::clock::{Clock, SystemClock};
-use doorbuster::domain::ids::OrderId;
-use doorbuster::domain::payment::LedgerLine;
-use doorbuster::payments::referee::{Finding, judge};
-use doorbuster::payments::wire::LineForm;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::shopper::{Verdict, of_status};
+use doorbuster_bench::trouble::Trouble;
+use doorbuster_clock::{Clock, SystemClock};
+use doorbuster_domain::ids::OrderId;
+use doorbuster_domain::payment::LedgerLine;
+use doorbuster_domain::referee::{Finding, judge};
+use doorbuster_payments::wire::LineForm;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,8 +166,8 @@ fn page(body: &[u8]) -> Result<Vec<(u64, LedgerLine)>, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorbuster::domain::money::{Currency, Money};
-    use doorbuster::domain::payment::{Operation, ProviderAnswer, Reference};
+    use doorbuster_domain::money::{Currency, Money};
+    use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};
     use serde_json::json;
 
     fn order(number: u128) -> OrderId {
@@ -183,7 +183,7 @@ mod tests {
         };
         let OrderId(order) = of;
         let name: compact_str::CompactString = format!("sim_{order}_{payment}").into();
-        let lapses_at = doorbuster::domain::time::Timestamp(u64::MAX);
+        let lapses_at = doorbuster_domain::time::Timestamp(u64::MAX);
         [
             line(
                 Operation::Authorize,

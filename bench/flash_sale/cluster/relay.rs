@@ -9,7 +9,7 @@
 //! message from before the cut arrives after it, when its sender may have lost its shards: the harder case. A new connection waits until
 //! both its gates are open.
 
-use crate::common::trouble::Trouble;
+use doorbuster_bench::trouble::Trouble;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

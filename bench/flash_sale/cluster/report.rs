@@ -4,14 +4,14 @@ use super::chaos::{Event, told};
 use super::options::{Chaos, ClusterOptions};
 use super::run::Outcome;
 use super::stats::{Sample, merged, millis, percent};
-use crate::common::number::{float, grouped, ratio, shown_micros, whole};
-use crate::common::prometheus::{self, Histogram};
-use crate::common::shopper::Verdict;
-use crate::common::trouble::Trouble;
 use crate::record::{Record, SLOT};
 use crate::report::{STYLE, latency_over_time, throughput};
 use crate::sale::print_verified;
 use crate::svg::{self, Axes, escape};
+use doorbuster_bench::number::{float, grouped, ratio, shown_micros, whole};
+use doorbuster_bench::prometheus::{self, Histogram};
+use doorbuster_bench::shopper::Verdict;
+use doorbuster_bench::trouble::Trouble;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -212,8 +212,8 @@ fn print_proof(outcome: &Outcome) {
     print_verified(verified);
     println!(
         "ledger     {} lines of the provider against {} orders: {} double, {} orphan, {} missing; {} still under way",
-        grouped(crate::common::number::count(books.lines)),
-        grouped(crate::common::number::count(books.orders)),
+        grouped(doorbuster_bench::number::count(books.lines)),
+        grouped(doorbuster_bench::number::count(books.orders)),
         books.double.len(),
         books.orphan.len(),
         books.missing.len(),
@@ -322,8 +322,8 @@ mod tests {
     use super::*;
     use crate::cluster::referee::Books;
     use crate::cluster::run::Wanted;
-    use crate::common::catalogue::Level;
     use crate::verify::Verified;
+    use doorbuster_bench::catalogue::Level;
 
     fn event(chaos: Chaos, noticed: u64, serving: Option<u64>) -> Event {
         Event {

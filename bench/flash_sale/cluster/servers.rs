@@ -3,7 +3,7 @@
 //! What was started ends with its handle; should this process be killed, the script's own watch ends it.
 
 use super::options::ClusterOptions;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::trouble::Trouble;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -26,7 +26,7 @@ impl Script {
     /// Beside the sources that this program was built from, or below the current folder.
     fn find(name: &str, folder: &Path) -> Result<Self, Trouble> {
         let below = |root: &Path| root.join("tests/servers").join(name);
-        let candidates = [below(Path::new(env!("CARGO_MANIFEST_DIR"))), below(Path::new("."))];
+        let candidates = [below(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))), below(Path::new("."))];
         let path = candidates.into_iter().find(|path| path.exists());
         let path = path.ok_or_else(|| {
             Trouble::Input(format!(

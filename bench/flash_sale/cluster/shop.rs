@@ -1,9 +1,9 @@
 //! The shop of a cluster run: what is sold, and one SKU of every shard that is only looked at.
 
-use crate::common::api::{Caller, Target};
-use crate::common::catalogue::{self, Offered};
-use crate::common::number::count;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::catalogue::{self, Offered};
+use doorbuster_bench::number::count;
+use doorbuster_bench::trouble::Trouble;
 use futures_util::future::try_join_all;
 
 /// What one unit costs, in pence.

@@ -1,7 +1,7 @@
 //! Quantiles of a handful of trials, and of histograms that several nodes kept.
 
-use crate::common::number::{count, float, length, whole};
-use crate::common::prometheus::Histogram;
+use doorbuster_bench::number::{count, float, length, whole};
+use doorbuster_bench::prometheus::Histogram;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(crate) fn seconds(duration: Duration) -> String {
 
 /// A part of a whole as `0.12 %`.
 pub(crate) fn percent(part: u64, of: u64) -> String {
-    let share = crate::common::number::ratio(float(part), float(of)) * 100.0;
+    let share = doorbuster_bench::number::ratio(float(part), float(of)) * 100.0;
     format!("{share:.2} %")
 }
 

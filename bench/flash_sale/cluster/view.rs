@@ -3,8 +3,8 @@
 //! One view per node, because that is the question: a node is noticed to be gone when *every* other node says so.
 
 use super::fleet::is_ready;
-use crate::common::api::{Caller, Request, Target};
 use crate::load::Sale;
+use doorbuster_bench::api::{Caller, Request, Target};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! Reads the file, as it is or gzipped.
 
 use super::trade::{Row, Trade};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::trouble::Trouble;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;

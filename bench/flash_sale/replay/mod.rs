@@ -14,10 +14,10 @@ mod tally;
 mod trade;
 
 use super::options::ReplayOptions;
-use crate::common::api::{Caller, Target};
-use crate::common::node::{Node, Settings, TemporaryFolder};
-use crate::common::number::grouped;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::number::grouped;
+use doorbuster_bench::trouble::Trouble;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ pub(crate) async fn replay(options: &ReplayOptions) -> Result<bool, Trouble> {
     run::stock_up(&target, &trade, &stock, options.node.connections).await?;
     println!(
         "stocked    {} SKUs in {:.1} s",
-        grouped(crate::common::number::count(trade.skus.len())),
+        grouped(doorbuster_bench::number::count(trade.skus.len())),
         began.elapsed().as_secs_f64()
     );
     let began = Instant::now();
@@ -75,7 +75,7 @@ async fn audit(operator: &Target) -> Result<bool, Trouble> {
 }
 
 fn print_trade(trade: &trade::Trade) {
-    let invoices = crate::common::number::count(trade.sales());
+    let invoices = doorbuster_bench::number::count(trade.sales());
     println!(
         "rows       {} ({} of sales in {} invoices, {} of cancellations)",
         grouped(trade.rows),

@@ -70,7 +70,7 @@ pub(crate) fn stock_code(text: &str) -> String {
 /// A SKU: the stock code joined with `-` and the pence, so a price tier is its own SKU. `None`: no lawful id comes of it.
 pub(crate) fn sku(code: &str, pence: u64) -> Option<String> {
     let sku = format!("{}-{pence}", stock_code(code));
-    doorbuster::domain::ids::Sku::parse(&sku).ok().map(|_lawful| sku)
+    doorbuster_domain::ids::Sku::parse(&sku).ok().map(|_lawful| sku)
 }
 
 /// The customer of a row, printed like `17850.0`; `None` for a guest.

@@ -1,12 +1,12 @@
 //! The trade, through the API: each customer's events in file order, customers side by side.
 
 use super::trade::{Customer, Event, Open, Sale, SkuIndex, Trade, match_newest_first};
-use crate::common::api::{Answer, Caller, Target, segment};
-use crate::common::catalogue::{self, Offered, WAREHOUSE};
-use crate::common::number::{count, grouped};
-use crate::common::shopper::{Verdict, of_status};
-use crate::common::trouble::Trouble;
 use crate::progress::Progress;
+use doorbuster_bench::api::{Answer, Caller, Target, segment};
+use doorbuster_bench::catalogue::{self, Offered, WAREHOUSE};
+use doorbuster_bench::number::{count, grouped};
+use doorbuster_bench::shopper::{Verdict, of_status};
+use doorbuster_bench::trouble::Trouble;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 use super::expect::Figures;
 use super::run::{Ran, side_by_side};
 use super::trade::Trade;
-use crate::common::api::{Caller, Target};
-use crate::common::catalogue;
-use crate::common::number::{count, grouped};
-use crate::common::shopper::{Verdict, of_status};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::catalogue;
+use doorbuster_bench::number::{count, grouped};
+use doorbuster_bench::shopper::{Verdict, of_status};
+use doorbuster_bench::trouble::Trouble;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,6 +1,6 @@
 //! What came of a wave of buyers: counts, and three times that must not be taken for each other.
 
-use crate::common::closed::latencies;
+use doorbuster_bench::closed::latencies;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! The node under test with its shop: on a core of its own, on a disk as slow as is wished, watched from outside by `/proc`.
 
 use super::options::HouseOptions;
-use crate::common::api::{Caller, Target};
-use crate::common::catalogue::{self, Offered};
-use crate::common::node::{Node, Settings, TemporaryFolder};
-use crate::common::number::{float, ratio};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::catalogue::{self, Offered};
+use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::number::{float, ratio};
+use doorbuster_bench::trouble::Trouble;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,8 @@ impl House {
 /// The operator's figures of a node, or nothing while it is down.
 pub(super) async fn metrics(operator: &Target) -> String {
     let mut caller = Caller::waiting(operator.clone(), std::time::Duration::from_secs(2));
-    let request = crate::common::api::Request { method: "GET", path: "/metrics", key: None, wait_s: None, body: b"" };
+    let request =
+        doorbuster_bench::api::Request { method: "GET", path: "/metrics", key: None, wait_s: None, body: b"" };
     caller.once(request).await.map(|(answer, _)| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default()
 }
 
@@ -169,7 +170,7 @@ impl Usage {
             resident_bytes: number(&read("statm"), 1) * PAGE_BYTES,
             threads: number(stat, 17),
             files: std::fs::read_dir(format!("/proc/{process}/fd"))
-                .map_or(0, |files| crate::common::number::count(files.count())),
+                .map_or(0, |files| doorbuster_bench::number::count(files.count())),
             cpu_ms: (number(stat, 11) + number(stat, 12)) * TICK_MS,
         }
     }

@@ -4,12 +4,12 @@ use super::felt::Felt;
 use super::house::{House, Usage, gauge, shown_bytes};
 use super::options::OverloadOptions;
 use super::storm::{Storm, Template, Wave, per_s};
-use crate::common::api::{Caller, Target};
-use crate::common::closed::{self, Closed};
-use crate::common::node::{Node, Settings};
-use crate::common::number::{count, float, grouped, ratio, shown_micros, whole};
-use crate::common::scripts::Orders;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::closed::{self, Closed};
+use doorbuster_bench::node::{Node, Settings};
+use doorbuster_bench::number::{count, float, grouped, ratio, shown_micros, whole};
+use doorbuster_bench::scripts::Orders;
+use doorbuster_bench::trouble::Trouble;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ async fn normal(target: &Target, skus: &Arc<Vec<String>>) -> Result<u64, Trouble
     for _ in 0..6 {
         looks.push(float(look(target, skus).await?.0));
     }
-    Ok(crate::common::number::median(&looks).map_or(0, whole))
+    Ok(doorbuster_bench::number::median(&looks).map_or(0, whole))
 }
 
 /// One look: the p99 in µs, and how many were refused.

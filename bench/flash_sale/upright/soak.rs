@@ -5,9 +5,9 @@ use super::house::{House, gauge, metrics, shown_bytes, sizes};
 use super::options::SoakOptions;
 use super::storm::{Storm, Template, Wave, per_s};
 use super::tending::{Done, tend};
-use crate::common::node::Settings;
-use crate::common::number::{float, grouped, median, ratio, shown_micros, whole};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::node::Settings;
+use doorbuster_bench::number::{float, grouped, median, ratio, shown_micros, whole};
+use doorbuster_bench::trouble::Trouble;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -162,7 +162,7 @@ async fn restarts(house: &mut House, options: &SoakOptions, end: Instant, proces
 struct Watched {
     /// 0 while there is none.
     process: Arc<AtomicU64>,
-    operator: crate::common::api::Target,
+    operator: doorbuster_bench::api::Target,
     data: PathBuf,
     held: Arc<AtomicU64>,
     begun: Instant,

@@ -3,11 +3,11 @@
 use super::hostile::{Kind, Met, TOO_LONG, live};
 use super::house::{House, shown_bytes};
 use super::options::SocketsOptions;
-use crate::common::closed::{self, Closed, Measured};
-use crate::common::node::Settings;
-use crate::common::number::{count, float, grouped, ratio, shown_micros, whole};
-use crate::common::scripts::Orders;
-use crate::common::trouble::Trouble;
+use doorbuster_bench::closed::{self, Closed, Measured};
+use doorbuster_bench::node::Settings;
+use doorbuster_bench::number::{count, float, grouped, ratio, shown_micros, whole};
+use doorbuster_bench::scripts::Orders;
+use doorbuster_bench::trouble::Trouble;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,12 +11,12 @@
 //! closed: every connection sends its next request at once, which finds the peak by the same means.
 
 use super::felt::Felt;
-use crate::common::api::{Request, Target};
-use crate::common::http::Connection;
-use crate::common::number::{count, float, length, micros, nanos, whole};
-use crate::common::scan;
-use crate::common::shopper::{Basket, order_body};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Request, Target};
+use doorbuster_bench::http::Connection;
+use doorbuster_bench::number::{count, float, length, micros, nanos, whole};
+use doorbuster_bench::scan;
+use doorbuster_bench::shopper::{Basket, order_body};
+use doorbuster_bench::trouble::Trouble;
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

@@ -1,7 +1,7 @@
 //! What goes on behind the counter while a crowd buys: orders are paid, shipped, delivered and sent back; others are cancelled.
 
-use crate::common::api::{Caller, Target};
-use crate::common::trouble::Trouble;
+use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::trouble::Trouble;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,7 +54,7 @@ async fn one(caller: &mut Caller, key: &str, sku: &str, cancels: bool) -> Result
             .map(drop);
     }
     let lines = json!([{ "line": "1", "quantity": 1 }]);
-    let shipment = json!({ "lines": lines, "warehouse": crate::common::catalogue::WAREHOUSE });
+    let shipment = json!({ "lines": lines, "warehouse": doorbuster_bench::catalogue::WAREHOUSE });
     let shipped = caller.must_post(&format!("{path}/shipments"), &format!("{key}-s"), &shipment).await?;
     caller
         .must_post(&format!("/v1/shipments/{}/deliver", text(&shipped, "/id")?), &format!("{key}-d"), &json!({}))

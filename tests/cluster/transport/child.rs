@@ -6,18 +6,18 @@
 
 use super::process::{ROLE, Settings};
 use super::stranger;
-use doorbuster::actors::ask::{Accepted, Answer, Ask};
-use doorbuster::actors::remote::{Delivered, Remote, Told};
-use doorbuster::clock::{Clock, SystemClock};
-use doorbuster::cluster::settings::{Cookie, GatewaySettings, TlsFiles};
-use doorbuster::cluster::{Bound, Gateway, Inbound, Inbox};
-use doorbuster::domain::any::{Command, Refusal, Reply};
-use doorbuster::domain::entity::{By, Wait};
-use doorbuster::domain::ids::{EntityId, Sku};
-use doorbuster::domain::inventory;
-use doorbuster::storage::Shard;
-use doorbuster::storage::registry::{NodeId, NodeRow, NodeState};
-use doorbuster::storage::wire::Meta;
+use doorbuster_actors::ask::{Accepted, Answer, Ask};
+use doorbuster_actors::remote::{Delivered, Remote, Told};
+use doorbuster_clock::{Clock, SystemClock};
+use doorbuster_cluster::settings::{Cookie, GatewaySettings, TlsFiles};
+use doorbuster_cluster::{Bound, Gateway, Inbound, Inbox};
+use doorbuster_domain::any::{Command, Refusal, Reply};
+use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::ids::{EntityId, Sku};
+use doorbuster_domain::inventory;
+use doorbuster_storage::Shard;
+use doorbuster_storage::registry::{NodeId, NodeRow, NodeState};
+use doorbuster_storage::wire::Meta;
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -105,14 +105,14 @@ pub fn settings_of(settings: &Settings) -> GatewaySettings {
 }
 
 fn question(sku: &str, life_ms: u64, padding: usize) -> Ask {
-    let warehouse = doorbuster::domain::ids::WarehouseId::parse("lon1").unwrap();
+    let warehouse = doorbuster_domain::ids::WarehouseId::parse("lon1").unwrap();
     let command = if padding == 0 {
         inventory::Command::Read
     } else {
         inventory::Command::Reserve {
-            order: doorbuster::domain::ids::OrderId(1 << 16),
+            order: doorbuster_domain::ids::OrderId(1 << 16),
             units: 1,
-            currency: doorbuster::domain::money::Currency::GBP,
+            currency: doorbuster_domain::money::Currency::GBP,
             expected_unit_price: None,
             ranking: vec![warehouse; padding],
             expires_at: SystemClock.now(),
@@ -172,7 +172,7 @@ async fn obey(gateway: &Gateway, echo: &Echo, words: &[&str]) -> Value {
         "owner" => json!(gateway.hints().owner(shard(1)).map(|(epoch, node)| format!("{epoch} {node}"))),
         "beats" => {
             let beats = gateway.peers().heartbeats();
-            let shown = |beat: &doorbuster::cluster::Heartbeat| json!([beat.connected, beat.misses, beat.last_ms_ago]);
+            let shown = |beat: &doorbuster_cluster::Heartbeat| json!([beat.connected, beat.misses, beat.last_ms_ago]);
             beats.iter().map(|(node, beat)| (node.to_string(), shown(beat))).collect::<serde_json::Map<_, _>>().into()
         }
         "traffic" => {

@@ -1,7 +1,7 @@
 //! A process that proves the cookie and speaks the transport, but not our version: it understands no envelope, and sends what we do not understand.
 
 use super::process::Settings;
-use doorbuster::cluster::envelope::{Frame, Status, read_frame, read_receipt, write_receipt};
+use doorbuster_cluster::envelope::{Frame, Status, read_frame, read_receipt, write_receipt};
 use ractor::message::{BoxedDowncastErr, SerializedMessage};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::node::NodeConnectionMode;

@@ -161,7 +161,7 @@ impl Notes {
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/inject/preload.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("crash/inject/preload.c");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let path = folder.join("libfaults.so");
         // Aside and renamed: another test process may be loading the one that is there.

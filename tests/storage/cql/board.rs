@@ -1,8 +1,8 @@
 //! The nodes' board and what all nodes share (rule O6).
 
 use super::keyspace;
-use doorbuster::storage::Shard;
-use doorbuster::storage::registry::{NodeId, NodeRow, NodeState, Registry, RegistryError};
+use doorbuster_storage::Shard;
+use doorbuster_storage::registry::{NodeId, NodeRow, NodeState, Registry, RegistryError};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,8 +3,8 @@
 use super::{A, fenced, fill, keyspace, put, write};
 use crate::given::{Owner, order_on, replayed};
 use crate::server::Keyspace;
-use doorbuster::storage::cql::{Claiming, CqlJournal};
-use doorbuster::storage::{Claim, ClaimError, Journal, Layout, Shard};
+use doorbuster_storage::cql::{Claiming, CqlJournal};
+use doorbuster_storage::{Claim, ClaimError, Journal, Layout, Shard};
 use futures_util::{StreamExt, stream};
 
 /// Steps until it is over, at most so many.
@@ -44,7 +44,7 @@ fn orders(ones: usize, twos: usize) -> Vec<Vec<bool>> {
 }
 
 /// Epochs of a log that must only rise, and events that must all be there.
-fn is_lawful(records: &[doorbuster::storage::Record], acknowledged: &[doorbuster::storage::Record]) {
+fn is_lawful(records: &[doorbuster_storage::Record], acknowledged: &[doorbuster_storage::Record]) {
     for pair in records.windows(2) {
         assert!(pair[0].epoch <= pair[1].epoch, "epochs fall: {pair:?}");
         assert_eq!(pair[0].last_seq() + 1, pair[1].seq);
@@ -230,7 +230,7 @@ async fn a_shard_that_was_let_go_says_so_until_it_is_claimed_again() {
     let journal = store.open().await;
     let owner = Owner { claim: journal.claim(A, "n1.3").await.unwrap(), next: 1 };
     let registry = journal.registry();
-    let owners = async || doorbuster::storage::registry::Registry::owners(&registry).await.unwrap();
+    let owners = async || doorbuster_storage::registry::Registry::owners(&registry).await.unwrap();
     assert_eq!(owners().await[0].node.as_ref().unwrap().to_string(), "n1.3");
     journal.release(&owner.claim).await.unwrap();
     assert_eq!((owners().await[0].epoch, owners().await[0].node.clone()), (1, None));

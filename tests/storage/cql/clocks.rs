@@ -3,9 +3,9 @@
 
 use super::{A, fill, keyspace, write};
 use crate::given::{Owner, agenda, append, order_on, replayed, sku_on, state};
-use doorbuster::storage::cql::TIMESTAMP_BASE;
-use doorbuster::storage::wire::{HEAD, PERSONAL};
-use doorbuster::storage::{Journal, StateFlush};
+use doorbuster_storage::cql::TIMESTAMP_BASE;
+use doorbuster_storage::wire::{HEAD, PERSONAL};
+use doorbuster_storage::{Journal, StateFlush};
 use scylla::value::{CqlValue, Row};
 
 fn times(rows: &[Row]) -> Vec<i64> {
@@ -75,7 +75,7 @@ async fn what_is_erased_stays_so_when_it_is_written_late() {
     }
     assert_eq!(journal.load(A, &order).await.unwrap(), [state(&order, HEAD, 1, "head")]);
     let found = journal.history(A, &order, 0, 10).await.unwrap();
-    assert!(doorbuster::storage::wire::split_personal(&found[0].body).unwrap().1.is_none());
+    assert!(doorbuster_storage::wire::split_personal(&found[0].body).unwrap().1.is_none());
 }
 
 /// The servers' clocks take part in one place only: they order the writes of a row of the log. A deletion takes its time from there, so one that comes

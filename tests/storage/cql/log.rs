@@ -2,7 +2,7 @@
 
 use super::{A, fenced, fill, keyspace, put, write};
 use crate::given::{Owner, append, everything, order_on, replayed};
-use doorbuster::storage::{AppendError, Journal, ReadError};
+use doorbuster_storage::{AppendError, Journal, ReadError};
 use futures_util::StreamExt;
 use scylla::value::CqlValue;
 
@@ -143,7 +143,7 @@ async fn an_owner_that_finds_another_in_the_next_bucket_has_lost_the_shard() {
         "UPDATE KS.shard_log SET fence = 1, epoch = 1, events = 1 WHERE shard = 0 AND bucket = B AND seq = S0 IF epoch = null",
     ];
     for (round, found) in found.into_iter().enumerate() {
-        let shard = doorbuster::storage::Shard(u16::try_from(round).unwrap());
+        let shard = doorbuster_storage::Shard(u16::try_from(round).unwrap());
         let journal = store.open().await;
         Owner::of(&journal, shard).await;
         let mut owner = Owner::of(&journal, shard).await;
@@ -241,7 +241,7 @@ async fn ten_thousand_sealed_buckets_are_claimed_in_as_many_steps_as_one() {
     let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
     fill(&journal, &mut owner, 1).await;
-    let steps = async |journal: &doorbuster::storage::cql::CqlJournal| {
+    let steps = async |journal: &doorbuster_storage::cql::CqlJournal| {
         let (mut claiming, mut steps) = (journal.claiming(A, "n2"), 1);
         loop {
             match claiming.step().await.unwrap() {

@@ -14,8 +14,8 @@ mod zombies;
 
 use crate::given::{LAYOUT, Owner, order_on};
 use crate::server::Keyspace;
-use doorbuster::storage::cql::CqlJournal;
-use doorbuster::storage::{AppendError, Batch, Journal, Record, Seq, Shard};
+use doorbuster_storage::cql::CqlJournal;
+use doorbuster_storage::{AppendError, Batch, Journal, Record, Seq, Shard};
 
 const A: Shard = Shard(0);
 

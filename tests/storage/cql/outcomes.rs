@@ -5,8 +5,8 @@ use super::proxy::{Act, Proxy};
 use super::{A, keyspace, put, write};
 use crate::given::{Owner, body, order_on, replayed};
 use crate::server::Keyspace;
-use doorbuster::storage::cql::CqlJournal;
-use doorbuster::storage::{AppendError, Journal, Record};
+use doorbuster_storage::cql::CqlJournal;
+use doorbuster_storage::{AppendError, Journal, Record};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -173,6 +173,6 @@ async fn claims_and_rolls_survive_lost_answers() {
         written.push(write(&journal, &mut owner, 1).await);
     }
     assert_eq!(replayed(&journal, A, 1).await, written);
-    let owners = doorbuster::storage::registry::Registry::owners(&journal.registry()).await.unwrap();
+    let owners = doorbuster_storage::registry::Registry::owners(&journal.registry()).await.unwrap();
     assert_eq!((owners[0].epoch, owners[0].node.as_ref().unwrap().to_string()), (3, "a-node-with-a-name.1".to_owned()));
 }

@@ -1,8 +1,8 @@
 //! The schema: applied once, looked at on every start, and refused with a clear word when it is another (rule O1).
 
 use super::keyspace;
-use doorbuster::storage::Layout;
-use doorbuster::storage::cql::{CqlJournal, CqlOptions, Reach, schema};
+use doorbuster_storage::Layout;
+use doorbuster_storage::cql::{CqlJournal, CqlOptions, Reach, schema};
 
 type Change = fn(&mut CqlOptions);
 

@@ -3,13 +3,13 @@
 use super::proxy::{Act, Proxy};
 use super::{A, fill, keyspace};
 use crate::given::{LAYOUT, Owner, agenda, append, everything, order_on, sku_on, state};
-use doorbuster::domain::any::{Event, State};
-use doorbuster::domain::ids::{EntityId, OrderId, WarehouseId};
-use doorbuster::domain::inventory::{self, Allocation};
-use doorbuster::domain::money::Currency;
-use doorbuster::domain::time::Timestamp;
-use doorbuster::storage::wire::{self, Dirty, HEAD, Meta};
-use doorbuster::storage::{Journal, StateFlush, StateRow};
+use doorbuster_domain::any::{Event, State};
+use doorbuster_domain::ids::{EntityId, OrderId, WarehouseId};
+use doorbuster_domain::inventory::{self, Allocation};
+use doorbuster_domain::money::Currency;
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::wire::{self, Dirty, HEAD, Meta};
+use doorbuster_storage::{Journal, StateFlush, StateRow};
 
 /// Rules S2 and S5: what one owner stored, the next one finds.
 #[tokio::test]

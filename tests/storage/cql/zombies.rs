@@ -3,8 +3,8 @@
 use super::proxy::{Act, Proxy};
 use super::{A, fenced, fill, keyspace, put, write};
 use crate::given::{Owner, agenda, append, everything, order_on, replayed, state};
-use doorbuster::storage::wire::HEAD;
-use doorbuster::storage::{AppendError, Journal, Shard, StateFlush};
+use doorbuster_storage::wire::HEAD;
+use doorbuster_storage::{AppendError, Journal, Shard, StateFlush};
 
 /// Rules O2 and O4: in the same bucket, where its place is taken, where it is free, and where it was deleted.
 #[tokio::test]

@@ -1,0 +1,58 @@
+//! An actor may host one entity after another: what is on its way to an earlier life must not reach a later one (rule E1).
+
+use super::ask::Answer;
+use super::entity::EntityMsg;
+use super::tests::{World, ask_until, levels, open_shop, sku};
+use doorbuster_domain::any::{Command, Refusal, Reply};
+use doorbuster_domain::effect::{EffectKey, Outcome};
+use doorbuster_domain::entity::Wait;
+use doorbuster_domain::ids::{EntityId, OrderId};
+use doorbuster_domain::inventory;
+use doorbuster_domain::money::Currency;
+use doorbuster_domain::order;
+use doorbuster_storage::memory::Groups;
+use std::time::Duration;
+
+/// The SKU asks an order that never was whether it still wants its unit. "I never was" frees it, if it is said to the life that asked.
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_an_earlier_life_is_not_taken_for_one_to_this() {
+    let world = World::new(Groups::One);
+    let actors = world.start().await;
+    let node = actors.handle();
+    open_shop(&node, 1).await;
+    node.faults().arm_step("ask_order", u32::MAX);
+    let reserve = inventory::Command::Reserve {
+        order: OrderId(1 << 16),
+        units: 1,
+        currency: Currency::GBP,
+        expected_unit_price: None,
+        ranking: Vec::new(),
+        expires_at: node.now().plus_s(10),
+    };
+    let entity = EntityId::Inventory(sku());
+    let reserved = match ask_until(&node, entity, Command::Inventory(reserve), Wait::Decided).await {
+        Answer::Accepted(accepted) => match accepted.reply {
+            Reply::Inventory(inventory::Reply::Reserved(reserved)) => reserved.reservation,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    tokio::time::sleep(Duration::from_secs(10 + inventory::QUESTION_GRACE_S + 2)).await;
+    // The question is under way, and lost each time.
+    let subject = u32::try_from(reserved).expect("one of the first events");
+    let never_was = |instance| EntityMsg::Answer {
+        instance,
+        key: EffectKey { step: 1, subject, part: 0 },
+        outcome: Outcome::Refused(Refusal::Order(order::Refusal::Unknown)),
+    };
+    node.views().send(&sku(), never_was(u64::MAX), 9).expect("it has an actor");
+    assert_eq!(levels(&node).await.reserved, 1, "an earlier life had asked");
+    for instance in 0..100 {
+        if node.views().send(&sku(), never_was(instance), 9).is_err() {
+            // It owes nothing any more, and has left.
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(levels(&node).await.reserved, 0, "one of them is this life");
+}

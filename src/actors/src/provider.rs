@@ -1,0 +1,60 @@
+//! Calls to the payment provider: sent only once the state that owes them is durable, bounded in number and time, and always answered,
+//! if only with *unknown*.
+
+use super::context::Context;
+use doorbuster_domain::effect::{EffectKey, Outcome};
+use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
+use doorbuster_domain::time::Timestamp;
+use futures_util::future::BoxFuture;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// What the actors expect of a payment provider. The node gives them one; which one, they do not know.
+pub trait ProviderCalls: Debug + Send + Sync {
+    /// The name of the provider in `/v1/providers/{provider}/webhooks`, in records and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Sends a call, or asks what became of its reference. Never fails: a call that has no answer by `deadline` is
+    /// [`ProviderAnswer::Unknown`] (rule M1).
+    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderAnswer>;
+}
+
+/// Sends calls and brings the answers home.
+#[derive(Debug, Clone)]
+pub(crate) struct ProviderRunner {
+    provider: Arc<dyn ProviderCalls>,
+    context: Arc<Context>,
+    permits: Arc<Semaphore>,
+    /// Where calls run: whoever sends them may be a thread of its own.
+    runtime: Handle,
+}
+
+impl ProviderRunner {
+    pub(crate) fn new(provider: Arc<dyn ProviderCalls>, context: Arc<Context>) -> Self {
+        let permits = Arc::new(Semaphore::new(context.settings.provider_calls_max));
+        Self { provider, context, permits, runtime: Handle::current() }
+    }
+
+    /// Sends one call; its answer goes to the entity that owes it.
+    pub(crate) fn call(&self, entity: EntityId, key: EffectKey, call: ProviderCall) {
+        let runner = self.clone();
+        self.runtime.spawn(async move {
+            let timeout_ms = runner.context.settings.provider_timeout_ms;
+            let timeout = Duration::from_millis(timeout_ms);
+            let deadline = runner.context.clock.now().plus_ms(timeout_ms);
+            let answer = match runner.permits.acquire().await {
+                Ok(_permit) => match tokio::time::timeout(timeout, runner.provider.send(&call, deadline)).await {
+                    Ok(answer) => answer,
+                    Err(_elapsed) => ProviderAnswer::Unknown,
+                },
+                Err(_closed) => ProviderAnswer::Unknown,
+            };
+            runner.context.stats.provider_answered(&answer);
+            runner.context.router().answer(entity, key, Outcome::Provider(answer));
+        });
+    }
+}

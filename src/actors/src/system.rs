@@ -1,0 +1,421 @@
+//! All actors of a node, started from what the journal holds and stopped without losing any of it.
+//!
+//! ```text
+//! Root ── supervises ──► Shard 0 … n ── supervise ──► entities
+//! ```
+//!
+//! What restart means here: none. A shard that fails before its queue is durable takes its commit group with it (rule E2);
+//! the node says so and ends, and whoever starts it again finds everything that was acknowledged.
+
+use super::ask::{Answer, Ask};
+use super::context::Context;
+use super::faults::Faults;
+pub use super::inspect::{SetAsideEntity, ShardStatus};
+use super::ownership::Holdings;
+pub use super::ownership::{Acquired, Lost};
+use super::provider::{ProviderCalls, ProviderRunner};
+use super::remote::{Delivered, Remote, Told};
+use super::router::Router;
+use super::settings::Settings;
+use super::shard::ShardMsg;
+
+use super::stats::Stats;
+use super::view::Views;
+use compact_str::CompactString;
+use doorbuster_clock::SharedClock;
+use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::{AppendError, ClaimError, Epoch, Journal, Shard, Store};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// Why the actors could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A shard could not be claimed.
+    #[error("claim shard {shard}: {error}")]
+    Claim {
+        /// Which.
+        shard: Shard,
+        /// Why.
+        error: ClaimError,
+    },
+    /// A shard could not be recovered.
+    #[error("recover shard {shard}: {error}")]
+    Recover {
+        /// Which.
+        shard: Shard,
+        /// Why.
+        error: String,
+    },
+    /// An actor or the writer's thread could not be started.
+    #[error("start {what}: {error}")]
+    Spawn {
+        /// What.
+        what: &'static str,
+        /// Why.
+        error: String,
+    },
+}
+
+/// What a start found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// Shards claimed.
+    pub shards: usize,
+    /// Events behind the last checkpoints, taken in again.
+    pub tail_events: u64,
+}
+
+/// The actors of a node.
+#[derive(Debug)]
+pub struct Actors {
+    context: Arc<Context>,
+    holdings: Arc<Holdings>,
+    losses: Mutex<Option<mpsc::Receiver<Lost>>>,
+    root: ActorRef<RootMsg>,
+    tasks: Vec<JoinHandle<()>>,
+    recovery: Recovery,
+}
+
+/// What the root understands: nothing; it supervises.
+#[derive(Debug)]
+pub(crate) enum RootMsg {}
+
+impl ractor::Message for RootMsg {}
+
+#[derive(Debug)]
+struct Root;
+
+impl Actor for Root {
+    type Msg = RootMsg;
+    type State = Arc<Context>;
+    type Arguments = Arc<Context>;
+
+    async fn pre_start(&self, _: ActorRef<RootMsg>, context: Arc<Context>) -> Result<Self::State, ActorProcessingErr> {
+        Ok(context)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<RootMsg>,
+        event: SupervisionEvent,
+        context: &mut Arc<Context>,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(cell, error) = event {
+            let what = format!("shard actor {}", cell.get_id());
+            match context.router().shard_with(cell.get_id()) {
+                Some((shard, epoch)) => context.lose(shard, epoch, &what, &AppendError::Failed(error.to_string())),
+                None => tracing::warn!(what, %error, "failed at its end"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a start has begun; a start that fails, or is dropped in the middle, leaves nothing of it running.
+#[derive(Debug)]
+struct Begun {
+    root: Option<ActorRef<RootMsg>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(root) = self.root.take() {
+            // With it go the shards and their entities, and with those the writers.
+            root.kill();
+        }
+        self.tasks.drain(..).for_each(|task| task.abort());
+    }
+}
+
+/// How a node comes by its shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shards<'name> {
+    /// It owns all of them from the start, under this name; with one of them ends the node.
+    All(&'name str),
+    /// They are taken and given away while it runs ([`Handle::acquire`], [`Handle::release`]).
+    Dealt,
+}
+
+impl Actors {
+    /// Claims the shards it is to own from the start, recovers them, and serves. Dropped before it is done it leaves no actor behind.
+    pub async fn start(
+        store: Store,
+        provider: Arc<dyn ProviderCalls>,
+        clock: SharedClock,
+        settings: Settings,
+        stats: Arc<Stats>,
+        shards: Shards<'_>,
+    ) -> Result<Self, StartError> {
+        let (failed, _) = watch::channel(None);
+        let (losses, lost) = mpsc::unbounded_channel();
+        let losses = matches!(shards, Shards::Dealt).then_some(losses);
+        let layout = store.layout();
+        let context = Arc::new_cyclic(|context| Context {
+            store,
+            layout,
+            clock,
+            settings,
+            stats,
+            views: Arc::new(Views::default()),
+            provider_name: CompactString::new(provider.name()),
+            faults: Faults::default(),
+            failed,
+            losses,
+            router: Router::new(layout, settings.requests_in_flight_max, context),
+        });
+        let spawned = |error: ractor::SpawnErr| StartError::Spawn { what: "the root actor", error: error.to_string() };
+        let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned)?;
+        let mut begun = Begun { root: Some(root.clone()), tasks: Vec::new() };
+        let runner = ProviderRunner::new(provider, Arc::clone(&context));
+        let (holdings, losses) = Holdings::new(Arc::clone(&context), root.clone(), runner);
+        let holdings = Arc::new(holdings);
+        begun.tasks.push(tokio::spawn(see_to_losses(lost, Arc::clone(&holdings))));
+        let mut recovery = Recovery { shards: 0, tail_events: 0 };
+        if let Shards::All(node) = shards {
+            let all: Vec<Shard> = (0..layout.shards).map(Shard).collect();
+            for (_, acquired) in holdings.take(&all, node).await? {
+                recovery.shards = recovery.shards.saturating_add(1);
+                recovery.tail_events = recovery.tail_events.saturating_add(acquired.tail_events);
+            }
+        }
+        context.router().serve(true);
+        begun.root = None;
+        let tasks = std::mem::take(&mut begun.tasks);
+        Ok(Self { context, holdings, losses: Mutex::new(Some(losses)), root, tasks, recovery })
+    }
+
+    /// What the start found.
+    #[must_use]
+    pub const fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    /// A handle for whoever asks.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { context: Arc::clone(&self.context), holdings: Arc::clone(&self.holdings) }
+    }
+
+    /// Where the ends of ownerships are told that nobody asked for; `None` when it was given out before.
+    #[must_use]
+    pub fn losses(&self) -> Option<mpsc::Receiver<Lost>> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Stops serving, lets what is under way end within `bound`, stores everything and ends the actors. `false`: something was still
+    /// under way at the bound; it is in the journal and goes on at the next start.
+    pub async fn stop(self, bound: Duration) -> bool {
+        let router = self.context.router();
+        router.serve(false);
+        let drained = tokio::time::timeout(bound, async {
+            while !self.context.must_end() && (router.in_flight() > 0 || self.context.stats.log_queue() > 0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let mut flushes = Vec::new();
+            for (shard, _) in router.shards() {
+                let (done, flushed) = oneshot::channel();
+                router.send(shard, ShardMsg::FlushAll(done));
+                flushes.push(flushed);
+            }
+            for flushed in flushes {
+                // A shard that is gone has nothing to store.
+                drop(flushed.await);
+            }
+        })
+        .await
+        .is_ok();
+        self.end().await;
+        drained
+    }
+
+    /// Ends the actors where they stand: what is not durable was promised to nobody. For a failed node, and for crashes in tests.
+    pub async fn end(self) {
+        self.context.router().serve(false);
+        self.holdings.end_all();
+        self.root.kill();
+        for task in self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Stops what has been lost; ends with the node.
+async fn see_to_losses(mut lost: mpsc::UnboundedReceiver<Lost>, holdings: Arc<Holdings>) {
+    while let Some(lost) = lost.recv().await {
+        holdings.lose(lost).await;
+    }
+}
+
+/// The way in for the API and the operator: cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    context: Arc<Context>,
+    holdings: Arc<Holdings>,
+}
+
+impl Handle {
+    /// Asks an entity; see [`Ask`].
+    pub async fn ask(&self, ask: Ask) -> Answer {
+        self.context.router().ask(ask).await
+    }
+
+    /// A question that another node asks for one of its callers.
+    pub async fn deliver(&self, ask: Ask) -> Delivered {
+        self.context.router().deliver(ask).await.map_or(Delivered::NotDelivered, Delivered::Answered)
+    }
+
+    /// What an entity of another node says to one of ours.
+    pub fn told(&self, told: Told) {
+        self.context.router().told(told);
+    }
+
+    /// Gives the way to the shards of other nodes; once.
+    pub fn connect(&self, remote: Arc<dyn Remote>) {
+        self.context.router().connect(remote);
+    }
+
+    /// Claims a shard under the node's name, recovers it and serves it.
+    pub async fn acquire(&self, shard: Shard, node: &str) -> Result<Acquired, StartError> {
+        let nothing = || StartError::Recover { shard, error: "nothing was taken".to_owned() };
+        let (holdings, node) = (Arc::clone(&self.holdings), node.to_owned());
+        // A task of its own, so that whoever stops waiting leaves no shard half recovered.
+        let taken = tokio::spawn(async move { holdings.take(&[shard], &node).await }).await;
+        let taken = taken.map_err(|error| StartError::Recover { shard, error: error.to_string() })??;
+        taken.first().map(|(_, acquired)| *acquired).ok_or_else(nothing)
+    }
+
+    /// Gives a shard away: no new questions, those inside end and everything is stored, within `bound`. `false`: it was not owned, or
+    /// something was still under way at the bound; it goes on at the next owner.
+    pub async fn release(&self, shard: Shard, bound: Duration) -> bool {
+        let holdings = Arc::clone(&self.holdings);
+        tokio::spawn(async move { holdings.give(shard, bound).await }).await.unwrap_or(false)
+    }
+
+    /// Which shards this node owns, and under which epoch.
+    #[must_use]
+    pub fn owned(&self) -> BTreeMap<Shard, Epoch> {
+        self.holdings.owned()
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    /// What shoppers may see of stock.
+    #[must_use]
+    pub fn views(&self) -> &Views {
+        &self.context.views
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.context.stats
+    }
+
+    /// Faults to order.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.context.faults
+    }
+
+    /// The store, for what reads it directly: histories and audits.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.context.store
+    }
+
+    /// Does the node take questions?
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.context.router().is_serving() && self.failure().is_none()
+    }
+
+    /// Questions from outside under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.context.router().in_flight()
+    }
+
+    /// Why the node must end, once it must.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.context.failed.borrow().clone()
+    }
+
+    /// Waits until the node must end; gives the reason.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.context.failed.subscribe();
+        loop {
+            if let Some(reason) = failed.borrow_and_update().clone() {
+                return reason;
+            }
+            if failed.changed().await.is_err() {
+                return "the node has ended".to_owned();
+            }
+        }
+    }
+
+    /// The shard of an entity.
+    #[must_use]
+    pub fn shard_of(&self, entity: &EntityId) -> Shard {
+        self.context.router().shard_of(entity)
+    }
+
+    /// How each shard is.
+    pub async fn shards(&self) -> Vec<ShardStatus> {
+        self.each(ShardMsg::Describe).await
+    }
+
+    /// What is set aside.
+    pub async fn set_aside(&self) -> Vec<SetAsideEntity> {
+        self.each(ShardMsg::ListSetAside).await.into_iter().flatten().collect()
+    }
+
+    /// Entities that have something under way or a deadline, at most `limit` of each shard.
+    pub async fn under_way(&self, limit: usize) -> Vec<EntityId> {
+        self.each(|reply| ShardMsg::UnderWay { limit, reply }).await.into_iter().flatten().collect()
+    }
+
+    /// Starts an entity that was set aside once more; `false`: it was not.
+    pub async fn retry(&self, entity: &EntityId) -> bool {
+        let (done, started) = oneshot::channel();
+        let shard = self.shard_of(entity);
+        self.context.router().send(shard, ShardMsg::Retry { entity: entity.clone(), done });
+        started.await.unwrap_or(false)
+    }
+
+    /// Makes an entity's actor panic now, if that was armed ([`Faults::arm_panic`]).
+    pub async fn panic_entity(&self, entity: &EntityId) -> bool {
+        let (done, sent) = oneshot::channel();
+        let shard = self.shard_of(entity);
+        self.context.router().send(shard, ShardMsg::Panic { entity: entity.clone(), done });
+        sent.await.unwrap_or(false)
+    }
+
+    async fn each<T>(&self, message: impl Fn(oneshot::Sender<T>) -> ShardMsg) -> Vec<T> {
+        let mut replies = Vec::new();
+        for (shard, _) in self.context.router().shards() {
+            let (reply, answer) = oneshot::channel();
+            self.context.router().send(shard, message(reply));
+            replies.push(answer);
+        }
+        let mut answers = Vec::new();
+        for answer in replies {
+            if let Ok(answer) = answer.await {
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+}

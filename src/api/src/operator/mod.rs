@@ -1,0 +1,247 @@
+//! The operator port: how the node is, what it does, and the few levers there are.
+//!
+//! It listens on loopback and knows no callers: whoever reaches it runs the node. None of its paths exist on the public port. Of a
+//! cluster any node may be asked about all of it, and told to drain any node or to move any shard: that is a wish on the nodes' common board.
+
+mod types;
+
+pub use types::{
+    Cluster, Fault, HandOff, MoveBody, Node, NodeStanding, OperationError, Readiness, RegistryShown, Saga, SetAside,
+    SettleBody, SettledAs, Shard, ShardHere,
+};
+
+use super::door::no_panic;
+use super::json;
+use super::problem::{Code, Problem};
+use super::reply::Reply;
+use bytes::Bytes;
+use doorbuster_domain::ids::{EntityId, OrderId};
+use doorbuster_domain::payment::{ProviderAnswer, Reference, Retry};
+use doorbuster_domain::time::Timestamp;
+use hyper::Method;
+use hyper::header::{ALLOW, HeaderMap};
+use serde::Serialize;
+use serde_json::Value;
+use std::convert::Infallible;
+use warp::Filter;
+use warp::reply::Response;
+
+/// The longest body of an operator's request, in bytes.
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// What the operator port asks of the node.
+pub trait Operations: Clone + Send + Sync + 'static {
+    /// Prometheus text.
+    fn metrics(&self) -> impl Future<Output = String> + Send;
+    /// Does the process live and can it work at all? `Err`: why not.
+    fn health(&self) -> impl Future<Output = Result<(), String>> + Send;
+    /// Is it ready to serve?
+    fn readiness(&self) -> impl Future<Output = Readiness> + Send;
+    /// The nodes.
+    fn cluster(&self) -> impl Future<Output = Result<Cluster, OperationError>> + Send;
+    /// The shards.
+    fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, OperationError>> + Send;
+    /// A node is to give its shards away (`true`), or may take some again.
+    fn drain(&self, node: &str, drained: bool) -> impl Future<Output = Result<(), OperationError>> + Send;
+    /// A shard is to be with a node; `None`: where the placement says.
+    fn move_shard(&self, shard: u16, to: Option<&str>) -> impl Future<Output = Result<(), OperationError>> + Send;
+    /// Sagas in flight on this node, oldest first.
+    fn sagas(&self, limit: usize) -> impl Future<Output = Result<Vec<Saga>, OperationError>> + Send;
+    /// Entities of this node that were set aside.
+    fn set_aside(&self) -> impl Future<Output = Result<Vec<SetAside>, OperationError>> + Send;
+    /// Gives an entity that was set aside another try.
+    fn retry(&self, entity: EntityId) -> impl Future<Output = Result<(), OperationError>> + Send;
+    /// Proves the laws from the journal; the report says in `clean` whether they hold.
+    fn audit(&self) -> impl Future<Output = Result<Value, OperationError>> + Send;
+    /// Makes a fault.
+    fn fault(&self, fault: Fault) -> impl Future<Output = Result<(), OperationError>> + Send;
+    /// Says how a call ended that nobody can ask about any more.
+    fn settle(
+        &self,
+        reference: Reference,
+        answer: ProviderAnswer,
+    ) -> impl Future<Output = Result<(), OperationError>> + Send;
+    /// Forgets whose an entity was.
+    fn erase(&self, entity: EntityId) -> impl Future<Output = Result<(), OperationError>> + Send;
+}
+
+impl From<OperationError> for Problem {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Unknown => super::refusals::not_found(),
+            OperationError::NoSuch(what) => Self::new(Code::NotFound).detail(what),
+            OperationError::NotAllowed => Self::new(Code::MissingScope).detail("the configuration does not allow it"),
+            OperationError::Refused(why) => Self::new(Code::WrongState).detail(why),
+            OperationError::Unavailable(why) => Self::new(Code::Overloaded).detail(why),
+        }
+    }
+}
+
+/// The routes of the operator port: method and path, for the 405 and for a test.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("GET", "/metrics"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/admin/cluster"),
+    ("GET", "/admin/shards"),
+    ("POST", "/admin/nodes/{id}/drain"),
+    ("POST", "/admin/nodes/{id}/resume"),
+    ("POST", "/admin/shards/{id}/move"),
+    ("GET", "/admin/sagas"),
+    ("GET", "/admin/entities/set-aside"),
+    ("POST", "/admin/entities/{kind}/{id}/retry"),
+    ("GET", "/admin/audit"),
+    ("POST", "/admin/faults"),
+    ("POST", "/admin/orders/{id}/settle"),
+    ("POST", "/admin/erase/{kind}/{id}"),
+];
+
+/// A body of bounded length; a request without a length has none.
+fn body() -> impl Filter<Extract = (Bytes,), Error = warp::Rejection> + Copy {
+    let bounded = warp::body::content_length_limit(BODY_BYTES_MAX).and(warp::body::bytes());
+    let absent = warp::header::optional::<u64>("content-length").and_then(|length: Option<u64>| async move {
+        if length.is_none() { Ok(Bytes::new()) } else { Err(warp::reject::reject()) }
+    });
+    bounded.or(absent).unify()
+}
+
+/// The filter of the operator port.
+pub fn filter<O: Operations>(
+    node: O,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    warp::method()
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
+        .and(body())
+        .then(move |method: Method, path: warp::path::FullPath, headers: HeaderMap, body: Bytes| {
+            let node = node.clone();
+            async move { no_panic(Box::pin(answer(&node, &method, path.as_str(), &headers, &body))).await }
+        })
+        .recover(|_rejection: warp::Rejection| async {
+            Ok::<_, Infallible>(Problem::new(Code::MalformedRequest).into_response())
+        })
+        .unify()
+}
+
+async fn answer<O: Operations>(
+    node: &O,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Reply, Problem> {
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    // A page in the operator's browser must not be able to pull a lever: other sites' requests carry this header, tools do not.
+    if method == "POST" && headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(Problem::new(Code::ForeignOrigin));
+    }
+    match (method, segments.as_slice()) {
+        ("GET", ["metrics"]) => {
+            let text = node.metrics().await;
+            Ok(Reply::bytes(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text.into()))
+        }
+        ("GET", ["healthz"]) => match node.health().await {
+            Ok(()) => Ok(Reply::json(200, &serde_json::json!({ "status": "ok" }))),
+            Err(why) => Ok(Reply::json(503, &serde_json::json!({ "status": "failed", "why": why }))),
+        },
+        ("GET", ["readyz"]) => {
+            let readiness = node.readiness().await;
+            Ok(Reply::json(if readiness.ready { 200 } else { 503 }, &readiness))
+        }
+        ("GET", ["admin", "cluster"]) => Ok(Reply::json(200, &node.cluster().await?)),
+        ("GET", ["admin", "shards"]) => Ok(listed(&node.shards().await?)),
+        ("GET", ["admin", "sagas"]) => Ok(listed(&node.sagas(1_000).await?)),
+        ("GET", ["admin", "entities", "set-aside"]) => Ok(listed(&node.set_aside().await?)),
+        ("GET", ["admin", "audit"]) => Ok(Reply::json(200, &node.audit().await?)),
+        ("POST", ["admin", "nodes", node_name, "drain"]) => {
+            node.drain(&name(node_name)?, true).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "nodes", node_name, "resume"]) => {
+            node.drain(&name(node_name)?, false).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "shards", number, "move"]) => {
+            let number = shard(number)?;
+            let MoveBody { to } = json::read(body)?;
+            node.move_shard(number, to.as_deref()).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "entities", kind, id, "retry"]) => {
+            node.retry(entity(kind, id)?).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "faults"]) => {
+            node.fault(json::read(body)?).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "orders", id, "settle"]) => {
+            let (reference, told) = settled(id, &json::read(body)?)?;
+            node.settle(reference, told).await?;
+            Ok(done())
+        }
+        ("POST", ["admin", "erase", kind, id]) => {
+            node.erase(entity(kind, id)?).await?;
+            Ok(done())
+        }
+        (_, segments) => Err(nothing_there(segments)),
+    }
+}
+
+fn listed<T: Serialize>(data: &[T]) -> Reply {
+    Reply::json(200, &serde_json::json!({ "data": data }))
+}
+
+fn done() -> Reply {
+    Reply::json(200, &serde_json::json!({ "done": true }))
+}
+
+fn nothing_there(segments: &[&str]) -> Problem {
+    let fits = |template: &str| {
+        let parts: Vec<&str> = template.trim_start_matches('/').split('/').collect();
+        parts.len() == segments.len()
+            && parts.iter().zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
+    };
+    let methods: Vec<&str> = ROUTES.iter().filter(|(_, path)| fits(path)).map(|(method, _)| *method).collect();
+    if methods.is_empty() {
+        return super::refusals::not_found();
+    }
+    let allowed = methods.join(", ");
+    Problem::new(Code::MethodNotAllowed).detail(format!("only {allowed}")).header(ALLOW, &allowed)
+}
+
+/// The name of a node, as a segment of a path holds it.
+fn name(segment: &str) -> Result<String, Problem> {
+    let name = super::routes::decode(segment).filter(|name| !name.trim().is_empty());
+    name.map(String::from).ok_or_else(|| Problem::new(Code::InvalidId).detail("the name of a node is needed"))
+}
+
+fn shard(segment: &str) -> Result<u16, Problem> {
+    segment.parse().map_err(|_no_number| Problem::new(Code::InvalidId).detail("the number of a shard is needed"))
+}
+
+fn entity(kind: &str, id: &str) -> Result<EntityId, Problem> {
+    let invalid = || Problem::new(Code::InvalidId).detail("kind/id of an entity is needed");
+    let id = super::routes::decode(id).ok_or_else(invalid)?;
+    EntityId::parse(&format!("{kind}/{id}")).map_err(|_no_entity| invalid())
+}
+
+fn settled(order: &str, body: &SettleBody) -> Result<(Reference, ProviderAnswer), Problem> {
+    let order = OrderId::parse(order).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))?;
+    let reference = Reference::parse(&body.reference).filter(|reference| reference.order == order);
+    let reference = reference.ok_or_else(|| Problem::field("/reference", "invalid_value", "none of this order's"))?;
+    let theirs = || body.provider_reference.clone().unwrap_or_else(|| "settled by an operator".to_owned()).into();
+    let answer = match body.outcome {
+        SettledAs::Authorized => {
+            let lapses_at = body.lapses_at.as_ref().map_or(Timestamp(u64::MAX), |at| at.0);
+            ProviderAnswer::Authorized { provider_reference: theirs(), lapses_at }
+        }
+        SettledAs::Succeeded => ProviderAnswer::Succeeded { provider_reference: theirs() },
+        SettledAs::Declined => {
+            let code = body.code.clone().unwrap_or_else(|| "settled_by_operator".to_owned()).into();
+            ProviderAnswer::Declined { code, retry: Retry::Never }
+        }
+    };
+    Ok((reference, answer))
+}

@@ -1,0 +1,63 @@
+//! What `hyper` answers by itself when it cannot read a request, a bare status, made into a problem like every other refusal.
+//!
+//! Such an answer is the last one of its connection, has no content, and is handed to the socket in one piece. None of ours looks like it: our
+//! refusals have content. Behind answers that are still on their way it shares their write, and then it stays as bare as it is.
+
+use crate::problem::{Code, Problem};
+use std::io::IoSlice;
+
+/// Where a status stands in an answer.
+const STATUS: std::ops::Range<usize> = 9..12;
+
+/// The answer to send instead of these bytes, if they are one that `hyper` made by itself.
+pub(super) fn instead_of(bytes: &[u8]) -> Option<Vec<u8>> {
+    let code = match bytes.get(STATUS)? {
+        b"400" => Code::MalformedRequest,
+        b"414" => Code::UriTooLong,
+        b"431" => Code::HeadTooLarge,
+        _ => return None,
+    };
+    let is_bare = bytes.ends_with(b"\r\n\r\n") && find(bytes, b"\r\ncontent-length: 0\r\n").is_some();
+    let is_alone = find(bytes, b"\r\n\r\n").is_some_and(|end| end + 4 == bytes.len());
+    (is_bare && is_alone).then(|| answer(code))
+}
+
+/// The answer to a head that cannot be read.
+pub(super) fn answer(code: Code) -> Vec<u8> {
+    Problem::new(code).detail("the head of the request cannot be read").to_raw_http()
+}
+
+/// The bytes of these slices, if only one holds any.
+pub(super) fn only<'a>(slices: &'a [IoSlice<'a>]) -> Option<&'a [u8]> {
+    let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+    let only = filled.next()?;
+    filled.next().is_none().then_some(only)
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: &[u8] =
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+
+    #[test]
+    fn a_bare_refusal_becomes_a_problem_and_nothing_else_is_touched() {
+        let made = String::from_utf8(instead_of(BARE).expect("it is bare")).expect("text");
+        assert!(made.starts_with("HTTP/1.1 431 ") && made.contains("\"code\":\"head_too_large\""), "{made}");
+        let ours = Problem::new(Code::MalformedRequest).to_raw_http();
+        assert_eq!(instead_of(&ours), None);
+        assert_eq!(instead_of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), None);
+        assert_eq!(instead_of(&[BARE, BARE].concat()), None);
+    }
+
+    #[test]
+    fn only_a_write_in_one_piece_is_looked_at() {
+        assert_eq!(only(&[IoSlice::new(b""), IoSlice::new(b"a")]), Some(b"a".as_slice()));
+        assert_eq!(only(&[IoSlice::new(b"a"), IoSlice::new(b"b")]), None);
+    }
+}

@@ -1,0 +1,309 @@
+//! The books of an audit: what the records say of every order and every SKU, and the laws they are held against.
+
+use super::{AuditError, NAMED_MAX, Report};
+use doorbuster_domain::any::Event;
+use doorbuster_domain::ids::{EntityId, OrderId, ReservationId, Sku};
+use doorbuster_domain::inventory::{AuditFold, Inventory, Keeper, PromiseStatus};
+use doorbuster_domain::laws::{self, Violation};
+use doorbuster_domain::order::{Order, Stage, laws as order_laws};
+use doorbuster_domain::payment::LedgerLine;
+use doorbuster_domain::referee;
+use doorbuster_domain::reservation::{self, Reservation};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::wire::{self, Decided};
+use doorbuster_storage::{Record, Seq, Shard};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One SKU's books.
+#[derive(Debug, Default)]
+struct Books {
+    stock: Inventory,
+    orders: AuditFold,
+}
+
+/// What a law between an order or a reservation and its stock is held by: the law, the one, its line (0: none of them).
+pub(super) type Doubt = (&'static str, EntityId, u16);
+/// Where an order and its stock do not fit, in words. Only when both were read as of one moment is that a broken law.
+pub(super) type Doubts = BTreeMap<Doubt, String>;
+
+/// An audit under way: takes in decisions, shard by shard, each shard's in order.
+#[derive(Debug, Default)]
+pub struct Audit {
+    orders: FxHashMap<OrderId, Box<Order>>,
+    reservations: FxHashMap<ReservationId, Box<Reservation>>,
+    /// When each order last changed.
+    changed_at: FxHashMap<OrderId, Timestamp>,
+    skus: BTreeMap<Sku, Books>,
+    versions: FxHashMap<EntityId, u64>,
+    seqs: BTreeMap<Shard, (u64, Seq)>,
+    violations: Vec<Violation>,
+    events: u64,
+}
+
+impl Audit {
+    /// Takes in one record; `orders` and `stock` say which kinds the cut still covers there.
+    pub fn take(&mut self, record: &Record, orders: bool, stock: bool) -> Result<(), AuditError> {
+        self.take_if(record, |entity| match entity {
+            EntityId::Order(_) | EntityId::Reservation(_) => orders,
+            EntityId::Inventory(_) => stock,
+            EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
+        })
+        .map(|_entity| ())
+    }
+
+    /// Takes in one record: its place always, what happened if the cut covers its entity there. Gives the entity.
+    pub(super) fn take_if(
+        &mut self,
+        record: &Record,
+        is_covered: impl FnOnce(&EntityId) -> bool,
+    ) -> Result<EntityId, AuditError> {
+        self.check_place(record);
+        let decided = wire::decode(&record.body).map_err(|error| AuditError::Wire {
+            shard: record.shard,
+            seq: record.seq,
+            error,
+        })?;
+        self.events = self.events.saturating_add(u64::from(record.events));
+        let version = self.versions.entry(decided.entity.clone()).or_default();
+        if decided.number != version.saturating_add(1) {
+            let what = format!("{}: its event {} follows its event {version}", decided.entity, decided.number);
+            self.violations.push(Violation { law: "an_entity_s_events_are_dense", what });
+        }
+        *version = decided.last_number();
+        if is_covered(&decided.entity) {
+            if let EntityId::Order(order) = &decided.entity {
+                self.changed_at.insert(*order, decided.at);
+            }
+            self.evolve(&decided);
+        }
+        Ok(decided.entity)
+    }
+
+    /// The last event of a shard that was taken in.
+    pub(super) fn end_of(&self, shard: Shard) -> Seq {
+        self.seqs.get(&shard).map_or(0, |(_epoch, last)| *last)
+    }
+
+    /// Orders that are on their way.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = OrderId> + '_ {
+        self.orders.iter().filter(|(_, order)| !order.is_at_rest()).map(|(id, _)| *id)
+    }
+
+    /// A log contradicts itself, in its reader's words.
+    pub(super) fn cannot_read(&mut self, shard: Shard, why: &str) {
+        let violation = Violation { law: "every_log_can_be_read", what: format!("shard {shard}: {why}") };
+        // Each round meets it again.
+        if !self.violations.contains(&violation) {
+            self.violations.push(violation);
+        }
+    }
+
+    /// Seqs are dense, epochs never fall.
+    fn check_place(&mut self, record: &Record) {
+        let (epoch, last) = self.seqs.entry(record.shard).or_default();
+        if record.seq != last.saturating_add(1) {
+            let what = format!("shard {}: event {} follows event {last}", record.shard, record.seq);
+            self.violations.push(Violation { law: "seqs_are_dense", what });
+        }
+        if record.epoch < *epoch {
+            let what = format!("shard {}, event {}: epoch {} after {epoch}", record.shard, record.seq, record.epoch);
+            self.violations.push(Violation { law: "epochs_never_fall", what });
+        }
+        *epoch = record.epoch;
+        *last = record.last_seq();
+    }
+
+    fn evolve(&mut self, decided: &Decided) {
+        let (orders, skus, reservations) = (&mut self.orders, &mut self.skus, &mut self.reservations);
+        let evolved = catch_unwind(AssertUnwindSafe(|| {
+            for event in &decided.events {
+                match (&decided.entity, event) {
+                    (EntityId::Order(id), Event::Order(event)) => {
+                        doorbuster_domain::entity::Entity::evolve(&mut **orders.entry(*id).or_default(), event);
+                    }
+                    (EntityId::Inventory(sku), Event::Inventory(event)) => {
+                        let books = skus.entry(sku.clone()).or_default();
+                        doorbuster_domain::entity::Entity::evolve(&mut books.stock, event);
+                        books.orders.take(event);
+                    }
+                    (EntityId::Reservation(id), Event::Reservation(event)) => {
+                        doorbuster_domain::entity::Entity::evolve(&mut **reservations.entry(*id).or_default(), event);
+                    }
+                    _ => {}
+                }
+            }
+        }));
+        if evolved.is_err() {
+            let what = format!("{}: taking in its event {} panicked", decided.entity, decided.number);
+            self.violations.push(Violation { law: "replay_equals_state", what });
+        }
+    }
+
+    /// Rule A1, by what was taken in so far: a confirmed order has its commits, an order that ended otherwise has nothing, and stock is
+    /// promised to no order that is nowhere in the journal.
+    pub(super) fn doubts(&self) -> Doubts {
+        let mut doubts = Doubts::new();
+        for (id, order) in &self.orders {
+            self.compare_with_stock(*id, order, &mut doubts);
+        }
+        for (sku, books) in &self.skus {
+            for (order, units) in books.orders.orders() {
+                if !self.versions.contains_key(&EntityId::Order(order)) {
+                    let what = format!("{order}: {sku} has {units:?} for it, and nothing else is known of it");
+                    doubts.insert(("stock_is_promised_to_orders_that_exist", EntityId::Order(order), 0), what);
+                }
+            }
+            for (id, promise) in books.stock.promised() {
+                let kept_elsewhere = matches!(promise.keeper, Keeper::Reservation { .. });
+                let keeper = EntityId::Reservation(id);
+                if kept_elsewhere && !self.versions.contains_key(&keeper) {
+                    let what =
+                        format!("{id}: {sku} has {} units for it, and nothing else is known of it", promise.units());
+                    doubts.insert(("stock_is_promised_to_reservations_that_exist", keeper, 0), what);
+                }
+            }
+        }
+        for (id, reservation) in &self.reservations {
+            self.compare_reservation(*id, reservation, &mut doubts);
+        }
+        doubts
+    }
+
+    /// A committed reservation has a commit for every line; one that ended otherwise has none.
+    fn compare_reservation(&self, id: ReservationId, reservation: &Reservation, doubts: &mut Doubts) {
+        for (number, line) in (1_u16..).zip(reservation.lines()) {
+            let sku = &line.wanted.sku;
+            let units = self.skus.get(sku).map(|books| books.orders.promise(id)).unwrap_or_default();
+            let wanted = u64::from(line.wanted.units);
+            let broken = match reservation.stage() {
+                reservation::Stage::Ended(PromiseStatus::Committed) => {
+                    (units.committed != wanted).then_some("a_committed_reservation_has_its_commits")
+                }
+                reservation::Stage::Ended(_) => {
+                    // What a late copy was granted is let go when the SKU asks: live is no sale yet.
+                    (units.committed != 0).then_some("a_reservation_that_ended_otherwise_has_nothing")
+                }
+                reservation::Stage::Nothing
+                | reservation::Stage::Asking
+                | reservation::Stage::Held
+                | reservation::Stage::Ending(_) => (units.committed > wanted).then_some("a_unit_is_sold_at_most_once"),
+            };
+            if let Some(law) = broken {
+                let what = format!("{id}, line {number}: {wanted} of {sku} wanted, the SKU has {units:?}");
+                doubts.insert((law, EntityId::Reservation(id), number), what);
+            }
+        }
+    }
+
+    fn compare_with_stock(&self, id: OrderId, order: &Order, doubts: &mut Doubts) {
+        for (number, line) in order.numbered() {
+            let units = self.skus.get(&line.sku).map(|books| books.orders.order(id)).unwrap_or_default();
+            let bought = u64::from(line.units);
+            let broken = match order.stage {
+                // A line that was cancelled whole before the sale was let go, and has none.
+                Stage::Confirmed if line.cancelled == line.units && units.committed == 0 => {
+                    (units.live() != 0).then_some("a_confirmed_order_has_its_commits")
+                }
+                Stage::Confirmed => (units.committed != bought).then_some("a_confirmed_order_has_its_commits"),
+                Stage::Ended(_) => {
+                    (units.sold() != 0 || units.live() != 0).then_some("an_order_that_ended_otherwise_has_nothing")
+                }
+                Stage::Nothing
+                | Stage::Freezing
+                | Stage::Reserving
+                | Stage::Held
+                | Stage::Committing
+                | Stage::Ending(_) => (units.committed > bought).then_some("a_unit_is_sold_at_most_once"),
+            };
+            if let Some(law) = broken {
+                let what = format!("{id}, line {number}: {bought} of {} bought, the SKU has {units:?}", line.sku);
+                doubts.insert((law, EntityId::Order(id), number), what);
+            }
+        }
+    }
+
+    /// Holds everything against the laws, as of one moment; with the provider's ledger, read from `now` on, also the money. An order that
+    /// changed after that instant may have been charged or given something back that the ledger does not show yet: it is compared the
+    /// next time.
+    #[must_use]
+    pub fn finish(mut self, ledger: Option<&[LedgerLine]>, now: Timestamp) -> Report {
+        let doubts = self.doubts();
+        let changed_at = std::mem::take(&mut self.changed_at);
+        let changed = |order: OrderId| changed_at.get(&order).is_some_and(|at| *at > now);
+        let report = self.judge(doubts, &BTreeSet::new(), ledger.map(|lines| (lines, now)), changed);
+        Report { in_flight_at_the_cut: report.in_flight, rounds: 1, ..report }
+    }
+
+    /// Holds everything against the laws. `broken`: what between orders and stock is certainly so; `open`: orders that must be looked at
+    /// again before anything can be said; `changed`: orders that, for all we know, the ledger shows earlier or later than their states here.
+    pub(super) fn judge(
+        mut self,
+        broken: Doubts,
+        open: &BTreeSet<OrderId>,
+        ledger: Option<(&[LedgerLine], Timestamp)>,
+        changed: impl Fn(OrderId) -> bool,
+    ) -> Report {
+        let reservations = self.reservations.len();
+        let mut report = Report { orders: self.orders.len(), reservations, skus: self.skus.len(), ..Report::default() };
+        let mut in_flight: BTreeSet<OrderId> = BTreeSet::new();
+        let mut due: BTreeMap<OrderId, i64> = BTreeMap::new();
+        let mut found: Vec<Violation> = std::mem::take(&mut self.violations);
+        found.extend(broken.into_iter().map(|((law, _, _), what)| Violation { law, what }));
+        for (id, order) in &self.orders {
+            found.extend(order_laws::all(order).err());
+            if order.is_at_rest() && !open.contains(id) {
+                due.insert(*id, order.due());
+            } else {
+                in_flight.insert(*id);
+            }
+            match order.stage {
+                Stage::Confirmed => report.confirmed = report.confirmed.saturating_add(1),
+                Stage::Ended(_) => report.ended = report.ended.saturating_add(1),
+                Stage::Nothing
+                | Stage::Freezing
+                | Stage::Reserving
+                | Stage::Held
+                | Stage::Committing
+                | Stage::Ending(_) => {}
+            }
+        }
+        for (sku, books) in &self.skus {
+            if let Err(mut violation) = laws::stock_is_lawful(&books.stock) {
+                violation.what = format!("{sku}: {}", violation.what);
+                found.push(violation);
+            }
+            if let Err(mut violation) = laws::books_agree(&books.orders, &books.stock) {
+                violation.what = format!("{sku}: {}", violation.what);
+                found.push(violation);
+            }
+            report.reservations = report.reservations.saturating_add(books.orders.kept_by_the_stock());
+            for level in books.stock.levels() {
+                let add = |sum: &mut u64, units: u64| *sum = sum.saturating_add(units);
+                add(&mut report.units_received, level.received);
+                add(&mut report.units_sold, level.sold.saturating_sub(level.returned));
+                add(&mut report.units_reserved, level.reserved);
+                add(&mut report.units_available, level.available());
+            }
+        }
+        if let Some((lines, now)) = ledger {
+            report.ledger_compared = true;
+            let moving = |order: OrderId| in_flight.contains(&order) || changed(order);
+            for (order, finding) in referee::judge(lines, &due, moving, now) {
+                let what = format!("{order}: {finding:?}");
+                found.push(Violation { law: "the_provider_s_ledger_agrees", what });
+            }
+        }
+        let placed = self.versions.keys().filter(|entity| matches!(entity, EntityId::Order(_))).count();
+        report.placed_since = placed.saturating_sub(self.orders.len());
+        report.events = self.events;
+        report.in_flight = in_flight.len();
+        report.in_flight_orders = in_flight.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+        found.sort_by(|one, other| (one.law, &one.what).cmp(&(other.law, &other.what)));
+        report.violations_total = found.len();
+        report.clean = found.is_empty();
+        report.violations = found.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+        report
+    }
+}

@@ -1,5 +1,0 @@
-//! `payment-simulator`: the simulated payment provider as a process of its own, with a durable ledger.
-
-fn main() -> std::process::ExitCode {
-    doorbuster::payments::simulator::command::run(std::env::args_os())
-}

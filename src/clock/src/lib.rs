@@ -1,0 +1,82 @@
+//! The one place that reads the time. Everybody else is given a [`Clock`].
+//!
+//! In production it is the system's; in a simulation it follows tokio's, so that a paused runtime pauses the world.
+
+#![allow(clippy::disallowed_methods, reason = "this is the home that the rule speaks of")]
+
+use doorbuster_domain::time::Timestamp;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// Tells the time.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// Now, in milliseconds since 1970. It may jump, in both directions: safety must not hang on it.
+    fn now(&self) -> Timestamp;
+}
+
+/// An instant to measure from: it never goes back, and it stands still with a paused runtime. It means nothing after a restart.
+#[must_use]
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// A clock that many hold.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A clock that starts where it is told and goes on with tokio's time; it can be made to jump.
+#[derive(Debug)]
+pub struct TestClock {
+    origin: Timestamp,
+    started: Instant,
+    jumped_ms: AtomicI64,
+}
+
+impl TestClock {
+    /// Shows `origin` now. Needs no runtime; on a paused one it stands still until time is advanced.
+    #[must_use]
+    pub fn starting_at(origin: Timestamp) -> Arc<Self> {
+        Arc::new(Self { origin, started: monotonic(), jumped_ms: AtomicI64::new(0) })
+    }
+
+    /// Moves the clock by `millis` without anything else passing, as an operator or a bad time server would.
+    pub fn jump_ms(&self, millis: i64) {
+        self.jumped_ms.fetch_add(millis, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let shown = self.origin.plus_ms(passed).0;
+        Timestamp(shown.saturating_add_signed(self.jumped_ms.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_test_clock_follows_paused_time_and_jumps() {
+        let clock = TestClock::starting_at(Timestamp(1_000));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(clock.now(), Timestamp(6_000));
+        clock.jump_ms(-2_000);
+        assert_eq!(clock.now(), Timestamp(4_000));
+    }
+}

@@ -1,0 +1,48 @@
+//! Which warehouse an order's units come from: the first of the ranking that has them all, else as few as possible.
+
+use super::Inventory;
+use super::levels::Level;
+use super::memory::narrow;
+use super::words::{Allocation, Units};
+use crate::ids::WarehouseId;
+use std::cmp::Reverse;
+
+impl Inventory {
+    /// Where `units` come from; `None` when all warehouses together have fewer. Warehouses that the ranking does not name come last, by id.
+    pub(super) fn allocate(&self, units: Units, ranking: &[WarehouseId]) -> Option<Vec<Allocation>> {
+        self.allocate_with(units, ranking, Level::available)
+    }
+
+    /// The same, where `free` says what a level can still give.
+    pub(super) fn allocate_with(
+        &self,
+        units: Units,
+        ranking: &[WarehouseId],
+        free: impl Fn(&Level) -> u64,
+    ) -> Option<Vec<Allocation>> {
+        let wanted = u64::from(units);
+        let rank = |warehouse: &WarehouseId| ranking.iter().position(|other| other == warehouse).unwrap_or(usize::MAX);
+        let mut stocked: Vec<(usize, &WarehouseId, u64)> = self
+            .levels
+            .values()
+            .map(|level| (rank(&level.warehouse), &level.warehouse, free(level)))
+            .filter(|(_, _, available)| *available > 0)
+            .collect();
+        stocked.sort_unstable();
+        if let Some((_, warehouse, _)) = stocked.iter().find(|(_, _, available)| *available >= wanted) {
+            return Some(vec![Allocation { warehouse: (*warehouse).clone(), units }]);
+        }
+        // No one has them all: taking the largest first takes the fewest warehouses. The sort is stable: ties stay in the ranking's order.
+        stocked.sort_by_key(|(_, _, available)| Reverse(*available));
+        let mut left = wanted;
+        let mut taken = Vec::new();
+        for (_, warehouse, available) in stocked {
+            let part = available.min(left);
+            if part > 0 {
+                taken.push(Allocation { warehouse: warehouse.clone(), units: narrow(part) });
+                left = left.saturating_sub(part);
+            }
+        }
+        (left == 0).then_some(taken)
+    }
+}

@@ -1,0 +1,162 @@
+//! What a SKU's events say of each order: the books by which an audit checks "every confirmed order has its commits" (rule A1), long after the
+//! SKU itself has forgotten the order.
+
+use super::event::Event;
+use super::memory::units_of;
+use crate::ids::{OrderId, ReservationId};
+use std::collections::BTreeMap;
+
+/// One order's units of one SKU, summed over all events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OrderUnits {
+    /// Ever promised, over all reservations.
+    pub reserved: u64,
+    /// Of those: free again.
+    pub released: u64,
+    /// Of those: sold.
+    pub committed: u64,
+    /// Of the sold: have left.
+    pub shipped: u64,
+    /// Of the sold: came back after they had left.
+    pub returned: u64,
+    /// Of the sold: cancelled before they left.
+    pub cancelled: u64,
+}
+
+impl OrderUnits {
+    /// Still promised.
+    #[must_use]
+    pub const fn live(&self) -> u64 {
+        self.reserved.saturating_sub(self.released).saturating_sub(self.committed)
+    }
+
+    /// Sold and not unsold.
+    #[must_use]
+    pub const fn sold(&self) -> u64 {
+        self.committed.saturating_sub(self.returned).saturating_sub(self.cancelled)
+    }
+}
+
+/// One reference's units of one SKU, summed over all events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PromiseUnits {
+    /// Was it the SKU's to decide?
+    pub kept_by_the_stock: bool,
+    /// Ever promised.
+    pub promised: u64,
+    /// Of those: free again, by word or by time.
+    pub freed: u64,
+    /// Of those: sold.
+    pub committed: u64,
+}
+
+impl PromiseUnits {
+    /// Still promised.
+    #[must_use]
+    pub const fn live(&self) -> u64 {
+        self.promised.saturating_sub(self.freed).saturating_sub(self.committed)
+    }
+}
+
+/// Folds the events of **one** SKU, in order, into what each order has of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditFold {
+    orders: BTreeMap<OrderId, OrderUnits>,
+    /// Units of reservations that have not ended, by number.
+    live: BTreeMap<u64, u64>,
+    promises: BTreeMap<ReservationId, PromiseUnits>,
+}
+
+impl AuditFold {
+    /// Takes one event in.
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::Reserved { order, reservation, allocations, .. } => {
+                let units = units_of(allocations);
+                self.live.insert(*reservation, units);
+                add(&mut self.of(*order).reserved, units);
+            }
+            Event::Committed { order, reservation } => {
+                let units = self.live.remove(reservation).unwrap_or(0);
+                add(&mut self.of(*order).committed, units);
+            }
+            Event::Released { order, reservation } => {
+                let units = self.live.remove(reservation).unwrap_or(0);
+                add(&mut self.of(*order).released, units);
+            }
+            Event::Shipped { order, allocations, .. } => add(&mut self.of(*order).shipped, units_of(allocations)),
+            Event::Returned { order, key, allocations, .. } => {
+                let books = self.of(*order);
+                match key {
+                    super::ReturnKey::Return { .. } => add(&mut books.returned, units_of(allocations)),
+                    super::ReturnKey::Cancel { .. } => add(&mut books.cancelled, units_of(allocations)),
+                }
+            }
+            Event::Offered(_)
+            | Event::Received { .. }
+            | Event::Announced { .. }
+            | Event::Adjusted { .. }
+            | Event::Counted { .. }
+            | Event::Kept { .. }
+            | Event::Forgotten { .. }
+            | Event::MovesForgotten { .. }
+            | Event::PromiseExtended { .. }
+            | Event::PromiseKept { .. }
+            | Event::PromisesForgotten { .. } => {}
+            Event::Promised { id, allocations, keeper, .. } => {
+                let books = self.promises.entry(*id).or_default();
+                books.kept_by_the_stock = *keeper == super::Keeper::Stock;
+                add(&mut books.promised, units_of(allocations));
+            }
+            Event::PromiseCommitted { id, at: _ } => {
+                let books = self.promises.entry(*id).or_default();
+                let units = books.live();
+                add(&mut books.committed, units);
+            }
+            Event::PromiseReleased { id, at: _ } => self.free(*id),
+            Event::PromisesExpired { ids, at: _ } => ids.iter().for_each(|id| self.free(*id)),
+        }
+    }
+
+    /// What an order has of the SKU.
+    #[must_use]
+    pub fn order(&self, order: OrderId) -> OrderUnits {
+        self.orders.get(&order).copied().unwrap_or_default()
+    }
+
+    /// Every order that ever had some.
+    pub fn orders(&self) -> impl Iterator<Item = (OrderId, OrderUnits)> + '_ {
+        self.orders.iter().map(|(order, units)| (*order, *units))
+    }
+
+    /// What a reference has of the SKU.
+    #[must_use]
+    pub fn promise(&self, id: ReservationId) -> PromiseUnits {
+        self.promises.get(&id).copied().unwrap_or_default()
+    }
+
+    /// How many references the SKU itself kept.
+    #[must_use]
+    pub fn kept_by_the_stock(&self) -> usize {
+        self.promises.values().filter(|units| units.kept_by_the_stock).count()
+    }
+
+    /// Every reference that ever had some.
+    pub fn promises(&self) -> impl Iterator<Item = (ReservationId, PromiseUnits)> + '_ {
+        self.promises.iter().map(|(id, units)| (*id, *units))
+    }
+
+    fn free(&mut self, id: ReservationId) {
+        let books = self.promises.entry(id).or_default();
+        let units = books.live();
+        add(&mut books.freed, units);
+    }
+
+    fn of(&mut self, order: OrderId) -> &mut OrderUnits {
+        self.orders.entry(order).or_default()
+    }
+}
+
+const fn add(sum: &mut u64, units: u64) {
+    *sum = sum.saturating_add(units);
+}

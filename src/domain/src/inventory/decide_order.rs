@@ -1,0 +1,215 @@
+//! What orders ask of a SKU's stock: reserve, commit, release, forget, ship, return; and their answers to the question of rule R3.
+
+use super::event::Event;
+use super::memory::{Move, Reservation, ReservationStatus};
+use super::words::{Allocation, MoveKey, Offer, OrderSays, Refusal, Reply, ReturnKey, Units};
+use super::{Inventory, MOVE_MEMORY_S, QUESTION_GRACE_S};
+use crate::entity::Decision;
+use crate::ids::{OrderId, WarehouseId};
+use crate::money::{Currency, Money};
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// What an order wishes to be promised.
+pub(super) struct Wish {
+    pub(super) order: OrderId,
+    pub(super) units: Units,
+    pub(super) currency: Currency,
+    pub(super) expected: Option<Money>,
+    pub(super) expires_at: Timestamp,
+}
+
+type Decided = Result<Decision<Event, Reply>, Refusal>;
+
+impl Inventory {
+    pub(super) fn decide_reserve(&self, wish: &Wish, ranking: &[WarehouseId], now: Timestamp) -> Decided {
+        if let Some(known) = self.reservations.get(&wish.order) {
+            return reserve_again(known, wish);
+        }
+        // Only now: what is held is held, however late the question comes.
+        if wish.expires_at <= now {
+            return Err(Refusal::Ended);
+        }
+        let offer = self.offer.as_ref().filter(|offer| offer.on_sale);
+        let Some(offer) = offer else {
+            return Err(if self.is_known() { Refusal::NotOnSale } else { Refusal::Unknown });
+        };
+        self.check_price(offer, wish)?;
+        if wish.units == 0 {
+            return Err(Refusal::NotThatMany);
+        }
+        let Some(allocations) = self.allocate(wish.units, ranking) else {
+            let levels = self.levels.values();
+            let available = levels.clone().map(super::Level::available).fold(0, u64::saturating_add);
+            let all_reserved = levels.map(|level| level.reserved).any(|reserved| reserved > 0);
+            return Err(Refusal::SoldOut { wanted: wish.units, available, all_reserved });
+        };
+        let promise = Reservation {
+            number: self.version.saturating_add(1),
+            allocations,
+            agreed: self.agreed.get(&wish.currency).cloned().ok_or(Refusal::NoPrice { currency: wish.currency })?,
+            expires_at: wish.expires_at,
+            ask_at: wish.expires_at.plus_s(QUESTION_GRACE_S),
+            status: ReservationStatus::Held,
+        };
+        let event = Event::Reserved {
+            order: wish.order,
+            reservation: promise.number,
+            currency: wish.currency,
+            allocations: promise.allocations.clone(),
+            expires_at: promise.expires_at,
+            ask_at: promise.ask_at,
+        };
+        Ok(Decision::one(event, Reply::Reserved(Box::new(promise.reply()))))
+    }
+
+    fn check_price(&self, offer: &Offer, wish: &Wish) -> Result<(), Refusal> {
+        let price = self.agreed.get(&wish.currency).map(|agreed| agreed.price.unit);
+        let Some(now) = price else { return Err(Refusal::NoPrice { currency: wish.currency }) };
+        if let Some(expected) = wish.expected.filter(|expected| *expected != now) {
+            return Err(Refusal::PriceChanged { expected, now });
+        }
+        match offer.max_per_order {
+            Some(limit) if wish.units > limit => Err(Refusal::LimitExceeded { limit, wanted: wish.units }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The order's reservation of that number (rule R1).
+    fn named(&self, order: OrderId, reservation: u64) -> Option<&Reservation> {
+        self.reservations.get(&order).filter(|known| known.number == reservation)
+    }
+
+    pub(super) fn decide_commit(&self, order: OrderId, reservation: u64) -> Decided {
+        let Some(known) = self.named(order, reservation) else { return Ok(Decision::nothing(Reply::Unknown)) };
+        match known.status {
+            ReservationStatus::Held => Ok(Decision::one(Event::Committed { order, reservation }, Reply::Done)),
+            ReservationStatus::Committed => Ok(Decision::again(Reply::Done)),
+            ReservationStatus::Released => Err(Refusal::Ended),
+        }
+    }
+
+    pub(super) fn decide_release(&self, order: OrderId, reservation: u64) -> Decided {
+        let Some(known) = self.named(order, reservation) else { return Ok(Decision::nothing(Reply::Unknown)) };
+        match known.status {
+            ReservationStatus::Held => Ok(Decision::one(Event::Released { order, reservation }, Reply::Done)),
+            ReservationStatus::Released => Ok(Decision::again(Reply::Done)),
+            ReservationStatus::Committed => Err(Refusal::Ended),
+        }
+    }
+
+    pub(super) fn decide_forget(&self, order: OrderId, reservation: u64) -> Decided {
+        let Some(known) = self.named(order, reservation) else { return Ok(Decision::nothing(Reply::Unknown)) };
+        match known.status {
+            ReservationStatus::Held => Err(Refusal::NotEnded),
+            ReservationStatus::Committed | ReservationStatus::Released => {
+                Ok(Decision::one(Event::Forgotten { order, reservation }, Reply::Done))
+            }
+        }
+    }
+
+    /// An answer that comes after the reservation ended changes nothing: the order's own command was faster.
+    pub(super) fn decide_answer(&self, order: OrderId, reservation: u64, says: OrderSays, now: Timestamp) -> Decided {
+        let live = self.named(order, reservation).filter(|known| known.status == ReservationStatus::Held);
+        let Some(known) = live else { return Ok(Decision::nothing(Reply::Unknown)) };
+        match says {
+            OrderSays::Keep { until } => {
+                // At least the grace away: an order that says "until now" is not asked in a circle.
+                let ask_at = until.max(now.plus_s(QUESTION_GRACE_S));
+                if ask_at == known.ask_at {
+                    return Ok(Decision::again(Reply::Done));
+                }
+                Ok(Decision::one(Event::Kept { order, reservation, ask_at }, Reply::Done))
+            }
+            OrderSays::Release => Ok(Decision::events(
+                vec![Event::Released { order, reservation }, Event::Forgotten { order, reservation }],
+                Reply::Done,
+            )),
+            OrderSays::Taken => Ok(Decision::one(Event::Committed { order, reservation }, Reply::Done)),
+        }
+    }
+
+    pub(super) fn decide_ship(&self, order: OrderId, shipment: u16, allocations: &[Allocation]) -> Decided {
+        if let Some(known) = self.moves.get(&(order, MoveKey::Ship { shipment })) {
+            return move_again(known, allocations, false);
+        }
+        self.check_move(allocations, |level| level.to_ship)?;
+        let event = Event::Shipped { order, shipment, allocations: allocations.to_vec() };
+        Ok(Decision::one(event, Reply::Done))
+    }
+
+    pub(super) fn decide_return(
+        &self,
+        order: OrderId,
+        key: ReturnKey,
+        allocations: &[Allocation],
+        restock: bool,
+    ) -> Decided {
+        if let Some(known) = self.moves.get(&(order, MoveKey::Return(key))) {
+            return move_again(known, allocations, restock);
+        }
+        self.check_move(allocations, |level| {
+            let unreturned = level.sold.saturating_sub(level.returned);
+            match key {
+                ReturnKey::Cancel { .. } => unreturned.min(level.to_ship),
+                ReturnKey::Return { .. } => unreturned.saturating_sub(level.to_ship),
+            }
+        })?;
+        let event = Event::Returned { order, key, allocations: allocations.to_vec(), restock };
+        Ok(Decision::one(event, Reply::Done))
+    }
+
+    /// Are there so many in each warehouse? Parts of one warehouse are summed first.
+    fn check_move(&self, allocations: &[Allocation], there_are: impl Fn(&super::Level) -> u64) -> Result<(), Refusal> {
+        let mut wanted: BTreeMap<&WarehouseId, u64> = BTreeMap::new();
+        for part in allocations {
+            let sum = wanted.entry(&part.warehouse).or_default();
+            *sum = sum.saturating_add(u64::from(part.units));
+        }
+        for (warehouse, units) in wanted {
+            if self.levels.get(warehouse).map_or(0, &there_are) < units {
+                return Err(Refusal::NotThatMany);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn decide_forget_moves(&self, order: OrderId, moves: &[MoveKey], now: Timestamp) -> Decided {
+        let moves: Vec<MoveKey> = moves
+            .iter()
+            .filter(|key| self.moves.get(&(order, **key)).is_some_and(|memory| memory.until.is_none()))
+            .copied()
+            .collect();
+        if moves.is_empty() {
+            return Ok(Decision::again(Reply::Done));
+        }
+        let event = Event::MovesForgotten { order, moves, at: now, until: now.plus_s(MOVE_MEMORY_S) };
+        Ok(Decision::one(event, Reply::Done))
+    }
+}
+
+/// Rule R1: the same terms give the same reservation again; a released one is not had a second time.
+fn reserve_again(known: &Reservation, wish: &Wish) -> Decided {
+    let price = known.agreed.price.unit;
+    let same = known.units() == u64::from(wish.units)
+        && price.currency == wish.currency
+        && wish.expected.is_none_or(|expected| expected == price);
+    if !same {
+        return Err(Refusal::OtherTerms);
+    }
+    match known.status {
+        ReservationStatus::Held | ReservationStatus::Committed => {
+            Ok(Decision::again(Reply::Reserved(Box::new(known.reply()))))
+        }
+        ReservationStatus::Released => Err(Refusal::Ended),
+    }
+}
+
+/// Rule R2: the same movement once.
+fn move_again(known: &Move, allocations: &[Allocation], restock: bool) -> Decided {
+    if known.allocations == allocations && known.restock == restock {
+        Ok(Decision::again(Reply::Done))
+    } else {
+        Err(Refusal::OtherTerms)
+    }
+}

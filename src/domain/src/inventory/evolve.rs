@@ -1,0 +1,277 @@
+//! Takes events into the state of a SKU's stock. Everything here is arithmetic on what the event says; nothing is decided.
+
+use super::Inventory;
+use super::event::{Asked, Event};
+use super::levels::Level;
+use super::memory::{Agreed, Move, Remembered, Reservation, ReservationStatus, orders_beside, requests_beside};
+use super::promises::{Promise, PromiseStatus};
+use super::words::{Allocation, MoveKey, Offer, Units};
+use crate::ids::{OrderId, WarehouseId};
+use crate::money::Currency;
+use crate::time::Timestamp;
+use compact_str::CompactString;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Inventory {
+    pub(super) fn take(&mut self, event: &Event) {
+        self.version = self.version.saturating_add(1);
+        match event {
+            Event::Offered(offer) => {
+                self.agreed = agreed_by(offer);
+                self.offer = Some(Offer::clone(offer));
+            }
+            Event::Received { asked, warehouse, units, reference } => {
+                self.take_receipt(*asked, warehouse, *units, reference.as_ref());
+            }
+            Event::Announced { asked, warehouse, units, expected_at, reference } => {
+                self.levels.at(warehouse).incoming.push((*units, *expected_at, reference.clone()));
+                self.remember(*asked, warehouse);
+            }
+            Event::Adjusted { asked, warehouse, delta, reason: _ }
+            | Event::Counted { asked, warehouse, counted: _, delta } => {
+                self.levels.at(warehouse).adjust(*delta);
+                self.remember(*asked, warehouse);
+            }
+            Event::Reserved { order, reservation, currency, allocations, expires_at, ask_at } => {
+                let agreed = self.agreed.get(currency).cloned().unwrap_or_else(|| free_of_charge(*currency));
+                let promise = Reservation {
+                    number: *reservation,
+                    allocations: allocations.clone(),
+                    agreed,
+                    expires_at: *expires_at,
+                    ask_at: *ask_at,
+                    status: ReservationStatus::Held,
+                };
+                self.take_reservation(*order, promise);
+            }
+            Event::Kept { order, reservation, ask_at } => self.take_kept(*order, *reservation, *ask_at),
+            Event::Committed { order, reservation: _ } => self.end(*order, ReservationStatus::Committed),
+            Event::Released { order, reservation: _ } => self.end(*order, ReservationStatus::Released),
+            Event::Forgotten { order, reservation: _ } => {
+                self.reservations.remove(order);
+            }
+            Event::Shipped { order, shipment, allocations } => {
+                for part in allocations {
+                    let level = self.levels.at(&part.warehouse);
+                    level.to_ship = level.to_ship.saturating_sub(u64::from(part.units));
+                }
+                self.moved(*order, MoveKey::Ship { shipment: *shipment }, allocations, false);
+            }
+            Event::Returned { order, key, allocations, restock } => {
+                let shipped = match key {
+                    super::ReturnKey::Return { .. } => true,
+                    super::ReturnKey::Cancel { .. } => false,
+                };
+                for part in allocations {
+                    self.levels.at(&part.warehouse).unsell(u64::from(part.units), shipped, *restock);
+                }
+                self.moved(*order, MoveKey::Return(*key), allocations, *restock);
+            }
+            Event::MovesForgotten { order, moves, at, until } => {
+                self.forget_moves(*order, moves, *at, *until);
+            }
+            Event::Promised { id, reference, buyer_key, keeper, allocations, hold_s, at, expires_at } => {
+                let promise = Promise {
+                    number: self.version,
+                    reference: reference.clone(),
+                    buyer_key: buyer_key.clone(),
+                    keeper: *keeper,
+                    allocations: allocations.clone(),
+                    hold_s: *hold_s,
+                    expires_at: *expires_at,
+                    status: PromiseStatus::Held,
+                    made_at: *at,
+                    changed_at: *at,
+                    changes: 1,
+                    extensions: Vec::new(),
+                };
+                self.reserve(allocations);
+                self.promises.insert(*id, promise);
+            }
+            Event::PromiseExtended { id, request, at, expires_at } => {
+                self.promises.extend(*id, *request, *expires_at, *at);
+            }
+            Event::PromiseKept { id, ask_at } => self.promises.ask_again(*id, *ask_at),
+            Event::PromiseCommitted { id, at } => {
+                let allocations = self.promises.end(*id, PromiseStatus::Committed, *at);
+                self.unreserve(&allocations, true);
+            }
+            Event::PromiseReleased { id, at } => {
+                let allocations = self.promises.end(*id, PromiseStatus::Released, *at);
+                self.unreserve(&allocations, false);
+            }
+            Event::PromisesExpired { ids, at } => {
+                for id in ids {
+                    let allocations = self.promises.end(*id, PromiseStatus::Expired, *at);
+                    self.unreserve(&allocations, false);
+                }
+            }
+            Event::PromisesForgotten { ids } => ids.iter().for_each(|id| self.promises.forget(*id)),
+        }
+    }
+
+    /// Units are promised.
+    fn reserve(&mut self, allocations: &[Allocation]) {
+        for part in allocations {
+            let units = u64::from(part.units);
+            let level = self.levels.at(&part.warehouse);
+            level.reserved = level.reserved.saturating_add(units);
+        }
+    }
+
+    /// They are no longer promised, but sold or free.
+    fn unreserve(&mut self, allocations: &[Allocation], sold: bool) {
+        for part in allocations {
+            let units = u64::from(part.units);
+            let level = self.levels.at(&part.warehouse);
+            level.reserved = level.reserved.saturating_sub(units);
+            if sold {
+                level.on_hand = level.on_hand.saturating_sub(units);
+                level.sold = level.sold.saturating_add(units);
+                level.to_ship = level.to_ship.saturating_add(units);
+            }
+        }
+    }
+
+    fn take_receipt(&mut self, asked: Asked, warehouse: &WarehouseId, units: Units, reference: Option<&CompactString>) {
+        let level = self.levels.at(warehouse);
+        level.on_hand = level.on_hand.saturating_add(u64::from(units));
+        level.received = level.received.saturating_add(u64::from(units));
+        level.last_receipt_at = Some(asked.at);
+        if let Some(reference) = reference {
+            let mut left = units;
+            for (announced, _, other) in &mut level.incoming {
+                if other.as_ref() == Some(reference) {
+                    let served = left.min(*announced);
+                    *announced = announced.saturating_sub(served);
+                    left = left.saturating_sub(served);
+                }
+            }
+            level.incoming.retain(|(announced, _, _)| *announced > 0);
+        }
+        self.remember(asked, warehouse);
+    }
+
+    fn take_reservation(&mut self, order: OrderId, promise: Reservation) {
+        self.reserve(&promise.allocations);
+        self.asks.insert((promise.ask_at, promise.number));
+        self.live.insert(promise.number, order);
+        self.reservations.insert(order, promise);
+    }
+
+    fn take_kept(&mut self, order: OrderId, number: u64, ask_at: Timestamp) {
+        if let Some(reservation) = self.reservations.get_mut(&order) {
+            self.asks.remove(&(reservation.ask_at, number));
+            reservation.ask_at = ask_at;
+            reservation.expires_at = reservation.expires_at.max(ask_at);
+            self.asks.insert((ask_at, number));
+        }
+    }
+
+    /// A live reservation is no longer live: its units are sold, or free again.
+    fn end(&mut self, order: OrderId, status: ReservationStatus) {
+        let Some(reservation) = self.reservations.get_mut(&order) else { return };
+        reservation.status = status;
+        let (number, ask_at) = (reservation.number, reservation.ask_at);
+        let allocations = reservation.allocations.clone();
+        self.asks.remove(&(ask_at, number));
+        self.live.remove(&number);
+        self.unreserve(&allocations, status == ReservationStatus::Committed);
+    }
+
+    fn moved(&mut self, order: OrderId, key: MoveKey, allocations: &[Allocation], restock: bool) {
+        let memory = Move { allocations: allocations.to_vec(), restock, until: None };
+        self.moves.insert((order, key), memory);
+    }
+
+    /// Only keys of the same chunk go: the stored rows of the others need not be written again for it (rule S4).
+    fn forget_moves(&mut self, order: OrderId, moves: &[MoveKey], at: Timestamp, until: Timestamp) {
+        for key in moves {
+            if let Some(memory) = self.moves.get_mut(&(order, *key)) {
+                memory.until = memory.until.or(Some(until));
+            }
+        }
+        let (first, last) = orders_beside(order);
+        let due: Vec<(OrderId, MoveKey)> = self
+            .moves
+            .range((first, FIRST_MOVE)..)
+            .take_while(|((order, _), _)| *order <= last)
+            .filter(|(_, memory)| memory.until.is_some_and(|until| until <= at))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in due {
+            self.moves.remove(&key);
+        }
+    }
+
+    /// Notes a request with its first answer, and lets those of its chunk go whose time is over.
+    fn remember(&mut self, asked: Asked, warehouse: &WarehouseId) {
+        let (first, last) = requests_beside(asked.request.id);
+        let due: Vec<_> = self
+            .requests
+            .range(first..=last)
+            .filter(|(_, memory)| memory.until <= asked.at)
+            .map(|(request, _)| *request)
+            .collect();
+        for request in due {
+            self.requests.remove(&request);
+        }
+        let level = self.levels.at(warehouse).clone();
+        let memory = Remembered { terms: asked.request.terms, until: asked.until, level, version: self.version };
+        self.requests.insert(asked.request.id, Box::new(memory));
+    }
+}
+
+/// The least key there is.
+const FIRST_MOVE: MoveKey = MoveKey::Ship { shipment: 0 };
+
+impl Level {
+    fn adjust(&mut self, delta: i64) {
+        self.on_hand = self.on_hand.saturating_add_signed(delta);
+        self.adjusted = self.adjusted.saturating_add(delta);
+    }
+
+    /// Sold units come back. What had not shipped is no longer to ship; what does not go back on sale is written off, so that the
+    /// law of conservation holds either way.
+    fn unsell(&mut self, units: u64, shipped: bool, restock: bool) {
+        self.returned = self.returned.saturating_add(units);
+        if !shipped {
+            self.to_ship = self.to_ship.saturating_sub(units);
+        }
+        if restock {
+            self.on_hand = self.on_hand.saturating_add(units);
+        } else {
+            self.adjusted = self.adjusted.saturating_sub_unsigned(units);
+        }
+    }
+}
+
+/// What an offer says per currency.
+pub(super) fn agreed_by(offer: &Offer) -> BTreeMap<Currency, Arc<Agreed>> {
+    offer
+        .prices
+        .iter()
+        .map(|price| {
+            let agreed = Agreed {
+                price: *price,
+                title: offer.title.clone(),
+                seller: offer.seller.clone(),
+                tax_class: offer.tax_class.clone(),
+            };
+            (price.unit.currency, Arc::new(agreed))
+        })
+        .collect()
+}
+
+/// A reservation in a currency without a price is never decided; a journal that holds one gets no price.
+fn free_of_charge(currency: Currency) -> Arc<Agreed> {
+    let unit = crate::money::Money::zero(currency);
+    let price = super::Price { unit, was: None, tax_included: true };
+    Arc::new(Agreed {
+        price,
+        title: CompactString::default(),
+        seller: CompactString::default(),
+        tax_class: CompactString::default(),
+    })
+}

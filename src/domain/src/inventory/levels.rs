@@ -1,0 +1,188 @@
+//! Stock levels: the numbers of one warehouse, and what they mean to a shopper.
+
+use super::words::{Offer, Units};
+use crate::ids::WarehouseId;
+use crate::time::Timestamp;
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// What is known of a SKU's stock.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Levels {
+    /// The product's word on it, if any.
+    pub offer: Option<Offer>,
+    /// One per warehouse that ever held some.
+    pub levels: Vec<Level>,
+    /// The SKU's own count of events: grows with every change, and only then.
+    pub version: u64,
+    /// When the earliest reservation means to be decided, if units are in someone's checkout.
+    pub next_release_at: Option<Timestamp>,
+}
+
+/// Stock of the SKU in one warehouse.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Level {
+    /// Here.
+    pub warehouse: WarehouseId,
+    /// Not sold.
+    pub on_hand: u64,
+    /// Promised to orders.
+    pub reserved: u64,
+    /// Set apart.
+    pub held: u64,
+    /// Sold but still on the shelf.
+    pub to_ship: u64,
+    /// Ever received.
+    pub received: u64,
+    /// Ever corrected, net.
+    pub adjusted: i64,
+    /// Ever sold, gross.
+    pub sold: u64,
+    /// Ever unsold: cancelled or returned.
+    pub returned: u64,
+    /// Announced receipts: units, when, reference.
+    pub incoming: Vec<(Units, Timestamp, Option<CompactString>)>,
+    /// When units last arrived.
+    pub last_receipt_at: Option<Timestamp>,
+}
+
+/// The levels of a SKU, in the order of their warehouses. A list of just their number: most SKUs lie in one warehouse, and a map would make
+/// room for eleven.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct ByWarehouse(Vec<Level>);
+
+impl ByWarehouse {
+    fn place(&self, warehouse: &WarehouseId) -> Result<usize, usize> {
+        self.0.binary_search_by(|level| level.warehouse.cmp(warehouse))
+    }
+
+    /// Of this warehouse, if it ever held some.
+    pub(super) fn get(&self, warehouse: &WarehouseId) -> Option<&Level> {
+        self.0.get(self.place(warehouse).ok()?)
+    }
+
+    /// Of this warehouse, to change it; empty if it never held any.
+    #[expect(clippy::indexing_slicing, reason = "it was found there, or put there")]
+    pub(super) fn at(&mut self, warehouse: &WarehouseId) -> &mut Level {
+        let place = self.place(warehouse).unwrap_or_else(|place| {
+            self.0.reserve_exact(1);
+            self.0.insert(place, Level::at(warehouse.clone()));
+            place
+        });
+        &mut self.0[place]
+    }
+
+    /// Takes a level in, in place of the one of its warehouse.
+    pub(super) fn put(&mut self, level: Level) {
+        let warehouse = level.warehouse.clone();
+        *self.at(&warehouse) = level;
+    }
+
+    /// All of them.
+    pub(super) fn values(&self) -> std::slice::Iter<'_, Level> {
+        self.0.iter()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Level> for ByWarehouse {
+    fn from_iter<I: IntoIterator<Item = Level>>(levels: I) -> Self {
+        let mut all = Self::default();
+        levels.into_iter().for_each(|level| all.put(level));
+        all
+    }
+}
+
+/// What a shopper is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stock {
+    /// Enough.
+    InStock,
+    /// At most as many as the setting calls low.
+    LowStock,
+    /// None to be had, but some are in someone's checkout and may come back.
+    AllReserved,
+    /// None.
+    SoldOut,
+}
+
+impl Stock {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InStock => "in_stock",
+            Self::LowStock => "low_stock",
+            Self::AllReserved => "all_reserved",
+            Self::SoldOut => "sold_out",
+        }
+    }
+}
+
+impl Level {
+    /// An empty level of a warehouse.
+    #[must_use]
+    pub fn at(warehouse: WarehouseId) -> Self {
+        Self { warehouse, ..Self::default() }
+    }
+
+    /// What can be promised: `on_hand - reserved - held`.
+    #[must_use]
+    pub const fn available(&self) -> u64 {
+        self.on_hand.saturating_sub(self.reserved).saturating_sub(self.held)
+    }
+
+    /// What a stocktake finds: `on_hand + to_ship`.
+    #[must_use]
+    pub const fn in_building(&self) -> u64 {
+        self.on_hand.saturating_add(self.to_ship)
+    }
+}
+
+impl Levels {
+    /// What can be promised, over all warehouses.
+    #[must_use]
+    pub fn available(&self) -> u64 {
+        self.levels.iter().map(Level::available).fold(0, u64::saturating_add)
+    }
+
+    /// What is promised to orders, over all warehouses.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.levels.iter().map(|level| level.reserved).fold(0, u64::saturating_add)
+    }
+
+    /// What a shopper is told; `low_stock_at` is the setting.
+    #[must_use]
+    pub fn stock(&self, low_stock_at: u64) -> Stock {
+        match (self.available(), self.reserved()) {
+            (0, 0) => Stock::SoldOut,
+            (0, _) => Stock::AllReserved,
+            (available, _) if available <= low_stock_at => Stock::LowStock,
+            (_, _) => Stock::InStock,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_stand_in_the_order_of_their_warehouses_and_take_no_more_room_than_that() {
+        let at = |name: &str| WarehouseId::parse(name).unwrap();
+        let mut levels = ByWarehouse::default();
+        for (name, units) in [("m", 1), ("z", 2), ("a", 3), ("m", 4)] {
+            levels.put(Level { on_hand: units, ..Level::at(at(name)) });
+        }
+        levels.at(&at("b")).on_hand = 5;
+        levels.at(&at("z")).on_hand += 10;
+        let all: Vec<_> = levels.values().map(|level| (level.warehouse.as_str().to_owned(), level.on_hand)).collect();
+        assert_eq!(all, [("a".into(), 3), ("b".into(), 5), ("m".into(), 4), ("z".into(), 12)]);
+        assert_eq!(levels.get(&at("z")).map(|level| level.on_hand), Some(12));
+        assert_eq!((levels.get(&at("c")), levels.0.capacity()), (None, 4));
+    }
+}

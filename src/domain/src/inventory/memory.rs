@@ -1,0 +1,132 @@
+//! What a SKU remembers of orders and requests, and in which chunk of its stored state.
+
+use super::levels::Level;
+use super::words::{Allocation, Price, Reserved, Units};
+use crate::ids::{OrderId, RequestId, Terms};
+use crate::time::Timestamp;
+use compact_str::CompactString;
+use std::sync::Arc;
+
+/// Chunks of the stored state beside the head (rule S4): few enough to be few rows, enough that one changed reservation of
+/// 100,000 writes again only some 400.
+pub const CHUNKS: u16 = 256;
+
+/// What was agreed with an order, shared by all reservations under the same offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// Per unit.
+    pub price: Price,
+    /// Shown on the order's line.
+    pub title: CompactString,
+    /// Whose it is.
+    pub seller: CompactString,
+    /// Chooses the tax rate.
+    pub tax_class: CompactString,
+}
+
+/// How far a reservation got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReservationStatus {
+    /// The units are promised.
+    Held,
+    /// They were sold.
+    Committed,
+    /// They are free again.
+    Released,
+}
+
+/// Units promised to one order, or the memory of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The SKU's own event number (rule R1).
+    pub number: u64,
+    /// From where.
+    pub allocations: Vec<Allocation>,
+    /// Price and title at that moment.
+    pub agreed: Arc<Agreed>,
+    /// When the order means to decide.
+    pub expires_at: Timestamp,
+    /// When it is asked.
+    pub ask_at: Timestamp,
+    /// How far it got.
+    pub status: ReservationStatus,
+}
+
+impl Reservation {
+    /// All its units.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        units_of(&self.allocations)
+    }
+
+    pub(super) fn reply(&self) -> Reserved {
+        Reserved {
+            reservation: self.number,
+            allocations: self.allocations.clone(),
+            price: self.agreed.price,
+            title: self.agreed.title.clone(),
+            seller: self.agreed.seller.clone(),
+            tax_class: self.agreed.tax_class.clone(),
+        }
+    }
+}
+
+/// A movement of sold units that was carried out (rule R2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Of these units: the same key for others is refused.
+    pub allocations: Vec<Allocation>,
+    /// For what came back: did it go back on sale?
+    pub restock: bool,
+    /// `None` until the order says `ForgetMoves`; then the memory goes at the next such word in its chunk after this instant.
+    pub until: Option<Timestamp>,
+}
+
+/// A seller's request that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// What was asked.
+    pub terms: Terms,
+    /// Until when this is remembered at least.
+    pub until: Timestamp,
+    /// The first answer: the level after it.
+    pub level: Level,
+    /// The first answer's version.
+    pub version: u64,
+}
+
+/// The units of all allocations.
+#[must_use]
+pub(super) fn units_of(allocations: &[Allocation]) -> u64 {
+    allocations.iter().map(|part| u64::from(part.units)).fold(0, u64::saturating_add)
+}
+
+/// As many as fit: allocations of one reservation never exceed it.
+pub(super) fn narrow(units: u64) -> Units {
+    Units::try_from(units).unwrap_or(Units::MAX)
+}
+
+/// The chunk (1 to [`CHUNKS`]) of an order's or a request's id: its first byte.
+///
+/// Both ids begin with bits of a SHA-1 sum, so the id is
+/// its own hash, and what belongs to a chunk is a range of the ordered map.
+#[must_use]
+pub fn chunk_of(id: u128) -> u16 {
+    u16::try_from(id >> 120).unwrap_or(0).saturating_add(1)
+}
+
+/// The smallest and the largest id of a chunk.
+pub(super) fn ids_of(chunk: u16) -> (u128, u128) {
+    let first = u128::from(chunk.saturating_sub(1)) << 120;
+    (first, first | (u128::MAX >> 8))
+}
+
+pub(super) fn orders_beside(order: OrderId) -> (OrderId, OrderId) {
+    let (first, last) = ids_of(chunk_of(order.0));
+    (OrderId(first), OrderId(last))
+}
+
+pub(super) fn requests_beside(request: RequestId) -> (RequestId, RequestId) {
+    let (first, last) = ids_of(chunk_of(request.0));
+    (RequestId(first), RequestId(last))
+}

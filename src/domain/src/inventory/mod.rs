@@ -1,0 +1,321 @@
+//! Stock of one SKU: what is on hand, and how much of it is promised to whom until when.
+//!
+//! ```text
+//! available ──reserve──► reserved ──commit──► sold, to ship ──ship──► gone      reserved ──release──► available
+//!                                                  └───────return, cancel──────► available, or written off
+//! ```
+//!
+//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see [`super::laws`]).
+//!
+//! What a SKU remembers, and how each memory ends, so that a hot SKU does not grow for ever:
+//!
+//! ```text
+//! a reservation          from Reserved until the order's Forget, or until the order, asked, says Release (rules R1, R3)
+//! a shipment or return   from Shipped/Returned until the order's ForgetMoves and MOVE_MEMORY_S more (rule R2)
+//! a seller's request     REQUEST_MEMORY_S, then until the next request in its chunk
+//! a promise              from its end PROMISE_MEMORY_S, then until others come
+//! ```
+//!
+//! A reservation can be forgotten at once: a copy of its `Reserve` that arrives later makes another with another number, which the
+//! order's late `Commit` does not name, and which the order, asked, lets go. A shipment or a return has no such second
+//! line: a late copy would book the units twice. So its key outlives every copy of the command, which the shell drops at `command_life_s`.
+//! Nothing else is remembered of a sold order: weeks later its `Ship` and `Return` bring their allocations along.
+
+mod allocate;
+mod audit;
+mod decide_order;
+mod decide_promise;
+mod decide_seller;
+mod event;
+mod evolve;
+mod levels;
+mod memory;
+mod promises;
+mod restore;
+mod words;
+
+#[cfg(test)]
+mod promise_tests;
+#[cfg(any(test, feature = "random"))]
+pub mod random;
+#[cfg(test)]
+mod tests;
+
+pub use audit::{AuditFold, OrderUnits, PromiseUnits};
+pub use decide_promise::PromiseEnd;
+pub use event::{Asked, Event};
+pub use levels::{Level, Levels, Stock};
+pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use promises::{
+    EXTENSIONS_MAX, Keeper, PROMISE_MEMORY_S, PROMISES_PER_DECISION_MAX, Party, Promise, PromiseStatus, PromiseWish,
+    Promised,
+};
+pub use restore::Chunk;
+pub use words::{
+    AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
+};
+
+use super::any;
+use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
+use super::entity::{Decision, Entity};
+use super::ids::{EntityId, OrderId, RequestId, ReservationId};
+use super::money::Currency;
+use super::order;
+use super::reservation;
+use super::time::Timestamp;
+use levels::ByWarehouse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Seconds after a reservation's deadline before its order is asked (rule R3): the order's own `Release` should come first.
+///
+/// Smaller: needless questions; larger: units of a lost order stay promised longer.
+pub const QUESTION_GRACE_S: u64 = 30;
+/// Seconds for which the key of a shipment or return outlives its order's `ForgetMoves` (rule R2). Must be longer than
+/// `command_life_s`.
+pub const MOVE_MEMORY_S: u64 = 3_600;
+/// Seconds for which a seller's request is remembered (rule R2): seven days.
+pub const REQUEST_MEMORY_S: u64 = 7 * 24 * 3_600;
+/// Announced receipts that may wait for one warehouse.
+pub const ANNOUNCED_MAX: usize = 200;
+/// Orders named by [`Refusal::Promised`].
+pub const PROMISED_SHOWN_MAX: usize = 20;
+/// The largest count of units: every JSON reader holds it exactly (2^53 − 1).
+pub const COUNT_MAX: u64 = (1 << 53) - 1;
+
+/// The steps of the machine that owe something: the question of rule R3, to an order and to a reservation.
+const STEP_QUESTION: u8 = 1;
+const STEP_PROMISE_QUESTION: u8 = 2;
+
+/// Stock of one SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// Events so far: the number of the newest.
+    version: u64,
+    offer: Option<Offer>,
+    /// What the newest offer says per currency, shared by all reservations made under it.
+    agreed: BTreeMap<Currency, Arc<Agreed>>,
+    levels: ByWarehouse,
+    /// Live and ended reservations. Ordered by id, so that a chunk is a range.
+    reservations: BTreeMap<OrderId, Reservation>,
+    /// Live reservations by when their order is asked.
+    asks: BTreeSet<(Timestamp, u64)>,
+    /// Live reservations by number.
+    live: BTreeMap<u64, OrderId>,
+    moves: BTreeMap<(OrderId, MoveKey), Move>,
+    /// In boxes: a map makes room for eleven at a time, and most SKUs remember one.
+    requests: BTreeMap<RequestId, Box<Remembered>>,
+    /// What callers with a checkout of their own were promised.
+    promises: promises::Promises,
+}
+
+impl Inventory {
+    /// Events so far.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The product's newest word on the SKU.
+    #[must_use]
+    pub const fn offer(&self) -> Option<&Offer> {
+        self.offer.as_ref()
+    }
+
+    /// The levels, by warehouse.
+    pub fn levels(&self) -> impl Iterator<Item = &Level> + '_ {
+        self.levels.values()
+    }
+
+    /// Live reservations, oldest first.
+    pub fn live(&self) -> impl Iterator<Item = (OrderId, &Reservation)> + '_ {
+        self.live.values().filter_map(|order| self.reservations.get(order).map(|reservation| (*order, reservation)))
+    }
+
+    /// All reservations that are remembered, live and ended, by order.
+    pub fn reservations(&self) -> impl Iterator<Item = (OrderId, &Reservation)> + '_ {
+        self.reservations.iter().map(|(order, reservation)| (*order, reservation))
+    }
+
+    /// What is remembered of an order's reservation.
+    #[must_use]
+    pub fn reservation(&self, order: OrderId) -> Option<&Reservation> {
+        self.reservations.get(&order)
+    }
+
+    /// What is promised under callers' references, by what ends or is asked about first.
+    pub fn promised(&self) -> impl Iterator<Item = (ReservationId, &Promise)> + '_ {
+        self.promises.held()
+    }
+
+    /// What is remembered of a promise.
+    #[must_use]
+    pub fn promise(&self, id: ReservationId) -> Option<&Promise> {
+        self.promises.get(id)
+    }
+
+    /// How many movements and requests are remembered: what must not grow for ever.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.moves.len().saturating_add(self.requests.len())
+    }
+
+    /// Everything a reader may know.
+    #[must_use]
+    pub fn read(&self) -> Levels {
+        let of_orders = self.asks.first().and_then(|(_, number)| self.by_number(*number));
+        let of_orders = of_orders.map(|(_, reservation)| reservation.expires_at);
+        Levels {
+            offer: self.offer.clone(),
+            levels: self.levels.values().cloned().collect(),
+            version: self.version,
+            next_release_at: [of_orders, self.promises.next_end()].into_iter().flatten().min(),
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        self.offer.is_some() || !self.levels.is_empty()
+    }
+
+    fn by_number(&self, number: u64) -> Option<(OrderId, &Reservation)> {
+        let order = self.live.get(&number)?;
+        self.reservations.get(order).map(|reservation| (*order, reservation))
+    }
+}
+
+impl Entity for Inventory {
+    type Command = Command;
+    type Event = Event;
+    type Reply = Reply;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        match command {
+            Command::Wake => self.decide_wake(now),
+            Command::Read if self.is_known() => Ok(Decision::nothing(Reply::Levels(Box::new(self.read())))),
+            Command::Read => Err(Refusal::Unknown),
+            Command::Offer(offer) => self.decide_offer(offer),
+            Command::Receive { request, warehouse, units, reference, expected_at } => {
+                self.decide_receive(*request, warehouse, *units, reference.as_ref(), *expected_at, now)
+            }
+            Command::Adjust { request, warehouse, delta, reason } => {
+                self.decide_adjust(*request, warehouse, *delta, *reason, now)
+            }
+            Command::Count { request, warehouse, counted, expected_in_building } => {
+                self.decide_count(*request, warehouse, *counted, *expected_in_building, now)
+            }
+            Command::Reserve { order, units, currency, expected_unit_price, ranking, expires_at } => {
+                let wish = decide_order::Wish {
+                    order: *order,
+                    units: *units,
+                    currency: *currency,
+                    expected: *expected_unit_price,
+                    expires_at: *expires_at,
+                };
+                self.decide_reserve(&wish, ranking, now)
+            }
+            Command::Commit { order, reservation } => self.decide_commit(*order, *reservation),
+            Command::Release { order, reservation } => self.decide_release(*order, *reservation),
+            Command::Forget { order, reservation } => self.decide_forget(*order, *reservation),
+            Command::Ship { order, shipment, allocations } => self.decide_ship(*order, *shipment, allocations),
+            Command::Return { order, key, allocations, restock } => {
+                self.decide_return(*order, *key, allocations, *restock)
+            }
+            Command::ForgetMoves { order, moves } => self.decide_forget_moves(*order, moves, now),
+            Command::Answer { order, reservation, says } => self.decide_answer(*order, *reservation, *says, now),
+            Command::Promise { keeper, ranking, wishes } => self.decide_promise(*keeper, wishes, ranking, now),
+            Command::ReadPromise { id, party } => self.read_promise(*id, party),
+            Command::EndPromise { id, party, end } => self.decide_end_promise(*id, party, *end, now),
+            Command::ExtendPromise { id, party, request, expires_at } => {
+                self.decide_extend(*id, party, *request, *expires_at, now)
+            }
+            Command::ListPromises { owner, status, before, limit } => {
+                self.list_promises(owner, *status, *before, *limit)
+            }
+            Command::AnswerPromise { id, says } => self.decide_promise_answer(*id, *says, now),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        self.take(event);
+    }
+
+    fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
+        let of_orders = self.asks.range(..=(now, u64::MAX)).map(|(_, number)| question(STEP_QUESTION, *number));
+        let of_promises = self.promises.questions(now).map(|number| question(STEP_PROMISE_QUESTION, number));
+        of_orders.chain(of_promises).take(OWED_MAX).collect()
+    }
+
+    fn effect(&self, key: EffectKey) -> Option<Effect> {
+        let number = asked_about(key)?;
+        if key.step == STEP_PROMISE_QUESTION {
+            let (id, promise) = self.promises.by_number(number)?;
+            let Keeper::Reservation { line } = promise.keeper else { return None };
+            let command = any::Command::Reservation(reservation::Command::StillWanted { line });
+            return Some(Effect::Ask { to: EntityId::Reservation(id), command });
+        }
+        let (order, _) = self.by_number(number)?;
+        let sku = self.offer.as_ref().map(|offer| offer.sku.clone());
+        let command = order::Command::StillWanted { reservation: Some(number), sku };
+        Some(Effect::Ask { to: EntityId::Order(order), command: any::Command::Order(command) })
+    }
+
+    fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
+        let reservation = asked_about(key)?;
+        if key.step == STEP_PROMISE_QUESTION {
+            let (id, _) = self.promises.by_number(reservation)?;
+            return Some(Command::AnswerPromise { id, says: reservation_says(&outcome)? });
+        }
+        let (order, _) = self.by_number(reservation)?;
+        let says = order_says(&outcome)?;
+        Some(Command::Answer { order, reservation, says })
+    }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let later = (now.plus_ms(1), 0);
+        let question = self.asks.range(later..).next().map(|(at, _)| *at);
+        [question, self.promises.wake_at(now)].into_iter().flatten().min()
+    }
+}
+
+/// What an order's answer to the question of rule R3 means; `None`: none of it, ask again. An order that never was holds nothing.
+#[must_use]
+pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
+    if let Outcome::Replied(any::Reply::Order(reply)) = outcome {
+        if let order::Reply::Keep { until } = reply {
+            return Some(OrderSays::Keep { until: *until });
+        }
+        if *reply == order::Reply::Release {
+            return Some(OrderSays::Release);
+        }
+        if *reply == order::Reply::Taken {
+            return Some(OrderSays::Taken);
+        }
+    }
+    let never_was = Outcome::Refused(any::Refusal::Order(order::Refusal::Unknown));
+    (*outcome == never_was).then_some(OrderSays::Release)
+}
+
+/// What a reservation's answer to the question of rule R3 means; `None`: none of it, ask again. One that never was holds nothing.
+fn reservation_says(outcome: &Outcome) -> Option<OrderSays> {
+    match outcome {
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Keep { until })) => {
+            Some(OrderSays::Keep { until: *until })
+        }
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Release))
+        | Outcome::Refused(any::Refusal::Reservation(reservation::Refusal::Unknown)) => Some(OrderSays::Release),
+        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Taken)) => Some(OrderSays::Taken),
+        Outcome::Replied(_) | Outcome::Refused(_) | Outcome::Provider(_) => None,
+    }
+}
+
+/// The key of the question about a reservation: its number in two halves.
+fn question(step: u8, number: u64) -> EffectKey {
+    let low = number & u64::from(u32::MAX);
+    EffectKey { step, subject: u32::try_from(low).unwrap_or(0), part: u32::try_from(number >> 32).unwrap_or(0) }
+}
+
+fn asked_about(key: EffectKey) -> Option<u64> {
+    matches!(key.step, STEP_QUESTION | STEP_PROMISE_QUESTION)
+        .then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
+}

@@ -1,0 +1,376 @@
+//! What a SKU promises under callers' references, claim by claim.
+
+use super::random::offer;
+use super::*;
+use crate::ids::{Request, Terms, WarehouseId};
+use crate::laws;
+use compact_str::{CompactString, format_compact};
+
+const NOW: Timestamp = Timestamp(1_000_000);
+const SHOP: &str = "seller:sel_main";
+
+/// A SKU under test.
+struct Shelf {
+    stock: Inventory,
+    events: Vec<Event>,
+    now: Timestamp,
+}
+
+impl Shelf {
+    fn with(units: &[Units]) -> Self {
+        let mut shelf = Self { stock: Inventory::default(), events: Vec::new(), now: NOW };
+        for (index, units) in (1_u128..).zip(units) {
+            let request = Request { id: RequestId(index), terms: Terms(index) };
+            let warehouse = WarehouseId::parse(&format!("w{index}")).unwrap();
+            shelf
+                .tell(Command::Receive { request, warehouse, units: *units, reference: None, expected_at: None })
+                .unwrap();
+        }
+        shelf
+    }
+
+    fn tell(&mut self, command: Command) -> Result<Reply, Refusal> {
+        let decision = self.stock.decide(&command, self.now)?;
+        for event in decision.events {
+            self.stock.evolve(&event);
+            self.events.push(event);
+        }
+        laws::stock_is_lawful(&self.stock).unwrap();
+        laws::a_unit_is_sold_at_most_once(&self.events).unwrap();
+        laws::replay_equals_state(&self.events, &self.stock).unwrap();
+        let mut books = AuditFold::default();
+        self.events.iter().for_each(|event| books.take(event));
+        laws::books_agree(&books, &self.stock).unwrap();
+        Ok(decision.reply)
+    }
+
+    fn ask(&mut self, wishes: Vec<PromiseWish>) -> Vec<Result<Box<Promised>, Refusal>> {
+        match self.tell(Command::Promise { keeper: Keeper::Stock, ranking: vec![], wishes }) {
+            Ok(Reply::Promises(answers)) => answers,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn promise(&mut self, reference: &str, units: Units) -> Result<Box<Promised>, Refusal> {
+        let wish = self.wish(reference, units);
+        self.ask(vec![wish]).remove(0)
+    }
+
+    fn wish(&self, reference: &str, units: Units) -> PromiseWish {
+        PromiseWish {
+            id: id(reference),
+            reference: reference.into(),
+            units,
+            hold_s: 600,
+            expires_at: self.now.plus_s(600),
+            buyer_key: None,
+        }
+    }
+
+    fn end(&mut self, reference: &str, end: PromiseEnd) -> Result<PromiseStatus, Refusal> {
+        match self.tell(Command::EndPromise { id: id(reference), party: shop(), end })? {
+            Reply::Promise(now) => Ok(now.promise.status),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn extend(&mut self, reference: &str, key: u128, terms: u128, seconds: u64) -> Result<Timestamp, Refusal> {
+        let request = Request { id: RequestId(key), terms: Terms(terms) };
+        let expires_at = self.now.plus_s(seconds);
+        match self.tell(Command::ExtendPromise { id: id(reference), party: shop(), request, expires_at })? {
+            Reply::Promise(now) => Ok(now.promise.expires_at),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn available(&self) -> u64 {
+        self.stock.read().available()
+    }
+
+    fn wait_s(&mut self, seconds: u64) {
+        self.now = self.now.plus_s(seconds);
+        self.tell(Command::Wake).unwrap();
+    }
+}
+
+fn id(reference: &str) -> ReservationId {
+    ReservationId::of_reference(SHOP, reference)
+}
+
+fn shop() -> Party {
+    Party::Caller(SHOP.into())
+}
+
+fn sold_out(wanted: Units, available: u64) -> Refusal {
+    Refusal::SoldOut { wanted, available, all_reserved: true }
+}
+
+#[test]
+fn the_last_unit_goes_to_one_reference() {
+    let mut shelf = Shelf::with(&[1]);
+    assert!(!shelf.promise("a", 1).unwrap().repeated);
+    assert_eq!(shelf.promise("b", 1).unwrap_err(), sold_out(1, 0));
+    assert!(shelf.promise("a", 1).unwrap().repeated, "and stays there");
+}
+
+#[test]
+fn several_wishes_of_one_command_are_answered_each_on_its_own_and_never_take_the_same_unit() {
+    let mut shelf = Shelf::with(&[2, 3]);
+    let mut wishes: Vec<PromiseWish> = ["a", "b", "c"].iter().map(|name| shelf.wish(name, 2)).collect();
+    wishes.push(shelf.wish("d", 1));
+    wishes.push(shelf.wish("a", 2));
+    wishes.push(shelf.wish("a", 1));
+    let answers = shelf.ask(wishes);
+    let told: Vec<_> = answers.iter().map(|answer| answer.as_ref().map(|one| one.repeated)).collect();
+    let short = sold_out(2, 1);
+    assert_eq!(told, [Ok(false), Ok(false), Err(&short), Ok(false), Ok(true), Err(&Refusal::OtherTerms)]);
+    assert_eq!(shelf.available(), 0);
+}
+
+#[test]
+fn numbers_of_one_command_are_those_of_its_events_r1() {
+    let mut shelf = Shelf::with(&[9]);
+    let wishes = ["a", "b"].iter().map(|name| shelf.wish(name, 1)).collect();
+    let answers = shelf.ask(wishes);
+    for answer in answers {
+        let promised = answer.unwrap();
+        assert_eq!(shelf.stock.promise(promised.id), Some(&promised.promise), "the answer is the state after it");
+    }
+}
+
+#[test]
+fn the_same_reference_for_something_else_is_refused() {
+    let mut shelf = Shelf::with(&[9]);
+    shelf.promise("a", 1).unwrap();
+    assert_eq!(shelf.promise("a", 2).unwrap_err(), Refusal::OtherTerms);
+    let mut longer = shelf.wish("a", 1);
+    longer.hold_s += 1;
+    let mut other_buyer = shelf.wish("a", 1);
+    other_buyer.buyer_key = Some("u".into());
+    for wish in [longer, other_buyer] {
+        assert_eq!(shelf.ask(vec![wish]).remove(0).unwrap_err(), Refusal::OtherTerms);
+    }
+    assert_eq!(shelf.available(), 8);
+}
+
+#[test]
+fn what_is_committed_is_sold_once_however_often_it_is_said() {
+    let mut shelf = Shelf::with(&[5]);
+    shelf.promise("a", 2).unwrap();
+    for _ in 0..3 {
+        assert_eq!(shelf.end("a", PromiseEnd::Commit), Ok(PromiseStatus::Committed));
+    }
+    let level = shelf.stock.levels().next().unwrap();
+    assert_eq!((level.on_hand, level.reserved, level.sold, level.to_ship), (3, 0, 2, 2));
+    let ended = Refusal::PromiseEnded { status: PromiseStatus::Committed };
+    assert_eq!(shelf.end("a", PromiseEnd::Release), Err(ended));
+}
+
+#[test]
+fn what_is_released_is_free_and_cannot_be_sold() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    assert_eq!(shelf.end("a", PromiseEnd::Release), Ok(PromiseStatus::Released));
+    assert_eq!(shelf.end("a", PromiseEnd::Release), Ok(PromiseStatus::Released));
+    shelf.promise("b", 1).unwrap();
+    let ended = Refusal::PromiseEnded { status: PromiseStatus::Released };
+    assert_eq!(shelf.end("a", PromiseEnd::Commit), Err(ended));
+    assert_eq!(shelf.promise("a", 1).unwrap().promise.status, PromiseStatus::Released, "the first outcome again");
+}
+
+#[test]
+fn a_promise_ends_by_itself_and_then_cannot_be_sold() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    assert_eq!(shelf.stock.wake_at(shelf.now), Some(NOW.plus_s(600)));
+    shelf.wait_s(599);
+    assert_eq!(shelf.available(), 0);
+    shelf.wait_s(1);
+    assert_eq!(shelf.available(), 1);
+    assert_eq!(shelf.stock.wake_at(shelf.now), None);
+    assert_eq!(shelf.end("a", PromiseEnd::Commit), Err(Refusal::PromiseEnded { status: PromiseStatus::Expired }));
+    assert_eq!(
+        shelf.end("a", PromiseEnd::Release),
+        Ok(PromiseStatus::Expired),
+        "nothing is held, which is what was asked"
+    );
+}
+
+#[test]
+fn until_its_end_is_journaled_a_promise_can_be_sold_r4() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    shelf.now = shelf.now.plus_s(601);
+    assert_eq!(shelf.stock.wake_at(shelf.now), Some(shelf.now.plus_ms(1)), "a wake that was missed is not lost");
+    assert_eq!(shelf.end("a", PromiseEnd::Commit), Ok(PromiseStatus::Committed));
+    shelf.wait_s(1);
+    assert_eq!(shelf.available(), 0);
+}
+
+#[test]
+fn more_promises_end_at_once_than_one_decision_takes() {
+    let most = promises::ENDS_PER_DECISION_MAX;
+    let mut shelf = Shelf::with(&[10_000]);
+    for part in 0..2 * most / PROMISES_PER_DECISION_MAX {
+        let wishes = (0..PROMISES_PER_DECISION_MAX).map(|n| shelf.wish(&format!("{part}-{n}"), 1)).collect();
+        assert!(shelf.ask(wishes).iter().all(Result::is_ok));
+    }
+    shelf.wait_s(600);
+    assert_eq!(shelf.available(), 10_000 - u64::try_from(most).unwrap());
+    assert_eq!(shelf.stock.wake_at(shelf.now), Some(shelf.now.plus_ms(1)));
+    shelf.wait_s(1);
+    assert_eq!(shelf.available(), 10_000);
+}
+
+#[test]
+fn who_comes_in_vain_makes_room_for_the_next() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    shelf.now = shelf.now.plus_s(601);
+    assert_eq!(shelf.promise("b", 1).unwrap_err(), sold_out(1, 0), "until its end is journaled it is held");
+    assert!(shelf.promise("b", 1).is_ok());
+}
+
+#[test]
+fn a_decision_about_too_many_wishes_is_refused() {
+    let mut shelf = Shelf::with(&[1_000]);
+    let wishes = (0..=PROMISES_PER_DECISION_MAX).map(|n| shelf.wish(&n.to_string(), 1)).collect();
+    let many = Command::Promise { keeper: Keeper::Stock, ranking: vec![], wishes };
+    assert!(matches!(shelf.tell(many), Err(Refusal::LimitExceeded { .. })));
+}
+
+#[test]
+fn an_extension_counts_once_and_never_shortens() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    assert_eq!(shelf.extend("a", 1, 1, 900), Ok(NOW.plus_s(900)));
+    shelf.now = NOW.plus_s(100);
+    assert_eq!(shelf.extend("a", 1, 1, 900), Ok(NOW.plus_s(900)), "a copy that comes later changes nothing");
+    assert_eq!(shelf.extend("a", 1, 2, 900), Err(Refusal::RequestReused));
+    assert_eq!(shelf.extend("a", 2, 1, 10), Ok(NOW.plus_s(900)));
+    shelf.wait_s(799);
+    assert_eq!(shelf.available(), 0);
+    shelf.wait_s(1);
+    assert_eq!(shelf.available(), 1);
+    let ended = Refusal::PromiseEnded { status: PromiseStatus::Expired };
+    assert_eq!(shelf.extend("a", 3, 1, 900), Err(ended));
+}
+
+#[test]
+fn a_promise_is_extended_a_bounded_number_of_times() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    for key in 0..u128::try_from(EXTENSIONS_MAX).unwrap() {
+        shelf.extend("a", key, 1, 900).unwrap();
+    }
+    assert!(matches!(shelf.extend("a", 999, 1, 900), Err(Refusal::LimitExceeded { .. })));
+}
+
+#[test]
+fn another_caller_learns_and_changes_nothing() {
+    let mut shelf = Shelf::with(&[1]);
+    shelf.promise("a", 1).unwrap();
+    for party in [Party::Caller("seller:other".into()), Party::Reservation] {
+        let (id, end) = (id("a"), PromiseEnd::Release);
+        assert_eq!(shelf.tell(Command::ReadPromise { id, party: party.clone() }), Ok(Reply::Unknown));
+        assert_eq!(shelf.tell(Command::EndPromise { id, party, end }), Ok(Reply::Unknown));
+    }
+    let list = Command::ListPromises { owner: "seller:other".into(), status: None, before: None, limit: 9 };
+    assert_eq!(shelf.tell(list), Ok(Reply::PromiseList { found: vec![], next: None }));
+    assert_eq!(shelf.available(), 0);
+}
+
+#[test]
+fn an_ended_promise_is_forgotten_after_its_time_and_its_reference_is_free_again() {
+    let mut shelf = Shelf::with(&[3]);
+    shelf.promise("a", 1).unwrap();
+    shelf.end("a", PromiseEnd::Commit).unwrap();
+    shelf.wait_s(PROMISE_MEMORY_S - 1);
+    shelf.promise("b", 1).unwrap();
+    assert!(shelf.stock.promise(id("a")).is_some());
+    shelf.wait_s(1);
+    shelf.promise("c", 1).unwrap();
+    assert_eq!(shelf.stock.promise(id("a")), None);
+    assert_eq!(shelf.promise("a", 1).unwrap_err(), Refusal::SoldOut { wanted: 1, available: 0, all_reserved: true });
+}
+
+#[test]
+fn a_hot_sku_does_not_grow_for_ever() {
+    let mut stock = Inventory::default();
+    let mut tell = |command: Command, now: Timestamp| {
+        let decision = stock.decide(&command, now).unwrap();
+        decision.events.iter().for_each(|event| stock.evolve(event));
+        stock.promises.newest_before(u64::MAX).count()
+    };
+    let request = Request { id: RequestId(1), terms: Terms(1) };
+    let warehouse = WarehouseId::parse("w1").unwrap();
+    tell(Command::Receive { request, warehouse, units: 10, reference: None, expected_at: None }, NOW);
+    let mut most = 0;
+    // One an hour for 60 days, each of which expires: those of seven days are remembered.
+    for hour in 0..24 * 60_u64 {
+        let now = NOW.plus_s(hour * 3_600);
+        let reference: CompactString = format_compact!("{hour}");
+        let wish = PromiseWish {
+            id: id(&reference),
+            reference,
+            units: 1,
+            hold_s: 600,
+            expires_at: now.plus_s(600),
+            buyer_key: None,
+        };
+        tell(Command::Promise { keeper: Keeper::Stock, ranking: vec![], wishes: vec![wish] }, now);
+        most = most.max(tell(Command::Wake, now.plus_s(600)));
+    }
+    assert!(most <= 24 * 7 + 2, "{most}");
+}
+
+#[test]
+fn a_list_is_newest_first_and_goes_on_from_where_it_ended() {
+    let mut shelf = Shelf::with(&[9]);
+    for name in ["a", "b", "c", "d"] {
+        shelf.promise(name, 1).unwrap();
+    }
+    shelf.end("c", PromiseEnd::Commit).unwrap();
+    let list = |shelf: &mut Shelf, status, before, limit| match shelf.tell(Command::ListPromises {
+        owner: SHOP.into(),
+        status,
+        before,
+        limit,
+    }) {
+        Ok(Reply::PromiseList { found, next }) => {
+            let names: Vec<String> = found.iter().map(|one| one.promise.reference.to_string()).collect();
+            (names, next)
+        }
+        other => panic!("{other:?}"),
+    };
+    let (first, next) = list(&mut shelf, None, None, 2);
+    assert_eq!(first, ["d", "c"]);
+    // What comes in between does not shift the pages.
+    shelf.promise("e", 1).unwrap();
+    assert_eq!(list(&mut shelf, None, next, 2), (vec!["b".to_owned(), "a".to_owned()], None));
+    assert_eq!(list(&mut shelf, Some(PromiseStatus::Held), None, 9).0, ["e", "d", "b", "a"]);
+    assert_eq!(list(&mut shelf, Some(PromiseStatus::Committed), None, 9).0, ["c"]);
+}
+
+#[test]
+fn an_offer_is_believed_and_none_is_needed() {
+    let mut shelf = Shelf::with(&[99]);
+    shelf.promise("a", 50).unwrap();
+    shelf.tell(Command::Offer(Box::new(offer(1, 100)))).unwrap();
+    assert_eq!(shelf.promise("b", 41).unwrap_err(), Refusal::LimitExceeded { limit: 40, wanted: 41 });
+    let mut archived = offer(2, 100);
+    archived.on_sale = false;
+    shelf.tell(Command::Offer(Box::new(archived))).unwrap();
+    assert_eq!(shelf.promise("b", 1).unwrap_err(), Refusal::NotOnSale);
+    assert_eq!(shelf.end("a", PromiseEnd::Commit), Ok(PromiseStatus::Committed), "what was promised is kept");
+}
+
+#[test]
+fn stock_cannot_be_taken_from_under_a_promise() {
+    let mut shelf = Shelf::with(&[5]);
+    shelf.promise("a", 3).unwrap();
+    let request = Request { id: RequestId(77), terms: Terms(1) };
+    let warehouse = WarehouseId::parse("w1").unwrap();
+    let lost = Command::Adjust { request, warehouse, delta: -3, reason: AdjustmentReason::Lost };
+    assert_eq!(shelf.tell(lost), Err(Refusal::Promised { orders: vec![], reservations: vec![id("a")] }));
+}

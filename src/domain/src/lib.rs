@@ -1,0 +1,22 @@
+//! The shop's rules as functions of values: no clock, no randomness, no I/O, no async, no float.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::wildcard_enum_match_arm)
+)]
+
+pub mod any;
+pub mod cart;
+pub mod effect;
+pub mod entity;
+pub mod ids;
+pub mod inventory;
+pub mod laws;
+pub mod money;
+pub mod order;
+pub mod payment;
+pub mod product;
+pub mod referee;
+pub mod reservation;
+pub mod time;
+pub mod warehouse;

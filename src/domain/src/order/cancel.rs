@@ -1,0 +1,92 @@
+//! Cancels an order, or units of it: before it is sold by letting go, afterwards by unselling what has not shipped.
+//!
+//! A cancel is journaled as requested (rule R6): what is not known yet is asked until it is, and only then undone.
+
+use super::command::{CancelReason, LineUnits, Made, Refusal};
+use super::event::{CancelledLine, Event};
+use super::line::pick;
+use super::saga::{Decided, ending, made};
+use super::{Order, Outcome, Stage};
+use crate::ids::Request;
+use crate::time::Timestamp;
+
+impl Order {
+    pub(super) fn cancel(
+        &self,
+        request: &Request,
+        lines: &[LineUnits],
+        reason: CancelReason,
+        now: Timestamp,
+    ) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let whole =
+            || Ok(self.follow(vec![ending(Outcome::Cancelled(reason), Some(*request), now)], now, made(Made::Order)));
+        match self.stage {
+            Stage::Freezing | Stage::Reserving if lines.is_empty() => whole(),
+            Stage::Held if lines.is_empty() => whole(),
+            Stage::Held if self.awaits_payment() => {
+                let cut = self.cut(lines)?;
+                if self.leaves_nothing(&cut) { whole() } else { self.cancel_lines(request, cut, reason, now) }
+            }
+            // It is being sold: unsold again as soon as that is known.
+            Stage::Committing if lines.is_empty() && self.cancel_requested.is_none() => {
+                let requested = Event::CancelRequested { request: *request, reason };
+                Ok(self.follow(vec![requested], now, made(Made::Order)))
+            }
+            Stage::Confirmed if lines.is_empty() => {
+                if self.lines.iter().all(|line| line.left() == 0) {
+                    return Err(self.wrong_state());
+                }
+                let number = Self::next_number(&self.cancels);
+                let cancelled = self.cancel_unshipped(Some(*request), reason);
+                Ok(self.follow(vec![cancelled], now, made(Made::Cancel(number))))
+            }
+            Stage::Confirmed => {
+                let cut = self.cut(lines)?;
+                self.cancel_lines(request, cut, reason, now)
+            }
+            Stage::Nothing
+            | Stage::Freezing
+            | Stage::Reserving
+            | Stage::Held
+            | Stage::Committing
+            | Stage::Ending(_)
+            | Stage::Ended(_) => Err(self.wrong_state()),
+        }
+    }
+
+    fn cancel_lines(
+        &self,
+        request: &Request,
+        lines: Vec<CancelledLine>,
+        reason: CancelReason,
+        now: Timestamp,
+    ) -> Decided {
+        let number = Self::next_number(&self.cancels);
+        let cancelled = self.cancelled_event(Some(*request), lines, reason);
+        Ok(self.follow(vec![cancelled], now, made(Made::Cancel(number))))
+    }
+
+    /// Which units these are, by warehouse.
+    fn cut(&self, lines: &[LineUnits]) -> Result<Vec<CancelledLine>, Refusal> {
+        self.distinct(lines)?
+            .iter()
+            .map(|one| {
+                let line = self.line(one.line).ok_or(Refusal::UnknownPart)?;
+                if one.units > line.left() {
+                    return Err(Refusal::TooMany { line: one.line, left: line.left() });
+                }
+                Ok(CancelledLine { line: one.line, from: pick(&line.unshipped, one.units) })
+            })
+            .collect()
+    }
+
+    fn leaves_nothing(&self, cut: &[CancelledLine]) -> bool {
+        self.numbered().all(|(number, line)| {
+            let gone = cut.iter().find(|one| one.line == number).map_or(0, |one| super::line::units_of(&one.from));
+            line.left() == gone
+        })
+    }
+}

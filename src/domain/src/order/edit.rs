@@ -1,0 +1,107 @@
+//! What of an order may still be changed, and forgetting whose it was.
+
+use super::command::{Made, Patch, Refusal, Reply};
+use super::event::{Amended, Event};
+use super::personal::Personal;
+use super::saga::{Decided, made};
+use super::terms::Terms;
+use super::{Order, Stage};
+use crate::entity::Decision;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+impl Order {
+    /// While it waits for money: address, shipping option, buyer (priced anew). Once sold, until something ships: the address
+    /// with the same tax and area, the buyer's phone, the note. Metadata at any time.
+    pub(super) fn patch(&self, patch: &Patch, now: Timestamp) -> Decided {
+        let Some(terms) = self.terms() else { return Err(Refusal::Unknown) };
+        let open = self.awaits_payment();
+        let unshipped = self.stage == Stage::Confirmed && self.lines.iter().all(|line| line.shipped == 0);
+        let same_place = patch
+            .ship_to
+            .as_ref()
+            .is_none_or(|(_, destination, tax)| *destination == terms.destination && *tax == terms.tax);
+        let same_buyer = patch.buyer.as_ref().is_none_or(|buyer| {
+            let mut known = self.personal.as_ref().map(|personal| personal.buyer.clone()).unwrap_or_default();
+            known.phone.clone_from(&buyer.phone);
+            known == *buyer
+        });
+        let small = same_place && same_buyer && patch.shipping.is_none() && patch.bill_to.is_none();
+        let only_metadata = *patch == Patch { metadata: patch.metadata.clone(), ..Patch::default() };
+        if !(open || (unshipped && small) || only_metadata) {
+            return Err(self.wrong_state());
+        }
+        let amended = self.amendment(patch, terms)?;
+        if amended == Amended::default() {
+            return Ok(Decision::nothing(made(Made::Order)));
+        }
+        Ok(self.follow(vec![Event::Amended(Box::new(amended))], now, made(Made::Order)))
+    }
+
+    fn amendment(&self, patch: &Patch, terms: &Terms) -> Result<Amended, Refusal> {
+        let mut amended = Amended::default();
+        if let Some((_, destination, tax)) = &patch.ship_to
+            && (*destination != terms.destination || *tax != terms.tax)
+        {
+            amended.destination = Some((destination.clone(), tax.clone()));
+        }
+        if let Some(shipping) = &patch.shipping {
+            if shipping.price.currency != terms.currency {
+                return Err(Refusal::CurrencyMismatch);
+            }
+            amended.shipping = (terms.shipping.as_ref() != Some(shipping)).then(|| shipping.clone());
+        }
+        if let Some(metadata) = &patch.metadata {
+            amended.metadata = (terms.metadata != *metadata).then(|| metadata.clone());
+        }
+        if amended.destination.is_some() || amended.shipping.is_some() {
+            // What was cancelled was counted in the old prices; it cannot be counted again in others.
+            if !self.cancels.is_empty() {
+                return Err(self.wrong_state());
+            }
+            let shipping = amended.shipping.as_ref().or(terms.shipping.as_ref());
+            let tax = amended.destination.as_ref().map_or(&terms.tax, |(_, tax)| tax);
+            amended.priced = Some(self.price_with(shipping, tax).map_err(|_unpayable| Refusal::Overflow)?);
+        }
+        self.amend_people(patch, &mut amended)?;
+        Ok(amended)
+    }
+
+    fn amend_people(&self, patch: &Patch, amended: &mut Amended) -> Result<(), Refusal> {
+        let touched =
+            patch.buyer.is_some() || patch.ship_to.is_some() || patch.bill_to.is_some() || patch.note.is_some();
+        if !touched {
+            return Ok(());
+        }
+        // Once erased there is nobody to change.
+        let known = self.personal.as_ref().ok_or_else(|| self.wrong_state())?;
+        let mut people = Personal::clone(known);
+        if let Some(buyer) = &patch.buyer {
+            people.buyer = buyer.clone();
+        }
+        if let Some((address, _, _)) = &patch.ship_to {
+            people.ship_to = Some(address.clone());
+        }
+        if let Some(bill_to) = &patch.bill_to {
+            people.bill_to.clone_from(bill_to);
+        }
+        if let Some(note) = &patch.note {
+            people.note.clone_from(note);
+        }
+        if people != **known {
+            amended.personal_hash = Some(people.hash());
+            amended.personal = Some(Arc::new(people));
+        }
+        Ok(())
+    }
+
+    pub(super) fn erase(&self) -> Decided {
+        if !self.exists() {
+            return Err(Refusal::Unknown);
+        }
+        Ok(match self.personal {
+            Some(_) => Decision::one(Event::PersonalErased, Reply::Done),
+            None => Decision::nothing(Reply::Done),
+        })
+    }
+}

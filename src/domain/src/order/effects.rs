@@ -1,0 +1,315 @@
+//! What an order owes the world, when it must be woken, and what the answers mean to it. Everything is read off the state, so a
+//! restarted order simply goes on.
+
+use super::command::{Answer, CartRefusal, Command, Shortage};
+use super::step::{CallKey, Step, Todo};
+use super::terms::{Source, Wanted};
+use super::{Attempt, CallState, Order, Stage};
+use crate::any::{Command as Ask, Refusal, Reply};
+use crate::cart;
+use crate::effect::{Effect, EffectKey, OWED_MAX, Outcome};
+use crate::entity::Wait;
+use crate::ids::EntityId;
+use crate::inventory::{self, Allocation, MoveKey, ReturnKey};
+use crate::payment::{Operation, ProviderCall};
+use crate::time::Timestamp;
+
+impl Order {
+    pub(super) fn owed_at(&self, now: Timestamp) -> Vec<EffectKey> {
+        let keys = self.todo.iter().filter_map(|todo| match todo {
+            Todo::Step(step) => self.step_is_due(*step).then(|| step.key()),
+            Todo::Call(call) => self.call_at(*call, now),
+        });
+        keys.take(OWED_MAX).collect()
+    }
+
+    /// Units come back only once the SKU knows that they left: a return that overtakes its shipment would be refused.
+    fn step_is_due(&self, step: Step) -> bool {
+        let Step::Restock { number, receipt } = step else { return true };
+        let Some(line) = self.receipt_line(number, receipt) else { return false };
+        let first = Step::Ship { shipment: 0, line: 0 };
+        let last = Step::Ship { shipment: u16::MAX, line: u16::MAX };
+        !self.todo.range(Todo::Step(first)..=Todo::Step(last)).any(|todo| match todo {
+            Todo::Step(Step::Ship { shipment: _, line: leaving }) => *leaving == line,
+            Todo::Step(_) | Todo::Call(_) => false,
+        })
+    }
+
+    fn receipt_line(&self, number: u16, receipt: u16) -> Option<u16> {
+        let receipts = &self.return_(number)?.receipts;
+        receipts.get(usize::from(receipt.checked_sub(1)?)).map(|receipt| receipt.line)
+    }
+
+    /// Calls whose outcome is not known.
+    pub(super) fn open_calls(&self) -> impl Iterator<Item = CallKey> {
+        let first = Todo::Call(CallKey { operation: Operation::Authorize, payment: 0, attempt: 0 });
+        self.todo.range(first..).filter_map(|todo| match todo {
+            Todo::Call(call) => Some(*call),
+            Todo::Step(_) => None,
+        })
+    }
+
+    /// How a call is made at `now`: sent, only asked about, or not yet.
+    fn call_at(&self, call: CallKey, now: Timestamp) -> Option<EffectKey> {
+        let life_s = self.terms()?.payment.keys_life_s;
+        if let Some(sent_at) = self.sent_at(call) {
+            return Some(if now >= sent_at.plus_s(life_s) { call.query() } else { call.call() });
+        }
+        match self.asked_from(call) {
+            Some(from) if now < from => None,
+            Some(_) | None => Some(call.query()),
+        }
+    }
+
+    /// From when an attempt that waits for shopper or provider is asked about.
+    fn asked_from(&self, call: CallKey) -> Option<Timestamp> {
+        if call.operation != Operation::Authorize {
+            return None;
+        }
+        let payment = self.payment(call.payment)?;
+        let after_s = self.terms()?.payment.query_after_s;
+        match payment.attempt {
+            Attempt::RequiresAction(_) | Attempt::Processing => Some(payment.changed_at.plus_s(after_s)),
+            Attempt::Asked | Attempt::Authorized { .. } | Attempt::Declined { .. } => None,
+        }
+    }
+
+    pub(super) fn wakes_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let terms = self.terms()?;
+        let deadline = match self.stage {
+            Stage::Freezing | Stage::Reserving => Some(self.expires_at),
+            Stage::Held if !self.unsettled() => Some(self.expires_at),
+            Stage::Nothing
+            | Stage::Held
+            | Stage::Committing
+            | Stage::Confirmed
+            | Stage::Ending(_)
+            | Stage::Ended(_) => None,
+        };
+        let keys = self.open_calls().filter_map(|call| self.sent_at(call));
+        let keys = keys.map(|sent_at| sent_at.plus_s(terms.payment.keys_life_s)).min();
+        let asking = self.open_calls().filter_map(|call| self.asked_from(call)).filter(|from| *from > now).min();
+        // What is past due is due at once: a wake that was missed is not lost.
+        [deadline, keys, self.lapse_wake(), asking].into_iter().flatten().min().map(|at| at.max(now.plus_ms(1)))
+    }
+
+    fn lapse_wake(&self) -> Option<Timestamp> {
+        let paying = self.payment(self.paying?)?;
+        let idle = !paying.has_open(Operation::Capture) && !paying.has_open(Operation::Void);
+        let waits = self.stage == Stage::Confirmed && idle && self.capturable() > 0;
+        let refused = paying.calls_of(Operation::Capture).any(|call| matches!(call.state, CallState::Refused { .. }));
+        if waits && !refused { self.capture_by(paying) } else { None }
+    }
+
+    pub(super) fn effect_of(&self, key: EffectKey) -> Option<Effect> {
+        if let Some((call, query)) = CallKey::of(key) {
+            return self.call_effect(call, query);
+        }
+        let step = Step::of(key)?;
+        if !self.todo.contains(&Todo::Step(step)) || !self.step_is_due(step) {
+            return None;
+        }
+        match step {
+            Step::Freeze => self.ask_cart(cart::Command::Freeze { order: self.id, expires_at: self.expires_at }),
+            Step::Thaw => self.ask_cart(cart::Command::Thaw { order: self.id }),
+            Step::Close => self.ask_cart(cart::Command::Close { order: self.id }),
+            Step::Reserve(line)
+            | Step::Release(line)
+            | Step::Commit(line)
+            | Step::Forget(line)
+            | Step::Ship { line, .. }
+            | Step::Unsell { line, .. }
+            | Step::ForgetShip { line, .. }
+            | Step::ForgetUnsell { line, .. } => self.ask_stock(line, step),
+            Step::Restock { number, receipt } | Step::ForgetRestock { number, receipt } => {
+                self.ask_stock(self.receipt_line(number, receipt)?, step)
+            }
+        }
+    }
+
+    fn ask_cart(&self, command: cart::Command) -> Option<Effect> {
+        match &self.head.as_ref()?.source {
+            Source::Cart(cart) => Some(Effect::Ask { to: EntityId::Cart(*cart), command: Ask::Cart(command) }),
+            Source::Lines(_) => None,
+        }
+    }
+
+    fn ask_stock(&self, number: u16, step: Step) -> Option<Effect> {
+        let line = self.line(number)?;
+        let order = self.id;
+        let reservation = line.agreed.as_ref().map(|agreed| agreed.reservation);
+        let command = match step {
+            Step::Reserve(_) => {
+                let terms = self.terms()?;
+                inventory::Command::Reserve {
+                    order,
+                    units: line.units,
+                    currency: terms.currency,
+                    expected_unit_price: line.expected_unit_price,
+                    ranking: terms.ranking.clone(),
+                    expires_at: self.expires_at,
+                }
+            }
+            Step::Release(_) => inventory::Command::Release { order, reservation: reservation? },
+            Step::Commit(_) => inventory::Command::Commit { order, reservation: reservation? },
+            Step::Forget(_) => inventory::Command::Forget { order, reservation: reservation? },
+            Step::Ship { shipment, .. } => {
+                inventory::Command::Ship { order, shipment, allocations: self.shipped_with(shipment, number)? }
+            }
+            Step::Unsell { cancel, .. } => inventory::Command::Return {
+                order,
+                key: ReturnKey::Cancel { number: cancel },
+                allocations: self.cancelled_by(cancel, number)?,
+                restock: true,
+            },
+            Step::Restock { number, receipt } => {
+                let receipts = &self.return_(number)?.receipts;
+                let got = receipts.get(usize::from(receipt.checked_sub(1)?))?;
+                inventory::Command::Return {
+                    order,
+                    key: ReturnKey::Return { number, receipt },
+                    allocations: got.to.clone(),
+                    restock: got.restock,
+                }
+            }
+            Step::ForgetShip { shipment, .. } => {
+                inventory::Command::ForgetMoves { order, moves: vec![MoveKey::Ship { shipment }] }
+            }
+            Step::ForgetUnsell { cancel, .. } => {
+                let moves = vec![MoveKey::Return(ReturnKey::Cancel { number: cancel })];
+                inventory::Command::ForgetMoves { order, moves }
+            }
+            Step::ForgetRestock { number, receipt } => {
+                let moves = vec![MoveKey::Return(ReturnKey::Return { number, receipt })];
+                inventory::Command::ForgetMoves { order, moves }
+            }
+            Step::Freeze | Step::Thaw | Step::Close => return None,
+        };
+        Some(Effect::Ask { to: EntityId::Inventory(line.sku.clone()), command: Ask::Inventory(command) })
+    }
+
+    fn shipped_with(&self, shipment: u16, line: u16) -> Option<Vec<Allocation>> {
+        let started = &self.shipment(shipment)?.started;
+        let units = started.lines.iter().find(|one| one.line == line)?.units;
+        Some(vec![Allocation { warehouse: started.warehouse.clone(), units }])
+    }
+
+    fn cancelled_by(&self, cancel: u16, line: u16) -> Option<Vec<Allocation>> {
+        let cancelled = self.cancels.get(usize::from(cancel.checked_sub(1)?))?;
+        cancelled.lines.iter().find(|one| one.line == line).map(|one| one.from.clone())
+    }
+
+    fn call_effect(&self, call: CallKey, query: bool) -> Option<Effect> {
+        let payment = self.payment(call.payment)?;
+        let authorize = call.operation == Operation::Authorize;
+        // A call that is only asked about any more is never sent again (rule M2).
+        if !self.todo.contains(&Todo::Call(call)) || (!query && self.sent_at(call).is_none()) {
+            return None;
+        }
+        let amount = if authorize { payment.amount } else { payment.calls.iter().find(|one| one.key == call)?.amount };
+        Some(Effect::Provider(ProviderCall {
+            reference: self.reference(call),
+            amount: self.money(amount),
+            token: payment.instruction.token.clone().filter(|_| authorize),
+            provider_reference: payment.provider_reference.clone().filter(|_| !authorize),
+            return_url: payment.instruction.return_url.clone().filter(|_| authorize),
+            query_only: query,
+        }))
+    }
+
+    pub(super) fn answer_to(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
+        if let Some((call, _)) = CallKey::of(key) {
+            let Outcome::Provider(answer) = outcome else { return None };
+            // The instant does not matter here: only whether the answer says anything new.
+            self.meaning(call, &answer, Timestamp::default()).ok().flatten()?;
+            return Some(Command::ProviderSays { reference: self.reference(call), answer });
+        }
+        let step = Step::of(key)?;
+        let answer = match (step, outcome) {
+            (Step::Freeze, Outcome::Replied(Reply::Cart(cart::Reply::Frozen(frozen)))) => self.frozen_cart(&frozen),
+            (Step::Freeze, Outcome::Refused(Refusal::Cart(refusal))) => Answer::NoCart(no_cart(&refusal)),
+            (Step::Reserve(_), Outcome::Replied(Reply::Inventory(inventory::Reply::Reserved(reserved)))) => {
+                Answer::Reserved(reserved)
+            }
+            (Step::Reserve(_), Outcome::Refused(Refusal::Inventory(refusal))) => Answer::Short(shortage(&refusal)),
+            (Step::Freeze | Step::Reserve(_), Outcome::Replied(_) | Outcome::Refused(_)) => return None,
+            // Whatever a SKU or cart does not know any more needs no letting go of; what was to be sold or moved does.
+            (
+                Step::Commit(_) | Step::Ship { .. } | Step::Unsell { .. } | Step::Restock { .. },
+                Outcome::Replied(Reply::Inventory(inventory::Reply::Unknown)) | Outcome::Refused(_),
+            ) => Answer::Gone,
+            (Step::Release(_) | Step::Forget(_), Outcome::Refused(_)) => Answer::Gone,
+            (_, Outcome::Replied(_) | Outcome::Refused(_)) => Answer::Done,
+            (_, Outcome::Provider(_)) => return None,
+        };
+        Some(Command::Answered { step, answer })
+    }
+
+    fn frozen_cart(&self, frozen: &cart::Frozen) -> Answer {
+        if self.terms().is_some_and(|terms| terms.currency != frozen.currency) {
+            return Answer::NoCart(CartRefusal::Currency);
+        }
+        // The cart shows today's price beside the one at adding, so today's is what is meant; `expected_total` protects who wants it.
+        let lines = frozen.lines.iter();
+        Answer::Frozen(
+            lines
+                .map(|line| Wanted { sku: line.sku.clone(), units: line.quantity, expected_unit_price: None })
+                .collect(),
+        )
+    }
+
+    pub(super) fn has_reached(&self, wait: Wait) -> bool {
+        match (wait, self.stage) {
+            (Wait::Decided, _) | (_, Stage::Nothing | Stage::Confirmed | Stage::Ended(_)) => true,
+            (_, Stage::Freezing | Stage::Reserving) => false,
+            (Wait::Held, Stage::Held | Stage::Committing) => true,
+            // An order that was held once was answered then; one that never was is answered when nothing is held.
+            (Wait::Held, Stage::Ending(_)) => self.priced.is_some(),
+            (Wait::Settled, Stage::Held) => self.payments.last().is_none_or(|payment| match payment.attempt {
+                Attempt::RequiresAction(_) | Attempt::Declined { .. } => true,
+                Attempt::Asked | Attempt::Processing | Attempt::Authorized { .. } => false,
+            }),
+            (Wait::Settled, Stage::Committing | Stage::Ending(_)) => false,
+        }
+    }
+}
+
+fn no_cart(refusal: &cart::Refusal) -> CartRefusal {
+    match refusal {
+        cart::Refusal::Frozen { order } => CartRefusal::Frozen { order: *order },
+        cart::Refusal::AlreadyOrdered { order } => CartRefusal::Ordered { order: *order },
+        cart::Refusal::Empty => CartRefusal::Empty,
+        cart::Refusal::Unknown
+        | cart::Refusal::RequestReused
+        | cart::Refusal::Stale { .. }
+        | cart::Refusal::Expired
+        | cart::Refusal::Ended
+        | cart::Refusal::TooManyLines { .. }
+        | cart::Refusal::TooMany { .. }
+        | cart::Refusal::CurrencyMismatch { .. } => CartRefusal::Unknown,
+    }
+}
+
+fn shortage(refusal: &inventory::Refusal) -> Shortage {
+    match refusal {
+        inventory::Refusal::SoldOut { wanted: _, available, all_reserved } => {
+            Shortage::SoldOut { available: *available, all_reserved: *all_reserved }
+        }
+        inventory::Refusal::PriceChanged { expected, now } => Shortage::PriceChanged { expected: *expected, now: *now },
+        inventory::Refusal::NotOnSale => Shortage::NotOnSale,
+        inventory::Refusal::NoPrice { currency: _ } => Shortage::NoPrice,
+        inventory::Refusal::LimitExceeded { limit, wanted: _ } => Shortage::LimitExceeded { limit: *limit },
+        inventory::Refusal::Ended => Shortage::TooLate,
+        inventory::Refusal::Unknown
+        | inventory::Refusal::OtherTerms
+        | inventory::Refusal::RequestReused
+        | inventory::Refusal::Promised { .. }
+        | inventory::Refusal::Stale { .. }
+        | inventory::Refusal::NotEnded
+        | inventory::Refusal::OtherProduct { .. }
+        | inventory::Refusal::TooManyAnnounced { .. }
+        | inventory::Refusal::NotThatMany
+        | inventory::Refusal::PromiseEnded { .. }
+        | inventory::Refusal::Overflow => Shortage::Unknown,
+    }
+}

@@ -1,0 +1,389 @@
+//! Takes one event into an order's state. Nothing here decides: whatever is true of the event was true when it was journaled.
+
+use super::{
+    Agreed, Attempt, Call, CallKey, CallState, Event, Hold, Instruction, Line, LineNumber, Made, Order, Payment,
+    Placed, Priced, PricedOrder, Return, ReturnStatus, Seen, ShipmentStatus, Source, Stage, Step, Todo, Trouble,
+    Wanted,
+};
+use crate::ids::Request;
+use crate::inventory::Reserved;
+use crate::payment::Operation;
+use std::sync::Arc;
+
+impl Order {
+    pub(super) fn take_in(&mut self, event: &Event) {
+        match event {
+            Event::Placed(placed) => self.placed(placed),
+            Event::Frozen { lines } => self.frozen(lines),
+            Event::CartRefused(_) => self.done(Step::Freeze),
+            Event::Reserved { line, reserved } => self.reserved(*line, reserved),
+            Event::Refused { line, why } => {
+                self.done(Step::Reserve(*line));
+                self.open = self.open.saturating_sub(1);
+                self.hold(*line, Hold::Refused(*why));
+            }
+            Event::Held(priced) => {
+                self.stage = Stage::Held;
+                self.set_price(priced);
+                self.commit_if_free();
+            }
+            Event::Done(step) => self.step_done(*step),
+            Event::Gone(step) => self.step_gone(*step),
+            Event::Ending { outcome, request, at: _ } => {
+                self.stage = Stage::Ending(*outcome);
+                self.remember(request.as_ref(), Made::Order);
+                self.undo();
+            }
+            Event::Ended => {
+                if let Stage::Ending(outcome) = self.stage {
+                    self.stage = Stage::Ended(outcome);
+                }
+            }
+            Event::PaymentStarted { number, asked, amount, capture, at, expires_at } => {
+                self.remember(asked.as_ref().map(|(request, _)| request), Made::Payment(*number));
+                self.expires_at = *expires_at;
+                let instruction = asked.as_ref().map_or_else(|| self.first_instruction(), |(_, how)| how.clone());
+                self.todo.insert(Todo::Call(CallKey::authorize(*number)));
+                self.payments.push(Payment {
+                    number: *number,
+                    instruction,
+                    amount: *amount,
+                    capture: *capture,
+                    attempt: Attempt::Asked,
+                    provider_reference: None,
+                    asked_at: *at,
+                    changed_at: *at,
+                    query_only: false,
+                    captured: 0,
+                    refunded: 0,
+                    voided: false,
+                    calls: Vec::new(),
+                });
+            }
+            Event::Authorized { payment, provider_reference, lapses_at } => {
+                let amount =
+                    self.attempted(*payment, Attempt::Authorized { lapses_at: *lapses_at }).map_or(0, |paid| {
+                        paid.provider_reference = Some(provider_reference.clone());
+                        if lapses_at.is_none() {
+                            paid.captured = paid.amount;
+                        }
+                        paid.amount
+                    });
+                if self.stage == Stage::Held && self.paying.is_none() && amount >= self.due() {
+                    self.paying = Some(*payment);
+                    self.commit_all();
+                }
+            }
+            Event::Declined { payment, code, retry } => {
+                self.attempted(*payment, Attempt::Declined { code: code.clone(), retry: *retry });
+            }
+            Event::ActionRequired { payment, provider_reference, action, at } => {
+                self.under_way(*payment, provider_reference, Attempt::RequiresAction(action.clone()), *at);
+            }
+            Event::Processing { payment, provider_reference, at } => {
+                self.under_way(*payment, provider_reference, Attempt::Processing, *at);
+            }
+            Event::CallStarted { call, amount, request, refund, at } => {
+                let made = Made::Capture { payment: call.payment, attempt: call.attempt };
+                self.remember(request.as_ref(), made);
+                self.todo.insert(Todo::Call(*call));
+                if let Some(payment) = self.payment_mut(call.payment) {
+                    payment.calls.push(Call {
+                        key: *call,
+                        amount: *amount,
+                        refund: *refund,
+                        asked_at: *at,
+                        state: CallState::Asked,
+                    });
+                }
+            }
+            Event::CallSucceeded { call, provider_reference } => self.call_succeeded(*call, provider_reference),
+            Event::CallRefused { call, code, retry } => {
+                self.call_answered(*call);
+                if let Some(call) = self.call_mut(*call) {
+                    call.state = CallState::Refused { code: code.clone(), retry: *retry };
+                }
+            }
+            Event::QueryOnly { call, conflict } => {
+                if call.operation == Operation::Authorize {
+                    if let Some(payment) = self.payment_mut(call.payment) {
+                        payment.query_only = true;
+                    }
+                } else if let Some(call) = self.call_mut(*call) {
+                    call.state = CallState::QueryOnly;
+                }
+                self.trouble(if *conflict { Trouble::Conflict(*call) } else { Trouble::NotAnswered(*call) });
+            }
+            Event::Settled { call } => self.settled(*call),
+            Event::Troubled(trouble) => {
+                if let Trouble::Refused { call, .. } = trouble {
+                    self.fail_refund_of(*call);
+                }
+                self.trouble(trouble.clone());
+            }
+            Event::Confirmed { at } => {
+                self.stage = Stage::Confirmed;
+                self.confirmed_at = Some(*at);
+                if self.cart_frozen {
+                    self.todo.insert(Todo::Step(Step::Close));
+                }
+                self.unsell_cancelled();
+            }
+            Event::CancelRequested { request, reason } => {
+                self.remember(Some(request), Made::Order);
+                self.cancel_requested = Some((*request, *reason));
+            }
+            Event::Cancelled(cancelled) => self.cancelled(cancelled),
+            Event::RefundStarted(refund) => self.refund_started(refund),
+            Event::Shipped(shipment) => self.shipped(shipment),
+            Event::Delivered { shipment, request, at } => {
+                self.remember(Some(request), Made::Shipment(*shipment));
+                self.arrived(*shipment, *at);
+            }
+            Event::Lost { shipment, request } => {
+                self.remember(Some(request), Made::Shipment(*shipment));
+                if let Some(shipment) = self.shipment_mut(*shipment) {
+                    shipment.status = ShipmentStatus::Lost;
+                }
+            }
+            Event::ReturnRequested { number, request, lines, approved, window_ends_at } => {
+                self.remember(Some(request), Made::Return(*number));
+                for one in lines {
+                    self.with_line(one.line, |line| line.returning = line.returning.saturating_add(one.units));
+                }
+                self.returns.push(Return {
+                    number: *number,
+                    lines: lines.clone(),
+                    status: if *approved { ReturnStatus::Approved } else { ReturnStatus::Requested },
+                    window_ends_at: *window_ends_at,
+                    rejected_because: None,
+                    receipts: Vec::new(),
+                    amount: 0,
+                });
+            }
+            Event::ReturnApproved { number, request } => {
+                self.remember(Some(request), Made::Return(*number));
+                if let Some(one) = self.return_mut(*number) {
+                    one.status = ReturnStatus::Approved;
+                }
+            }
+            Event::ReturnRejected { number, request, reason } => {
+                self.remember(Some(request), Made::Return(*number));
+                let lines = self.return_mut(*number).map_or_else(Vec::new, |one| {
+                    one.status = ReturnStatus::Rejected;
+                    one.rejected_because = Some(reason.clone());
+                    one.lines.clone()
+                });
+                for one in lines {
+                    self.with_line(one.line, |line| line.returning = line.returning.saturating_sub(one.units));
+                }
+            }
+            Event::ReturnReceived { number, request, receipts, amount } => {
+                self.remember(Some(request), Made::Return(*number));
+                self.received(*number, receipts, *amount);
+            }
+            Event::Amended(amended) => self.amended(amended),
+            Event::PersonalErased => self.personal = None,
+        }
+    }
+
+    fn placed(&mut self, placed: &Placed) {
+        self.id = placed.order;
+        self.expires_at = placed.expires_at;
+        self.personal_hash = placed.head.personal_hash;
+        self.personal = placed.personal.clone();
+        self.head = Some(Arc::clone(&placed.head));
+        self.remember(Some(&placed.head.request), Made::Order);
+        match &placed.head.source {
+            Source::Cart(_) => {
+                self.stage = Stage::Freezing;
+                self.todo.insert(Todo::Step(Step::Freeze));
+            }
+            Source::Lines(lines) => self.reserve_all(lines),
+        }
+    }
+
+    fn frozen(&mut self, lines: &[Wanted]) {
+        self.done(Step::Freeze);
+        self.cart_frozen = true;
+        if self.stage == Stage::Freezing {
+            self.reserve_all(lines);
+        } else {
+            self.todo.insert(Todo::Step(Step::Thaw));
+        }
+    }
+
+    fn reserve_all(&mut self, lines: &[Wanted]) {
+        self.stage = Stage::Reserving;
+        self.open = lines.len();
+        self.lines = lines.iter().map(Line::new).collect();
+        let numbers = (1..=LineNumber::MAX).zip(lines).map(|(number, _)| Todo::Step(Step::Reserve(number)));
+        self.todo.extend(numbers);
+    }
+
+    fn reserved(&mut self, number: LineNumber, reserved: &Reserved) {
+        self.done(Step::Reserve(number));
+        self.open = self.open.saturating_sub(1);
+        self.with_line(number, |line| {
+            line.hold = Hold::Held;
+            line.unshipped.clone_from(&reserved.allocations);
+            line.agreed = Some(Agreed {
+                reservation: reserved.reservation,
+                price: reserved.price,
+                title: reserved.title.clone(),
+                seller: reserved.seller.clone(),
+                tax_class: reserved.tax_class.clone(),
+                allocations: reserved.allocations.clone(),
+            });
+        });
+        if matches!(self.stage, Stage::Ending(_) | Stage::Ended(_)) {
+            self.release(number);
+        }
+    }
+
+    pub(super) fn set_price(&mut self, priced: &Priced) {
+        for (line, priced) in self.lines.iter_mut().zip(&priced.lines) {
+            line.priced = *priced;
+        }
+        self.priced = Some(PricedOrder {
+            shipping: priced.shipping,
+            shipping_tax: priced.shipping_tax,
+            shipping_total: priced.shipping_total,
+            total: priced.total,
+        });
+    }
+
+    pub(super) fn commit_if_free(&mut self) {
+        if self.stage == Stage::Held && self.due() == 0 && !self.unsettled() {
+            self.commit_all();
+        }
+    }
+
+    fn commit_all(&mut self) {
+        self.stage = Stage::Committing;
+        let held = (1..=LineNumber::MAX).zip(&self.lines).filter(|(_, line)| line.hold == Hold::Held);
+        let before = self.todo.len();
+        self.todo.extend(held.map(|(number, _)| Todo::Step(Step::Commit(number))));
+        self.open = self.todo.len().saturating_sub(before);
+    }
+
+    pub(super) fn release(&mut self, number: LineNumber) {
+        self.hold(number, Hold::Releasing);
+        self.todo.insert(Todo::Step(Step::Release(number)));
+    }
+
+    /// What is known to be held is let go of; what is not known yet stays asked for, and is let go of once it is (rule R6).
+    fn undo(&mut self) {
+        for number in (1..=LineNumber::MAX).take(self.lines.len()) {
+            if self.line(number).is_some_and(|line| line.hold == Hold::Held) {
+                self.release(number);
+            }
+        }
+        if self.cart_frozen {
+            self.todo.insert(Todo::Step(Step::Thaw));
+        }
+        self.unsell_cancelled();
+    }
+
+    /// Units that were cancelled before they were sold go back now that they are.
+    fn unsell_cancelled(&mut self) {
+        let committed = |line: LineNumber| self.line(line).is_some_and(|line| line.hold == Hold::Committed);
+        let mut owed = Vec::new();
+        for cancel in &self.cancels {
+            for line in cancel.lines.iter().filter(|line| committed(line.line)) {
+                owed.push(Todo::Step(Step::Unsell { cancel: cancel.number, line: line.line }));
+            }
+        }
+        self.todo.extend(owed);
+    }
+
+    fn step_done(&mut self, step: Step) {
+        self.done(step);
+        let next = match step {
+            Step::Release(line) => {
+                self.hold(line, Hold::Released);
+                Step::Forget(line)
+            }
+            Step::Commit(line) => {
+                self.open = self.open.saturating_sub(1);
+                self.hold(line, Hold::Committed);
+                Step::Forget(line)
+            }
+            Step::Thaw => {
+                self.cart_frozen = false;
+                return;
+            }
+            Step::Ship { shipment, line } => Step::ForgetShip { shipment, line },
+            Step::Unsell { cancel, line } => Step::ForgetUnsell { cancel, line },
+            Step::Restock { number, receipt } => Step::ForgetRestock { number, receipt },
+            Step::Freeze
+            | Step::Reserve(_)
+            | Step::Forget(_)
+            | Step::Close
+            | Step::ForgetShip { .. }
+            | Step::ForgetUnsell { .. }
+            | Step::ForgetRestock { .. } => return,
+        };
+        self.todo.insert(Todo::Step(next));
+    }
+
+    fn step_gone(&mut self, step: Step) {
+        self.done(step);
+        match step {
+            Step::Commit(line) => {
+                self.open = self.open.saturating_sub(1);
+                self.hold(line, Hold::Vanished);
+            }
+            Step::Release(line) => {
+                self.hold(line, Hold::Released);
+                self.trouble(Trouble::StepRefused(step));
+            }
+            Step::Freeze
+            | Step::Reserve(_)
+            | Step::Forget(_)
+            | Step::Thaw
+            | Step::Close
+            | Step::Ship { .. }
+            | Step::Unsell { .. }
+            | Step::Restock { .. }
+            | Step::ForgetShip { .. }
+            | Step::ForgetUnsell { .. }
+            | Step::ForgetRestock { .. } => self.trouble(Trouble::StepRefused(step)),
+        }
+    }
+
+    fn first_instruction(&self) -> Instruction {
+        self.head.as_ref().and_then(|head| head.payment.clone()).unwrap_or_else(|| Instruction {
+            method: "manual".into(),
+            token: None,
+            return_url: None,
+            capture: None,
+        })
+    }
+
+    fn done(&mut self, step: Step) {
+        self.todo.remove(&Todo::Step(step));
+    }
+
+    fn hold(&mut self, number: LineNumber, hold: Hold) {
+        self.with_line(number, |line| line.hold = hold);
+    }
+
+    pub(super) fn with_line(&mut self, number: LineNumber, change: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.line_mut(number) {
+            change(line);
+        }
+    }
+
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
+        if !self.troubles.contains(&trouble) {
+            self.troubles.push(trouble);
+        }
+    }
+
+    pub(super) fn remember(&mut self, request: Option<&Request>, made: Made) {
+        if let Some(request) = request {
+            self.requests.entry(request.id).or_insert(Seen { terms: request.terms, made });
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Takes what happened to an order's money into its state.
+
+use super::{
+    Attempt, Call, CallKey, CallState, LineUnits, Made, Order, Payment, Refund, RefundCause, RefundStarted,
+    RefundStatus, Todo, Trouble,
+};
+use crate::payment::Operation;
+use crate::time::Timestamp;
+
+impl Order {
+    /// A definite answer came: nobody needs to ask or find out any more.
+    pub(super) fn call_answered(&mut self, key: CallKey) {
+        self.todo.remove(&Todo::Call(key));
+        self.troubles.retain(|trouble| match trouble {
+            Trouble::NotAnswered(one) | Trouble::Conflict(one) => *one != key,
+            Trouble::Refused { .. } | Trouble::StepRefused(_) => true,
+        });
+    }
+
+    pub(super) fn attempted(&mut self, number: u16, attempt: Attempt) -> Option<&mut Payment> {
+        self.call_answered(CallKey::authorize(number));
+        let payment = self.payment_mut(number)?;
+        payment.attempt = attempt;
+        Some(payment)
+    }
+
+    pub(super) fn under_way(&mut self, number: u16, provider_reference: &str, attempt: Attempt, at: Timestamp) {
+        if let Some(payment) = self.payment_mut(number) {
+            payment.provider_reference = Some(provider_reference.into());
+            payment.attempt = attempt;
+            payment.changed_at = at;
+        }
+    }
+
+    pub(super) fn call_succeeded(&mut self, key: CallKey, provider_reference: &str) {
+        self.call_answered(key);
+        let Some(call) = self.call_mut(key) else { return };
+        call.state = CallState::Succeeded(provider_reference.into());
+        let (amount, refund) = (call.amount, call.refund);
+        if let Some(payment) = self.payment_mut(key.payment) {
+            match key.operation {
+                Operation::Authorize => {}
+                Operation::Capture => payment.captured = payment.captured.saturating_add(amount),
+                Operation::Void => payment.voided = true,
+                Operation::Refund => payment.refunded = payment.refunded.saturating_add(amount),
+            }
+        }
+        if let Some(refund) = refund.and_then(|number| self.refund_mut(number)) {
+            refund.status = RefundStatus::Succeeded;
+        }
+    }
+
+    pub(super) fn settled(&mut self, key: CallKey) {
+        self.troubles.retain(|trouble| match trouble {
+            Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => *one != key,
+            Trouble::StepRefused(_) => true,
+        });
+        let Some(call) = self.call_mut(key).filter(|call| matches!(call.state, CallState::Refused { .. })) else {
+            return;
+        };
+        call.state = CallState::Retried;
+        let refund = call.refund;
+        let failed = refund.and_then(|number| self.refund_mut(number));
+        if let Some(refund) = failed.filter(|refund| refund.status == RefundStatus::Failed) {
+            refund.status = RefundStatus::Pending;
+        }
+    }
+
+    pub(super) fn fail_refund_of(&mut self, call: CallKey) {
+        let number = self.call_mut(call).and_then(|call| call.refund);
+        if let Some(refund) = number.and_then(|number| self.refund_mut(number)) {
+            refund.status = RefundStatus::Failed;
+        }
+    }
+
+    pub(super) fn refund_started(&mut self, started: &RefundStarted) {
+        self.remember(started.request.as_ref(), Made::Refund(started.number));
+        if started.cause == RefundCause::Goodwill {
+            self.reduced = self.reduced.saturating_add(started.amount);
+        }
+        for LineUnits { line, units } in &started.lines {
+            self.with_line(*line, |line| {
+                line.refunded = line.refunded.saturating_add(line.worth(*units, started.shipping));
+                line.settled = line.settled.saturating_add(*units);
+            });
+        }
+        self.refunds.push(Refund {
+            number: started.number,
+            payment: started.payment,
+            amount: started.amount,
+            cause: started.cause,
+            lines: started.lines.clone(),
+            reason: started.reason.clone(),
+            at: started.at,
+            status: RefundStatus::Pending,
+        });
+    }
+
+    pub(super) fn call_mut(&mut self, key: CallKey) -> Option<&mut Call> {
+        self.payment_mut(key.payment)?.calls.iter_mut().find(|call| call.key == key)
+    }
+
+    pub(super) fn refund_mut(&mut self, number: u16) -> Option<&mut Refund> {
+        self.refunds.get_mut(usize::from(number.checked_sub(1)?))
+    }
+}

@@ -1,0 +1,126 @@
+//! Takes what happened to units after they were promised into an order's state: cancelled, shipped, returned; and amendments.
+
+use super::line::{add_to, take_from, units_of};
+use super::{
+    Amended, Cancelled, Head, Hold, LineUnits, Made, Order, Receipt, ReceiptDone, Return, ReturnStatus, Shipment,
+    ShipmentStarted, ShipmentStatus, Stage, Step, Todo,
+};
+use crate::inventory::{Allocation, Units};
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+impl Order {
+    pub(super) fn cancelled(&mut self, cancelled: &Cancelled) {
+        self.remember(cancelled.request.as_ref(), Made::Cancel(cancelled.number));
+        if cancelled.request.map(|request| request.id) == self.cancel_requested.map(|(request, _)| request.id) {
+            self.cancel_requested = None;
+        }
+        self.reduced = self.reduced.saturating_add(cancelled.amount);
+        for one in &cancelled.lines {
+            let units = units_of(&one.from);
+            let mut whole = false;
+            self.with_line(one.line, |line| {
+                line.cancelled = line.cancelled.saturating_add(units);
+                // Units that were refunded before count once.
+                line.settled = line.settled.saturating_add(units).min(line.units);
+                take_from(&mut line.unshipped, &one.from);
+                whole = line.cancelled == line.units && line.hold == Hold::Held;
+            });
+            if self.stage == Stage::Confirmed {
+                self.todo.insert(Todo::Step(Step::Unsell { cancel: cancelled.number, line: one.line }));
+            } else if whole && self.stage == Stage::Held {
+                self.release(one.line);
+            }
+        }
+        self.cancels.push(cancelled.clone());
+        self.commit_if_free();
+    }
+
+    pub(super) fn shipped(&mut self, started: &ShipmentStarted) {
+        self.remember(Some(&started.request), Made::Shipment(started.number));
+        for LineUnits { line, units } in &started.lines {
+            let moved = [Allocation { warehouse: started.warehouse.clone(), units: *units }];
+            self.with_line(*line, |line| {
+                line.shipped = line.shipped.saturating_add(*units);
+                take_from(&mut line.unshipped, &moved);
+                add_to(&mut line.out, &moved);
+            });
+            self.todo.insert(Todo::Step(Step::Ship { shipment: started.number, line: *line }));
+        }
+        self.shipments.push(Shipment { started: started.clone(), status: ShipmentStatus::Shipped, delivered_at: None });
+    }
+
+    pub(super) fn arrived(&mut self, number: u16, at: Timestamp) {
+        let lines = self.shipment_mut(number).map_or_else(Vec::new, |shipment| {
+            shipment.status = ShipmentStatus::Delivered;
+            shipment.delivered_at = Some(at);
+            shipment.started.lines.clone()
+        });
+        for LineUnits { line, units } in lines {
+            self.with_line(line, |line| line.delivered = line.delivered.saturating_add(units));
+        }
+    }
+
+    pub(super) fn received(&mut self, number: u16, receipts: &[Receipt], amount: i64) {
+        self.reduced = self.reduced.saturating_add(amount);
+        for receipt in receipts {
+            let units = units_of(&receipt.to);
+            self.with_line(receipt.line, |line| {
+                line.returning = line.returning.saturating_sub(units);
+                line.returned = line.returned.saturating_add(units);
+                line.refunded = line.refunded.saturating_add(line.worth(receipt.settled, false));
+                line.settled = line.settled.saturating_add(receipt.settled);
+                take_from(&mut line.out, &receipt.to);
+            });
+            self.todo.insert(Todo::Step(Step::Restock { number, receipt: receipt.receipt }));
+        }
+        if let Some(one) = self.return_mut(number) {
+            one.amount = one.amount.saturating_add(amount);
+            one.receipts.extend(receipts.iter().map(|receipt| ReceiptDone {
+                line: receipt.line,
+                to: receipt.to.clone(),
+                condition: receipt.condition,
+                restock: receipt.restock,
+            }));
+            let all = |units: &mut dyn Iterator<Item = Units>| units.fold(0, Units::saturating_add);
+            let announced = all(&mut one.lines.iter().map(|line| line.units));
+            let arrived = all(&mut one.receipts.iter().map(|receipt| units_of(&receipt.to)));
+            one.status = if arrived >= announced { ReturnStatus::Closed } else { ReturnStatus::Received };
+        }
+    }
+
+    pub(super) fn amended(&mut self, amended: &Amended) {
+        let Amended { destination, shipping, metadata, priced, personal_hash, personal } = amended;
+        if let Some(head) =
+            self.head.as_mut().filter(|_| destination.is_some() || shipping.is_some() || metadata.is_some())
+        {
+            let terms = &mut Arc::<Head>::make_mut(head).terms;
+            if let Some((destination, tax)) = destination {
+                terms.destination = destination.clone();
+                terms.tax = tax.clone();
+            }
+            if let Some(shipping) = shipping {
+                terms.shipping = Some(shipping.clone());
+            }
+            if let Some(metadata) = metadata {
+                terms.metadata.clone_from(metadata);
+            }
+        }
+        if let Some(priced) = priced {
+            self.set_price(priced);
+        }
+        if let Some(hash) = personal_hash {
+            self.personal_hash = *hash;
+            self.personal = personal.clone();
+        }
+        self.commit_if_free();
+    }
+
+    pub(super) fn shipment_mut(&mut self, number: u16) -> Option<&mut Shipment> {
+        self.shipments.get_mut(usize::from(number.checked_sub(1)?))
+    }
+
+    pub(super) fn return_mut(&mut self, number: u16) -> Option<&mut Return> {
+        self.returns.get_mut(usize::from(number.checked_sub(1)?))
+    }
+}

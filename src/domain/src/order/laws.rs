@@ -1,0 +1,239 @@
+//! The laws of an order: property tests, the simulation and the audit check these.
+
+use super::line::units_of;
+use super::step::{Step, Todo};
+use super::{Attempt, Hold, Line, Order, Payment, RefundStatus, Stage};
+use crate::laws::Violation;
+use crate::payment::Operation;
+
+fn holds(law: &'static str, truth: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {
+    if truth { Ok(()) } else { Err(Violation { law, what: what() }) }
+}
+
+/// Every law of one state.
+///
+/// # Errors
+/// The first law that does not hold.
+pub fn all(order: &Order) -> Result<(), Violation> {
+    lines_add_up_to_the_order(order)?;
+    units_are_in_one_place(order)?;
+    confirmed_order_has_every_commit(order)?;
+    an_ended_order_holds_nothing(order)?;
+    charges_cover_exactly_what_is_due(order)?;
+    one_attempt_at_a_time(order)?;
+    money_never_exceeds_what_was_promised(order)?;
+    what_is_open_is_owed(order)
+}
+
+/// Totals and shipping shares of the lines are the order's total.
+///
+/// # Errors
+/// They are not.
+pub fn lines_add_up_to_the_order(order: &Order) -> Result<(), Violation> {
+    let Some(priced) = order.priced else { return Ok(()) };
+    let sum = |of: fn(&Line) -> i64| order.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
+    let lines = sum(|line| line.priced.total).saturating_add(sum(|line| line.priced.shipping_share));
+    let due = priced.total.saturating_sub(order.reduced);
+    holds("lines_add_up_to_the_order", lines == priced.total && due >= 0, || {
+        format!("{}: lines {lines}, total {}, due {due}", order.id, priced.total)
+    })
+}
+
+/// Each unit of a line is left, cancelled, or shipped, and where its warehouse says.
+///
+/// # Errors
+/// A unit is in two places, or in none.
+pub fn units_are_in_one_place(order: &Order) -> Result<(), Violation> {
+    for (number, line) in order.numbered().filter(|(_, line)| line.agreed.is_some()) {
+        let gone = line.cancelled.saturating_add(line.shipped);
+        let lawful = gone <= line.units
+            && units_of(&line.unshipped) == line.left()
+            && line.returned.saturating_add(line.returning) <= line.shipped
+            && units_of(&line.out) == line.shipped.saturating_sub(line.returned)
+            && line.delivered <= line.shipped
+            && line.settled <= line.units;
+        holds("units_are_in_one_place", lawful, || format!("{} line {number}: {line:?}", order.id))?;
+    }
+    Ok(())
+}
+
+/// A confirmed order has a commit for every line, but for lines that were cancelled whole before.
+///
+/// # Errors
+/// A line was never sold to it.
+pub fn confirmed_order_has_every_commit(order: &Order) -> Result<(), Violation> {
+    if order.stage != Stage::Confirmed {
+        return Ok(());
+    }
+    for (number, line) in order.numbered() {
+        let sold = match line.hold {
+            Hold::Committed => true,
+            Hold::Releasing | Hold::Released => line.cancelled == line.units,
+            Hold::Asked | Hold::Refused(_) | Hold::Held | Hold::Vanished => false,
+        };
+        holds("confirmed_order_has_every_commit", sold, || format!("{} line {number}: {line:?}", order.id))?;
+    }
+    Ok(())
+}
+
+/// An order that ended otherwise has no stock, no cart and no money, and is owed nothing by anybody.
+///
+/// # Errors
+/// It has.
+pub fn an_ended_order_holds_nothing(order: &Order) -> Result<(), Violation> {
+    let Stage::Ended(_) = order.stage else { return Ok(()) };
+    for (number, line) in order.numbered() {
+        let free = match line.hold {
+            Hold::Refused(_) | Hold::Released | Hold::Vanished => true,
+            Hold::Committed => line.left() == 0,
+            Hold::Asked | Hold::Held | Hold::Releasing => false,
+        };
+        holds("an_ended_order_holds_nothing", free, || format!("{} line {number}: {line:?}", order.id))?;
+    }
+    let owed = order.todo.iter().find(|todo| match todo {
+        Todo::Step(
+            Step::Freeze
+            | Step::Reserve(_)
+            | Step::Release(_)
+            | Step::Commit(_)
+            | Step::Thaw
+            | Step::Close
+            | Step::Unsell { .. },
+        ) => true,
+        Todo::Step(
+            Step::Forget(_)
+            | Step::Ship { .. }
+            | Step::Restock { .. }
+            | Step::ForgetShip { .. }
+            | Step::ForgetUnsell { .. }
+            | Step::ForgetRestock { .. },
+        )
+        | Todo::Call(_) => false,
+    });
+    holds("an_ended_order_holds_nothing", owed.is_none() && !order.cart_frozen, || {
+        format!("{} ended and still owes {owed:?}", order.id)
+    })
+}
+
+/// Is nothing of its money under way, nor waiting for an operator?
+pub(super) fn quiet(order: &Order) -> bool {
+    order.troubles.is_empty()
+        && order.payments.iter().all(|payment| payment.settled() && payment.calls.iter().all(|call| !call.open()))
+        && order.refunds.iter().all(|refund| refund.status == RefundStatus::Succeeded)
+}
+
+/// Rule M5: what is captured net of refunds, plus what a live authorization still covers of the rest, is what is due. An order
+/// that ended is due nothing. Looked at while nothing is under way.
+///
+/// # Errors
+/// Too much or too little was charged.
+pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation> {
+    let decided = matches!(order.stage, Stage::Confirmed | Stage::Ended(_));
+    if !decided || !quiet(order) {
+        return Ok(());
+    }
+    let mut covered = 0_i64;
+    for payment in &order.payments {
+        let due = if order.paying == Some(payment.number) { order.due() } else { 0 };
+        let net = payment.captured.saturating_sub(payment.refunded);
+        // What was promised beyond what is due lapses by itself once a part was taken; before, it must be let go of.
+        let promised = payment.promised();
+        let live =
+            if payment.captured == 0 && due == 0 { promised } else { promised.min(due.saturating_sub(net).max(0)) };
+        covered = covered.saturating_add(net).saturating_add(live);
+    }
+    holds("charges_cover_exactly_what_is_due", covered == order.due(), || {
+        format!("{}: {covered} charged, {} due", order.id, order.due())
+    })
+}
+
+/// Rule M2: no new attempt to pay while one is not settled.
+///
+/// # Errors
+/// Two are under way.
+pub fn one_attempt_at_a_time(order: &Order) -> Result<(), Violation> {
+    let open = order.payments.iter().filter(|payment| !payment.settled()).count();
+    holds("one_attempt_at_a_time", open <= 1, || format!("{}: {open} attempts are under way", order.id))
+}
+
+/// `refunded ≤ captured ≤ authorized`, counting what is under way.
+///
+/// # Errors
+/// More was asked for than there is.
+pub fn money_never_exceeds_what_was_promised(order: &Order) -> Result<(), Violation> {
+    let open = |payment: &Payment, operation: Operation| {
+        let calls = payment.calls_of(operation).filter(|call| call.open());
+        calls.fold(0_i64, |sum, call| sum.saturating_add(call.amount))
+    };
+    for payment in &order.payments {
+        let taken = payment.captured.saturating_add(open(payment, Operation::Capture));
+        let given = payment.refunded.saturating_add(open(payment, Operation::Refund));
+        let promised = match payment.attempt {
+            Attempt::Authorized { .. } => payment.amount,
+            Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. } => 0,
+        };
+        holds("money_never_exceeds_what_was_promised", given <= payment.captured && taken <= promised, || {
+            format!("{} payment {}: {promised} promised, {taken} taken, {given} given back", order.id, payment.number)
+        })?;
+    }
+    Ok(())
+}
+
+/// Nothing that waits for an answer is forgotten: each open step and call is owed.
+///
+/// # Errors
+/// Something waits and nobody asks.
+pub fn what_is_open_is_owed(order: &Order) -> Result<(), Violation> {
+    let owed = |todo: Todo| order.todo.contains(&todo);
+    for (number, line) in order.numbered() {
+        let asked = match line.hold {
+            Hold::Asked => owed(Todo::Step(Step::Reserve(number))),
+            Hold::Releasing => owed(Todo::Step(Step::Release(number))),
+            Hold::Held => order.stage != Stage::Committing || owed(Todo::Step(Step::Commit(number))),
+            Hold::Refused(_) | Hold::Released | Hold::Committed | Hold::Vanished => true,
+        };
+        holds("what_is_open_is_owed", asked, || {
+            format!("{} line {number}: {:?} and nobody asks", order.id, line.hold)
+        })?;
+    }
+    for payment in &order.payments {
+        let calls = payment.calls.iter().filter(|call| call.open()).map(|call| call.key);
+        let attempt = (!payment.settled()).then(|| super::CallKey::authorize(payment.number));
+        for call in calls.chain(attempt) {
+            holds("what_is_open_is_owed", owed(Todo::Call(call)), || {
+                format!("{}: nobody asks about {call:?}", order.id)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The saga moves along its drawing only.
+///
+/// # Errors
+/// It jumped.
+pub fn stages_move_along_the_drawing(before: &Order, after: &Order) -> Result<(), Violation> {
+    let lawful = before.stage == after.stage
+        || match (before.stage, after.stage) {
+            (Stage::Nothing, Stage::Freezing | Stage::Reserving)
+            | (Stage::Freezing, Stage::Reserving | Stage::Ending(_))
+            | (Stage::Reserving, Stage::Held | Stage::Committing | Stage::Ending(_))
+            | (Stage::Held, Stage::Committing | Stage::Ending(_))
+            | (Stage::Committing, Stage::Confirmed | Stage::Ending(_)) => true,
+            (Stage::Ending(one), Stage::Ended(other)) => one == other,
+            (
+                Stage::Nothing
+                | Stage::Freezing
+                | Stage::Reserving
+                | Stage::Held
+                | Stage::Committing
+                | Stage::Confirmed
+                | Stage::Ending(_)
+                | Stage::Ended(_),
+                _,
+            ) => false,
+        };
+    holds("stages_move_along_the_drawing", lawful, || {
+        format!("{}: from {:?} to {:?}", after.id, before.stage, after.stage)
+    })
+}

@@ -1,0 +1,152 @@
+//! An order: the checkout saga and everything that happens to what was sold.
+//!
+//! ```text
+//!            freeze          reserve, all or none        authorize               commit
+//! placed ──────────► freezing ──────────► reserving ──► held ────────► committing ──────► confirmed ──► ship, cancel,
+//!    └─ no cart: straight to reserving ──────▲  │        │  ▲ declined    │                             return, refund,
+//!                                               │        │  └ again       │ vanished                    capture
+//!        refused · cancelled · deadline ◄───────┴────────┴────────────────┘
+//!                    ▼
+//!                 ending ── release, thaw, unsell, void, refund: asked until known, then undone (R6) ──► ended
+//! ```
+//!
+//! - Each decision is one event and whatever follows from it at once (`saga`), one record of the log.
+//! - What is owed stands in one set, `todo`, which `evolve` keeps: `owed` reads it off, so a restarted order goes on.
+//! - The order alone decides its deadline (R3, R4). At the deadline with an attempt unsettled the stock is kept (M1).
+//! - Money is derived from what is due (`money`, rule M5), never remembered as a plan.
+//! - A request and what it made are remembered for ever; the same request again has no second effect.
+
+mod cancel;
+mod command;
+mod edit;
+mod effects;
+mod event;
+mod evolve;
+mod evolve_money;
+mod evolve_sold;
+pub mod laws;
+mod line;
+mod money;
+mod paid;
+mod parcel;
+mod payments;
+mod personal;
+mod place;
+mod pricing;
+mod returns;
+mod saga;
+mod ship;
+mod state;
+mod status;
+mod step;
+mod terms;
+
+/// Tests: claims about one order, and a world of many that loses, doubles and delays everything.
+#[cfg(test)]
+mod world;
+
+pub use command::{
+    Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
+    Reply, Shortage,
+};
+pub use event::{
+    Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
+    ShipmentStarted,
+};
+pub use line::{Agreed, Hold, Line};
+pub use money::TRIES_MAX;
+pub use paid::{Attempt, Call, CallState, Payment, Refund, RefundStatus};
+pub use parcel::{ReceiptDone, Return, ReturnLine, ReturnStatus, Shipment, ShipmentStatus};
+pub use personal::{Address, Buyer, Personal, Salt};
+pub use state::{Head, LineNumber, Order, Outcome, PricedOrder, Rejection, Seen, Stage, Status, Trouble};
+pub use status::{Allowed, FulfilmentStatus, OrderReturnStatus, PaymentStatus, Totals, UNKNOWN_AFTER_MS};
+pub use step::{CallKey, Step, Todo};
+pub use terms::{
+    CapturePolicy, Destination, Instruction, LINES_MAX, PaymentPolicy, Place, ReturnPolicy, Shipping, Source, TaxTable,
+    Terms, Wanted,
+};
+
+use self::ship::Carriage;
+use crate::effect::{Effect, EffectKey, Outcome as Ended};
+use crate::entity::{Decision, Entity, Wait};
+use crate::time::Timestamp;
+
+impl Entity for Order {
+    type Command = Command;
+    type Event = Event;
+    type Reply = Reply;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        match command {
+            Command::Wake => Ok(self.follow(Vec::new(), now, Reply::Done)),
+            Command::Read if self.exists() => Ok(Decision::nothing(Reply::Done)),
+            Command::Read => Err(Refusal::Unknown),
+            Command::Place(place) => self.place(place, now),
+            Command::StillWanted { reservation, sku } => {
+                Ok(Decision::nothing(self.still_wanted(sku.as_ref(), *reservation, now)))
+            }
+            Command::Answered { step, answer } => self.step_answered(*step, answer, now),
+            Command::ProviderSays { reference, answer } => self.provider_says(reference, answer, now),
+            Command::Pay { request, instruction } => self.pay(request, instruction, now),
+            Command::Settle { reference, answer } => self.settle(reference, answer, now),
+            Command::Capture { request, amount } => self.capture_by_hand(request, *amount, now),
+            Command::Cancel { request, lines, reason } => self.cancel(request, lines, *reason, now),
+            Command::Refund { request, what, reason } => self.refund_by_hand(request, what, reason, now),
+            Command::Ship { request, lines, warehouse, carrier, tracking_number, tracking_url } => {
+                let carriage = Carriage {
+                    carrier: carrier.as_ref(),
+                    tracking_number: tracking_number.as_ref(),
+                    tracking_url: tracking_url.as_ref(),
+                };
+                self.ship(request, lines, warehouse.as_ref(), &carriage, now)
+            }
+            Command::Deliver { request, shipment } => self.deliver(request, *shipment, now),
+            Command::Lose { request, shipment } => self.lose(request, *shipment),
+            Command::RequestReturn { request, lines } => self.request_return(request, lines, now),
+            Command::ApproveReturn { request, number } => self.approve_return(request, *number),
+            Command::RejectReturn { request, number, reason } => self.reject_return(request, *number, reason),
+            Command::ReceiveReturn { request, number, lines } => self.receive_return(request, *number, lines, now),
+            Command::Patch(patch) => self.patch(patch, now),
+            Command::Erase => self.erase(),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        self.take_in(event);
+    }
+
+    fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
+        self.owed_at(now)
+    }
+
+    fn effect(&self, key: EffectKey) -> Option<Effect> {
+        self.effect_of(key)
+    }
+
+    fn answered(&self, key: EffectKey, outcome: Ended) -> Option<Command> {
+        self.answer_to(key, outcome)
+    }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.wakes_at(now)
+    }
+
+    fn reached(&self, wait: Wait) -> bool {
+        self.has_reached(wait)
+    }
+}
+
+impl Order {
+    /// Is its personal data gone, so that what is stored of it must go too?
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.exists() && self.personal.is_none()
+    }
+
+    /// Has the saga ended, and is nothing under way?
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Confirmed | Stage::Ended(_)) && laws::quiet(self)
+    }
+}

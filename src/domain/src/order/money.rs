@@ -1,0 +1,291 @@
+//! What is done with money that was promised or taken: captures, voids, refunds. Each is derived from what is due (rule M5):
+//!
+//! ```text
+//! taken > due ──► refund      promised, nothing taken, nothing due ──► void      due > taken ──► capture, as the policy says
+//! ```
+//!
+//! One capture or void of a payment is under way at a time: a step whose outcome is unknown is asked until it is known (rule R6).
+
+use super::command::{CancelReason, LineUnits, Made, RefundWhat, Refusal};
+use super::event::{Event, RefundCause, RefundStarted};
+use super::saga::{Decided, made};
+use super::step::CallKey;
+use super::terms::CapturePolicy;
+use super::{Attempt, Call, CallState, Order, Payment, RefundStatus, Stage, Trouble};
+use crate::ids::Request;
+use crate::money::Money;
+use crate::payment::{Operation, Retry};
+use crate::time::Timestamp;
+
+/// Tries of one capture, void or refund before its refusal counts as one for good (rule M4).
+pub const TRIES_MAX: usize = 3;
+
+impl Order {
+    /// The next thing to do with money, if any.
+    pub(super) fn next_money(&self, now: Timestamp) -> Option<Event> {
+        self.payments.iter().find_map(|payment| self.next_of(payment, now))
+    }
+
+    fn next_of(&self, payment: &Payment, now: Timestamp) -> Option<Event> {
+        let Attempt::Authorized { .. } = payment.attempt else { return None };
+        if payment.has_open(Operation::Capture) || payment.has_open(Operation::Void) {
+            return None;
+        }
+        let pays = self.paying == Some(payment.number);
+        let due = if pays { self.due() } else { 0 };
+        let net = self.net_of(payment);
+        self.next_refund_try(payment, now)
+            .or_else(|| self.next_refund(payment, net.saturating_sub(due), pays, now))
+            .or_else(|| (due == 0).then(|| self.next_void(payment, now)).flatten())
+            .or_else(|| {
+                (pays && self.stage == Stage::Confirmed).then(|| self.next_capture(payment, due, net, now)).flatten()
+            })
+    }
+
+    /// What we have of a payment and mean to keep, minor units: taken, less what was given back or is to be.
+    pub(super) fn net_of(&self, payment: &Payment) -> i64 {
+        self.refunds
+            .iter()
+            .filter(|refund| refund.payment == payment.number && refund.status != RefundStatus::Succeeded)
+            .fold(payment.captured.saturating_sub(payment.refunded), |net, refund| net.saturating_sub(refund.amount))
+    }
+
+    fn next_refund_try(&self, payment: &Payment, now: Timestamp) -> Option<Event> {
+        self.refunds
+            .iter()
+            .filter(|refund| refund.payment == payment.number && refund.status == RefundStatus::Pending)
+            .find_map(|refund| {
+                let tries = || payment.calls_of(Operation::Refund).filter(|call| call.refund == Some(refund.number));
+                if tries().any(Call::open) {
+                    return None;
+                }
+                match refused_for_good(tries()) {
+                    Some(call) => Some(call.trouble()),
+                    None => Some(payment.start(Operation::Refund, refund.amount, Some(refund.number), None, now)),
+                }
+            })
+    }
+
+    fn next_refund(&self, payment: &Payment, too_much: i64, pays: bool, now: Timestamp) -> Option<Event> {
+        let ended = match self.stage {
+            Stage::Ending(_) | Stage::Ended(_) => true,
+            Stage::Nothing
+            | Stage::Freezing
+            | Stage::Reserving
+            | Stage::Held
+            | Stage::Committing
+            | Stage::Confirmed => false,
+        };
+        (too_much > 0).then(|| {
+            Event::RefundStarted(Box::new(RefundStarted {
+                number: Self::next_number(&self.refunds),
+                payment: payment.number,
+                amount: too_much,
+                cause: if pays && !ended { RefundCause::NotDue } else { RefundCause::Late },
+                request: None,
+                lines: Vec::new(),
+                shipping: false,
+                reason: "".into(),
+                at: now,
+            }))
+        })
+    }
+
+    fn next_void(&self, payment: &Payment, now: Timestamp) -> Option<Event> {
+        if payment.captured > 0 || payment.promised() == 0 {
+            return None;
+        }
+        match refused_for_good(payment.calls_of(Operation::Void)) {
+            Some(call) => self.trouble_once(call),
+            None => Some(payment.start(Operation::Void, payment.amount, None, None, now)),
+        }
+    }
+
+    fn next_capture(&self, payment: &Payment, due: i64, net: i64, now: Timestamp) -> Option<Event> {
+        let rest = payment.promised().min(due.saturating_sub(net));
+        if rest <= 0 {
+            return None;
+        }
+        if let Some(call) = refused_for_good(payment.calls_of(Operation::Capture)) {
+            // The money cannot be had without the shopper: what has not shipped is unsold, the rest is for a person (rule M4).
+            let unshipped = self.lines.iter().any(|line| line.left() > 0);
+            return if unshipped && payment.capture != CapturePolicy::Manual {
+                Some(self.cancel_unshipped(None, CancelReason::Declined))
+            } else {
+                self.trouble_once(call)
+            };
+        }
+        let wanted = if self.lapses_soon(payment, now) {
+            rest
+        } else {
+            match payment.capture {
+                CapturePolicy::OnConfirmation => rest,
+                CapturePolicy::OnShipment => rest.min(self.shipped_worth().saturating_sub(payment.captured)),
+                CapturePolicy::Manual => 0,
+            }
+        };
+        (wanted > 0).then(|| payment.start(Operation::Capture, wanted, None, None, now))
+    }
+
+    /// What was promised is taken before the promise lapses.
+    fn lapses_soon(&self, payment: &Payment, now: Timestamp) -> bool {
+        self.capture_by(payment).is_some_and(|by| now >= by)
+    }
+
+    /// When what is due must be captured because the authorization would lapse.
+    pub(super) fn capture_by(&self, payment: &Payment) -> Option<Timestamp> {
+        let margin_s = self.terms()?.payment.lapse_margin_s;
+        payment.lapses_at().map(|at| Timestamp(at.0.saturating_sub(margin_s.saturating_mul(1_000))))
+    }
+
+    /// What everything that ever shipped is worth, minor units; everything, once nothing is left to ship.
+    fn shipped_worth(&self) -> i64 {
+        if self.lines.iter().all(|line| line.left() == 0) {
+            return self.total();
+        }
+        self.lines.iter().fold(0_i64, |sum, line| {
+            let whole = i128::from(line.priced.total.saturating_add(line.priced.shipping_share));
+            let part = whole.saturating_mul(i128::from(line.shipped)).checked_div(i128::from(line.units.max(1)));
+            sum.saturating_add(i64::try_from(part.unwrap_or(0)).unwrap_or(0))
+        })
+    }
+
+    fn trouble_once(&self, call: &Call) -> Option<Event> {
+        (!self.troubled(call.key)).then(|| call.trouble())
+    }
+
+    /// Takes money by hand, policy `manual`.
+    pub(super) fn capture_by_hand(&self, request: &Request, amount: Option<Money>, now: Timestamp) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let paying = self.paying.and_then(|number| self.payment(number)).ok_or_else(|| self.wrong_state())?;
+        let by_hand = self.stage == Stage::Confirmed && paying.capture == CapturePolicy::Manual;
+        if !by_hand || paying.has_open(Operation::Capture) || paying.has_open(Operation::Void) {
+            return Err(self.wrong_state());
+        }
+        let capturable = self.money(self.capturable());
+        let wanted = amount.unwrap_or(capturable);
+        if wanted.currency != capturable.currency {
+            return Err(Refusal::CurrencyMismatch);
+        }
+        if wanted.amount <= 0 || wanted.amount > capturable.amount {
+            return Err(Refusal::CaptureTooLarge { capturable });
+        }
+        let started = paying.start(Operation::Capture, wanted.amount, None, Some(*request), now);
+        let reply = made(Made::Capture { payment: paying.number, attempt: paying.next_attempt(Operation::Capture) });
+        Ok(self.follow(vec![started], now, reply))
+    }
+
+    /// Gives money back without a return.
+    pub(super) fn refund_by_hand(&self, request: &Request, what: &RefundWhat, reason: &str, now: Timestamp) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let paying = self.paying.filter(|_| self.stage == Stage::Confirmed).ok_or_else(|| self.wrong_state())?;
+        let refundable = self.refundable();
+        let (amount, lines, shipping) = match what {
+            RefundWhat::Amount(money) if *money == self.money(money.amount) => (money.amount, Vec::new(), false),
+            RefundWhat::Amount(_) => return Err(Refusal::CurrencyMismatch),
+            RefundWhat::Everything => {
+                let rest =
+                    self.numbered().map(|(line, it)| LineUnits { line, units: it.units.saturating_sub(it.settled) });
+                (refundable, rest.filter(|one| one.units > 0).collect(), true)
+            }
+            RefundWhat::Lines { lines, shipping } => {
+                let lines = self.distinct(lines)?;
+                let mut amount = 0_i64;
+                for one in &lines {
+                    let line = self.line(one.line).ok_or(Refusal::UnknownPart)?;
+                    let left = line.units.saturating_sub(line.settled);
+                    if one.units > left {
+                        return Err(Refusal::TooMany { line: one.line, left });
+                    }
+                    amount = amount.saturating_add(line.worth(one.units, *shipping));
+                }
+                (amount, lines, *shipping)
+            }
+        };
+        if amount <= 0 || amount > refundable {
+            return Err(Refusal::RefundTooLarge { refundable: self.money(refundable) });
+        }
+        let number = Self::next_number(&self.refunds);
+        let started = RefundStarted {
+            number,
+            payment: paying,
+            amount,
+            cause: RefundCause::Goodwill,
+            request: Some(*request),
+            lines,
+            shipping,
+            reason: reason.into(),
+            at: now,
+        };
+        Ok(self.follow(vec![Event::RefundStarted(Box::new(started))], now, made(Made::Refund(number))))
+    }
+
+    /// The lines of a request: each known, with units, and named once.
+    pub(super) fn distinct(&self, lines: &[LineUnits]) -> Result<Vec<LineUnits>, Refusal> {
+        let mut sorted = lines.to_vec();
+        sorted.sort_by_key(|one| one.line);
+        let twice = sorted.windows(2).any(|pair| pair.first().map(|one| one.line) == pair.last().map(|one| one.line));
+        if twice || sorted.is_empty() || sorted.iter().any(|one| one.units == 0) {
+            return Err(Refusal::Malformed);
+        }
+        if sorted.iter().any(|one| self.line(one.line).is_none()) {
+            return Err(Refusal::UnknownPart);
+        }
+        Ok(sorted)
+    }
+}
+
+impl Payment {
+    fn next_attempt(&self, operation: Operation) -> u16 {
+        u16::try_from(self.calls_of(operation).count()).unwrap_or(u16::MAX).saturating_add(1)
+    }
+
+    fn start(
+        &self,
+        operation: Operation,
+        amount: i64,
+        refund: Option<u16>,
+        request: Option<Request>,
+        at: Timestamp,
+    ) -> Event {
+        let call = CallKey { operation, payment: self.number, attempt: self.next_attempt(operation) };
+        Event::CallStarted { call, amount, request, refund, at }
+    }
+}
+
+impl Call {
+    fn trouble(&self) -> Event {
+        let code = match &self.state {
+            CallState::Refused { code, .. } => code.clone(),
+            CallState::Asked | CallState::QueryOnly | CallState::Succeeded(_) | CallState::Retried => "".into(),
+        };
+        Event::Troubled(Trouble::Refused { call: self.key, code })
+    }
+}
+
+/// The last refusal, when it is one for good: the provider said so, or all tries since the last success are used up.
+fn refused_for_good<'a>(calls: impl Iterator<Item = &'a Call>) -> Option<&'a Call> {
+    let mut tries = 0_usize;
+    let mut last = None;
+    for call in calls {
+        match &call.state {
+            CallState::Refused { retry, .. } => {
+                tries = tries.saturating_add(match retry {
+                    Retry::SameMethod => 1,
+                    Retry::OtherMethod | Retry::Never => TRIES_MAX,
+                });
+                last = Some(call);
+            }
+            CallState::Succeeded(_) | CallState::Retried => {
+                tries = 0;
+                last = None;
+            }
+            CallState::Asked | CallState::QueryOnly => {}
+        }
+    }
+    last.filter(|_| tries >= TRIES_MAX)
+}

@@ -1,0 +1,212 @@
+//! Attempts to pay: what the shopper tries, what the provider says of it, and the operator's word where nobody else can say.
+//!
+//! ```text
+//! asked ──► requires_action ⇄ processing ──► authorized      unknown, not found: asked again (rule M1)
+//!   └──────────────┴──────────────┴────────► declined        a new attempt only once the last is settled (rule M2)
+//! ```
+
+use super::command::{Made, Refusal, Reply};
+use super::event::Event;
+use super::saga::{Decided, made};
+use super::step::CallKey;
+use super::terms::Instruction;
+use super::{Attempt, Call, CallState, Order, Payment, Trouble};
+use crate::entity::Decision;
+use crate::ids::Request;
+use crate::payment::{Operation, ProviderAnswer, Reference};
+use crate::time::Timestamp;
+
+impl Order {
+    pub(super) fn pay(&self, request: &Request, how: &Instruction, now: Timestamp) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        if !self.awaits_payment() || now >= self.expires_at {
+            return Err(self.wrong_state());
+        }
+        let attempts_max = self.terms().map_or(0, |terms| terms.payment.attempts_max);
+        if self.payments.len() >= usize::from(attempts_max) {
+            return Err(Refusal::NoAttemptsLeft);
+        }
+        let started = self.start_payment(Some((*request, how.clone())), how, now).ok_or_else(|| self.wrong_state())?;
+        let number = Self::next_number(&self.payments);
+        Ok(Decision::one(started, made(Made::Payment(number))))
+    }
+
+    /// A payment with its own hold: stock is kept for the time the method needs (rule M3).
+    pub(super) fn start_payment(
+        &self,
+        asked: Option<(Request, Instruction)>,
+        how: &Instruction,
+        now: Timestamp,
+    ) -> Option<Event> {
+        let policy = &self.terms()?.payment;
+        let hold_s = policy.method_hold_s.iter().find(|(method, _)| *method == how.method).map(|(_, hold_s)| *hold_s);
+        Some(Event::PaymentStarted {
+            number: Self::next_number(&self.payments),
+            asked,
+            amount: self.due(),
+            capture: how.capture.unwrap_or(policy.capture),
+            at: now,
+            expires_at: hold_s.map_or(self.expires_at, |hold_s| self.expires_at.max(now.plus_s(hold_s))),
+        })
+    }
+
+    pub(super) fn provider_says(&self, reference: &Reference, answer: &ProviderAnswer, now: Timestamp) -> Decided {
+        let call = CallKey { operation: reference.operation, payment: reference.payment, attempt: reference.attempt };
+        if reference.order != self.id {
+            return Err(Refusal::Unknown);
+        }
+        match self.meaning(call, answer, now)? {
+            Some(event) => Ok(self.follow(vec![event], now, Reply::Done)),
+            None => Ok(Decision::nothing(Reply::Done)),
+        }
+    }
+
+    /// What an answer changes; `None`: nothing, because it is known, out of date, or settles nothing.
+    pub(super) fn meaning(
+        &self,
+        call: CallKey,
+        answer: &ProviderAnswer,
+        now: Timestamp,
+    ) -> Result<Option<Event>, Refusal> {
+        let payment = self.payment(call.payment).ok_or(Refusal::UnknownPart)?;
+        if call.operation == Operation::Authorize {
+            if call.attempt == 1 { Ok(payment.meaning(answer, now)) } else { Err(Refusal::UnknownPart) }
+        } else {
+            let known = payment.calls.iter().find(|one| one.key == call).ok_or(Refusal::UnknownPart)?;
+            Ok(known.meaning(answer))
+        }
+    }
+
+    /// Rule M2's dead end: an operator found out how a call ended.
+    pub(super) fn settle(&self, reference: &Reference, answer: &ProviderAnswer, now: Timestamp) -> Decided {
+        let call = CallKey { operation: reference.operation, payment: reference.payment, attempt: reference.attempt };
+        if reference.order != self.id || !self.exists() {
+            return Err(Refusal::Unknown);
+        }
+        let said = self.meaning(call, answer, now)?;
+        let definite = match answer {
+            ProviderAnswer::Authorized { .. } | ProviderAnswer::Succeeded { .. } | ProviderAnswer::Declined { .. } => {
+                true
+            }
+            ProviderAnswer::RequiresAction { .. }
+            | ProviderAnswer::Processing { .. }
+            | ProviderAnswer::NotFound
+            | ProviderAnswer::Conflict
+            | ProviderAnswer::Unknown => false,
+        };
+        if !definite || !self.troubled(call) {
+            return Err(self.wrong_state());
+        }
+        let mut events = vec![Event::Settled { call }];
+        events.extend(said);
+        Ok(self.follow(events, now, Reply::Done))
+    }
+
+    /// Must an operator look at this call?
+    pub(super) fn troubled(&self, call: CallKey) -> bool {
+        self.troubles.iter().any(|trouble| match trouble {
+            Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => *one == call,
+            Trouble::StepRefused(_) => false,
+        })
+    }
+
+    /// Beyond the life of the provider's keys a call is only asked about, and an operator sees it (rule M2).
+    pub(super) fn next_asking(&self, now: Timestamp) -> Option<Event> {
+        let life_s = self.terms()?.payment.keys_life_s;
+        self.open_calls()
+            .find(|call| self.sent_at(*call).is_some_and(|at| now >= at.plus_s(life_s)))
+            .map(|call| Event::QueryOnly { call, conflict: false })
+    }
+
+    /// When a call was first sent, while it may be sent again; `None`: it is only asked about, or settled.
+    pub(super) fn sent_at(&self, call: CallKey) -> Option<Timestamp> {
+        let payment = self.payment(call.payment)?;
+        if call.operation == Operation::Authorize {
+            (payment.attempt == Attempt::Asked && !payment.query_only).then_some(payment.asked_at)
+        } else {
+            let call = payment.calls.iter().find(|one| one.key == call)?;
+            (call.state == CallState::Asked).then_some(call.asked_at)
+        }
+    }
+}
+
+impl Payment {
+    /// What an answer about the authorization changes.
+    fn meaning(&self, answer: &ProviderAnswer, now: Timestamp) -> Option<Event> {
+        let payment = self.number;
+        match (answer, &self.attempt) {
+            // A charge that lands is taken note of whatever was thought of it before (rule M5).
+            (
+                ProviderAnswer::Authorized { provider_reference, lapses_at },
+                Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. },
+            ) => Some(Event::Authorized {
+                payment,
+                provider_reference: provider_reference.clone(),
+                lapses_at: Some(*lapses_at),
+            }),
+            (
+                ProviderAnswer::Succeeded { provider_reference },
+                Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. },
+            ) => Some(Event::Authorized { payment, provider_reference: provider_reference.clone(), lapses_at: None }),
+            (
+                ProviderAnswer::Declined { code, retry },
+                Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing,
+            ) => Some(Event::Declined { payment, code: code.clone(), retry: *retry }),
+            (ProviderAnswer::RequiresAction { provider_reference, action }, Attempt::Asked) => {
+                Some(Event::ActionRequired {
+                    payment,
+                    provider_reference: provider_reference.clone(),
+                    action: action.clone(),
+                    at: now,
+                })
+            }
+            (ProviderAnswer::Processing { provider_reference }, Attempt::Asked | Attempt::RequiresAction(_)) => {
+                Some(Event::Processing { payment, provider_reference: provider_reference.clone(), at: now })
+            }
+            (ProviderAnswer::Conflict, Attempt::Asked) if !self.query_only => {
+                Some(Event::QueryOnly { call: CallKey::authorize(payment), conflict: true })
+            }
+            (
+                ProviderAnswer::Authorized { .. }
+                | ProviderAnswer::Succeeded { .. }
+                | ProviderAnswer::Declined { .. }
+                | ProviderAnswer::RequiresAction { .. }
+                | ProviderAnswer::Processing { .. }
+                | ProviderAnswer::NotFound
+                | ProviderAnswer::Conflict
+                | ProviderAnswer::Unknown,
+                _,
+            ) => None,
+        }
+    }
+}
+
+impl Call {
+    /// What an answer about a capture, void or refund changes. A call that was refused and then done is done: money moved.
+    fn meaning(&self, answer: &ProviderAnswer) -> Option<Event> {
+        let call = self.key;
+        match (answer, &self.state) {
+            (
+                ProviderAnswer::Succeeded { provider_reference },
+                CallState::Asked | CallState::QueryOnly | CallState::Refused { .. } | CallState::Retried,
+            ) => Some(Event::CallSucceeded { call, provider_reference: provider_reference.clone() }),
+            (ProviderAnswer::Declined { code, retry }, CallState::Asked | CallState::QueryOnly) => {
+                Some(Event::CallRefused { call, code: code.clone(), retry: *retry })
+            }
+            (ProviderAnswer::Conflict, CallState::Asked) => Some(Event::QueryOnly { call, conflict: true }),
+            (
+                ProviderAnswer::Authorized { .. }
+                | ProviderAnswer::Succeeded { .. }
+                | ProviderAnswer::Declined { .. }
+                | ProviderAnswer::RequiresAction { .. }
+                | ProviderAnswer::Processing { .. }
+                | ProviderAnswer::NotFound
+                | ProviderAnswer::Conflict
+                | ProviderAnswer::Unknown,
+                _,
+            ) => None,
+        }
+    }
+}

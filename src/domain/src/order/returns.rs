@@ -1,0 +1,157 @@
+//! Returns: asked for within a window, agreed to, received; what came in is given back, and goes back to where it came from.
+
+use super::command::{LineUnits, Made, ReceivedLine, Refusal};
+use super::event::{Event, Receipt};
+use super::line::pick;
+use super::saga::{Decided, made};
+use super::{Line, Order, Return, ReturnLine, ReturnStatus, Stage};
+use crate::entity::Decision;
+use crate::ids::Request;
+use crate::inventory::Units;
+use crate::time::Timestamp;
+
+const DAY_S: u64 = 86_400;
+
+impl Order {
+    pub(super) fn request_return(&self, request: &Request, lines: &[ReturnLine], now: Timestamp) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        if self.stage != Stage::Confirmed || lines.is_empty() {
+            return Err(if lines.is_empty() && self.exists() { Refusal::Malformed } else { self.wrong_state() });
+        }
+        let units: Vec<LineUnits> = lines.iter().map(|one| LineUnits { line: one.line, units: one.units }).collect();
+        let mut ends_at = Timestamp(u64::MAX);
+        for one in self.distinct(&units)? {
+            let left = self.line(one.line).map_or(0, Line::returnable);
+            if one.units > left {
+                return Err(Refusal::TooMany { line: one.line, left });
+            }
+            ends_at = ends_at.min(self.window_of(one.line));
+        }
+        if now > ends_at {
+            return Err(Refusal::ReturnWindowClosed { ended_at: ends_at });
+        }
+        let number = Self::next_number(&self.returns);
+        let approved = self.terms().is_some_and(|terms| terms.returns.auto_approve);
+        let event = Event::ReturnRequested {
+            number,
+            request: *request,
+            lines: lines.to_vec(),
+            approved,
+            window_ends_at: ends_at,
+        };
+        Ok(Decision::one(event, made(Made::Return(number))))
+    }
+
+    /// Until when units of a line may be sent back: counted from its latest delivery, or shipment while nobody says more.
+    #[must_use]
+    pub fn window_of(&self, line: u16) -> Timestamp {
+        let days = self.terms().map_or(0, |terms| terms.returns.window_days);
+        let last = self
+            .shipments
+            .iter()
+            .filter(|shipment| shipment.started.lines.iter().any(|one| one.line == line))
+            .map(|shipment| shipment.delivered_at.unwrap_or(shipment.started.at))
+            .max();
+        last.unwrap_or_default().plus_s(u64::from(days).saturating_mul(DAY_S))
+    }
+
+    fn known_return(&self, number: u16) -> Result<&Return, Refusal> {
+        self.return_(number).ok_or(if self.exists() { Refusal::UnknownPart } else { Refusal::Unknown })
+    }
+
+    pub(super) fn approve_return(&self, request: &Request, number: u16) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let reply = made(Made::Return(number));
+        match self.known_return(number)?.status {
+            ReturnStatus::Requested => Ok(Decision::one(Event::ReturnApproved { number, request: *request }, reply)),
+            ReturnStatus::Approved => Ok(Decision::nothing(reply)),
+            ReturnStatus::Rejected | ReturnStatus::Received | ReturnStatus::Closed => Err(self.wrong_state()),
+        }
+    }
+
+    pub(super) fn reject_return(&self, request: &Request, number: u16, reason: &str) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let reply = made(Made::Return(number));
+        match self.known_return(number)?.status {
+            ReturnStatus::Requested | ReturnStatus::Approved => {
+                let event = Event::ReturnRejected { number, request: *request, reason: reason.into() };
+                Ok(Decision::one(event, reply))
+            }
+            ReturnStatus::Rejected => Ok(Decision::nothing(reply)),
+            ReturnStatus::Received | ReturnStatus::Closed => Err(self.wrong_state()),
+        }
+    }
+
+    pub(super) fn receive_return(
+        &self,
+        request: &Request,
+        number: u16,
+        lines: &[ReceivedLine],
+        now: Timestamp,
+    ) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let one = self.known_return(number)?;
+        match one.status {
+            ReturnStatus::Approved | ReturnStatus::Received => {}
+            ReturnStatus::Requested | ReturnStatus::Rejected | ReturnStatus::Closed => return Err(self.wrong_state()),
+        }
+        if lines.is_empty() || lines.iter().any(|line| line.units == 0) {
+            return Err(Refusal::Malformed);
+        }
+        // Each receipt is counted from what the one before it left behind.
+        let mut before = self.clone();
+        let mut receipts = Vec::with_capacity(lines.len());
+        let mut amount = 0_i64;
+        for got in lines {
+            let left = before.return_(number).map_or(0, |one| one.expected_of(got.line));
+            let line = before.line(got.line).ok_or(Refusal::UnknownPart)?;
+            if got.units > left {
+                return Err(Refusal::TooMany { line: got.line, left });
+            }
+            // Units that were refunded before they came back are not given back twice.
+            let settled = got.units.min(line.units.saturating_sub(line.settled));
+            let worth = line.worth(settled, false).min(before.due()).max(0);
+            let receipt = Receipt {
+                receipt: before.return_(number).map_or(1, |one| Self::next_number(&one.receipts)),
+                line: got.line,
+                settled,
+                to: pick(&line.out, got.units),
+                condition: got.condition,
+                restock: got.restock,
+            };
+            amount = amount.saturating_add(worth);
+            before.take_in(&Event::ReturnReceived {
+                number,
+                request: *request,
+                receipts: vec![receipt.clone()],
+                amount: worth,
+            });
+            receipts.push(receipt);
+        }
+        let event = Event::ReturnReceived { number, request: *request, receipts, amount };
+        Ok(self.follow(vec![event], now, made(Made::Return(number))))
+    }
+}
+
+impl Return {
+    /// Units of a line announced and not yet received.
+    #[must_use]
+    pub fn expected_of(&self, line: u16) -> Units {
+        let announced =
+            self.lines.iter().filter(|one| one.line == line).fold(0, |sum: Units, one| sum.saturating_add(one.units));
+        let received = self
+            .receipts
+            .iter()
+            .filter(|one| one.line == line)
+            .fold(0, |sum: Units, one| sum.saturating_add(super::line::units_of(&one.to)));
+        announced.saturating_sub(received)
+    }
+}

@@ -1,0 +1,299 @@
+//! The saga itself: what follows from where the order stands, and what it answers to those who hold something for it.
+//!
+//! Every decision is one event of its own and whatever follows at once: the last SKU's promise, the price and the first attempt
+//! to pay are one record.
+
+use super::command::{Answer, CancelReason, CartRefusal, Made, Refusal, Reply, Shortage};
+use super::event::{Cancelled, CancelledLine, Event};
+use super::step::{Step, Todo};
+use super::{Attempt, Hold, Order, Outcome, Rejection, Stage};
+use crate::entity::Decision;
+use crate::ids::{Request, Sku};
+use crate::time::Timestamp;
+
+/// What a decision of an order gives.
+pub(super) type Decided = Result<Decision<Event, Reply>, Refusal>;
+
+/// Most events that may follow from one: far above what any state needs, so that a mistake in the rules cannot hang a node.
+const FOLLOWING_MAX: usize = 64;
+/// What holds something for an order that has not decided yet asks again after so many seconds.
+const ASK_AGAIN_S: u64 = 60;
+
+impl Order {
+    /// These events and everything that follows from them at once.
+    pub(super) fn follow(&self, mut events: Vec<Event>, now: Timestamp, reply: Reply) -> Decision<Event, Reply> {
+        let mut after = self.clone();
+        for event in &events {
+            after.take_in(event);
+        }
+        for _ in 0..FOLLOWING_MAX {
+            let Some(event) = after.next(now) else { break };
+            after.take_in(&event);
+            events.push(event);
+        }
+        Decision::events(events, reply)
+    }
+
+    /// The one event that is due now of itself.
+    fn next(&self, now: Timestamp) -> Option<Event> {
+        if let Some(event) = self.next_asking(now) {
+            return Some(event);
+        }
+        match self.stage {
+            Stage::Nothing => None,
+            Stage::Freezing => (now >= self.expires_at).then(|| ending(Outcome::Expired, None, now)),
+            Stage::Reserving => self.next_reserving(now),
+            Stage::Held => self.next_held(now),
+            Stage::Committing => self.next_committing(now),
+            Stage::Confirmed => match self.cancel_requested {
+                Some((request, reason)) => Some(self.cancel_unshipped(Some(request), reason)),
+                None => self.next_money(now),
+            },
+            Stage::Ending(_) => self.next_money(now).or_else(|| self.all_undone().then_some(Event::Ended)),
+            Stage::Ended(_) => self.next_money(now),
+        }
+    }
+
+    fn next_reserving(&self, now: Timestamp) -> Option<Event> {
+        let refused = self.lines.iter().find_map(|line| match line.hold {
+            Hold::Refused(why) => Some(why),
+            Hold::Asked | Hold::Held | Hold::Releasing | Hold::Released | Hold::Committed | Hold::Vanished => None,
+        });
+        if let Some(why) = refused {
+            return Some(ending(outcome_of(why), None, now));
+        }
+        if now >= self.expires_at {
+            return Some(ending(Outcome::Expired, None, now));
+        }
+        if self.open > 0 {
+            return None;
+        }
+        let terms = self.terms()?;
+        let Ok(priced) = self.price_with(terms.shipping.as_ref(), &terms.tax) else {
+            return Some(ending(Outcome::Rejected(Rejection::Overflow), None, now));
+        };
+        match terms.expected_total {
+            Some(expected) if expected.amount != priced.total || expected.currency != terms.currency => {
+                let rejection = Rejection::TotalChanged { expected, now: self.money(priced.total) };
+                Some(ending(Outcome::Rejected(rejection), None, now))
+            }
+            Some(_) | None => Some(Event::Held(Box::new(priced))),
+        }
+    }
+
+    fn next_held(&self, now: Timestamp) -> Option<Event> {
+        // Stock is kept while an attempt is not settled, whatever the clock says (rule M1).
+        if self.unsettled() {
+            return None;
+        }
+        if now >= self.expires_at {
+            return Some(ending(Outcome::Expired, None, now));
+        }
+        let head = self.head.as_ref()?;
+        match self.payments.last().map(|payment| &payment.attempt) {
+            None if head.payment.is_some() => self.start_payment(None, head.payment.as_ref()?, now),
+            Some(Attempt::Declined { .. }) if self.payments.len() >= usize::from(head.terms.payment.attempts_max) => {
+                Some(ending(Outcome::PaymentFailed, None, now))
+            }
+            None
+            | Some(
+                Attempt::Declined { .. }
+                | Attempt::Asked
+                | Attempt::RequiresAction(_)
+                | Attempt::Processing
+                | Attempt::Authorized { .. },
+            ) => None,
+        }
+    }
+
+    fn next_committing(&self, now: Timestamp) -> Option<Event> {
+        if self.open > 0 {
+            return None;
+        }
+        if self.lines.iter().all(|line| line.hold != Hold::Vanished) {
+            return Some(Event::Confirmed { at: now });
+        }
+        // A reservation was gone when it was to be sold: what was sold so far is unsold, then the money is let go.
+        let sold: Vec<CancelledLine> = self
+            .numbered()
+            .filter(|(_, line)| line.hold == Hold::Committed && line.left() > 0)
+            .map(|(number, line)| CancelledLine { line: number, from: line.unshipped.clone() })
+            .collect();
+        if sold.is_empty() {
+            return Some(ending(Outcome::Expired, None, now));
+        }
+        Some(Event::Cancelled(Box::new(Cancelled {
+            number: Self::next_number(&self.cancels),
+            request: None,
+            lines: sold,
+            reason: CancelReason::Stock,
+            amount: 0,
+        })))
+    }
+
+    /// Is everything undone that was done for an order that ends?
+    fn all_undone(&self) -> bool {
+        !self.unsettled()
+            && self.blocking().next().is_none()
+            && self.payments.iter().all(|payment| payment.calls.iter().all(|call| !call.open()))
+    }
+
+    /// What must be answered before an order that ends has ended.
+    fn blocking(&self) -> impl Iterator<Item = &Todo> {
+        let stock = Todo::Step(Step::Freeze)..Todo::Step(Step::Forget(0));
+        let cart = Todo::Step(Step::Thaw)..=Todo::Step(Step::Thaw);
+        let sold = Todo::Step(Step::Unsell { cancel: 0, line: 0 })..=Todo::Step(Step::Unsell {
+            cancel: u16::MAX,
+            line: u16::MAX,
+        });
+        self.todo.range(stock).chain(self.todo.range(cart)).chain(self.todo.range(sold))
+    }
+
+    /// Can nothing follow from this step's answer, because others of its stage are still to come? Spares a large order the
+    /// copy of its state at each of a thousand answers.
+    fn more_to_come(&self, step: Step) -> bool {
+        match (self.stage, step) {
+            (Stage::Reserving, Step::Reserve(_)) | (Stage::Committing, Step::Commit(_)) => self.open > 1,
+            (Stage::Ending(_), _) => self.blocking().any(|todo| *todo != Todo::Step(step)),
+            (Stage::Confirmed | Stage::Ended(_), _) => true,
+            (Stage::Nothing | Stage::Freezing | Stage::Reserving | Stage::Held | Stage::Committing, _) => false,
+        }
+    }
+
+    /// An answer to something asked of another entity.
+    pub(super) fn step_answered(&self, step: Step, answer: &Answer, now: Timestamp) -> Decided {
+        if !self.todo.contains(&Todo::Step(step)) {
+            return Ok(Decision::nothing(Reply::Done));
+        }
+        let event = match (step, answer) {
+            (Step::Freeze, Answer::Frozen(lines)) => return self.cart_frozen_with(lines, now),
+            (Step::Freeze, Answer::NoCart(why @ CartRefusal::Currency)) => {
+                // It is frozen for this order, which cannot use it.
+                return Ok(self.give_cart_back(*why, now));
+            }
+            (Step::Freeze, Answer::NoCart(why)) => {
+                let refused = Event::CartRefused(*why);
+                let end = ending(Outcome::Rejected(Rejection::Cart(*why)), None, now);
+                let already = matches!(self.stage, Stage::Ending(_));
+                let events = if already { vec![refused] } else { vec![refused, end] };
+                return Ok(self.follow(events, now, Reply::Done));
+            }
+            (Step::Reserve(line), Answer::Reserved(reserved)) => {
+                let event = Event::Reserved { line, reserved: reserved.clone() };
+                // While the order ends, a promise that comes late is one more thing to undo.
+                if matches!(self.stage, Stage::Ending(_)) {
+                    return Ok(Decision::one(event, Reply::Done));
+                }
+                event
+            }
+            (Step::Reserve(line), Answer::Short(why)) => {
+                // The first refusal ends the order: others may be on their way.
+                return Ok(self.follow(vec![Event::Refused { line, why: *why }], now, Reply::Done));
+            }
+            (Step::Freeze | Step::Reserve(_), _) => return Ok(Decision::nothing(Reply::Done)),
+            (_, Answer::Gone) => Event::Gone(step),
+            (_, Answer::Done | Answer::Frozen(_) | Answer::NoCart(_) | Answer::Reserved(_) | Answer::Short(_)) => {
+                Event::Done(step)
+            }
+        };
+        if self.more_to_come(step) {
+            return Ok(Decision::one(event, Reply::Done));
+        }
+        Ok(self.follow(vec![event], now, Reply::Done))
+    }
+
+    /// Rule R3: what becomes of something that is held for this order.
+    pub(super) fn still_wanted(&self, sku: Option<&Sku>, reservation: Option<u64>, now: Timestamp) -> Reply {
+        let keep = Reply::Keep { until: self.expires_at.max(now.plus_s(ASK_AGAIN_S)) };
+        let Some(sku) = sku else {
+            return match self.stage {
+                // An order that does not know yet whether it holds the cart goes on asking, and thaws it then.
+                Stage::Freezing => keep,
+                Stage::Reserving | Stage::Held | Stage::Committing if self.cart_frozen => keep,
+                Stage::Confirmed if self.cart_frozen => Reply::Taken,
+                Stage::Nothing
+                | Stage::Reserving
+                | Stage::Held
+                | Stage::Committing
+                | Stage::Confirmed
+                | Stage::Ending(_)
+                | Stage::Ended(_) => Reply::Release,
+            };
+        };
+        let Some(line) = self.lines.iter().find(|line| line.sku == *sku) else {
+            return Reply::Release;
+        };
+        // A late copy of `Reserve` may have made another reservation than the one that is known (rule R1).
+        let ours = line.agreed.as_ref().is_none_or(|agreed| Some(agreed.reservation) == reservation);
+        match line.hold {
+            _ if !ours => Reply::Release,
+            Hold::Asked | Hold::Held => keep,
+            Hold::Committed => Reply::Taken,
+            Hold::Refused(_) | Hold::Releasing | Hold::Released | Hold::Vanished => Reply::Release,
+        }
+    }
+
+    /// The answer to a request that had its effect before; `None`: it is new.
+    pub(super) fn seen(&self, request: &Request) -> Option<Decided> {
+        let seen = self.requests.get(&request.id)?;
+        Some(if seen.terms == request.terms {
+            Ok(Decision::again(Reply::Made(seen.made)))
+        } else {
+            Err(Refusal::RequestReused)
+        })
+    }
+
+    /// The refusal of everything that does not fit the order's state.
+    pub(super) fn wrong_state(&self) -> Refusal {
+        if self.exists() { Refusal::WrongState { status: self.status() } } else { Refusal::Unknown }
+    }
+
+    /// Cancels the whole order, or what has not shipped of it.
+    pub(super) fn cancel_unshipped(&self, request: Option<Request>, reason: CancelReason) -> Event {
+        let lines: Vec<CancelledLine> = self
+            .numbered()
+            .filter(|(_, line)| line.left() > 0)
+            .map(|(number, line)| CancelledLine { line: number, from: line.unshipped.clone() })
+            .collect();
+        self.cancelled_event(request, lines, reason)
+    }
+
+    pub(super) fn cancelled_event(
+        &self,
+        request: Option<Request>,
+        lines: Vec<CancelledLine>,
+        reason: CancelReason,
+    ) -> Event {
+        let worth = lines.iter().fold(0_i64, |sum, one| {
+            let units = super::line::units_of(&one.from);
+            sum.saturating_add(self.line(one.line).map_or(0, |line| line.worth(units, true)))
+        });
+        let amount = worth.min(self.due()).max(0);
+        Event::Cancelled(Box::new(Cancelled {
+            number: Self::next_number(&self.cancels),
+            request,
+            lines,
+            reason,
+            amount,
+        }))
+    }
+}
+
+pub(super) const fn ending(outcome: Outcome, request: Option<Request>, at: Timestamp) -> Event {
+    Event::Ending { outcome, request, at }
+}
+
+const fn outcome_of(why: Shortage) -> Outcome {
+    match why {
+        Shortage::SoldOut { .. } => Outcome::SoldOut,
+        Shortage::PriceChanged { .. } => Outcome::Rejected(Rejection::PriceChanged),
+        Shortage::Unknown | Shortage::NotOnSale | Shortage::NoPrice => Outcome::Rejected(Rejection::NotForSale),
+        Shortage::LimitExceeded { .. } => Outcome::Rejected(Rejection::LimitExceeded),
+        Shortage::TooLate => Outcome::Expired,
+    }
+}
+
+/// The answer that names what a request made.
+pub(super) const fn made(made: Made) -> Reply {
+    Reply::Made(made)
+}

@@ -1,0 +1,104 @@
+//! Shipments: units handed to a carrier from one warehouse, which arrive or are lost.
+
+use super::command::{LineUnits, Made, Refusal};
+use super::event::{Event, ShipmentStarted};
+use super::saga::{Decided, made};
+use super::{Line, Order, ShipmentStatus, Stage};
+use crate::entity::Decision;
+use crate::ids::{Request, WarehouseId};
+use crate::time::Timestamp;
+use compact_str::CompactString;
+
+/// Who carries a shipment, and under which number.
+#[derive(Debug)]
+pub(super) struct Carriage<'a> {
+    pub(super) carrier: Option<&'a CompactString>,
+    pub(super) tracking_number: Option<&'a CompactString>,
+    pub(super) tracking_url: Option<&'a CompactString>,
+}
+
+impl Order {
+    pub(super) fn ship(
+        &self,
+        request: &Request,
+        lines: &[LineUnits],
+        warehouse: Option<&WarehouseId>,
+        carriage: &Carriage<'_>,
+        now: Timestamp,
+    ) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        if self.stage != Stage::Confirmed || self.lines.iter().all(|line| line.left() == 0) {
+            return Err(self.wrong_state());
+        }
+        let lines = if lines.is_empty() { self.all_left(warehouse) } else { self.distinct(lines)? };
+        for one in &lines {
+            let left = self.line(one.line).map_or(0, Line::left);
+            if one.units > left {
+                return Err(Refusal::TooMany { line: one.line, left });
+            }
+        }
+        let warehouse = self.holder_of(&lines, warehouse).ok_or(Refusal::NotInOneWarehouse)?;
+        let number = Self::next_number(&self.shipments);
+        let started = ShipmentStarted {
+            number,
+            request: *request,
+            lines,
+            warehouse,
+            carrier: carriage.carrier.cloned(),
+            tracking_number: carriage.tracking_number.cloned(),
+            tracking_url: carriage.tracking_url.cloned(),
+            at: now,
+        };
+        Ok(self.follow(vec![Event::Shipped(Box::new(started))], now, made(Made::Shipment(number))))
+    }
+
+    /// Everything that has not shipped: of one warehouse, when it is named.
+    fn all_left(&self, warehouse: Option<&WarehouseId>) -> Vec<LineUnits> {
+        self.numbered()
+            .map(|(line, it)| LineUnits { line, units: warehouse.map_or_else(|| it.left(), |here| it.left_in(here)) })
+            .filter(|one| one.units > 0)
+            .collect()
+    }
+
+    /// The warehouse that holds all of these units.
+    fn holder_of(&self, lines: &[LineUnits], named: Option<&WarehouseId>) -> Option<WarehouseId> {
+        let has_all = |here: &WarehouseId| {
+            lines.iter().all(|one| self.line(one.line).is_some_and(|line| line.left_in(here) >= one.units))
+        };
+        let first = self.line(lines.first()?.line)?;
+        let mut candidates = first.unshipped.iter().map(|allocation| &allocation.warehouse);
+        match named {
+            Some(named) => has_all(named).then(|| named.clone()),
+            None => candidates.find(|here| has_all(here)).cloned(),
+        }
+    }
+
+    pub(super) fn deliver(&self, request: &Request, number: u16, now: Timestamp) -> Decided {
+        self.end_of(
+            request,
+            number,
+            ShipmentStatus::Delivered,
+            Event::Delivered { shipment: number, request: *request, at: now },
+        )
+    }
+
+    pub(super) fn lose(&self, request: &Request, number: u16) -> Decided {
+        self.end_of(request, number, ShipmentStatus::Lost, Event::Lost { shipment: number, request: *request })
+    }
+
+    fn end_of(&self, request: &Request, number: u16, end: ShipmentStatus, event: Event) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let shipment =
+            self.shipment(number).ok_or(if self.exists() { Refusal::UnknownPart } else { Refusal::Unknown })?;
+        let reply = made(Made::Shipment(number));
+        match shipment.status {
+            ShipmentStatus::Shipped => Ok(Decision::one(event, reply)),
+            status if status == end => Ok(Decision::nothing(reply)),
+            ShipmentStatus::Delivered | ShipmentStatus::Lost => Err(self.wrong_state()),
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! What an order looks like from outside: its statuses, totals and what may be done with it now. Derived, never stored.
+
+use super::terms::CapturePolicy;
+use super::{Attempt, Hold, Order, Outcome, Payment, RefundStatus, ReturnStatus, Stage, Status};
+use crate::inventory::Units;
+use crate::money::Money;
+use crate::payment::Operation;
+use crate::time::Timestamp;
+
+/// Milliseconds after which an attempt that nobody answered is shown as `unknown`.
+pub const UNKNOWN_AFTER_MS: u64 = 10_000;
+
+/// How the money stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentStatus {
+    /// Nothing is to be paid.
+    NotRequired,
+    /// Nothing was promised yet.
+    Pending,
+    /// The shopper must act.
+    RequiresAction,
+    /// The provider works on it.
+    Processing,
+    /// We asked and do not know.
+    Unknown,
+    /// Promised.
+    Authorized,
+    /// Part of what is due was taken.
+    PartiallyCaptured,
+    /// All that is due was taken.
+    Captured,
+    /// Part of what was taken was given back.
+    PartiallyRefunded,
+    /// All that was taken was given back.
+    Refunded,
+    /// The promise was let go of.
+    Voided,
+    /// A definite no, and no further attempt.
+    Failed,
+}
+
+/// How far the goods are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FulfilmentStatus {
+    /// Nothing is to travel.
+    NotRequired,
+    /// Nothing has shipped.
+    Unfulfilled,
+    /// Part has shipped.
+    PartiallyShipped,
+    /// All has shipped.
+    Shipped,
+    /// Part has arrived.
+    PartiallyDelivered,
+    /// All has arrived.
+    Delivered,
+}
+
+/// How much is coming back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderReturnStatus {
+    /// Nothing.
+    None,
+    /// Asked for.
+    Requested,
+    /// Part came in.
+    PartiallyReturned,
+    /// All that shipped came in.
+    Returned,
+}
+
+/// What may be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// Try to pay.
+    Pay,
+    /// Change address, shipping option, buyer.
+    Edit,
+    /// Cancel what has not shipped.
+    Cancel,
+    /// Take money by hand (seller).
+    Capture,
+    /// Hand units to a carrier (seller).
+    Ship,
+    /// Give money back (seller).
+    Refund,
+    /// Send units back.
+    Return,
+}
+
+/// The order's sums, in its currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Lines.
+    pub subtotal: Money,
+    /// Shipping.
+    pub shipping: Money,
+    /// Tax of lines and shipping.
+    pub tax: Money,
+    /// Is it inside the prices?
+    pub tax_included: bool,
+    /// Everything the shopper was to pay.
+    pub total: Money,
+    /// What is due by now: the total less what was cancelled, returned or refunded.
+    pub due: Money,
+    /// Taken.
+    pub captured: Money,
+    /// Given back.
+    pub refunded: Money,
+    /// What could still be given back.
+    pub refundable: Money,
+}
+
+#[derive(Debug, Default)]
+struct Units64 {
+    bought: u64,
+    cancelled: u64,
+    shipped: u64,
+    delivered: u64,
+    returning: u64,
+    returned: u64,
+    settled: u64,
+}
+
+impl Order {
+    fn sum_units(&self) -> Units64 {
+        let mut sum = Units64::default();
+        for line in &self.lines {
+            let add = |to: &mut u64, units: Units| *to = to.saturating_add(u64::from(units));
+            add(&mut sum.bought, line.units);
+            add(&mut sum.cancelled, line.cancelled);
+            add(&mut sum.shipped, line.shipped);
+            add(&mut sum.delivered, line.delivered);
+            add(&mut sum.returning, line.returning);
+            add(&mut sum.returned, line.returned);
+            add(&mut sum.settled, line.settled);
+        }
+        sum
+    }
+
+    /// The order's status.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.stage {
+            Stage::Nothing | Stage::Freezing | Stage::Reserving => Status::Placed,
+            Stage::Held => match self.payments.last().map(|payment| &payment.attempt) {
+                Some(Attempt::Asked | Attempt::Processing | Attempt::Authorized { .. }) => Status::Authorizing,
+                Some(Attempt::RequiresAction(_)) => Status::RequiresAction,
+                Some(Attempt::Declined { .. }) | None => Status::AwaitingPayment,
+            },
+            Stage::Committing => Status::Authorizing,
+            Stage::Confirmed => self.status_of_goods(),
+            Stage::Ending(outcome) | Stage::Ended(outcome) => match outcome {
+                Outcome::SoldOut => Status::SoldOut,
+                Outcome::Rejected(_) => Status::Rejected,
+                Outcome::Expired => Status::Expired,
+                Outcome::PaymentFailed => Status::PaymentFailed,
+                Outcome::Cancelled(_) => Status::Cancelled,
+            },
+        }
+    }
+
+    /// The stage of the slowest unit still wanted.
+    fn status_of_goods(&self) -> Status {
+        let sum = self.sum_units();
+        let bought = sum.bought.saturating_sub(sum.cancelled);
+        if bought == 0 {
+            Status::Cancelled
+        } else if sum.settled == sum.bought && self.captured() > 0 && self.refunded() == self.captured() {
+            Status::Refunded
+        } else if sum.returned == bought {
+            Status::Returned
+        } else if sum.shipped == 0 {
+            Status::Confirmed
+        } else if sum.shipped < bought {
+            Status::Picking
+        } else if sum.delivered < bought.saturating_sub(self.lost_units()) || sum.delivered == 0 {
+            Status::Shipped
+        } else {
+            Status::Delivered
+        }
+    }
+
+    fn lost_units(&self) -> u64 {
+        self.shipments
+            .iter()
+            .filter(|shipment| shipment.status == super::ShipmentStatus::Lost)
+            .flat_map(|shipment| &shipment.started.lines)
+            .fold(0, |sum, line| sum.saturating_add(u64::from(line.units)))
+    }
+
+    /// Taken, over all payments, minor units.
+    #[must_use]
+    pub fn captured(&self) -> i64 {
+        self.payments.iter().fold(0, |sum, payment| sum.saturating_add(payment.captured))
+    }
+
+    /// Given back, over all payments, minor units.
+    #[must_use]
+    pub fn refunded(&self) -> i64 {
+        self.payments.iter().fold(0, |sum, payment| sum.saturating_add(payment.refunded))
+    }
+
+    /// Everything the shopper was to pay, minor units; 0 until priced.
+    #[must_use]
+    pub fn total(&self) -> i64 {
+        self.priced.map_or(0, |priced| priced.total)
+    }
+
+    /// What is due (rule M5): the total less what was cancelled, returned or refunded. Nothing once the order ended.
+    #[must_use]
+    pub fn due(&self) -> i64 {
+        match self.stage {
+            Stage::Ending(_) | Stage::Ended(_) => 0,
+            Stage::Nothing
+            | Stage::Freezing
+            | Stage::Reserving
+            | Stage::Held
+            | Stage::Committing
+            | Stage::Confirmed => self.total().saturating_sub(self.reduced),
+        }
+    }
+
+    /// What could still be given back, minor units: due, taken and not given back,
+    /// nor on its way back.
+    #[must_use]
+    pub fn refundable(&self) -> i64 {
+        let on_its_way = self
+            .refunds
+            .iter()
+            .filter(|refund| refund.status != RefundStatus::Succeeded)
+            .fold(0_i64, |sum, refund| sum.saturating_add(refund.amount));
+        self.captured().saturating_sub(self.refunded()).saturating_sub(on_its_way).min(self.due()).max(0)
+    }
+
+    /// The order's sums.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let sum = |of: fn(&super::Line) -> i64| self.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
+        let shipping_tax = self.priced.map_or(0, |priced| priced.shipping_tax);
+        Totals {
+            subtotal: self.money(sum(|line| line.priced.subtotal)),
+            shipping: self.money(self.priced.map_or(0, |priced| priced.shipping)),
+            tax: self.money(sum(|line| line.priced.tax).saturating_add(shipping_tax)),
+            tax_included: self
+                .lines
+                .iter()
+                .all(|line| line.agreed.as_ref().is_none_or(|agreed| agreed.price.tax_included)),
+            total: self.money(self.total()),
+            due: self.money(self.due()),
+            captured: self.money(self.captured()),
+            refunded: self.money(self.refunded()),
+            refundable: self.money(self.refundable()),
+        }
+    }
+
+    /// How the money stands at `now`.
+    #[must_use]
+    pub fn payment_status(&self, now: Timestamp) -> PaymentStatus {
+        let Some(payment) = self.paying.and_then(|number| self.payment(number)).or_else(|| self.payments.last()) else {
+            return if self.priced.is_some() && self.total() == 0 {
+                PaymentStatus::NotRequired
+            } else {
+                PaymentStatus::Pending
+            };
+        };
+        match payment.status(now) {
+            PaymentStatus::Failed if self.stage == Stage::Held => PaymentStatus::Pending,
+            PaymentStatus::Captured if payment.captured < self.due() => PaymentStatus::PartiallyCaptured,
+            status @ (PaymentStatus::NotRequired
+            | PaymentStatus::Pending
+            | PaymentStatus::RequiresAction
+            | PaymentStatus::Processing
+            | PaymentStatus::Unknown
+            | PaymentStatus::Authorized
+            | PaymentStatus::PartiallyCaptured
+            | PaymentStatus::Captured
+            | PaymentStatus::PartiallyRefunded
+            | PaymentStatus::Refunded
+            | PaymentStatus::Voided
+            | PaymentStatus::Failed) => status,
+        }
+    }
+
+    /// How far the goods are.
+    #[must_use]
+    pub fn fulfilment_status(&self) -> FulfilmentStatus {
+        let sum = self.sum_units();
+        let bought = sum.bought.saturating_sub(sum.cancelled);
+        if bought == 0 {
+            FulfilmentStatus::NotRequired
+        } else if sum.delivered >= bought {
+            FulfilmentStatus::Delivered
+        } else if sum.delivered > 0 {
+            FulfilmentStatus::PartiallyDelivered
+        } else if sum.shipped >= bought {
+            FulfilmentStatus::Shipped
+        } else if sum.shipped > 0 {
+            FulfilmentStatus::PartiallyShipped
+        } else {
+            FulfilmentStatus::Unfulfilled
+        }
+    }
+
+    /// How much is coming back.
+    #[must_use]
+    pub fn return_status(&self) -> OrderReturnStatus {
+        let sum = self.sum_units();
+        let asked = self.returns.iter().any(|one| match one.status {
+            ReturnStatus::Requested | ReturnStatus::Approved => true,
+            ReturnStatus::Rejected | ReturnStatus::Received | ReturnStatus::Closed => false,
+        });
+        if sum.returned > 0 && sum.returned >= sum.shipped {
+            OrderReturnStatus::Returned
+        } else if sum.returned > 0 {
+            OrderReturnStatus::PartiallyReturned
+        } else if asked {
+            OrderReturnStatus::Requested
+        } else {
+            OrderReturnStatus::None
+        }
+    }
+
+    /// Is an attempt to pay not settled?
+    #[must_use]
+    pub fn unsettled(&self) -> bool {
+        self.payments.iter().any(|payment| !payment.settled())
+    }
+
+    /// Does it wait for the shopper to pay, with nothing under way?
+    #[must_use]
+    pub fn awaits_payment(&self) -> bool {
+        self.stage == Stage::Held && !self.unsettled() && self.paying.is_none()
+    }
+
+    /// What may be done now, by whoever may do it.
+    #[must_use]
+    pub fn allowed(&self) -> Vec<Allowed> {
+        let mut allowed = Vec::new();
+        let sum = self.sum_units();
+        let unshipped = sum.bought.saturating_sub(sum.cancelled) > sum.shipped;
+        if self.awaits_payment() {
+            allowed.push(Allowed::Pay);
+        }
+        match self.stage {
+            Stage::Held if self.awaits_payment() => allowed.push(Allowed::Edit),
+            Stage::Confirmed if sum.shipped == 0 => allowed.push(Allowed::Edit),
+            Stage::Nothing
+            | Stage::Freezing
+            | Stage::Reserving
+            | Stage::Held
+            | Stage::Committing
+            | Stage::Confirmed
+            | Stage::Ending(_)
+            | Stage::Ended(_) => {}
+        }
+        match self.stage {
+            Stage::Freezing | Stage::Reserving | Stage::Held | Stage::Committing => allowed.push(Allowed::Cancel),
+            Stage::Confirmed => {
+                if unshipped {
+                    allowed.extend([Allowed::Cancel, Allowed::Ship]);
+                }
+                if self.capturable() > 0 && self.capture_policy() == CapturePolicy::Manual {
+                    allowed.push(Allowed::Capture);
+                }
+                if self.refundable() > 0 {
+                    allowed.push(Allowed::Refund);
+                }
+                if self.lines.iter().any(|line| line.returnable() > 0) {
+                    allowed.push(Allowed::Return);
+                }
+            }
+            Stage::Nothing | Stage::Ending(_) | Stage::Ended(_) => {}
+        }
+        allowed
+    }
+
+    /// When money is taken: as the payment that pays says, else as the policy does.
+    #[must_use]
+    pub fn capture_policy(&self) -> CapturePolicy {
+        let paying = self.paying.and_then(|number| self.payment(number));
+        paying.map_or_else(
+            || self.terms().map_or(CapturePolicy::OnConfirmation, |terms| terms.payment.capture),
+            |payment| payment.capture,
+        )
+    }
+
+    /// What could be taken now, minor units: due, promised and not taken, nor asked for.
+    #[must_use]
+    pub fn capturable(&self) -> i64 {
+        let Some(payment) = self.paying.and_then(|number| self.payment(number)) else {
+            return 0;
+        };
+        let asked = payment
+            .calls_of(Operation::Capture)
+            .filter(|call| call.open())
+            .fold(0_i64, |sum, call| sum.saturating_add(call.amount));
+        let rest = self.due().saturating_sub(payment.captured.saturating_sub(payment.refunded));
+        payment.promised().min(rest).saturating_sub(asked).max(0)
+    }
+
+    /// Is anything held for it, as far as we know?
+    #[must_use]
+    pub fn holds_stock(&self) -> bool {
+        self.lines.iter().any(|line| match line.hold {
+            Hold::Held | Hold::Releasing | Hold::Committed => true,
+            Hold::Asked | Hold::Refused(_) | Hold::Released | Hold::Vanished => false,
+        })
+    }
+}
+
+impl Payment {
+    /// How it stands at `now`.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> PaymentStatus {
+        match &self.attempt {
+            Attempt::Asked if self.query_only || now.since_ms(self.asked_at) >= UNKNOWN_AFTER_MS => {
+                PaymentStatus::Unknown
+            }
+            Attempt::Asked => PaymentStatus::Pending,
+            Attempt::RequiresAction(_) => PaymentStatus::RequiresAction,
+            Attempt::Processing => PaymentStatus::Processing,
+            Attempt::Declined { .. } => PaymentStatus::Failed,
+            Attempt::Authorized { .. } if self.refunded > 0 && self.refunded >= self.captured => {
+                PaymentStatus::Refunded
+            }
+            Attempt::Authorized { .. } if self.refunded > 0 => PaymentStatus::PartiallyRefunded,
+            Attempt::Authorized { .. } if self.captured > 0 => PaymentStatus::Captured,
+            Attempt::Authorized { .. } if self.voided => PaymentStatus::Voided,
+            Attempt::Authorized { .. } => PaymentStatus::Authorized,
+        }
+    }
+}

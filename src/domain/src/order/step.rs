@@ -1,0 +1,220 @@
+//! The steps an order may owe to other entities, and their small numbers as effects.
+//!
+//! The numbers are stored with the state (they name what is owed), so they are fixed for ever.
+
+use super::LineNumber;
+use crate::effect::EffectKey;
+use crate::payment::Operation;
+use serde::{Deserialize, Serialize};
+
+/// One thing asked of one entity, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Step {
+    /// Take the cart's lines.
+    Freeze,
+    /// Promise the line's units.
+    Reserve(LineNumber),
+    /// Let go of them.
+    Release(LineNumber),
+    /// They are sold.
+    Commit(LineNumber),
+    /// The reservation's end is journaled here.
+    Forget(LineNumber),
+    /// The cart is open again.
+    Thaw,
+    /// The cart is an order.
+    Close,
+    /// Units leave the building.
+    Ship {
+        /// With this shipment.
+        shipment: u16,
+        /// Of this line.
+        line: LineNumber,
+    },
+    /// Sold units that did not ship are unsold.
+    Unsell {
+        /// By this cancellation.
+        cancel: u16,
+        /// Of this line.
+        line: LineNumber,
+    },
+    /// Units came back.
+    Restock {
+        /// With this return.
+        number: u16,
+        /// By this receipt.
+        receipt: u16,
+    },
+    /// The answer to `Ship` is journaled here.
+    ForgetShip {
+        /// With this shipment.
+        shipment: u16,
+        /// Of this line.
+        line: LineNumber,
+    },
+    /// The answer to `Unsell` is journaled here.
+    ForgetUnsell {
+        /// By this cancellation.
+        cancel: u16,
+        /// Of this line.
+        line: LineNumber,
+    },
+    /// The answer to `Restock` is journaled here.
+    ForgetRestock {
+        /// With this return.
+        number: u16,
+        /// By this receipt.
+        receipt: u16,
+    },
+}
+
+/// Effects to the provider are keyed from here on: one number per operation, one for asking only.
+const CALL: u8 = 32;
+const QUERY: u8 = 40;
+
+const fn key(step: u8, subject: u16, part: u16) -> EffectKey {
+    EffectKey { step, subject: subject as u32, part: part as u32 }
+}
+
+impl Step {
+    /// The effect that carries it.
+    #[must_use]
+    pub const fn key(self) -> EffectKey {
+        match self {
+            Self::Freeze => key(1, 0, 0),
+            Self::Reserve(line) => key(2, line, 0),
+            Self::Release(line) => key(3, line, 0),
+            Self::Commit(line) => key(4, line, 0),
+            Self::Forget(line) => key(5, line, 0),
+            Self::Thaw => key(6, 0, 0),
+            Self::Close => key(7, 0, 0),
+            Self::Ship { shipment, line } => key(8, shipment, line),
+            Self::Unsell { cancel, line } => key(9, cancel, line),
+            Self::Restock { number, receipt } => key(10, number, receipt),
+            Self::ForgetShip { shipment, line } => key(11, shipment, line),
+            Self::ForgetUnsell { cancel, line } => key(12, cancel, line),
+            Self::ForgetRestock { number, receipt } => key(13, number, receipt),
+        }
+    }
+
+    /// The step an effect carries; `None`: it is a call to the provider.
+    #[must_use]
+    pub fn of(key: EffectKey) -> Option<Self> {
+        let subject = u16::try_from(key.subject).ok()?;
+        let part = u16::try_from(key.part).ok()?;
+        Some(match key.step {
+            1 => Self::Freeze,
+            2 => Self::Reserve(subject),
+            3 => Self::Release(subject),
+            4 => Self::Commit(subject),
+            5 => Self::Forget(subject),
+            6 => Self::Thaw,
+            7 => Self::Close,
+            8 => Self::Ship { shipment: subject, line: part },
+            9 => Self::Unsell { cancel: subject, line: part },
+            10 => Self::Restock { number: subject, receipt: part },
+            11 => Self::ForgetShip { shipment: subject, line: part },
+            12 => Self::ForgetUnsell { cancel: subject, line: part },
+            13 => Self::ForgetRestock { number: subject, receipt: part },
+            _ => return None,
+        })
+    }
+}
+
+/// A call to the provider, within its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CallKey {
+    /// What is asked.
+    pub operation: Operation,
+    /// Of which payment.
+    pub payment: u16,
+    /// Which try.
+    pub attempt: u16,
+}
+
+impl CallKey {
+    /// The first and only authorization of a payment: another try is another payment.
+    #[must_use]
+    pub const fn authorize(payment: u16) -> Self {
+        Self { operation: Operation::Authorize, payment, attempt: 1 }
+    }
+
+    const fn number(self) -> u8 {
+        match self.operation {
+            Operation::Authorize => 0,
+            Operation::Capture => 1,
+            Operation::Void => 2,
+            Operation::Refund => 3,
+        }
+    }
+
+    /// The effect that makes the call.
+    #[must_use]
+    pub const fn call(self) -> EffectKey {
+        key(CALL.saturating_add(self.number()), self.payment, self.attempt)
+    }
+
+    /// The effect that only asks what became of it.
+    #[must_use]
+    pub const fn query(self) -> EffectKey {
+        key(QUERY.saturating_add(self.number()), self.payment, self.attempt)
+    }
+
+    /// The call behind an effect, and whether it only asks; `None`: the effect is no call.
+    #[must_use]
+    pub fn of(key: EffectKey) -> Option<(Self, bool)> {
+        let query = key.step >= QUERY;
+        let operation = match key.step.checked_sub(if query { QUERY } else { CALL })? {
+            0 => Operation::Authorize,
+            1 => Operation::Capture,
+            2 => Operation::Void,
+            3 => Operation::Refund,
+            _ => return None,
+        };
+        let (payment, attempt) = (u16::try_from(key.subject).ok()?, u16::try_from(key.part).ok()?);
+        Some((Self { operation, payment, attempt }, query))
+    }
+}
+
+/// One thing that is owed: to another entity, or a call to the provider that is not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Todo {
+    /// To another entity.
+    Step(Step),
+    /// To the provider.
+    Call(CallKey),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_found_again_by_its_number() {
+        let steps = [
+            Step::Freeze,
+            Step::Reserve(3),
+            Step::Release(3),
+            Step::Commit(3),
+            Step::Forget(2_000),
+            Step::Thaw,
+            Step::Close,
+            Step::Ship { shipment: 1, line: 7 },
+            Step::Unsell { cancel: 2, line: 7 },
+            Step::Restock { number: 2, receipt: 9 },
+            Step::ForgetShip { shipment: 1, line: 7 },
+            Step::ForgetUnsell { cancel: 2, line: 7 },
+            Step::ForgetRestock { number: 2, receipt: 9 },
+        ];
+        for step in steps {
+            assert_eq!(Step::of(step.key()), Some(step));
+            assert_eq!(CallKey::of(step.key()), None);
+        }
+        for operation in [Operation::Authorize, Operation::Capture, Operation::Void, Operation::Refund] {
+            let call = CallKey { operation, payment: 4, attempt: 2 };
+            assert_eq!(CallKey::of(call.call()), Some((call, false)));
+            assert_eq!(CallKey::of(call.query()), Some((call, true)));
+            assert_eq!(Step::of(call.call()), None);
+        }
+    }
+}

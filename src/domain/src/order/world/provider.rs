@@ -1,0 +1,161 @@
+//! A provider as the world needs one: it remembers every reference, answers the same again, and is silent when it likes.
+
+use crate::ids::OrderId;
+use crate::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, Reference, Retry};
+use crate::time::Timestamp;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
+
+const LAPSES_AFTER_S: u64 = 7 * 86_400;
+
+#[derive(Debug, Clone)]
+struct Line {
+    call: ProviderCall,
+    answer: ProviderAnswer,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Provider {
+    ledger: BTreeMap<Reference, Line>,
+    /// What an operator was told never arrived, and so never will. (An authorization still may: rule M5.)
+    never: BTreeSet<Reference>,
+}
+
+impl Provider {
+    /// The answer, which may be lost, and perhaps a webhook that says it too.
+    pub(super) fn call(
+        &mut self,
+        call: &ProviderCall,
+        now: Timestamp,
+        moody: bool,
+        rng: &mut ChaCha8Rng,
+    ) -> (ProviderAnswer, Option<ProviderAnswer>) {
+        if moody && rng.random_bool(0.15) {
+            return (ProviderAnswer::Unknown, None);
+        }
+        if let Some(line) = self.ledger.get(&call.reference) {
+            let same = line.call.amount == call.amount && line.call.token == call.token;
+            assert!(same || call.query_only, "the same reference with other parameters: {call:?}");
+            return (line.answer.clone(), None);
+        }
+        if call.query_only || self.never.contains(&call.reference) {
+            return (ProviderAnswer::NotFound, None);
+        }
+        let answer = self.decide(call, now, moody, rng);
+        self.ledger.insert(call.reference, Line { call: call.clone(), answer: answer.clone() });
+        if moody && rng.random_bool(0.15) {
+            let webhook = rng.random_bool(0.5).then_some(answer);
+            return (ProviderAnswer::Unknown, webhook);
+        }
+        (answer.clone(), rng.random_bool(0.3).then_some(answer))
+    }
+
+    fn decide(&self, call: &ProviderCall, now: Timestamp, moody: bool, rng: &mut ChaCha8Rng) -> ProviderAnswer {
+        let provider_reference = format!("pr_{}", self.ledger.len()).into();
+        let declined = |retry| ProviderAnswer::Declined { code: "no".into(), retry };
+        let dice = if moody { rng.random_range(0..100) } else { 0 };
+        assert!(call.amount.amount > 0, "a call about nothing: {call:?}");
+        if call.reference.operation == Operation::Authorize {
+            return match dice {
+                0..60 => ProviderAnswer::Authorized { provider_reference, lapses_at: now.plus_s(LAPSES_AFTER_S) },
+                60..70 => declined(Retry::OtherMethod),
+                70..85 => ProviderAnswer::RequiresAction {
+                    provider_reference,
+                    action: NextAction { kind: "redirect".into(), url: None, expires_at: now.plus_s(900) },
+                },
+                85..95 => ProviderAnswer::Processing { provider_reference },
+                _ => ProviderAnswer::Succeeded { provider_reference },
+            };
+        }
+        self.check_bounds(call);
+        match dice {
+            0..85 => ProviderAnswer::Succeeded { provider_reference },
+            85..95 => declined(Retry::SameMethod),
+            _ => declined(Retry::Never),
+        }
+    }
+
+    /// Never more taken than promised, never more given back than taken, nothing let go that was taken.
+    fn check_bounds(&self, call: &ProviderCall) {
+        let done = |operation: Operation| {
+            let lines = self.ledger.iter().filter(|(reference, line)| {
+                reference.order == call.reference.order
+                    && reference.payment == call.reference.payment
+                    && reference.operation == operation
+                    && matches!(line.answer, ProviderAnswer::Succeeded { .. })
+            });
+            lines.map(|(_, line)| line.call.amount.amount).sum::<i64>()
+        };
+        let authorization = Reference { operation: Operation::Authorize, attempt: 1, ..call.reference };
+        let line = self.ledger.get(&authorization).unwrap_or_else(|| panic!("nothing was promised: {call:?}"));
+        let (promised, at_once) = match &line.answer {
+            ProviderAnswer::Authorized { .. } => (line.call.amount.amount, 0),
+            ProviderAnswer::Succeeded { .. } => (0, line.call.amount.amount),
+            other => panic!("{call:?} of {other:?}"),
+        };
+        let amount = call.amount.amount;
+        match call.reference.operation {
+            Operation::Authorize => {}
+            Operation::Capture => {
+                assert!(done(Operation::Void) == 0 && done(Operation::Capture) + amount <= promised, "{call:?}");
+            }
+            Operation::Void => assert!(done(Operation::Capture) == 0 && done(Operation::Void) == 0, "{call:?}"),
+            Operation::Refund => {
+                assert!(done(Operation::Refund) + amount <= done(Operation::Capture) + at_once, "{call:?}");
+            }
+        }
+    }
+
+    /// Something that waited for the shopper or a bank is decided.
+    pub(super) fn act(&mut self, now: Timestamp, rng: &mut ChaCha8Rng) -> Option<(Reference, ProviderAnswer)> {
+        let waits = |line: &&mut Line| {
+            matches!(line.answer, ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. })
+        };
+        let line = self.ledger.values_mut().find(waits)?;
+        line.answer = if rng.random_bool(0.6) {
+            ProviderAnswer::Authorized { provider_reference: "pr_late".into(), lapses_at: now.plus_s(LAPSES_AFTER_S) }
+        } else if rng.random_bool(0.5) {
+            ProviderAnswer::Succeeded { provider_reference: "pr_bank".into() }
+        } else {
+            ProviderAnswer::Declined { code: "shopper_gave_up".into(), retry: Retry::SameMethod }
+        };
+        Some((line.call.reference, line.answer.clone()))
+    }
+
+    /// What an operator finds out.
+    pub(super) fn truth(&mut self, reference: &Reference) -> ProviderAnswer {
+        if reference.operation != Operation::Authorize && !self.ledger.contains_key(reference) {
+            self.never.insert(*reference);
+        }
+        let never = ProviderAnswer::Declined { code: "never_arrived".into(), retry: Retry::SameMethod };
+        self.ledger.get(reference).map_or(never, |line| match &line.answer {
+            ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. } => {
+                ProviderAnswer::Declined { code: "still_open".into(), retry: Retry::SameMethod }
+            }
+            answer => answer.clone(),
+        })
+    }
+
+    /// What it still holds promised for an order, and what it took less what it gave back.
+    pub(super) fn books_of(&self, order: OrderId) -> (i64, i64) {
+        let mut promised = BTreeMap::new();
+        let mut net = 0;
+        for (reference, line) in self.ledger.iter().filter(|(reference, _)| reference.order == order) {
+            let amount = line.call.amount.amount;
+            let left: &mut i64 = promised.entry(reference.payment).or_default();
+            match (reference.operation, &line.answer) {
+                (Operation::Authorize, ProviderAnswer::Authorized { .. }) => *left += amount,
+                (Operation::Authorize, ProviderAnswer::Succeeded { .. }) => net += amount,
+                (Operation::Capture, ProviderAnswer::Succeeded { .. }) => {
+                    net += amount;
+                    *left -= amount;
+                }
+                (Operation::Void, ProviderAnswer::Succeeded { .. }) => *left -= amount,
+                (Operation::Refund, ProviderAnswer::Succeeded { .. }) => net -= amount,
+                _ => {}
+            }
+        }
+        (promised.values().sum(), net)
+    }
+}

@@ -1,0 +1,425 @@
+//! A reservation of several lines: all or none, over SKUs that may be anywhere. It is a small saga, as an order is a large one.
+//!
+//! ```text
+//!          every SKU: Promise                       commit, release, the deadline
+//! made ──────────────────────► all held: held ───────────────────────────────────► ending ──every SKU told──► ended
+//!              └─ one cannot be had ──► ending: those that are held are released ──────────────────────────────► ended: never was
+//! ```
+//!
+//! It alone decides when it ends (rule R3): its SKUs keep what they promised to it until they are told, and ask when they hear nothing.
+//! Nothing is undone before every SKU has answered: a release must not overtake what it releases (rule R6).
+//!
+//! A reservation of one line is none of this: its SKU keeps it (see [`super::inventory`]), which is one event instead of seven.
+
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use words::{Answer, Command, Event, Made, Refusal, Reply, Shortage, Wanted, Wish};
+
+use super::any;
+use super::effect::{Effect, EffectKey, Outcome};
+use super::entity::{Decision, Entity, Wait};
+use super::ids::{EntityId, Request};
+use super::inventory::{self, Allocation, EXTENSIONS_MAX, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
+use super::time::Timestamp;
+
+/// A SKU that asks while nothing is decided yet asks again after so many seconds.
+const ASK_AGAIN_S: u64 = 60;
+/// The steps of the machine.
+const STEP_PROMISE: u8 = 1;
+const STEP_END: u8 = 2;
+
+/// How far a line got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// The SKU is asked.
+    Asked,
+    /// The units are promised, from there.
+    Held(Vec<Allocation>),
+    /// They cannot be had.
+    Short(Shortage),
+    /// The SKU was told how it ended; did it still know?
+    Told(bool),
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// How far it got.
+    pub hold: Hold,
+}
+
+/// Where the reservation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// There is no such reservation.
+    #[default]
+    Nothing,
+    /// The SKUs are asked.
+    Asking,
+    /// All lines are held.
+    Held,
+    /// The SKUs are told; `Held`: that it never was.
+    Ending(PromiseStatus),
+    /// They have all heard.
+    Ended(PromiseStatus),
+}
+
+/// A reservation of several lines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reservation {
+    /// How many changes it has had; the `ETag` of its answers.
+    pub version: u64,
+    /// What was asked for; `None` before the first command.
+    pub made: Option<Box<Made>>,
+    /// One a SKU, with what became of it.
+    pub lines: Vec<Line>,
+    /// How far it has got.
+    pub stage: Stage,
+    /// When its units are released unless it is extended or committed before.
+    pub expires_at: Timestamp,
+    /// When it was asked for.
+    pub made_at: Timestamp,
+    /// When it last changed.
+    pub changed_at: Timestamp,
+    /// The extensions that were granted, by their request.
+    pub extensions: Vec<Request>,
+}
+
+impl Reservation {
+    /// Events so far: the resource's version.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What it was made with; `None`: there is no such reservation.
+    #[must_use]
+    pub fn made(&self) -> Option<&Made> {
+        self.made.as_deref()
+    }
+
+    /// Its lines.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// How far it got as its owner sees it; `None`: it is not held yet, or never was.
+    #[must_use]
+    pub const fn status(&self) -> Option<PromiseStatus> {
+        match self.stage {
+            Stage::Nothing | Stage::Asking | Stage::Ending(PromiseStatus::Held) | Stage::Ended(PromiseStatus::Held) => {
+                None
+            }
+            Stage::Held => Some(PromiseStatus::Held),
+            Stage::Ending(how) | Stage::Ended(how) => Some(how),
+        }
+    }
+
+    /// When it ends by itself.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// When it was made, when it last changed.
+    #[must_use]
+    pub const fn times(&self) -> [Timestamp; 2] {
+        [self.made_at, self.changed_at]
+    }
+
+    fn of(&self, owner: &str) -> Result<&Made, Refusal> {
+        self.made().filter(|made| made.owner == owner).ok_or(Refusal::Unknown)
+    }
+
+    fn line(&self, number: u32) -> Option<&Line> {
+        self.lines.get(usize::try_from(number).ok()?)
+    }
+
+    /// Does a line still have something to do in this stage?
+    fn is_open(&self, line: &Line) -> bool {
+        match (self.stage, &line.hold) {
+            (Stage::Asking, Hold::Asked) => true,
+            // What could not be had need not be told.
+            (Stage::Ending(_), Hold::Asked | Hold::Held(_)) => true,
+            (Stage::Nothing | Stage::Asking | Stage::Held | Stage::Ending(_) | Stage::Ended(_), _) => false,
+        }
+    }
+
+    /// These events, and what follows from them at once.
+    fn follow(&self, mut events: Vec<Event>, now: Timestamp) -> Decision<Event, Reply> {
+        let mut after = self.clone();
+        events.iter().for_each(|event| after.evolve(event));
+        while let Some(event) = after.next(now) {
+            after.evolve(&event);
+            events.push(event);
+        }
+        Decision::events(events, Reply::Done)
+    }
+
+    fn next(&self, now: Timestamp) -> Option<Event> {
+        let open = || self.lines.iter().any(|line| self.is_open(line));
+        match self.stage {
+            Stage::Asking if !open() => {
+                let short = self.lines.iter().any(|line| matches!(line.hold, Hold::Short(_)));
+                Some(if short { Event::Ending { how: PromiseStatus::Held, at: now } } else { Event::Held { at: now } })
+            }
+            Stage::Held if now >= self.expires_at => Some(Event::Ending { how: PromiseStatus::Expired, at: now }),
+            Stage::Ending(_) if !open() => Some(Event::Ended),
+            Stage::Nothing | Stage::Asking | Stage::Held | Stage::Ending(_) | Stage::Ended(_) => None,
+        }
+    }
+
+    fn decide_make(&self, made: &Made, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        match self.made() {
+            Some(known) if known.terms != made.terms || known.owner != made.owner => Err(Refusal::OtherTerms),
+            Some(_) => Ok(Decision::again(Reply::Done)),
+            None => Ok(self.follow(vec![Event::Made { made: Box::new(made.clone()), at: now }], now)),
+        }
+    }
+
+    fn decide_end(&self, owner: &str, wish: Wish, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        self.of(owner)?;
+        match (self.stage, wish) {
+            (Stage::Nothing | Stage::Asking, _) => Err(Refusal::NotYet),
+            (Stage::Held, wish) => {
+                let how = match wish {
+                    Wish::Commit => PromiseStatus::Committed,
+                    Wish::Release => PromiseStatus::Released,
+                };
+                Ok(self.follow(vec![Event::Ending { how, at: now }], now))
+            }
+            (Stage::Ending(PromiseStatus::Committed) | Stage::Ended(PromiseStatus::Committed), Wish::Commit)
+            | (
+                Stage::Ending(PromiseStatus::Released | PromiseStatus::Expired)
+                | Stage::Ended(PromiseStatus::Released | PromiseStatus::Expired),
+                Wish::Release,
+            ) => Ok(Decision::again(Reply::Done)),
+            (Stage::Ending(status) | Stage::Ended(status), _) => Err(Refusal::Ended { status }),
+        }
+    }
+
+    fn decide_extend(
+        &self,
+        owner: &str,
+        request: Request,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Decision<Event, Reply>, Refusal> {
+        self.of(owner)?;
+        if let Some(known) = self.extensions.iter().find(|known| known.id == request.id) {
+            let same = known.terms == request.terms;
+            return if same { Ok(Decision::again(Reply::Done)) } else { Err(Refusal::RequestReused) };
+        }
+        match self.stage {
+            Stage::Nothing | Stage::Asking => Err(Refusal::NotYet),
+            Stage::Ending(status) | Stage::Ended(status) => Err(Refusal::Ended { status }),
+            Stage::Held if self.extensions.len() >= EXTENSIONS_MAX => {
+                Err(Refusal::LimitExceeded { limit: u32::try_from(EXTENSIONS_MAX).unwrap_or(u32::MAX) })
+            }
+            Stage::Held => {
+                let expires_at = expires_at.max(self.expires_at);
+                Ok(Decision::one(Event::Extended { request, at: now, expires_at }, Reply::Done))
+            }
+        }
+    }
+
+    fn decide_answered(&self, line: u16, ending: bool, answer: &Answer, now: Timestamp) -> Decision<Event, Reply> {
+        let asked = self.line(u32::from(line)).is_some_and(|line| self.is_open(line));
+        let ((Stage::Asking, false) | (Stage::Ending(_), true)) = (self.stage, ending) else {
+            return Decision::again(Reply::Done);
+        };
+        if !asked {
+            return Decision::again(Reply::Done);
+        }
+        let event = match answer {
+            Answer::Held(allocations) => Event::LineHeld { line, allocations: allocations.clone() },
+            Answer::Short(why) => Event::LineShort { line, why: *why },
+            Answer::Done => Event::LineEnded { line, known: true },
+            Answer::Gone => Event::LineEnded { line, known: false },
+        };
+        self.follow(vec![event], now)
+    }
+}
+
+impl Entity for Reservation {
+    type Command = Command;
+    type Event = Event;
+    type Reply = Reply;
+    type Refusal = Refusal;
+
+    fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+        match command {
+            Command::Wake => Ok(self.follow(Vec::new(), now)),
+            Command::Read { owner } => self.of(owner).map(|_| Decision::nothing(Reply::Done)),
+            Command::Make(made) => self.decide_make(made, now),
+            Command::End { owner, wish } => self.decide_end(owner, *wish, now),
+            Command::Extend { owner, request, expires_at } => self.decide_extend(owner, *request, *expires_at, now),
+            Command::StillWanted { line } => self.says(*line, now).map(Decision::nothing),
+            Command::Answered { line, ending, answer } => Ok(self.decide_answered(*line, *ending, answer, now)),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        self.version = self.version.saturating_add(1);
+        match event {
+            Event::Made { made, at } => {
+                let line = |wanted: &Wanted| Line { wanted: wanted.clone(), hold: Hold::Asked };
+                self.lines = made.lines.iter().map(line).collect();
+                (self.expires_at, self.made_at, self.changed_at) = (made.expires_at, *at, *at);
+                self.made = Some(made.clone());
+                self.stage = Stage::Asking;
+            }
+            Event::LineHeld { line, allocations } => self.set(*line, Hold::Held(allocations.clone())),
+            Event::LineShort { line, why } => self.set(*line, Hold::Short(*why)),
+            Event::Held { at } => (self.stage, self.changed_at) = (Stage::Held, *at),
+            Event::Extended { request, at, expires_at } => {
+                self.extensions.push(*request);
+                (self.expires_at, self.changed_at) = (*expires_at, *at);
+            }
+            Event::Ending { how, at } => (self.stage, self.changed_at) = (Stage::Ending(*how), *at),
+            Event::LineEnded { line, known } => self.set(*line, Hold::Told(*known)),
+            Event::Ended => {
+                if let Stage::Ending(how) = self.stage {
+                    self.stage = Stage::Ended(how);
+                }
+            }
+        }
+    }
+
+    fn owed(&self, _now: Timestamp) -> Vec<EffectKey> {
+        let step = match self.stage {
+            Stage::Asking => STEP_PROMISE,
+            Stage::Ending(_) => STEP_END,
+            Stage::Nothing | Stage::Held | Stage::Ended(_) => return Vec::new(),
+        };
+        let open = (0_u32..).zip(&self.lines).filter(|(_, line)| self.is_open(line));
+        open.map(|(subject, _)| EffectKey { step, subject, part: 0 }).collect()
+    }
+
+    fn effect(&self, key: EffectKey) -> Option<Effect> {
+        let made = self.made()?;
+        let line = self.line(key.subject).filter(|line| self.is_open(line))?;
+        let command = match (key.step, self.stage) {
+            (STEP_PROMISE, Stage::Asking) => inventory::Command::Promise {
+                keeper: Keeper::Reservation { line: u16::try_from(key.subject).ok()? },
+                ranking: made.ranking.clone(),
+                wishes: vec![PromiseWish {
+                    id: made.id,
+                    reference: made.reference.clone(),
+                    units: line.wanted.units,
+                    hold_s: made.hold_s,
+                    expires_at: made.expires_at,
+                    buyer_key: made.buyer_key.clone(),
+                }],
+            },
+            (STEP_END, Stage::Ending(how)) => {
+                let end = match how {
+                    PromiseStatus::Committed => PromiseEnd::Commit,
+                    PromiseStatus::Held | PromiseStatus::Released | PromiseStatus::Expired => PromiseEnd::Release,
+                };
+                inventory::Command::EndPromise { id: made.id, party: Party::Reservation, end }
+            }
+            (_, _) => return None,
+        };
+        let to = EntityId::Inventory(line.wanted.sku.clone());
+        Some(Effect::Ask { to, command: any::Command::Inventory(command) })
+    }
+
+    fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
+        let ending = key.step == STEP_END;
+        let answer = match outcome {
+            Outcome::Replied(any::Reply::Inventory(inventory::Reply::Promises(answers))) if !ending => {
+                match answers.into_iter().next()? {
+                    Ok(promised) if promised.promise.status == PromiseStatus::Held => {
+                        Answer::Held(promised.promise.allocations)
+                    }
+                    // It ended without us, which only an answer of ours could have brought about.
+                    Ok(_) => Answer::Short(Shortage::OtherTerms),
+                    Err(refusal) => Answer::Short(shortage(&refusal)),
+                }
+            }
+            Outcome::Replied(any::Reply::Inventory(inventory::Reply::Promise(_))) if ending => Answer::Done,
+            Outcome::Replied(any::Reply::Inventory(inventory::Reply::Unknown)) if ending => Answer::Gone,
+            Outcome::Refused(any::Refusal::Inventory(refusal)) => {
+                if ending {
+                    Answer::Gone
+                } else {
+                    Answer::Short(shortage(&refusal))
+                }
+            }
+            Outcome::Replied(_) | Outcome::Refused(_) | Outcome::Provider(_) => return None,
+        };
+        Some(Command::Answered { line: u16::try_from(key.subject).ok()?, ending, answer })
+    }
+
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        // What is past due is due at once: a wake that was missed is not lost.
+        (self.stage == Stage::Held).then(|| self.expires_at.max(now.plus_ms(1)))
+    }
+
+    fn reached(&self, wait: Wait) -> bool {
+        match (wait, self.stage) {
+            (Wait::Decided, _) | (_, Stage::Nothing | Stage::Ended(_)) => true,
+            (_, Stage::Asking | Stage::Ending(PromiseStatus::Held)) => false,
+            (Wait::Held, Stage::Held | Stage::Ending(_)) | (Wait::Settled, Stage::Held) => true,
+            (Wait::Settled, Stage::Ending(_)) => false,
+        }
+    }
+}
+
+impl Reservation {
+    fn set(&mut self, line: u16, hold: Hold) {
+        if let Some(line) = self.lines.get_mut(usize::from(line)) {
+            line.hold = hold;
+        }
+    }
+
+    /// What a SKU that asks is told (rule R3).
+    fn says(&self, line: u16, now: Timestamp) -> Result<Reply, Refusal> {
+        let line = self.line(u32::from(line));
+        Ok(match (self.stage, line.map(|line| &line.hold)) {
+            (Stage::Nothing, _) => return Err(Refusal::Unknown),
+            // A late copy was granted what the first was refused: nobody will ever ask for that.
+            (_, None | Some(Hold::Short(_))) | (Stage::Ended(PromiseStatus::Held), _) => Reply::Release,
+            (Stage::Held, _) => Reply::Keep { until: self.expires_at.max(now.plus_s(ASK_AGAIN_S)) },
+            (Stage::Asking | Stage::Ending(_), _) => Reply::Keep { until: now.plus_s(ASK_AGAIN_S) },
+            (Stage::Ended(PromiseStatus::Committed), _) => Reply::Taken,
+            (Stage::Ended(PromiseStatus::Released | PromiseStatus::Expired), _) => Reply::Release,
+        })
+    }
+}
+
+fn shortage(refusal: &inventory::Refusal) -> Shortage {
+    match refusal {
+        inventory::Refusal::SoldOut { wanted: _, available, all_reserved } => {
+            Shortage::SoldOut { available: *available, all_reserved: *all_reserved }
+        }
+        inventory::Refusal::LimitExceeded { limit, wanted: _ } => Shortage::LimitExceeded { limit: *limit },
+        inventory::Refusal::Ended => Shortage::TooLate,
+        inventory::Refusal::OtherTerms | inventory::Refusal::PromiseEnded { .. } => Shortage::OtherTerms,
+        inventory::Refusal::Unknown
+        | inventory::Refusal::NotOnSale
+        | inventory::Refusal::PriceChanged { .. }
+        | inventory::Refusal::NoPrice { .. }
+        | inventory::Refusal::RequestReused
+        | inventory::Refusal::Promised { .. }
+        | inventory::Refusal::Stale { .. }
+        | inventory::Refusal::NotEnded
+        | inventory::Refusal::OtherProduct { .. }
+        | inventory::Refusal::TooManyAnnounced { .. }
+        | inventory::Refusal::NotThatMany
+        | inventory::Refusal::Overflow => Shortage::NotForSale,
+    }
+}

@@ -1,0 +1,359 @@
+//! The command line: what may be said, and what it means.
+//!
+//! Parsing reads the settings too (flags are their last layer), so an [`Invocation`] is complete: whoever carries it out reads no file,
+//! variable or flag of its own.
+
+mod admin;
+
+pub use admin::{Admin, AdminCommand, Settlement};
+
+use crate::config::{self, Config, Sources};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use doorbuster_domain::ids::{EntityId, OrderId};
+use doorbuster_storage::Shard;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use thiserror::Error;
+
+/// The exit status of a command line or settings that cannot be used, as `sysexits.h` has it (`EX_USAGE`).
+pub const EXIT_USAGE: u8 = 64;
+
+/// What a secret key may be used for.
+pub const SCOPES: [&str; 7] = ["catalog", "inventory", "orders", "payments", "drops", "events", "personal"];
+
+/// What was asked for, with the settings it is to be done with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Run the node.
+    Serve(Config),
+    /// Print a log as JSON lines. The node must be stopped.
+    JournalDump {
+        /// Where the data is.
+        config: Config,
+        /// Of what.
+        of: DumpOf,
+    },
+    /// Prove the laws from the journal of a stopped node.
+    Audit(Config),
+    /// Make a secret key and show it once.
+    KeyCreate {
+        /// Where the data is.
+        config: Config,
+        /// For this seller account.
+        account: String,
+        /// For these uses; all of them are among [`SCOPES`].
+        scopes: Vec<String>,
+    },
+    /// Erase the personal data of an order.
+    Erase {
+        /// Where the data is.
+        config: Config,
+        /// Of this order.
+        order: OrderId,
+    },
+    /// Compare what Redis shows shoppers with the journal.
+    Reconcile {
+        /// Where both are.
+        config: Config,
+        /// Put right what differs.
+        repair: bool,
+    },
+    /// Ask a running node, or tell it something.
+    Admin(Admin),
+    /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
+    SchemaApply(Config),
+    /// The settings were read and are in order.
+    ConfigCheck(Config),
+}
+
+/// Which part of the journal to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DumpOf {
+    /// All shards, one after the other.
+    Everything,
+    /// One shard.
+    Shard(Shard),
+    /// One entity.
+    Entity(EntityId),
+}
+
+/// Why there is no [`Invocation`].
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Help or the version was asked for, or the command line makes no sense.
+    #[error("{0}")]
+    CommandLine(#[from] clap::Error),
+    /// The settings cannot be used.
+    #[error("{0}")]
+    Settings(#[from] config::Error),
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "doorbuster", version, about, disable_help_subcommand = true, args_conflicts_with_subcommands = false)]
+struct Line {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Commands>,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Read the settings from FILE instead of ./cluster.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep the data in DIR ([node] data_folder)
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<String>,
+    /// Listen for shoppers and sellers on ADDRESS ([api] listen)
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Listen for operators on ADDRESS ([api] operator_listen)
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    operator_listen: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// Run the node (what happens without a command)
+    Serve,
+    /// Look into the journal of a stopped node
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommands,
+    },
+    /// Prove from the journal of a stopped node that nothing was oversold, lost or charged twice
+    Audit,
+    /// Make secret keys
+    Key {
+        #[command(subcommand)]
+        command: KeyCommands,
+    },
+    /// Erase the personal data of an order
+    Erase {
+        /// As in order/ord_…
+        #[arg(value_name = "order/ID", value_parser = order)]
+        order: OrderId,
+    },
+    /// Compare availability and prices in Redis with the journal, and put right what differs
+    Reconcile {
+        /// Only report
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Ask running nodes how they are, and pull their levers
+    Admin(admin::AdminLine),
+    /// The tables of a cluster's store
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommands,
+    },
+    /// Look at the settings
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommands,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommands {
+    /// Print a log as JSON lines
+    Dump {
+        /// Only this shard
+        #[arg(long, value_name = "N", conflicts_with = "entity")]
+        shard: Option<u16>,
+        /// Only this entity, as in order/ord_… or inventory/NOVA-LOW-42
+        #[arg(long, value_name = "kind/id", value_parser = entity)]
+        entity: Option<EntityId>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommands {
+    /// Make a secret key and show it once
+    Create {
+        /// The seller account it acts for
+        #[arg(long)]
+        account: String,
+        /// What it may be used for, separated by commas
+        #[arg(long, value_delimiter = ',', required = true, value_parser = SCOPES)]
+        scopes: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommands {
+    /// Make the keyspace of [cql] where there is none, and apply what is missing; nothing is changed or deleted
+    Apply,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommands {
+    /// Read all settings, say what is wrong, start nothing
+    Check,
+}
+
+fn entity(text: &str) -> Result<EntityId, String> {
+    EntityId::parse(text)
+        .map_err(|error| format!("kind/id is wanted, like order/ord_… or inventory/NOVA-LOW-42: {error}"))
+}
+
+fn order(text: &str) -> Result<OrderId, String> {
+    match entity(text)? {
+        EntityId::Order(order) => Ok(order),
+        other => Err(format!("only orders hold personal data, not {other}")),
+    }
+}
+
+/// Reads a command line (its first word is the program's name) and the settings it points to.
+pub fn read(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    variables: Vec<(String, String)>,
+) -> Result<Invocation, Error> {
+    let line = Line::try_parse_from(words)?;
+    let Common { config: file, data, listen, operator_listen } = line.common;
+    let flags = [
+        ("--data", "node.data_folder", data),
+        ("--listen", "api.listen", listen),
+        ("--operator-listen", "api.operator_listen", operator_listen),
+    ];
+    let flags = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect();
+    let config = Config::load(&Sources { file, variables, flags })?;
+    Ok(match line.command.unwrap_or(Commands::Serve) {
+        Commands::Serve => Invocation::Serve(config),
+        Commands::Journal { command: JournalCommands::Dump { shard, entity } } => {
+            let of = match (entity, shard) {
+                (Some(entity), _) => DumpOf::Entity(entity),
+                (None, Some(shard)) => DumpOf::Shard(Shard(shard)),
+                (None, None) => DumpOf::Everything,
+            };
+            Invocation::JournalDump { config, of }
+        }
+        Commands::Audit => Invocation::Audit(config),
+        Commands::Key { command: KeyCommands::Create { account, scopes } } => {
+            Invocation::KeyCreate { config, account, scopes }
+        }
+        Commands::Erase { order } => Invocation::Erase { config, order },
+        Commands::Reconcile { dry_run } => Invocation::Reconcile { config, repair: !dry_run },
+        Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
+        Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
+        Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
+    })
+}
+
+/// [`read`] for a program's `main`, with the process's environment: what is wrong, or the help that was asked for, is printed, and the
+/// exit status returned.
+pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Invocation, ExitCode> {
+    read(words, config::environment()).map_err(|error| say(&error))
+}
+
+#[allow(clippy::print_stderr, reason = "the command line's own voice")]
+fn say(error: &Error) -> ExitCode {
+    match error {
+        Error::CommandLine(line) => {
+            // Where it should be printed, standard output or error, has gone: there is nobody left to tell.
+            drop(line.print());
+            let asked = matches!(line.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
+        }
+        Error::Settings(settings) => {
+            eprintln!("doorbuster: {settings}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorbuster_domain::ids::{RequestId, Sku};
+
+    fn said(words: &str) -> Result<Invocation, Error> {
+        read(["doorbuster"].into_iter().chain(words.split_whitespace()), Vec::new())
+    }
+
+    fn order_id() -> OrderId {
+        OrderId::of_request(RequestId::new("p", "/v1/orders", "k"))
+    }
+
+    #[test]
+    fn the_command_line_does_not_contradict_itself() {
+        <Line as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_node_serves() {
+        assert!(matches!(said(""), Ok(Invocation::Serve(_))));
+        assert!(matches!(said("serve"), Ok(Invocation::Serve(_))));
+    }
+
+    #[test]
+    fn flags_are_settings_before_and_after_the_command() {
+        for words in ["--data /d --listen 127.0.0.1:0 serve", "serve --data /d --listen 127.0.0.1:0"] {
+            let Ok(Invocation::Serve(config)) = said(words) else { panic!("{words}") };
+            assert_eq!(config.node.data_folder, PathBuf::from("/d"));
+            assert_eq!(config.api.listen.port(), 0);
+        }
+        let error = said("--operator-listen nowhere").unwrap_err().to_string();
+        assert!(error.starts_with("--operator-listen: `api.operator_listen` is \"nowhere\"; allowed: "), "{error}");
+    }
+
+    #[test]
+    fn a_dump_is_of_everything_of_a_shard_or_of_an_entity() {
+        let of = |words: &str| match said(words) {
+            Ok(Invocation::JournalDump { of, .. }) => of,
+            other => panic!("{words}: {other:?}"),
+        };
+        let sku = EntityId::Inventory(Sku::parse("NOVA-LOW-42").unwrap());
+        assert_eq!(of("journal dump"), DumpOf::Everything);
+        assert_eq!(of("journal dump --shard 3 --data /d"), DumpOf::Shard(Shard(3)));
+        assert_eq!(of("journal dump --entity inventory/NOVA-LOW-42"), DumpOf::Entity(sku));
+        assert!(said("journal dump --shard 3 --entity inventory/A").is_err());
+        assert!(said("journal dump --entity shoe/A").is_err());
+    }
+
+    #[test]
+    fn a_key_has_an_account_and_scopes_that_exist() {
+        match said("key create --account sel_main --scopes catalog,orders") {
+            Ok(Invocation::KeyCreate { account, scopes, .. }) => {
+                assert_eq!((account.as_str(), scopes), ("sel_main", vec!["catalog".to_owned(), "orders".to_owned()]));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(said("key create --account sel_main").is_err());
+        assert!(said("key create --account sel_main --scopes everything").is_err());
+        assert!(said("key create --scopes orders").is_err());
+    }
+
+    #[test]
+    fn only_an_order_can_be_erased() {
+        let order = order_id();
+        assert!(
+            matches!(said(&format!("erase order/{order}")), Ok(Invocation::Erase { order: found, .. }) if found == order)
+        );
+        assert!(said("erase inventory/A").is_err());
+        assert!(said(&format!("erase {order}")).is_err());
+    }
+
+    #[test]
+    fn the_rest_is_audit_schema_and_config_check() {
+        assert!(matches!(said("schema apply"), Ok(Invocation::SchemaApply(_))));
+        assert!(matches!(said("audit --data /d"), Ok(Invocation::Audit(_))));
+        assert!(matches!(said("config check"), Ok(Invocation::ConfigCheck(_))));
+        assert!(said("frobnicate").is_err());
+    }
+
+    #[test]
+    fn a_reconciliation_repairs_unless_it_is_only_to_report() {
+        assert!(matches!(said("reconcile"), Ok(Invocation::Reconcile { repair: true, .. })));
+        assert!(matches!(said("reconcile --dry-run"), Ok(Invocation::Reconcile { repair: false, .. })));
+    }
+
+    #[test]
+    fn a_setting_that_is_wrong_stops_every_command() {
+        let variables = vec![("DOORBUSTER__NODE__SHARDS".to_owned(), "none".to_owned())];
+        assert!(matches!(read(["doorbuster", "audit"], variables), Err(Error::Settings(_))));
+    }
+}

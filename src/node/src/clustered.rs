@@ -1,0 +1,340 @@
+//! What a node has beside its actors when it is one of several: the gateway to the others, the keeper of its shards, the keys that
+//! all share.
+//!
+//! ```text
+//! bind cluster port ─► join the board ─► open gateway ─► keeper ─► shards
+//!                                          ▲ members        │ acquire, release
+//!                                          └────────────────┘ heartbeats
+//! ```
+
+use super::board::{Board, Figure, Pulse};
+use super::operations::Addresses;
+use super::{NodeError, settings};
+use crate::config::Config;
+use compact_str::CompactString;
+use doorbuster_actors::ask::Ask;
+use doorbuster_actors::remote::{Delivered, Told};
+use doorbuster_actors::system::{Actors, Handle, StartError};
+use doorbuster_api::keys::{self, Keys, Scope};
+use doorbuster_api::secret::{self, Secret};
+use doorbuster_clock::SharedClock;
+use doorbuster_cluster::keeper::{AcquireError, ClusterStatus, Holder, Keeper, Lost, Wiring};
+use doorbuster_cluster::{Bound, Gateway, Inbound, Inbox};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::cql::{Counts, CqlJournal, CqlRegistry, CqlShared};
+use doorbuster_storage::registry::{NodeId, NodeRow, NodeState, Registry, RegistryError};
+use doorbuster_storage::{ClaimError, Epoch, Journal, ReadError, Shard, Store};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Keys made on another node, or with `doorbuster key create`, are known here after so long at the most.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// Kinds of what all nodes share.
+const KEY: &str = "key";
+const SECRET: &str = "secret";
+/// The name of what there is only one of.
+const ONLY: &str = "only";
+
+/// The keys and the secret of a cluster, in the store that all nodes share.
+#[derive(Debug)]
+pub(super) struct SharedKeys {
+    shared: CqlShared,
+    keys: Keys,
+    secret: Secret,
+}
+
+impl SharedKeys {
+    /// Reads the keys, and the secret; the first node of a cluster makes the secret.
+    pub(super) async fn open(shared: CqlShared) -> Result<Self, NodeError> {
+        let fresh = secret::fresh().map_err(NodeError::Secret)?;
+        let stored = shared.put_if_absent(SECRET, ONLY, &fresh).await?;
+        let bytes = <[u8; 32]>::try_from(stored.as_slice())
+            .map_err(|_length| ReadError::Corrupt("the shared secret is not 32 bytes long".to_owned()))?;
+        let keys = Keys::of_lines(&lines(&shared).await?)?;
+        Ok(Self { shared, keys, secret: Secret::new(&bytes) })
+    }
+
+    pub(super) const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(super) const fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Makes a key with all scopes if there is none at all; of nodes that start at once only one shows it.
+    pub(super) async fn first_key(&self, seller: &str, now: Timestamp) -> Result<Option<String>, NodeError> {
+        if !self.keys.is_empty() {
+            return Ok(None);
+        }
+        let fresh = secret::fresh().map_err(NodeError::Secret)?;
+        let (token, _, line) = keys::create_line(seller, &Scope::ALL, &fresh, now)?;
+        let stored = self.shared.put_if_absent(KEY, "first", &line).await?;
+        self.keys.replace(&lines(&self.shared).await?)?;
+        Ok((stored == line).then_some(token))
+    }
+
+    /// Makes a key; its text is shown once and kept nowhere. Gives the text and the id.
+    pub(super) async fn create(
+        &self,
+        account: &str,
+        scopes: &[Scope],
+        now: Timestamp,
+    ) -> Result<(String, CompactString), NodeError> {
+        let fresh = secret::fresh().map_err(NodeError::Secret)?;
+        let (token, key, line) = keys::create_line(account, scopes, &fresh, now)?;
+        self.shared.put_if_absent(KEY, &key.id, &line).await?;
+        Ok((token, key.id))
+    }
+
+    /// Follows what other nodes make, for ever.
+    async fn follow(self) {
+        let mut ticks = tokio::time::interval(KEYS_EVERY);
+        loop {
+            ticks.tick().await;
+            match lines(&self.shared).await {
+                Ok(lines) => {
+                    if let Err(error) = self.keys.replace(&lines) {
+                        tracing::error!(%error, "the shared keys cannot be read; those known stay good");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the shared keys were not read; those known stay good"),
+            }
+        }
+    }
+}
+
+async fn lines(shared: &CqlShared) -> Result<String, ReadError> {
+    let lines = shared.all(KEY).await?;
+    let text: Result<Vec<String>, _> = lines.into_values().map(String::from_utf8).collect();
+    let damaged = |_not_utf8| ReadError::Corrupt("a shared key is no text".to_owned());
+    Ok(text.map_err(damaged)?.join("\n"))
+}
+
+/// One of several nodes.
+#[derive(Debug)]
+pub(super) struct Clustered {
+    gateway: Gateway,
+    keeper: Arc<Keeper>,
+    registry: Arc<CqlRegistry>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Clustered {
+    /// Joins the others and begins to take shards.
+    pub(super) async fn start(
+        config: &Config,
+        journal: &CqlJournal,
+        shared: SharedKeys,
+        actors: &Actors,
+        clock: SharedClock,
+        addresses: &Addresses,
+    ) -> Result<Self, NodeError> {
+        let gateway = settings::gateway(config)?;
+        let heartbeat = gateway.heartbeat;
+        let bound = Bound::bind(gateway).await?;
+        let registry = Arc::new(journal.registry());
+        let mut row = NodeRow {
+            id: NodeId { name: config.node.name.clone(), incarnation: 0 },
+            beat: 0,
+            state: NodeState::Up,
+            cluster: bound.address().to_owned(),
+            public: addresses.public.to_string(),
+            operator: addresses.operator.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        row.id = registry.join(&row).await?;
+        let gateway = bound.open(row.id.clone(), Arc::clone(&clock)).await?;
+        let handle = actors.handle();
+        gateway.serve(Arc::new(Incoming(handle.clone())));
+        handle.connect(Arc::new(gateway.clone()));
+        let (beats, misses) = watch::channel(BTreeMap::new());
+        let learn = gateway.clone();
+        let losses = actors.losses();
+        let wiring = Wiring {
+            registry: Arc::clone(&registry),
+            holder: Arc::new(OwnShards { handle, gateway: gateway.clone() }),
+            lost: stream::unfold(losses, |losses| async move {
+                let mut losses = losses?;
+                let lost = losses.recv().await?;
+                let lost = Lost { shard: lost.shard, epoch: lost.epoch, fenced: lost.fenced, why: lost.why };
+                Some((lost, Some(losses)))
+            })
+            .boxed(),
+            misses,
+            learn: Arc::new(move |shard, epoch, node: &NodeId| {
+                learn.hints().learn(shard, epoch, node);
+            }),
+            clock,
+        };
+        let keeper = Arc::new(Keeper::start(row, journal.layout().shards, settings::keeper(config), wiring));
+        let tasks = vec![
+            tokio::spawn(tell_members(keeper.members(), gateway.clone())),
+            tokio::spawn(tell_heartbeats(gateway.clone(), heartbeat, beats)),
+            tokio::spawn(shared.follow()),
+        ];
+        Ok(Self { gateway, keeper, registry, tasks })
+    }
+
+    /// Who this node is.
+    pub(super) fn id(&self) -> &NodeId {
+        self.keeper.id()
+    }
+
+    /// What the operator port asks of it.
+    pub(super) fn board(&self, config: &Config, store: &Store) -> Arc<dyn Board> {
+        Arc::new(ClusterBoard {
+            gateway: self.gateway.clone(),
+            keeper: Arc::clone(&self.keeper),
+            registry: Arc::clone(&self.registry),
+            counts: match store {
+                Store::Cql(journal) => Some(Arc::clone(journal.counts())),
+                Store::Embedded(_) | Store::Memory(_) => None,
+            },
+            suspect_at: config.cluster.suspect_at,
+        })
+    }
+
+    /// Waits until the node must end because a later process has taken its name.
+    pub(super) async fn ended(&self) -> String {
+        self.keeper.ended().await
+    }
+
+    /// Gives every shard away; `false`: some are still here at the bound.
+    pub(super) async fn drain(&self, bound: Duration) -> bool {
+        self.keeper.drain(bound).await
+    }
+
+    /// Takes this node's row away and ends the connections to the others.
+    pub(super) async fn leave(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        if let Err(error) = self.keeper.leave().await {
+            tracing::warn!(%error, "the node's row stays; the others notice that it stands still");
+        }
+        self.gateway.stop().await;
+    }
+}
+
+async fn tell_members(mut members: watch::Receiver<Vec<NodeRow>>, gateway: Gateway) {
+    loop {
+        let rows = members.borrow_and_update().clone();
+        gateway.peers().set_members(rows);
+        if members.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tell_heartbeats(gateway: Gateway, every: Duration, beats: watch::Sender<BTreeMap<NodeId, u32>>) {
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        let misses = gateway.peers().heartbeats().into_iter().map(|(node, heartbeat)| (node, heartbeat.misses));
+        beats.send_replace(misses.collect());
+    }
+}
+
+/// What other nodes ask of this one's actors.
+#[derive(Debug)]
+struct Incoming(Handle);
+
+impl Inbound for Incoming {
+    fn deliver(&self, _shard: Shard, ask: Ask) -> BoxFuture<'static, Inbox> {
+        let handle = self.0.clone();
+        async move {
+            match handle.deliver(ask).await {
+                Delivered::Answered(answer) => Inbox::Answered(answer),
+                Delivered::NotDelivered | Delivered::Unknown => Inbox::NotOwner,
+            }
+        }
+        .boxed()
+    }
+
+    fn told(&self, _shard: Shard, told: Told) {
+        self.0.told(told);
+    }
+}
+
+/// The shards of this node's actors, as the keeper takes and gives them.
+#[derive(Debug)]
+struct OwnShards {
+    handle: Handle,
+    gateway: Gateway,
+}
+
+impl Holder for OwnShards {
+    async fn acquire(&self, shard: Shard, node: &NodeId) -> Result<Epoch, AcquireError> {
+        let acquired = self.handle.acquire(shard, &node.to_string()).await.map_err(|error| match error {
+            StartError::Claim { error: ClaimError::Lost(_), .. } => AcquireError::Lost,
+            StartError::Claim { error: ClaimError::Corrupt(why), .. } => AcquireError::Corrupt(why),
+            StartError::Claim { error: ClaimError::Failed(why), .. } => AcquireError::Failed(why),
+            StartError::Recover { error, .. } | StartError::Spawn { error, .. } => AcquireError::Failed(error),
+        })?;
+        self.gateway.announce(shard, acquired.epoch);
+        Ok(acquired.epoch)
+    }
+
+    async fn release(&self, shard: Shard, bound: Duration) -> bool {
+        self.handle.release(shard, bound).await
+    }
+
+    fn owned(&self) -> BTreeMap<Shard, Epoch> {
+        self.handle.owned()
+    }
+}
+
+/// The cluster, for its operators.
+#[derive(Debug)]
+struct ClusterBoard {
+    gateway: Gateway,
+    keeper: Arc<Keeper>,
+    registry: Arc<CqlRegistry>,
+    counts: Option<Arc<Counts>>,
+    suspect_at: u32,
+}
+
+impl Board for ClusterBoard {
+    fn status(&self) -> BoxFuture<'_, Option<ClusterStatus>> {
+        self.keeper.status().boxed()
+    }
+
+    fn pulses(&self) -> BTreeMap<NodeId, Pulse> {
+        let beats = self.gateway.peers().heartbeats().into_iter();
+        beats.map(|(node, beat)| (node, Pulse { missed: beat.misses, last_ms_ago: beat.last_ms_ago })).collect()
+    }
+
+    fn suspect_at(&self) -> u32 {
+        self.suspect_at
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let traffic = self.gateway.traffic();
+        let mut figures = vec![
+            Figure::counter("cluster_sent", "deliveries sent to other nodes", traffic.sent),
+            Figure::counter("cluster_frames_sent", "frames that they shared", traffic.frames_sent),
+            Figure::counter("cluster_received", "deliveries taken in from other nodes", traffic.received),
+            Figure::counter("cluster_frames_received", "frames that they shared", traffic.frames_received),
+            Figure::counter("cluster_busy", "deliveries refused for want of room", traffic.busy),
+            Figure::counter("cluster_unknown", "deliveries that were sent and never answered", traffic.unknown),
+            Figure::counter("cluster_dropped", "what nobody waits for and could not be sent", traffic.dropped),
+            Figure::counter("cluster_unreadable", "frames and envelopes that made no sense", traffic.unreadable),
+        ];
+        if let Some(counts) = &self.counts {
+            figures.extend(counts.figures().map(|(name, help, value)| Figure::counter(name, help, value)));
+        }
+        figures
+    }
+
+    fn wish_drained<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.registry.wish_drained(name, drained).boxed()
+    }
+
+    fn wish_moved<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.registry.wish_moved(shard, to).boxed()
+    }
+}

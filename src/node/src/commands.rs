@@ -1,0 +1,376 @@
+//! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
+
+use super::clustered::SharedKeys;
+use super::{Node, NodeError, Started, admin};
+use crate::cli::{Admin, DumpOf, Invocation};
+use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
+use doorbuster_api::keys::{self, Scope};
+use doorbuster_api::secret;
+use doorbuster_audit::Audit;
+use doorbuster_clock::{Clock, SystemClock};
+use doorbuster_domain::ids::{EntityId, OrderId};
+use doorbuster_domain::payment::LedgerLine;
+use doorbuster_projections::cache::RedisCache;
+use doorbuster_projections::reconcile;
+use doorbuster_storage::cql::{CqlJournal, schema};
+use doorbuster_storage::embedded::{OpenError, Stopped};
+use doorbuster_storage::{Journal, Shard};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The exit status of a node that could not go on (`EX_SOFTWARE` of `sysexits.h`).
+const EXIT_FAILED: u8 = 70;
+/// Entities erased, or asked about, must answer within this time.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+enum CommandError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Audit(#[from] doorbuster_audit::AuditError),
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Carries an invocation out.
+#[must_use]
+pub fn run(invocation: Invocation) -> ExitCode {
+    let done = match invocation {
+        Invocation::Serve(config) => serve(&config),
+        Invocation::JournalDump { config, of } => dump(&config, &of),
+        Invocation::Audit(config) => audit_stopped(&config),
+        Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
+        Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::Reconcile { config, repair } => reconcile_cache(&config, repair),
+        Invocation::Admin(admin) => administer(&admin),
+        Invocation::SchemaApply(config) => apply_schema(&config),
+        Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        // Whoever reads standard error is told even where no log is written.
+        writeln!(io::stderr(), "doorbuster: {error}").ok();
+        ExitCode::FAILURE
+    })
+}
+
+fn say(lines: &[String]) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn start_logging(config: &Config) {
+    // An actor library's own spans would cost every actor two strings.
+    let filter = EnvFilter::try_new(format!(
+        "{},ractor=warn,ractor_cluster=warn,scylla=warn,fjall=warn,lsm_tree=warn",
+        config.log.level
+    ))
+    .unwrap_or_else(|_| EnvFilter::new("info,ractor=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let started = match config.log.format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    if let Err(error) = started {
+        writeln!(io::stderr(), "doorbuster: no log is written: {error}").ok();
+    }
+    super::libraries::listen();
+}
+
+fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, CommandError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if config.node.worker_threads > 0 {
+        builder.worker_threads(config.node.worker_threads);
+    }
+    Ok(builder.enable_all().build()?)
+}
+
+fn serve(config: &Config) -> Result<ExitCode, CommandError> {
+    start_logging(config);
+    let runtime = runtime(config)?;
+    let code = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let node = Node::start(config).await?;
+        say(&start_lines(config, &node))?;
+        tokio::select! {
+            biased;
+            reason = node.failed() => {
+                tracing::error!(reason, "the node ends; its successor will find everything that was acknowledged");
+                node.abandon().await;
+                return Ok(ExitCode::from(EXIT_FAILED));
+            }
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // Whoever read our output may have gone; that is no reason to stop any other way than cleanly.
+        say(&["stopping: no new requests, what is under way ends".to_owned()]).ok();
+        let clean = match node.stop().await {
+            Err(NodeError::Failed(reason)) => {
+                tracing::error!(reason, "the stop failed; the next start will find everything that was acknowledged");
+                return Ok(ExitCode::from(EXIT_FAILED));
+            }
+            stopped => stopped?,
+        };
+        let how = if clean {
+            "stopped cleanly"
+        } else {
+            "stopped at the time limit; what was under way goes on at the next start"
+        };
+        say(&[how.to_owned()]).ok();
+        Ok(ExitCode::SUCCESS)
+    });
+    // Reads of the store may be under way on blocking threads; nothing waits for them.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+fn start_lines(config: &Config, node: &Node) -> Vec<String> {
+    let started = node.started();
+    let mut lines = vec![format!("doorbuster {}, node {}", env!("CARGO_PKG_VERSION"), config.node.name)];
+    match &started.joined_as {
+        Some(name) => lines.push(format!(
+            "joined as {name} after {} ms; journal in keyspace {}",
+            started.took.as_millis(),
+            config.cql.keyspace
+        )),
+        None => lines.extend(recovered_lines(config, started)),
+    }
+    if let Some(torn) = &started.torn {
+        lines.push(format!("a torn tail was cut: {torn}"));
+    }
+    lines.push(format!("public http://{}", started.public));
+    lines.push(format!("operator http://{}", started.operator));
+    if let Some(key) = &started.first_key {
+        lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
+        lines.push(format!("key {key}"));
+    }
+    lines
+}
+
+fn recovered_lines(config: &Config, started: &Started) -> [String; 2] {
+    let recovery = started.recovery;
+    [
+        format!("data in {}", config.node.data_folder.display()),
+        format!(
+            "recovered {} shards and {} events behind the last checkpoints in {} ms{}",
+            recovery.shards,
+            recovery.tail_events,
+            started.took.as_millis(),
+            match started.sealed {
+                Some(true) => "; the last stop was a clean one",
+                Some(false) => "; the last stop was not a clean one",
+                None => "",
+            }
+        ),
+    ]
+}
+
+/// Opens a stopped node's folder, and says what of its log is left out.
+fn open_stopped(config: &Config) -> Result<Stopped, CommandError> {
+    let stopped = Stopped::open(&config.node.data_folder)?;
+    if let Some(torn) = &stopped.recovered().torn {
+        let (bytes, position) = (torn.bytes, torn.position);
+        // Not on standard output: that is the journal, or the report.
+        writeln!(
+            io::stderr(),
+            "left out: a torn tail of {bytes} bytes at position {position}; the next start cuts it"
+        )?;
+    }
+    Ok(stopped)
+}
+
+fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
+    let stopped = open_stopped(config)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let shown = |record: &doorbuster_storage::Record| matches!(of, DumpOf::Entity(entity) if !doorbuster_audit::is_of(record, entity));
+    let shards: Vec<_> = match of {
+        DumpOf::Everything => stopped.shards().collect(),
+        DumpOf::Shard(shard) => vec![*shard],
+        DumpOf::Entity(entity) => vec![super::settings::layout(config).shard_of(entity)],
+    };
+    for shard in shards {
+        for record in stopped.records(shard) {
+            let record = record.map_err(doorbuster_audit::AuditError::from)?;
+            if shown(&record) {
+                continue;
+            }
+            match writeln!(out, "{}", doorbuster_audit::dump_line(&record)?) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+                other => other?,
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
+    if config.journal.kind == JournalKind::Cql {
+        return judged(&runtime(config)?.block_on(audit_keyspace(config))?);
+    }
+    let stopped = open_stopped(config)?;
+    let mut audit = Audit::default();
+    for shard in stopped.shards() {
+        for record in stopped.records(shard) {
+            audit.take(&record.map_err(doorbuster_audit::AuditError::from)?, true, true)?;
+        }
+    }
+    let ledger = runtime(config)?.block_on(ledger_of(config))?;
+    judged(&audit.finish(ledger.as_deref(), SystemClock.now()))
+}
+
+/// The logs of all nodes, stopped or not.
+async fn audit_keyspace(config: &Config) -> Result<doorbuster_audit::Report, CommandError> {
+    let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+    let ledger = async {
+        let read_at = SystemClock.now();
+        let lines = ledger_of(config).await.ok().flatten()?;
+        Some(doorbuster_audit::Ledger { lines, read_at })
+    };
+    Ok(doorbuster_audit::audit_shared(&journal, super::settings::audit(config), ledger).await?)
+}
+
+fn judged(report: &doorbuster_audit::Report) -> Result<ExitCode, CommandError> {
+    let text = serde_json::to_string_pretty(report).map_err(|error| CommandError::Other(error.to_string()))?;
+    say(&[text])?;
+    Ok(if report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The ledger of the provider: of the simulated one inside the node its file, if there ever was one. A provider elsewhere that does not
+/// answer is left out, and the report says that it was not compared.
+async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandError> {
+    let path = config.node.data_folder.join(super::LEDGER_FILE);
+    if config.payments.provider == PaymentProvider::Simulated && !path.exists() {
+        return Ok(None);
+    }
+    let settings = super::settings::payments(config);
+    let provider =
+        crate::provider::build(&settings, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
+    Ok(super::ledger::read(&provider).await.ok())
+}
+
+/// The journal is read where it lies: on the embedded store that needs a stopped node.
+fn reconcile_cache(config: &Config, repair: bool) -> Result<ExitCode, CommandError> {
+    let Some(link) = super::projections::link(&config.redis)? else {
+        return Err(CommandError::Other("redis.url is empty: there is nothing to compare".to_owned()));
+    };
+    let report = runtime(config)?.block_on(async {
+        let stats = Arc::new(doorbuster_actors::stats::Stats::default());
+        let store = super::settings::open_store(config, &stats).await?.store;
+        let shards: Vec<Shard> = (0..store.layout().shards).map(Shard).collect();
+        let cache = RedisCache::new(link);
+        let compared = reconcile::reconcile(&store, &shards, &cache, repair).await;
+        compared.map_err(|error| CommandError::Other(error.to_string()))
+    })?;
+    let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
+    say(&[text])?;
+    let in_order = report.differing() == report.repaired;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let said = runtime.block_on(admin::carry_out(asked)).map_err(CommandError::Other)?;
+    for remark in &said.remarks {
+        writeln!(io::stderr(), "doorbuster: {remark}")?;
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(said.out.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read the first lines may have had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(if said.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {
+    let scopes: Vec<Scope> = scopes.iter().filter_map(|word| Scope::parse(word)).collect();
+    if config.journal.kind == JournalKind::Cql {
+        let made = runtime(config)?.block_on(async {
+            let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+            let shared = SharedKeys::open(journal.shared()).await?;
+            shared.create(account, &scopes, SystemClock.now()).await
+        });
+        let (token, id) = made?;
+        say(&[format!("{id} for {account}, on all nodes within seconds; it is shown this once:"), token])?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let folder = &config.node.data_folder;
+    if !folder.exists() {
+        return Err(CommandError::Other(format!("there is no data folder {}", folder.display())));
+    }
+    let (token, key) = keys::create(folder, account, &scopes, &secret::fresh()?, SystemClock.now())?;
+    say(&[format!("{} for {account}; it is shown this once:", key.id), token])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes keyspace and tables where they are missing.
+fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
+    let options = super::settings::cql(config, None);
+    let applied = runtime(config)?.block_on(schema::apply(&options)).map_err(NodeError::Cql)?;
+    let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
+    lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
+    say(&lines)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A running node is asked over its operator port; a stopped one is started for it, without its doors being told to anybody.
+fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
+    let runtime = runtime(config)?;
+    let entity = EntityId::Order(order);
+    runtime.block_on(async {
+        let lever = format!("http://{}/admin/erase/order/{order}", config.api.operator_listen);
+        if let Some(status) = ask_operator(&lever).await {
+            return match status {
+                200 => said(&format!("{entity}: its personal data is erased")),
+                404 => Err(CommandError::Other(format!("there is no {entity}"))),
+                other => Err(CommandError::Other(format!("the node answered {other}"))),
+            };
+        }
+        let mut quiet = config.clone();
+        quiet.api.listen.set_port(0);
+        quiet.api.operator_listen.set_port(0);
+        let node = Node::start(&quiet).await?;
+        let lever = format!("http://{}/admin/erase/order/{order}", node.started().operator);
+        let status = ask_operator(&lever).await;
+        node.stop().await?;
+        match status {
+            Some(200) => said(&format!("{entity}: its personal data is erased")),
+            Some(404) => Err(CommandError::Other(format!("there is no {entity}"))),
+            other => Err(CommandError::Other(format!("the node answered {other:?}"))),
+        }
+    })
+}
+
+fn said(line: &str) -> Result<ExitCode, CommandError> {
+    say(&[line.to_owned()])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The status of a POST without a body; `None`: nobody listens there.
+async fn ask_operator(url: &str) -> Option<u16> {
+    use http_body_util::Empty;
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+    let request = hyper::Request::post(url).header("content-length", "0").body(Empty::new()).ok()?;
+    let answer = tokio::time::timeout(OPERATOR_TIMEOUT, client.request(request)).await.ok()?.ok()?;
+    Some(answer.status().as_u16())
+}

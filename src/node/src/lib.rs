@@ -1,0 +1,370 @@
+//! The composition root: a data folder, a provider, the actors and two doors make a node.
+//!
+//! ```text
+//! Config ──► store ──► actors ──► api (public door) ─► sockets
+//!              │          └─────► operator door ─────► sockets
+//!              └── provider ──webhooks──► actors
+//! ```
+
+mod admin;
+mod board;
+pub mod cli;
+mod clustered;
+pub mod commands;
+pub mod config;
+mod ledger;
+mod libraries;
+mod metrics;
+mod operations;
+pub mod payment_settings;
+mod projections;
+pub mod provider;
+mod settings;
+mod shop;
+
+pub use board::{Board, Figure, Pulse};
+pub use operations::NodeOperations;
+use projections::Projections;
+pub use shop::NodeShop;
+
+use self::clustered::{Clustered, SharedKeys};
+use self::provider::{AnyProvider, BuildError};
+use crate::config::{Config, JournalKind};
+use doorbuster_actors::system::{Actors, Recovery, Shards, StartError};
+use doorbuster_api::keys::{self, Keys, KeysError, Scope};
+use doorbuster_api::secret::{self, Secret};
+use doorbuster_api::{Api, SocketCounts, operator, server};
+use doorbuster_clock::{SharedClock, SystemClock, monotonic};
+use doorbuster_cluster::OpenError as GatewayError;
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::cql::{CqlError, CqlJournal};
+use doorbuster_storage::embedded::{EmbeddedJournal, OpenError};
+use doorbuster_storage::memory::{Groups, MemoryStore};
+use doorbuster_storage::registry::RegistryError;
+use doorbuster_storage::{AppendError, ReadError, Store};
+use operations::Addresses;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn run_program() -> std::process::ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(invocation) => commands::run(invocation),
+        Err(code) => code,
+    }
+}
+
+/// Version of [`doorbuster_domain::ids::EntityId::stable_hash`].
+pub const HASH_VERSION: u16 = 1;
+/// The simulated provider's ledger in the data folder.
+const LEDGER_FILE: &str = "simulated-provider.ledger";
+
+/// Why a node could not start, or not stop cleanly.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The data folder.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store that nodes share.
+    #[error(transparent)]
+    Cql(#[from] CqlError),
+    /// What nodes share in it.
+    #[error("read what the nodes share: {0}")]
+    Shared(#[from] ReadError),
+    /// The nodes' board.
+    #[error("join the other nodes: {0}")]
+    Join(#[from] RegistryError),
+    /// The cluster port.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// The payment provider.
+    #[error(transparent)]
+    Provider(#[from] BuildError),
+    /// The actors.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The file of keys.
+    #[error("the keys in the data folder: {0}")]
+    Keys(#[from] KeysError),
+    /// The secret that signs tokens.
+    #[error("the secret in the data folder: {0}")]
+    Secret(io::Error),
+    /// A port.
+    #[error("listen on {address} ({setting}): {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A setting that only this node can judge.
+    #[error("{0}")]
+    Setting(String),
+    /// The seal of a clean stop.
+    #[error("seal the journal: {0}")]
+    Seal(AppendError),
+    /// It was to stop in good order, and failed while it did.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What was found at the start.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where shoppers and sellers are served.
+    pub public: SocketAddr,
+    /// Where operators are.
+    pub operator: SocketAddr,
+    /// The key with all scopes that the first start makes; shown once.
+    pub first_key: Option<String>,
+    /// What was recovered.
+    pub recovery: Recovery,
+    /// Was the last stop a clean one? `None`: there was no log.
+    pub sealed: Option<bool>,
+    /// A torn tail that was cut: bytes, and where a copy is.
+    pub torn: Option<String>,
+    /// Under which name, with its incarnation, it joined other nodes; `None`: it is alone.
+    pub joined_as: Option<String>,
+    /// How long the store and the actors took.
+    pub took: Duration,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    actors: Actors,
+    clustered: Option<Clustered>,
+    operations: NodeOperations,
+    store: Store,
+    provider: Arc<AnyProvider>,
+    started: Started,
+    stop_doors: watch::Sender<bool>,
+    doors: Vec<JoinHandle<usize>>,
+    drain: Duration,
+    projections: Projections,
+}
+
+impl Node {
+    /// Opens the data folder, recovers, and serves.
+    pub async fn start(config: &Config) -> Result<Self, NodeError> {
+        let begun = monotonic();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let stats = Arc::new(doorbuster_actors::stats::Stats::default());
+        let opened = settings::open_store(config, &stats).await?;
+        let folder = (config.journal.kind == JournalKind::Embedded).then_some(config.node.data_folder.as_path());
+        let mut shared = None;
+        let (keys, first_key, secret) = match &opened.store {
+            Store::Cql(journal) => {
+                let shared = shared.insert(SharedKeys::open(journal.shared()).await?);
+                let first_key = shared.first_key(&config.shop.seller, clock.now()).await?;
+                (shared.keys().clone(), first_key, shared.secret().clone())
+            }
+            Store::Embedded(_) | Store::Memory(_) => {
+                let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
+                (keys, first_key, open_secret(folder)?)
+            }
+        };
+        let webhooks = shop::Webhooks::default();
+        let ledger = folder.map(|folder| folder.join(LEDGER_FILE));
+        let provider = provider::build(
+            &settings::payments(config),
+            ledger.as_deref(),
+            Arc::clone(&clock),
+            Some(webhooks.deliver()),
+        )?;
+        let provider = Arc::new(provider);
+        let actors = Actors::start(
+            opened.store.clone(),
+            Arc::<AnyProvider>::clone(&provider),
+            Arc::clone(&clock),
+            settings::actors(config),
+            stats,
+            if shared.is_some() { Shards::Dealt } else { Shards::All(&config.node.name) },
+        )
+        .await?;
+        let projections = Projections::start(config, &actors.handle())?;
+        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.glances());
+        webhooks.connect(shop.clone());
+        let api = Api::new(shop, settings::api(config)?, keys, secret);
+        let limits = settings::limits(config);
+        let (stop_doors, stopped) = watch::channel(false);
+        let counts = Arc::new(SocketCounts::default());
+        let public = listen(config.api.listen, "api.listen", limits.backlog)?;
+        let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
+        let addresses = Addresses {
+            public: public.local_addr().map_err(|error| at("api.listen", config.api.listen, error))?,
+            operator: operators
+                .local_addr()
+                .map_err(|error| at("api.operator_listen", config.api.operator_listen, error))?,
+        };
+        let clustered = match (&opened.store, shared) {
+            (Store::Cql(journal), Some(shared)) => {
+                Some(Clustered::start(config, journal, shared, &actors, clock, &addresses).await?)
+            }
+            _ => None,
+        };
+        let board = clustered.as_ref().map(|clustered| clustered.board(config, &opened.store));
+        let watched = (api.counts(), Arc::clone(&counts), projections.figures());
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched, board);
+        let started = Started {
+            public: addresses.public,
+            operator: addresses.operator,
+            first_key,
+            recovery: actors.recovery(),
+            sealed: opened.sealed,
+            torn: opened.torn,
+            joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
+            took: begun.elapsed(),
+        };
+        let shoppers = server::serve(public, Some(api.gate()), api.filter(), limits, counts, told(stopped.clone()));
+        let shoppers = shoppers.map_err(|error| at("api.listen", addresses.public, error))?;
+        let filter = operator::filter(operations.clone());
+        let operator_limits = settings::operator_limits(config);
+        let operators = server::serve(operators, None, filter, operator_limits, Arc::default(), told(stopped));
+        let operators = operators.map_err(|error| at("api.operator_listen", addresses.operator, error))?;
+        let doors = vec![tokio::spawn(shoppers), tokio::spawn(operators)];
+        let drain = Duration::from_millis(config.node.drain_timeout_ms);
+        let store = opened.store;
+        Ok(Self { actors, clustered, operations, store, provider, started, stop_doors, doors, drain, projections })
+    }
+
+    /// What the start found.
+    #[must_use]
+    pub const fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// The payment provider, for those that play the shopper's bank.
+    #[must_use]
+    pub fn provider(&self) -> &AnyProvider {
+        &self.provider
+    }
+
+    /// Waits until the node must end by itself; gives the reason.
+    pub async fn failed(&self) -> String {
+        let handle = self.actors.handle();
+        let clustered = async {
+            match &self.clustered {
+                Some(clustered) => clustered.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = handle.failed() => reason,
+            reason = clustered => reason,
+            reason = self.provider.lost() => reason,
+        }
+    }
+
+    /// Closes the doors, lets what is under way end, stores everything and seals the journal, all within the bound of the
+    /// configuration. `false`: something was still under way at the bound; it goes on at the next start.
+    pub async fn stop(self) -> Result<bool, NodeError> {
+        self.operations.leave();
+        // The doors stay open while the shards go to other nodes: what comes in meanwhile is asked of their new owners.
+        let given_away = match &self.clustered {
+            Some(clustered) => clustered.drain(self.drain).await,
+            None => true,
+        };
+        self.stop_doors.send_replace(true);
+        let mut cut_off: usize = 0;
+        for door in self.doors {
+            cut_off = cut_off.saturating_add(door.await.unwrap_or(0));
+        }
+        if let Some(clustered) = self.clustered {
+            clustered.leave().await;
+        }
+        let actors = self.actors.handle();
+        let drained = self.actors.stop(self.drain).await && given_away;
+        self.projections.end().await;
+        // What failed on the way is no clean stop: without a seal the successor reads the log to its end, and whoever started us hears of it.
+        if let Some(reason) = actors.failure() {
+            return Err(NodeError::Failed(reason));
+        }
+        if drained && let Store::Embedded(journal) = &self.store {
+            journal.close().map_err(NodeError::Seal)?;
+        }
+        Ok(drained && cut_off == 0)
+    }
+
+    /// Ends without another write: the journal failed, and its successor finds what is there (rule L8).
+    pub async fn abandon(self) {
+        for door in self.doors {
+            door.abort();
+        }
+        self.actors.end().await;
+        self.projections.end().await;
+    }
+}
+
+fn at(setting: &'static str, address: SocketAddr, error: io::Error) -> NodeError {
+    NodeError::Listen { address, setting, error }
+}
+
+fn listen(address: SocketAddr, setting: &'static str, backlog: u32) -> Result<tokio::net::TcpListener, NodeError> {
+    server::bind(address, backlog, false).map_err(|error| at(setting, address, error))
+}
+
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // The sender lives as long as the node; when it is gone there is nothing to serve either.
+    stopped.wait_for(|stopped| *stopped).await.ok();
+}
+
+fn open_keys(folder: Option<&Path>, seller: &str, now: Timestamp) -> Result<(Keys, Option<String>), NodeError> {
+    let Some(folder) = folder else {
+        let token = keys::token(&secret::fresh().map_err(NodeError::Secret)?);
+        return Ok((Keys::in_memory(&[(&token, seller, &Scope::ALL)]), Some(token)));
+    };
+    let mut made = None;
+    if keys::list(folder)?.is_empty() {
+        let fresh = secret::fresh().map_err(NodeError::Secret)?;
+        made = Some(keys::create(folder, seller, &Scope::ALL, &fresh, now)?.0);
+    }
+    Ok((Keys::of_folder(folder)?, made))
+}
+
+fn open_secret(folder: Option<&Path>) -> Result<Secret, NodeError> {
+    let fresh = secret::fresh().map_err(NodeError::Secret)?;
+    match folder {
+        Some(folder) => Secret::of_folder(folder, fresh).map_err(NodeError::Secret),
+        None => Ok(Secret::new(&fresh)),
+    }
+}
+
+/// A store, and what its log looked like.
+#[derive(Debug)]
+struct Opened {
+    store: Store,
+    sealed: Option<bool>,
+    torn: Option<String>,
+}
+
+impl Opened {
+    fn embedded(journal: EmbeddedJournal, recovered: &doorbuster_storage::embedded::log::Recovered) -> Self {
+        let torn = recovered.torn.as_ref().map(|torn| {
+            let copy =
+                torn.copied_to.as_ref().map_or_else(String::new, |path| format!(", copied to {}", path.display()));
+            format!("{} bytes at position {}{copy}", torn.bytes, torn.position.0)
+        });
+        let sealed = (recovered.frames > 0).then_some(recovered.sealed);
+        Self { store: Store::Embedded(Arc::new(journal)), sealed, torn }
+    }
+
+    fn cql(journal: CqlJournal) -> Self {
+        Self { store: Store::Cql(Arc::new(journal)), sealed: None, torn: None }
+    }
+
+    fn memory(layout: doorbuster_storage::Layout) -> Self {
+        let store = Store::Memory(MemoryStore::new(layout, Groups::One, 1).open());
+        Self { store, sealed: None, torn: None }
+    }
+}

@@ -1,0 +1,429 @@
+//! What the operator port asks of this node.
+
+use super::board::{self, Board};
+use super::projections::ProjectionFigures;
+use super::{ledger, metrics};
+use crate::config::Config;
+use crate::provider::AnyProvider;
+use doorbuster_actors::ask::{Answer, Ask};
+use doorbuster_actors::system::{Handle, ShardStatus};
+use doorbuster_api::operator::{
+    Cluster, Fault, Node, NodeStanding, OperationError, Operations, Readiness, Saga, SetAside, Shard as ShardShown,
+    ShardHere,
+};
+use doorbuster_api::view::At;
+use doorbuster_api::{DoorCounts, SocketCounts};
+use doorbuster_audit::{Ledger, Patience};
+use doorbuster_cluster::keeper::{ClusterStatus, MemberStatus, Standing};
+use doorbuster_domain::any::{Command, State};
+use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::order::{self, Order};
+use doorbuster_domain::payment::{ProviderAnswer, Reference};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::{Journal, Shard};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a lever may take, in ms.
+const LEVER_TIMEOUT_MS: u64 = 10_000;
+/// A member that has not read the nodes' rows for so long is not ready, in ms.
+const STORE_SILENT_MS_MAX: u64 = 2_500;
+/// What a node says that is asked to give shards to others and knows no others.
+const NO_CLUSTER: &str = "this node has no cluster: its journal is its own, and there is nobody to give its shards to";
+
+/// This node, for its operator.
+#[derive(Debug, Clone)]
+pub struct NodeOperations(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    handle: Handle,
+    provider: Arc<AnyProvider>,
+    name: String,
+    public: String,
+    operator: String,
+    faults_allowed: bool,
+    started_at: Timestamp,
+    door: Arc<DoorCounts>,
+    sockets: Arc<SocketCounts>,
+    projections: ProjectionFigures,
+    /// The cluster, where there is one.
+    board: Option<Arc<dyn Board>>,
+    /// It was told to stop, and gives its shards away with the doors open.
+    leaving: AtomicBool,
+    patience: Patience,
+}
+
+impl NodeOperations {
+    pub(super) fn new(
+        handle: Handle,
+        provider: Arc<AnyProvider>,
+        config: &Config,
+        addresses: Addresses,
+        (door, sockets, projections): (Arc<DoorCounts>, Arc<SocketCounts>, ProjectionFigures),
+        board: Option<Arc<dyn Board>>,
+    ) -> Self {
+        let started_at = handle.now();
+        let name = config.node.name.clone();
+        Self(Arc::new(Inner {
+            handle,
+            provider,
+            name,
+            public: addresses.public.to_string(),
+            operator: addresses.operator.to_string(),
+            faults_allowed: config.faults.allowed,
+            started_at,
+            door,
+            sockets,
+            projections,
+            board,
+            leaving: AtomicBool::new(false),
+            patience: super::settings::audit(config),
+        }))
+    }
+
+    fn up_s(&self) -> u64 {
+        self.0.handle.now().since_ms(self.0.started_at) / 1_000
+    }
+
+    /// The cluster, and how it is; where there is none the lever cannot be pulled.
+    async fn lever(&self) -> Result<(&dyn Board, ClusterStatus), OperationError> {
+        let board = self.0.board.as_deref().ok_or_else(|| OperationError::Refused(NO_CLUSTER.to_owned()))?;
+        Ok((board, status_of(board).await?))
+    }
+
+    /// The node was told to stop: whoever sends it shoppers is to send them elsewhere.
+    pub(super) fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+    }
+
+    fn standing(&self) -> NodeStanding {
+        let handle = &self.0.handle;
+        if handle.failure().is_some() {
+            NodeStanding::Failed
+        } else if handle.is_serving() {
+            NodeStanding::Up
+        } else {
+            NodeStanding::Draining
+        }
+    }
+
+    async fn order(&self, entity: EntityId, command: order::Command) -> Result<Answer, OperationError> {
+        let handle = &self.0.handle;
+        let answer = handle
+            .ask(Ask {
+                entity,
+                command: Command::Order(command),
+                by: By::Operator,
+                wait: Wait::Decided,
+                deadline: handle.now().plus_ms(LEVER_TIMEOUT_MS),
+                if_version: None,
+                unless_known: None,
+            })
+            .await;
+        match answer {
+            Answer::Accepted(_) => Ok(answer),
+            Answer::Refused(doorbuster_domain::any::Refusal::Order(order::Refusal::Unknown)) => {
+                Err(OperationError::Unknown)
+            }
+            Answer::Refused(refusal) => Err(OperationError::Refused(format!("{refusal:?}"))),
+            Answer::Panicked => Err(OperationError::Refused("its decision panicked".to_owned())),
+            Answer::Stale { .. }
+            | Answer::Unknown
+            | Answer::Late
+            | Answer::Busy { .. }
+            | Answer::SetAside
+            | Answer::NotServing => Err(OperationError::Unavailable(format!("{answer:?}"))),
+        }
+    }
+}
+
+/// Where the node's doors are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) public: SocketAddr,
+    pub(super) operator: SocketAddr,
+}
+
+async fn status_of(board: &dyn Board) -> Result<ClusterStatus, OperationError> {
+    let gone =
+        || OperationError::Unavailable("this node no longer looks at its cluster: it is about to end".to_owned());
+    board.status().await.ok_or_else(gone)
+}
+
+/// The member of this name.
+fn member<'a>(status: &'a ClusterStatus, name: &str) -> Result<&'a MemberStatus, OperationError> {
+    status.members.iter().find(|member| member.name == name).ok_or_else(|| {
+        let names: Vec<&str> = status.members.iter().map(|member| member.name.as_str()).collect();
+        OperationError::NoSuch(format!("there is no node {name:?}; there are {}", names.join(", ")))
+    })
+}
+
+fn unavailable(error: impl std::fmt::Display) -> OperationError {
+    OperationError::Unavailable(error.to_string())
+}
+
+fn here(status: &ShardStatus) -> ShardHere {
+    ShardHere {
+        seq: status.seq,
+        flushed_upto: status.flushed_upto,
+        lag: status.seq.saturating_sub(status.flushed_upto),
+        resident: status.residents,
+        waiting_for_checkpoint: status.cold,
+        deadlines: status.agenda,
+        set_aside: status.set_aside,
+        queue_depth: status.queue_depth,
+    }
+}
+
+fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
+    Saga {
+        order: order.id.to_string(),
+        step: format!("{:?}", order.stage).to_lowercase(),
+        status: doorbuster_api::view::status_word(order.status()).to_owned(),
+        age_s: now.since_ms(placed_at) / 1_000,
+        trouble: order.troubles.iter().map(|trouble| format!("{trouble:?}")).collect(),
+    }
+}
+
+impl Operations for NodeOperations {
+    async fn metrics(&self) -> String {
+        let mut figures = Vec::new();
+        if let Some(board) = self.0.board.as_deref()
+            && let Some(status) = board.status().await
+        {
+            figures = board::figures_of(board, &status);
+        }
+        figures.extend(self.0.projections.all());
+        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets, &figures)
+    }
+
+    async fn health(&self) -> Result<(), String> {
+        self.0.handle.failure().map_or(Ok(()), Err)
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let standing = self.standing();
+        let serves = standing == NodeStanding::Up;
+        let owned = self.0.handle.owned().len();
+        let Some(board) = self.0.board.as_deref() else {
+            let all = usize::from(self.0.handle.store().layout().shards);
+            let shards = (if serves { owned } else { 0 }, all);
+            return Readiness { ready: serves, status: board::serving_word(standing).to_owned(), shards };
+        };
+        let status = board.status().await;
+        let me = status.as_ref().and_then(|status| status.members.iter().find(|one| board::is_me(one, status)));
+        let in_cluster = me.map_or(NodeStanding::Joining, |me| board::standing(me, 0, u32::MAX));
+        // A member answers anything: what is not dealt to it, or no longer is, it asks of the others.
+        let is_member = matches!(in_cluster, NodeStanding::Up | NodeStanding::Draining);
+        // Who has not heard of the store for so long serves no shard for much longer: shoppers are better sent elsewhere.
+        let read_ms_ago = status.as_ref().and_then(|status| status.registry_read_ms_ago);
+        let is_cut_off = read_ms_ago.is_none_or(|ago| ago > STORE_SILENT_MS_MAX);
+        let word = board::serving_word(if serves { in_cluster } else { standing });
+        let is_leaving = self.0.leaving.load(Ordering::Acquire);
+        let word = match () {
+            () if is_leaving => "stopping",
+            () if serves && is_member && is_cut_off => "cut off from the store",
+            () => word,
+        };
+        let shards = (owned, me.map_or(0, |me| me.shards_placed));
+        Readiness { ready: serves && is_member && !is_cut_off && !is_leaving, status: word.to_owned(), shards }
+    }
+
+    async fn cluster(&self) -> Result<Cluster, OperationError> {
+        if let Some(board) = self.0.board.as_deref() {
+            return Ok(board::cluster(board, status_of(board).await?, self.up_s()));
+        }
+        let inner = &self.0;
+        let shards = inner.handle.owned().len();
+        let node = Node {
+            name: inner.name.clone(),
+            incarnation: 0,
+            state: self.standing(),
+            drain_wished: false,
+            heartbeats_missed: 0,
+            last_heartbeat_ms_ago: None,
+            beat: 0,
+            beat_age_ms: 0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: None,
+            public: inner.public.clone(),
+            operator: inner.operator.clone(),
+            shards_owned: shards,
+            shards_claimed: shards,
+            shards_serving: Some(shards),
+            up_s: Some(self.up_s()),
+        };
+        Ok(Cluster {
+            node: inner.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            view: None,
+            registry: None,
+            members: vec![node],
+        })
+    }
+
+    async fn shards(&self) -> Result<Vec<ShardShown>, OperationError> {
+        let statuses = self.0.handle.shards().await;
+        if let Some(board) = self.0.board.as_deref() {
+            let here = statuses.iter().map(|status| (status.shard.0, here(status))).collect();
+            return Ok(board::shards(status_of(board).await?, here));
+        }
+        let shown = |status: ShardStatus| ShardShown {
+            shard: status.shard.0,
+            owner: Some(self.0.name.clone()),
+            epoch: status.epoch,
+            placed: Some(self.0.name.clone()),
+            moved: false,
+            serving: true,
+            doing: None,
+            last_handoff: None,
+            here: Some(here(&status)),
+        };
+        Ok(statuses.into_iter().map(shown).collect())
+    }
+
+    async fn drain(&self, node: &str, drained: bool) -> Result<(), OperationError> {
+        let (board, status) = self.lever().await?;
+        member(&status, node)?;
+        board.wish_drained(node, drained).await.map_err(unavailable)
+    }
+
+    async fn move_shard(&self, shard: u16, to: Option<&str>) -> Result<(), OperationError> {
+        let (board, status) = self.lever().await?;
+        let shards = self.0.handle.store().layout().shards;
+        if shard >= shards {
+            let last = shards.saturating_sub(1);
+            return Err(OperationError::NoSuch(format!("there is no shard {shard}; there are 0 to {last}")));
+        }
+        if let Some(name) = to {
+            let refused = |why: &str| Err(OperationError::Refused(format!("{name} {why}")));
+            match member(&status, name)?.state {
+                Standing::Up | Standing::Joining => {}
+                Standing::Draining => return refused("gives its shards away; resume it first"),
+                Standing::Down => return refused("is gone: its row stands still"),
+            }
+        }
+        board.wish_moved(Shard(shard), to).await.map_err(unavailable)
+    }
+
+    async fn sagas(&self, limit: usize) -> Result<Vec<Saga>, OperationError> {
+        let handle = &self.0.handle;
+        let mut sagas = Vec::new();
+        for entity in handle.under_way(limit).await {
+            if !matches!(entity, EntityId::Order(_)) {
+                continue;
+            }
+            if let Ok(Answer::Accepted(accepted)) = self.order(entity, order::Command::Read).await
+                && let Some(State::Order(order)) = accepted.state.as_deref()
+                && !order.is_at_rest()
+            {
+                sagas.push(saga(order, accepted.meta.created_at, handle.now()));
+            }
+        }
+        sagas.sort_by_key(|saga| std::cmp::Reverse(saga.age_s));
+        Ok(sagas)
+    }
+
+    async fn set_aside(&self) -> Result<Vec<SetAside>, OperationError> {
+        let shown = |aside: doorbuster_actors::system::SetAsideEntity| SetAside {
+            retry: format!("POST /admin/entities/{}/retry", aside.entity),
+            entity: aside.entity.to_string(),
+            reason: aside.reason,
+            failures: aside.failures,
+            since: At(aside.since).to_string(),
+        };
+        Ok(self.0.handle.set_aside().await.into_iter().map(shown).collect())
+    }
+
+    async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {
+        let handle = &self.0.handle;
+        let shard = handle.shard_of(&entity);
+        if let Some(board) = self.0.board.as_deref()
+            && !handle.owned().contains_key(&shard)
+        {
+            let status = status_of(board).await?;
+            return Err(OperationError::Refused(board::elsewhere(&status, shard)));
+        }
+        if handle.retry(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
+    }
+
+    async fn audit(&self) -> Result<Value, OperationError> {
+        let handle = &self.0.handle;
+        let now = handle.now();
+        let report = if handle.store().is_shared() {
+            let ledger = async {
+                // A provider inside each node knows that node's charges only: nobody has all of them.
+                if matches!(*self.0.provider, AnyProvider::Simulated(_)) {
+                    return None;
+                }
+                let read_at = handle.now();
+                match ledger::read(&self.0.provider).await {
+                    Ok(lines) => Some(Ledger { lines, read_at }),
+                    Err(error) => {
+                        tracing::warn!(%error, "the provider's ledger cannot be read; the audit goes without");
+                        None
+                    }
+                }
+            };
+            doorbuster_audit::audit_shared(handle.store(), self.0.patience, ledger).await
+        } else {
+            // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
+            // while an order that came to rest before this instant has all its charges in it.
+            let ledger = ledger::read(&self.0.provider).await.map_err(unavailable)?;
+            doorbuster_audit::audit_store(handle.store(), Some(&ledger), now).await
+        };
+        serde_json::to_value(report.map_err(unavailable)?).map_err(unavailable)
+    }
+
+    async fn fault(&self, fault: Fault) -> Result<(), OperationError> {
+        if !self.0.faults_allowed {
+            return Err(OperationError::NotAllowed);
+        }
+        let handle = &self.0.handle;
+        match fault {
+            Fault::Panic { entity, times } => {
+                let entity = EntityId::parse(&entity).map_err(|error| OperationError::Refused(error.to_string()))?;
+                handle.faults().arm_panic(&entity, times.unwrap_or(1));
+                if handle.panic_entity(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
+            }
+            Fault::FailStep { step, times } => {
+                if doorbuster_domain::effect::STEPS.contains(&step.as_str()) {
+                    handle.faults().arm_step(&step, times.unwrap_or(1));
+                    Ok(())
+                } else {
+                    let steps = doorbuster_domain::effect::STEPS.join(", ");
+                    Err(OperationError::Refused(format!("no such step; there are {steps}")))
+                }
+            }
+            Fault::SlowDisk { millis, for_s } => {
+                let until = for_s.map(|seconds| handle.now().plus_s(seconds));
+                handle.faults().slow_disk(Duration::from_millis(millis), until);
+                Ok(())
+            }
+        }
+    }
+
+    async fn settle(&self, reference: Reference, answer: ProviderAnswer) -> Result<(), OperationError> {
+        let entity = EntityId::Order(reference.order);
+        self.order(entity, order::Command::Settle { reference, answer }).await.map(|_accepted| ())
+    }
+
+    async fn erase(&self, entity: EntityId) -> Result<(), OperationError> {
+        match entity {
+            EntityId::Order(_) => self.order(entity, order::Command::Erase).await.map(|_accepted| ()),
+            EntityId::Inventory(_)
+            | EntityId::Cart(_)
+            | EntityId::Product(_)
+            | EntityId::Warehouse(_)
+            | EntityId::Reservation(_) => Err(OperationError::Refused("only orders hold personal data".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

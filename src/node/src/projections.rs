@@ -1,0 +1,204 @@
+//! The read models of a node: which homes they have, and the tasks that feed them. No order waits for any of it.
+//!
+//! ```text
+//! views ──changes──► outbox ──► cache ──► glances ──► shop          every publish_interval_ms
+//! journal ──► publisher ──► streams                                 every publish_interval_ms
+//! journal ──► fill ──► cache                                        when it was found emptied
+//! ```
+
+use super::NodeError;
+use super::board::Figure;
+use crate::config::{self, Config};
+use doorbuster_actors::system::Handle;
+use doorbuster_actors::view::SkuView;
+use doorbuster_projections::glances::{GlanceSettings, Glances};
+use doorbuster_projections::memory::MemoryCache;
+use doorbuster_projections::outbox::Outbox;
+use doorbuster_projections::publisher::Publisher;
+use doorbuster_projections::streams::RedisStreams;
+use doorbuster_projections::{AnyCache, Cache, Counts, Figures, cache::RedisCache, reconcile};
+use doorbuster_storage::redis::{Link, LinkSettings};
+use doorbuster_storage::{Journal, Shard};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+/// The read models; dropped, their tasks end.
+#[derive(Debug)]
+pub(super) struct Projections {
+    glances: Option<Glances>,
+    figures: ProjectionFigures,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the operator's metrics show of them.
+#[derive(Debug, Clone)]
+pub(super) struct ProjectionFigures {
+    counts: Arc<Counts>,
+    link: Option<Arc<Link>>,
+    handle: Handle,
+}
+
+impl Drop for Projections {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The way to Redis, if there is to be one.
+pub(super) fn link(redis: &config::Redis) -> Result<Option<Arc<Link>>, NodeError> {
+    if redis.url.0.is_empty() {
+        return Ok(None);
+    }
+    let link = Link::new(LinkSettings {
+        url: redis.url.0.clone(),
+        prefix: redis.prefix.clone(),
+        timeout: Duration::from_millis(redis.timeout_ms),
+        failures_max: redis.failures_max,
+        rest_min: Duration::from_millis(redis.rest_min_ms),
+        rest_max: Duration::from_millis(redis.rest_max_ms),
+    });
+    Ok(Some(Arc::new(link.map_err(|error| NodeError::Setting(format!("redis.url: {error}")))?)))
+}
+
+impl Projections {
+    pub(super) fn start(config: &Config, handle: &Handle) -> Result<Self, NodeError> {
+        let redis = &config.redis;
+        let link = link(redis)?;
+        let counts = Arc::new(Counts::default());
+        let figures = ProjectionFigures { counts: Arc::clone(&counts), link: link.clone(), handle: handle.clone() };
+        let mut started = Self { glances: None, figures, tasks: Vec::new() };
+        let cache = match &link {
+            Some(link) => AnyCache::Redis(RedisCache::new(Arc::clone(link))),
+            // Where shards go from node to node, what a node once knew of a SKU says nothing about it now.
+            None if handle.store().is_shared() => return Ok(started),
+            None => AnyCache::Memory(Arc::new(MemoryCache::new(redis.skus_max))),
+        };
+        let settings = GlanceSettings {
+            fresh: Duration::from_millis(redis.fresh_ms),
+            stale: Duration::from_millis(redis.stale_ms),
+            skus_max: redis.skus_max,
+            queue_max: redis.queue_max,
+        };
+        let (glances, look_ups) = Glances::new(cache.clone(), settings, Arc::clone(&counts));
+        started.glances = Some(glances);
+        started.tasks.push(tokio::spawn(look_ups.run()));
+        let publish_every = Duration::from_millis(redis.publish_interval_ms);
+        let check_every = Duration::from_millis(redis.check_interval_ms);
+        if let Some(changed) = handle.views().follow(redis.queue_max) {
+            let outbox = Outbox::new(cache.clone(), redis.queue_max, Arc::clone(&counts));
+            started.tasks.push(tokio::spawn(send_changes(changed, outbox, publish_every)));
+        }
+        if let Some(link) = link {
+            let (node, counts) = (config.node.name.clone(), Arc::clone(&counts));
+            started.tasks.push(tokio::spawn(keep_filled(handle.clone(), cache, node, check_every, counts)));
+            if redis.stream_events_max > 0 {
+                let streams = RedisStreams::new(link, redis.stream_events_max);
+                let counts = Arc::clone(&started.figures.counts);
+                let journal = handle.store().clone();
+                let publisher = Publisher::new(journal, streams, redis.stream_events_max, check_every, counts);
+                started.tasks.push(tokio::spawn(publish(handle.clone(), publisher, publish_every)));
+            }
+        }
+        Ok(started)
+    }
+
+    /// Ends the tasks, and waits until none of them holds the store any more.
+    pub(super) async fn end(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // Ended by us, whatever it says.
+            drop(task.await);
+        }
+    }
+
+    /// What the shop looks at for SKUs that are not here.
+    pub(super) fn glances(&self) -> Option<Glances> {
+        self.glances.clone()
+    }
+
+    pub(super) fn figures(&self) -> ProjectionFigures {
+        self.figures.clone()
+    }
+}
+
+impl ProjectionFigures {
+    /// For `/metrics`.
+    pub(super) fn all(&self) -> Vec<Figure> {
+        let counted = self.counts.figures().into_iter().map(|(name, help, value)| (name, help, false, value));
+        let untold = self.handle.views().untold();
+        let untold = ("projection_changes_untold", "changes of SKUs that found no room to wait in", false, untold);
+        let link = self.link.iter().flat_map(|link| link.figures());
+        let all = counted.chain([untold]).chain(link);
+        all.map(|(name, help, gauge, value)| Figure { name, help, gauge, value }).collect()
+    }
+}
+
+fn every(interval: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn owned(handle: &Handle) -> Vec<Shard> {
+    handle.owned().into_keys().collect()
+}
+
+/// Sends what changed, and again what could not be sent.
+async fn send_changes(mut changed: mpsc::Receiver<Arc<SkuView>>, mut outbox: Outbox<AnyCache>, interval: Duration) {
+    let mut ticks = every(interval);
+    loop {
+        ticks.tick().await;
+        if outbox.waiting() == 0 {
+            // Nothing to do until something changes.
+            let Some(view) = changed.recv().await else { return };
+            add(&mut outbox, &view);
+        }
+        while let Ok(view) = changed.try_recv() {
+            add(&mut outbox, &view);
+        }
+        outbox.send().await;
+    }
+}
+
+fn add(outbox: &mut Outbox<AnyCache>, view: &SkuView) {
+    let stock = view.take_stock();
+    let (version, available, reserved) = (stock.version, stock.available, stock.reserved);
+    outbox.add(view.sku().clone(), Figures { version, available, reserved, levels: stock.levels });
+}
+
+/// Publishes the events of the shards that are here.
+async fn publish<J: Journal>(handle: Handle, mut publisher: Publisher<J, RedisStreams>, interval: Duration) {
+    let mut ticks = every(interval);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = publisher.round(&owned(&handle)).await {
+            tracing::debug!(%error, "events are published the next time");
+        }
+    }
+}
+
+/// Fills the cache from the journal when it was emptied, or never filled by this node.
+async fn keep_filled(handle: Handle, cache: AnyCache, node: String, interval: Duration, counts: Arc<Counts>) {
+    let mut ticks = every(interval);
+    loop {
+        ticks.tick().await;
+        if cache.is_filled(&node).await != Ok(false) {
+            continue;
+        }
+        let shards = owned(&handle);
+        let filled = match reconcile::fill(handle.store(), &shards, &cache).await {
+            Ok(skus) => cache.set_filled(&node).await.map(|()| skus).map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        counts.refilled(filled.is_ok());
+        match filled {
+            Ok(skus) => {
+                tracing::info!(skus, shards = shards.len(), "the cache was empty and is filled from the journal");
+            }
+            Err(error) => tracing::warn!(%error, "fill the cache"),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Whichever provider the configuration names, as one type.
+
+use crate::payment_settings::{Kind, Settings};
+use doorbuster_actors::provider::ProviderCalls;
+use doorbuster_clock::SharedClock;
+use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_payments::http::{HttpProvider, NoAddress};
+use doorbuster_payments::provider::{LedgerError, LedgerPage, Provider};
+use doorbuster_payments::webhook::{NoSecret, WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
+use doorbuster_simulator::{Deliver, InProcess, LedgerFileError, Odds, Terms};
+use futures_util::future::BoxFuture;
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The provider of this node. Copies are the same one.
+#[derive(Debug, Clone)]
+pub enum AnyProvider {
+    /// Inside this process.
+    Simulated(InProcess),
+    /// Elsewhere.
+    Http(Arc<HttpProvider>),
+}
+
+/// Why the configured provider cannot be had.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// `payments.webhook_secret`
+    #[error("payments.webhook_secret: {0}")]
+    Secret(#[from] NoSecret),
+    /// `payments.url`
+    #[error("payments.url: {0}")]
+    Address(#[from] NoAddress),
+    /// The simulated provider's ledger.
+    #[error("the simulated provider: {0}")]
+    Ledger(#[from] LedgerFileError),
+}
+
+/// Makes the provider that the settings name, on the current runtime.
+///
+/// `ledger` (a file, usually `simulated-provider.ledger` in the data
+/// folder) and `deliver` (where webhooks go) serve a provider inside the node; without a ledger it forgets everything with the process,
+/// and an authorization cut off by a restart can then only be sent again, not asked after (rule M1).
+pub fn build(
+    settings: &Settings,
+    ledger: Option<&Path>,
+    clock: SharedClock,
+    deliver: Option<Deliver>,
+) -> Result<AnyProvider, BuildError> {
+    match settings.provider {
+        Kind::Simulated => {
+            let secret = match settings.webhook_secret.as_str() {
+                "" => WebhookSecret::of(&rand::random::<[u8; 32]>())?,
+                text => WebhookSecret::parse(text)?,
+            };
+            let terms = Terms {
+                odds: Odds::of(settings.profile),
+                seed: settings.seed,
+                action_url: settings.action_url.trim_end_matches('/'),
+                secret,
+                timeout_ms: settings.timeout_ms,
+                ledger,
+            };
+            Ok(AnyProvider::Simulated(InProcess::open(&terms, clock, deliver)?))
+        }
+        Kind::Http => {
+            let secret = WebhookSecret::parse(&settings.webhook_secret)?;
+            let Settings { url, timeout_ms, in_flight_max, .. } = settings;
+            let provider = HttpProvider::new(url, secret, *timeout_ms, *in_flight_max, clock)?;
+            Ok(AnyProvider::Http(Arc::new(provider)))
+        }
+    }
+}
+
+impl AnyProvider {
+    /// Waits until the provider can never answer again; gives the reason. One that is elsewhere may always come back.
+    pub async fn lost(&self) -> String {
+        match self {
+            Self::Simulated(provider) => provider.lost().await,
+            Self::Http(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl ProviderCalls for AnyProvider {
+    fn name(&self) -> &'static str {
+        Provider::name(self)
+    }
+
+    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderAnswer> {
+        Box::pin(Provider::send(self, call, deadline))
+    }
+}
+
+impl Provider for AnyProvider {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Simulated(provider) => provider.name(),
+            Self::Http(provider) => provider.name(),
+        }
+    }
+
+    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderAnswer {
+        match self {
+            Self::Simulated(provider) => provider.send(call, deadline).await,
+            Self::Http(provider) => provider.send(call, deadline).await,
+        }
+    }
+
+    fn verify_webhook(
+        &self,
+        headers: WebhookHeaders<'_>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<WebhookEvent, WebhookError> {
+        match self {
+            Self::Simulated(provider) => provider.verify_webhook(headers, body, now),
+            Self::Http(provider) => provider.verify_webhook(headers, body, now),
+        }
+    }
+
+    async fn ledger(&self, after: u64, limit: usize) -> Result<LedgerPage, LedgerError> {
+        match self {
+            Self::Simulated(provider) => provider.ledger(after, limit).await,
+            Self::Http(provider) => provider.ledger(after, limit).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorbuster_clock::SystemClock;
+
+    fn built(settings: &Settings) -> Result<AnyProvider, BuildError> {
+        build(settings, None, Arc::new(SystemClock), None)
+    }
+
+    #[tokio::test]
+    async fn the_configuration_alone_chooses_the_provider() {
+        assert!(matches!(built(&Settings::default()), Ok(AnyProvider::Simulated(_))));
+        let mut settings = Settings { provider: Kind::Http, url: "http://127.0.0.1:9".into(), ..Settings::default() };
+        assert!(matches!(built(&settings), Err(BuildError::Secret(_))), "a shared secret has no default");
+        settings.webhook_secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into();
+        assert!(matches!(built(&settings), Ok(AnyProvider::Http(_))));
+        settings.url = "https://elsewhere".into();
+        assert!(matches!(built(&settings), Err(BuildError::Address(_))), "no TLS here");
+    }
+}

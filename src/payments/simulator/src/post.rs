@@ -1,0 +1,44 @@
+//! Posts a webhook to an address.
+
+use bytes::Bytes;
+use doorbuster_payments::webhook::SignedWebhook;
+use http_body_util::Full;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use std::time::Duration;
+
+/// A receiver that does not answer for so long has not taken it.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// An address and the connections to it.
+#[derive(Debug, Clone)]
+pub struct WebhookPost {
+    url: Uri,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl WebhookPost {
+    /// Posts to `http://…`.
+    #[must_use]
+    pub fn to(url: Uri) -> Self {
+        Self { url, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    /// Was it taken (2xx)?
+    pub(super) async fn send(&self, webhook: SignedWebhook) -> bool {
+        let request = Request::post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", webhook.id.as_str())
+            .header("webhook-timestamp", webhook.timestamp.as_str())
+            .header("webhook-signature", webhook.signature.as_str())
+            .body(Full::new(webhook.body));
+        let Ok(request) = request else { return false };
+        match tokio::time::timeout(ANSWER_MAX, self.client.request(request)).await {
+            Ok(Ok(answer)) => answer.status().is_success(),
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+}

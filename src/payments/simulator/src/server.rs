@@ -1,0 +1,270 @@
+//! The simulated provider over HTTP: what `payment-simulator` serves.
+//!
+//! ```text
+//! POST /v1/operations                          Idempotency-Key: the reference        200 | 409 other parameters | 429 | 500 | no answer
+//! GET  /v1/operations/{reference}                                                    200 | 404
+//! GET  /v1/ledger?after=&limit=                NDJSON                                200
+//! POST /v1/actions/{reference}/complete        { "outcome": "ok" | "fail" }          200 | 404
+//! GET  /actions/{reference}                    the page a shopper is sent to         200
+//! POST /actions/{reference}                    its two buttons                       303 | 200 | 404
+//! GET  /healthz                                                                      200
+//! ```
+
+use super::desk::{ActDone, Desk, Handled};
+use super::engine::{Act, Reply};
+use bytes::Bytes;
+use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, Reference};
+use doorbuster_payments::wire::{AnsweredForm, CallForm, LineForm};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// The largest request body, in bytes.
+const BODY_MAX: usize = 64 * 1024;
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 4_096;
+/// The longest a sender may take over a request's headers or over its body.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// How long "no answer" holds the connection before it is closed.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Lines of one page of the ledger.
+const PAGE_MAX: usize = 10_000;
+
+/// The connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer")]
+struct NoAnswer;
+
+type Answered = Result<Response<Full<Bytes>>, NoAnswer>;
+
+/// Serves until the listener fails; ends with the future that is dropped.
+pub async fn serve(listener: TcpListener, desk: Arc<Desk>) -> std::io::Result<()> {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
+        let (socket, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // Out of descriptors, or a peer gone again: the next one may fare better.
+            Err(error) => {
+                tracing::warn!(%error, "accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let desk = Arc::clone(&desk);
+        tokio::spawn(async move {
+            connection(socket, desk).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn connection(socket: TcpStream, desk: Arc<Desk>) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "set nodelay");
+    }
+    let service = service_fn(move |request| {
+        let desk = Arc::clone(&desk);
+        async move { route(&desk, request).await }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_MAX)
+        .serve_connection(TokioIo::new(socket), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+async fn route(desk: &Desk, request: Request<Incoming>) -> Answered {
+    let path = request.uri().path().to_owned();
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match (request.method(), parts.as_slice()) {
+        (&Method::GET, ["healthz"]) => Ok(text(StatusCode::OK, "text/plain", "ok")),
+        (&Method::POST, ["v1", "operations"]) => post_operation(desk, request).await,
+        (&Method::GET, ["v1", "operations", reference]) => match Reference::parse(reference) {
+            Some(reference) => operation(desk, &query(reference)).await,
+            None => Ok(problem(StatusCode::BAD_REQUEST, "not a reference")),
+        },
+        (&Method::GET, ["v1", "ledger"]) => Ok(ledger(desk, request.uri().query().unwrap_or_default())),
+        (&Method::POST, ["v1", "actions", reference, "complete"]) => {
+            let reference = Reference::parse(reference);
+            complete(desk, reference, request).await
+        }
+        (&Method::GET, ["actions", reference]) => match Reference::parse(reference) {
+            Some(reference) => Ok(text(StatusCode::OK, "text/html; charset=utf-8", page(reference))),
+            None => Ok(problem(StatusCode::NOT_FOUND, "not a reference")),
+        },
+        (&Method::POST, ["actions", reference]) => {
+            let reference = Reference::parse(reference);
+            submitted(desk, reference, request).await
+        }
+        _ => Ok(problem(StatusCode::NOT_FOUND, "no such route")),
+    }
+}
+
+/// The call that asks what became of a reference.
+fn query(reference: Reference) -> ProviderCall {
+    ProviderCall {
+        reference,
+        amount: Default::default(),
+        token: None,
+        provider_reference: None,
+        return_url: None,
+        query_only: true,
+    }
+}
+
+async fn post_operation(desk: &Desk, request: Request<Incoming>) -> Answered {
+    let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).and_then(Reference::parse);
+    let Some(body) = body_of(request).await else {
+        return Ok(problem(StatusCode::BAD_REQUEST, "the body did not come, or is too large"));
+    };
+    let call = serde_json::from_slice::<CallForm>(&body).ok().and_then(CallForm::read);
+    let Some(call) = call else { return Ok(problem(StatusCode::UNPROCESSABLE_ENTITY, "not a call")) };
+    if key != Some(call.reference) {
+        return Ok(problem(StatusCode::BAD_REQUEST, "Idempotency-Key must be the reference"));
+    }
+    operation(desk, &call).await
+}
+
+async fn operation(desk: &Desk, call: &ProviderCall) -> Answered {
+    let Ok(Handled { reply, latency_ms }) = desk.call(call).await else {
+        return Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be written"));
+    };
+    tokio::time::sleep(if reply == Reply::Silence { SILENCE } else { Duration::from_millis(latency_ms) }).await;
+    match reply {
+        Reply::Answer(answer) => {
+            let status = match answer {
+                ProviderAnswer::NotFound => StatusCode::NOT_FOUND,
+                ProviderAnswer::Conflict => StatusCode::CONFLICT,
+                _ => StatusCode::OK,
+            };
+            Ok(json(status, &AnsweredForm { reference: call.reference, answer: (&answer).into() }))
+        }
+        Reply::TooMany => {
+            let mut answer = problem(StatusCode::TOO_MANY_REQUESTS, "too many requests");
+            answer.headers_mut().insert(RETRY_AFTER, 1.into());
+            Ok(answer)
+        }
+        Reply::Broken => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong")),
+        Reply::Silence => Err(NoAnswer),
+    }
+}
+
+fn ledger(desk: &Desk, query: &str) -> Response<Full<Bytes>> {
+    let number = |name: &str| {
+        let named =
+            |pair: &'_ str| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        query.split('&').find_map(named).and_then(|value| value.parse::<u64>().ok())
+    };
+    let after = number("after").unwrap_or(0);
+    let limit = number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let mut body = Vec::new();
+    for (place, line) in desk.lines(after, limit) {
+        serde_json::to_writer(&mut body, &LineForm::new(place, &line)).expect("a line has only texts and numbers");
+        body.push(b'\n');
+    }
+    text(StatusCode::OK, "application/x-ndjson", body)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Completion {
+    outcome: Outcome,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Ok,
+    Fail,
+}
+
+async fn complete(desk: &Desk, reference: Option<Reference>, request: Request<Incoming>) -> Answered {
+    let body = body_of(request).await.unwrap_or_default();
+    let Ok(Completion { outcome }) = serde_json::from_slice(&body) else {
+        return Ok(problem(StatusCode::UNPROCESSABLE_ENTITY, "outcome is ok or fail"));
+    };
+    let act = match outcome {
+        Outcome::Ok => Act::Ok,
+        Outcome::Fail => Act::Fail,
+    };
+    match acted(desk, reference, act).await {
+        Ok((reference, ActDone { answer: Some(answer), .. })) => {
+            Ok(json(StatusCode::OK, &AnsweredForm { reference, answer: (&answer).into() }))
+        }
+        Ok(_) => Ok(problem(StatusCode::NOT_FOUND, "nothing to act on")),
+        Err(answer) => Ok(answer),
+    }
+}
+
+/// One of the page's buttons was pressed: the shopper acts and goes back to the shop.
+async fn submitted(desk: &Desk, reference: Option<Reference>, request: Request<Incoming>) -> Answered {
+    let act = match body_of(request).await.as_deref() {
+        Some(b"outcome=ok") => Act::Ok,
+        Some(b"outcome=fail") => Act::Fail,
+        Some(_) | None => return Ok(problem(StatusCode::UNPROCESSABLE_ENTITY, "outcome is ok or fail")),
+    };
+    match acted(desk, reference, act).await {
+        Ok((_, ActDone { answer: Some(_), return_url })) => {
+            let mut answer = text(StatusCode::OK, "text/plain", "done");
+            if let Some(back) = return_url.and_then(|url| url.parse().ok()) {
+                *answer.status_mut() = StatusCode::SEE_OTHER;
+                answer.headers_mut().insert(LOCATION, back);
+            }
+            Ok(answer)
+        }
+        Ok(_) => Ok(problem(StatusCode::NOT_FOUND, "nothing to act on")),
+        Err(answer) => Ok(answer),
+    }
+}
+
+async fn acted(
+    desk: &Desk,
+    reference: Option<Reference>,
+    act: Act,
+) -> Result<(Reference, ActDone), Response<Full<Bytes>>> {
+    let reference = reference.ok_or_else(|| problem(StatusCode::NOT_FOUND, "not a reference"))?;
+    let lost = |_| problem(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be written");
+    desk.act(reference, act).await.map(|done| (reference, done)).map_err(lost)
+}
+
+/// The page on which a shopper passes or fails the bank's check. A node that simulates the provider itself can serve it too.
+#[must_use]
+pub fn page(reference: Reference) -> String {
+    format!(
+        "<!doctype html><meta charset=utf-8><title>Simulated bank</title><h1>Simulated bank</h1><p>{reference}</p>\
+         <form method=post><button name=outcome value=ok>Approve</button> <button name=outcome value=fail>Decline</button></form>"
+    )
+}
+
+async fn body_of(request: Request<Incoming>) -> Option<Bytes> {
+    let body = Limited::new(request.into_body(), BODY_MAX).collect();
+    tokio::time::timeout(REQUEST_MAX, body).await.ok()?.ok().map(|body| body.to_bytes())
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    answer
+}
+
+fn json(status: StatusCode, form: &AnsweredForm) -> Response<Full<Bytes>> {
+    text(status, "application/json", serde_json::to_vec(form).expect("an answer has only texts and numbers"))
+}
+
+fn problem(status: StatusCode, title: &'static str) -> Response<Full<Bytes>> {
+    text(status, "application/problem+json", format!("{{\"title\":\"{title}\",\"status\":{}}}", status.as_u16()))
+}

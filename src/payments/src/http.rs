@@ -1,0 +1,163 @@
+//! A provider over HTTP: the client of `payment-simulator`.
+//!
+//! Whatever is not an answer that can be read is "unknown": refused connections, timeouts, 429s, 5xx, a body of another form.
+
+use super::provider::{LedgerError, LedgerPage, Provider};
+use super::webhook::{WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
+use super::wire::{AnsweredForm, CallForm, LineForm};
+use bytes::Bytes;
+use doorbuster_clock::SharedClock;
+use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, Reference};
+use doorbuster_domain::time::Timestamp;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+/// The largest answer to a call, in bytes.
+const ANSWER_MAX: usize = 64 * 1024;
+/// The largest page of a ledger, in bytes.
+const PAGE_MAX: usize = 16 * 1024 * 1024;
+/// Idle connections are closed after so long: before the provider's own time limit would do it under a request.
+const IDLE: Duration = Duration::from_secs(8);
+
+/// An address is not one of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not an address of the form http://host:port")]
+pub struct NoAddress(pub String);
+
+/// The client. Copies share connections and room.
+#[derive(Debug, Clone)]
+pub struct HttpProvider {
+    base: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+    room: Arc<Semaphore>,
+    secret: WebhookSecret,
+    timeout_ms: u64,
+    clock: SharedClock,
+}
+
+impl HttpProvider {
+    /// Speaks to the provider at `url`, waits at most `timeout_ms` for an answer, has at most `in_flight_max` calls under way.
+    pub fn new(
+        url: &str,
+        secret: WebhookSecret,
+        timeout_ms: u64,
+        in_flight_max: u32,
+        clock: SharedClock,
+    ) -> Result<Self, NoAddress> {
+        let base = url.trim_end_matches('/').to_owned();
+        let parsed: Uri = base.parse().map_err(|_not_a_uri| NoAddress(url.to_owned()))?;
+        if parsed.scheme_str() != Some("http") || parsed.host().is_none() {
+            return Err(NoAddress(url.to_owned()));
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_millis(timeout_ms)));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        let room = usize::try_from(in_flight_max.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
+        Ok(Self { base, client, room: Arc::new(Semaphore::new(room)), secret, timeout_ms, clock })
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>, most: usize) -> Result<(StatusCode, Bytes), NoReply> {
+        let _room = self.room.acquire().await.map_err(NoReply::because)?;
+        let answer = self.client.request(request).await.map_err(NoReply::because)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), most).collect().await.map_err(NoReply::because)?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn request_of(&self, call: &ProviderCall) -> Option<Request<Full<Bytes>>> {
+        if call.query_only {
+            let address = format!("{}/v1/operations/{}", self.base, call.reference);
+            return Request::get(address).body(Full::default()).ok();
+        }
+        let body = serde_json::to_vec(&CallForm::from(call)).ok()?;
+        Request::post(format!("{}/v1/operations", self.base))
+            .header(CONTENT_TYPE, "application/json")
+            .header("idempotency-key", call.reference.to_string())
+            .body(Full::new(body.into()))
+            .ok()
+    }
+}
+
+/// Why there is no reply, for a log.
+#[derive(Debug)]
+struct NoReply(String);
+
+impl NoReply {
+    fn because(error: impl Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What a reply to a question about `reference` says. A reply about another one says nothing.
+fn read(status: StatusCode, body: &[u8], reference: Reference) -> ProviderAnswer {
+    if !matches!(status, StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
+        return ProviderAnswer::Unknown;
+    }
+    match serde_json::from_slice::<AnsweredForm>(body) {
+        Ok(form) if form.reference == reference => form.answer.into(),
+        Ok(_) | Err(_) => ProviderAnswer::Unknown,
+    }
+}
+
+impl Provider for HttpProvider {
+    fn name(&self) -> &'static str {
+        // The same provider, elsewhere: routes and records do not change with where it runs.
+        "simulated"
+    }
+
+    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderAnswer {
+        let Some(request) = self.request_of(call) else { return ProviderAnswer::Unknown };
+        let patience_ms = self.timeout_ms.min(deadline.since_ms(self.clock.now()));
+        let asked = self.ask(request, ANSWER_MAX);
+        match tokio::time::timeout(Duration::from_millis(patience_ms), asked).await {
+            Ok(Ok((status, body))) => read(status, &body, call.reference),
+            Ok(Err(NoReply(error))) => {
+                tracing::debug!(%error, "ask the payment provider");
+                ProviderAnswer::Unknown
+            }
+            Err(_) => ProviderAnswer::Unknown,
+        }
+    }
+
+    fn verify_webhook(
+        &self,
+        headers: WebhookHeaders<'_>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<WebhookEvent, WebhookError> {
+        self.secret.verify(headers, body, now)
+    }
+
+    async fn ledger(&self, after: u64, limit: usize) -> Result<LedgerPage, LedgerError> {
+        let unavailable = |NoReply(why)| LedgerError::Unavailable(why);
+        let request = Request::get(format!("{}/v1/ledger?after={after}&limit={limit}", self.base))
+            .body(Full::default())
+            .map_err(NoReply::because)
+            .map_err(unavailable)?;
+        let asked = tokio::time::timeout(Duration::from_millis(self.timeout_ms), self.ask(request, PAGE_MAX));
+        let (status, body) = asked.await.map_err(NoReply::because).and_then(|asked| asked).map_err(unavailable)?;
+        if status != StatusCode::OK {
+            return Err(LedgerError::Unavailable(format!("status {status}")));
+        }
+        let mut page = LedgerPage::default();
+        for text in body.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
+            let form: LineForm = serde_json::from_slice(text).map_err(NoReply::because).map_err(unavailable)?;
+            page.next = Some(form.number);
+            page.lines.push(form.read().ok_or_else(|| LedgerError::Unavailable("not an amount".to_owned()))?);
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,62 @@
+//! What all nodes must share and none may make twice: keys of the API, the secret that signs tokens. Written once, read by everybody.
+
+use super::options::Counts;
+use super::session::{Cql, Pauses};
+use crate::journal::ReadError;
+use doorbuster_clock::monotonic;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Named values in the store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CqlShared {
+    cql: Arc<Cql>,
+}
+
+impl CqlShared {
+    pub(super) const fn new(cql: Arc<Cql>) -> Self {
+        Self { cql }
+    }
+
+    /// A value, agreed on.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        let row = self.cql.first::<(Option<Vec<u8>>,)>(&self.cql.statements.shared, (kind, name)).await?;
+        Ok(row.and_then(|(value,)| value))
+    }
+
+    /// Every value of a kind, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn all(&self, kind: &str) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
+        let rows = self.cql.all::<(String, Option<Vec<u8>>)>(&self.cql.statements.all_shared, (kind,)).await?;
+        Ok(rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    }
+
+    /// Writes a value unless there is one; gives the one that stands there afterwards, whoever wrote it.
+    ///
+    /// # Errors
+    /// When the store cannot be asked; the value may or may not be there.
+    pub async fn put_if_absent(&self, kind: &str, name: &str, value: &[u8]) -> Result<Vec<u8>, ReadError> {
+        let begun = monotonic();
+        let mut pauses = Pauses::new();
+        loop {
+            match self.cql.transact(&self.cql.statements.share, (kind, name, value)).await {
+                Ok(answer) if answer.applied => return Ok(value.to_vec()),
+                Ok(answer) => {
+                    let stored = answer.blob("value");
+                    return stored.ok_or_else(|| ReadError::Corrupt(format!("{kind} {name} has no value")));
+                }
+                // Sent again it meets its own value, which is the one it gives.
+                Err(why) if begun.elapsed() >= self.cql.options.settle_timeout => return Err(ReadError::Failed(why)),
+                Err(_) => {
+                    Counts::add(&self.cql.counts.unknown_outcomes);
+                    pauses.pause().await;
+                }
+            }
+        }
+    }
+}

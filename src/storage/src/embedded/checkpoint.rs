@@ -1,0 +1,189 @@
+//! A checkpoint: what follows from the log goes into the tables, and then the log before it may go.
+//!
+//! ```text
+//! slices: history, personal, states ──► last slice: agenda, rest, flushed_upto; SyncAll ──► once per round: log segments retire
+//! ```
+//!
+//! Before the last slice nothing counts: history behind `flushed_upto` is not read, and a state that is newer than
+//! `flushed_upto` says so by its seq, so replay skips what it holds (rule S1). A crash between two slices loses nothing and doubles nothing.
+
+use super::history::Blocks;
+use super::journal::Inner;
+use super::tables::{key, key_of, state_key};
+use super::tail::Tail;
+use super::writes::{Table, Writes};
+use crate::journal::{AppendError, Claim, ReadError, Record, Seq, Shard, StateFlush, StateRow};
+use doorbuster_domain::ids::EntityId;
+use std::collections::BTreeSet;
+
+/// A slice of a checkpoint: how much is written in one go, so that reads and the log's syncs get their turn between two.
+const SLICE_BYTES: usize = 256 << 10;
+
+/// Which shards were checkpointed since log segments were last retired. A shard that comes again begins a new round.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    seen: BTreeSet<Shard>,
+    /// Empty; memory for the next checkpoint's.
+    writes: Writes,
+}
+
+/// The records that a checkpoint moves.
+struct Moved {
+    /// What was in memory of the shard, what lies behind the checkpoint included.
+    taken: Tail,
+    /// What was read from the log, because not all of it was in memory.
+    read: Option<Tail>,
+    /// The first event that no checkpoint has stored.
+    next: Seq,
+}
+
+impl Moved {
+    fn tail(&self) -> &Tail {
+        self.read.as_ref().unwrap_or(&self.taken)
+    }
+
+    fn records(&self, shard: Shard, upto: Seq) -> impl Iterator<Item = Result<Record, ReadError>> {
+        up_to(upto, self.tail().records_from(shard, self.next))
+    }
+}
+
+/// Those that end with `upto` or before it; what cannot be read is among them.
+fn up_to(
+    upto: Seq,
+    records: impl Iterator<Item = Result<Record, ReadError>>,
+) -> impl Iterator<Item = Result<Record, ReadError>> {
+    records.take_while(move |record| record.as_ref().map_or(true, |record| record.last_seq() <= upto))
+}
+
+impl Inner {
+    pub(super) fn checkpoint(&self, claim: Claim, flush: StateFlush, upto: Seq) -> Result<(), AppendError> {
+        let mut rounds = self.rounds();
+        let shard = claim.shard;
+        let mut moved = self.records_to_move(claim, &flush, upto)?;
+        let erased: BTreeSet<EntityId> = flush.erase.iter().cloned().collect();
+        let mut writes = std::mem::take(&mut rounds.writes);
+        self.move_records(shard, moved.records(shard, upto), &erased, &mut writes)?;
+        self.put_states(shard, &flush, &erased, &mut writes)?;
+        for row in &flush.agenda {
+            let key = key_of(b'a', shard, &row.entity);
+            let owes = [u8::from(row.owes)];
+            match row.wake_at {
+                Some(wake_at) => writes.put(Table::States, &key, &[&owes, &wake_at.0.to_le_bytes()]),
+                None if row.owes => writes.put(Table::States, &key, &[&owes]),
+                None => writes.remove(Table::States, &key),
+            }
+        }
+        for entity in &erased {
+            let keys = self.stored.tables.personal_keys(shard, entity);
+            for key in keys.map_err(|error| AppendError::Failed(error.to_string()))? {
+                writes.remove(Table::Personal, &key);
+            }
+        }
+        if !erased.is_empty() {
+            writes.owe_forgetting();
+        }
+        writes.put(Table::States, &key(b'f', shard), &[&upto.to_le_bytes()]);
+        self.stored.tables.write(&mut writes, true)?;
+        rounds.writes = writes;
+        // Not while appends wait for the shards.
+        moved.taken.forget_upto(upto);
+        if let Some(owned) = self.shards().get_mut(&shard) {
+            owned.flushed = upto;
+            owned.put_back(moved.taken);
+        }
+        if !erased.is_empty() {
+            self.stored.tables.forget().map_err(|error| self.stored.tables.not_written(&error))?;
+        }
+        if !rounds.seen.insert(shard) {
+            self.retire()?;
+            rounds.seen = BTreeSet::from([shard]);
+        }
+        Ok(())
+    }
+
+    /// Checks that the claim still holds and that everything in the flush is durable (rule S1), and takes what was in memory.
+    fn records_to_move(&self, claim: Claim, flush: &StateFlush, upto: Seq) -> Result<Moved, AppendError> {
+        let shard = claim.shard;
+        let failed = |why: String| AppendError::Failed(format!("shard {shard}: {why}"));
+        let (flushed, taken) = {
+            let mut shards = self.shards();
+            let fenced = || AppendError::Fenced { shard, epoch: claim.epoch };
+            let owned = shards.get_mut(&shard).filter(|owned| owned.epoch == claim.epoch).ok_or_else(fenced)?;
+            if let Some(row) = flush.states.iter().find(|row| row.seq > owned.end) {
+                let (entity, seq, end) = (&row.entity, row.seq, owned.end);
+                return Err(failed(format!("the state of {entity} holds event {seq}, durable is {end} (rule S1)")));
+            }
+            (owned.flushed, owned.take_tail())
+        };
+        let next = flushed.saturating_add(1);
+        let in_memory = upto <= flushed || taken.first().is_some_and(|first| first <= next);
+        let mut moved = Moved { taken, read: None, next };
+        if !in_memory {
+            let mut read = Tail::default();
+            for record in up_to(upto, self.stored.log_from(shard, next)) {
+                read.push(&record.map_err(|error| failed(error.to_string()))?);
+            }
+            moved.read = Some(read);
+        }
+        if upto < flushed || (upto > flushed && !moved.tail().has_end(shard, upto)) {
+            return Err(failed(format!("event {upto} is not the last of a durable record behind {flushed}")));
+        }
+        Ok(moved)
+    }
+
+    fn move_records(
+        &self,
+        shard: Shard,
+        records: impl Iterator<Item = Result<Record, ReadError>>,
+        erased: &BTreeSet<EntityId>,
+        writes: &mut Writes,
+    ) -> Result<(), AppendError> {
+        let mut blocks = Blocks::new(shard, erased);
+        for record in records {
+            let record = record.map_err(|error| AppendError::Failed(error.to_string()))?;
+            blocks.push(&record, writes)?;
+            self.write_slice(writes)?;
+        }
+        blocks.close(writes);
+        Ok(())
+    }
+
+    /// All rows of an entity go in one slice: a crash must not leave some of them old.
+    fn put_states(
+        &self,
+        shard: Shard,
+        flush: &StateFlush,
+        erased: &BTreeSet<EntityId>,
+        writes: &mut Writes,
+    ) -> Result<(), AppendError> {
+        let mut rows: Vec<&StateRow> = flush.states.iter().collect();
+        rows.sort_by(|one, other| one.entity.cmp(&other.entity));
+        for rows in rows.chunk_by(|one, other| one.entity == other.entity) {
+            for row in rows {
+                let (table, key) = state_key(shard, &row.entity, row.chunk);
+                if table != Table::Personal || !erased.contains(&row.entity) {
+                    writes.put(table, &key, &[&row.seq.to_le_bytes(), &row.body]);
+                }
+            }
+            self.write_slice(writes)?;
+        }
+        Ok(())
+    }
+
+    fn write_slice(&self, writes: &mut Writes) -> Result<(), AppendError> {
+        if writes.bytes() >= SLICE_BYTES {
+            self.stored.tables.write(writes, false)?;
+        }
+        Ok(())
+    }
+
+    /// Every shard's `flushed_upto` is durable by now; the log itself keeps one round more than that asks for (rule L7).
+    fn retire(&self) -> Result<(), AppendError> {
+        let flushed = self.shards().iter().map(|(shard, owned)| (*shard, owned.flushed)).collect();
+        let now = (self.options.now)();
+        let mut log = self.log();
+        let Some(log) = log.as_mut() else { return Ok(()) };
+        let retired = log.retire(&flushed, now, self.options.keep_ms);
+        retired.map(|_counts| ()).map_err(|error| AppendError::Failed(error.to_string()))
+    }
+}

@@ -1,0 +1,171 @@
+//! The seam to the operating system: what the log asks of files and folders, and the real answer.
+//!
+//! Tests put a disk behind it whose writes fall short, whose syncs fail and whose power goes.
+
+use doorbuster_clock::monotonic;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Files and folders.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// Makes the folder and those above it, durably.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// The names in a folder, in any order.
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
+    /// A new, empty file, readable and writable; what had the name is gone.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// An existing file; `for_writing` says whether also to write.
+    fn open(&self, path: &Path, for_writing: bool) -> io::Result<Arc<dyn DiskFile>>;
+    /// Gives a file another name, durable after [`Disk::sync_folder`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Takes a file away, durable after [`Disk::sync_folder`].
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the folder's names durable.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// When the file was last written, in milliseconds since 1970.
+    fn modified_ms(&self, path: &Path) -> io::Result<u64>;
+    /// A number nobody can guess: it seeds a segment's CRCs, so that no text a shopper sends can pass for a frame.
+    fn salt(&self) -> u64;
+}
+
+/// One open file.
+pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
+    /// Reads at an offset; fewer bytes than asked for are lawful, 0 is the end.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes at an offset; fewer bytes than given are lawful.
+    fn write_at(&self, from: &[u8], offset: u64) -> io::Result<usize>;
+    /// Makes what was written durable; says how long that took.
+    fn sync_data(&self) -> io::Result<Duration>;
+    /// Its length in bytes.
+    fn length(&self) -> io::Result<u64>;
+}
+
+/// Writes all of it, however many pieces the system makes of it.
+pub(super) fn write_whole(file: &dyn DiskFile, mut from: &[u8], mut offset: u64) -> io::Result<()> {
+    while !from.is_empty() {
+        match file.write_at(from, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                from = from.get(written..).unwrap_or_default();
+                offset = offset.saturating_add(super::u64_of(written));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Fills the buffer; what lies behind the file's end reads as zeros.
+pub(super) fn read_padded(file: &dyn DiskFile, into: &mut [u8], mut offset: u64) -> io::Result<()> {
+    let mut rest = into;
+    while !rest.is_empty() {
+        match file.read_at(rest, offset) {
+            Ok(0) => {
+                rest.fill(0);
+                return Ok(());
+            }
+            Ok(read) => {
+                rest = rest.get_mut(read..).unwrap_or_default();
+                offset = offset.saturating_add(super::u64_of(read));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes zeros from `from` to `to` and syncs them, a piece at a time: one long sync would hold up the appends beside it.
+pub(super) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    const PIECE_BYTES: u64 = 1 << 20;
+    let zeros = vec![0; super::usize_of(PIECE_BYTES.min(to.saturating_sub(from)))];
+    let mut offset = from;
+    while offset < to {
+        let bytes = PIECE_BYTES.min(to.saturating_sub(offset));
+        write_whole(file, zeros.get(..super::usize_of(bytes)).unwrap_or_default(), offset)?;
+        file.sync_data()?;
+        offset = offset.saturating_add(bytes);
+    }
+    Ok(())
+}
+
+/// The disk of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl Disk for RealDisk {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.create_folder(above)?;
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.sync_folder(above),
+        }
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path, for_writing: bool) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(for_writing).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<u64> {
+        let since = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn salt(&self) -> u64 {
+        rand::random()
+    }
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(&self.0, into, offset)
+    }
+
+    fn write_at(&self, from: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(&self.0, from, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<Duration> {
+        let begun = monotonic();
+        self.0.sync_data()?;
+        Ok(begun.elapsed())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}

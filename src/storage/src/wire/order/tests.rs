@@ -1,0 +1,294 @@
+//! Golden bytes of an order's events, and orders that are written and read back.
+
+use super::*;
+use doorbuster_domain::entity::Entity;
+use doorbuster_domain::ids::{OrderId, Request, RequestId, Sku, Terms as Print, WarehouseId};
+use doorbuster_domain::inventory::{Allocation, Price, Reserved};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::order::{
+    Address, Buyer, CallKey, CancelReason, Cancelled, CancelledLine, CapturePolicy, CartRefusal, Condition,
+    Destination, Head, Instruction, LineUnits, Outcome, PaymentPolicy, Priced, PricedLine, Receipt, RefundCause,
+    RefundStarted, Rejection, ReturnLine, ReturnPolicy, ShipmentStarted, Shipping, Shortage, Source, Step, TaxTable,
+    Terms, Trouble, Wanted,
+};
+use doorbuster_domain::payment::{NextAction, Operation, Retry};
+
+fn gbp(amount: i64) -> Money {
+    Money { amount, currency: Currency::GBP }
+}
+
+fn request(key: u128) -> Request {
+    Request { id: RequestId(key), terms: Print(key + 1) }
+}
+
+fn wanted() -> Wanted {
+    Wanted { sku: Sku::parse("NOVA-LOW-42").unwrap(), units: 1, expected_unit_price: Some(gbp(12_999)) }
+}
+
+fn allocation(units: u32) -> Allocation {
+    Allocation { warehouse: WarehouseId::parse("lon1").unwrap(), units }
+}
+
+fn personal(name: &str) -> Arc<Personal> {
+    let ship_to = Address { name: Some(name.into()), country: "GB".into(), ..Address::default() };
+    Arc::new(Personal {
+        salt: [7; 16],
+        buyer: Buyer { email: Some("a@b.example".into()), name: Some(name.into()), phone: None, locale: None },
+        ship_to: Some(ship_to),
+        bill_to: None,
+        note: Some("ring twice".into()),
+    })
+}
+
+fn shipping() -> Shipping {
+    Shipping { option: "std".into(), price: gbp(499), tax_included: true }
+}
+
+fn tax() -> TaxTable {
+    TaxTable { name: "VAT".into(), rate_ppm: 200_000, classes: vec![("books".into(), 0)] }
+}
+
+fn head() -> Head {
+    let terms = Terms {
+        currency: Currency::GBP,
+        seller: "sel_main".into(),
+        owner: "gst_1".into(),
+        destination: Destination { country: "GB".into(), postal_area: Some("LS1".into()) },
+        shipping: Some(shipping()),
+        tax: tax(),
+        hold_s: 600,
+        payment: PaymentPolicy {
+            provider: "simulated".into(),
+            capture: CapturePolicy::OnShipment,
+            attempts_max: 3,
+            keys_life_s: 86_400,
+            query_after_s: 10,
+            lapse_margin_s: 3_600,
+            method_hold_s: vec![("bank_transfer".into(), 1_200)],
+        },
+        returns: ReturnPolicy { window_days: 30, auto_approve: true },
+        ranking: vec![WarehouseId::parse("lon1").unwrap()],
+        expected_total: Some(gbp(13_498)),
+        metadata: vec![("follows".into(), "ord_1".into())],
+    };
+    Head {
+        request: request(1),
+        source: Source::Lines(vec![wanted()]),
+        terms,
+        payment: Some(instruction()),
+        placed_at: Timestamp(1_000),
+        personal_hash: personal("A").hash(),
+    }
+}
+
+fn instruction() -> Instruction {
+    Instruction { method: "card".into(), token: Some("tok_ok".into()), return_url: None, capture: None }
+}
+
+fn priced() -> Priced {
+    let line = PricedLine { subtotal: 12_999, rate_ppm: 200_000, tax: 2_167, total: 12_999, shipping_share: 499 };
+    Priced { lines: vec![line], shipping: 499, shipping_tax: 83, shipping_total: 499, total: 13_498 }
+}
+
+fn reserved() -> Reserved {
+    Reserved {
+        reservation: 9_912,
+        allocations: vec![allocation(1)],
+        price: Price { unit: gbp(12_999), was: Some(gbp(14_999)), tax_included: true },
+        title: "Nova Low, 42".into(),
+        seller: "sel_main".into(),
+        tax_class: "standard".into(),
+    }
+}
+
+/// One of each event; an order's life as far as they follow from one another.
+fn samples() -> Vec<Event> {
+    let call = |operation| CallKey { operation, payment: 1, attempt: 1 };
+    let at = Timestamp(2_000);
+    vec![
+        Event::Placed(Box::new(Placed {
+            order: OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000),
+            head: Arc::new(head()),
+            expires_at: Timestamp(601_000),
+            personal: Some(personal("A")),
+        })),
+        Event::Frozen { lines: vec![wanted()] },
+        Event::CartRefused(CartRefusal::Frozen { order: OrderId(1 << 16) }),
+        Event::Reserved { line: 1, reserved: Box::new(reserved()) },
+        Event::Refused { line: 2, why: Shortage::SoldOut { available: 3, all_reserved: true } },
+        Event::Refused { line: 2, why: Shortage::PriceChanged { expected: gbp(1), now: gbp(2) } },
+        Event::Held(Box::new(priced())),
+        Event::PaymentStarted {
+            number: 1,
+            asked: Some((request(3), instruction())),
+            amount: 13_498,
+            capture: CapturePolicy::Manual,
+            at,
+            expires_at: Timestamp(601_000),
+        },
+        Event::ActionRequired {
+            payment: 1,
+            provider_reference: "pi_1".into(),
+            action: NextAction { kind: "redirect".into(), url: Some("https://p.example".into()), expires_at: at },
+            at,
+        },
+        Event::Processing { payment: 1, provider_reference: "pi_1".into(), at },
+        Event::Authorized { payment: 1, provider_reference: "pi_1".into(), lapses_at: Some(Timestamp(604_800_000)) },
+        Event::Declined { payment: 1, code: "insufficient_funds".into(), retry: Retry::OtherMethod },
+        Event::Done(Step::Commit(1)),
+        Event::Gone(Step::Ship { shipment: 1, line: 2 }),
+        Event::Confirmed { at },
+        Event::CallStarted { call: call(Operation::Capture), amount: 100, request: Some(request(5)), refund: None, at },
+        Event::CallSucceeded { call: call(Operation::Capture), provider_reference: "ch_1".into() },
+        Event::CallRefused { call: call(Operation::Refund), code: "no".into(), retry: Retry::Never },
+        Event::QueryOnly { call: call(Operation::Void), conflict: true },
+        Event::Settled { call: call(Operation::Authorize) },
+        Event::Troubled(Trouble::Refused { call: call(Operation::Refund), code: "no".into() }),
+        Event::Ending { outcome: Outcome::Rejected(Rejection::Overflow), request: None, at },
+        Event::Ending { outcome: Outcome::Cancelled(CancelReason::Customer), request: Some(request(7)), at },
+        Event::Ended,
+        Event::CancelRequested { request: request(9), reason: CancelReason::Staff },
+        Event::Cancelled(Box::new(Cancelled {
+            number: 1,
+            request: Some(request(11)),
+            lines: vec![CancelledLine { line: 1, from: vec![allocation(1)] }],
+            reason: CancelReason::Stock,
+            amount: 13_498,
+        })),
+        Event::RefundStarted(Box::new(RefundStarted {
+            number: 1,
+            payment: 1,
+            amount: 500,
+            cause: RefundCause::Goodwill,
+            request: Some(request(13)),
+            lines: vec![LineUnits { line: 1, units: 1 }],
+            shipping: true,
+            reason: "late".into(),
+            at,
+        })),
+        Event::Shipped(Box::new(ShipmentStarted {
+            number: 1,
+            request: request(15),
+            lines: vec![LineUnits { line: 1, units: 1 }],
+            warehouse: WarehouseId::parse("lon1").unwrap(),
+            carrier: Some("royal_mail".into()),
+            tracking_number: Some("RM1".into()),
+            tracking_url: None,
+            at,
+        })),
+        Event::Delivered { shipment: 1, request: request(17), at },
+        Event::Lost { shipment: 1, request: request(19) },
+        Event::ReturnRequested {
+            number: 1,
+            request: request(21),
+            lines: vec![ReturnLine { line: 1, units: 1, reason: "too_small".into() }],
+            approved: false,
+            window_ends_at: at,
+        },
+        Event::ReturnApproved { number: 1, request: request(23) },
+        Event::ReturnRejected { number: 1, request: request(25), reason: "worn".into() },
+        Event::ReturnReceived {
+            number: 1,
+            request: request(27),
+            receipts: vec![Receipt {
+                receipt: 1,
+                line: 1,
+                settled: 1,
+                to: vec![allocation(1)],
+                condition: Condition::Used,
+                restock: false,
+            }],
+            amount: 12_999,
+        },
+        Event::Amended(Box::new(Amended {
+            destination: Some((Destination { country: "DE".into(), postal_area: None }, tax())),
+            shipping: Some(shipping()),
+            metadata: Some(Vec::new()),
+            priced: Some(priced()),
+            personal_hash: Some([3; 32]),
+            personal: Some(personal("B")),
+        })),
+        Event::PersonalErased,
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn order() -> Order {
+    let mut order = Order::default();
+    for event in samples().iter().filter(|event| !matches!(event, Event::PersonalErased)) {
+        order.evolve(event);
+    }
+    order
+}
+
+#[test]
+fn events_of_version_1_keep_their_bytes() {
+    let mut bytes = String::new();
+    for event in samples() {
+        let mut facts = Vec::new();
+        let personal = encode_event(&event, &mut facts);
+        assert_eq!(decode_event(1, &facts, personal.as_deref()), Ok(event));
+        bytes.push_str(&hex(&facts));
+        if let Some(personal) = personal {
+            bytes.push(' ');
+            bytes.push_str(&hex(&personal));
+        }
+        bytes.push('\n');
+    }
+    assert_eq!(bytes, include_str!("golden.txt"), "what is in the journals is readable for ever");
+}
+
+#[test]
+fn personal_data_is_never_among_the_facts_and_its_absence_is_read() {
+    for event in samples() {
+        let mut facts = Vec::new();
+        let personal = encode_event(&event, &mut facts);
+        let named = |bytes: &[u8]| bytes.windows(11).any(|text| text == b"a@b.example");
+        assert!(!named(&facts), "{event:?}");
+        if let Some(personal) = personal {
+            assert!(named(&personal));
+            match decode_event(1, &facts, None) {
+                Ok(Event::Placed(placed)) => assert_eq!(placed.personal, None),
+                Ok(Event::Amended(amended)) => assert_eq!(amended.personal, None),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_order_reads_back_with_and_without_its_people() {
+    let mut order = order();
+    let mut facts = Vec::new();
+    let personal = encode_state(&order, &mut facts);
+    assert_eq!(decode_state(SNAPSHOT, &facts, personal.as_deref()), Ok(order.clone()));
+    order.evolve(&Event::PersonalErased);
+    assert_eq!(decode_state(SNAPSHOT, &facts, None), Ok(order));
+}
+
+#[test]
+fn snapshots_of_version_1_keep_their_bytes() {
+    let mut facts = Vec::new();
+    let _personal = encode_state(&order(), &mut facts);
+    assert_eq!(
+        hex(&facts),
+        include_str!("golden_state.txt").trim_end(),
+        "grow SNAPSHOT when an order is made of other things"
+    );
+}
+
+#[test]
+fn other_versions_and_damaged_bytes_are_refused() {
+    assert!(matches!(decode_event(2, &[], None), Err(WireError::Version { version: 2, .. })));
+    assert!(matches!(decode_state(2, &[], None), Err(WireError::Version { version: 2, .. })));
+    for event in samples() {
+        let mut facts = Vec::new();
+        let _personal = encode_event(&event, &mut facts);
+        for end in 0..facts.len() {
+            assert!(decode_event(1, &facts[..end], None).is_err());
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The body of a record: one decision, its facts and (apart) its personal data.
+//!
+//! ```text
+//! form u8 = 1 │ entity │ number u64 │ at u64 │ by │ version u16 │ count u32 │ event … event │ personal … personal
+//! event    = length u32, facts, place u8        place: 0 never had personal data, 1 it stands below, 2 it is kept elsewhere or erased
+//! personal = length u32, bytes                  one per event whose place is 1, in order
+//! ```
+//!
+//! Numbers are little-endian; `version` is that of the kind's events. All personal data stands at the end, so that moving it
+//! elsewhere ([`split_personal`]) leaves every fact where it was.
+
+use super::form::{Reader, damaged, exact, write_by, write_entity, write_sized};
+use super::{Decided, WireError};
+use bytes::Bytes;
+use doorbuster_domain::entity::By;
+use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::time::Timestamp;
+
+const FORM: u8 = 1;
+const WHAT: &str = "a record";
+const NEVER: u8 = 0;
+const BELOW: u8 = 1;
+const ELSEWHERE: u8 = 2;
+
+/// What every record says of itself, whatever happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The entity that decided.
+    pub entity: EntityId,
+    /// The entity's own number of the first event (its first is 1).
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Because of whom.
+    pub by: By,
+    /// How many events.
+    pub events: u32,
+}
+
+/// A decision as a record's body.
+#[must_use]
+pub fn encode(decided: &Decided) -> Bytes {
+    let head = Head {
+        entity: decided.entity.clone(),
+        number: decided.number,
+        at: decided.at,
+        by: decided.by.clone(),
+        events: u32::try_from(decided.events.len()).unwrap_or(u32::MAX),
+    };
+    let mut events = decided.events.iter();
+    assemble(&head, super::version_of_events(&decided.entity), |facts| {
+        events.next().and_then(|event| super::encode_event(event, facts))
+    })
+}
+
+/// A record's body from its head and, per event, what `fill` writes: facts to where it is told, personal data apart.
+/// `version` is that of the kind's events.
+pub fn assemble(head: &Head, version: u16, mut fill: impl FnMut(&mut Vec<u8>) -> Option<Vec<u8>>) -> Bytes {
+    let (body, ()) = exact(|out| {
+        out.push(FORM);
+        write_entity(&head.entity, out);
+        out.extend_from_slice(&head.number.to_le_bytes());
+        out.extend_from_slice(&head.at.0.to_le_bytes());
+        write_by(&head.by, out);
+        out.extend_from_slice(&version.to_le_bytes());
+        out.extend_from_slice(&head.events.to_le_bytes());
+        let mut personal = Vec::new();
+        for _ in 0..head.events {
+            let apart = write_sized(out, &mut fill);
+            out.push(if apart.is_some() { BELOW } else { NEVER });
+            personal.extend(apart);
+        }
+        for apart in personal {
+            write_sized(out, |out| out.extend_from_slice(&apart));
+        }
+    });
+    body
+}
+
+/// A record's body as a decision; personal data that is no longer there is absent.
+///
+/// # Errors
+/// [`WireError::Version`] when a later version wrote it, [`WireError::Damaged`] when it is not what it says it is.
+pub fn decode(body: &[u8]) -> Result<Decided, WireError> {
+    let parts = Parts::read(body)?;
+    let Head { entity, number, at, by, .. } = parts.head;
+    let mut personal = parts.personal.into_iter();
+    let mut events = Vec::with_capacity(parts.events.len());
+    for (facts, place) in parts.events {
+        let apart = if place == BELOW { personal.next() } else { None };
+        events.push(super::decode_event(&entity, parts.version, facts, apart)?);
+    }
+    Ok(Decided { entity, number, at, by, events })
+}
+
+/// What a record says of itself, without its events.
+///
+/// # Errors
+/// As [`decode`].
+pub fn head(body: &[u8]) -> Result<Head, WireError> {
+    read_head(&mut Reader::new(WHAT, body)).map(|(head, _)| head)
+}
+
+/// Is it a record of this entity with an event numbered `from` or later?
+///
+/// # Errors
+/// As [`decode`].
+pub fn reaches(body: &[u8], entity: &EntityId, from: u64) -> Result<bool, WireError> {
+    let head = head(body)?;
+    let behind = head.number.saturating_add(u64::from(head.events));
+    Ok(head.entity == *entity && behind > from)
+}
+
+/// A record's body without its personal data, and that personal data, if there is any.
+///
+/// # Errors
+/// As [`decode`].
+pub fn split_personal(body: &Bytes) -> Result<(Bytes, Option<Bytes>), WireError> {
+    let parts = Parts::read(body)?;
+    if parts.personal.is_empty() {
+        return Ok((body.clone(), None));
+    }
+    let (facts, personal) =
+        body.split_at_checked(parts.personal_at).ok_or_else(|| damaged(WHAT, "it ends too soon"))?;
+    let mut facts = facts.to_vec();
+    mark_places(&mut facts, &parts.places_at, BELOW, ELSEWHERE);
+    Ok((Bytes::from(facts), Some(Bytes::copy_from_slice(personal))))
+}
+
+/// The body that [`split_personal`] took apart.
+///
+/// # Errors
+/// As [`decode`].
+pub fn join_personal(facts: &Bytes, personal: &[u8]) -> Result<Bytes, WireError> {
+    let parts = Parts::read(facts)?;
+    if !parts.personal.is_empty() {
+        return Err(damaged(WHAT, "its personal data was never taken out"));
+    }
+    let mut body = Vec::with_capacity(facts.len().saturating_add(personal.len()));
+    body.extend_from_slice(facts);
+    mark_places(&mut body, &parts.places_at, ELSEWHERE, BELOW);
+    body.extend_from_slice(personal);
+    Parts::read(&body)?;
+    Ok(Bytes::from(body))
+}
+
+fn mark_places(body: &mut [u8], places_at: &[usize], from: u8, to: u8) {
+    for at in places_at {
+        if let Some(place) = body.get_mut(*at).filter(|place| **place == from) {
+            *place = to;
+        }
+    }
+}
+
+/// A body taken apart, every length checked.
+struct Parts<'a> {
+    head: Head,
+    version: u16,
+    /// Facts, and where their personal data is.
+    events: Vec<(&'a [u8], u8)>,
+    /// Where in the body each event's place stands.
+    places_at: Vec<usize>,
+    personal: Vec<&'a [u8]>,
+    /// Where in the body the personal data begins.
+    personal_at: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(WHAT, body);
+        let (head, version) = read_head(&mut reader)?;
+        let position = |reader: &Reader<'_>| body.len().saturating_sub(reader.rest().len());
+        // Not sized by the stored count: a damaged one must not reserve memory.
+        let (mut events, mut places_at) = (Vec::new(), Vec::new());
+        for _ in 0..head.events {
+            let facts = reader.sized()?;
+            places_at.push(position(&reader));
+            let place = reader.u8()?;
+            if place > ELSEWHERE {
+                return Err(damaged(WHAT, &format!("place {place} of personal data")));
+            }
+            events.push((facts, place));
+        }
+        let personal_at = position(&reader);
+        let mut personal = Vec::new();
+        for _ in events.iter().filter(|(_, place)| *place == BELOW) {
+            personal.push(reader.sized()?);
+        }
+        if !reader.rest().is_empty() {
+            return Err(damaged(WHAT, &format!("{} bytes too many", reader.rest().len())));
+        }
+        Ok(Self { head, version, events, places_at, personal, personal_at })
+    }
+}
+
+fn read_head(reader: &mut Reader<'_>) -> Result<(Head, u16), WireError> {
+    let form = reader.u8()?;
+    if form != FORM {
+        return Err(WireError::Version { what: WHAT, version: u16::from(form) });
+    }
+    let entity = reader.entity()?;
+    let number = reader.u64()?;
+    let at = Timestamp(reader.u64()?);
+    let by = reader.by()?;
+    let version = reader.u16()?;
+    let events = reader.u32()?;
+    Ok((Head { entity, number, at, by, events }, version))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! What tests and harness share: starting a process, speaking HTTP, a relay that cuts.
