@@ -64,10 +64,14 @@ struct Kept {
     extensions: u32,
 }
 
-/// One SKU and all who speak with it.
+/// One SKU, its buyers, and a shop with a checkout of its own.
+#[derive(Debug)]
 pub struct World {
+    /// The SKU.
     pub stock: Inventory,
+    /// Everything that has happened to it.
     pub events: Vec<Event>,
+    /// The present instant.
     pub now: Timestamp,
     rng: ChaCha8Rng,
     seed: u64,
@@ -84,6 +88,8 @@ fn warehouse(number: u32) -> WarehouseId {
     WarehouseId::parse(&format!("w{number}")).unwrap()
 }
 
+/// An offer of the SKU, in GBP.
+#[must_use]
 pub fn offer(version: u64, price: i64) -> Offer {
     Offer {
         sku: Sku::parse("S").unwrap(),
@@ -101,6 +107,8 @@ pub fn offer(version: u64, price: i64) -> Offer {
 }
 
 impl World {
+    /// A world whose random choices follow from `seed`.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut world = Self {
             stock: Inventory::default(),

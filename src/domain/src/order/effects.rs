@@ -27,12 +27,8 @@ impl Order {
     fn step_is_due(&self, step: Step) -> bool {
         let Step::Restock { number, receipt } = step else { return true };
         let Some(line) = self.receipt_line(number, receipt) else { return false };
-        let first = Step::Ship { shipment: 0, line: 0 };
-        let last = Step::Ship { shipment: u16::MAX, line: u16::MAX };
-        !self.todo.range(Todo::Step(first)..=Todo::Step(last)).any(|todo| match todo {
-            Todo::Step(Step::Ship { shipment: _, line: leaving }) => *leaving == line,
-            Todo::Step(_) | Todo::Call(_) => false,
-        })
+        let mut shipments = (1..=u16::MAX).take(self.shipments.len());
+        !shipments.any(|shipment| self.todo.contains(&Todo::Step(Step::Ship { shipment, line })))
     }
 
     fn receipt_line(&self, number: u16, receipt: u16) -> Option<u16> {

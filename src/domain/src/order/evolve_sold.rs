@@ -64,14 +64,7 @@ impl Order {
     pub(super) fn received(&mut self, number: u16, receipts: &[Receipt], amount: i64) {
         self.reduced = self.reduced.saturating_add(amount);
         for receipt in receipts {
-            let units = units_of(&receipt.to);
-            self.with_line(receipt.line, |line| {
-                line.returning = line.returning.saturating_sub(units);
-                line.returned = line.returned.saturating_add(units);
-                line.refunded = line.refunded.saturating_add(line.worth(receipt.settled, false));
-                line.settled = line.settled.saturating_add(receipt.settled);
-                take_from(&mut line.out, &receipt.to);
-            });
+            self.with_line(receipt.line, |line| line.receive(receipt));
             self.todo.insert(Todo::Step(Step::Restock { number, receipt: receipt.receipt }));
         }
         if let Some(one) = self.return_mut(number) {

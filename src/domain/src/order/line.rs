@@ -1,6 +1,6 @@
 //! One line of an order: one SKU, what is held of it, and where its units are.
 
-use super::{PricedLine, Shortage, Wanted};
+use super::{PricedLine, Receipt, Shortage, Wanted};
 use crate::ids::{Sku, WarehouseId};
 use crate::inventory::{Allocation, Price, Units};
 use crate::money::Money;
@@ -156,6 +156,18 @@ pub(super) fn add_to(to: &mut Vec<Allocation>, added: &[Allocation]) {
             Some(here) => here.units = here.units.saturating_add(one.units),
             None => to.push(one.clone()),
         }
+    }
+}
+
+impl Line {
+    /// Takes in units that came back.
+    pub(super) fn receive(&mut self, receipt: &Receipt) {
+        let units = units_of(&receipt.to);
+        self.returning = self.returning.saturating_sub(units);
+        self.returned = self.returned.saturating_add(units);
+        self.refunded = self.refunded.saturating_add(self.worth(receipt.settled, false));
+        self.settled = self.settled.saturating_add(receipt.settled);
+        take_from(&mut self.out, &receipt.to);
     }
 }
 

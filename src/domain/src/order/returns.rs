@@ -4,11 +4,13 @@ use super::command::{LineUnits, Made, ReceivedLine, Refusal};
 use super::event::{Event, Receipt};
 use super::line::pick;
 use super::saga::{Decided, made};
-use super::{Line, Order, Return, ReturnLine, ReturnStatus, Stage};
+use super::{Line, LineNumber, Order, Return, ReturnLine, ReturnStatus, Stage};
 use crate::entity::Decision;
 use crate::ids::Request;
 use crate::inventory::Units;
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 const DAY_S: u64 = 86_400;
 
@@ -22,12 +24,13 @@ impl Order {
         }
         let units: Vec<LineUnits> = lines.iter().map(|one| LineUnits { line: one.line, units: one.units }).collect();
         let mut ends_at = Timestamp(u64::MAX);
+        let departures = self.last_departures();
         for one in self.distinct(&units)? {
             let left = self.line(one.line).map_or(0, Line::returnable);
             if one.units > left {
                 return Err(Refusal::TooMany { line: one.line, left });
             }
-            ends_at = ends_at.min(self.window_of(one.line));
+            ends_at = ends_at.min(self.window_after(departures.get(&one.line).copied()));
         }
         if now > ends_at {
             return Err(Refusal::ReturnWindowClosed { ended_at: ends_at });
@@ -47,14 +50,25 @@ impl Order {
     /// Until when units of a line may be sent back: counted from its latest delivery, or shipment while nobody says more.
     #[must_use]
     pub fn window_of(&self, line: u16) -> Timestamp {
+        self.window_after(self.last_departures().get(&line).copied())
+    }
+
+    fn window_after(&self, last: Option<Timestamp>) -> Timestamp {
         let days = self.terms().map_or(0, |terms| terms.returns.window_days);
-        let last = self
-            .shipments
-            .iter()
-            .filter(|shipment| shipment.started.lines.iter().any(|one| one.line == line))
-            .map(|shipment| shipment.delivered_at.unwrap_or(shipment.started.at))
-            .max();
         last.unwrap_or_default().plus_s(u64::from(days).saturating_mul(DAY_S))
+    }
+
+    /// When units of each line were last delivered, or shipped while no delivery is known.
+    fn last_departures(&self) -> BTreeMap<LineNumber, Timestamp> {
+        let mut last: BTreeMap<LineNumber, Timestamp> = BTreeMap::new();
+        for shipment in &self.shipments {
+            let at = shipment.delivered_at.unwrap_or(shipment.started.at);
+            for one in &shipment.started.lines {
+                let latest = last.entry(one.line).or_default();
+                *latest = at.max(*latest);
+            }
+        }
+        last
     }
 
     fn known_return(&self, number: u16) -> Result<&Return, Refusal> {
@@ -106,21 +120,27 @@ impl Order {
         if lines.is_empty() || lines.iter().any(|line| line.units == 0) {
             return Err(Refusal::Malformed);
         }
-        // Each receipt is counted from what the one before it left behind.
-        let mut before = self.clone();
+        // Each receipt is counted from what the one before it left behind: of this line, and of the money that is due.
+        let mut expected = one.expected();
+        let mut touched: BTreeMap<LineNumber, Line> = BTreeMap::new();
+        let mut due = self.due();
+        let mut next_receipt = Self::next_number(&one.receipts);
         let mut receipts = Vec::with_capacity(lines.len());
         let mut amount = 0_i64;
         for got in lines {
-            let left = before.return_(number).map_or(0, |one| one.expected_of(got.line));
-            let line = before.line(got.line).ok_or(Refusal::UnknownPart)?;
-            if got.units > left {
-                return Err(Refusal::TooMany { line: got.line, left });
+            let line = match touched.entry(got.line) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.line(got.line).ok_or(Refusal::UnknownPart)?.clone()),
+            };
+            let left = expected.entry(got.line).or_insert(0);
+            if got.units > *left {
+                return Err(Refusal::TooMany { line: got.line, left: *left });
             }
             // Units that were refunded before they came back are not given back twice.
             let settled = got.units.min(line.units.saturating_sub(line.settled));
-            let worth = line.worth(settled, false).min(before.due()).max(0);
+            let worth = line.worth(settled, false).min(due).max(0);
             let receipt = Receipt {
-                receipt: before.return_(number).map_or(1, |one| Self::next_number(&one.receipts)),
+                receipt: next_receipt,
                 line: got.line,
                 settled,
                 to: pick(&line.out, got.units),
@@ -128,12 +148,10 @@ impl Order {
                 restock: got.restock,
             };
             amount = amount.saturating_add(worth);
-            before.take_in(&Event::ReturnReceived {
-                number,
-                request: *request,
-                receipts: vec![receipt.clone()],
-                amount: worth,
-            });
+            due = due.saturating_sub(worth);
+            *left = left.saturating_sub(super::line::units_of(&receipt.to));
+            line.receive(&receipt);
+            next_receipt = next_receipt.saturating_add(1);
             receipts.push(receipt);
         }
         let event = Event::ReturnReceived { number, request: *request, receipts, amount };
@@ -145,13 +163,20 @@ impl Return {
     /// Units of a line announced and not yet received.
     #[must_use]
     pub fn expected_of(&self, line: u16) -> Units {
-        let announced =
-            self.lines.iter().filter(|one| one.line == line).fold(0, |sum: Units, one| sum.saturating_add(one.units));
-        let received = self
-            .receipts
-            .iter()
-            .filter(|one| one.line == line)
-            .fold(0, |sum: Units, one| sum.saturating_add(super::line::units_of(&one.to)));
-        announced.saturating_sub(received)
+        self.expected().get(&line).copied().unwrap_or(0)
+    }
+
+    /// Units announced and not yet received, by line.
+    fn expected(&self) -> BTreeMap<LineNumber, Units> {
+        let mut expected: BTreeMap<LineNumber, Units> = BTreeMap::new();
+        for announced in &self.lines {
+            let units = expected.entry(announced.line).or_insert(0);
+            *units = units.saturating_add(announced.units);
+        }
+        for receipt in &self.receipts {
+            let units = expected.entry(receipt.line).or_insert(0);
+            *units = units.saturating_sub(super::line::units_of(&receipt.to));
+        }
+        expected
     }
 }

@@ -187,8 +187,12 @@ impl Order {
                 event
             }
             (Step::Reserve(line), Answer::Short(why)) => {
-                // The first refusal ends the order: others may be on their way.
-                return Ok(self.follow(vec![Event::Refused { line, why: *why }], now, Reply::Done));
+                let event = Event::Refused { line, why: *why };
+                // The first refusal ends the order: others may be on their way. Those that follow change nothing but their own line.
+                if !matches!(self.stage, Stage::Ending(_)) {
+                    return Ok(self.follow(vec![event], now, Reply::Done));
+                }
+                event
             }
             (Step::Freeze | Step::Reserve(_), _) => return Ok(Decision::nothing(Reply::Done)),
             (_, Answer::Gone) => Event::Gone(step),

@@ -7,6 +7,7 @@ mod claims;
 mod desk;
 mod people;
 mod provider;
+mod work;
 
 use self::provider::Provider;
 use super::{
