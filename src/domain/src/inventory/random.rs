@@ -1,5 +1,16 @@
-//! A small world around one SKU, driven by a seed: orders that behave, sellers that do anything, and a network that sends everything again, late
-//! and out of order. Every step checks the laws, and that replaying the events gives the state.
+//! A small world around one SKU, driven by a seed.
+//!
+//! Orders that behave, sellers that do anything, and a network that sends everything twice, late and out of order. Every step checks the laws, and
+//! that replaying the events gives the state.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "compiled for tests only, also for those of other crates"
+)]
 
 use super::*;
 use crate::ids::{ProductId, Request, RequestId, Sku, Terms, WarehouseId};
@@ -16,6 +27,7 @@ const START: u64 = 1_000_000_000;
 
 /// How often the test run is to step, by `DOORBUSTER_RANDOM_STEPS`.
 #[allow(clippy::disallowed_methods, reason = "the length of a test run is asked of who runs it")]
+#[must_use]
 pub fn steps() -> u64 {
     std::env::var("DOORBUSTER_RANDOM_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS)
 }
