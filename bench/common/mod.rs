@@ -1,5 +1,9 @@
 //! What both harness programs share: a cheap HTTP client, a node of one's own, load, figures.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
+#![allow(clippy::missing_panics_doc, reason = "only the harness calls these")]
+
 pub mod api;
 pub mod catalogue;
 pub mod closed;

@@ -1,5 +1,7 @@
 //! A small drop on three real nodes, of which one is killed in the middle and started again: the harness as a user runs it, and what it reports.
 
+#![allow(clippy::disallowed_methods, reason = "a test measures its own patience, and reads where its servers are")]
+
 use serde_json::Value;
 use std::io::Read;
 use std::process::{Command, Stdio};
