@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that cannot read the repository has nothing to say")]
 
 mod documents;
+mod features;
 mod layering;
 mod licences;
 mod mutants;
