@@ -182,10 +182,10 @@ fn provider_says(call: &ProviderCall, now: Timestamp) -> ProviderAnswer {
 
 impl Shop for InMemory {
     async fn ask(&self, ask: Ask) -> Answer {
-        let Ask { entity, command, by, if_version, unless_known, .. } = ask;
+        let Ask { entity, command, by, if_version, reject_if_absent, .. } = ask;
         let mut books = self.books();
         let version = books.entities.get(&entity).map_or(0, |kept| kept.meta.version);
-        if let (Some(refusal), 0) = (unless_known, version) {
+        if let (Some(refusal), 0) = (reject_if_absent, version) {
             return Answer::Refused(*refusal);
         }
         if if_version.is_some_and(|wanted| wanted != version) {

@@ -154,7 +154,7 @@ impl Shop {
             if_version: None,
             wait: Wait::Decided,
             deadline: life.node.now().plus_s(PATIENCE_S),
-            unless_known: None,
+            reject_if_absent: None,
         };
         tokio::select! {
             biased;
@@ -273,7 +273,7 @@ fn heard(op: Op, answer: Answer) -> Option<Heard> {
             };
             Some(Heard { answer, seen: None, repeated: false })
         }
-        Answer::Unknown | Answer::NotServing | Answer::Busy { .. } | Answer::Late | Answer::SetAside => None,
+        Answer::Unknown | Answer::NotServing | Answer::Busy { .. } | Answer::Late | Answer::Quarantined => None,
         other => panic!("{op} is answered {other:?}"),
     }
 }

@@ -178,7 +178,7 @@ impl Client {
                 Answer::Unknown
                 | Answer::Late
                 | Answer::Busy { .. }
-                | Answer::SetAside
+                | Answer::Quarantined
                 | Answer::NotServing
                 | Answer::Panicked => self.pause().await,
             }
@@ -235,7 +235,7 @@ impl Client {
                     | Answer::Unknown
                     | Answer::Late
                     | Answer::Busy { .. }
-                    | Answer::SetAside
+                    | Answer::Quarantined
                     | Answer::NotServing
                     | Answer::Panicked => {}
                 }
@@ -257,7 +257,7 @@ impl Client {
         if let Command::Order(order::Command::Place(place)) = command
             && self.sold_out_at_the_door(&place.source)
         {
-            ask.unless_known = Some(Box::new(Refusal::Order(order::Refusal::Unknown)));
+            ask.reject_if_absent = Some(Box::new(Refusal::Order(order::Refusal::Unknown)));
         }
         ask
     }

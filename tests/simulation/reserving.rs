@@ -143,7 +143,7 @@ impl Client {
                 Answer::Unknown
                 | Answer::Late
                 | Answer::Busy { .. }
-                | Answer::SetAside
+                | Answer::Quarantined
                 | Answer::NotServing
                 | Answer::Panicked => self.think().await,
             }

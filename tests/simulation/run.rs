@@ -131,7 +131,7 @@ pub(crate) async fn come_to_rest(world: &World) {
 
 async fn retry_what_is_set_aside(world: &World) {
     let Some(node) = world.node() else { return };
-    let Ok(aside) = tokio::time::timeout(Duration::from_secs(1), node.set_aside()).await else { return };
+    let Ok(aside) = tokio::time::timeout(Duration::from_secs(1), node.quarantined()).await else { return };
     for one in aside {
         world.tell(|| format!("operator: retries {}: {}", one.entity, one.reason));
         node.retry(&one.entity).await;

@@ -230,7 +230,7 @@ impl World {
             | Answer::Unknown
             | Answer::Late
             | Answer::Busy { .. }
-            | Answer::SetAside
+            | Answer::Quarantined
             | Answer::NotServing => {}
         }
         answer
@@ -245,7 +245,7 @@ impl World {
             wait,
             deadline: self.now().plus_ms(patience_ms),
             if_version: None,
-            unless_known: None,
+            reject_if_absent: None,
         }
     }
 
@@ -299,7 +299,7 @@ pub(crate) fn in_short(answer: &Answer) -> String {
         Answer::Unknown => "unknown".to_owned(),
         Answer::Late => "late".to_owned(),
         Answer::Busy { .. } => "busy".to_owned(),
-        Answer::SetAside => "set aside".to_owned(),
+        Answer::Quarantined => "set aside".to_owned(),
         Answer::NotServing => "not serving".to_owned(),
         Answer::Panicked => "panicked".to_owned(),
     }

@@ -25,7 +25,7 @@ pub struct Ask {
     /// Checked before `decide`: past it the question is dropped (rule E4).
     pub deadline: Timestamp,
     /// Answer this at once, starting no actor and binding no key, if the entity does not exist yet (rule R5: sold out at the door).
-    pub unless_known: Option<Box<Refusal>>,
+    pub reject_if_absent: Option<Box<Refusal>>,
 }
 
 /// The answer to an accepted command. It leaves only when everything it saw is durable.
@@ -67,7 +67,7 @@ pub enum Answer {
         retry_after_s: u32,
     },
     /// The entity kept failing and is set aside until an operator retries it.
-    SetAside,
+    Quarantined,
     /// The node is stopping, or not ready yet: nothing was decided.
     NotServing,
     /// `decide` panicked: a bug; nothing was decided (rule E3).

@@ -1,13 +1,13 @@
 //! A shard's checkpoint: what changed goes into the store, so that the log before it can go.
 //!
-//! A marker goes through the log writer first: every event up to it belongs to an entity that is then asked for its rows, or whose
-//! state is cold in the shard's table. Rows and states come back through the same queue, so nothing that is stored was ever undone by a
+//! A barrier goes through the log writer first: every event up to it belongs to an entity that is then asked for its rows, or whose
+//! state is passivated in the shard's table. Rows and states come back through the same queue, so nothing that is stored was ever undone by a
 //! crash (rule S1).
 
 use super::entity::EntityMsg;
-use super::held::{Flushed, Held, Left, Marker};
+use super::output::{Barrier, Flushed, PassivatedState, PendingOutput};
 use super::shard::{ShardMsg, ShardState};
-use super::slot::{Cold, Slot};
+use super::slot::{Passivated, Slot};
 use doorbuster_clock::monotonic;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::{AgendaRow, AppendError, Journal, Seq, StateFlush, StateRow};
@@ -18,19 +18,19 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     pub(super) number: u64,
-    /// The marker's position, once it is durable.
+    /// The barrier's position, once it is durable.
     pub(super) upto: Option<Seq>,
     /// Residents that have not given their rows yet.
     pending: BTreeSet<EntityId>,
     flush: StateFlush,
     /// The store is at work.
     storing: bool,
-    /// Cold entities in it, and in which version.
-    cold: Vec<(EntityId, u64)>,
+    /// Passivated entities in it, and in which version.
+    passivated: Vec<(EntityId, u64)>,
 }
 
-/// A cold entity on its way into the store.
-type ColdRow = (EntityId, Left, Seq);
+/// A passivated entity on its way into the store.
+type PassivatedRow = (EntityId, PassivatedState, Seq);
 
 impl ShardState {
     /// Begins a checkpoint, unless one is under way or the node must end: one that failed took rows with it that nobody will give
@@ -43,11 +43,11 @@ impl ShardState {
         let number = self.checkpoints;
         self.checkpointed_at = monotonic();
         self.bytes_checkpointed = self.bytes;
-        self.submit(vec![Held::Marker(Marker::Checkpoint(number))]);
+        self.submit(vec![PendingOutput::Barrier(Barrier::Checkpoint(number))]);
         let mut pending = BTreeSet::new();
         for (entity, slot) in &mut self.slots {
             if let Slot::Resident(resident) = slot
-                && !resident.leaving
+                && !resident.stopping
             {
                 resident.send(EntityMsg::Flush(number));
                 pending.insert(entity.clone());
@@ -59,7 +59,7 @@ impl ShardState {
             pending,
             flush: StateFlush::default(),
             storing: false,
-            cold: Vec::new(),
+            passivated: Vec::new(),
         });
     }
 
@@ -93,7 +93,7 @@ impl ShardState {
         }
     }
 
-    /// Once the marker is durable and all rows are in, the store gets to work.
+    /// Once the barrier is durable and all rows are in, the store gets to work.
     pub(super) fn finish_checkpoint(&mut self, myself: &ActorRef<ShardMsg>) {
         let Some(checkpoint) = self.checkpoint.as_mut() else { return };
         let Some(upto) = checkpoint.upto else { return };
@@ -105,31 +105,33 @@ impl ShardState {
         let rewritten: usize = flush.states.iter().map(|row| row.body.len()).fold(0, usize::saturating_add);
         self.rewritten = u64::try_from(rewritten).unwrap_or(u64::MAX);
         // What has no actor any more, or will have none in a moment.
-        let mut left: Vec<(&EntityId, &Cold)> = Vec::with_capacity(self.slots.len());
-        checkpoint.cold.reserve(self.slots.len());
+        let mut without_actor: Vec<(&EntityId, &Passivated)> = Vec::with_capacity(self.slots.len());
+        checkpoint.passivated.reserve(self.slots.len());
         for (entity, slot) in &self.slots {
             match slot {
-                Slot::Cold(cold) => {
-                    checkpoint.cold.push((entity.clone(), cold.left.meta.version));
-                    left.push((entity, cold));
+                Slot::Passivated(passivated) => {
+                    checkpoint.passivated.push((entity.clone(), passivated.state.meta.version));
+                    without_actor.push((entity, passivated));
                 }
-                Slot::Resident(resident) => left.extend(resident.left.as_deref().map(|cold| (entity, cold))),
-                Slot::Restarting(_) | Slot::SetAside(_) => {
+                Slot::Resident(resident) => {
+                    without_actor.extend(resident.passivated.as_deref().map(|passivated| (entity, passivated)))
+                }
+                Slot::Restarting(_) | Slot::Quarantined(_) => {
                     flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });
                 }
             }
         }
         let mut erased: BTreeSet<EntityId> = flush.erase.drain(..).collect();
-        let gone = left.iter().filter(|(_, cold)| cold.left.is_erased());
+        let gone = without_actor.iter().filter(|(_, passivated)| passivated.state.is_erased());
         erased.extend(gone.map(|(entity, _)| (*entity).clone()));
-        let mut cold_rows: Vec<ColdRow> = Vec::with_capacity(left.len());
-        cold_rows.extend(left.into_iter().filter_map(|(entity, cold)| row_of(entity, cold)));
+        let mut passivated_rows: Vec<PassivatedRow> = Vec::with_capacity(without_actor.len());
+        passivated_rows.extend(without_actor.into_iter().filter_map(|(entity, passivated)| row_of(entity, passivated)));
         // The erasure itself may lie behind the cut: then its older events are only seen to by the next checkpoint.
         flush.erase.extend(erased.union(&self.erase_again).cloned());
         self.erase_again = erased;
         let (store, claim, myself) = (self.context.store.clone(), self.claim, myself.clone());
         tokio::spawn(async move {
-            add_cold(&mut flush, cold_rows);
+            add_passivated(&mut flush, passivated_rows);
             let result = store.checkpoint(&claim, flush, upto).await;
             // A shard that is gone needs no answer.
             drop(myself.send_message(ShardMsg::Checkpointed { upto, result }));
@@ -142,15 +144,17 @@ impl ShardState {
         match result {
             Ok(()) => {
                 self.flushed_upto = self.flushed_upto.max(upto);
-                for (entity, version) in checkpoint.cold {
-                    if let Some(Slot::Cold(cold)) = self.slots.get(&entity)
-                        && cold.left.meta.version == version
+                for (entity, version) in checkpoint.passivated {
+                    if let Some(Slot::Passivated(passivated)) = self.slots.get(&entity)
+                        && passivated.state.meta.version == version
                     {
                         self.slots.remove(&entity);
                     }
                 }
-                // What left while the checkpoint was under way, and gave everything to it, is in the store now.
-                self.slots.retain(|_, slot| !matches!(slot, Slot::Cold(cold) if cold.left.dirty.is_empty()));
+                // What without_actor while the checkpoint was under way, and gave everything to it, is in the store now.
+                self.slots.retain(
+                    |_, slot| !matches!(slot, Slot::Passivated(passivated) if passivated.state.dirty.is_empty()),
+                );
                 self.context.stats.checkpointed();
             }
             Err(error) => {
@@ -185,18 +189,18 @@ impl ShardState {
     }
 }
 
-fn row_of(entity: &EntityId, cold: &Cold) -> Option<ColdRow> {
-    (!cold.left.dirty.is_empty()).then(|| (entity.clone(), cold.left.clone(), cold.seq))
+fn row_of(entity: &EntityId, passivated: &Passivated) -> Option<PassivatedRow> {
+    (!passivated.state.dirty.is_empty()).then(|| (entity.clone(), passivated.state.clone(), passivated.seq))
 }
 
-fn add_cold(flush: &mut StateFlush, cold: Vec<ColdRow>) {
+fn add_passivated(flush: &mut StateFlush, passivated: Vec<PassivatedRow>) {
     // Most have a head and a personal row.
-    flush.states.reserve(cold.len().saturating_mul(2));
-    flush.agenda.reserve(cold.len());
-    for (entity, left, seq) in cold {
-        for (chunk, body) in left.rows() {
+    flush.states.reserve(passivated.len().saturating_mul(2));
+    flush.agenda.reserve(passivated.len());
+    for (entity, state, seq) in passivated {
+        for (chunk, body) in state.rows() {
             flush.states.push(StateRow { entity: entity.clone(), chunk, seq, body });
         }
-        flush.agenda.push(AgendaRow { entity, wake_at: left.wake_at(), owes: false });
+        flush.agenda.push(AgendaRow { entity, wake_at: state.wake_at(), owes: false });
     }
 }

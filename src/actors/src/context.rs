@@ -2,13 +2,13 @@
 
 use super::ask::Ask;
 use super::entity::EntityMsg;
-use super::held::ReplyTo;
-use super::ownership::Lost;
-use super::router::{Asked, Router};
+use super::output::ReplyTo;
+use super::ownership::LostShard;
+use super::router::{Envelope, Router};
 use super::settings::Settings;
 use super::shard::EFFECT_ROOM;
 use super::stats::Stats;
-use super::view::Views;
+use super::view::AvailabilityViews;
 use compact_str::CompactString;
 use doorbuster_clock::SharedClock;
 use doorbuster_domain::ids::EntityId;
@@ -24,13 +24,13 @@ pub(crate) struct Context {
     pub(crate) clock: SharedClock,
     pub(crate) settings: Settings,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) views: Arc<Views>,
+    pub(crate) views: Arc<AvailabilityViews>,
     pub(crate) provider_name: CompactString,
     pub(crate) faults: super::faults::Faults,
     /// Why the node must end, once it must.
     pub(crate) failed: watch::Sender<Option<String>>,
     /// Where a shard's end is told, when shards come and go; `None`: all are owned from the start, and with one of them ends the node.
-    pub(crate) losses: Option<mpsc::UnboundedSender<Lost>>,
+    pub(crate) losses: Option<mpsc::UnboundedSender<LostShard>>,
     pub(super) router: Router,
 }
 
@@ -60,7 +60,7 @@ impl Context {
             tracing::warn!(shard = shard.0, epoch, what, %error, "the shard stops");
         }
         // Nobody listens once the node ends, and then there is nothing left to stop.
-        drop(losses.send(Lost { shard, epoch, fenced, why: format!("{what}: {error}") }));
+        drop(losses.send(LostShard { shard, epoch, fenced, why: format!("{what}: {error}") }));
     }
 
     /// Must the node end?
@@ -69,16 +69,17 @@ impl Context {
     }
 
     /// Sends a question on its way; who asked hears through `reply_to`. To a SKU with an actor on this node it goes straight.
-    pub(crate) fn tell(&self, ask: Ask, reply_to: ReplyTo) {
-        let mut asked = Box::new(Asked { ask, reply_to });
-        if let EntityId::Inventory(sku) = &asked.ask.entity {
+    pub(crate) fn send(&self, ask: Ask, reply_to: ReplyTo) {
+        let mut envelope = Box::new(Envelope { ask, reply_to });
+        if let EntityId::Inventory(sku) = &envelope.ask.entity {
             let sku = sku.clone();
-            match self.views.send(&sku, EntityMsg::Ask(asked), self.settings.mailbox_max.saturating_mul(EFFECT_ROOM)) {
-                Err(EntityMsg::Ask(back)) => asked = back,
+            match self.views.send(&sku, EntityMsg::Ask(envelope), self.settings.mailbox_max.saturating_mul(EFFECT_ROOM))
+            {
+                Err(EntityMsg::Ask(back)) => envelope = back,
                 Ok(()) | Err(_) => return,
             }
         }
-        self.router.tell(asked);
+        self.router.send(envelope);
     }
 
     /// The way to any entity.

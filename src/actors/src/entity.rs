@@ -5,10 +5,10 @@
 //! still owes. Nothing else was ever promised, because nothing leaves before it is durable.
 
 use super::context::Context;
-use super::held::Left;
 use super::instance::Instance;
+use super::output::PassivatedState;
 use super::queue::WriterHandle;
-use super::router::Asked;
+use super::router::Envelope;
 use doorbuster_domain::any::State;
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicU32;
 #[derive(Debug)]
 pub(crate) enum EntityMsg {
     /// A command, through the shard.
-    Ask(Box<Asked>),
+    Ask(Box<Envelope>),
     /// Host this entity from now on: the one before has left.
     Host(Box<Seed>),
     /// An answer to an effect, straight from another entity of the group, to the life that asked.
@@ -29,11 +29,11 @@ pub(crate) enum EntityMsg {
     /// An answer to an effect, through the shard.
     AnswerByShard { key: EffectKey, outcome: Outcome },
     /// Look whether an effect must be sent again; say that you are idle if you are.
-    Poke,
+    Tick,
     /// Give what changed to this checkpoint.
     Flush(u64),
     /// The shard is being given away: whoever waits here is to ask its next owner.
-    LetGo,
+    DrainWaiters,
     /// Fault injection: panic now.
     Panic,
 }
@@ -44,7 +44,7 @@ impl ractor::Message for EntityMsg {}
 #[derive(Debug)]
 pub(crate) enum Start {
     /// The shard has it.
-    Left(Left),
+    Passivated(PassivatedState),
     /// From the stored rows, if any.
     Load,
     /// From the stored rows and every durable event behind them: an instance before this one failed.
@@ -68,11 +68,11 @@ pub(crate) struct Seed {
     pub(crate) start: Start,
     pub(crate) waiting: Arc<AtomicU32>,
     /// The question it is started for; counted as a message of the shard.
-    pub(crate) first: Option<Box<Asked>>,
+    pub(crate) first: Option<Box<Envelope>>,
 }
 
 /// Does an entity of this kind stay resident while it is used, or end as soon as nothing is under way?
-pub(crate) fn lingers(entity: &EntityId) -> bool {
+pub(crate) fn is_long_lived(entity: &EntityId) -> bool {
     match entity {
         EntityId::Inventory(_) | EntityId::Product(_) | EntityId::Warehouse(_) => true,
         EntityId::Order(_) | EntityId::Cart(_) | EntityId::Reservation(_) => false,

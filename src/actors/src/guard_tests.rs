@@ -65,7 +65,7 @@ async fn a_question_past_its_deadline_is_not_decided() {
         wait: Wait::Decided,
         deadline: Timestamp(now.0 - 1),
         if_version: None,
-        unless_known: None,
+        reject_if_absent: None,
     };
     let answer = node.ask(ask).await;
     assert!(matches!(answer, Answer::Late), "{answer:?}");

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// An entity that kept failing, as the operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAsideEntity {
+pub struct QuarantinedEntity {
     /// Which.
     pub entity: EntityId,
     /// Why, in the words of its last failure.
@@ -34,28 +34,28 @@ pub struct ShardStatus {
     /// Entities with an actor.
     pub residents: usize,
     /// Entities in its table without one.
-    pub cold: usize,
+    pub passivated: usize,
     /// Entities with a deadline.
     pub agenda: usize,
     /// Entities set aside.
-    pub set_aside: usize,
+    pub quarantined: usize,
     /// Messages that wait for its entities.
     pub queue_depth: u64,
 }
 
 impl ShardState {
-    pub(super) fn list_set_aside(&self) -> Vec<SetAsideEntity> {
-        let mut list: Vec<SetAsideEntity> = self
+    pub(super) fn list_quarantined(&self) -> Vec<QuarantinedEntity> {
+        let mut list: Vec<QuarantinedEntity> = self
             .slots
             .iter()
             .filter_map(|(entity, slot)| match slot {
-                Slot::SetAside(aside) => Some(SetAsideEntity {
+                Slot::Quarantined(aside) => Some(QuarantinedEntity {
                     entity: entity.clone(),
                     reason: aside.reason.clone(),
                     failures: aside.failures,
                     since: aside.since,
                 }),
-                Slot::Resident(_) | Slot::Cold(_) | Slot::Restarting(_) => None,
+                Slot::Resident(_) | Slot::Passivated(_) | Slot::Restarting(_) => None,
             })
             .collect();
         list.sort_by(|one, other| one.entity.cmp(&other.entity));
@@ -64,7 +64,7 @@ impl ShardState {
 
     /// Those that are resident and do not linger, then those with a deadline, the earliest first.
     pub(super) fn under_way(&self, limit: usize) -> Vec<EntityId> {
-        let mut found: Vec<EntityId> = self.passing.iter().cloned().collect();
+        let mut found: Vec<EntityId> = self.short_lived.iter().cloned().collect();
         found.sort();
         found.truncate(limit);
         let seen: BTreeSet<EntityId> = found.iter().cloned().collect();
@@ -81,20 +81,20 @@ impl ShardState {
             seq: self.seq,
             flushed_upto: self.flushed_upto,
             residents: 0,
-            cold: 0,
+            passivated: 0,
             agenda: self.agenda.len(),
-            set_aside: 0,
+            quarantined: 0,
             queue_depth: 0,
         };
         for slot in self.slots.values() {
             match slot {
                 Slot::Resident(resident) => {
                     status.residents = status.residents.saturating_add(1);
-                    status.queue_depth = status.queue_depth.saturating_add(u64::from(resident.line.waiting()));
+                    status.queue_depth = status.queue_depth.saturating_add(u64::from(resident.handle.waiting()));
                 }
-                Slot::Cold(_) => status.cold = status.cold.saturating_add(1),
+                Slot::Passivated(_) => status.passivated = status.passivated.saturating_add(1),
                 Slot::Restarting(_) => {}
-                Slot::SetAside(_) => status.set_aside = status.set_aside.saturating_add(1),
+                Slot::Quarantined(_) => status.quarantined = status.quarantined.saturating_add(1),
             }
         }
         status

@@ -1,16 +1,18 @@
 //! One life of one entity: its newest state, what it has sent and not yet heard of, and who waits for it to get somewhere.
 //!
-//! Everything that happens ends in [`Instance::settle`], which hands events, replies and held effects to the log writer as one submission
+//! Everything that happens ends in [`Instance::settle`], which hands events, replies and pending effects to the log writer as one submission
 //! and only then sends messages inside the commit group (rule L2).
 
 use super::ask::{Accepted, Answer, Ask};
 use super::context::Context;
-use super::entity::{EntityMsg, Seed, Start, is_erased, lingers};
-use super::held::{Abroad, Flushed, Form, Held, Idle, Left, ReplyTo, Rows, Submission};
+use super::entity::{EntityMsg, Seed, Start, is_erased, is_long_lived};
+use super::output::{
+    CrossGroup, EncodedRows, Flushed, Passivate, PassivatedState, PendingOutput, ReplyTo, StateForm, Submission,
+};
 use super::queue::WriterHandle;
 use super::recovery::RecoveryError;
-use super::router::Asked;
-use super::view::{SkuView, Stock};
+use super::router::Envelope;
+use super::view::{AvailabilityView, Stock};
 use doorbuster_clock::monotonic;
 use doorbuster_domain::any::{Command, Event, Reply, State};
 use doorbuster_domain::effect::{Effect, EffectKey, Outcome};
@@ -70,13 +72,13 @@ pub(crate) struct Instance {
     woken_at: Timestamp,
     /// What the shard's agenda was last told.
     reported: (Option<Timestamp>, bool),
-    view: Option<Arc<SkuView>>,
+    view: Option<Arc<AvailabilityView>>,
     /// Something else than the counters of the view has changed.
     view_is_old: bool,
     /// The state in its stored form, while it is as it was then.
-    rows: Option<Rows>,
+    rows: Option<EncodedRows>,
     /// The question it was started for.
-    first: Option<Box<Asked>>,
+    first: Option<Box<Envelope>>,
 }
 
 impl Instance {
@@ -118,18 +120,18 @@ impl Instance {
     pub(super) async fn begin(&mut self, myself: &ActorRef<EntityMsg>) -> Result<(), ActorProcessingErr> {
         self.panic_if_ordered();
         match self.start.take().unwrap_or(Start::Load) {
-            Start::Left(left) => self.take_over(left)?,
+            Start::Passivated(state) => self.take_over(state)?,
             Start::Load => Box::pin(self.recover(false)).await?,
             Start::Replay => Box::pin(self.recover(true)).await?,
         }
         if self.view.is_some() && self.meta.version > 0 {
-            let held = self.publication(true).into_iter().collect();
-            self.writer.submit(Submission { shard: self.shard, record: None, held });
+            let outputs = self.publication(true).into_iter().collect();
+            self.writer.submit(Submission { shard: self.shard, record: None, outputs });
         }
         let first = self.first.take();
-        if let Some(asked) = first {
+        if let Some(envelope) = first {
             self.count();
-            self.ask(myself, *asked);
+            self.ask(myself, *envelope);
         } else if self.meta.version > 0 {
             self.settle(myself, Vec::new(), None);
         }
@@ -143,11 +145,11 @@ impl Instance {
         }
         match message {
             EntityMsg::Answer { key, outcome, .. } => self.answer(myself, key, outcome, false),
-            EntityMsg::Ask(asked) => self.ask(myself, *asked),
+            EntityMsg::Ask(envelope) => self.ask(myself, *envelope),
             EntityMsg::AnswerByShard { key, outcome } => self.answer(myself, key, outcome, true),
-            EntityMsg::Poke => self.poke(myself),
+            EntityMsg::Tick => self.tick(myself),
             EntityMsg::Flush(checkpoint) => self.flush(checkpoint),
-            EntityMsg::LetGo => self.let_go(myself),
+            EntityMsg::DrainWaiters => self.drain_waiters(myself),
             EntityMsg::Panic => self.panic_if_ordered(),
             // Seen to by the shell: it begins another life.
             EntityMsg::Host(_) => {}
@@ -161,11 +163,11 @@ impl Instance {
     }
 
     /// Goes on where the last life ended.
-    fn take_over(&mut self, left: Left) -> Result<(), RecoveryError> {
-        let Left { form, meta, dirty } = left;
+    fn take_over(&mut self, state: PassivatedState) -> Result<(), RecoveryError> {
+        let PassivatedState { form, meta, dirty } = state;
         self.state = match form {
-            Form::Live(state) => state,
-            Form::Rows(rows) => {
+            StateForm::Live(state) => state,
+            StateForm::Encoded(rows) => {
                 let (state, _) = wire::state_of(&self.id, &rows.rows())?;
                 self.rows = Some(rows);
                 Arc::new(state)
@@ -188,22 +190,22 @@ impl Instance {
     }
 
     /// Decides on a command and hands the decision over.
-    fn ask(&mut self, myself: &ActorRef<EntityMsg>, mut asked: Asked) {
+    fn ask(&mut self, myself: &ActorRef<EntityMsg>, mut envelope: Envelope) {
         let now = self.context.clock.now();
-        if asked.is_over(now, &self.context.stats) {
+        if envelope.is_over(now, &self.context.stats) {
             // Rule E4: checked before decide; what was decided is always journaled.
             self.settle(myself, Vec::new(), None);
             return;
         }
-        let Asked { ask, reply_to } = asked;
+        let Envelope { ask, reply_to } = envelope;
         let Ask { command, by, wait, if_version, .. } = ask;
         if if_version.is_some_and(|version| version != self.meta.version) {
-            let mut held = Vec::new();
+            let mut outputs = Vec::new();
             if let ReplyTo::Caller(caller) = reply_to {
                 // The version it is told may not be durable yet, so it waits like every answer.
-                held.push(Held::Stale(caller, self.meta.version));
+                outputs.push(PendingOutput::Stale(caller, self.meta.version));
             }
-            self.settle(myself, held, None);
+            self.settle(myself, outputs, None);
             return;
         }
         if matches!(command, Command::Wake) {
@@ -216,25 +218,29 @@ impl Instance {
         match decided {
             Ok(Ok(decision)) => self.accept(myself, decision, by, now, wait, reply_to),
             Ok(Err(refusal)) => {
-                let mut held = Vec::new();
+                let mut outputs = Vec::new();
                 match reply_to {
-                    ReplyTo::Caller(caller) => held.push(Held::Refused(caller, Box::new(refusal))),
+                    ReplyTo::Caller(caller) => outputs.push(PendingOutput::Refused(caller, Box::new(refusal))),
                     ReplyTo::Entity { entity, key, actor, instance } => {
                         let outcome = Outcome::Refused(refusal);
                         if self.is_ours(&entity) {
                             // The asker may have ended; it asks again if it still wants to know.
                             drop(actor.send_message(EntityMsg::Answer { instance, key, outcome }));
                         } else {
-                            held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+                            outputs.push(PendingOutput::CrossGroup(Box::new(CrossGroup::Answer {
+                                entity,
+                                key,
+                                outcome,
+                            })));
                         }
                     }
-                    ReplyTo::Abroad { entity, key } => {
+                    ReplyTo::OtherGroup { entity, key } => {
                         let outcome = Outcome::Refused(refusal);
-                        held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+                        outputs.push(PendingOutput::CrossGroup(Box::new(CrossGroup::Answer { entity, key, outcome })));
                     }
                     ReplyTo::Nobody => {}
                 }
-                self.settle(myself, held, None);
+                self.settle(myself, outputs, None);
             }
             Err(_panic) => {
                 tracing::error!(entity = %self.id, "decide panicked, the command is refused");
@@ -258,7 +264,7 @@ impl Instance {
     ) {
         let Decision { events, reply, repeated } = decision;
         let record = self.evolve(events, by, now);
-        let mut held = Vec::new();
+        let mut outputs = Vec::new();
         let mut answer = None;
         match reply_to {
             ReplyTo::Caller(caller) => self.waiters.push(Waiter { wait, caller, reply, repeated }),
@@ -267,16 +273,16 @@ impl Instance {
                 if self.is_ours(&entity) {
                     answer = Some((actor, EntityMsg::Answer { instance, key, outcome }));
                 } else {
-                    held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+                    outputs.push(PendingOutput::CrossGroup(Box::new(CrossGroup::Answer { entity, key, outcome })));
                 }
             }
-            ReplyTo::Abroad { entity, key } => {
+            ReplyTo::OtherGroup { entity, key } => {
                 let outcome = Outcome::Replied(reply);
-                held.push(Held::Abroad(Box::new(Abroad::Answer { entity, key, outcome })));
+                outputs.push(PendingOutput::CrossGroup(Box::new(CrossGroup::Answer { entity, key, outcome })));
             }
             ReplyTo::Nobody => {}
         }
-        self.settle(myself, held, record);
+        self.settle(myself, outputs, record);
         if let Some((actor, answer)) = answer {
             // Inside the group the answer travels at once: whatever it causes is queued behind this decision (rule L2).
             // The asker may have ended; it asks again if it still wants to know.
@@ -306,32 +312,37 @@ impl Instance {
 
     /// After anything happened: answers who can be answered, sends what is owed, says what the shard must know, and
     /// hands it all to the writer in one submission.
-    fn settle(&mut self, myself: &ActorRef<EntityMsg>, mut held: Vec<Held>, record: Option<(u32, bytes::Bytes)>) {
+    fn settle(
+        &mut self,
+        myself: &ActorRef<EntityMsg>,
+        mut outputs: Vec<PendingOutput>,
+        record: Option<(u32, bytes::Bytes)>,
+    ) {
         let now = self.context.clock.now();
-        let asks = self.collect_owed(myself, now, &mut held);
+        let asks = self.collect_owed(myself, now, &mut outputs);
         if record.is_some() {
             // Ahead of the answers: whoever has one, and asks at the door next, sees what it saw.
             let whole = std::mem::take(&mut self.view_is_old);
-            held.extend(self.publication(whole));
+            outputs.extend(self.publication(whole));
         }
-        self.answer_waiters(&mut held);
-        self.report(&mut held);
-        let nothing = record.is_none() && held.is_empty();
-        if !nothing && !self.writer.submit(Submission { shard: self.shard, record, held }) {
+        self.answer_waiters(&mut outputs);
+        self.report(&mut outputs);
+        let nothing = record.is_none() && outputs.is_empty();
+        if !nothing && !self.writer.submit(Submission { shard: self.shard, record, outputs }) {
             // This ownership is over: what was decided never happened, so nothing follows from it.
             return;
         }
         for (ask, reply_to) in asks {
-            self.context.tell(ask, reply_to);
+            self.context.send(ask, reply_to);
         }
     }
 
-    /// The effects that are owed and not under way, or overdue: inside the group as messages to send, others as held.
+    /// The effects that are owed and not under way, or overdue: inside the group as messages to send, others as outputs.
     fn collect_owed(
         &mut self,
         myself: &ActorRef<EntityMsg>,
         now: Timestamp,
-        held: &mut Vec<Held>,
+        outputs: &mut Vec<PendingOutput>,
     ) -> Vec<(Ask, ReplyTo)> {
         let owed = self.state.owed(now);
         if owed.is_empty() {
@@ -380,23 +391,23 @@ impl Instance {
                         wait: Wait::Decided,
                         deadline,
                         if_version: None,
-                        unless_known: None,
+                        reject_if_absent: None,
                     };
                     if ours {
                         asks.push((ask, reply_to));
                     } else {
-                        held.push(Held::Abroad(Box::new(Abroad::Ask(ask, reply_to))));
+                        outputs.push(PendingOutput::CrossGroup(Box::new(CrossGroup::Ask(ask, reply_to))));
                     }
                 }
                 Effect::Provider(call) => {
-                    held.push(Held::Provider { entity: self.id.clone(), key, call: Box::new(call) });
+                    outputs.push(PendingOutput::Provider { entity: self.id.clone(), key, call: Box::new(call) });
                 }
             }
         }
         asks
     }
 
-    fn answer_waiters(&mut self, held: &mut Vec<Held>) {
+    fn answer_waiters(&mut self, outputs: &mut Vec<PendingOutput>) {
         if self.waiters.is_empty() {
             return;
         }
@@ -422,12 +433,12 @@ impl Instance {
                 shard: self.shard,
                 seq: 0,
             };
-            held.push(Held::Accepted(waiter.caller, Box::new(accepted)));
+            outputs.push(PendingOutput::Accepted(waiter.caller, Box::new(accepted)));
         }
     }
 
     /// What shoppers may see of this SKU's stock.
-    fn publication(&self, whole: bool) -> Option<Held> {
+    fn publication(&self, whole: bool) -> Option<PendingOutput> {
         let view = self.view.as_ref()?;
         let State::Inventory(inventory) = &*self.state else { return None };
         // With one warehouse the counters say it all, until something else than a reservation happens.
@@ -438,20 +449,20 @@ impl Instance {
             version: self.meta.version,
             levels,
         };
-        Some(Held::Publish(Arc::clone(view), stock))
+        Some(PendingOutput::Publish(Arc::clone(view), stock))
     }
 
     /// Tells the shard what its agenda and its table of idle entities must know.
-    fn report(&mut self, held: &mut Vec<Held>) {
+    fn report(&mut self, outputs: &mut Vec<PendingOutput>) {
         let owes = !self.in_flight.is_empty();
         let wake_at = self.wakes_at();
-        if !lingers(&self.id) {
+        if !is_long_lived(&self.id) {
             if !owes && self.waiters.is_empty() {
-                held.push(self.idle(wake_at));
+                outputs.push(self.passivate(wake_at));
             }
         } else if self.reported != (wake_at, owes) {
             self.reported = (wake_at, owes);
-            held.push(Held::Agenda { entity: self.id.clone(), wake_at, owes });
+            outputs.push(PendingOutput::Agenda { entity: self.id.clone(), wake_at, owes });
         }
     }
 
@@ -462,17 +473,17 @@ impl Instance {
         self.state.wake_at(self.woken_at.min(self.context.clock.now()))
     }
 
-    fn idle(&mut self, wake_at: Option<Timestamp>) -> Held {
-        let form = if lingers(&self.id) {
-            Form::Live(Arc::clone(&self.state))
+    fn passivate(&mut self, wake_at: Option<Timestamp>) -> PendingOutput {
+        let form = if is_long_lived(&self.id) {
+            StateForm::Live(Arc::clone(&self.state))
         } else {
-            Form::Rows(self.rows.get_or_insert_with(|| Rows::of(&self.state, &self.meta)).clone())
+            StateForm::Encoded(self.rows.get_or_insert_with(|| EncodedRows::of(&self.state, &self.meta)).clone())
         };
-        Held::Idle(Box::new(Idle {
+        PendingOutput::Passivate(Box::new(Passivate {
             entity: self.id.clone(),
             instance: self.number,
             handled: self.handled,
-            left: Left { form, meta: self.meta, dirty: self.dirty.clone() },
+            state: PassivatedState { form, meta: self.meta, dirty: self.dirty.clone() },
             wake_at,
         }))
     }
@@ -480,7 +491,7 @@ impl Instance {
     /// An effect was answered; `counted`: by a message of the shard.
     fn answer(&mut self, myself: &ActorRef<EntityMsg>, key: EffectKey, outcome: Outcome, counted: bool) {
         let now = self.context.clock.now();
-        // An answer that nobody waits for is a late copy. It must not change an entity that may be leaving (rule E1): one that has said that it
+        // An answer that nobody waits for is a late copy. It must not change an entity that may be stopping (rule E1): one that has said that it
         // is idle does nothing more until the shard sends it something.
         let Some(sent) = self.in_flight.get_mut(&key) else {
             if counted {
@@ -505,7 +516,7 @@ impl Instance {
 
     /// The shard is being given away, and its next owner will get this entity where it must get. Whoever waits for that is to ask there: what
     /// waits carries a key, so it is one request still.
-    fn let_go(&mut self, myself: &ActorRef<EntityMsg>) {
+    fn drain_waiters(&mut self, myself: &ActorRef<EntityMsg>) {
         for waiter in std::mem::take(&mut self.waiters) {
             // Whoever asked may have gone.
             drop(waiter.caller.send(Answer::NotServing));
@@ -524,16 +535,16 @@ impl Instance {
     }
 
     /// The shard looks in: overdue effects are sent again; an idle entity says that it may leave.
-    fn poke(&mut self, myself: &ActorRef<EntityMsg>) {
+    fn tick(&mut self, myself: &ActorRef<EntityMsg>) {
         self.waiters.retain(|waiter| !waiter.caller.is_closed());
-        let mut held = Vec::new();
-        if lingers(&self.id) && self.in_flight.is_empty() && self.waiters.is_empty() {
+        let mut outputs = Vec::new();
+        if is_long_lived(&self.id) && self.in_flight.is_empty() && self.waiters.is_empty() {
             let now = self.context.clock.now();
             if self.state.owed(now).is_empty() {
-                held.push(self.idle(self.wakes_at()));
+                outputs.push(self.passivate(self.wakes_at()));
             }
         }
-        self.settle(myself, held, None);
+        self.settle(myself, outputs, None);
     }
 
     /// Fault injection: the configuration allowed it, and an operator asked for it.
@@ -553,8 +564,8 @@ impl Instance {
             owes: !self.in_flight.is_empty(),
             erased: is_erased(&self.state),
         };
-        let held = vec![Held::Flushed(Box::new(flushed))];
-        self.writer.submit(Submission { shard: self.shard, record: None, held });
+        let outputs = vec![PendingOutput::Flushed(Box::new(flushed))];
+        self.writer.submit(Submission { shard: self.shard, record: None, outputs });
     }
 
     fn is_ours(&self, entity: &EntityId) -> bool {

@@ -9,22 +9,22 @@
 mod agenda;
 pub mod ask;
 #[cfg(test)]
+mod assigned_tests;
+#[cfg(test)]
 mod audit_tests;
 mod checkpoint;
 mod context;
 #[cfg(test)]
 mod crowd_tests;
-#[cfg(test)]
-mod dealt_tests;
 mod entity;
 pub mod faults;
 #[cfg(test)]
 mod guard_tests;
-mod held;
+mod handle;
 mod inspect;
 mod instance;
 mod lifecycle;
-mod line;
+mod output;
 pub mod ownership;
 #[cfg(test)]
 mod pool_tests;

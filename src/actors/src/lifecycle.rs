@@ -4,12 +4,12 @@
 //! durable and its mailbox is empty up to the shard's last message to it; otherwise it would live twice.
 
 use super::ask::Answer;
-use super::entity::{EntityMsg, Seed, Shell, Start, lingers};
-use super::held::{Held, Idle, Marker};
-use super::line::Line;
-use super::router::Asked;
+use super::entity::{EntityMsg, Seed, Shell, Start, is_long_lived};
+use super::handle::EntityHandle;
+use super::output::{Barrier, Passivate, PendingOutput};
+use super::router::Envelope;
 use super::shard::{ShardMsg, ShardState, refuse};
-use super::slot::{Cold, Resident, Restarting, SetAside, Slot};
+use super::slot::{Passivated, Quarantined, Resident, Restarting, Slot};
 use doorbuster_clock::monotonic;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::Seq;
@@ -29,16 +29,16 @@ impl ShardState {
         myself: &ActorRef<ShardMsg>,
         entity: &EntityId,
         start: Option<Start>,
-        first: Option<Asked>,
+        first: Option<Envelope>,
     ) {
         self.instances = self.instances.wrapping_add(1);
         let (start, failures, queue) = match (self.slots.remove(entity), start) {
-            (Some(Slot::Cold(cold)), _) => (Start::Left(cold.left), 0, Vec::new()),
+            (Some(Slot::Passivated(passivated)), _) => (Start::Passivated(passivated.state), 0, Vec::new()),
             (Some(Slot::Restarting(restarting)), _) => (Start::Replay, restarting.failures, restarting.queue),
-            (Some(Slot::SetAside(_)), _) => (Start::Replay, 0, Vec::new()),
+            (Some(Slot::Quarantined(_)), _) => (Start::Replay, 0, Vec::new()),
             (Some(Slot::Resident(resident)), _) => {
-                if let Some(asked) = first {
-                    resident.send(EntityMsg::Ask(Box::new(asked)));
+                if let Some(envelope) = first {
+                    resident.send(EntityMsg::Ask(Box::new(envelope)));
                 }
                 self.slots.insert(entity.clone(), Slot::Resident(resident));
                 return;
@@ -62,21 +62,21 @@ impl ShardState {
             Ok(actor) => {
                 let now = monotonic();
                 self.by_actor.insert(actor.get_id(), entity.clone());
-                if lingers(entity) {
-                    self.lingering.insert(entity.clone());
+                if is_long_lived(entity) {
+                    self.long_lived.insert(entity.clone());
                 } else {
-                    self.passing.insert(entity.clone());
+                    self.short_lived.insert(entity.clone());
                 }
-                let line = Arc::new(Line::new(actor, u64::from(counted), waiting));
+                let handle = Arc::new(EntityHandle::new(actor, u64::from(counted), waiting));
                 if let EntityId::Inventory(sku) = entity {
-                    self.context.views.open(sku).connect(Arc::clone(&line));
+                    self.context.views.open(sku).connect(Arc::clone(&handle));
                 }
                 let resident = Box::new(Resident {
-                    line,
+                    handle,
                     instance: self.instances,
                     seen: u64::from(counted),
-                    leaving: false,
-                    left: None,
+                    stopping: false,
+                    passivated: None,
                     owes: false,
                     failures,
                     queue: Vec::new(),
@@ -84,11 +84,11 @@ impl ShardState {
                     started_at: now,
                 });
                 if !fresh && let Some(number) = self.will_flush(entity) {
-                    // It has events before the checkpoint's marker, and was not here when the checkpoint asked for rows.
+                    // It has events before the checkpoint's barrier, and was not here when the checkpoint asked for rows.
                     resident.send(EntityMsg::Flush(number));
                 }
-                for asked in queue {
-                    resident.send(EntityMsg::Ask(Box::new(asked)));
+                for envelope in queue {
+                    resident.send(EntityMsg::Ask(Box::new(envelope)));
                 }
                 self.context.stats.resident(1);
                 self.slots.insert(entity.clone(), Slot::Resident(resident));
@@ -97,10 +97,10 @@ impl ShardState {
                 // Only while the shard itself is being stopped.
                 let why = in_words(&error);
                 tracing::warn!(%entity, error = why, "an entity could not be started");
-                queue.into_iter().for_each(|asked| refuse(asked, Answer::Unknown));
+                queue.into_iter().for_each(|envelope| refuse(envelope, Answer::Unknown));
                 let now = self.context.clock.now();
-                let aside = SetAside { reason: why, failures: failures.saturating_add(1), since: now };
-                self.slots.insert(entity.clone(), Slot::SetAside(Box::new(aside)));
+                let aside = Quarantined { reason: why, failures: failures.saturating_add(1), since: now };
+                self.slots.insert(entity.clone(), Slot::Quarantined(Box::new(aside)));
             }
         }
     }
@@ -108,7 +108,7 @@ impl ShardState {
     /// An actor for one more life: a warm one that waits for it, or a new one.
     async fn host(&mut self, myself: &ActorRef<ShardMsg>, seed: Seed) -> Result<ActorRef<EntityMsg>, SpawnErr> {
         let mut seed = Box::new(seed);
-        if !lingers(&seed.id) {
+        if !is_long_lived(&seed.id) {
             while let Some(actor) = self.pool.pop() {
                 match actor.send_message(EntityMsg::Host(seed)) {
                     Ok(()) => return Ok(actor),
@@ -122,40 +122,40 @@ impl ShardState {
     }
 
     /// An entity has nothing under way and everything it said is durable: it ends, if no message of ours is on its way to it.
-    pub(super) fn idle(&mut self, idle: Idle, seq: Seq) {
+    pub(super) fn passivate(&mut self, idle: Passivate, seq: Seq) {
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&idle.entity) else { return };
-        if resident.instance != idle.instance || resident.leaving || !resident.line.close_at(idle.handled) {
+        if resident.instance != idle.instance || resident.stopping || !resident.handle.close_at(idle.handled) {
             return;
         }
         self.agenda.set(&idle.entity, idle.wake_at);
-        let cold = Box::new(Cold { left: idle.left, seq });
-        if lingers(&idle.entity) {
-            resident.leaving = true;
-            resident.left = Some(cold);
-            resident.line.actor().stop(None);
+        let passivated = Box::new(Passivated { state: idle.state, seq });
+        if is_long_lived(&idle.entity) {
+            resident.stopping = true;
+            resident.passivated = Some(passivated);
+            resident.handle.actor().stop(None);
             return;
         }
         // It has said that it is idle and was sent nothing since, so it does nothing more: its actor is free for another.
-        let actor = resident.line.actor().clone();
+        let actor = resident.handle.actor().clone();
         self.by_actor.remove(&actor.get_id());
-        self.passing.remove(&idle.entity);
+        self.short_lived.remove(&idle.entity);
         self.context.stats.resident(-1);
         if self.pool.len() < POOL_MAX {
             self.pool.push(actor);
         } else {
             actor.stop(None);
         }
-        self.keep(idle.entity, cold);
+        self.keep(idle.entity, passivated);
     }
 
     /// What an entity without an actor leaves in the table. A clean state that was only read leaves at once; others wait for the checkpoint.
     /// While one is under way, and once one has failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would
     /// find an older one.
-    fn keep(&mut self, entity: EntityId, cold: Box<Cold>) {
-        if cold.left.dirty.is_empty() && self.checkpoint.is_none() && !self.must_end() {
+    fn keep(&mut self, entity: EntityId, passivated: Box<Passivated>) {
+        if passivated.state.dirty.is_empty() && self.checkpoint.is_none() && !self.must_end() {
             self.slots.remove(&entity);
         } else {
-            self.slots.insert(entity, Slot::Cold(cold));
+            self.slots.insert(entity, Slot::Passivated(passivated));
         }
     }
 
@@ -163,16 +163,16 @@ impl ShardState {
     pub(super) async fn exited(&mut self, myself: &ActorRef<ShardMsg>, actor: ActorId) {
         let Some(entity) = self.by_actor.remove(&actor) else { return };
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.line.actor().get_id() != actor {
+        if resident.handle.actor().get_id() != actor {
             return;
         }
-        self.passing.remove(&entity);
-        self.lingering.remove(&entity);
+        self.short_lived.remove(&entity);
+        self.long_lived.remove(&entity);
         self.context.stats.resident(-1);
         let queue = std::mem::take(&mut resident.queue);
-        let Some(cold) = resident.left.take() else {
+        let Some(passivated) = resident.passivated.take() else {
             // Killed from outside: nobody does that, but its events are in the journal.
-            resident.line.close();
+            resident.handle.close();
             let instance = resident.instance;
             self.restart_later(&entity, instance, 0, "ended by itself", queue);
             return;
@@ -181,12 +181,12 @@ impl ShardState {
             self.context.views.close(sku);
         }
         if queue.is_empty() {
-            self.keep(entity, cold);
+            self.keep(entity, passivated);
         } else {
-            self.slots.insert(entity, Slot::Cold(cold));
+            self.slots.insert(entity, Slot::Passivated(passivated));
         }
-        for asked in queue {
-            self.ask(myself, asked).await;
+        for envelope in queue {
+            self.ask(myself, envelope).await;
         }
     }
 
@@ -197,15 +197,15 @@ impl ShardState {
             return;
         };
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.line.actor().get_id() != actor {
+        if resident.handle.actor().get_id() != actor {
             return;
         }
-        self.passing.remove(&entity);
-        self.lingering.remove(&entity);
+        self.short_lived.remove(&entity);
+        self.long_lived.remove(&entity);
         self.context.stats.resident(-1);
         self.context.stats.restarted();
         let queue = std::mem::take(&mut resident.queue);
-        resident.line.close();
+        resident.handle.close();
         let steady = resident.started_at.elapsed() > Duration::from_millis(self.context.settings.restart_delay_max_ms);
         let failures = if steady { 1 } else { resident.failures.saturating_add(1) };
         let instance = resident.instance;
@@ -219,16 +219,16 @@ impl ShardState {
         instance: u64,
         failures: u32,
         reason: &str,
-        queue: Vec<Asked>,
+        queue: Vec<Envelope>,
     ) {
         let settings = self.context.settings;
         let now = self.context.clock.now();
-        if failures >= settings.set_aside_after {
+        if failures >= settings.quarantine_after {
             tracing::error!(%entity, failures, reason, "entity set aside");
-            self.context.stats.set_aside();
-            queue.into_iter().for_each(|asked| refuse(asked, Answer::SetAside));
-            let aside = SetAside { reason: reason.to_owned(), failures, since: now };
-            self.slots.insert(entity.clone(), Slot::SetAside(Box::new(aside)));
+            self.context.stats.quarantined();
+            queue.into_iter().for_each(|envelope| refuse(envelope, Answer::Quarantined));
+            let aside = Quarantined { reason: reason.to_owned(), failures, since: now };
+            self.slots.insert(entity.clone(), Slot::Quarantined(Box::new(aside)));
             return;
         }
         tracing::warn!(%entity, failures, reason, "entity failed, it will be started again");
@@ -245,14 +245,14 @@ impl ShardState {
         };
         self.slots.insert(entity.clone(), Slot::Restarting(Box::new(restarting)));
         self.restarting.insert(entity.clone());
-        let marker = Held::Marker(Marker::Exit { entity: entity.clone(), instance });
-        self.submit(vec![marker]);
+        let barrier = PendingOutput::Barrier(Barrier::Exit { entity: entity.clone(), instance });
+        self.submit(vec![barrier]);
     }
 
     pub(super) async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>) {
         let due = |entity: &&EntityId| match self.slots.get(entity) {
             Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= monotonic(),
-            Some(Slot::Resident(_) | Slot::Cold(_) | Slot::SetAside(_)) | None => false,
+            Some(Slot::Resident(_) | Slot::Passivated(_) | Slot::Quarantined(_)) | None => false,
         };
         let due: Vec<EntityId> = self.restarting.iter().filter(due).cloned().collect();
         for entity in due {
@@ -262,7 +262,7 @@ impl ShardState {
     }
 
     pub(super) async fn retry(&mut self, myself: &ActorRef<ShardMsg>, entity: &EntityId) -> bool {
-        if !matches!(self.slots.get(entity), Some(Slot::SetAside(_))) {
+        if !matches!(self.slots.get(entity), Some(Slot::Quarantined(_))) {
             return false;
         }
         self.start(myself, entity, Some(Start::Replay), None).await;

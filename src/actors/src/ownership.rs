@@ -41,7 +41,7 @@ pub struct Acquired {
 
 /// An ownership that ended without being given away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
+pub struct LostShard {
     /// Of this shard.
     pub shard: Shard,
     /// The number of the ownership.
@@ -73,23 +73,23 @@ impl Drop for WriterTask {
 
 /// The shards a node owns.
 #[derive(Debug)]
-pub(crate) struct Holdings {
+pub(crate) struct OwnedShards {
     context: Arc<Context>,
     root: ActorRef<RootMsg>,
     provider: ProviderRunner,
-    /// Held while a shard is taken or given away, so that the two never overlap.
+    /// Locked while a shard is acquired or released, so that the two never overlap.
     turns: Vec<tokio::sync::Mutex<()>>,
     owned: Mutex<BTreeMap<Shard, Owned>>,
-    lost: mpsc::Sender<Lost>,
+    lost: mpsc::Sender<LostShard>,
 }
 
-impl Holdings {
+impl OwnedShards {
     /// None owned yet. What is lost is told to the receiver.
     pub(crate) fn new(
         context: Arc<Context>,
         root: ActorRef<RootMsg>,
         provider: ProviderRunner,
-    ) -> (Self, mpsc::Receiver<Lost>) {
+    ) -> (Self, mpsc::Receiver<LostShard>) {
         let (lost, losses) = mpsc::channel(LOST_MAX);
         let turns = (0..context.layout.shards).map(|_| tokio::sync::Mutex::new(())).collect();
         (Self { context, root, provider, turns, owned: Mutex::default(), lost }, losses)
@@ -106,7 +106,7 @@ impl Holdings {
 
     /// Claims shards, recovers them and serves them. Those of one commit group must be taken together. On an error none of them is
     /// served.
-    pub(crate) async fn take(&self, shards: &[Shard], node: &str) -> Result<Vec<(Shard, Acquired)>, StartError> {
+    pub(crate) async fn acquire(&self, shards: &[Shard], node: &str) -> Result<Vec<(Shard, Acquired)>, StartError> {
         let mut turns = Vec::new();
         for shard in shards {
             match self.turns.get(usize::from(shard.0)) {
@@ -181,7 +181,7 @@ impl Holdings {
 
     /// Gives a shard away: no new questions, those inside end, everything is stored, and the store is told. `false`: it was not owned,
     /// or something was still under way at the bound; that is in the journal and goes on at the next owner.
-    pub(crate) async fn give(&self, shard: Shard, bound: Duration) -> bool {
+    pub(crate) async fn release(&self, shard: Shard, bound: Duration) -> bool {
         let Some(turn) = self.turns.get(usize::from(shard.0)) else { return false };
         let _turn = turn.lock().await;
         let Some((actor, claim)) = self.table().get(&shard).map(|owned| (owned.actor.clone(), owned.claim)) else {
@@ -190,7 +190,7 @@ impl Holdings {
         let router = self.context.router();
         router.close(shard);
         let drained = tokio::time::timeout(bound, async {
-            drop(actor.send_message(ShardMsg::LetGo));
+            drop(actor.send_message(ShardMsg::DrainWaiters));
             while router.inside(shard) > 0 {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
@@ -209,7 +209,7 @@ impl Holdings {
     }
 
     /// An ownership is over: its actors and its writer end where they stand.
-    pub(crate) async fn lose(&self, lost: Lost) {
+    pub(crate) async fn revoke(&self, lost: LostShard) {
         let Some(turn) = self.turns.get(usize::from(lost.shard.0)) else { return };
         let _turn = turn.lock().await;
         let newest = self.table().get(&lost.shard).map(|owned| owned.claim.epoch);

@@ -4,7 +4,7 @@
 //! for yet (an order was placed, its stock is being asked for) what it causes will wake it, and then one sync carries the whole checkout. The
 //! shards' tick sees to a record that causes nothing.
 
-use super::held::Submission;
+use super::output::Submission;
 use super::stats::Stats;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::super::ask::Answer;
-    use super::super::held::Held;
+    use super::super::output::PendingOutput;
     use super::*;
     use doorbuster_domain::any::Refusal;
     use doorbuster_storage::Shard;
@@ -146,13 +146,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     fn silent() -> Submission {
-        Submission { shard: Shard(0), record: Some((1, bytes::Bytes::new())), held: Vec::new() }
+        Submission { shard: Shard(0), record: Some((1, bytes::Bytes::new())), outputs: Vec::new() }
     }
 
     fn urgent() -> Submission {
         let (caller, _) = oneshot::channel::<Answer>();
-        let held = vec![Held::Refused(caller, Box::new(Refusal::WrongKind))];
-        Submission { shard: Shard(0), record: None, held }
+        let outputs = vec![PendingOutput::Refused(caller, Box::new(Refusal::WrongKind))];
+        Submission { shard: Shard(0), record: None, outputs }
     }
 
     fn new() -> (WriterHandle, Queue, VecDeque<Submission>) {

@@ -3,7 +3,7 @@
 
 use super::ask::Answer;
 use super::context::Context;
-use super::held::{Abroad, Held};
+use super::output::{CrossGroup, PendingOutput};
 use super::provider::ProviderRunner;
 use super::shard::ShardMsg;
 use super::writer::Released;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 struct Durable {
     bytes: u64,
-    held: Vec<(Seq, Held)>,
+    outputs: Vec<(Seq, PendingOutput)>,
 }
 
 /// The writer's last hand: it runs where the writer runs.
@@ -34,32 +34,37 @@ impl Releaser {
 
     /// Lets go of a batch that is durable.
     pub(crate) fn release(&mut self, batch: Vec<Released>) {
-        for Released { shard, epoch, seq, bytes, held } in batch {
-            for held in held {
-                match held {
-                    Held::Accepted(caller, mut accepted) => {
+        for Released { shard, epoch, seq, bytes, outputs } in batch {
+            for output in outputs {
+                match output {
+                    PendingOutput::Accepted(caller, mut accepted) => {
                         accepted.seq = seq;
                         // Whoever asked may have gone.
                         drop(caller.send(Answer::Accepted(accepted)));
                     }
-                    Held::Stale(caller, version) => drop(caller.send(Answer::Stale { version })),
-                    Held::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
-                    Held::Provider { entity, key, call } => self.provider.call(entity, key, *call),
-                    Held::Abroad(abroad) => match *abroad {
-                        Abroad::Ask(ask, reply_to) => self.context.tell(ask, reply_to),
-                        Abroad::Answer { entity, key, outcome } => self.context.router().answer(entity, key, outcome),
+                    PendingOutput::Stale(caller, version) => drop(caller.send(Answer::Stale { version })),
+                    PendingOutput::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
+                    PendingOutput::Provider { entity, key, call } => self.provider.call(entity, key, *call),
+                    PendingOutput::CrossGroup(cross_group) => match *cross_group {
+                        CrossGroup::Ask(ask, reply_to) => self.context.send(ask, reply_to),
+                        CrossGroup::Answer { entity, key, outcome } => {
+                            self.context.router().answer(entity, key, outcome)
+                        }
                     },
-                    Held::Publish(view, stock) => self.context.views.publish(&view, stock),
-                    Held::Idle(_) | Held::Agenda { .. } | Held::Flushed(_) | Held::Marker(_) => {
+                    PendingOutput::Publish(view, stock) => self.context.views.publish(&view, stock),
+                    PendingOutput::Passivate(_)
+                    | PendingOutput::Agenda { .. }
+                    | PendingOutput::Flushed(_)
+                    | PendingOutput::Barrier(_) => {
                         let of_shard = self.by_shard.entry((shard, epoch)).or_default();
                         of_shard.bytes = bytes;
-                        of_shard.held.push((seq, held));
+                        of_shard.outputs.push((seq, output));
                     }
                 }
             }
         }
-        for ((shard, epoch), Durable { bytes, held }) in std::mem::take(&mut self.by_shard) {
-            self.context.router().send(shard, ShardMsg::Durable { epoch, bytes, held });
+        for ((shard, epoch), Durable { bytes, outputs }) in std::mem::take(&mut self.by_shard) {
+            self.context.router().send_to_shard(shard, ShardMsg::Durable { epoch, bytes, outputs });
         }
     }
 }

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 /// What one entity says to another whose shard is elsewhere. Nobody waits for it: an effect that stays unanswered is sent again by
 /// the one who owes it (rule E4).
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum OneWay {
     /// A question. `reply_to`: the entity that owes it as the effect of this key; `None`: nobody wants the answer.
     Ask {
         /// The question.
@@ -52,5 +52,5 @@ pub trait Remote: Debug + Send + Sync + 'static {
     fn ask(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, Delivered>;
 
     /// Sends without waiting; may be lost.
-    fn tell(&self, shard: Shard, told: Told);
+    fn send(&self, shard: Shard, message: OneWay);
 }

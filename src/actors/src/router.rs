@@ -10,8 +10,8 @@
 
 use super::ask::{Answer, Ask};
 use super::context::Context;
-use super::held::ReplyTo;
-use super::remote::{Delivered, Remote, Told};
+use super::output::ReplyTo;
+use super::remote::{Delivered, OneWay, Remote};
 use super::shard::ShardMsg;
 use super::stats::Stats;
 use doorbuster_clock::monotonic;
@@ -32,12 +32,12 @@ const LOOK_AGAIN_MAX_MS: u64 = 100;
 
 /// A question with the one who asks.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Envelope {
     pub(crate) ask: Ask,
     pub(crate) reply_to: ReplyTo,
 }
 
-impl Asked {
+impl Envelope {
     /// Rule E4: is it too late to decide this? Then whoever asked is told so; whoever has gone hears nothing, and nothing is decided for them.
     pub(crate) fn is_over(&mut self, now: Timestamp, stats: &Stats) -> bool {
         let is_late = self.ask.deadline < now;
@@ -239,7 +239,7 @@ impl Router {
             return None;
         }
         let actor = self.actor(shard)?;
-        let message = ShardMsg::Ask(Box::new(Asked { ask, reply_to: ReplyTo::Caller(caller) }));
+        let message = ShardMsg::Ask(Box::new(Envelope { ask, reply_to: ReplyTo::Caller(caller) }));
         if actor.send_message(message).is_err() {
             // Its ownership has just ended, and it never saw the question.
             return None;
@@ -280,39 +280,39 @@ impl Router {
     }
 
     /// Sends a question to its shard, wherever that is; who asked hears through its `reply_to`.
-    pub(super) fn tell(&self, asked: Box<Asked>) {
-        let shard = self.layout.shard_of(&asked.ask.entity);
+    pub(super) fn send(&self, envelope: Box<Envelope>) {
+        let shard = self.layout.shard_of(&envelope.ask.entity);
         if let Some(actor) = self.actor(shard) {
             // A shard that is gone has taken its commit group with it (rule E2); the caller hears *unknown*.
-            drop(actor.send_message(ShardMsg::Ask(asked)));
+            drop(actor.send_message(ShardMsg::Ask(envelope)));
             return;
         }
-        let Asked { ask, reply_to } = *asked;
+        let Envelope { ask, reply_to } = *envelope;
         let reply_to = match reply_to {
-            ReplyTo::Entity { entity, key, .. } | ReplyTo::Abroad { entity, key } => Some((entity, key)),
+            ReplyTo::Entity { entity, key, .. } | ReplyTo::OtherGroup { entity, key } => Some((entity, key)),
             ReplyTo::Nobody => None,
             // Callers ask through `ask`, which does not end here; dropped, they hear *unknown*.
             ReplyTo::Caller(_) => return,
         };
         if let Some(remote) = self.remote.get() {
-            remote.tell(shard, Told::Ask { ask: Box::new(ask), reply_to });
+            remote.send(shard, OneWay::Ask { ask: Box::new(ask), reply_to });
         }
     }
 
     /// What an entity of another node says. One that is not here (any more) does not hear it: who owes it sends it again.
-    pub(crate) fn told(&self, told: Told) {
-        match told {
-            Told::Ask { ask, reply_to } => {
+    pub(crate) fn receive(&self, message: OneWay) {
+        match message {
+            OneWay::Ask { ask, reply_to } => {
                 let reply_to = match reply_to {
-                    Some((entity, key)) => ReplyTo::Abroad { entity, key },
+                    Some((entity, key)) => ReplyTo::OtherGroup { entity, key },
                     None => ReplyTo::Nobody,
                 };
                 let shard = self.layout.shard_of(&ask.entity);
-                self.send(shard, ShardMsg::Ask(Box::new(Asked { ask: *ask, reply_to })));
+                self.send_to_shard(shard, ShardMsg::Ask(Box::new(Envelope { ask: *ask, reply_to })));
             }
-            Told::Answer { entity, key, outcome } => {
+            OneWay::Answer { entity, key, outcome } => {
                 let shard = self.layout.shard_of(&entity);
-                self.send(shard, ShardMsg::Answer { entity, key, outcome: *outcome });
+                self.send_to_shard(shard, ShardMsg::Answer { entity, key, outcome: *outcome });
             }
         }
     }
@@ -323,12 +323,12 @@ impl Router {
         if let Some(actor) = self.actor(shard) {
             drop(actor.send_message(ShardMsg::Answer { entity, key, outcome }));
         } else if let Some(remote) = self.remote.get() {
-            remote.tell(shard, Told::Answer { entity, key, outcome: Box::new(outcome) });
+            remote.send(shard, OneWay::Answer { entity, key, outcome: Box::new(outcome) });
         }
     }
 
     /// To a shard that is here; others do not hear it.
-    pub(crate) fn send(&self, shard: Shard, message: ShardMsg) {
+    pub(crate) fn send_to_shard(&self, shard: Shard, message: ShardMsg) {
         if let Some(actor) = self.actor(shard) {
             drop(actor.send_message(message));
         }

@@ -17,7 +17,7 @@ pub struct Settings {
     pub residents_per_shard_max: usize,
     /// How often a shard looks at its agenda, its idle entities and its overdue effects, in ms.
     pub tick_ms: u64,
-    /// A lingering entity ends after so many ms without a message.
+    /// A long-lived entity ends after so many ms without a message.
     pub idle_ms: u64,
     /// An unanswered question to another entity is asked again after so many ms, doubling …
     pub effect_retry_min_ms: u64,
@@ -30,7 +30,7 @@ pub struct Settings {
     /// … up to so many.
     pub restart_delay_max_ms: u64,
     /// An entity that failed so often in a row is set aside.
-    pub set_aside_after: u32,
+    pub quarantine_after: u32,
     /// A checkpoint at least this often, in ms, when something changed.
     pub checkpoint_interval_ms: u64,
     /// A checkpoint once so many bytes of the shard's records wait for one.
@@ -59,7 +59,7 @@ impl Default for Settings {
             command_life_s: 120,
             restart_delay_min_ms: 100,
             restart_delay_max_ms: 10_000,
-            set_aside_after: 5,
+            quarantine_after: 5,
             checkpoint_interval_ms: 30_000,
             checkpoint_bytes: 8 << 20,
             provider_calls_max: 4_096,

@@ -2,14 +2,14 @@
 //! them, and checkpoints them.
 //!
 //! ```text
-//!            Ask                 Idle, and all its messages handled
-//! (none) ──────────► Resident ───────────────────────────────────► Leaving ──exit seen──► Cold ──checkpoint──► (none)
+//!            Ask              Passivate, and all its messages handled
+//! (none) ──────────► Resident ───────────────────────────────────► Stopping ──exit seen─► Passivated ──checkpoint──► (none)
 //!                      │ failed                                                            │ Ask
 //!                      ▼                                                                   ▼
 //!                  Restarting ──delay, all its events durable──► Resident              Resident
 //!                      │ failed too often
 //!                      ▼
-//!                   SetAside ──operator──► Resident
+//!                   Quarantined ──operator──► Resident
 //! ```
 //!
 //! What restart of a shard means: there is none on its own. What stops one shard before its queue is durable stops its commit
@@ -19,13 +19,13 @@ use super::agenda::Agenda;
 use super::ask::{Answer, Ask};
 use super::checkpoint::Checkpoint;
 use super::context::Context;
-use super::entity::{EntityMsg, Start, lingers};
-use super::held::{Held, Left, Marker, ReplyTo, Submission};
-use super::inspect::{SetAsideEntity, ShardStatus};
+use super::entity::{EntityMsg, Start, is_long_lived};
+use super::inspect::{QuarantinedEntity, ShardStatus};
+use super::output::{Barrier, PassivatedState, PendingOutput, ReplyTo, Submission};
 use super::queue::WriterHandle;
 use super::recovery::{self, Loaded, RecoveryError};
-use super::router::Asked;
-use super::slot::{Cold, SetAside, Slot};
+use super::router::Envelope;
+use super::slot::{Passivated, Quarantined, Slot};
 use doorbuster_clock::monotonic;
 use doorbuster_domain::any::Command;
 use doorbuster_domain::effect::{EffectKey, Outcome};
@@ -43,7 +43,7 @@ use tokio::time::Instant;
 
 /// How often residents are looked at, in ms, or twice in the time after which what one owes is asked for again: under overload they are thousands, and to
 /// look at a tick's pace took 3 % of the node.
-const LOOK_EVERY_MS: u64 = 250;
+const SWEEP_EVERY_MS: u64 = 250;
 /// The whole of a head start.
 const HEAD_START_PARTS: u64 = 1 << 16;
 /// A checkpoint that would write much more than happened is put off, but not beyond so many intervals.
@@ -59,11 +59,11 @@ pub(crate) enum ShardMsg {
     /// The node is wired: recover, then say how many events of the tail were taken in.
     Recover(oneshot::Sender<Result<u64, String>>),
     /// A question to one of its entities.
-    Ask(Box<Asked>),
+    Ask(Box<Envelope>),
     /// An answer to an effect of one of its entities.
     Answer { entity: EntityId, key: EffectKey, outcome: Outcome },
     /// What has become durable under this ownership, in order, and how many bytes it has appended by then.
-    Durable { epoch: Epoch, bytes: u64, held: Vec<(Seq, Held)> },
+    Durable { epoch: Epoch, bytes: u64, outputs: Vec<(Seq, PendingOutput)> },
     /// Time passes.
     Tick,
     /// A checkpoint was stored, or not.
@@ -71,9 +71,9 @@ pub(crate) enum ShardMsg {
     /// Store everything now; answered when nothing is left to store, or it failed.
     FlushAll(oneshot::Sender<()>),
     /// The shard is being given away: whoever waits in it is to ask its next owner.
-    LetGo,
+    DrainWaiters,
     /// Operator: what is set aside.
-    ListSetAside(oneshot::Sender<Vec<SetAsideEntity>>),
+    ListQuarantined(oneshot::Sender<Vec<QuarantinedEntity>>),
     /// Operator: start it once more.
     Retry { entity: EntityId, done: oneshot::Sender<bool> },
     /// Operator: how the shard is.
@@ -114,11 +114,11 @@ pub(crate) struct ShardState {
     pub(super) by_actor: FxHashMap<ActorId, EntityId>,
     /// Actors that host nobody now: the next orders and carts get them.
     pub(super) pool: Vec<ActorRef<EntityMsg>>,
-    /// Those in `slots` with an actor: what a tick looks at. The cold ones may be very many. Of those with an actor the ones that
+    /// Those in `slots` with an actor: what a tick looks at. The passivated ones may be very many. Of those with an actor the ones that
     /// linger are looked at now and then.
-    pub(super) passing: FxHashSet<EntityId>,
-    pub(super) lingering: FxHashSet<EntityId>,
-    looked_at: Instant,
+    pub(super) short_lived: FxHashSet<EntityId>,
+    pub(super) long_lived: FxHashSet<EntityId>,
+    swept_at: Instant,
     pub(super) restarting: BTreeSet<EntityId>,
     pub(super) agenda: Agenda,
     pub(super) instances: u64,
@@ -156,9 +156,9 @@ impl Actor for ShardActor {
             slots: FxHashMap::default(),
             by_actor: FxHashMap::default(),
             pool: Vec::new(),
-            passing: FxHashSet::default(),
-            lingering: FxHashSet::default(),
-            looked_at: monotonic(),
+            short_lived: FxHashSet::default(),
+            long_lived: FxHashSet::default(),
+            swept_at: monotonic(),
             restarting: BTreeSet::new(),
             agenda: Agenda::default(),
             instances: 0,
@@ -224,26 +224,26 @@ impl ShardState {
                 // Ends with the actor: sending to a stopped actor fails, and ractor then ends the timer.
                 drop(myself.send_interval(tick, || ShardMsg::Tick));
             }
-            ShardMsg::Ask(asked) => shard.ask(myself, *asked).await,
+            ShardMsg::Ask(envelope) => shard.ask(myself, *envelope).await,
             ShardMsg::Answer { entity, key, outcome } => {
                 // An entity that is not resident owes nothing that was sent; whoever comes back asks again.
                 if let Some(Slot::Resident(resident)) = shard.slots.get_mut(&entity)
-                    && !resident.leaving
+                    && !resident.stopping
                 {
                     resident.send(EntityMsg::AnswerByShard { key, outcome });
                 }
             }
             // What an earlier ownership of this node still hears of is nothing to this one.
             ShardMsg::Durable { epoch, .. } if epoch != shard.claim.epoch => {}
-            ShardMsg::Durable { bytes, held, .. } => {
+            ShardMsg::Durable { bytes, outputs, .. } => {
                 shard.bytes = shard.bytes.max(bytes);
-                shard.durable(myself, held);
+                shard.durable(myself, outputs);
             }
             ShardMsg::Tick => Box::pin(shard.tick(myself)).await,
             ShardMsg::Checkpointed { upto, result } => shard.checkpointed(upto, result),
             ShardMsg::FlushAll(done) => shard.flush_all(done),
-            ShardMsg::LetGo => shard.let_go(),
-            ShardMsg::ListSetAside(reply) => drop(reply.send(shard.list_set_aside())),
+            ShardMsg::DrainWaiters => shard.drain_waiters(),
+            ShardMsg::ListQuarantined(reply) => drop(reply.send(shard.list_quarantined())),
             ShardMsg::Retry { entity, done } => drop(done.send(Box::pin(shard.retry(myself, &entity)).await)),
             ShardMsg::Describe(reply) => drop(reply.send(shard.describe())),
             ShardMsg::UnderWay { limit, reply } => drop(reply.send(shard.under_way(limit))),
@@ -285,20 +285,21 @@ impl ShardState {
                     }
                     self.agenda.set(&entity, loaded.state.wake_at(Timestamp::default()));
                     let Loaded { state, meta, dirty } = loaded;
-                    let left = Left::of(&entity, state, meta, dirty);
-                    self.slots.insert(entity, Slot::Cold(Box::new(Cold { left, seq: self.seq })));
+                    let passivated = PassivatedState::new(&entity, state, meta, dirty);
+                    self.slots
+                        .insert(entity, Slot::Passivated(Box::new(Passivated { state: passivated, seq: self.seq })));
                 }
                 Err(error) => {
                     tracing::error!(%entity, %error, "set aside at recovery");
-                    let aside = SetAside { reason: error.to_string(), failures: 1, since: now };
-                    self.slots.insert(entity, Slot::SetAside(Box::new(aside)));
+                    let aside = Quarantined { reason: error.to_string(), failures: 1, since: now };
+                    self.slots.insert(entity, Slot::Quarantined(Box::new(aside)));
                 }
             }
         }
         owing.sort();
         owing.dedup();
         for entity in owing {
-            if !matches!(self.slots.get(&entity), Some(Slot::SetAside(_))) {
+            if !matches!(self.slots.get(&entity), Some(Slot::Quarantined(_))) {
                 let start = if self.slots.contains_key(&entity) { None } else { Some(Start::Replay) };
                 self.start(myself, &entity, start, None).await;
             }
@@ -306,64 +307,64 @@ impl ShardState {
         Ok(events)
     }
 
-    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, mut asked: Asked) {
+    pub(super) async fn ask(&mut self, myself: &ActorRef<ShardMsg>, mut envelope: Envelope) {
         let settings = self.context.settings;
-        match self.slots.get_mut(&asked.ask.entity) {
+        match self.slots.get_mut(&envelope.ask.entity) {
             Some(Slot::Resident(resident)) => {
-                if resident.leaving {
-                    resident.queue.push(asked);
-                } else if resident.line.waiting() >= room(&asked.reply_to, settings.mailbox_max) {
+                if resident.stopping {
+                    resident.queue.push(envelope);
+                } else if resident.handle.waiting() >= room(&envelope.reply_to, settings.mailbox_max) {
                     self.context.stats.refused_busy();
-                    refuse(asked, Answer::Busy { retry_after_s: 1 });
+                    refuse(envelope, Answer::Busy { retry_after_s: 1 });
                 } else {
                     resident.touched_at = monotonic();
-                    resident.send(EntityMsg::Ask(Box::new(asked)));
+                    resident.send(EntityMsg::Ask(Box::new(envelope)));
                 }
             }
             Some(Slot::Restarting(restarting)) => {
                 if restarting.queue.len() < usize::try_from(settings.mailbox_max).unwrap_or(usize::MAX) {
-                    restarting.queue.push(asked);
+                    restarting.queue.push(envelope);
                 } else {
-                    refuse(asked, Answer::Busy { retry_after_s: 1 });
+                    refuse(envelope, Answer::Busy { retry_after_s: 1 });
                 }
             }
-            Some(Slot::SetAside(_)) => refuse(asked, Answer::SetAside),
+            Some(Slot::Quarantined(_)) => refuse(envelope, Answer::Quarantined),
             // Rule E4, before an actor is started or the store is asked for somebody who no longer waits.
-            Some(Slot::Cold(_)) | None if asked.is_over(self.context.clock.now(), &self.context.stats) => {}
-            Some(Slot::Cold(_)) => self.start(myself, &asked.ask.entity.clone(), None, Some(asked)).await,
+            Some(Slot::Passivated(_)) | None if envelope.is_over(self.context.clock.now(), &self.context.stats) => {}
+            Some(Slot::Passivated(_)) => self.start(myself, &envelope.ask.entity.clone(), None, Some(envelope)).await,
             None => {
-                if let Some(refusal) = &asked.ask.unless_known
-                    && matches!(Box::pin(self.is_stored(&asked.ask.entity)).await, Ok(false))
+                if let Some(refusal) = &envelope.ask.reject_if_absent
+                    && matches!(Box::pin(self.is_stored(&envelope.ask.entity)).await, Ok(false))
                 {
                     // Rule R5: memory, tail and store know no such entity, so nothing is lost by saying no at the door.
                     let refusal = refusal.as_ref().clone();
                     self.context.stats.refused_at_the_door();
-                    match asked.reply_to {
+                    match envelope.reply_to {
                         // Rule O4: where another may own the shard meanwhile, the answer waits like every other.
                         ReplyTo::Caller(caller) if self.context.store.is_shared() => {
-                            self.submit(vec![Held::Refused(caller, Box::new(refusal))]);
+                            self.submit(vec![PendingOutput::Refused(caller, Box::new(refusal))]);
                         }
-                        _ => refuse(asked, Answer::Refused(refusal)),
+                        _ => refuse(envelope, Answer::Refused(refusal)),
                     }
                     return;
                 }
-                self.start(myself, &asked.ask.entity.clone(), Some(Start::Load), Some(asked)).await;
+                self.start(myself, &envelope.ask.entity.clone(), Some(Start::Load), Some(envelope)).await;
             }
         }
     }
 
     /// Whoever waits for an entity to get somewhere, or for one that is between two lives, is to ask the next owner.
-    fn let_go(&mut self) {
+    fn drain_waiters(&mut self) {
         for slot in self.slots.values_mut() {
             match slot {
-                Slot::Resident(resident) if resident.leaving => {
-                    resident.queue.drain(..).for_each(|asked| refuse(asked, Answer::NotServing));
+                Slot::Resident(resident) if resident.stopping => {
+                    resident.queue.drain(..).for_each(|envelope| refuse(envelope, Answer::NotServing));
                 }
-                Slot::Resident(resident) => resident.send(EntityMsg::LetGo),
+                Slot::Resident(resident) => resident.send(EntityMsg::DrainWaiters),
                 Slot::Restarting(restarting) => {
-                    restarting.queue.drain(..).for_each(|asked| refuse(asked, Answer::NotServing));
+                    restarting.queue.drain(..).for_each(|envelope| refuse(envelope, Answer::NotServing));
                 }
-                Slot::Cold(_) | Slot::SetAside(_) => {}
+                Slot::Passivated(_) | Slot::Quarantined(_) => {}
             }
         }
     }
@@ -372,25 +373,25 @@ impl ShardState {
         Ok(!self.context.store.load(self.shard, entity).await?.is_empty())
     }
 
-    fn durable(&mut self, myself: &ActorRef<ShardMsg>, held: Vec<(Seq, Held)>) {
-        for (seq, held) in held {
+    fn durable(&mut self, myself: &ActorRef<ShardMsg>, outputs: Vec<(Seq, PendingOutput)>) {
+        for (seq, output) in outputs {
             self.seq = self.seq.max(seq);
-            match held {
-                Held::Idle(idle) => self.idle(*idle, seq),
-                Held::Agenda { entity, wake_at, owes } => {
+            match output {
+                PendingOutput::Passivate(idle) => self.passivate(*idle, seq),
+                PendingOutput::Agenda { entity, wake_at, owes } => {
                     self.agenda.set(&entity, wake_at);
                     if let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) {
                         resident.owes = owes;
                     }
                 }
-                Held::Flushed(flushed) => self.flushed(*flushed, seq),
-                Held::Marker(Marker::Checkpoint(number)) => {
+                PendingOutput::Flushed(flushed) => self.flushed(*flushed, seq),
+                PendingOutput::Barrier(Barrier::Checkpoint(number)) => {
                     if let Some(checkpoint) = self.checkpoint.as_mut().filter(|one| one.number == number) {
                         checkpoint.upto = Some(seq);
                         self.finish_checkpoint(myself);
                     }
                 }
-                Held::Marker(Marker::Exit { entity, instance }) => {
+                PendingOutput::Barrier(Barrier::Exit { entity, instance }) => {
                     if let Some(Slot::Restarting(restarting)) = self.slots.get_mut(&entity)
                         && restarting.instance == instance
                     {
@@ -398,19 +399,19 @@ impl ShardState {
                     }
                 }
                 // The releaser sees to these itself.
-                Held::Accepted(..)
-                | Held::Refused(..)
-                | Held::Stale(..)
-                | Held::Provider { .. }
-                | Held::Abroad(_)
-                | Held::Publish(..) => {}
+                PendingOutput::Accepted(..)
+                | PendingOutput::Refused(..)
+                | PendingOutput::Stale(..)
+                | PendingOutput::Provider { .. }
+                | PendingOutput::CrossGroup(_)
+                | PendingOutput::Publish(..) => {}
             }
         }
         self.finish_checkpoint(myself);
     }
 
-    pub(super) fn submit(&self, held: Vec<Held>) {
-        self.writer.submit(Submission { shard: self.shard, record: None, held });
+    pub(super) fn submit(&self, outputs: Vec<PendingOutput>) {
+        self.writer.submit(Submission { shard: self.shard, record: None, outputs });
     }
 
     /// Is nothing stored any more?
@@ -429,12 +430,12 @@ impl ShardState {
                 wait: Wait::Decided,
                 deadline,
                 if_version: None,
-                unless_known: None,
+                reject_if_absent: None,
             };
-            self.ask(myself, Asked { ask, reply_to: ReplyTo::Nobody }).await;
+            self.ask(myself, Envelope { ask, reply_to: ReplyTo::Nobody }).await;
         }
         self.writer.nudge();
-        self.look_in();
+        self.sweep_residents();
         self.restart_due(myself).await;
         if self.is_checkpoint_due() {
             self.begin_checkpoint();
@@ -458,32 +459,32 @@ impl ShardState {
             || waited >= interval * CHECKPOINT_PATIENCE
     }
 
-    /// Residents that should have ended or owe something are looked at; lingering ones that nobody needs may leave.
-    fn look_in(&mut self) {
+    /// Residents that should have ended or owe something are looked at; long-lived ones without use may leave.
+    fn sweep_residents(&mut self) {
         let settings = self.context.settings;
         let crowded = self.by_actor.len() > settings.residents_per_shard_max;
         let idle_ms = if crowded { 0 } else { settings.idle_ms };
         let now = monotonic();
         let since = |then: Instant| u64::try_from(now.duration_since(then).as_millis()).unwrap_or(u64::MAX);
-        if !crowded && since(self.looked_at) < LOOK_EVERY_MS.min(settings.effect_retry_min_ms / 2) {
+        if !crowded && since(self.swept_at) < SWEEP_EVERY_MS.min(settings.effect_retry_min_ms / 2) {
             return;
         }
-        self.looked_at = now;
-        for entity in self.passing.iter().chain(&self.lingering) {
+        self.swept_at = now;
+        for entity in self.short_lived.iter().chain(&self.long_lived) {
             let Some(Slot::Resident(resident)) = self.slots.get_mut(entity) else { continue };
-            if resident.leaving || resident.line.waiting() > 0 {
+            if resident.stopping || resident.handle.waiting() > 0 {
                 continue;
             }
-            resident.look(now);
+            resident.note_use(now);
             let quiet_ms = since(resident.touched_at);
-            let due = if lingers(entity) && !resident.owes {
+            let due = if is_long_lived(entity) && !resident.owes {
                 quiet_ms > idle_ms
             } else {
                 quiet_ms >= settings.effect_retry_min_ms
             };
             if due {
                 // Not counted as a touch for those that linger: it must not keep them here.
-                resident.poke(!lingers(entity) || resident.owes);
+                resident.tick(!is_long_lived(entity) || resident.owes);
             }
         }
     }
@@ -501,13 +502,15 @@ fn head_start(shard: Shard) -> u64 {
 fn room(asked_by: &ReplyTo, mailbox_max: u32) -> u32 {
     match asked_by {
         ReplyTo::Caller(_) => mailbox_max,
-        ReplyTo::Entity { .. } | ReplyTo::Abroad { .. } | ReplyTo::Nobody => mailbox_max.saturating_mul(EFFECT_ROOM),
+        ReplyTo::Entity { .. } | ReplyTo::OtherGroup { .. } | ReplyTo::Nobody => {
+            mailbox_max.saturating_mul(EFFECT_ROOM)
+        }
     }
 }
 
 /// Nothing was decided: whoever asked is told so.
-pub(super) fn refuse(asked: Asked, answer: Answer) {
-    if let ReplyTo::Caller(caller) = asked.reply_to {
+pub(super) fn refuse(envelope: Envelope, answer: Answer) {
+    if let ReplyTo::Caller(caller) = envelope.reply_to {
         drop(caller.send(answer));
     }
 }

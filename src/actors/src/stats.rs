@@ -147,7 +147,7 @@ impl Stats {
     pub(crate) fn restarted(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
-    pub(crate) fn set_aside(&self) {
+    pub(crate) fn quarantined(&self) {
         self.aside.fetch_add(1, Ordering::Relaxed);
     }
     pub(crate) fn checkpointed(&self) {

@@ -10,17 +10,17 @@
 use super::ask::{Answer, Ask};
 use super::context::Context;
 use super::faults::Faults;
-pub use super::inspect::{SetAsideEntity, ShardStatus};
-use super::ownership::Holdings;
-pub use super::ownership::{Acquired, Lost};
+pub use super::inspect::{QuarantinedEntity, ShardStatus};
+use super::ownership::OwnedShards;
+pub use super::ownership::{Acquired, LostShard};
 use super::provider::{ProviderCalls, ProviderRunner};
-use super::remote::{Delivered, Remote, Told};
+use super::remote::{Delivered, OneWay, Remote};
 use super::router::Router;
 use super::settings::Settings;
 use super::shard::ShardMsg;
 
 use super::stats::Stats;
-use super::view::Views;
+use super::view::AvailabilityViews;
 use compact_str::CompactString;
 use doorbuster_clock::SharedClock;
 use doorbuster_domain::ids::EntityId;
@@ -76,8 +76,8 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Actors {
     context: Arc<Context>,
-    holdings: Arc<Holdings>,
-    losses: Mutex<Option<mpsc::Receiver<Lost>>>,
+    owned_shards: Arc<OwnedShards>,
+    losses: Mutex<Option<mpsc::Receiver<LostShard>>>,
     root: ActorRef<RootMsg>,
     tasks: Vec<JoinHandle<()>>,
     recovery: Recovery,
@@ -141,7 +141,7 @@ pub enum Shards<'name> {
     /// It owns all of them from the start, under this name; with one of them ends the node.
     All(&'name str),
     /// They are taken and given away while it runs ([`Handle::acquire`], [`Handle::release`]).
-    Dealt,
+    Assigned,
 }
 
 impl Actors {
@@ -156,7 +156,7 @@ impl Actors {
     ) -> Result<Self, StartError> {
         let (failed, _) = watch::channel(None);
         let (losses, lost) = mpsc::unbounded_channel();
-        let losses = matches!(shards, Shards::Dealt).then_some(losses);
+        let losses = matches!(shards, Shards::Assigned).then_some(losses);
         let layout = store.layout();
         let context = Arc::new_cyclic(|context| Context {
             store,
@@ -164,7 +164,7 @@ impl Actors {
             clock,
             settings,
             stats,
-            views: Arc::new(Views::default()),
+            views: Arc::new(AvailabilityViews::default()),
             provider_name: CompactString::new(provider.name()),
             faults: Faults::default(),
             failed,
@@ -175,13 +175,13 @@ impl Actors {
         let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned)?;
         let mut begun = Begun { root: Some(root.clone()), tasks: Vec::new() };
         let runner = ProviderRunner::new(provider, Arc::clone(&context));
-        let (holdings, losses) = Holdings::new(Arc::clone(&context), root.clone(), runner);
-        let holdings = Arc::new(holdings);
-        begun.tasks.push(tokio::spawn(see_to_losses(lost, Arc::clone(&holdings))));
+        let (owned_shards, losses) = OwnedShards::new(Arc::clone(&context), root.clone(), runner);
+        let owned_shards = Arc::new(owned_shards);
+        begun.tasks.push(tokio::spawn(revoke_lost_shards(lost, Arc::clone(&owned_shards))));
         let mut recovery = Recovery { shards: 0, tail_events: 0 };
         if let Shards::All(node) = shards {
             let all: Vec<Shard> = (0..layout.shards).map(Shard).collect();
-            for (_, acquired) in holdings.take(&all, node).await? {
+            for (_, acquired) in owned_shards.acquire(&all, node).await? {
                 recovery.shards = recovery.shards.saturating_add(1);
                 recovery.tail_events = recovery.tail_events.saturating_add(acquired.tail_events);
             }
@@ -189,7 +189,7 @@ impl Actors {
         context.router().serve(true);
         begun.root = None;
         let tasks = std::mem::take(&mut begun.tasks);
-        Ok(Self { context, holdings, losses: Mutex::new(Some(losses)), root, tasks, recovery })
+        Ok(Self { context, owned_shards, losses: Mutex::new(Some(losses)), root, tasks, recovery })
     }
 
     /// What the start found.
@@ -201,12 +201,12 @@ impl Actors {
     /// A handle for whoever asks.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { context: Arc::clone(&self.context), holdings: Arc::clone(&self.holdings) }
+        Handle { context: Arc::clone(&self.context), owned_shards: Arc::clone(&self.owned_shards) }
     }
 
     /// Where the ends of ownerships are told that nobody asked for; `None` when it was given out before.
     #[must_use]
-    pub fn losses(&self) -> Option<mpsc::Receiver<Lost>> {
+    pub fn losses(&self) -> Option<mpsc::Receiver<LostShard>> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -222,7 +222,7 @@ impl Actors {
             let mut flushes = Vec::new();
             for (shard, _) in router.shards() {
                 let (done, flushed) = oneshot::channel();
-                router.send(shard, ShardMsg::FlushAll(done));
+                router.send_to_shard(shard, ShardMsg::FlushAll(done));
                 flushes.push(flushed);
             }
             for flushed in flushes {
@@ -239,7 +239,7 @@ impl Actors {
     /// Ends the actors where they stand: what is not durable was promised to nobody. For a failed node, and for crashes in tests.
     pub async fn end(self) {
         self.context.router().serve(false);
-        self.holdings.end_all();
+        self.owned_shards.end_all();
         self.root.kill();
         for task in self.tasks {
             task.abort();
@@ -248,9 +248,9 @@ impl Actors {
 }
 
 /// Stops what has been lost; ends with the node.
-async fn see_to_losses(mut lost: mpsc::UnboundedReceiver<Lost>, holdings: Arc<Holdings>) {
+async fn revoke_lost_shards(mut lost: mpsc::UnboundedReceiver<LostShard>, owned_shards: Arc<OwnedShards>) {
     while let Some(lost) = lost.recv().await {
-        holdings.lose(lost).await;
+        owned_shards.revoke(lost).await;
     }
 }
 
@@ -258,7 +258,7 @@ async fn see_to_losses(mut lost: mpsc::UnboundedReceiver<Lost>, holdings: Arc<Ho
 #[derive(Debug, Clone)]
 pub struct Handle {
     context: Arc<Context>,
-    holdings: Arc<Holdings>,
+    owned_shards: Arc<OwnedShards>,
 }
 
 impl Handle {
@@ -273,8 +273,8 @@ impl Handle {
     }
 
     /// What an entity of another node says to one of ours.
-    pub fn told(&self, told: Told) {
-        self.context.router().told(told);
+    pub fn receive(&self, message: OneWay) {
+        self.context.router().receive(message);
     }
 
     /// Gives the way to the shards of other nodes; once.
@@ -285,9 +285,9 @@ impl Handle {
     /// Claims a shard under the node's name, recovers it and serves it.
     pub async fn acquire(&self, shard: Shard, node: &str) -> Result<Acquired, StartError> {
         let nothing = || StartError::Recover { shard, error: "nothing was taken".to_owned() };
-        let (holdings, node) = (Arc::clone(&self.holdings), node.to_owned());
+        let (owned_shards, node) = (Arc::clone(&self.owned_shards), node.to_owned());
         // A task of its own, so that whoever stops waiting leaves no shard half recovered.
-        let taken = tokio::spawn(async move { holdings.take(&[shard], &node).await }).await;
+        let taken = tokio::spawn(async move { owned_shards.acquire(&[shard], &node).await }).await;
         let taken = taken.map_err(|error| StartError::Recover { shard, error: error.to_string() })??;
         taken.first().map(|(_, acquired)| *acquired).ok_or_else(nothing)
     }
@@ -295,14 +295,14 @@ impl Handle {
     /// Gives a shard away: no new questions, those inside end and everything is stored, within `bound`. `false`: it was not owned, or
     /// something was still under way at the bound; it goes on at the next owner.
     pub async fn release(&self, shard: Shard, bound: Duration) -> bool {
-        let holdings = Arc::clone(&self.holdings);
-        tokio::spawn(async move { holdings.give(shard, bound).await }).await.unwrap_or(false)
+        let owned_shards = Arc::clone(&self.owned_shards);
+        tokio::spawn(async move { owned_shards.release(shard, bound).await }).await.unwrap_or(false)
     }
 
     /// Which shards this node owns, and under which epoch.
     #[must_use]
     pub fn owned(&self) -> BTreeMap<Shard, Epoch> {
-        self.holdings.owned()
+        self.owned_shards.owned()
     }
 
     /// Now.
@@ -313,7 +313,7 @@ impl Handle {
 
     /// What shoppers may see of stock.
     #[must_use]
-    pub fn views(&self) -> &Views {
+    pub fn views(&self) -> &AvailabilityViews {
         &self.context.views
     }
 
@@ -378,8 +378,8 @@ impl Handle {
     }
 
     /// What is set aside.
-    pub async fn set_aside(&self) -> Vec<SetAsideEntity> {
-        self.each(ShardMsg::ListSetAside).await.into_iter().flatten().collect()
+    pub async fn quarantined(&self) -> Vec<QuarantinedEntity> {
+        self.each(ShardMsg::ListQuarantined).await.into_iter().flatten().collect()
     }
 
     /// Entities that have something under way or a deadline, at most `limit` of each shard.
@@ -391,7 +391,7 @@ impl Handle {
     pub async fn retry(&self, entity: &EntityId) -> bool {
         let (done, started) = oneshot::channel();
         let shard = self.shard_of(entity);
-        self.context.router().send(shard, ShardMsg::Retry { entity: entity.clone(), done });
+        self.context.router().send_to_shard(shard, ShardMsg::Retry { entity: entity.clone(), done });
         started.await.unwrap_or(false)
     }
 
@@ -399,7 +399,7 @@ impl Handle {
     pub async fn panic_entity(&self, entity: &EntityId) -> bool {
         let (done, sent) = oneshot::channel();
         let shard = self.shard_of(entity);
-        self.context.router().send(shard, ShardMsg::Panic { entity: entity.clone(), done });
+        self.context.router().send_to_shard(shard, ShardMsg::Panic { entity: entity.clone(), done });
         sent.await.unwrap_or(false)
     }
 
@@ -407,7 +407,7 @@ impl Handle {
         let mut replies = Vec::new();
         for (shard, _) in self.context.router().shards() {
             let (reply, answer) = oneshot::channel();
-            self.context.router().send(shard, message(reply));
+            self.context.router().send_to_shard(shard, message(reply));
             replies.push(answer);
         }
         let mut answers = Vec::new();

@@ -90,7 +90,7 @@ pub(super) fn request(key: &str) -> Request {
 pub(super) async fn ask_until(node: &Handle, entity: EntityId, command: Command, wait: Wait) -> Answer {
     let deadline = node.now().plus_s(20);
     let by = By::Seller("sel_main".into());
-    node.ask(Ask { entity, command, by, wait, deadline, if_version: None, unless_known: None }).await
+    node.ask(Ask { entity, command, by, wait, deadline, if_version: None, reject_if_absent: None }).await
 }
 
 pub(super) async fn stock(node: &Handle, command: inventory::Command) -> inventory::Reply {
@@ -174,7 +174,7 @@ pub(super) fn place_if_known(node: &Handle, key: &str, token: Option<&str>, wait
         wait,
         deadline: node.now().plus_s(20),
         if_version: None,
-        unless_known: Some(Box::new(Refusal::Order(order::Refusal::Unknown))),
+        reject_if_absent: Some(Box::new(Refusal::Order(order::Refusal::Unknown))),
     }
 }
 
@@ -364,15 +364,15 @@ async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it(
     let node = actors.handle();
     open_shop(&node, 5).await;
     let entity = EntityId::Inventory(sku());
-    node.faults().arm_panic(&entity, world.settings.set_aside_after);
+    node.faults().arm_panic(&entity, world.settings.quarantine_after);
     assert!(node.panic_entity(&entity).await);
     tokio::time::sleep(Duration::from_secs(30)).await;
-    let aside = node.set_aside().await;
+    let aside = node.quarantined().await;
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert!(aside[0].reason.contains("a fault was ordered"), "{aside:?}");
     let read = Command::Inventory(inventory::Command::Read);
     let answer = ask_until(&node, entity.clone(), read, Wait::Decided).await;
-    assert!(matches!(answer, Answer::SetAside), "{answer:?}");
+    assert!(matches!(answer, Answer::Quarantined), "{answer:?}");
     assert!(node.retry(&entity).await);
     assert_eq!(levels(&node).await.on_hand, 5);
 }

@@ -1,7 +1,7 @@
 //! What shoppers may see of stock without asking its entity: fed from durable decisions only, rebuilt on demand, never the truth.
 
 use super::entity::EntityMsg;
-use super::line::Line;
+use super::handle::EntityHandle;
 use doorbuster_domain::ids::Sku;
 use doorbuster_domain::inventory::Levels;
 use rustc_hash::FxHashMap;
@@ -24,33 +24,33 @@ pub struct Stock {
 
 /// The newest durable figures of one SKU.
 #[derive(Debug)]
-pub struct SkuView {
+pub struct AvailabilityView {
     sku: Sku,
-    /// It waits for whoever follows changes, and need not be told again.
-    told: AtomicBool,
+    /// It waits for whoever follows changes, and need not be notified again.
+    notified: AtomicBool,
     available: AtomicU64,
     reserved: AtomicU64,
     version: AtomicU64,
     levels: RwLock<Option<Arc<Levels>>>,
-    line: RwLock<Option<Arc<Line>>>,
+    handle: RwLock<Option<Arc<EntityHandle>>>,
 }
 
-impl SkuView {
+impl AvailabilityView {
     fn of(sku: &Sku) -> Self {
         Self {
             sku: sku.clone(),
-            told: AtomicBool::new(false),
+            notified: AtomicBool::new(false),
             available: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             version: AtomicU64::new(0),
             levels: RwLock::new(None),
-            line: RwLock::new(None),
+            handle: RwLock::new(None),
         }
     }
 
-    /// The line to its inventory's actor.
-    pub(crate) fn connect(&self, line: Arc<Line>) {
-        *self.line.write().unwrap_or_else(PoisonError::into_inner) = Some(line);
+    /// The handle to its inventory's actor.
+    pub(crate) fn connect(&self, handle: Arc<EntityHandle>) {
+        *self.handle.write().unwrap_or_else(PoisonError::into_inner) = Some(handle);
     }
 
     /// Whose figures these are.
@@ -85,10 +85,10 @@ impl SkuView {
         }
     }
 
-    /// The same, for whoever follows changes: what comes after this is told again.
+    /// The same, for whoever follows changes: what comes after this is notified again.
     #[must_use]
     pub fn take_stock(&self) -> Stock {
-        self.told.store(false, Ordering::SeqCst);
+        self.notified.store(false, Ordering::SeqCst);
         self.stock()
     }
 
@@ -101,40 +101,40 @@ impl SkuView {
 
 /// All SKUs whose figures this node knows: those whose inventory is, or lately was, resident.
 #[derive(Debug, Default)]
-pub struct Views {
-    skus: RwLock<FxHashMap<Sku, Arc<SkuView>>>,
-    follower: OnceLock<mpsc::Sender<Arc<SkuView>>>,
-    untold: AtomicU64,
+pub struct AvailabilityViews {
+    skus: RwLock<FxHashMap<Sku, Arc<AvailabilityView>>>,
+    follower: OnceLock<mpsc::Sender<Arc<AvailabilityView>>>,
+    changes_dropped: AtomicU64,
 }
 
-impl Views {
-    /// Every view that changes from now on, once until its figures are [taken](SkuView::take_stock); at most `queue_max` of them wait, beyond it
-    /// changes are not told, and counted. `None`: somebody follows already.
+impl AvailabilityViews {
+    /// Every view that changes from now on, once until its figures are [taken](AvailabilityView::take_stock); at most `queue_max` of them wait, beyond it
+    /// changes are not notified, and counted. `None`: somebody follows already.
     #[must_use]
-    pub fn follow(&self, queue_max: usize) -> Option<mpsc::Receiver<Arc<SkuView>>> {
+    pub fn follow(&self, queue_max: usize) -> Option<mpsc::Receiver<Arc<AvailabilityView>>> {
         let (sender, receiver) = mpsc::channel(queue_max.max(1));
         self.follower.set(sender).is_ok().then_some(receiver)
     }
 
-    /// Changes that were not told for want of room.
+    /// Changes that were not notified for want of room.
     #[must_use]
-    pub fn untold(&self) -> u64 {
-        self.untold.load(Ordering::Relaxed)
+    pub fn changes_dropped(&self) -> u64 {
+        self.changes_dropped.load(Ordering::Relaxed)
     }
 
     /// Shows newer figures, and tells whoever follows; never waits.
-    pub(crate) fn publish(&self, view: &Arc<SkuView>, stock: Stock) {
+    pub(crate) fn publish(&self, view: &Arc<AvailabilityView>, stock: Stock) {
         view.publish(stock);
         let Some(follower) = self.follower.get() else { return };
-        if !view.told.swap(true, Ordering::SeqCst) && follower.try_send(Arc::clone(view)).is_err() {
-            view.told.store(false, Ordering::SeqCst);
-            self.untold.fetch_add(1, Ordering::Relaxed);
+        if !view.notified.swap(true, Ordering::SeqCst) && follower.try_send(Arc::clone(view)).is_err() {
+            view.notified.store(false, Ordering::SeqCst);
+            self.changes_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// The view of a SKU, if its inventory has published one.
     #[must_use]
-    pub fn get(&self, sku: &Sku) -> Option<Arc<SkuView>> {
+    pub fn get(&self, sku: &Sku) -> Option<Arc<AvailabilityView>> {
         let skus = self.skus.read().unwrap_or_else(PoisonError::into_inner);
         skus.get(sku).filter(|view| view.is_known()).cloned()
     }
@@ -144,16 +144,16 @@ impl Views {
     pub(crate) fn send(&self, sku: &Sku, message: EntityMsg, mailbox_max: u32) -> Result<(), EntityMsg> {
         let skus = self.skus.read().unwrap_or_else(PoisonError::into_inner);
         let Some(view) = skus.get(sku) else { return Err(message) };
-        match view.line.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            Some(line) if line.waiting() < mailbox_max => line.send(message),
+        match view.handle.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(handle) if handle.waiting() < mailbox_max => handle.send(message),
             _ => Err(message),
         }
     }
 
     /// The view of a SKU for its inventory to publish into.
-    pub(crate) fn open(&self, sku: &Sku) -> Arc<SkuView> {
+    pub(crate) fn open(&self, sku: &Sku) -> Arc<AvailabilityView> {
         let mut skus = self.skus.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(skus.entry(sku.clone()).or_insert_with(|| Arc::new(SkuView::of(sku))))
+        Arc::clone(skus.entry(sku.clone()).or_insert_with(|| Arc::new(AvailabilityView::of(sku))))
     }
 
     /// The inventories of a shard that is no longer here, and their views with them.
@@ -177,26 +177,30 @@ mod tests {
 
     #[test]
     fn a_sku_that_changes_often_is_told_once_until_it_is_looked_at() {
-        let views = Views::default();
+        let views = AvailabilityViews::default();
         let mut changed = views.follow(1).unwrap();
         assert!(views.follow(1).is_none(), "one follows");
         let (a, b) = (views.open(&Sku::parse("A").unwrap()), views.open(&Sku::parse("B").unwrap()));
         (1..=100).for_each(|version| views.publish(&a, stock(version)));
-        assert_eq!(views.untold(), 0);
+        assert_eq!(views.changes_dropped(), 0);
         views.publish(&b, stock(1));
-        assert_eq!(views.untold(), 1, "there was room for one");
-        let told = changed.try_recv().unwrap();
-        assert_eq!((told.sku().as_str(), told.take_stock().version), ("A", 100));
+        assert_eq!(views.changes_dropped(), 1, "there was room for one");
+        let notified = changed.try_recv().unwrap();
+        assert_eq!((notified.sku().as_str(), notified.take_stock().version), ("A", 100));
         assert!(changed.try_recv().is_err());
         views.publish(&a, stock(101));
         assert_eq!(changed.try_recv().unwrap().take_stock().version, 101, "and again after that");
         views.publish(&b, stock(2));
-        assert_eq!(changed.try_recv().unwrap().sku().as_str(), "B", "what was not told is told with the next change");
+        assert_eq!(
+            changed.try_recv().unwrap().sku().as_str(),
+            "B",
+            "what was not notified is notified with the next change"
+        );
     }
 
     #[test]
     fn older_figures_change_nothing() {
-        let views = Views::default();
+        let views = AvailabilityViews::default();
         let view = views.open(&Sku::parse("A").unwrap());
         views.publish(&view, stock(5));
         views.publish(&view, stock(4));

@@ -10,7 +10,7 @@
 
 use super::ask::Answer;
 use super::context::Context;
-use super::held::{Held, Submission};
+use super::output::{PendingOutput, Submission};
 use super::provider::ProviderRunner;
 use super::queue::{Queue, WriterHandle};
 use super::releaser::Releaser;
@@ -37,7 +37,7 @@ pub(crate) struct Released {
     pub(crate) seq: Seq,
     /// Bytes of records the shard has appended since it was claimed.
     pub(crate) bytes: u64,
-    pub(crate) held: Vec<Held>,
+    pub(crate) outputs: Vec<PendingOutput>,
 }
 
 /// Where a shard's log ends.
@@ -142,7 +142,7 @@ impl Writer {
                 epoch: end.epoch,
                 seq: end.seq,
                 bytes: end.bytes,
-                held: submission.held,
+                outputs: submission.outputs,
             });
         }
         (batch, released)
@@ -154,9 +154,9 @@ impl Writer {
         if !self.context.store.is_shared() {
             return Ok(());
         }
-        let leaving = released.iter().filter(|one| one.held.iter().any(Held::leaves));
-        let asked: BTreeMap<Shard, Epoch> = leaving.map(|one| (one.shard, one.epoch)).collect();
-        for (shard, epoch) in asked {
+        let leaving = released.iter().filter(|one| one.outputs.iter().any(PendingOutput::leaves));
+        let confirmed: BTreeMap<Shard, Epoch> = leaving.map(|one| (one.shard, one.epoch)).collect();
+        for (shard, epoch) in confirmed {
             self.context.store.confirm(shard, epoch).await?;
         }
         Ok(())
@@ -168,16 +168,19 @@ impl Writer {
             self.context.lose(*shard, end.epoch, &format!("append to group {}", self.group.0), error);
         }
         self.queue.left(released.len().saturating_add(waiting.len()));
-        let unknown = |held: Vec<Held>| {
-            for held in held {
-                if let Held::Accepted(caller, _) | Held::Refused(caller, _) | Held::Stale(caller, _) = held {
+        let unknown = |outputs: Vec<PendingOutput>| {
+            for output in outputs {
+                if let PendingOutput::Accepted(caller, _)
+                | PendingOutput::Refused(caller, _)
+                | PendingOutput::Stale(caller, _) = output
+                {
                     // The caller may have gone; then nobody waits for the answer.
                     drop(caller.send(Answer::Unknown));
                 }
             }
         };
-        released.into_iter().for_each(|one| unknown(one.held));
-        waiting.into_iter().for_each(|one| unknown(one.held));
-        self.queue.close().into_iter().for_each(|one| unknown(one.held));
+        released.into_iter().for_each(|one| unknown(one.outputs));
+        waiting.into_iter().for_each(|one| unknown(one.outputs));
+        self.queue.close().into_iter().for_each(|one| unknown(one.outputs));
     }
 }

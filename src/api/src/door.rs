@@ -494,8 +494,8 @@ impl<S: Shop> Request<'_, S> {
         deadline: Timestamp,
     ) -> Result<Accepted, Problem> {
         let by = self.caller.by();
-        let (if_version, unless_known) = (None, None);
-        let ask = Ask { entity, command, by, if_version, wait, deadline, unless_known };
+        let (if_version, reject_if_absent) = (None, None);
+        let ask = Ask { entity, command, by, if_version, wait, deadline, reject_if_absent };
         let again = (wait > Wait::Decided).then(|| ask.clone());
         match (self.api.ask(ask).await, again) {
             (Answer::Late, Some(ask)) => {
@@ -519,7 +519,7 @@ impl<S: Shop> Request<'_, S> {
         if_version: Option<u64>,
     ) -> Result<Accepted, Problem> {
         let by = self.caller.by();
-        accepted(self.api.ask(Ask { entity, command, by, if_version, wait, deadline, unless_known: None }).await)
+        accepted(self.api.ask(Ask { entity, command, by, if_version, wait, deadline, reject_if_absent: None }).await)
     }
 }
 
@@ -537,7 +537,7 @@ impl<S: Shop> Inner<S> {
         now: Timestamp,
     ) -> Result<Accepted, Problem> {
         let deadline = now.plus_ms(self.settings.door.command_timeout_ms);
-        let (wait, if_version, unless_known) = (Wait::Decided, None, None);
-        accepted(self.shop.ask(Ask { entity, command, by, if_version, wait, deadline, unless_known }).await)
+        let (wait, if_version, reject_if_absent) = (Wait::Decided, None, None);
+        accepted(self.shop.ask(Ask { entity, command, by, if_version, wait, deadline, reject_if_absent }).await)
     }
 }

@@ -21,7 +21,7 @@ pub fn accepted(answer: Answer) -> Result<Accepted, Problem> {
         Answer::Busy { retry_after_s } => {
             Err(Problem::new(Code::Overloaded).detail("no room").retry_after(retry_after_s))
         }
-        Answer::SetAside => {
+        Answer::Quarantined => {
             Err(Problem::new(Code::SetAside).detail("it kept failing; an operator must look").retry_after(30))
         }
         Answer::NotServing => Err(Problem::new(Code::Draining).detail("the node is starting or stopping")),

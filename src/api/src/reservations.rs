@@ -211,8 +211,8 @@ pub(super) async fn extend<S: Shop>(request: Request<'_, S>) -> Result<Reply, Pr
 /// Asks as the caller, and takes any answer.
 async fn answer_to<S: Shop>(request: &Request<'_, S>, entity: EntityId, command: any::Command) -> Answer {
     let deadline = request.now.plus_ms(request.api.settings.door.command_timeout_ms);
-    let (by, wait, if_version, unless_known) = (request.caller.by(), Wait::Decided, None, None);
-    request.api.ask(Ask { entity, command, by, if_version, wait, deadline, unless_known }).await
+    let (by, wait, if_version, reject_if_absent) = (request.caller.by(), Wait::Decided, None, None);
+    request.api.ask(Ask { entity, command, by, if_version, wait, deadline, reject_if_absent }).await
 }
 
 /// The problem that an answer is.

@@ -1,7 +1,7 @@
 //! What a node does with what other nodes send it: the seam between the gateway and the actors.
 
 use doorbuster_actors::ask::{Answer, Ask};
-use doorbuster_actors::remote::Told;
+use doorbuster_actors::remote::OneWay;
 use doorbuster_storage::Shard;
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
@@ -21,5 +21,5 @@ pub trait Inbound: Debug + Send + Sync + 'static {
     fn deliver(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, Inbox>;
 
     /// Hands on what nobody waits for.
-    fn told(&self, shard: Shard, told: Told);
+    fn told(&self, shard: Shard, told: OneWay);
 }

@@ -15,7 +15,7 @@ use super::guard::Guard;
 use super::outbox::{Ended, Outbox, Parcel};
 use super::wire::{self, Verdict};
 use doorbuster_actors::ask::{Answer, Ask};
-use doorbuster_actors::remote::{Delivered, Told};
+use doorbuster_actors::remote::{Delivered, OneWay};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::registry::NodeId;
 use doorbuster_storage::{Epoch, Shard};
@@ -212,10 +212,10 @@ impl Link {
     }
 
     /// Says something nobody waits for.
-    pub(super) fn tell(&self, shard: Shard, told: &Told) {
+    pub(super) fn tell(&self, shard: Shard, told: &OneWay) {
         let deadline = match told {
-            Told::Ask { ask, .. } => ask.deadline,
-            Told::Answer { .. } => Timestamp(u64::MAX),
+            OneWay::Ask { ask, .. } => ask.deadline,
+            OneWay::Answer { .. } => Timestamp(u64::MAX),
         };
         self.put(Kind::Tell, shard, deadline, &wire::told_body(told));
     }

@@ -17,7 +17,7 @@ use super::peers::Peers;
 use super::settings::GatewaySettings;
 use super::tls::{Tls, TlsError, closed};
 use doorbuster_actors::ask::Ask;
-use doorbuster_actors::remote::{Delivered, Remote, Told};
+use doorbuster_actors::remote::{Delivered, OneWay, Remote};
 use doorbuster_clock::SharedClock;
 use doorbuster_storage::registry::NodeId;
 use doorbuster_storage::{Epoch, Shard};
@@ -193,7 +193,7 @@ impl Remote for Gateway {
         }
     }
 
-    fn tell(&self, shard: Shard, told: Told) {
+    fn send(&self, shard: Shard, told: OneWay) {
         let link = self.hints().owner(shard).and_then(|(_, owner)| self.0.intake.peers.link(&owner));
         match link {
             Some(link) => link.tell(shard, &told),

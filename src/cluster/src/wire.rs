@@ -7,7 +7,7 @@
 use super::envelope::Status;
 use bytes::Bytes;
 use doorbuster_actors::ask::{Accepted, Answer, Ask};
-use doorbuster_actors::remote::Told;
+use doorbuster_actors::remote::OneWay;
 use doorbuster_domain::any::{Command, Refusal, Reply, State};
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::entity::{By, Wait};
@@ -48,7 +48,7 @@ struct AskRef<'a> {
     by: &'a By,
     if_version: Option<u64>,
     wait: Wait,
-    unless_known: Option<&'a Refusal>,
+    reject_if_absent: Option<&'a Refusal>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ struct AskRead {
     by: By,
     if_version: Option<u64>,
     wait: Wait,
-    unless_known: Option<Box<Refusal>>,
+    reject_if_absent: Option<Box<Refusal>>,
 }
 
 #[derive(Serialize)]
@@ -100,15 +100,22 @@ enum AnswerForm {
 
 impl<'a> AskRef<'a> {
     fn of(ask: &'a Ask) -> Self {
-        let Ask { entity, command, by, if_version, wait, deadline: _, unless_known } = ask;
-        Self { entity, command, by, if_version: *if_version, wait: *wait, unless_known: unless_known.as_deref() }
+        let Ask { entity, command, by, if_version, wait, deadline: _, reject_if_absent } = ask;
+        Self {
+            entity,
+            command,
+            by,
+            if_version: *if_version,
+            wait: *wait,
+            reject_if_absent: reject_if_absent.as_deref(),
+        }
     }
 }
 
 impl AskRead {
     fn with(self, deadline: Timestamp) -> Ask {
-        let Self { entity, command, by, if_version, wait, unless_known } = self;
-        Ask { entity, command, by, if_version, wait, deadline, unless_known }
+        let Self { entity, command, by, if_version, wait, reject_if_absent } = self;
+        Ask { entity, command, by, if_version, wait, deadline, reject_if_absent }
     }
 }
 
@@ -128,12 +135,12 @@ pub fn read_ask(deadline: Timestamp, body: &[u8]) -> Result<Ask, Unreadable> {
 
 /// The body of what is only said.
 #[must_use]
-pub fn told_body(told: &Told) -> Vec<u8> {
+pub fn told_body(told: &OneWay) -> Vec<u8> {
     write(&match told {
-        Told::Ask { ask, reply_to } => {
+        OneWay::Ask { ask, reply_to } => {
             ToldRef::Ask { ask: AskRef::of(ask), reply_to: reply_to.as_ref().map(|(entity, key)| (entity, *key)) }
         }
-        Told::Answer { entity, key, outcome } => ToldRef::Answer { entity, key: *key, outcome },
+        OneWay::Answer { entity, key, outcome } => ToldRef::Answer { entity, key: *key, outcome },
     })
 }
 
@@ -141,10 +148,10 @@ pub fn told_body(told: &Told) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Unreadable`]: it is none.
-pub fn read_told(deadline: Timestamp, body: &[u8]) -> Result<Told, Unreadable> {
+pub fn read_told(deadline: Timestamp, body: &[u8]) -> Result<OneWay, Unreadable> {
     Ok(match read::<ToldRead>(body)? {
-        ToldRead::Ask { ask, reply_to } => Told::Ask { ask: Box::new(ask.with(deadline)), reply_to },
-        ToldRead::Answer { entity, key, outcome } => Told::Answer { entity, key, outcome },
+        ToldRead::Ask { ask, reply_to } => OneWay::Ask { ask: Box::new(ask.with(deadline)), reply_to },
+        ToldRead::Answer { entity, key, outcome } => OneWay::Answer { entity, key, outcome },
     })
 }
 
@@ -219,7 +226,7 @@ fn form_of(answer: Answer) -> Option<AnswerForm> {
         Answer::Unknown => return None,
         Answer::Late => AnswerForm::Late,
         Answer::Busy { retry_after_s } => AnswerForm::Busy { retry_after_s },
-        Answer::SetAside => AnswerForm::SetAside,
+        Answer::Quarantined => AnswerForm::SetAside,
         Answer::NotServing => AnswerForm::NotServing,
         Answer::Panicked => AnswerForm::Panicked,
     })
@@ -242,7 +249,7 @@ fn answer_of(entity: &EntityId, form: AnswerForm) -> Result<Answer, Unreadable> 
         AnswerForm::Stale { version } => Answer::Stale { version },
         AnswerForm::Late => Answer::Late,
         AnswerForm::Busy { retry_after_s } => Answer::Busy { retry_after_s },
-        AnswerForm::SetAside => Answer::SetAside,
+        AnswerForm::SetAside => Answer::Quarantined,
         AnswerForm::NotServing => Answer::NotServing,
         AnswerForm::Panicked => Answer::Panicked,
     })

@@ -13,7 +13,7 @@ use super::{NodeError, settings};
 use crate::config::Config;
 use compact_str::CompactString;
 use doorbuster_actors::ask::Ask;
-use doorbuster_actors::remote::{Delivered, Told};
+use doorbuster_actors::remote::{Delivered, OneWay};
 use doorbuster_actors::system::{Actors, Handle, StartError};
 use doorbuster_api::keys::{self, Keys, Scope};
 use doorbuster_api::secret::{self, Secret};
@@ -255,8 +255,8 @@ impl Inbound for Incoming {
         .boxed()
     }
 
-    fn told(&self, _shard: Shard, told: Told) {
-        self.0.told(told);
+    fn told(&self, _shard: Shard, told: OneWay) {
+        self.0.receive(told);
     }
 }
 

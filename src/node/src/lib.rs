@@ -188,7 +188,7 @@ impl Node {
             Arc::clone(&clock),
             settings::actors(config),
             stats,
-            if shared.is_some() { Shards::Dealt } else { Shards::All(&config.node.name) },
+            if shared.is_some() { Shards::Assigned } else { Shards::All(&config.node.name) },
         )
         .await?;
         let projections = Projections::start(config, &actors.handle())?;

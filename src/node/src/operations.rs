@@ -122,7 +122,7 @@ impl NodeOperations {
                 wait: Wait::Decided,
                 deadline: handle.now().plus_ms(LEVER_TIMEOUT_MS),
                 if_version: None,
-                unless_known: None,
+                reject_if_absent: None,
             })
             .await;
         match answer {
@@ -136,7 +136,7 @@ impl NodeOperations {
             | Answer::Unknown
             | Answer::Late
             | Answer::Busy { .. }
-            | Answer::SetAside
+            | Answer::Quarantined
             | Answer::NotServing => Err(OperationError::Unavailable(format!("{answer:?}"))),
         }
     }
@@ -173,9 +173,9 @@ fn here(status: &ShardStatus) -> ShardHere {
         flushed_upto: status.flushed_upto,
         lag: status.seq.saturating_sub(status.flushed_upto),
         resident: status.residents,
-        waiting_for_checkpoint: status.cold,
+        waiting_for_checkpoint: status.passivated,
         deadlines: status.agenda,
-        set_aside: status.set_aside,
+        set_aside: status.quarantined,
         queue_depth: status.queue_depth,
     }
 }
@@ -330,14 +330,14 @@ impl Operations for NodeOperations {
     }
 
     async fn set_aside(&self) -> Result<Vec<SetAside>, OperationError> {
-        let shown = |aside: doorbuster_actors::system::SetAsideEntity| SetAside {
+        let shown = |aside: doorbuster_actors::system::QuarantinedEntity| SetAside {
             retry: format!("POST /admin/entities/{}/retry", aside.entity),
             entity: aside.entity.to_string(),
             reason: aside.reason,
             failures: aside.failures,
             since: At(aside.since).to_string(),
         };
-        Ok(self.0.handle.set_aside().await.into_iter().map(shown).collect())
+        Ok(self.0.handle.quarantined().await.into_iter().map(shown).collect())
     }
 
     async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {

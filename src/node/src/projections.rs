@@ -10,7 +10,7 @@ use super::NodeError;
 use super::board::Figure;
 use crate::config::{self, Config};
 use doorbuster_actors::system::Handle;
-use doorbuster_actors::view::SkuView;
+use doorbuster_actors::view::AvailabilityView;
 use doorbuster_projections::glances::{GlanceSettings, Glances};
 use doorbuster_projections::memory::MemoryCache;
 use doorbuster_projections::outbox::Outbox;
@@ -128,7 +128,7 @@ impl ProjectionFigures {
     /// For `/metrics`.
     pub(super) fn all(&self) -> Vec<Figure> {
         let counted = self.counts.figures().into_iter().map(|(name, help, value)| (name, help, false, value));
-        let untold = self.handle.views().untold();
+        let untold = self.handle.views().changes_dropped();
         let untold = ("projection_changes_untold", "changes of SKUs that found no room to wait in", false, untold);
         let link = self.link.iter().flat_map(|link| link.figures());
         let all = counted.chain([untold]).chain(link);
@@ -147,7 +147,11 @@ fn owned(handle: &Handle) -> Vec<Shard> {
 }
 
 /// Sends what changed, and again what could not be sent.
-async fn send_changes(mut changed: mpsc::Receiver<Arc<SkuView>>, mut outbox: Outbox<AnyCache>, interval: Duration) {
+async fn send_changes(
+    mut changed: mpsc::Receiver<Arc<AvailabilityView>>,
+    mut outbox: Outbox<AnyCache>,
+    interval: Duration,
+) {
     let mut ticks = every(interval);
     loop {
         ticks.tick().await;
@@ -163,7 +167,7 @@ async fn send_changes(mut changed: mpsc::Receiver<Arc<SkuView>>, mut outbox: Out
     }
 }
 
-fn add(outbox: &mut Outbox<AnyCache>, view: &SkuView) {
+fn add(outbox: &mut Outbox<AnyCache>, view: &AvailabilityView) {
     let stock = view.take_stock();
     let (version, available, reserved) = (stock.version, stock.available, stock.reserved);
     outbox.add(view.sku().clone(), Figures { version, available, reserved, levels: stock.levels });

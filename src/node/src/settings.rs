@@ -155,7 +155,7 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
         command_life_s: entities.command_life_s,
         restart_delay_min_ms: entities.restart_delay_min_ms,
         restart_delay_max_ms: entities.restart_delay_max_ms,
-        set_aside_after: entities.set_aside_after,
+        quarantine_after: entities.set_aside_after,
         checkpoint_interval_ms: config.journal.checkpoint_interval_ms,
         checkpoint_bytes: config.journal.checkpoint_bytes.div_ceil(u64::try_from(shards).unwrap_or(1)),
         provider_calls_max: usize::try_from(config.payments.in_flight_max).unwrap_or(usize::MAX),

@@ -53,7 +53,7 @@ impl NodeShop {
                 if_version: None,
                 wait: Wait::Decided,
                 deadline: shop.now().plus_ms(OWN_TIMEOUT_MS),
-                unless_known: None,
+                reject_if_absent: None,
             })
             .await;
         });
@@ -73,7 +73,7 @@ impl NodeShop {
                         wait: Wait::Decided,
                         deadline: now.plus_ms(OWN_TIMEOUT_MS),
                         if_version: None,
-                        unless_known: None,
+                        reject_if_absent: None,
                     })
                     .await;
                 tracing::debug!(order = %event.reference.order, ?answer, "a webhook was told to its order");

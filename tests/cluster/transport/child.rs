@@ -7,7 +7,7 @@
 use super::process::{ROLE, Settings};
 use super::stranger;
 use doorbuster_actors::ask::{Accepted, Answer, Ask};
-use doorbuster_actors::remote::{Delivered, Remote, Told};
+use doorbuster_actors::remote::{Delivered, OneWay, Remote};
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_cluster::settings::{Cookie, GatewaySettings, TlsFiles};
 use doorbuster_cluster::{Bound, Gateway, Inbound, Inbox};
@@ -55,7 +55,7 @@ impl Inbound for Echo {
             return Box::pin(std::future::ready(Inbox::NotOwner));
         }
         Box::pin(async move {
-            let EntityId::Inventory(sku) = &ask.entity else { return Inbox::Answered(Answer::SetAside) };
+            let EntityId::Inventory(sku) = &ask.entity else { return Inbox::Answered(Answer::Quarantined) };
             match sku.as_str() {
                 "slow" => tokio::time::sleep(Duration::from_millis(300)).await,
                 "stuck" => std::future::pending().await,
@@ -76,7 +76,7 @@ impl Inbound for Echo {
         })
     }
 
-    fn told(&self, _: Shard, _: Told) {
+    fn told(&self, _: Shard, _: OneWay) {
         self.told.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -125,7 +125,7 @@ fn question(sku: &str, life_ms: u64, padding: usize) -> Ask {
         if_version: None,
         wait: Wait::Decided,
         deadline: SystemClock.now().plus_ms(life_ms),
-        unless_known: None,
+        reject_if_absent: None,
     }
 }
 
@@ -187,7 +187,7 @@ async fn obey(gateway: &Gateway, echo: &Echo, words: &[&str]) -> Value {
         "tell" => {
             for _ in 0..number(3) {
                 let ask = Box::new(question("echo", 10_000, 0));
-                gateway.tell(shard(1), Told::Ask { ask, reply_to: None });
+                gateway.send(shard(1), OneWay::Ask { ask, reply_to: None });
             }
             Value::Null
         }

@@ -90,7 +90,7 @@ fn prepare<S: Shop>(
     let id = OrderId::of_request(key.id);
     let seen = Seen::of(&request.api.shop, wanted);
     let sold_out = seen.sold_out().map(Box::new);
-    let unless_known = sold_out.as_ref().map(|line| {
+    let reject_if_absent = sold_out.as_ref().map(|line| {
         let (units, available, all_reserved) = (line.wanted, line.available, line.all_reserved);
         Box::new(any::Refusal::Inventory(inventory::Refusal::SoldOut { wanted: units, available, all_reserved }))
     });
@@ -104,7 +104,7 @@ fn prepare<S: Shop>(
         Some(seconds) => (Wait::Settled, request.now.plus_s(seconds)),
     };
     let by = request.caller.by();
-    let ask = Ask { entity: EntityId::Order(id), command, by, if_version: None, wait, deadline, unless_known };
+    let ask = Ask { entity: EntityId::Order(id), command, by, if_version: None, wait, deadline, reject_if_absent };
     Ok(Box::new(Prepared { id, ask, sold_out }))
 }
 

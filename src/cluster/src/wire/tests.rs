@@ -33,7 +33,7 @@ fn reserve() -> Ask {
         if_version: Some(3),
         wait: Wait::Held,
         deadline: AT,
-        unless_known: Some(Box::new(Refusal::Inventory(sold_out()))),
+        reject_if_absent: Some(Box::new(Refusal::Inventory(sold_out()))),
     }
 }
 
@@ -83,13 +83,13 @@ fn a_question_is_these_bytes() {
 fn what_is_told_is_these_bytes() {
     let key = EffectKey { step: 1, subject: 2, part: 3 };
     let cart = EntityId::Cart(CartId(4));
-    let asked = Told::Ask { ask: Box::new(reserve()), reply_to: Some((cart.clone(), key)) };
+    let asked = OneWay::Ask { ask: Box::new(reserve()), reply_to: Some((cart.clone(), key)) };
     assert_eq!(
         hex(&told_body(&asked)),
         "0000074e4f56412d3432000680800402474250018ecb0147425001046c6f6e310900010301010002020101010104010203"
     );
     let outcome = Box::new(Outcome::Refused(Refusal::Inventory(sold_out())));
-    assert_eq!(hex(&told_body(&Told::Answer { entity: cart, key, outcome })), "010104010203010002020101");
+    assert_eq!(hex(&told_body(&OneWay::Answer { entity: cart, key, outcome })), "010104010203010002020101");
     assert_eq!(hex(&owns_body(6, &NodeId { name: "n".to_owned(), incarnation: 7 })), "06016e07");
 }
 
@@ -108,7 +108,7 @@ fn an_answer_is_these_bytes() {
         Answer::Unknown,
         Answer::Late,
         Answer::Busy { retry_after_s: 1 },
-        Answer::SetAside,
+        Answer::Quarantined,
         Answer::NotServing,
         Answer::Panicked,
     ];
@@ -147,10 +147,10 @@ fn questions_to_every_kind_arrive_as_they_were_asked() {
                 if_version: None,
                 wait,
                 deadline: AT,
-                unless_known: None,
+                reject_if_absent: None,
             };
             assert_eq!(shown(&read_ask(AT, &ask_body(&ask)).unwrap()), shown(&ask));
-            let told = Told::Ask { ask: Box::new(ask), reply_to: None };
+            let told = OneWay::Ask { ask: Box::new(ask), reply_to: None };
             assert_eq!(shown(&read_told(AT, &told_body(&told)).unwrap()), shown(&told));
         }
     }
@@ -172,7 +172,7 @@ fn answers_arrive_as_they_were_given_with_the_state_they_speak_of() {
         Answer::Unknown,
         Answer::Late,
         Answer::Busy { retry_after_s: 9 },
-        Answer::SetAside,
+        Answer::Quarantined,
         Answer::NotServing,
         Answer::Panicked,
     ] {
@@ -203,7 +203,7 @@ fn outcomes_of_effects_arrive_as_they_were() {
             retry: doorbuster_domain::payment::Retry::Never,
         }),
     ] {
-        let told = Told::Answer { entity: EntityId::Order(OrderId(1 << 16)), key, outcome: Box::new(outcome) };
+        let told = OneWay::Answer { entity: EntityId::Order(OrderId(1 << 16)), key, outcome: Box::new(outcome) };
         assert_eq!(shown(&read_told(AT, &told_body(&told)).unwrap()), shown(&told));
     }
 }

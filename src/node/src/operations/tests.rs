@@ -20,7 +20,7 @@ async fn node(board: Option<Arc<Quiet>>) -> (Actors, NodeOperations) {
         crate::provider::build(&crate::payment_settings::Settings::default(), None, Arc::clone(&clock), None);
     let provider = Arc::new(provider.expect("the simulated provider needs nothing"));
     let (groups, shards) =
-        if board.is_some() { (Groups::PerShard, Shards::Dealt) } else { (Groups::One, Shards::All("alone")) };
+        if board.is_some() { (Groups::PerShard, Shards::Assigned) } else { (Groups::One, Shards::All("alone")) };
     let store = Store::Memory(MemoryStore::new(Layout { shards: SHARDS, hash_version: 1 }, groups, 1).open());
     let settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
     let actors =

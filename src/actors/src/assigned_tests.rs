@@ -2,7 +2,7 @@
 //! answered by whoever is the owner no more.
 
 use super::ask::{Answer, Ask};
-use super::remote::{Delivered, Remote, Told};
+use super::remote::{Delivered, OneWay, Remote};
 use super::system::{Actors, Handle, Shards};
 use super::tests::{World, ask_until, buy, levels, open_shop, place_if_known, read, sku, status};
 use doorbuster_clock::SharedClock;
@@ -46,8 +46,8 @@ impl Remote for Wire {
         .boxed()
     }
 
-    fn tell(&self, _shard: Shard, told: Told) {
-        self.others().iter().for_each(|other| other.told(told.clone()));
+    fn send(&self, _shard: Shard, message: OneWay) {
+        self.others().iter().for_each(|other| other.receive(message.clone()));
     }
 }
 
@@ -57,7 +57,7 @@ async fn cluster<const NODES: usize>(world: &World) -> [Actors; NODES] {
     for _ in 0..NODES {
         let clock: SharedClock = world.clock.clone();
         let (store, provider) = (Store::Memory(world.disk.open()), world.calls());
-        let node = Actors::start(store, provider, clock, world.settings, Arc::default(), Shards::Dealt).await;
+        let node = Actors::start(store, provider, clock, world.settings, Arc::default(), Shards::Assigned).await;
         nodes.push(node.expect("it starts"));
     }
     let handles: Vec<Handle> = nodes.iter().map(Actors::handle).collect();

@@ -1,8 +1,8 @@
 //! What waits for durability: nothing here becomes visible before the batch that holds what it depends on is synced (rule L2).
 
 use super::ask::{Accepted, Answer};
-use super::entity::{EntityMsg, is_erased, lingers};
-use super::view::SkuView;
+use super::entity::{EntityMsg, is_erased, is_long_lived};
+use super::view::AvailabilityView;
 use bytes::{Buf, BufMut, Bytes};
 use doorbuster_domain::any::{Refusal, State};
 use doorbuster_domain::effect::{EffectKey, Outcome};
@@ -32,7 +32,7 @@ pub(crate) enum ReplyTo {
         instance: u64,
     },
     /// An entity of another node that owes an effect.
-    Abroad {
+    OtherGroup {
         /// Its name.
         entity: EntityId,
         /// The effect this settles.
@@ -44,19 +44,19 @@ pub(crate) enum ReplyTo {
 
 /// The newest word on an entity, given when it may leave memory.
 #[derive(Debug)]
-pub(crate) struct Idle {
+pub(crate) struct Passivate {
     pub(crate) entity: EntityId,
     pub(crate) instance: u64,
     /// How many of the shard's messages it had handled.
     pub(crate) handled: u64,
-    pub(crate) left: Left,
+    pub(crate) state: PassivatedState,
     pub(crate) wake_at: Option<Timestamp>,
 }
 
 /// An entity between two lives, as the last one left it.
 #[derive(Debug, Clone)]
-pub(crate) struct Left {
-    pub(crate) form: Form,
+pub(crate) struct PassivatedState {
+    pub(crate) form: StateForm,
     pub(crate) meta: Meta,
     /// Rows that are not stored yet.
     pub(crate) dirty: Dirty,
@@ -64,14 +64,14 @@ pub(crate) struct Left {
 
 /// In what form a state waits.
 #[derive(Debug, Clone)]
-pub(crate) enum Form {
+pub(crate) enum StateForm {
     /// As it lives: the few large ones, of which a checkpoint takes single rows.
     Live(Arc<State>),
     /// As it is stored, all its rows: the many small ones, a third of the size.
-    Rows(Rows),
+    Encoded(EncodedRows),
 }
 
-/// What lies before the rows in [`Rows`].
+/// Bytes before the first row in [`EncodedRows`].
 const HEAD_BYTES: usize = size_of::<u8>() + size_of::<u64>();
 /// What a row costs there beside its body.
 const ROW_HEAD_BYTES: usize = size_of::<u16>() + size_of::<u32>();
@@ -86,9 +86,9 @@ const ERASED: u8 = 2;
 /// flags u8 │ earliest deadline u64 │ chunk u16 │ length u32 │ body │ chunk … until the end
 /// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Rows(Arc<[u8]>);
+pub(crate) struct EncodedRows(Arc<[u8]>);
 
-impl Rows {
+impl EncodedRows {
     /// All rows of `state`, and what a checkpoint must know of it.
     pub(crate) fn of(state: &State, meta: &Meta) -> Self {
         let mut every = Dirty::default();
@@ -140,34 +140,38 @@ impl Rows {
     }
 }
 
-impl Left {
+impl PassivatedState {
     /// What an entity leaves that was found in the journal.
-    pub(crate) fn of(entity: &EntityId, state: State, meta: Meta, dirty: Dirty) -> Self {
-        let form = if lingers(entity) { Form::Live(Arc::new(state)) } else { Form::Rows(Rows::of(&state, &meta)) };
+    pub(crate) fn new(entity: &EntityId, state: State, meta: Meta, dirty: Dirty) -> Self {
+        let form = if is_long_lived(entity) {
+            StateForm::Live(Arc::new(state))
+        } else {
+            StateForm::Encoded(EncodedRows::of(&state, &meta))
+        };
         Self { form, meta, dirty }
     }
 
     /// Its personal data is to go from what is stored.
     pub(crate) fn is_erased(&self) -> bool {
         match &self.form {
-            Form::Live(state) => is_erased(state),
-            Form::Rows(rows) => rows.is_erased(),
+            StateForm::Live(state) => is_erased(state),
+            StateForm::Encoded(rows) => rows.is_erased(),
         }
     }
 
     /// Its earliest deadline.
     pub(crate) fn wake_at(&self) -> Option<Timestamp> {
         match &self.form {
-            Form::Live(state) => state.wake_at(Timestamp::default()),
-            Form::Rows(rows) => rows.wake_at(),
+            StateForm::Live(state) => state.wake_at(Timestamp::default()),
+            StateForm::Encoded(rows) => rows.wake_at(),
         }
     }
 
     /// The rows that a checkpoint must store.
     pub(crate) fn rows(&self) -> Vec<(u16, Bytes)> {
         match &self.form {
-            Form::Live(state) => wire::rows_of(state, &self.meta, &self.dirty),
-            Form::Rows(rows) => rows.rows(),
+            StateForm::Live(state) => wire::rows_of(state, &self.meta, &self.dirty),
+            StateForm::Encoded(rows) => rows.rows(),
         }
     }
 }
@@ -186,7 +190,7 @@ pub(crate) struct Flushed {
 
 /// One thing that waits.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) enum PendingOutput {
     /// An acceptance for a caller.
     Accepted(oneshot::Sender<Answer>, Box<Accepted>),
     /// A refusal for a caller.
@@ -196,22 +200,22 @@ pub(crate) enum Held {
     /// A call to the payment provider.
     Provider { entity: EntityId, key: EffectKey, call: Box<ProviderCall> },
     /// A question or an answer to an entity of another commit group.
-    Abroad(Box<Abroad>),
+    CrossGroup(Box<CrossGroup>),
     /// The entity may leave memory.
-    Idle(Box<Idle>),
+    Passivate(Box<Passivate>),
     /// The agenda's entry of an entity that stays.
     Agenda { entity: EntityId, wake_at: Option<Timestamp>, owes: bool },
     /// Rows for a checkpoint.
     Flushed(Box<Flushed>),
     /// Everything its shard submitted before is durable.
-    Marker(Marker),
+    Barrier(Barrier),
     /// What shoppers may see of a SKU's stock.
-    Publish(Arc<SkuView>, super::view::Stock),
+    Publish(Arc<AvailabilityView>, super::view::Stock),
 }
 
 /// Why a shard wants to know how far its log is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Marker {
+pub(crate) enum Barrier {
     /// A checkpoint of this number begins here.
     Checkpoint(u64),
     /// A failed instance's last submissions are durable; the next may start (rule E1).
@@ -220,8 +224,8 @@ pub(crate) enum Marker {
 
 /// What crosses from one commit group into another.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it only travels boxed, in `Held::Abroad`")]
-pub(crate) enum Abroad {
+#[expect(clippy::large_enum_variant, reason = "it only travels boxed, in `PendingOutput::CrossGroup`")]
+pub(crate) enum CrossGroup {
     /// A question.
     Ask(super::ask::Ask, ReplyTo),
     /// An answer.
@@ -234,15 +238,17 @@ pub(crate) struct Submission {
     pub(crate) shard: Shard,
     /// Number of events and the record's body; `None`: only something that waits.
     pub(crate) record: Option<(u32, Bytes)>,
-    pub(crate) held: Vec<Held>,
+    pub(crate) outputs: Vec<PendingOutput>,
 }
 
-impl Held {
+impl PendingOutput {
     /// Does it go out of the commit group, to somebody who might otherwise hear what is no longer so (rule O4)?
     pub(crate) const fn leaves(&self) -> bool {
         match self {
-            Self::Accepted(..) | Self::Refused(..) | Self::Stale(..) | Self::Provider { .. } | Self::Abroad(_) => true,
-            Self::Idle(_) | Self::Agenda { .. } | Self::Flushed(_) | Self::Marker(_) | Self::Publish(..) => false,
+            Self::Accepted(..) | Self::Refused(..) | Self::Stale(..) | Self::Provider { .. } | Self::CrossGroup(_) => {
+                true
+            }
+            Self::Passivate(_) | Self::Agenda { .. } | Self::Flushed(_) | Self::Barrier(_) | Self::Publish(..) => false,
         }
     }
 }
@@ -250,16 +256,16 @@ impl Held {
 impl Submission {
     /// Does anybody wait for it to be durable?
     pub(crate) fn is_urgent(&self) -> bool {
-        self.held.iter().any(|held| match held {
-            Held::Publish(..) | Held::Agenda { .. } => false,
-            Held::Accepted(..)
-            | Held::Refused(..)
-            | Held::Stale(..)
-            | Held::Provider { .. }
-            | Held::Abroad(_)
-            | Held::Idle(_)
-            | Held::Flushed(_)
-            | Held::Marker(_) => true,
+        self.outputs.iter().any(|output| match output {
+            PendingOutput::Publish(..) | PendingOutput::Agenda { .. } => false,
+            PendingOutput::Accepted(..)
+            | PendingOutput::Refused(..)
+            | PendingOutput::Stale(..)
+            | PendingOutput::Provider { .. }
+            | PendingOutput::CrossGroup(_)
+            | PendingOutput::Passivate(_)
+            | PendingOutput::Flushed(_)
+            | PendingOutput::Barrier(_) => true,
         })
     }
 }
@@ -274,7 +280,7 @@ mod tests {
         for length in 0..=rows.len() {
             for wake_at in [None, Some(Timestamp(0)), Some(Timestamp(u64::MAX))] {
                 for erased in [false, true] {
-                    let packed = Rows::pack(&rows[..length], wake_at, erased);
+                    let packed = EncodedRows::pack(&rows[..length], wake_at, erased);
                     assert_eq!(packed.rows(), rows[..length]);
                     assert_eq!((packed.wake_at(), packed.is_erased()), (wake_at, erased));
                 }
@@ -284,6 +290,6 @@ mod tests {
 
     #[test]
     fn a_state_that_waits_takes_little_beside_its_rows() {
-        assert_eq!((size_of::<Rows>(), size_of::<Left>()), (16, 56));
+        assert_eq!((size_of::<EncodedRows>(), size_of::<PassivatedState>()), (16, 56));
     }
 }
