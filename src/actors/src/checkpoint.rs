@@ -114,7 +114,7 @@ impl ShardState {
                     without_actor.push((entity, passivated));
                 }
                 Slot::Resident(resident) => {
-                    without_actor.extend(resident.passivated.as_deref().map(|passivated| (entity, passivated)))
+                    without_actor.extend(resident.passivated.as_deref().map(|passivated| (entity, passivated)));
                 }
                 Slot::Restarting(_) | Slot::Quarantined(_) => {
                     flush.agenda.push(AgendaRow { entity: entity.clone(), wake_at: None, owes: true });

@@ -48,7 +48,7 @@ impl Releaser {
                     PendingOutput::CrossGroup(cross_group) => match *cross_group {
                         CrossGroup::Ask(ask, reply_to) => self.context.send(ask, reply_to),
                         CrossGroup::Answer { entity, key, outcome } => {
-                            self.context.router().answer(entity, key, outcome)
+                            self.context.router().answer(entity, key, outcome);
                         }
                     },
                     PendingOutput::Publish(view, stock) => self.context.views.publish(&view, stock),
