@@ -1,9 +1,9 @@
-//! What one node sends to another: frames, envelopes, receipts, and the bodies in them.
+//! What one node sends to another: frames, messages, receipts, and the bodies in them.
 //!
 //! The first byte says which of them the rest is taken for.
 
 use super::record::entity;
-use doorbuster_cluster::envelope::{self, Frame};
+use doorbuster_cluster::message::{self, Frame};
 use doorbuster_cluster::wire;
 use doorbuster_domain::time::Timestamp;
 
@@ -13,22 +13,24 @@ pub fn check(bytes: &[u8]) {
     let deadline = Timestamp(1);
     match first % 8 {
         0 => {
-            if let Ok((sender, parcels)) = envelope::read_frame(bytes) {
+            if let Ok((sender, messages)) = message::read_frame(bytes) {
                 let mut frame = Frame::from(sender);
-                parcels.iter().for_each(|parcel| frame.put(parcel));
-                assert_eq!(frame.done(), bytes);
-                parcels.iter().for_each(|parcel| an_envelope(parcel));
+                messages.iter().for_each(|message| frame.put(message));
+                assert_eq!(frame.into_bytes(), bytes);
+                messages.iter().for_each(|message| a_message(message));
             }
         }
-        1 => an_envelope(bytes),
+        1 => a_message(bytes),
         2 => {
-            if let Ok(refused) = envelope::read_receipt(bytes) {
-                assert_eq!(envelope::write_receipt(&refused), bytes);
+            if let Ok(refused) = message::read_receipt(bytes) {
+                assert_eq!(message::write_receipt(&refused), bytes);
             }
         }
         3 => again(bytes, |body| wire::read_ask(deadline, body).ok().map(|ask| wire::ask_body(&ask))),
-        4 => again(bytes, |body| wire::read_told(deadline, body).ok().map(|told| wire::told_body(&told))),
-        5 => again(bytes, |body| wire::read_owns(body).ok().map(|(epoch, node)| wire::owns_body(epoch, &node))),
+        4 => again(bytes, |body| wire::read_one_way(deadline, body).ok().map(|told| wire::one_way_body(&told))),
+        5 => again(bytes, |body| {
+            wire::read_owner_hint(body).ok().map(|(epoch, node)| wire::owner_hint_body(epoch, &node))
+        }),
         _ => {
             let Some((kind, body)) = bytes.split_first() else { return };
             let entity = entity(*kind);
@@ -37,9 +39,9 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-fn an_envelope(bytes: &[u8]) {
-    if let Ok(read) = envelope::read(bytes) {
-        assert_eq!(envelope::write(&read.header, read.body).as_deref(), Ok(bytes));
+fn a_message(bytes: &[u8]) {
+    if let Ok(read) = message::read(bytes) {
+        assert_eq!(message::write(&read.header, read.body).as_deref(), Ok(bytes));
     }
 }
 

@@ -117,8 +117,8 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
             }
             Trouble::Jump(millis) => world.clock.jump_ms(millis),
             Trouble::Outage(millis) => {
-                let from = world.bank.desk().now();
-                world.bank.desk().add_outage(from, from.plus_ms(millis));
+                let from = world.bank.provider().now();
+                world.bank.provider().add_outage(from, from.plus_ms(millis));
             }
             Trouble::Fence => world.disk.fence(Shard(dice.random_range(0..world.plan.shards))),
             Trouble::SlowDisk(millis) => {

@@ -1,7 +1,7 @@
 //! What a seed means: how large its world is, and everything that will go wrong in it.
 
 use doorbuster_actors::settings::Settings;
-use doorbuster_simulator::{Odds, WebhookOdds};
+use doorbuster_simulator::{Behaviour, WebhookBehaviour};
 use doorbuster_storage::memory::{Fault, Faults, Groups};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     /// Seconds an order may hold stock.
     pub(crate) hold_s: u64,
     pub(crate) settings: Settings,
-    pub(crate) odds: Odds,
+    pub(crate) behaviour: Behaviour,
     pub(crate) faults: Faults,
     /// Things that go wrong, by when, in ms after the opening.
     pub(crate) chaos: Vec<(u64, Trouble)>,
@@ -90,7 +90,7 @@ impl Plan {
         // A fifth of all worlds is calm: nothing but shoppers, so that what they alone bring about is found there first.
         let calm = dice.random_ratio(1, 5);
         let chaos_ms: u64 = dice.random_range(4_000..14_000);
-        let odds = odds(dice, calm);
+        let behaviour = behaviour(dice, calm);
         let settings = settings(dice);
         let faults = if calm { Faults::default() } else { faults(dice) };
         Self {
@@ -107,7 +107,7 @@ impl Plan {
             think_max_ms: dice.random_range(50..2_000),
             hold_s: dice.random_range(3..=15),
             settings,
-            odds,
+            behaviour,
             faults,
             chaos: if calm { Vec::new() } else { with_lost_promises(seed, chaos_ms, chaos(dice, chaos_ms)) },
             cut_starts: if dice.random_bool(0.5) { 40 } else { 0 },
@@ -133,7 +133,7 @@ impl Plan {
             think_max_ms: 600,
             hold_s: 5,
             settings: Settings { batch_records_max: 4, checkpoint_interval_ms: 3_000, ..settings(dice) },
-            odds: odds(dice, true),
+            behaviour: behaviour(dice, true),
             faults: Faults { append_takes: (Duration::ZERO, Duration::from_millis(2)), ..Faults::default() },
             chaos: Vec::new(),
             cut_starts: 0,
@@ -167,9 +167,9 @@ fn settings(dice: &mut ChaCha8Rng) -> Settings {
 }
 
 /// What goes wrong with a real provider, more often and faster.
-fn odds(dice: &mut ChaCha8Rng, calm: bool) -> Odds {
+fn behaviour(dice: &mut ChaCha8Rng, calm: bool) -> Behaviour {
     let often = |share: u32| if calm { share / 10 } else { share };
-    Odds {
+    Behaviour {
         latency_p50_ms: dice.random_range(0..60),
         stall_ppm: often(20_000),
         stall_ms: 2_500,
@@ -185,14 +185,14 @@ fn odds(dice: &mut ChaCha8Rng, calm: bool) -> Odds {
         slow_ms: 2_000,
         processing_ms: 600,
         action_s: 10,
-        webhooks: WebhookOdds {
+        webhooks: WebhookBehaviour {
             every_outcome: dice.random_bool(0.7),
             copies_max: 3,
             late_ms: 500,
             very_late_ppm: 100_000,
             lost_ppm: 100_000,
         },
-        ..Odds::REALISTIC
+        ..Behaviour::REALISTIC
     }
 }
 

@@ -10,7 +10,7 @@ use doorbuster_domain::order::{
     self, Attempt, CallKey, CancelReason, Condition, LineUnits, Order, Patch, ReceivedLine, RefundWhat, ReturnLine,
     ReturnStatus, ShipmentStatus, Stage,
 };
-use doorbuster_simulator::Act;
+use doorbuster_simulator::ShopperAction;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -20,7 +20,7 @@ pub(crate) async fn tend(client: &mut Client, id: OrderId) {
     if let Some(reference) = waits_for_the_shopper(&order)
         && client.dice.random_bool(0.7)
     {
-        let act = if client.dice.random_bool(0.8) { Act::Ok } else { Act::Fail };
+        let act = if client.dice.random_bool(0.8) { ShopperAction::Ok } else { ShopperAction::Fail };
         client.world.tell(|| format!("shopper: {reference} {act:?}"));
         client.world.bank.act(reference, act).await.expect("a ledger in memory is never lost");
         return;

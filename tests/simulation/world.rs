@@ -18,7 +18,7 @@ use doorbuster_domain::time::Timestamp;
 use doorbuster_node::provider::AnyProvider;
 use doorbuster_payments::Provider;
 use doorbuster_payments::webhook::{SignedWebhook, WebhookSecret};
-use doorbuster_simulator::{Deliver, InProcess, Terms};
+use doorbuster_simulator::{DeliverWebhook, InProcess, SimulatorOptions};
 use doorbuster_storage::memory::MemoryStore;
 use doorbuster_storage::{Layout, Record, wire};
 use std::fmt::Write as _;
@@ -65,18 +65,18 @@ impl World {
         let banks: SharedClock = TestClock::starting_at(BEGINNING);
         let cell: Arc<OnceLock<Weak<Self>>> = Arc::new(OnceLock::new());
         let hears = Arc::clone(&cell);
-        let deliver: Deliver = Arc::new(move |webhook: SignedWebhook| {
+        let deliver: DeliverWebhook = Arc::new(move |webhook: SignedWebhook| {
             hears.get().and_then(Weak::upgrade).is_some_and(|world| world.webhook(&webhook))
         });
-        let terms = Terms {
-            odds: plan.odds,
+        let options = SimulatorOptions {
+            behaviour: plan.behaviour,
             seed: plan.seed,
             action_url: "http://bank.invalid",
             secret: WebhookSecret::of(&[7; 32]).expect("32 bytes are a secret"),
             timeout_ms: plan.settings.provider_timeout_ms,
             ledger: None,
         };
-        let bank = InProcess::open(&terms, banks, Some(deliver)).expect("a ledger in memory");
+        let bank = InProcess::open(&options, banks, Some(deliver)).expect("a ledger in memory");
         let world = Arc::new(Self {
             plan,
             disk,
@@ -254,7 +254,7 @@ impl World {
         if self.node().is_none() {
             return false;
         }
-        let banks_now = self.bank.desk().now();
+        let banks_now = self.bank.provider().now();
         let event = match self.provider.verify_webhook(webhook.headers(), &webhook.body, banks_now) {
             Ok(event) => event,
             Err(why) => {

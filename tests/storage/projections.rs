@@ -1,4 +1,4 @@
-//! What every home of figures and streams must hold, tried on the one in the process and, where there is a server, on Redis.
+//! What every home of snapshots and streams must hold, tried on the one in the process and, where there is a server, on Redis.
 
 use crate::redis::{OURS, link, prefix, test_redis};
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use doorbuster_domain::ids::Sku;
 use doorbuster_projections::cache::RedisCache;
 use doorbuster_projections::memory::{MemoryCache, MemoryStreams};
 use doorbuster_projections::streams::RedisStreams;
-use doorbuster_projections::{Cache, Entry, EventId, Figures, Streams, Unreachable};
+use doorbuster_projections::{AvailabilitySnapshot, Cache, Entry, EventId, ReadModelError, Streams};
 use doorbuster_storage::Shard;
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub(crate) fn sku(name: &str) -> Sku {
     Sku::parse(name).unwrap()
 }
 
-pub(crate) fn figures(version: u64, available: u64) -> Figures {
-    Figures { version, available, reserved: 1, levels: None }
+pub(crate) fn snapshot(version: u64, available: u64) -> AvailabilitySnapshot {
+    AvailabilitySnapshot { version, available, reserved: 1, levels: None }
 }
 
 pub(crate) fn event(seq: u64, index: u32) -> Entry {
@@ -35,40 +35,40 @@ async fn only_newer_figures_replace_what_is_there(cache: &impl Cache) {
     let (a, b) = (sku("A"), sku("B"));
     let both = [a.clone(), b.clone()];
     assert_eq!(cache.get(&both).await.unwrap(), [None, None]);
-    assert_eq!(cache.put(&[(a.clone(), figures(9, 90)), (b.clone(), figures(1, 10))]).await.unwrap(), 2);
+    assert_eq!(cache.put(&[(a.clone(), snapshot(9, 90)), (b.clone(), snapshot(1, 10))]).await.unwrap(), 2);
     // Late, repeated, and with more digits.
-    assert_eq!(cache.put(&[(a.clone(), figures(8, 80)), (b.clone(), figures(2, 20))]).await.unwrap(), 1);
-    assert_eq!(cache.put(&[(a.clone(), figures(9, 91))]).await.unwrap(), 0, "the same version changes nothing");
-    assert_eq!(cache.get(&both).await.unwrap(), [Some(figures(9, 90)), Some(figures(2, 20))]);
+    assert_eq!(cache.put(&[(a.clone(), snapshot(8, 80)), (b.clone(), snapshot(2, 20))]).await.unwrap(), 1);
+    assert_eq!(cache.put(&[(a.clone(), snapshot(9, 91))]).await.unwrap(), 0, "the same version changes nothing");
+    assert_eq!(cache.get(&both).await.unwrap(), [Some(snapshot(9, 90)), Some(snapshot(2, 20))]);
     assert_eq!(
-        cache.put(&[(a.clone(), figures(10, 100))]).await.unwrap(),
+        cache.put(&[(a.clone(), snapshot(10, 100))]).await.unwrap(),
         1,
         "10 is newer than 9, though not as a text"
     );
     // Beyond what a double can tell apart.
     let large = 1 << 60;
-    assert_eq!(cache.put(&[(a.clone(), figures(large, 1))]).await.unwrap(), 1);
-    assert_eq!(cache.put(&[(a.clone(), figures(large + 1, 2))]).await.unwrap(), 1);
-    assert_eq!(cache.put(&[(a.clone(), figures(large, 3))]).await.unwrap(), 0);
-    assert_eq!(cache.get(&[a]).await.unwrap(), [Some(figures(large + 1, 2))]);
+    assert_eq!(cache.put(&[(a.clone(), snapshot(large, 1))]).await.unwrap(), 1);
+    assert_eq!(cache.put(&[(a.clone(), snapshot(large + 1, 2))]).await.unwrap(), 1);
+    assert_eq!(cache.put(&[(a.clone(), snapshot(large, 3))]).await.unwrap(), 0);
+    assert_eq!(cache.get(&[a]).await.unwrap(), [Some(snapshot(large + 1, 2))]);
     assert_eq!(cache.put(&[]).await.unwrap(), 0);
 }
 
 async fn a_repair_takes_effect_only_on_what_was_seen(cache: &impl Cache) {
     let a = sku("REPAIRED");
-    assert!(cache.replace(&a, None, Some(&figures(5, 5))).await.unwrap(), "nothing was there");
-    assert!(!cache.replace(&a, None, Some(&figures(6, 6))).await.unwrap(), "something is");
-    assert!(!cache.replace(&a, Some(4), Some(&figures(6, 6))).await.unwrap(), "another version is there");
-    assert!(cache.replace(&a, Some(5), Some(&figures(2, 2))).await.unwrap(), "also by an older one");
-    assert_eq!(cache.get(std::slice::from_ref(&a)).await.unwrap(), [Some(figures(2, 2))]);
+    assert!(cache.replace(&a, None, Some(&snapshot(5, 5))).await.unwrap(), "nothing was there");
+    assert!(!cache.replace(&a, None, Some(&snapshot(6, 6))).await.unwrap(), "something is");
+    assert!(!cache.replace(&a, Some(4), Some(&snapshot(6, 6))).await.unwrap(), "another version is there");
+    assert!(cache.replace(&a, Some(5), Some(&snapshot(2, 2))).await.unwrap(), "also by an older one");
+    assert_eq!(cache.get(std::slice::from_ref(&a)).await.unwrap(), [Some(snapshot(2, 2))]);
     assert!(cache.replace(&a, Some(2), None).await.unwrap());
     assert_eq!(cache.get(std::slice::from_ref(&a)).await.unwrap(), [None]);
-    assert_eq!(cache.put(&[(a, figures(1, 1))]).await.unwrap(), 1, "nothing is remembered of it");
+    assert_eq!(cache.put(&[(a, snapshot(1, 1))]).await.unwrap(), 1, "nothing is remembered of it");
 }
 
 async fn what_is_known_can_be_listed_and_who_filled_it(cache: &impl Cache) {
     for number in 0..1_500 {
-        cache.put(&[(sku(&format!("L{number}")), figures(1, 1))]).await.unwrap();
+        cache.put(&[(sku(&format!("L{number}")), snapshot(1, 1))]).await.unwrap();
     }
     let mut listed = std::collections::BTreeSet::new();
     let mut page = 0;
@@ -136,11 +136,11 @@ async fn each_event_goes_to_one_consumer_of_a_group_until_it_is_acknowledged(str
 }
 
 async fn a_group_that_is_not_there_is_said_to_be_missing(streams: &impl Streams) {
-    assert_eq!(streams.read(SHARD, "nobody", "one", 1).await, Err(Unreachable::NoGroup), "no stream");
+    assert_eq!(streams.read(SHARD, "nobody", "one", 1).await, Err(ReadModelError::NoGroup), "no stream");
     streams.publish(SHARD, EventId::START, &[event(1, 0)]).await.unwrap();
-    assert_eq!(streams.read(SHARD, "nobody", "one", 1).await, Err(Unreachable::NoGroup));
-    assert_eq!(streams.take_over(SHARD, "nobody", "one", Duration::ZERO, 1).await, Err(Unreachable::NoGroup));
-    assert_eq!(streams.pending(SHARD, "nobody").await, Err(Unreachable::NoGroup));
+    assert_eq!(streams.read(SHARD, "nobody", "one", 1).await, Err(ReadModelError::NoGroup));
+    assert_eq!(streams.take_over(SHARD, "nobody", "one", Duration::ZERO, 1).await, Err(ReadModelError::NoGroup));
+    assert_eq!(streams.pending(SHARD, "nobody").await, Err(ReadModelError::NoGroup));
     assert_eq!(streams.acknowledge(SHARD, "nobody", &[EventId::START]).await, Ok(0));
 }
 
@@ -224,7 +224,7 @@ mod streams {
 async fn memory_for_figures_is_bounded_and_those_that_came_first_go() {
     let cache = MemoryCache::new(2);
     for name in ["A", "B", "A", "C"] {
-        cache.put(&[(sku(name), figures(1, 1))]).await.unwrap();
+        cache.put(&[(sku(name), snapshot(1, 1))]).await.unwrap();
     }
     let known: Vec<bool> =
         cache.get(&[sku("A"), sku("B"), sku("C")]).await.unwrap().iter().map(Option::is_some).collect();

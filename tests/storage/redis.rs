@@ -4,21 +4,23 @@
 
 use crate::given::{Backend, order_on};
 use crate::given::{InMemory, LAYOUT, Owner, append, sku_on};
-use crate::projections::{event, figures, sku};
+use crate::projections::{event, sku, snapshot};
 use doorbuster_domain::any::{Event, State};
 use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::{EntityId, Request, RequestId, Sku, Terms, WarehouseId};
 use doorbuster_domain::inventory;
 use doorbuster_domain::order::{self, Amended, Buyer, Personal};
 use doorbuster_domain::time::Timestamp;
+use doorbuster_projections::availability_cache::{AvailabilityCache, AvailabilityCacheSettings};
 use doorbuster_projections::cache::RedisCache;
-use doorbuster_projections::glances::{GlanceSettings, Glances};
+use doorbuster_projections::cache_writer::CacheWriter;
 use doorbuster_projections::memory::{MemoryCache, MemoryStreams};
-use doorbuster_projections::outbox::Outbox;
 use doorbuster_projections::publisher::Publisher;
 use doorbuster_projections::reconcile::{Difference, fill, reconcile};
 use doorbuster_projections::streams::RedisStreams;
-use doorbuster_projections::{AnyStreams, Cache, Counts, Entry, EventId, Figures, Streams, Unreachable};
+use doorbuster_projections::{
+    AnyStreams, AvailabilitySnapshot, Cache, Counts, Entry, EventId, ReadModelError, Streams,
+};
 use doorbuster_storage::memory::MemoryJournal;
 use doorbuster_storage::redis::{Link, LinkSettings};
 use doorbuster_storage::wire::{self, Decided};
@@ -183,9 +185,9 @@ impl Shop {
         }
     }
 
-    fn truth(&self) -> Figures {
+    fn truth(&self) -> AvailabilitySnapshot {
         match &self.state {
-            State::Inventory(stock) => Figures::of(stock.read(), self.version),
+            State::Inventory(stock) => AvailabilitySnapshot::of(stock.read(), self.version),
             other => panic!("{other:?}"),
         }
     }
@@ -337,7 +339,7 @@ async fn drift_is_reported_as_it_is_and_repaired_only_when_asked() {
     assert_eq!((truth.version, truth.available), (15, 15));
     let all: Vec<Shard> = (0..LAYOUT.shards).map(Shard).collect();
     let name = shop.sku();
-    let at = |version, available| Figures { version, available, ..truth.clone() };
+    let at = |version, available| AvailabilitySnapshot { version, available, ..truth.clone() };
     let cases = [
         (None, Difference::Missing),
         (Some(at(12, 12)), Difference::Behind),
@@ -358,7 +360,7 @@ async fn drift_is_reported_as_it_is_and_repaired_only_when_asked() {
         assert_eq!(cache.get(std::slice::from_ref(&name)).await.unwrap(), [Some(truth.clone())]);
         assert!(reconcile(&shop.journal, &all, &cache, false).await.unwrap().in_order);
     }
-    cache.put(&[(sku("NOT-OURS"), figures(1, 1))]).await.unwrap();
+    cache.put(&[(sku("NOT-OURS"), snapshot(1, 1))]).await.unwrap();
     let report = reconcile(&shop.journal, &all, &cache, true).await.unwrap();
     assert_eq!((report.drift[0].difference, report.repaired), (Difference::Foreign, 1));
     assert_eq!(cache.get(&[sku("NOT-OURS")]).await.unwrap(), [None]);
@@ -398,25 +400,25 @@ async fn a_redis_that_was_killed_and_returns_empty_is_filled_with_what_waited() 
     let link = link(&server.address, "t", OURS);
     let cache = RedisCache::new(Arc::clone(&link));
     let counts = Arc::new(Counts::default());
-    let mut outbox = Outbox::new(cache.clone(), 10, Arc::clone(&counts));
-    outbox.add(sku("A"), figures(1, 1));
-    assert!(outbox.send().await);
+    let mut writer = CacheWriter::new(cache.clone(), 10, Arc::clone(&counts));
+    writer.add(sku("A"), snapshot(1, 1));
+    assert!(writer.send().await);
     server.kill();
-    outbox.add(sku("A"), figures(2, 2));
+    writer.add(sku("A"), snapshot(2, 2));
     for _ in 0..10 {
-        assert!(!outbox.send().await);
+        assert!(!writer.send().await);
     }
     let open = |name: &str| link.figures().iter().find(|figure| figure.0 == name).unwrap().3;
     assert_eq!(open("redis_breaker_open"), 1);
     assert!(open("redis_not_tried") > 0, "after three failures it is left alone");
-    outbox.add(sku("A"), figures(3, 3));
+    writer.add(sku("A"), snapshot(3, 3));
     server.return_empty();
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !outbox.send().await {
+    while !writer.send().await {
         assert!(tokio::time::Instant::now() < deadline, "it never came back");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(cache.get(&[sku("A")]).await.unwrap(), [Some(figures(3, 3))], "the newest, once");
+    assert_eq!(cache.get(&[sku("A")]).await.unwrap(), [Some(snapshot(3, 3))], "the newest, once");
     assert_eq!(open("redis_breaker_open"), 0);
 }
 
@@ -426,23 +428,23 @@ async fn a_hung_redis_is_waited_for_no_longer_than_its_bound_and_then_not_at_all
     let link = link(&server.address, "t", SHORT);
     let cache = RedisCache::new(Arc::clone(&link));
     let streams = RedisStreams::new(Arc::clone(&link), 100);
-    until("the first answer", || async { cache.put(&[(sku("A"), figures(1, 1))]).await.is_ok() }).await;
+    until("the first answer", || async { cache.put(&[(sku("A"), snapshot(1, 1))]).await.is_ok() }).await;
     server.signal("STOP");
     let begun = tokio::time::Instant::now();
     let mut resting = 0_u64;
     for version in 2..1_000 {
-        let put = cache.put(&[(sku("A"), figures(version, 1))]).await;
+        let put = cache.put(&[(sku("A"), snapshot(version, 1))]).await;
         let published = streams.publish(SHARD, EventId::START, &[event(version, 0)]).await;
         for failed in [put.unwrap_err(), published.unwrap_err()] {
-            resting += u64::from(failed == Unreachable::Resting);
+            resting += u64::from(failed == ReadModelError::CircuitOpen);
         }
     }
     // 1,996 calls of 100 ms each would have taken more than three minutes.
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     assert!(resting > 1_900, "{resting} were not even tried");
     server.signal("CONT");
-    until("it answers again", || async { cache.put(&[(sku("B"), figures(7, 7))]).await.is_ok() }).await;
-    assert_eq!(cache.get(&[sku("B")]).await.unwrap(), [Some(figures(7, 7))]);
+    until("it answers again", || async { cache.put(&[(sku("B"), snapshot(7, 7))]).await.is_ok() }).await;
+    assert_eq!(cache.get(&[sku("B")]).await.unwrap(), [Some(snapshot(7, 7))]);
     // What it was sent while it hung it may have carried out since: that is harmless, only newer versions replace.
     let seen = cache.get(&[sku("A")]).await.unwrap()[0].clone().unwrap();
     assert!(seen.version >= 1 && seen.available == 1);
@@ -452,24 +454,24 @@ async fn a_hung_redis_is_waited_for_no_longer_than_its_bound_and_then_not_at_all
 async fn whoever_looks_never_waits_for_a_hung_redis() {
     let Some(server) = Server::start("a look never waits for a hung Redis") else { return };
     let cache = RedisCache::new(link(&server.address, "t", SHORT));
-    until("the first answer", || async { cache.put(&[(sku("A"), figures(1, 1))]).await.is_ok() }).await;
+    until("the first answer", || async { cache.put(&[(sku("A"), snapshot(1, 1))]).await.is_ok() }).await;
     let counts = Arc::new(Counts::default());
-    let settings = GlanceSettings {
+    let settings = AvailabilityCacheSettings {
         fresh: Duration::from_millis(20),
         stale: Duration::from_millis(200),
         skus_max: 100,
         queue_max: 4,
     };
-    let (glances, look_ups) = Glances::new(cache, settings, Arc::clone(&counts));
-    tokio::spawn(look_ups.run());
-    until("it is seen", || async { glances.see(&sku("A")).is_some() }).await;
+    let (availability, lookups) = AvailabilityCache::new(cache, settings, Arc::clone(&counts));
+    tokio::spawn(lookups.run());
+    until("it is seen", || async { availability.get(&sku("A")).is_some() }).await;
     server.signal("STOP");
-    until("what was seen is too old", || async { glances.see(&sku("A")).is_none() }).await;
+    until("what was seen is too old", || async { availability.get(&sku("A")).is_none() }).await;
     // On this one thread nothing else runs meanwhile: had a look waited, it would never end.
     for number in 0..10_000 {
-        assert!(glances.see(&sku(&format!("S{number}"))).is_none());
+        assert!(availability.get(&sku(&format!("S{number}"))).is_none());
     }
     assert!(counts.look_up_dropped.load(Ordering::Relaxed) > 9_000, "the queue is bounded, and drops");
     server.signal("CONT");
-    until("it is seen again", || async { glances.see(&sku("A")).is_some() }).await;
+    until("it is seen again", || async { availability.get(&sku("A")).is_some() }).await;
 }

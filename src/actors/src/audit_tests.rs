@@ -3,7 +3,7 @@
 
 use super::system::Handle;
 use super::tests::{World, buy, open_shop, sku};
-use doorbuster_audit::{Ledger, Logs, Patience, Report, audit_shared};
+use doorbuster_audit::{Ledger, Report, RoundLimits, ShardLogs, audit_shared};
 use doorbuster_domain::any::Event;
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::EntityId;
@@ -17,8 +17,8 @@ use futures_util::{Stream, StreamExt, stream};
 use std::time::Duration;
 
 const SHARDS: u16 = 3;
-const PATIENT: Patience = Patience { rounds_max: 40, pause: Duration::from_millis(500) };
-const IMPATIENT: Patience = Patience { rounds_max: 0, pause: Duration::ZERO };
+const PATIENT: RoundLimits = RoundLimits { rounds_max: 40, pause: Duration::from_millis(500) };
+const IMPATIENT: RoundLimits = RoundLimits { rounds_max: 0, pause: Duration::ZERO };
 
 /// Logs as they are, each read after a while: between two of them the sale goes on.
 struct Slowly {
@@ -26,7 +26,7 @@ struct Slowly {
     pause: Duration,
 }
 
-impl Logs for Slowly {
+impl ShardLogs for Slowly {
     fn shards(&self) -> u16 {
         SHARDS
     }
@@ -44,7 +44,7 @@ impl Logs for Slowly {
 /// Logs that stand still, as somebody left them.
 struct Still(Vec<Vec<Result<Record, ReadError>>>);
 
-impl Logs for Still {
+impl ShardLogs for Still {
     fn shards(&self) -> u16 {
         SHARDS
     }
@@ -97,7 +97,7 @@ async fn rewritten(disk: &MemoryStore, change: impl Fn(Decided) -> Option<Decide
     Still(shards)
 }
 
-async fn audited(logs: &impl Logs) -> Report {
+async fn audited(logs: &impl ShardLogs) -> Report {
     audit_shared(logs, IMPATIENT, async { None }).await.expect("it reads")
 }
 
@@ -141,7 +141,7 @@ async fn an_audit_in_the_middle_of_a_sale_accuses_nobody_who_is_on_the_way() {
     let (mut on_the_way, mut ended_since, mut placed_since) = (0, 0, 0);
     for pause_ms in [3, 7, 11, 20, 35, 50, 80, 5, 9, 14] {
         let logs = Slowly { journal: world.disk.open(), pause: Duration::from_millis(pause_ms) };
-        let patience = Patience { rounds_max: 4, pause: Duration::from_millis(50) };
+        let patience = RoundLimits { rounds_max: 4, pause: Duration::from_millis(50) };
         let report = audit_shared(&logs, patience, async { None }).await.expect("it reads");
         assert_eq!(report.violations, Vec::<String>::new(), "{pause_ms} ms between two logs");
         on_the_way += report.in_flight_at_the_cut;
@@ -279,7 +279,7 @@ async fn the_money_is_compared_and_a_charge_that_is_missing_is_found() {
 async fn a_record_that_moves_into_history_under_the_reader_is_not_missing() {
     /// The second record is not there the first time it is looked for.
     struct Moving(Vec<Record>, std::sync::atomic::AtomicBool);
-    impl Logs for Moving {
+    impl ShardLogs for Moving {
         fn shards(&self) -> u16 {
             1
         }

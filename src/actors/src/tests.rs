@@ -19,7 +19,7 @@ use doorbuster_domain::order::{Source, Status, TaxTable, Terms, Wanted};
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::{Provider, WebhookSecret};
-use doorbuster_simulator::{InProcess, Odds, Profile, Terms as Behaviour};
+use doorbuster_simulator::{Behaviour, InProcess, Profile, SimulatorOptions};
 use doorbuster_storage::memory::{Fault, Faults, Groups, MemoryStore};
 use doorbuster_storage::{Layout, Store};
 use futures_util::future::BoxFuture;
@@ -40,15 +40,15 @@ impl World {
         let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, groups, 7);
         let clock = TestClock::starting_at(START);
         let shared: SharedClock = clock.clone();
-        let terms = Behaviour {
-            odds: Odds::of(Profile::Instant),
+        let options = SimulatorOptions {
+            behaviour: Behaviour::of(Profile::Instant),
             seed: 1,
             action_url: "",
             secret: WebhookSecret::of(&[7; 32]).expect("long enough"),
             timeout_ms: 10_000,
             ledger: None,
         };
-        let provider = InProcess::open(&terms, shared, None).expect("the simulated provider needs nothing");
+        let provider = InProcess::open(&options, shared, None).expect("a provider without a ledger file opens");
         let settings = Settings { writer_thread: false, checkpoint_interval_ms: 1_000, ..Settings::default() };
         Self { disk, clock, provider: Arc::new(provider), settings }
     }

@@ -1,21 +1,21 @@
 //! The audit: proves from the journal alone that nothing was oversold, lost or charged twice.
 //!
-//! It replays every decision up to a cut, so it trusts neither the states that are stored nor those in memory; then it holds the laws of
-//! [`doorbuster_domain::laws`] against each SKU and each order, the orders against the stock (rule A1) and, where a ledger is to be had,
-//! against the payment provider's own books (rule M5).
+//! It replays every decision up to a cut, so it trusts neither stored states nor those in memory. Then it checks the invariants of
+//! [`doorbuster_domain::laws`] for each SKU and each order, the orders against the stock (rule A1) and, where a ledger is available,
+//! against the payment provider's ledger (rule M5).
 //!
 //! ```text
 //! one log:            one position is the cut                                         audit_store
-//! a log per shard:    all shards: orders and stock ─► again: stock alone, and what was under way at the first cut ─► …   audit_shared
+//! a log per shard:    all shards: orders and stock ─► again: stock, and the orders in flight at the cut ─► …   audit_shared
 //! ```
 //!
 //! Memory: the states of all orders and SKUs, about 2 KB an order.
 
-mod books;
+mod replay;
 mod rounds;
 
-pub use books::Audit;
-pub use rounds::{Ledger, Logs, Patience, audit_shared};
+pub use replay::Audit;
+pub use rounds::{Ledger, RoundLimits, ShardLogs, audit_shared};
 
 use doorbuster_domain::any::State;
 use doorbuster_domain::ids::EntityId;
@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use thiserror::Error;
 
-/// Violations and orders in flight that are named one by one; beyond it they are only counted.
+/// The most violations and orders in flight that a report names; more are only counted.
 const NAMED_MAX: usize = 100;
 
 /// Why an audit could not be carried out.
@@ -38,14 +38,14 @@ pub enum AuditError {
     /// The journal could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A record has no meaning.
+    /// A record cannot be decoded.
     #[error("shard {shard}, event {seq}: {error}")]
     Wire {
-        /// Where.
+        /// The shard of the record.
         shard: Shard,
-        /// Its first event.
+        /// The seq of its first event.
         seq: Seq,
-        /// Why.
+        /// The decoder's error.
         error: WireError,
     },
 }
@@ -53,50 +53,50 @@ pub enum AuditError {
 /// What the audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Report {
-    /// No law is broken.
+    /// Whether no invariant is broken.
     pub clean: bool,
-    /// The laws that are broken, at most a hundred of them in words.
+    /// The broken invariants in words, at most a hundred.
     pub violations: Vec<String>,
-    /// How many.
+    /// The number of violations.
     pub violations_total: usize,
-    /// Events that were replayed.
+    /// The number of replayed events.
     pub events: u64,
-    /// Orders ever placed.
+    /// The number of orders ever placed.
     pub orders: usize,
-    /// Of these, sold.
+    /// The number of confirmed orders among them.
     pub confirmed: usize,
-    /// Of these, ended otherwise.
+    /// The number of orders that ended without a sale.
     pub ended: usize,
-    /// Of these, still on their way when the audit ended.
+    /// The number of orders still in flight when the audit ended.
     pub in_flight: usize,
-    /// Some of those on their way: look at them again once they ended.
+    /// Ids of some orders in flight, to be audited again later.
     pub in_flight_orders: Vec<String>,
-    /// How many were on their way at the cut; those that ended since were looked at again.
+    /// The number of orders in flight at the cut; those that ended since were checked again.
     pub in_flight_at_the_cut: usize,
-    /// Orders placed since the cut: not judged, not among `orders`.
+    /// The number of orders placed since the cut: neither checked nor counted in `orders`.
     pub placed_since: usize,
-    /// How often the logs were read on; the first of these is the cut.
+    /// The number of times the logs were read; the first is the cut.
     pub rounds: u32,
-    /// Reservations ever made by shops with a checkout of their own.
+    /// The number of reservations ever made by shops with a checkout of their own.
     pub reservations: usize,
-    /// SKUs with stock.
+    /// The number of SKUs with stock.
     pub skus: usize,
     /// Units ever received, over all SKUs.
     pub units_received: u64,
-    /// Units sold and not unsold.
+    /// Units sold and not returned.
     pub units_sold: u64,
-    /// Units promised at the cut.
+    /// Units reserved at the cut.
     pub units_reserved: u64,
-    /// Units free at the cut.
+    /// Units available at the cut.
     pub units_available: u64,
-    /// Was the payment provider's ledger compared?
+    /// Whether the payment provider's ledger was compared.
     pub ledger_compared: bool,
 }
 
-/// Audits a store of one log as it is, while it serves or not; one that several nodes share is for [`audit_shared`]. The ledger was read from `now` on, and before this is called.
+/// Audits a store of one log, which may be in use. [`audit_shared`] audits one that several nodes share. The ledger was read from `now` on, before this call.
 ///
-/// The order shards are cut first and the SKU shards after (rule A1), so a confirmed order inside the first cut has its commits inside
-/// the second. On the embedded store each cut is one position of one log.
+/// The order shards are cut before the SKU shards (rule A1), so a confirmed order inside the first cut has its commits inside the second.
+/// On the embedded store each cut is one position of one log.
 pub async fn audit_store(store: &Store, ledger: Option<&[LedgerLine]>, now: Timestamp) -> Result<Report, AuditError> {
     let orders_upto = store.ends();
     let stock_upto = store.ends();
@@ -118,8 +118,7 @@ pub async fn audit_store(store: &Store, ledger: Option<&[LedgerLine]>, now: Time
     Ok(audit.finish(ledger, now))
 }
 
-/// A record as one line of JSON, for `doorbuster journal dump`. Personal data is left out: a log that is shown around must not
-/// carry it.
+/// A record as one line of JSON, for `doorbuster journal dump`. Personal data is left out.
 pub fn dump_line(record: &Record) -> Result<String, AuditError> {
     let wire_error = |error| AuditError::Wire { shard: record.shard, seq: record.seq, error };
     let (facts, _personal) = wire::split_personal(&record.body).map_err(wire_error)?;
@@ -138,7 +137,7 @@ pub fn dump_line(record: &Record) -> Result<String, AuditError> {
     Ok(line.to_string())
 }
 
-/// The states the audit would replay for one entity: for tests that compare what a node shows with what its journal says.
+/// The state of one entity replayed from its records: for tests that compare it with what a node shows.
 pub fn replayed(entity: &EntityId, records: &[Record]) -> Result<State, AuditError> {
     let mut state = State::empty(entity);
     for record in records {
@@ -152,7 +151,7 @@ pub fn replayed(entity: &EntityId, records: &[Record]) -> Result<State, AuditErr
     Ok(state)
 }
 
-/// Does a record belong to this entity?
+/// Whether a record belongs to this entity.
 #[must_use]
 pub fn is_of(record: &Record, entity: &EntityId) -> bool {
     wire::head(&record.body).is_ok_and(|head| head.entity == *entity)

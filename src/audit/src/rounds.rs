@@ -1,17 +1,17 @@
 //! The audit of a store that several nodes write, while they write (rule A1).
 //!
 //! ```text
-//! round 1: every shard, orders and stock            the cut: orders on their way are noted
-//! round 2 …: every shard, from where it was left    stock, and those orders alone, until they ended or patience has
-//! the ledger, where there is one                    whoever changes after this is compared the next time
-//! last round: stock once more                       what was in doubt before and is now is broken
+//! round 1: every shard, orders and stock            the cut: orders in flight are noted
+//! round 2 …: every shard, from its last position    stock, and the noted orders, until they ended or the limit is reached
+//! the ledger, if available                          an order that changes after this is compared in the next audit
+//! last round: stock once more                       a contradiction found in two successive rounds is a violation
 //! ```
 //!
-//! There is no position that cuts all logs at once, so an order may be read confirmed and its SKU, read before, not sold yet. What an order
-//! saw was durable before it saw it; so whatever is read of a SKU in a round that began *after* the order was read has it. A doubt between
-//! an order and its stock is therefore a broken law only when two rounds, one after the other, both find it. No clock decides anything.
+//! No position cuts all logs at once, so an order may be read as confirmed while its SKU, read earlier, is not yet sold. What an order saw
+//! was durable before it saw it, so a read of the SKU in a round that began *after* the order was read includes it. A contradiction between
+//! an order and its stock is therefore a violation only when two successive rounds find it. No clock takes part in the decision.
 
-use super::books::{Audit, Doubts};
+use super::replay::{Audit, Contradictions};
 use super::{AuditError, Report};
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::payment::LedgerLine;
@@ -24,40 +24,40 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-/// A log is read again when a checkpoint moved records from under the reader, at most so often in a round.
+/// The most attempts to read a log in one round; a checkpoint may move records during a read.
 const READS_MAX: u32 = 5;
-/// The pause before that.
+/// The pause before another attempt.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// Others get a turn after so many records: the node serves meanwhile.
+/// Records after which the audit yields to other tasks of the node.
 const RECORDS_A_TURN: u32 = 256;
 
-/// How long an audit waits for orders to end that were on their way at the cut.
+/// How long an audit waits for the orders in flight at the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// Rounds to wait for them, at most.
+pub struct RoundLimits {
+    /// The most rounds that wait for them.
     pub rounds_max: u32,
-    /// The pause between two of these.
+    /// The pause between two rounds.
     pub pause: Duration,
 }
 
-/// A payment provider's ledger, and when it was read.
+/// A payment provider's ledger and the time of its reading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ledger {
-    /// Everything it has written down.
+    /// All its lines.
     pub lines: Vec<LedgerLine>,
-    /// When we began to read it.
+    /// When the reading began.
     pub read_at: Timestamp,
 }
 
-/// What an audit reads: the log of every shard, whoever owns it. Every journal is this; tests make others.
-pub trait Logs: Sync {
-    /// How many shards there are.
+/// The logs of all shards, whoever owns them. Every journal implements this; so do tests.
+pub trait ShardLogs: Sync {
+    /// The number of shards.
     fn shards(&self) -> u16;
     /// The durable records of a shard whose last event is at or after `from`, in order.
     fn read(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send;
 }
 
-impl<J: Journal> Logs for J {
+impl<J: Journal> ShardLogs for J {
     fn shards(&self) -> u16 {
         self.layout().shards
     }
@@ -67,69 +67,68 @@ impl<J: Journal> Logs for J {
     }
 }
 
-/// An audit's way through the logs.
+/// The progress of an audit through the logs.
 #[derive(Debug)]
 struct Rounds<'logs, L> {
     logs: &'logs L,
     audit: Audit,
     rounds: u32,
-    /// Orders on their way at the cut; before it, none is left out.
-    followed: Option<FxHashSet<OrderId>>,
-    /// Orders that had events in this round.
-    moved: FxHashSet<OrderId>,
-    /// Orders that had ended at the cut and have changed since, with their states here those of the cut; and those placed since.
-    stale: FxHashSet<OrderId>,
+    /// Orders in flight at the cut; `None` before the cut, when every order is taken in.
+    noted: Option<FxHashSet<OrderId>>,
+    /// Orders with events in this round.
+    changed_this_round: FxHashSet<OrderId>,
+    /// Orders that changed after the cut although they had ended, or were placed after it. Their states here are those of the cut.
+    changed_after_cut: FxHashSet<OrderId>,
 }
 
-/// Audits a store that several nodes share, whoever owns its shards. `ledger` is read when it is awaited, once; where it gives nothing the
-/// money is not compared.
+/// Audits a store that several nodes share. `ledger` is awaited once, after the rounds; without it the payments are not compared.
 ///
 /// # Errors
-/// The store fails, or a record has no meaning. A log that contradicts itself is no error: it is in the report.
-pub async fn audit_shared<L: Logs>(
+/// The store fails, or a record cannot be decoded. A log that contradicts itself is not an error: it is in the report.
+pub async fn audit_shared<L: ShardLogs>(
     logs: &L,
-    patience: Patience,
+    limits: RoundLimits,
     ledger: impl Future<Output = Option<Ledger>>,
 ) -> Result<Report, AuditError> {
     let mut rounds = Rounds {
         logs,
         audit: Audit::default(),
         rounds: 0,
-        followed: None,
-        moved: FxHashSet::default(),
-        stale: FxHashSet::default(),
+        noted: None,
+        changed_this_round: FxHashSet::default(),
+        changed_after_cut: FxHashSet::default(),
     };
-    rounds.go_round().await?;
-    let followed: FxHashSet<OrderId> = rounds.audit.under_way().collect();
-    let at_the_cut = followed.len();
-    rounds.followed = Some(followed);
-    let mut doubts = rounds.audit.doubts();
-    for _ in 0..patience.rounds_max {
-        if doubts.is_empty() && rounds.audit.under_way().next().is_none() {
+    rounds.read_all().await?;
+    let noted: FxHashSet<OrderId> = rounds.audit.in_flight().collect();
+    let in_flight_at_cut = noted.len();
+    rounds.noted = Some(noted);
+    let mut contradictions = rounds.audit.contradictions();
+    for _ in 0..limits.rounds_max {
+        if contradictions.is_empty() && rounds.audit.in_flight().next().is_none() {
             break;
         }
-        tokio::time::sleep(patience.pause).await;
-        rounds.go_round().await?;
-        doubts = rounds.audit.doubts();
+        tokio::time::sleep(limits.pause).await;
+        rounds.read_all().await?;
+        contradictions = rounds.audit.contradictions();
     }
     let ledger = ledger.await;
-    rounds.go_round().await?;
-    Ok(rounds.end(doubts, ledger, at_the_cut))
+    rounds.read_all().await?;
+    Ok(rounds.end(contradictions, ledger, in_flight_at_cut))
 }
 
-impl<L: Logs> Rounds<'_, L> {
-    /// Reads every log from where it was left.
-    async fn go_round(&mut self) -> Result<(), AuditError> {
+impl<L: ShardLogs> Rounds<'_, L> {
+    /// Reads every log from its last position.
+    async fn read_all(&mut self) -> Result<(), AuditError> {
         self.rounds = self.rounds.saturating_add(1);
-        self.moved.clear();
+        self.changed_this_round.clear();
         for number in 0..self.logs.shards() {
-            self.read_on(Shard(number)).await?;
+            self.read_further(Shard(number)).await?;
         }
         Ok(())
     }
 
-    /// Reads one log on. A checkpoint of its owner may move records into history while we read: what seems to be missing is looked for again.
-    async fn read_on(&mut self, shard: Shard) -> Result<(), AuditError> {
+    /// Reads one log further. The owner's checkpoint may move records into history during the read, so an apparent gap is read again.
+    async fn read_further(&mut self, shard: Shard) -> Result<(), AuditError> {
         for _ in 1..READS_MAX {
             match self.read_to_the_end(shard, false).await {
                 Ok(true) => return Ok(()),
@@ -140,33 +139,33 @@ impl<L: Logs> Rounds<'_, L> {
         }
         match self.read_to_the_end(shard, true).await {
             Err(AuditError::Read(ReadError::Corrupt(why))) => {
-                self.audit.cannot_read(shard, &why);
+                self.audit.note_unreadable(shard, &why);
                 Ok(())
             }
             other => other.map(|_all| ()),
         }
     }
 
-    /// `false`: there seems to be a hole, and it was not `certain` that it is one.
+    /// Returns `false` at an apparent gap, unless `certain`.
     async fn read_to_the_end(&mut self, shard: Shard, certain: bool) -> Result<bool, AuditError> {
-        let mut records = pin!(self.logs.read(shard, self.audit.end_of(shard).saturating_add(1)));
+        let mut records = pin!(self.logs.read(shard, self.audit.last_seq_of(shard).saturating_add(1)));
         let mut turn: u32 = 0;
         while let Some(record) = records.next().await {
             let record = record?;
-            if record.seq != self.audit.end_of(shard).saturating_add(1) && !certain {
+            if record.seq != self.audit.last_seq_of(shard).saturating_add(1) && !certain {
                 return Ok(false);
             }
-            let followed = self.followed.as_ref();
+            let noted = self.noted.as_ref();
             let entity = self.audit.take_if(&record, |entity| match entity {
-                EntityId::Order(order) => followed.is_none_or(|followed| followed.contains(order)),
-                // In doubt about a reservation is only what two rounds say.
+                EntityId::Order(order) => noted.is_none_or(|noted| noted.contains(order)),
+                // Reservations are checked in every round; only two successive rounds decide.
                 EntityId::Inventory(_) | EntityId::Reservation(_) => true,
                 EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
             })?;
             if let EntityId::Order(order) = entity {
-                self.moved.insert(order);
-                if followed.is_some_and(|followed| !followed.contains(&order)) {
-                    self.stale.insert(order);
+                self.changed_this_round.insert(order);
+                if noted.is_some_and(|noted| !noted.contains(&order)) {
+                    self.changed_after_cut.insert(order);
                 }
             }
             turn = turn.saturating_add(1);
@@ -177,22 +176,23 @@ impl<L: Logs> Rounds<'_, L> {
         Ok(true)
     }
 
-    /// `before`: what was in doubt when the last round began.
-    fn end(self, before: Doubts, ledger: Option<Ledger>, at_the_cut: usize) -> Report {
-        let mut broken = self.audit.doubts();
-        // New doubts: what they are about changed in this very round, and is looked at the next time.
-        let new = broken.keys().filter(|doubt| !before.contains_key(*doubt));
+    /// Ends the audit. `before`: the contradictions found when the last round began.
+    fn end(self, before: Contradictions, ledger: Option<Ledger>, in_flight_at_cut: usize) -> Report {
+        let mut broken = self.audit.contradictions();
+        // New contradictions concern entities that changed in this round; the next audit checks them.
+        let new = broken.keys().filter(|contradiction| !before.contains_key(*contradiction));
         let open: BTreeSet<OrderId> = new
             .filter_map(|(_, entity, _)| match entity {
                 EntityId::Order(order) => Some(*order),
                 _ => None,
             })
             .collect();
-        broken.retain(|doubt, _| before.contains_key(doubt));
-        let (moved, stale, rounds) = (self.moved, self.stale, self.rounds);
+        broken.retain(|contradiction, _| before.contains_key(contradiction));
+        let (changed_this_round, changed_after_cut, rounds) =
+            (self.changed_this_round, self.changed_after_cut, self.rounds);
         let ledger = ledger.as_ref().map(|ledger| (ledger.lines.as_slice(), ledger.read_at));
-        let changed = |order: OrderId| moved.contains(&order) || stale.contains(&order);
+        let changed = |order: OrderId| changed_this_round.contains(&order) || changed_after_cut.contains(&order);
         let report = self.audit.judge(broken, &open, ledger, changed);
-        Report { in_flight_at_the_cut: at_the_cut, rounds, ..report }
+        Report { in_flight_at_the_cut: in_flight_at_cut, rounds, ..report }
     }
 }

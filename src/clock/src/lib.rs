@@ -1,6 +1,6 @@
-//! The one place that reads the time. Everybody else is given a [`Clock`].
+//! The only place that reads the time. All other code takes a [`Clock`].
 //!
-//! In production it is the system's; in a simulation it follows tokio's, so that a paused runtime pauses the world.
+//! In production it is the system's clock. In a simulation it follows tokio's, so a paused runtime pauses it.
 
 #![allow(clippy::disallowed_methods, reason = "this is the home that the rule speaks of")]
 
@@ -11,19 +11,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// Now, in milliseconds since 1970. It may jump, in both directions: safety must not hang on it.
+    /// The time in milliseconds since 1970. It may jump in both directions, so safety must not depend on it.
     fn now(&self) -> Timestamp;
 }
 
-/// An instant to measure from: it never goes back, and it stands still with a paused runtime. It means nothing after a restart.
+/// An instant for measuring durations. It never goes back, it pauses with a paused runtime, and it means nothing after a restart.
 #[must_use]
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// A clock that many hold.
+/// A shared clock.
 pub type SharedClock = Arc<dyn Clock>;
 
 /// The system's clock.
@@ -37,7 +37,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that starts where it is told and goes on with tokio's time; it can be made to jump.
+/// A clock that starts at a given time and follows tokio's; tests can make it jump.
 #[derive(Debug)]
 pub struct TestClock {
     origin: Timestamp,
@@ -46,13 +46,13 @@ pub struct TestClock {
 }
 
 impl TestClock {
-    /// Shows `origin` now. Needs no runtime; on a paused one it stands still until time is advanced.
+    /// A clock that shows `origin` now. It needs no runtime; on a paused one it stands still until time is advanced.
     #[must_use]
     pub fn starting_at(origin: Timestamp) -> Arc<Self> {
         Arc::new(Self { origin, started: monotonic(), jumped_ms: AtomicI64::new(0) })
     }
 
-    /// Moves the clock by `millis` without anything else passing, as an operator or a bad time server would.
+    /// Moves the clock by `millis` while no other time passes, as an operator or a wrong time server would.
     pub fn jump_ms(&self, millis: i64) {
         self.jumped_ms.fetch_add(millis, Ordering::Relaxed);
     }

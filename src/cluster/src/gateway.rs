@@ -1,14 +1,14 @@
-//! A node's gateways: the only actors that other nodes know of. They take frames in, hand on what is in them, and never wait.
+//! A node's gateways: the only actors that other nodes can address. They decode frames, pass the messages on, and never wait.
 //!
 //! ```text
-//! frame ──► gateway ──► Inbound.deliver, a task per question ──► answer, in a frame of the way back
-//!              └──► receipt, at once: which questions were not taken, and why
+//! frame ──► gateway ──► Inbound.deliver, a task per request ──► answer, in a frame to the sender
+//!              └──► receipt, at once: which requests were rejected, and why
 //! ```
 
-use super::common::{Common, count};
-use super::envelope::{self, Envelope, Kind, Status};
-use super::inbound::{Inbound, Inbox};
+use super::context::{GatewayContext, count};
+use super::inbound::{Inbound, InboundAnswer};
 use super::link::Link;
+use super::message::{self, DeliveryStatus, Message, MessageKind};
 use super::peers::Peers;
 use super::wire::{self, Verdict};
 use doorbuster_actors::ask::{Answer, Ask};
@@ -20,19 +20,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tracing::{debug, warn};
 
-/// All that a node understands from others.
+/// The messages that a gateway accepts from other nodes.
 #[derive(Debug)]
 pub(super) enum GatewayMsg {
     /// A frame; the reply is its receipt.
     Deliver(Vec<u8>, RpcReplyPort<Vec<u8>>),
-    /// Are you there? The reply is empty.
+    /// A heartbeat; the reply is empty.
     Ping(RpcReplyPort<Vec<u8>>),
 }
 
 const DELIVER: &str = "Deliver";
 const PING: &str = "Ping";
 
-/// By hand rather than derived: bytes go through as they are, and what is not one of the two is refused.
+/// Implemented by hand rather than derived: the bytes pass through unchanged, and any other variant is refused.
 impl ractor::Message for GatewayMsg {
     fn serializable() -> bool {
         true
@@ -65,129 +65,134 @@ pub(super) struct GatewayActor;
 
 impl Actor for GatewayActor {
     type Msg = GatewayMsg;
-    type State = Arc<Intake>;
-    type Arguments = Arc<Intake>;
+    type State = Arc<FrameHandler>;
+    type Arguments = Arc<FrameHandler>;
 
-    async fn pre_start(&self, _: ActorRef<GatewayMsg>, intake: Arc<Intake>) -> Result<Arc<Intake>, ActorProcessingErr> {
-        Ok(intake)
+    async fn pre_start(
+        &self,
+        _: ActorRef<GatewayMsg>,
+        handler: Arc<FrameHandler>,
+    ) -> Result<Arc<FrameHandler>, ActorProcessingErr> {
+        Ok(handler)
     }
 
     async fn handle(
         &self,
         _: ActorRef<GatewayMsg>,
         message: GatewayMsg,
-        intake: &mut Arc<Intake>,
+        handler: &mut Arc<FrameHandler>,
     ) -> Result<(), ActorProcessingErr> {
-        // Whoever waits for the reply may be gone: no reason to end a gateway.
+        // The sender may have disconnected before the reply: that must not end the gateway.
         match message {
-            GatewayMsg::Deliver(frame, reply) => reply.send(envelope::write_receipt(&intake.take_in(&frame))).ok(),
+            GatewayMsg::Deliver(frame, reply) => reply.send(message::write_receipt(&handler.handle_frame(&frame))).ok(),
             GatewayMsg::Ping(reply) => reply.send(Vec::new()).ok(),
         };
         Ok(())
     }
 }
 
-/// What all gateways of the node do with a frame.
+/// Handles the frames of all gateways of the node.
 #[derive(Debug)]
-pub(super) struct Intake {
-    pub(super) common: Arc<Common>,
+pub(super) struct FrameHandler {
+    pub(super) context: Arc<GatewayContext>,
     pub(super) peers: Arc<Peers>,
     pub(super) inbound: OnceLock<Arc<dyn Inbound>>,
 }
 
-impl Intake {
-    /// Takes a frame in; gives what was not taken. Id 0: nothing of it could be read.
-    fn take_in(&self, frame: &[u8]) -> Vec<(u64, Status)> {
-        let counters = &self.common.counters;
+impl FrameHandler {
+    /// Handles a frame and returns the rejected requests. Id 0: the frame itself could not be decoded.
+    fn handle_frame(&self, frame: &[u8]) -> Vec<(u64, DeliveryStatus)> {
+        let counters = &self.context.counters;
         count(&counters.frames_received, 1);
-        let (sender, parcels) = match envelope::read_frame(frame) {
+        let (sender, messages) = match message::read_frame(frame) {
             Ok(read) => read,
             Err(error) => {
                 count(&counters.unreadable, 1);
                 warn!(%error, bytes = frame.len(), "a frame from a peer cannot be read");
-                return vec![(0, Status::BadVersion)];
+                return vec![(0, DeliveryStatus::BadVersion)];
             }
         };
         let Some(link) = self.peers.link_named(sender) else {
             count(&counters.unreadable, 1);
             warn!(sender, "a frame from a node that has no session with us");
-            return vec![(0, Status::BadVersion)];
+            return vec![(0, DeliveryStatus::BadVersion)];
         };
-        count(&counters.received, parcels.len());
-        let taken = parcels.into_iter().map(|parcel| self.open(&link, parcel));
+        count(&counters.received, messages.len());
+        let taken = messages.into_iter().map(|message| self.handle_message(&link, message));
         taken.filter_map(Result::err).filter(|(id, _)| *id != 0).collect()
     }
 
-    /// Takes one envelope in, or says why not.
-    fn open(&self, link: &Arc<Link>, parcel: &[u8]) -> Result<(), (u64, Status)> {
-        let Envelope { header, body } =
-            envelope::read(parcel).map_err(|(id, error)| self.unreadable(link, id, &error))?;
+    /// Handles one message, or says why it is rejected.
+    fn handle_message(&self, link: &Arc<Link>, message: &[u8]) -> Result<(), (u64, DeliveryStatus)> {
+        let Message { header, body } =
+            message::read(message).map_err(|(id, error)| self.unreadable(link, id, &error))?;
         let id = header.id;
         match header.kind {
-            Kind::Ask => {
+            MessageKind::Request => {
                 let ask = wire::read_ask(header.deadline, body).map_err(|error| self.unreadable(link, id, &error))?;
-                debug!(peer = %link.peer, shard = %header.shard, entity = %ask.entity, command = header.command, "asked");
-                self.asked(link, id, header.shard, ask)?;
+                debug!(peer = %link.peer, shard = %header.shard, entity = %ask.entity, command = header.command, "request from a peer");
+                self.handle_request(link, id, header.shard, ask)?;
             }
-            Kind::Answer => link.answered(id, body),
-            Kind::Tell => {
-                let told = wire::read_told(header.deadline, body).map_err(|error| self.unreadable(link, id, &error))?;
+            MessageKind::Answer => link.answered(id, body),
+            MessageKind::OneWay => {
+                let one_way =
+                    wire::read_one_way(header.deadline, body).map_err(|error| self.unreadable(link, id, &error))?;
                 match self.inbound.get() {
-                    Some(inbound) => inbound.told(header.shard, told),
-                    None => count(&self.common.counters.dropped, 1),
+                    Some(inbound) => inbound.deliver_one_way(header.shard, one_way),
+                    None => count(&self.context.counters.dropped, 1),
                 }
-                self.set_right(link, header.shard);
+                self.correct_owner(link, header.shard);
             }
-            Kind::Owns => {
-                let (epoch, node) = wire::read_owns(body).map_err(|error| self.unreadable(link, id, &error))?;
-                self.common.hints.learn(header.shard, epoch, &node);
+            MessageKind::OwnerHint => {
+                let (epoch, node) = wire::read_owner_hint(body).map_err(|error| self.unreadable(link, id, &error))?;
+                self.context.hints.learn(header.shard, epoch, &node);
             }
         }
         Ok(())
     }
 
-    fn unreadable(&self, link: &Link, id: u64, error: &dyn std::fmt::Display) -> (u64, Status) {
-        count(&self.common.counters.unreadable, 1);
-        warn!(peer = %link.peer, %error, "an envelope cannot be read");
-        (id, Status::BadVersion)
+    fn unreadable(&self, link: &Link, id: u64, error: &dyn std::fmt::Display) -> (u64, DeliveryStatus) {
+        count(&self.context.counters.unreadable, 1);
+        warn!(peer = %link.peer, %error, "a message cannot be read");
+        (id, DeliveryStatus::BadVersion)
     }
 
-    /// Whoever tells a shard's news to a node that knows another owner is told so.
-    fn set_right(&self, link: &Link, shard: Shard) {
-        if let Some((epoch, node)) = self.hint_for(shard)
+    /// Answers a one-way message for a shard that this node believes to be elsewhere with a hint about the owner.
+    fn correct_owner(&self, link: &Link, shard: Shard) {
+        if let Some((epoch, node)) = self.owner_elsewhere(shard)
             && node != link.peer
         {
-            link.say_owner(shard, epoch, &node);
+            link.send_owner_hint(shard, epoch, &node);
         }
     }
 
-    /// Where the shard is, if that is elsewhere.
-    fn hint_for(&self, shard: Shard) -> Option<(Epoch, NodeId)> {
-        self.common.hints.owner(shard).filter(|(_, node)| *node != self.common.own)
+    /// The owner of the shard, if another node is believed to own it.
+    fn owner_elsewhere(&self, shard: Shard) -> Option<(Epoch, NodeId)> {
+        self.context.hints.owner(shard).filter(|(_, node)| *node != self.context.own)
     }
 
-    fn asked(&self, link: &Arc<Link>, id: u64, shard: Shard, ask: Ask) -> Result<(), (u64, Status)> {
-        let inbound = self.inbound.get().ok_or((id, Status::NotOwner))?;
-        let place = link.place().ok_or((id, Status::Busy))?;
-        let left_ms = ask.deadline.since_ms(self.common.clock.now());
-        if left_ms == 0 {
-            link.answer(id, shard, Verdict::Answered(Answer::Late), place);
+    fn handle_request(&self, link: &Arc<Link>, id: u64, shard: Shard, ask: Ask) -> Result<(), (u64, DeliveryStatus)> {
+        let inbound = self.inbound.get().ok_or((id, DeliveryStatus::NotOwner))?;
+        let permit = link.inbound_permit().ok_or((id, DeliveryStatus::Busy))?;
+        let remaining_ms = ask.deadline.since_ms(self.context.clock.now());
+        if remaining_ms == 0 {
+            link.answer(id, shard, Verdict::Answered(Answer::Late), permit);
             return Ok(());
         }
         let entity = ask.entity.clone();
         let answering = inbound.deliver(shard, ask);
-        let (link, hint) = (Arc::clone(link), self.hint_for(shard));
+        let (link, hint) = (Arc::clone(link), self.owner_elsewhere(shard));
         tokio::spawn(async move {
-            // Past its deadline nobody waits for the answer; the place must not be lost with it.
-            let verdict = match tokio::time::timeout(Duration::from_millis(left_ms), answering).await {
-                Ok(Inbox::Answered(answer)) => Verdict::Answered(answer),
-                Ok(Inbox::NotOwner) => Verdict::NotOwner(hint),
+            // After its deadline no one waits for the answer, but the permit must still be returned.
+            let verdict = match tokio::time::timeout(Duration::from_millis(remaining_ms), answering).await {
+                Ok(InboundAnswer::Answered(answer)) => Verdict::Answered(answer),
+                Ok(InboundAnswer::NotOwner) => Verdict::NotOwner(hint),
                 Err(_) => {
-                    warn!(peer = %link.peer, %shard, %entity, "a question from another node was not answered by its deadline");
+                    warn!(peer = %link.peer, %shard, %entity, "a request from another node was not answered by its deadline");
                     Verdict::Answered(Answer::Unknown)
                 }
             };
-            link.answer(id, shard, verdict, place);
+            link.answer(id, shard, verdict, permit);
         });
         Ok(())
     }

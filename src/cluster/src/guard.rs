@@ -1,14 +1,14 @@
-//! A guard on every connection to the cluster port: what has not proved the cookie gets little room and little time, and a connection that is
-//! given up ends at once, on both halves.
+//! A guard on every connection to the cluster port. It limits frame size and time until the peer has proved the cookie, and it ends both
+//! halves of a connection at once when the connection is given up.
 //!
 //! ```text
 //! socket ──► buffer ──► guard ──► ractor_cluster's session        frame = length u64 │ message
 //! ```
 //!
-//! `ractor_cluster` bounds a frame, but not how long a stranger may take for one, nor how many strangers there are; and a session whose
-//! write hangs on a stopped peer outlives its own actor. Both are held here.
+//! `ractor_cluster` bounds a frame, but neither the time an unauthenticated peer may take for one nor the number of such peers. A session
+//! whose write blocks on a stopped peer also outlives its own actor. The guard covers all three.
 
-use super::envelope::FRAME_BYTES_MAX;
+use super::message::FRAME_BYTES_MAX;
 use futures_util::task::AtomicWaker;
 use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
 use std::io::{Error, ErrorKind, Result};
@@ -22,11 +22,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tracing::warn;
 
-/// The longest frame before the cookie is proved: names and challenges, and the announcement of the gateways.
+/// The longest frame before the cookie is proved, in bytes: names, challenges, and the announcement of the gateways.
 pub(super) const HANDSHAKE_FRAME_BYTES_MAX: u64 = 16 * 1024;
-/// The longest after it: a frame of ours and what the transport writes around it.
+/// The longest frame after it, in bytes: one of our frames and what the transport adds to it.
 pub(super) const WIRE_FRAME_BYTES_MAX: u64 = wire_frame_bytes_max();
-/// What one read of the socket may bring.
+/// The size of the read buffer, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
 const fn wire_frame_bytes_max() -> u64 {
@@ -35,43 +35,43 @@ const fn wire_frame_bytes_max() -> u64 {
     ours + HANDSHAKE_FRAME_BYTES_MAX
 }
 
-/// What is known of one connection, held by both its halves and by the peers.
+/// The state of one connection, shared by both its halves and the peer table.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Its label, unique in this process: `address#number`.
+    /// A label unique in this process: `address#number`.
     pub(super) label: String,
     proved: AtomicBool,
     closed: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Guard {
-    /// A stranger's connection. `place`: among those that may be strangers at once.
-    pub(super) fn new(label: String, place: Option<OwnedSemaphorePermit>) -> Arc<Self> {
+    /// An unauthenticated connection. `permit` counts it among those; a dialled connection has none.
+    pub(super) fn new(label: String, permit: Option<OwnedSemaphorePermit>) -> Arc<Self> {
         Arc::new(Self {
             label,
             proved: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
-            place: Mutex::new(place),
+            permit: Mutex::new(permit),
         })
     }
 
     /// The peer has proved the cookie.
     pub(super) fn prove(&self) {
         self.proved.store(true, Ordering::Release);
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Has it?
+    /// Whether the peer has proved the cookie.
     pub(super) fn is_proved(&self) -> bool {
         self.proved.load(Ordering::Acquire)
     }
 
-    /// Ends both halves at their next turn, which is now.
+    /// Ends both halves and wakes their tasks.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.reader.wake();
@@ -83,7 +83,7 @@ impl Guard {
     }
 }
 
-/// A connection with its guard, as the transport takes it.
+/// A connection with its guard, in the form that the transport takes.
 pub(super) struct Guarded {
     guard: Arc<Guard>,
     read: BoxRead,
@@ -91,7 +91,7 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    /// Puts the guard before a connection's two halves.
+    /// Wraps the two halves of a connection.
     pub(super) fn new<R, W>(guard: Arc<Guard>, read: R, write: W, handshake: Duration) -> Self
     where
         R: AsyncRead + Unpin + Send + 'static,
@@ -100,7 +100,7 @@ impl Guarded {
         let read = GuardedRead {
             inner: BufReader::with_capacity(READ_BYTES, read),
             guard: Arc::clone(&guard),
-            patience: Box::pin(tokio::time::sleep(handshake)),
+            handshake_timer: Box::pin(tokio::time::sleep(handshake)),
             frames: Frames::default(),
         };
         let write = GuardedWrite { inner: write, guard: Arc::clone(&guard) };
@@ -117,7 +117,7 @@ impl ClusterBidiStream for Guarded {
     }
 }
 
-/// Follows the lengths of the frames that pass.
+/// Tracks frame lengths in the byte stream.
 #[derive(Debug, Default)]
 struct Frames {
     length: [u8; 8],
@@ -126,7 +126,7 @@ struct Frames {
 }
 
 impl Frames {
-    /// Takes in what passed; gives the length of a frame that is longer than `most`.
+    /// Takes in received bytes; returns the length of a frame that is longer than `most`.
     fn pass(&mut self, bytes: &[u8], most: u64) -> Option<u64> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -154,7 +154,7 @@ impl Frames {
 struct GuardedRead<R> {
     inner: BufReader<R>,
     guard: Arc<Guard>,
-    patience: Pin<Box<Sleep>>,
+    handshake_timer: Pin<Box<Sleep>>,
     frames: Frames,
 }
 
@@ -164,7 +164,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for GuardedRead<R> {
         this.guard.reader.register(context.waker());
         this.guard.is_closed()?;
         let proved = this.guard.is_proved();
-        if !proved && this.patience.as_mut().poll(context).is_ready() {
+        if !proved && this.handshake_timer.as_mut().poll(context).is_ready() {
             warn!(connection = %this.guard.label, "a connection to the cluster port took too long to prove the cookie, closed");
             return Poll::Ready(Err(Error::from(ErrorKind::TimedOut)));
         }
@@ -174,7 +174,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for GuardedRead<R> {
         let most = if proved { WIRE_FRAME_BYTES_MAX } else { HANDSHAKE_FRAME_BYTES_MAX };
         if let Some(length) = this.frames.pass(passed, most) {
             let connection = &this.guard.label;
-            warn!(%connection, length, most, proved, "garbage or a frame that is too large on the cluster port, closed");
+            warn!(%connection, length, most, proved, "an invalid or too long frame on the cluster port, closed");
             return Poll::Ready(Err(Error::from(ErrorKind::InvalidData)));
         }
         read.map(Ok)
@@ -209,11 +209,11 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn guarded(patience: Duration) -> (Arc<Guard>, BoxRead, BoxWrite, tokio::io::DuplexStream) {
+    fn guarded(handshake_timer: Duration) -> (Arc<Guard>, BoxRead, BoxWrite, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let guard = Guard::new("test#1".to_owned(), None);
         let (read, write) = tokio::io::split(ours);
-        let (read, write) = Box::new(Guarded::new(Arc::clone(&guard), read, write, patience)).split();
+        let (read, write) = Box::new(Guarded::new(Arc::clone(&guard), read, write, handshake_timer)).split();
         (guard, read, write, theirs)
     }
 

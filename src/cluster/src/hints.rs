@@ -1,18 +1,20 @@
-//! Who owns which shard, as far as this node has heard: hints that save a wrong turn, never what safety hangs on (rules O1 to O5).
+//! Who owns which shard, as far as this node has heard.
+//!
+//! Hints save a message to the wrong node. Safety does not depend on them (rules O1 to O5).
 
 use doorbuster_storage::registry::NodeId;
 use doorbuster_storage::{Epoch, Shard};
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
-/// The table. Of two words on a shard the one of the newer ownership stays, whatever order they come in.
+/// The table of hints. The hint with the higher epoch wins, in whatever order they arrive.
 #[derive(Debug, Default)]
 pub struct OwnerHints {
     owners: RwLock<BTreeMap<Shard, (Epoch, NodeId)>>,
 }
 
 impl OwnerHints {
-    /// Takes in that `node` owns the shard under `epoch`; `false`: something at least as new was known.
+    /// Records that `node` owns the shard under `epoch`; returns `false` if a hint at least as new was known.
     pub fn learn(&self, shard: Shard, epoch: Epoch, node: &NodeId) -> bool {
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
         if owners.get(&shard).is_some_and(|(known, _)| *known >= epoch) {
@@ -22,13 +24,13 @@ impl OwnerHints {
         true
     }
 
-    /// Who owns the shard.
+    /// The believed owner of the shard and its epoch.
     #[must_use]
     pub fn owner(&self, shard: Shard) -> Option<(Epoch, NodeId)> {
         self.owners.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
     }
 
-    /// All that is known, by shard.
+    /// All hints, by shard.
     #[must_use]
     pub fn all(&self) -> BTreeMap<Shard, (Epoch, NodeId)> {
         self.owners.read().unwrap_or_else(PoisonError::into_inner).clone()

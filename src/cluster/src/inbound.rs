@@ -1,4 +1,4 @@
-//! What a node does with what other nodes send it: the seam between the gateway and the actors.
+//! The interface between the gateway and the actors: what happens to messages from other nodes.
 
 use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::remote::OneWay;
@@ -6,20 +6,20 @@ use doorbuster_storage::Shard;
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 
-/// How a question from another node ended here.
+/// The result of a request from another node.
 #[derive(Debug, Clone)]
-pub enum Inbox {
-    /// The shard is here, and this is its answer.
+pub enum InboundAnswer {
+    /// This node owns the shard and answered.
     Answered(Answer),
-    /// The shard is not here (any more, or yet): nothing was decided.
+    /// This node does not own the shard, or not yet, or no longer; nothing was decided.
     NotOwner,
 }
 
-/// Where what other nodes send goes in. Neither method may block: they are called on the gateway's own turn.
+/// Receives messages from other nodes. Neither method may block: both are called inside a gateway's message handler.
 pub trait Inbound: Debug + Send + Sync + 'static {
-    /// Asks an entity of a shard that this node should own. The question's own deadline ends it.
-    fn deliver(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, Inbox>;
+    /// Delivers a request to an entity of a shard that this node should own. The request's own deadline ends it.
+    fn deliver(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, InboundAnswer>;
 
-    /// Hands on what nobody waits for.
-    fn told(&self, shard: Shard, told: OneWay);
+    /// Delivers a one-way message, which has no answer.
+    fn deliver_one_way(&self, shard: Shard, one_way: OneWay);
 }

@@ -1,39 +1,39 @@
-//! Several nodes as one: who is a member, who owns which shard, and the way between them.
+//! Several nodes as one cluster: membership, shard ownership, and the connections between nodes.
 //!
 //! ```text
-//! registry ──rows──► membership ──view──► placement ──► keeper ──claim, release──► actors
-//!                         │ members                                                  ▲
-//!                         ▼                                                          │ Inbound
-//!        Remote ──► gateway: peers ──frames──► another node's gateway ───────────────┘
+//! registry ──rows──► membership ──view──► placement ──► shard manager ──acquire, release──► actors
+//!                         │ members                                                    ▲
+//!                         ▼                                                            │ Inbound
+//!        Remote ──► gateway: peers ──frames──► another node's gateway ─────────────────┘
 //! ```
 //!
-//! Nothing here keeps a shard safe. The journal's fence does (rules O1 to O5), so everything here may be wrong for a while and costs
-//! waiting, never a unit sold twice.
+//! Nothing here keeps a shard safe. The journal's fence does (rules O1 to O5). A mistake here costs waiting time; it never sells a unit
+//! twice.
 
-// The way between nodes.
-mod common;
-mod door;
-pub mod envelope;
+// Connections between nodes.
+mod connector;
+mod context;
 mod gateway;
 mod guard;
 mod hints;
 mod inbound;
 mod link;
-mod outbox;
+pub mod message;
 mod peers;
+mod send_queue;
 pub mod settings;
 mod tls;
 mod transport;
 pub mod wire;
 
-pub use common::Traffic;
+pub use context::Traffic;
 pub use hints::OwnerHints;
-pub use inbound::{Inbound, Inbox};
-pub use peers::{Heartbeat, Peers};
+pub use inbound::{Inbound, InboundAnswer};
+pub use peers::{PeerHeartbeat, Peers};
 pub use tls::TlsError;
 pub use transport::{Bound, Gateway, OpenError};
 
-// Who owns which shard.
-pub mod keeper;
+// Shard ownership.
 pub mod membership;
 pub mod placement;
+pub mod shard_manager;

@@ -1,121 +1,121 @@
-//! Who lives, judged from the rows that the nodes renew (rule O6).
+//! The failure detector: which nodes are alive, judged from the rows that the nodes renew (rule O6).
 //!
 //! ```text
-//! read ──► read ──► read ──►     the row's beat has not moved for long enough ──► out ──► settled: a new view
-//!          (ours, that succeeded)                                       beats again, several times ──► back
+//! read ──► read ──► read ──►     the row's beat did not change for long enough ──► out ──► settled: a new view
+//!          (successful reads only)                              beats again, several times ──► back
 //! ```
 //!
-//! Functions of what was read and when: no clock, no I/O. Three things it must survive:
+//! The functions take what was read and when; they use no clock and no I/O. Three situations they must survive:
 //!
-//! - *A store that stalls for everybody* must not make everybody dead. So only our own successful reads count, by how far they are apart
-//!   and never more than two beats each; after a longer gap everybody has the full grace again, as with an observer that has just started.
-//! - *A network cut one way* must not make two nodes fence each other for ever. So missed heartbeats condemn nobody; they only
-//!   shorten the patience with a row that stands still.
-//! - *A node that comes and goes* must not take its shards along each time. So a change must stand for a while before it counts, and who
-//!   was out is back only after several beats.
+//! - *A store that stalls for all nodes* must not make all nodes dead. So only successful reads of this node count, by the time between them
+//!   and at most two renewal intervals each. After a longer gap every node has the full grace period again, as after a start.
+//! - *A one-way network partition* must not make two nodes fence each other for ever. So missed heartbeats alone never mark a node dead; they
+//!   only shorten the time after which an unchanged row counts as dead.
+//! - *A node that comes and goes* must not move its shards each time. So a change must last for a while before it counts, and a node
+//!   that was out is back only after several beats.
 
 use doorbuster_storage::registry::{NodeId, NodeRow, NodeState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long we wait before we judge; the settings say what goes wrong.
+/// Time limits of the failure detector; `cluster.toml` says what goes wrong when one is too small or too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// How often nodes renew their rows.
-    pub beat: Duration,
-    /// A row that stands still so long is dead.
-    pub stale: Duration,
-    /// The same for a node that also misses heartbeats.
-    pub stale_missed: Duration,
-    /// So many of our reads must have found it standing still; who was out must have been seen beating so often to be back.
-    pub stale_reads: u32,
-    /// So many heartbeats missed in a row are a suspicion.
-    pub suspect_at: u32,
-    /// A change must stand so long.
-    pub settle: Duration,
+pub struct FailureDetection {
+    /// The interval at which nodes renew their rows.
+    pub renew_interval: Duration,
+    /// A node is dead once its row has not changed for this long.
+    pub stale_after: Duration,
+    /// The same limit for a node that also misses heartbeats.
+    pub stale_after_if_suspect: Duration,
+    /// The number of reads that must have found the row unchanged before its node is dead, and changed before a dead node is back.
+    pub stale_reads_min: u32,
+    /// The number of consecutively missed heartbeats that make a node suspect.
+    pub suspect_misses_min: u32,
+    /// The time for which a change must last before it becomes the view.
+    pub settle_time: Duration,
 }
 
-/// While changes follow each other the view waits at most so many times as long as one must stand.
+/// While changes follow each other, the view waits at most this many times `settle_time`.
 const SETTLE_TIMES_MAX: u32 = 5;
 
 /// A member of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// The process.
     pub id: NodeId,
-    /// What it is about.
+    /// Whether it takes shards or drains.
     pub state: NodeState,
 }
 
 /// Members by name.
 pub type Members = BTreeMap<String, Member>;
 
-/// How somebody who owned a shard stands now.
+/// Whether a process that owned a shard is still alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// As far as we know it lives.
+pub enum OwnerLiveness {
+    /// It is alive, as far as this node knows.
     Live,
-    /// A later process of the same name has taken its place.
+    /// A later process of the same name has joined.
     Replaced,
-    /// It left, or is judged dead.
+    /// It left, or the failure detector judged it dead.
     Gone,
 }
 
-/// What we know of one name.
+/// What this node knows of one name.
 #[derive(Debug, Clone)]
-struct Seen {
+struct ObservedNode {
     row: NodeRow,
-    /// How long its beat has not moved, by our reads.
+    /// For how long its beat has not changed, by this node's reads.
     still: Duration,
-    /// How many of our reads found it so.
+    /// The number of reads that found it unchanged.
     still_reads: u32,
-    /// Up to when `still` is counted.
+    /// The instant up to which `still` is counted.
     counted_to: Instant,
-    /// When its beat was last seen to move.
+    /// When its beat was last seen to change.
     moved_at: Instant,
-    /// How often since it went out.
+    /// Changes of its beat since it went out.
     beats: u32,
     out: bool,
 }
 
-/// What a person sees of a row.
+/// A row and its verdict, for the status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct NodeObservation {
     /// The row as last read.
     pub row: NodeRow,
-    /// When its beat was last seen to move.
+    /// When its beat was last seen to change.
     pub moved_at: Instant,
-    /// It is judged dead.
+    /// The failure detector judged it dead.
     pub out: bool,
 }
 
-/// One node's judgement of all.
+/// One node's judgement of all nodes.
 #[derive(Debug)]
 pub struct Membership {
-    patience: Patience,
+    settings: FailureDetection,
     me: NodeId,
-    seen: BTreeMap<String, Seen>,
+    observed: BTreeMap<String, ObservedNode>,
     /// The latest incarnation of each name ever seen: an older one does not come back.
     latest: BTreeMap<String, u64>,
     read_at: Option<Instant>,
     misses: BTreeMap<NodeId, u32>,
     view: Members,
     version: u64,
-    /// What would be the view once it stands, and since when it has been that.
+    /// The next view once it has lasted, and the instant since when it is unchanged.
     pending: Option<(Members, Instant)>,
-    /// Since when the view has not been what we see.
+    /// Since when the view differs from what was read.
     unsettled_since: Option<Instant>,
 }
 
 impl Membership {
-    /// An observer that has seen nothing yet. `me` is never judged.
+    /// A failure detector without observations. It never judges `me`.
     #[must_use]
-    pub const fn new(me: NodeId, patience: Patience) -> Self {
+    pub const fn new(me: NodeId, settings: FailureDetection) -> Self {
         Self {
-            patience,
+            settings,
             me,
-            seen: BTreeMap::new(),
+            observed: BTreeMap::new(),
             latest: BTreeMap::new(),
             read_at: None,
             misses: BTreeMap::new(),
@@ -126,10 +126,10 @@ impl Membership {
         }
     }
 
-    /// Takes in a read of all rows that succeeded, begun and ended at these instants, by a node that also could renew its own row.
+    /// Takes in a successful read of all rows, begun and ended at these instants. The caller must also have renewed its own row.
     pub fn observe(&mut self, began: Instant, ended: Instant, rows: &[NodeRow]) {
         let gap = self.read_at.map_or(Duration::ZERO, |last| began.saturating_duration_since(last));
-        let was_blind = gap > self.patience.stale;
+        let was_blind = gap > self.settings.stale_after;
         self.read_at = Some(began);
         let mut newest: BTreeMap<&str, &NodeRow> = BTreeMap::new();
         for row in rows {
@@ -139,24 +139,26 @@ impl Membership {
                 newest.insert(&row.id.name, row);
             }
         }
-        // Who took its row away has left.
-        self.seen.retain(|name, _| newest.contains_key(name.as_str()));
+        // A node that deleted its row has left.
+        self.observed.retain(|name, _| newest.contains_key(name.as_str()));
         for (name, row) in newest {
-            match self.seen.get_mut(name) {
-                Some(seen) if seen.row.id == row.id => seen.read(row, began, ended, was_blind, self.patience.beat),
-                _ => drop(self.seen.insert(name.to_owned(), Seen::first(row, ended))),
+            match self.observed.get_mut(name) {
+                Some(observed) if observed.row.id == row.id => {
+                    observed.read(row, began, ended, was_blind, self.settings.renew_interval)
+                }
+                _ => drop(self.observed.insert(name.to_owned(), ObservedNode::first(row, ended))),
             }
         }
         self.judge(ended);
     }
 
-    /// Takes in how many heartbeats in a row each peer has not answered.
+    /// Takes in the number of consecutively missed heartbeats per peer.
     pub fn missed(&mut self, now: Instant, misses: BTreeMap<NodeId, u32>) {
         self.misses = misses;
         self.judge(now);
     }
 
-    /// Makes the change that has stood for long enough the view. `true`: there is a new view.
+    /// Makes a change that has lasted long enough the view. Returns whether there is a new view.
     pub fn settle(&mut self, now: Instant) -> bool {
         if self.settles_at().is_none_or(|at| now < at) {
             return false;
@@ -169,88 +171,96 @@ impl Membership {
         true
     }
 
-    /// When a change will have stood for long enough, if there is one.
+    /// When the pending change will have lasted long enough; `None`: no change is pending.
     #[must_use]
     pub fn settles_at(&self) -> Option<Instant> {
         let (_, since) = self.pending.as_ref()?;
-        let patience = self.unsettled_since? + self.patience.settle * SETTLE_TIMES_MAX;
-        Some((*since + self.patience.settle).min(patience))
+        let latest = self.unsettled_since? + self.settings.settle_time * SETTLE_TIMES_MAX;
+        Some((*since + self.settings.settle_time).min(latest))
     }
 
-    /// The members, settled.
+    /// The settled members.
     #[must_use]
     pub const fn view(&self) -> &Members {
         &self.view
     }
 
-    /// The number of the view; 0: there is none yet. Other nodes count for themselves.
+    /// The number of the view; 0: there is none yet. Each node counts its own views.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// How somebody stands. Who is neither in the view nor about to be is gone; in doubt it lives.
+    /// Whether a process is alive. It is gone when it is neither in the view nor about to be; in doubt it is live.
     #[must_use]
-    pub fn standing(&self, id: &NodeId) -> Standing {
+    pub fn liveness(&self, id: &NodeId) -> OwnerLiveness {
         if self.latest.get(&id.name).is_some_and(|latest| *latest > id.incarnation) {
-            return Standing::Replaced;
+            return OwnerLiveness::Replaced;
         }
-        let lives = self.seen.get(&id.name).is_some_and(|seen| !seen.out);
-        if lives || self.view.contains_key(&id.name) { Standing::Live } else { Standing::Gone }
+        let lives = self.observed.get(&id.name).is_some_and(|observed| !observed.out);
+        if lives || self.view.contains_key(&id.name) { OwnerLiveness::Live } else { OwnerLiveness::Gone }
     }
 
-    /// A later process of our own name, if one was seen: we must end.
+    /// A later process of this node's own name, if one was seen: this process must end.
     #[must_use]
     pub fn replaced_by(&self) -> Option<NodeId> {
         let latest = *self.latest.get(&self.me.name)?;
         (latest > self.me.incarnation).then(|| NodeId { name: self.me.name.clone(), incarnation: latest })
     }
 
-    /// The rows of the settled members: whom to be connected with.
+    /// The rows of the settled members: the peers to connect with.
     #[must_use]
     pub fn rows(&self) -> Vec<NodeRow> {
-        let rows =
-            self.view.iter().filter_map(|(name, member)| self.seen.get(name).filter(|seen| seen.row.id == member.id));
-        rows.map(|seen| seen.row.clone()).collect()
+        let rows = self
+            .view
+            .iter()
+            .filter_map(|(name, member)| self.observed.get(name).filter(|observed| observed.row.id == member.id));
+        rows.map(|observed| observed.row.clone()).collect()
     }
 
-    /// Everything that has a row, by name.
-    pub fn sightings(&self) -> impl Iterator<Item = Sighting> + '_ {
-        self.seen.values().map(|seen| Sighting { row: seen.row.clone(), moved_at: seen.moved_at, out: seen.out })
+    /// Every row with its verdict, by name.
+    pub fn observations(&self) -> impl Iterator<Item = NodeObservation> + '_ {
+        self.observed.values().map(|observed| NodeObservation {
+            row: observed.row.clone(),
+            moved_at: observed.moved_at,
+            out: observed.out,
+        })
     }
 
-    /// Heartbeats that a peer has not answered in a row.
+    /// The number of consecutive heartbeats that a peer has not answered.
     #[must_use]
     pub fn misses(&self, id: &NodeId) -> u32 {
         self.misses.get(id).copied().unwrap_or(0)
     }
 
     fn judge(&mut self, now: Instant) {
-        let patience = self.patience;
-        for (name, seen) in self.seen.iter_mut().filter(|(name, _)| **name != self.me.name) {
-            let suspect = self.misses.get(&seen.row.id).is_some_and(|misses| *misses >= patience.suspect_at);
-            let bound = if suspect { patience.stale_missed.min(patience.stale) } else { patience.stale };
-            let stale = seen.still_reads >= patience.stale_reads && seen.still >= bound;
+        let settings = self.settings;
+        for (name, observed) in self.observed.iter_mut().filter(|(name, _)| **name != self.me.name) {
+            let suspect =
+                self.misses.get(&observed.row.id).is_some_and(|misses| *misses >= settings.suspect_misses_min);
+            let bound =
+                if suspect { settings.stale_after_if_suspect.min(settings.stale_after) } else { settings.stale_after };
+            let stale = observed.still_reads >= settings.stale_reads_min && observed.still >= bound;
             if stale {
-                if !seen.out {
-                    let still_ms = u64::try_from(seen.still.as_millis()).unwrap_or(u64::MAX);
-                    tracing::warn!(node = %seen.row.id, still_ms, suspect, "a node no longer renews its row");
+                if !observed.out {
+                    let still_ms = u64::try_from(observed.still.as_millis()).unwrap_or(u64::MAX);
+                    tracing::warn!(node = %observed.row.id, still_ms, suspect, "a node no longer renews its row");
                 }
-                seen.out = true;
-                seen.beats = 0;
-            } else if seen.out && seen.beats >= patience.stale_reads {
+                observed.out = true;
+                observed.beats = 0;
+            } else if observed.out && observed.beats >= settings.stale_reads_min {
                 tracing::info!(node = %name, "a node renews its row again");
-                seen.out = false;
+                observed.out = false;
             }
         }
         self.compare(now);
     }
 
-    /// Notes since when what we see is not the view.
+    /// Tracks since when the view differs from what was read.
     fn compare(&mut self, now: Instant) {
-        let living = self.seen.values().filter(|seen| !seen.out);
-        let member = |seen: &Seen| Member { id: seen.row.id.clone(), state: seen.row.state };
-        let members: Members = living.map(|seen| (seen.row.id.name.clone(), member(seen))).collect();
+        let living = self.observed.values().filter(|observed| !observed.out);
+        let member = |observed: &ObservedNode| Member { id: observed.row.id.clone(), state: observed.row.state };
+        let members: Members = living.map(|observed| (observed.row.id.name.clone(), member(observed))).collect();
         if self.read_at.is_none() || (members == self.view && self.version > 0) {
             self.pending = None;
             self.unsettled_since = None;
@@ -263,7 +273,7 @@ impl Membership {
     }
 }
 
-impl Seen {
+impl ObservedNode {
     fn first(row: &NodeRow, ended: Instant) -> Self {
         let row = row.clone();
         Self { row, still: Duration::ZERO, still_reads: 0, counted_to: ended, moved_at: ended, beats: 0, out: false }
@@ -277,7 +287,7 @@ impl Seen {
         if was_blind || self.row.beat != row.beat {
             self.still = Duration::ZERO;
             self.still_reads = 0;
-            // What it wrote after this read began may be missing from it, so we count from its end, and up to the next one's beginning.
+            // A renewal written after this read began may be missing from it, so the count runs from its end to the next read's beginning.
             self.counted_to = ended;
         } else {
             self.still += began.saturating_duration_since(self.counted_to).min(beat * 2);

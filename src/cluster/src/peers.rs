@@ -1,17 +1,17 @@
-//! The other nodes: who they are, the sessions with them, and their heartbeats.
+//! The other nodes: the sessions with them, and their heartbeats.
 //!
 //! ```text
 //! membership ──set_members──► peers ──dial (the greater name)──► session ──ready──► link ──► heartbeats
 //!                               └── no longer a member: the session is stopped
 //! ```
 //!
-//! A restarted node is another peer: its name holds its incarnation. A session with a node that membership does not know (yet) is kept, and
-//! goes when membership has known and dropped it.
+//! A restarted node is another peer, because a peer's name holds its incarnation. A session with a node that is not yet a member is kept; it ends
+//! when the node has been a member and is one no longer.
 
-use super::common::{Common, count, group_of};
+use super::context::{GatewayContext, count, group_of};
 use super::gateway::GatewayMsg;
 use super::guard::Guard;
-use super::link::{Carrier, Link};
+use super::link::{Link, LinkSession};
 use doorbuster_storage::registry::{NodeId, NodeRow};
 use doorbuster_storage::{Epoch, Shard};
 use ractor::{ActorId, ActorRef};
@@ -23,81 +23,81 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// How a member's heart beats, as seen from here.
+/// A member's heartbeat, as seen from this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Heartbeat {
-    /// Beats missed in a row; without a session each is.
+pub struct PeerHeartbeat {
+    /// Consecutive heartbeats that were not answered; each interval without a session counts.
     pub misses: u32,
-    /// Milliseconds since the last one; `None`: there was none.
+    /// Milliseconds since the last answer; `None`: there was none.
     pub last_ms_ago: Option<u64>,
-    /// Is there a session?
+    /// Whether a session exists.
     pub connected: bool,
 }
 
 #[derive(Debug)]
-struct Member {
+struct Peer {
     row: NodeRow,
     link: Arc<Link>,
     misses: u32,
     last: Option<Instant>,
-    /// Is a ping under way?
+    /// Whether a ping is in flight.
     pinged: bool,
-    /// Is a dial under way?
+    /// Whether a dial is in progress.
     dialled: bool,
 }
 
 #[derive(Debug)]
-struct Live {
+struct PeerSession {
     peer: Option<NodeId>,
     actor: ActorRef<NodeSessionMessage>,
     guard: Option<Arc<Guard>>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    members: BTreeMap<NodeId, Member>,
+struct PeerTable {
+    members: BTreeMap<NodeId, Peer>,
     links: BTreeMap<NodeId, Arc<Link>>,
-    sessions: HashMap<ActorId, Live>,
+    sessions: HashMap<ActorId, PeerSession>,
     guards: HashMap<String, Weak<Guard>>,
 }
 
-/// All peers of this node.
+/// The peers of this node.
 #[derive(Debug)]
 pub struct Peers {
-    common: Arc<Common>,
-    table: Mutex<Table>,
-    /// A member came, or a session went: look whom to dial.
+    context: Arc<GatewayContext>,
+    table: Mutex<PeerTable>,
+    /// Notified when a member came or a session ended, so that missing sessions are dialled.
     pub(super) changed: Notify,
 }
 
-/// The node that a session's peer says it is.
-fn named(session: &Session) -> Option<NodeId> {
+/// The node that a session's peer claims to be.
+fn peer_of(session: &Session) -> Option<NodeId> {
     let (name, _) = session.peer_name.as_ref()?.name.split_once('@')?;
     NodeId::parse(name)
 }
 
 impl Peers {
-    pub(super) fn new(common: Arc<Common>) -> Arc<Self> {
-        Arc::new(Self { common, table: Mutex::default(), changed: Notify::new() })
+    pub(super) fn new(context: Arc<GatewayContext>) -> Arc<Self> {
+        Arc::new(Self { context, table: Mutex::default(), changed: Notify::new() })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, PeerTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The members, this node among them or not. Sessions with those that no longer are one are stopped, new ones are dialled by whoever has the
-    /// greater name.
+    /// Sets the members; this node may be among them. Sessions with nodes that are no longer members are stopped. New members are dialled by the node
+    /// with the greater name.
     pub fn set_members(&self, rows: Vec<NodeRow>) {
         let mut table = self.table();
         let before = std::mem::take(&mut table.members);
         let mut gone = before;
-        for row in rows.into_iter().filter(|row| row.id != self.common.own) {
+        for row in rows.into_iter().filter(|row| row.id != self.context.own) {
             let id = row.id.clone();
             let member = match gone.remove(&id) {
-                Some(member) => Member { row, ..member },
+                Some(member) => Peer { row, ..member },
                 None => {
-                    let link = table.link(&id, &self.common);
-                    Member { row, link, misses: 0, last: None, pinged: false, dialled: false }
+                    let link = table.link(&id, &self.context);
+                    Peer { row, link, misses: 0, last: None, pinged: false, dialled: false }
                 }
             };
             table.members.insert(id, member);
@@ -115,10 +115,10 @@ impl Peers {
         self.changed.notify_one();
     }
 
-    /// How all members are, this node not among them.
+    /// The heartbeats of all members but this node.
     #[must_use]
-    pub fn heartbeats(&self) -> BTreeMap<NodeId, Heartbeat> {
-        let shown = |member: &Member| Heartbeat {
+    pub fn heartbeats(&self) -> BTreeMap<NodeId, PeerHeartbeat> {
+        let shown = |member: &Peer| PeerHeartbeat {
             misses: member.misses,
             last_ms_ago: member.last.map(|last| u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX)),
             connected: member.link.is_connected(),
@@ -126,7 +126,7 @@ impl Peers {
         self.table().members.iter().map(|(id, member)| (id.clone(), shown(member))).collect()
     }
 
-    /// Stops the session with a node; as long as it is a member it is dialled again.
+    /// Stops the session with a node; a member is dialled again.
     pub fn cut(&self, node: &NodeId, why: &str) {
         let link = self.table().links.get(node).cloned();
         if let Some(link) = link {
@@ -140,7 +140,8 @@ impl Peers {
     pub(super) fn cut_all(&self, why: &str) {
         let (links, sessions): (Vec<_>, Vec<_>) = {
             let table = self.table();
-            let sessions = table.sessions.values().map(|live| (live.actor.clone(), live.guard.clone()));
+            let sessions =
+                table.sessions.values().map(|peer_session| (peer_session.actor.clone(), peer_session.guard.clone()));
             (table.links.values().cloned().collect(), sessions.collect())
         };
         links.iter().for_each(|link| link.cut(why));
@@ -160,52 +161,54 @@ impl Peers {
         self.link(&NodeId::parse(name)?)
     }
 
-    /// Tells every connected peer that this node owns a shard; whom it does not reach learns it otherwise.
-    pub(super) fn say_owner(&self, shard: Shard, epoch: Epoch) {
+    /// Sends every connected peer the hint that this node owns a shard. A peer that does not receive it learns the owner from the store.
+    pub(super) fn send_owner_hint(&self, shard: Shard, epoch: Epoch) {
         let links: Vec<_> = self.table().links.values().filter(|link| link.is_connected()).cloned().collect();
-        links.iter().for_each(|link| link.say_owner(shard, epoch, &self.common.own));
+        links.iter().for_each(|link| link.send_owner_hint(shard, epoch, &self.context.own));
     }
 
-    /// A connection was made or accepted: its guard is found by its label once the transport speaks of it.
+    /// Registers the guard of a new connection; it is found by its label once the transport reports the session.
     pub(super) fn watch(&self, guard: &Arc<Guard>) {
         let mut table = self.table();
         table.guards.retain(|_, guard| guard.strong_count() > 0);
         table.guards.insert(guard.label.clone(), Arc::downgrade(guard));
     }
 
-    /// The transport has begun a session.
+    /// The transport reports a new session.
     pub(super) fn opened(&self, session: &Session) {
         let mut table = self.table();
         let guard = table.guards.remove(&session.peer_addr).and_then(|guard| guard.upgrade());
-        table.sessions.insert(session.actor.get_id(), Live { peer: None, actor: session.actor.clone(), guard });
+        table.sessions.insert(session.actor.get_id(), PeerSession { peer: None, actor: session.actor.clone(), guard });
     }
 
-    /// The peer has proved the cookie. Called before the transport says anything more to it, so nothing can come too early.
+    /// The transport reports that the peer has proved the cookie. This comes before any other message of the peer.
     pub(super) fn authenticated(&self, session: &Session) {
-        let Some(peer) = named(session) else {
-            warn!(connection = %session.peer_addr, "a peer whose name is none of ours, closed");
+        let Some(peer) = peer_of(session) else {
+            warn!(connection = %session.peer_addr, "a peer with an invalid node name, closed");
             session.actor.stop(Some("no name".to_owned()));
             return;
         };
         let mut table = self.table();
-        table.link(&peer, &self.common);
-        if let Some(live) = table.sessions.get_mut(&session.actor.get_id()) {
-            live.peer = Some(peer);
-            if let Some(guard) = &live.guard {
+        table.link(&peer, &self.context);
+        if let Some(peer_session) = table.sessions.get_mut(&session.actor.get_id()) {
+            peer_session.peer = Some(peer);
+            if let Some(guard) = &peer_session.guard {
                 guard.prove();
             }
         }
     }
 
-    /// The peer's gateways are known: the session can carry frames.
+    /// The transport reports the peer's gateways: the session can carry frames.
     pub(super) fn ready(&self, session: &Session) {
         let id = session.actor.get_id();
-        // The transport tells each session of every actor that starts or ends, and here each order is one. It has announced the gateways; nothing
-        // else is ever announced. A gateway that is started again ends all sessions.
+        // The transport would notify each session of every actor that starts or ends, and each order is an actor. It has announced the gateways;
+        // nothing else is ever announced. A restart of a gateway ends all sessions.
         ractor::registry::pid_registry::demonitor(id);
         let mut table = self.table();
-        let Some((peer, guard)) =
-            table.sessions.get(&id).and_then(|live| Some((live.peer.clone()?, live.guard.clone())))
+        let Some((peer, guard)) = table
+            .sessions
+            .get(&id)
+            .and_then(|peer_session| Some((peer_session.peer.clone()?, peer_session.guard.clone())))
         else {
             return;
         };
@@ -220,47 +223,47 @@ impl Peers {
             session.actor.stop(Some("no gateways".to_owned()));
             return;
         }
-        let link = table.link(&peer, &self.common);
+        let link = table.link(&peer, &self.context);
         if let Some(member) = table.members.get_mut(&peer) {
             (member.misses, member.pinged) = (0, false);
         }
         drop(table);
         info!(%peer, connection = %session.peer_addr, gateways = gateways.len(), dialled = !session.is_server, "connected");
-        link.connect(Carrier { session: session.actor.clone(), guard, gateways });
-        for (shard, (epoch, owner)) in self.common.hints.all() {
-            if owner == self.common.own {
-                link.say_owner(shard, epoch, &owner);
+        link.connect(LinkSession { actor: session.actor.clone(), guard, gateways });
+        for (shard, (epoch, owner)) in self.context.hints.all() {
+            if owner == self.context.own {
+                link.send_owner_hint(shard, epoch, &owner);
             }
         }
         self.changed.notify_one();
     }
 
-    /// A session has ended.
+    /// The transport reports the end of a session.
     pub(super) fn closed(&self, session: &Session) {
         let id = session.actor.get_id();
         let mut table = self.table();
-        let Some(live) = table.sessions.remove(&id) else { return };
-        let link = live.peer.as_ref().and_then(|peer| table.links.get(peer).cloned());
-        if let (Some(peer), Some(link)) = (&live.peer, &link)
+        let Some(peer_session) = table.sessions.remove(&id) else { return };
+        let link = peer_session.peer.as_ref().and_then(|peer| table.links.get(peer).cloned());
+        if let (Some(peer), Some(link)) = (&peer_session.peer, &link)
             && !table.members.contains_key(peer)
             && link.is_carried_by(id)
         {
             table.links.remove(peer);
         }
         drop(table);
-        if let Some(guard) = &live.guard {
+        if let Some(guard) = &peer_session.guard {
             guard.close();
         }
         let connection = &session.peer_addr;
-        match (&live.peer, &session.peer_name) {
+        match (&peer_session.peer, &session.peer_name) {
             (Some(peer), _) => info!(%peer, %connection, "disconnected"),
             (None, Some(name)) => {
-                count(&self.common.counters.unreadable, 1);
-                warn!(%connection, name = %name.name, "a connection to the cluster port ended without proof of the cookie: it is another one there");
+                count(&self.context.counters.unreadable, 1);
+                warn!(%connection, name = %name.name, "a connection to the cluster port ended before the cookie was proved: the peer has another cookie");
             }
             (None, None) => {
-                count(&self.common.counters.unreadable, 1);
-                warn!(%connection, "a connection to the cluster port ended before it said who it was");
+                count(&self.context.counters.unreadable, 1);
+                warn!(%connection, "a connection to the cluster port ended before the peer sent its name");
             }
         }
         if let Some(link) = link {
@@ -269,7 +272,7 @@ impl Peers {
         self.changed.notify_one();
     }
 
-    /// One beat: counts what was missed, and asks every connected member whether it is there.
+    /// One heartbeat interval: counts missed heartbeats and pings every connected member.
     pub(super) fn beat(self: &Arc<Self>) {
         let mut hung = Vec::new();
         let mut table = self.table();
@@ -279,7 +282,7 @@ impl Peers {
                 member.misses = member.misses.saturating_add(1);
             }
             let Some(gateway) = gateway else { continue };
-            if member.misses >= self.common.settings.cut_misses_max {
+            if member.misses >= self.context.settings.cut_misses_max {
                 hung.push(id.clone());
             } else if !member.pinged {
                 let (reply, pong) = oneshot::channel();
@@ -304,11 +307,11 @@ impl Peers {
         }
     }
 
-    /// Whom to dial now: members with lesser names than ours, that have no session and are not being dialled. They count as dialled from here on.
+    /// The members to dial now: those with lesser names than this node's that have no session and no dial in progress. Marks them as being dialled.
     pub(super) fn to_dial(&self) -> Vec<(NodeRow, Arc<Link>)> {
         let mut table = self.table();
-        let own = &self.common.own;
-        let due = |id: &NodeId, member: &Member| id < own && !member.dialled && !member.link.is_connected();
+        let own = &self.context.own;
+        let due = |id: &NodeId, member: &Peer| id < own && !member.dialled && !member.link.is_connected();
         let due = table.members.iter_mut().filter(|(id, member)| due(id, member));
         due.map(|(_, member)| {
             member.dialled = true;
@@ -317,12 +320,12 @@ impl Peers {
         .collect()
     }
 
-    /// Is it still to be dialled, and where?
+    /// The address to dial; `None`: no longer a member.
     pub(super) fn address_of(&self, id: &NodeId) -> Option<String> {
         self.table().members.get(id).map(|member| member.row.cluster.clone())
     }
 
-    /// A dial has ended: the member is connected, or is one no more.
+    /// A dial has ended: the member is connected, or is one no longer.
     pub(super) fn dialled(&self, id: &NodeId) {
         if let Some(member) = self.table().members.get_mut(id) {
             member.dialled = false;
@@ -331,9 +334,9 @@ impl Peers {
     }
 }
 
-impl Table {
-    fn link(&mut self, id: &NodeId, common: &Arc<Common>) -> Arc<Link> {
-        let link = self.links.entry(id.clone()).or_insert_with(|| Link::new(id.clone(), Arc::clone(common)));
+impl PeerTable {
+    fn link(&mut self, id: &NodeId, context: &Arc<GatewayContext>) -> Arc<Link> {
+        let link = self.links.entry(id.clone()).or_insert_with(|| Link::new(id.clone(), Arc::clone(context)));
         Arc::clone(link)
     }
 }

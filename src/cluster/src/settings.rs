@@ -1,4 +1,4 @@
-//! What the gateway is told: addresses, bounds, the cookie.
+//! The gateway's settings: addresses, limits, the cookie.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -20,13 +20,13 @@ pub struct Cookie(String);
 pub struct CookieError;
 
 impl Cookie {
-    /// Reads hexadecimal or base64; the same bytes are the same cookie in either.
+    /// Decodes hexadecimal or base64; the same bytes are the same cookie in either.
     ///
     /// # Errors
-    /// [`CookieError`]: neither of them, or too short to be a secret.
+    /// [`CookieError`]: neither encoding, or shorter than [`COOKIE_BYTES_MIN`].
     pub fn parse(text: &str) -> Result<Self, CookieError> {
         let text = text.trim();
-        // What could be hexadecimal is nothing else: a digit lost on the way must not make another cookie of it.
+        // A text that could be hexadecimal is decoded as nothing else: a lost digit must not turn it into another cookie.
         let bytes = if text.chars().all(|digit| digit.is_ascii_hexdigit()) {
             from_hex(text)
         } else {
@@ -39,7 +39,7 @@ impl Cookie {
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// The secret itself.
+    /// The secret as hexadecimal.
     pub(super) fn reveal(&self) -> String {
         self.0.clone()
     }
@@ -58,47 +58,47 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte: u8, digit| (byte << 4) | digit)).collect())
 }
 
-/// Where the keys of this node lie, in PEM. Both sides of a connection show a certificate.
+/// The PEM files of this node's TLS keys. Both sides of a connection present a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// This node's certificate, and those between it and the authority's.
+    /// This node's certificate chain, without the authority's own certificate.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The private key of `certificate`.
     pub key: PathBuf,
-    /// The certificates of whoever signs for nodes; no other authority is trusted.
+    /// The certificates of the authority that signs for nodes; no other is trusted.
     pub authority: PathBuf,
 }
 
-/// All of it. `cluster.toml` says of each number what goes wrong when it is too small or too large.
+/// The gateway's settings. `cluster.toml` says of each number what goes wrong when it is too small or too large.
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
-    /// The private interface; port 0 takes a free one.
+    /// The address of the private interface; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Where other nodes reach it, `host:port`; empty: where it listens.
+    /// The address at which other nodes reach this one, `host:port`; empty: `listen`.
     pub advertise: String,
-    /// The common secret.
+    /// The shared secret.
     pub cookie: Cookie,
-    /// Gateway actors.
+    /// The number of gateway actors.
     pub gateways: usize,
-    /// Between two heartbeats to a peer.
+    /// The interval between two heartbeats to a peer.
     pub heartbeat: Duration,
-    /// After so many missed ones the connection is given up and made anew.
+    /// The number of consecutively missed heartbeats after which the session is closed and dialled again.
     pub cut_misses_max: u32,
-    /// Questions under way to one peer, and as many taken in from it.
+    /// Requests in flight to one peer, and the same number from it.
     pub in_flight_per_peer_max: usize,
-    /// Bytes that may wait to be sent to one peer.
+    /// Bytes that may be queued for one peer.
     pub queue_bytes_per_peer_max: usize,
-    /// Frames to one peer that are not confirmed.
+    /// Frames to one peer that are not yet confirmed.
     pub frames_in_flight_max: usize,
-    /// What is gathered in one frame.
+    /// The size in bytes at which a frame counts as full.
     pub frame_bytes_max: usize,
-    /// From the first byte to the proof of the cookie.
+    /// The time from the first byte to the proof of the cookie.
     pub handshake_timeout: Duration,
-    /// The first pause before a peer is dialled again; it doubles.
+    /// The first pause before a peer is dialled again; it doubles up to `reconnect_max`.
     pub reconnect_min: Duration,
-    /// The longest.
+    /// The longest pause before a peer is dialled again.
     pub reconnect_max: Duration,
-    /// `None`: the network is private.
+    /// TLS keys; `None`: the network is private and connections are plain.
     pub tls: Option<TlsFiles>,
 }
 

@@ -1,4 +1,4 @@
-//! TLS between nodes: both sides show a certificate that the cluster's own authority has signed.
+//! TLS between nodes: both sides present a certificate that the cluster's own authority has signed.
 
 use super::settings::TlsFiles;
 use rustls::pki_types::pem::PemObject;
@@ -17,17 +17,17 @@ pub enum TlsError {
     /// A file is missing or is not PEM.
     #[error("read {path}: {why}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
-    /// Certificate, key and authority do not fit.
+    /// Certificate, key and authority do not fit together.
     #[error("certificate, key and authority do not fit: {0}")]
     Unfit(String),
 }
 
-/// Both ends.
+/// TLS for accepted and for dialled connections.
 #[derive(Clone)]
 pub(super) struct Tls {
     pub(super) acceptor: TlsAcceptor,
@@ -80,7 +80,7 @@ impl Tls {
     }
 }
 
-/// The name by which a peer's certificate must know it: the host of its address.
+/// The name that a peer's certificate must carry: the host of its address.
 pub(super) fn name_of(address: &str) -> Option<ServerName<'static>> {
     let (host, _) = address.rsplit_once(':')?;
     ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).ok()
@@ -95,8 +95,8 @@ impl ResolvesServerCert for NoCertificate {
     }
 }
 
-/// Accepts nobody. `ractor_cluster`'s node server cannot be had without a listener of its own, which shakes hands with one peer at a time, for as
-/// long as that likes; ours does that better, so its own gets a port on loopback and this.
+/// An acceptor that accepts no connection. `ractor_cluster`'s node server always opens a listener of its own, which handshakes with one peer at a
+/// time and without a time limit. The connector replaces it; this acceptor closes it, and its port is on loopback.
 pub(super) fn closed() -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)

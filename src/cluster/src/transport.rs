@@ -1,15 +1,15 @@
-//! The gateway as the rest of the node has it: opened, served, asked, stopped.
+//! The gateway as the rest of the node uses it: bind, open, serve, stop.
 //!
 //! ```text
-//! bind ──► open(who we are) ──► serve(what takes questions in) ──► … ──► stop
+//! bind ──► open(this node's id) ──► serve(the receiver of requests) ──► … ──► stop
 //!
-//! Watch ── supervises ──► node server ── sessions        (a failed one is started again, and all sessions are made anew)
-//!       └─ supervises ──► gateway, gateway, …
+//! GatewaySupervisor ──► node server ── sessions        (one that fails is restarted, and all sessions are made anew)
+//!       └─────────────► gateway, gateway, …
 //! ```
 
-use super::common::{Common, Traffic, group_of};
-use super::door::Door;
-use super::gateway::{GatewayActor, GatewayMsg, Intake};
+use super::connector::Connector;
+use super::context::{GatewayContext, Traffic, group_of};
+use super::gateway::{FrameHandler, GatewayActor, GatewayMsg};
 use super::guard::WIRE_FRAME_BYTES_MAX;
 use super::hints::OwnerHints;
 use super::inbound::Inbound;
@@ -36,15 +36,15 @@ use tracing::{error, info};
 /// Why the gateway could not be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The address is taken, or not ours.
+    /// The address cannot be bound.
     #[error("listen on {address}: {error}")]
     Listen {
-        /// Where.
+        /// The configured address.
         address: SocketAddr,
-        /// Why.
+        /// What the system answered.
         error: std::io::Error,
     },
-    /// Certificates or keys.
+    /// Certificates or keys are unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// An actor could not be started.
@@ -52,7 +52,7 @@ pub enum OpenError {
     Spawn(#[from] SpawnErr),
 }
 
-/// A gateway that has its port, and is nobody yet: the port belongs into the row by which this node joins the others.
+/// A gateway with an open port but no node id yet: the port is part of the row by which this node joins the cluster.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
@@ -62,7 +62,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes the port and reads the keys.
+    /// Binds the port and reads the keys.
     ///
     /// # Errors
     /// [`OpenError::Listen`], [`OpenError::Tls`].
@@ -77,26 +77,26 @@ impl Bound {
         Ok(Self { listener, address, tls, settings })
     }
 
-    /// Where other nodes reach it, `host:port`: what belongs into this node's row.
+    /// The address at which other nodes reach it, `host:port`; it belongs into this node's row.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Opens the gateway as `own`. Until it is told whom to hand questions to ([`Gateway::serve`]), it answers that nothing is here.
+    /// Opens the gateway as `own`. Until [`Gateway::serve`] sets the receiver, it answers every request with *not the owner*.
     ///
     /// # Errors
     /// [`OpenError::Spawn`], [`OpenError::Tls`].
     pub async fn open(self, own: NodeId, clock: SharedClock) -> Result<Gateway, OpenError> {
         let Self { listener, address, tls, settings } = self;
         let heartbeat = settings.heartbeat;
-        let common = Arc::new(Common::new(own, address, settings, clock));
-        let peers = Peers::new(Arc::clone(&common));
-        let intake = Arc::new(Intake { common, peers: Arc::clone(&peers), inbound: OnceLock::new() });
-        let door = Door::new(Arc::clone(&intake.common), Arc::clone(&peers), tls);
-        let house = House { intake: Arc::clone(&intake), door: Arc::clone(&door) };
-        let (watch, _) = Watch::spawn(None, Watch, house).await?;
-        let accepting = tokio::spawn(Arc::clone(&door).accept(listener));
+        let context = Arc::new(GatewayContext::new(own, address, settings, clock));
+        let peers = Peers::new(Arc::clone(&context));
+        let handler = Arc::new(FrameHandler { context, peers: Arc::clone(&peers), inbound: OnceLock::new() });
+        let connector = Connector::new(Arc::clone(&handler.context), Arc::clone(&peers), tls);
+        let parts = GatewayParts { handler: Arc::clone(&handler), connector: Arc::clone(&connector) };
+        let (supervisor, _) = GatewaySupervisor::spawn(None, GatewaySupervisor, parts).await?;
+        let accepting = tokio::spawn(Arc::clone(&connector).accept(listener));
         let beating = tokio::spawn({
             let peers = Arc::clone(&peers);
             async move {
@@ -111,101 +111,101 @@ impl Bound {
         let dialling = tokio::spawn(async move {
             loop {
                 for (row, link) in peers.to_dial() {
-                    tokio::spawn(Arc::clone(&door).dial(row, link));
+                    tokio::spawn(Arc::clone(&connector).dial(row, link));
                 }
                 peers.changed.notified().await;
             }
         });
-        info!(node = %intake.common.own, address = intake.common.address, "the cluster port is open");
-        Ok(Gateway(Arc::new(Inner { intake, watch, tasks: [accepting, beating, dialling] })))
+        info!(node = %handler.context.own, address = handler.context.address, "the cluster port is open");
+        Ok(Gateway(Arc::new(Inner { handler, supervisor, tasks: [accepting, beating, dialling] })))
     }
 }
 
-/// The way between this node and all others. Cheap to clone.
+/// The connections between this node and all others. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    intake: Arc<Intake>,
-    watch: ActorRef<WatchMsg>,
+    handler: Arc<FrameHandler>,
+    supervisor: ActorRef<SupervisorMsg>,
     tasks: [JoinHandle<()>; 3],
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.watch.kill();
+        self.supervisor.kill();
     }
 }
 
 impl Gateway {
-    /// From here on what other nodes send goes to `inbound`. Once only; a second call changes nothing and gives `false`.
+    /// Delivers messages from other nodes to `inbound` from now on. A second call changes nothing and returns `false`.
     pub fn serve(&self, inbound: Arc<dyn Inbound>) -> bool {
-        self.0.intake.inbound.set(inbound).is_ok()
+        self.0.handler.inbound.set(inbound).is_ok()
     }
 
-    /// Who this node is.
+    /// This node's id.
     #[must_use]
     pub fn own(&self) -> &NodeId {
-        &self.0.intake.common.own
+        &self.0.handler.context.own
     }
 
     /// The other nodes.
     #[must_use]
     pub fn peers(&self) -> &Peers {
-        &self.0.intake.peers
+        &self.0.handler.peers
     }
 
     /// Who owns which shard, as far as this node has heard.
     #[must_use]
     pub fn hints(&self) -> &OwnerHints {
-        &self.0.intake.common.hints
+        &self.0.handler.context.hints
     }
 
-    /// This node owns a shard now: it and its peers learn it; whom it does not reach learns it from the store, or by asking elsewhere.
+    /// Records that this node owns a shard and sends its peers a hint. A peer that does not receive it learns the owner from the store.
     pub fn announce(&self, shard: Shard, epoch: Epoch) {
         self.hints().learn(shard, epoch, self.own());
-        self.peers().say_owner(shard, epoch);
+        self.peers().send_owner_hint(shard, epoch);
     }
 
-    /// What has travelled since the start.
+    /// Messages and frames exchanged since the process started.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        self.0.intake.common.counters.shown()
+        self.0.handler.context.counters.shown()
     }
 
-    /// Ends all sessions and closes the port. What is under way ends *unknown*, here and there.
+    /// Ends all sessions and closes the port. Requests in flight end *unknown*, on both nodes.
     pub async fn stop(&self) {
         self.0.tasks.iter().for_each(JoinHandle::abort);
         self.peers().cut_all("the node stops");
-        // Nobody is left who could hear of a failure.
-        self.0.watch.stop_and_wait(Some("the node stops".to_owned()), None).await.ok();
+        // A failure to stop has no receiver any more.
+        self.0.supervisor.stop_and_wait(Some("the node stops".to_owned()), None).await.ok();
     }
 }
 
 impl Remote for Gateway {
     fn ask(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, Delivered> {
-        let link = self.hints().owner(shard).and_then(|(_, owner)| self.0.intake.peers.link(&owner));
+        let link = self.hints().owner(shard).and_then(|(_, owner)| self.0.handler.peers.link(&owner));
         match link {
             Some(link) => Box::pin(link.ask(shard, ask)),
             None => Box::pin(std::future::ready(Delivered::NotDelivered)),
         }
     }
 
-    fn send(&self, shard: Shard, told: OneWay) {
-        let link = self.hints().owner(shard).and_then(|(_, owner)| self.0.intake.peers.link(&owner));
+    fn send(&self, shard: Shard, one_way: OneWay) {
+        let link = self.hints().owner(shard).and_then(|(_, owner)| self.0.handler.peers.link(&owner));
         match link {
-            Some(link) => link.tell(shard, &told),
-            None => super::common::count(&self.0.intake.common.counters.dropped, 1),
+            Some(link) => link.send(shard, &one_way),
+            None => super::context::count(&self.0.handler.context.counters.dropped, 1),
         }
     }
 }
 
-/// Passes on what the transport says of its sessions.
-struct Listening(Arc<Peers>);
+/// Forwards the transport's session events to the peers.
+struct SessionEvents(Arc<Peers>);
 
-impl NodeEventSubscription for Listening {
+impl NodeEventSubscription for SessionEvents {
     fn node_session_opened(&self, session: Session) {
         self.0.opened(&session);
     }
@@ -220,74 +220,79 @@ impl NodeEventSubscription for Listening {
     }
 }
 
-/// What the supervisor starts, and starts again.
+/// What the supervisor starts and restarts.
 #[derive(Debug, Clone)]
-struct House {
-    intake: Arc<Intake>,
-    door: Arc<Door>,
+struct GatewayParts {
+    handler: Arc<FrameHandler>,
+    connector: Arc<Connector>,
 }
 
-impl House {
-    async fn start_server(&self, watch: ActorCell) -> Result<ActorRef<NodeServerMessage>, ActorProcessingErr> {
-        let common = &self.intake.common;
+impl GatewayParts {
+    async fn start_server(&self, supervisor: ActorCell) -> Result<ActorRef<NodeServerMessage>, ActorProcessingErr> {
+        let context = &self.handler.context;
         let server = NodeServer::new(
             0,
-            common.settings.cookie.reveal(),
-            common.name.clone(),
-            common.address.clone(),
+            context.settings.cookie.reveal(),
+            context.name.clone(),
+            context.address.clone(),
             Some(IncomingEncryptionMode::Tls(closed()?)),
             Some(NodeConnectionMode::Isolated),
         )
         .with_listen_addr(IpAddr::V4(Ipv4Addr::LOCALHOST))
         .with_max_inbound_frame_size(WIRE_FRAME_BYTES_MAX);
-        let (server, _) = NodeServer::spawn_linked(None, server, (), watch).await?;
-        let subscription = Box::new(Listening(Arc::clone(&self.intake.peers)));
+        let (server, _) = NodeServer::spawn_linked(None, server, (), supervisor).await?;
+        let subscription = Box::new(SessionEvents(Arc::clone(&self.handler.peers)));
         server.send_message(NodeServerMessage::SubscribeToEvents { id: "doorbuster".to_owned(), subscription })?;
-        self.door.lead_to(server.clone());
+        self.connector.set_server(server.clone());
         Ok(server)
     }
 
-    async fn start_gateway(&self, watch: ActorCell) -> Result<ActorRef<GatewayMsg>, ActorProcessingErr> {
-        let (gateway, _) = GatewayActor::spawn_linked(None, GatewayActor, Arc::clone(&self.intake), watch).await?;
-        ractor::pg::join(group_of(&self.intake.common.own), vec![gateway.get_cell()]);
+    async fn start_gateway(&self, supervisor: ActorCell) -> Result<ActorRef<GatewayMsg>, ActorProcessingErr> {
+        let (gateway, _) =
+            GatewayActor::spawn_linked(None, GatewayActor, Arc::clone(&self.handler), supervisor).await?;
+        ractor::pg::join(group_of(&self.handler.context.own), vec![gateway.get_cell()]);
         Ok(gateway)
     }
 }
 
-/// What the supervisor understands: nothing.
+/// The supervisor accepts no messages.
 #[derive(Debug)]
-enum WatchMsg {}
+enum SupervisorMsg {}
 
-impl ractor::Message for WatchMsg {}
-
-#[derive(Debug)]
-struct Watch;
+impl ractor::Message for SupervisorMsg {}
 
 #[derive(Debug)]
-struct Watched {
-    house: House,
+struct GatewaySupervisor;
+
+#[derive(Debug)]
+struct SupervisorState {
+    parts: GatewayParts,
     server: ActorRef<NodeServerMessage>,
 }
 
-impl Actor for Watch {
-    type Msg = WatchMsg;
-    type State = Watched;
-    type Arguments = House;
+impl Actor for GatewaySupervisor {
+    type Msg = SupervisorMsg;
+    type State = SupervisorState;
+    type Arguments = GatewayParts;
 
-    async fn pre_start(&self, own: ActorRef<WatchMsg>, house: House) -> Result<Watched, ActorProcessingErr> {
-        // Gateways first: a session announces those that are there when it begins, and none that come later.
-        for _ in 0..house.intake.common.settings.gateways {
-            house.start_gateway(own.get_cell()).await?;
+    async fn pre_start(
+        &self,
+        own: ActorRef<SupervisorMsg>,
+        parts: GatewayParts,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        // Gateways first: a session announces those that exist when it begins, and none that come later.
+        for _ in 0..parts.handler.context.settings.gateways {
+            parts.start_gateway(own.get_cell()).await?;
         }
-        let server = house.start_server(own.get_cell()).await?;
-        Ok(Watched { house, server })
+        let server = parts.start_server(own.get_cell()).await?;
+        Ok(SupervisorState { parts, server })
     }
 
     async fn handle_supervisor_evt(
         &self,
-        own: ActorRef<WatchMsg>,
+        own: ActorRef<SupervisorMsg>,
         event: SupervisionEvent,
-        state: &mut Watched,
+        state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         let (cell, why) = match event {
             SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
@@ -297,13 +302,13 @@ impl Actor for Watch {
             | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
         };
         let is_server = cell.get_id() == state.server.get_id();
-        error!(actor = %cell.get_id(), is_server, why, "an actor of the gateway ended; started again, all sessions are made anew");
+        error!(actor = %cell.get_id(), is_server, why, "an actor of the gateway ended and is restarted; all sessions are made anew");
         if is_server {
-            state.server = state.house.start_server(own.get_cell()).await?;
+            state.server = state.parts.start_server(own.get_cell()).await?;
         } else {
-            state.house.start_gateway(own.get_cell()).await?;
+            state.parts.start_gateway(own.get_cell()).await?;
         }
-        state.house.intake.peers.cut_all("an actor of the gateway was started again");
+        state.parts.handler.peers.cut_all("an actor of the gateway was started again");
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
-//! The bodies of envelopes: questions, answers and what is only said, in postcard's form.
+//! The bodies of messages, encoded with postcard.
 //!
-//! These bytes live as long as a message does, so they follow the domain's own types and have one version for all,
-//! [`WIRE_VERSION`](super::envelope::WIRE_VERSION): the golden bytes below say when to raise it. A state travels as the rows it is stored as, whose
-//! form `storage::wire` holds still.
+//! The bytes live as long as a message does, so they follow the domain's own types and share one version,
+//! [`WIRE_VERSION`](super::message::WIRE_VERSION). The golden bytes in the tests say when to raise it. A state travels as the rows in which it is
+//! stored, whose format is fixed by `storage::wire`.
 
-use super::envelope::Status;
+use super::message::DeliveryStatus;
 use bytes::Bytes;
 use doorbuster_actors::ask::{Accepted, Answer, Ask};
 use doorbuster_actors::remote::OneWay;
@@ -28,7 +28,7 @@ mod tests;
 #[error("unreadable: {0}")]
 pub struct Unreadable(String);
 
-/// How a question ended at the node that got it.
+/// How a request ended at the node that got it.
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// The owner answered.
@@ -62,13 +62,13 @@ struct AskRead {
 }
 
 #[derive(Serialize)]
-enum ToldRef<'a> {
+enum OneWayRef<'a> {
     Ask { ask: AskRef<'a>, reply_to: Option<(&'a EntityId, EffectKey)> },
     Answer { entity: &'a EntityId, key: EffectKey, outcome: &'a Outcome },
 }
 
 #[derive(Deserialize)]
-enum ToldRead {
+enum OneWayRead {
     Ask { ask: Box<AskRead>, reply_to: Option<(EntityId, EffectKey)> },
     Answer { entity: EntityId, key: EffectKey, outcome: Box<Outcome> },
 }
@@ -93,7 +93,7 @@ enum AnswerForm {
     Busy {
         retry_after_s: u32,
     },
-    SetAside,
+    Quarantined,
     NotServing,
     Panicked,
 }
@@ -119,70 +119,70 @@ impl AskRead {
     }
 }
 
-/// The body of a question; its deadline travels in the header.
+/// The body of a request; its deadline travels in the header.
 #[must_use]
 pub fn ask_body(ask: &Ask) -> Vec<u8> {
     write(&AskRef::of(ask))
 }
 
-/// Reads [`ask_body`].
+/// Decodes [`ask_body`].
 ///
 /// # Errors
-/// [`Unreadable`]: it is none.
+/// [`Unreadable`]: the bytes do not decode.
 pub fn read_ask(deadline: Timestamp, body: &[u8]) -> Result<Ask, Unreadable> {
     read::<AskRead>(body).map(|ask| ask.with(deadline))
 }
 
-/// The body of what is only said.
+/// The body of a one-way message.
 #[must_use]
-pub fn told_body(told: &OneWay) -> Vec<u8> {
-    write(&match told {
+pub fn one_way_body(one_way: &OneWay) -> Vec<u8> {
+    write(&match one_way {
         OneWay::Ask { ask, reply_to } => {
-            ToldRef::Ask { ask: AskRef::of(ask), reply_to: reply_to.as_ref().map(|(entity, key)| (entity, *key)) }
+            OneWayRef::Ask { ask: AskRef::of(ask), reply_to: reply_to.as_ref().map(|(entity, key)| (entity, *key)) }
         }
-        OneWay::Answer { entity, key, outcome } => ToldRef::Answer { entity, key: *key, outcome },
+        OneWay::Answer { entity, key, outcome } => OneWayRef::Answer { entity, key: *key, outcome },
     })
 }
 
-/// Reads [`told_body`].
+/// Decodes [`one_way_body`].
 ///
 /// # Errors
-/// [`Unreadable`]: it is none.
-pub fn read_told(deadline: Timestamp, body: &[u8]) -> Result<OneWay, Unreadable> {
-    Ok(match read::<ToldRead>(body)? {
-        ToldRead::Ask { ask, reply_to } => OneWay::Ask { ask: Box::new(ask.with(deadline)), reply_to },
-        ToldRead::Answer { entity, key, outcome } => OneWay::Answer { entity, key, outcome },
+/// [`Unreadable`]: the bytes do not decode.
+pub fn read_one_way(deadline: Timestamp, body: &[u8]) -> Result<OneWay, Unreadable> {
+    Ok(match read::<OneWayRead>(body)? {
+        OneWayRead::Ask { ask, reply_to } => OneWay::Ask { ask: Box::new(ask.with(deadline)), reply_to },
+        OneWayRead::Answer { entity, key, outcome } => OneWay::Answer { entity, key, outcome },
     })
 }
 
-/// The body of word on who owns a shard; the shard is in the header.
+/// The body of an owner hint; the shard is in the header.
 #[must_use]
-pub fn owns_body(epoch: Epoch, node: &NodeId) -> Vec<u8> {
+pub fn owner_hint_body(epoch: Epoch, node: &NodeId) -> Vec<u8> {
     write(&(epoch, node.name.as_str(), node.incarnation))
 }
 
-/// Reads [`owns_body`].
+/// Decodes [`owner_hint_body`].
 ///
 /// # Errors
-/// [`Unreadable`]: it is none.
-pub fn read_owns(body: &[u8]) -> Result<(Epoch, NodeId), Unreadable> {
+/// [`Unreadable`]: the bytes do not decode.
+pub fn read_owner_hint(body: &[u8]) -> Result<(Epoch, NodeId), Unreadable> {
     let (epoch, name, incarnation) = read::<(Epoch, String, u64)>(body)?;
     Ok((epoch, NodeId { name, incarnation }))
 }
 
-/// The body of an answer: its status, then what belongs to it.
+/// The body of an answer: its status, then the data of that status.
 #[must_use]
 pub fn verdict_body(verdict: Verdict) -> Vec<u8> {
     let (status, rest) = match verdict {
         Verdict::Answered(answer) => match form_of(answer) {
-            Some(form @ AnswerForm::Accepted { .. }) => (Status::Ok, write(&form)),
-            Some(form) => (Status::Refused, write(&form)),
-            None => (Status::Unknown, Vec::new()),
+            Some(form @ AnswerForm::Accepted { .. }) => (DeliveryStatus::Ok, write(&form)),
+            Some(form) => (DeliveryStatus::Refused, write(&form)),
+            None => (DeliveryStatus::Unknown, Vec::new()),
         },
-        Verdict::Busy => (Status::Busy, Vec::new()),
-        Verdict::NotOwner(Some((epoch, node))) => (Status::Moved, owns_body(epoch, &node)),
-        Verdict::NotOwner(None) => (Status::NotOwner, Vec::new()),
-        Verdict::BadVersion => (Status::BadVersion, Vec::new()),
+        Verdict::Busy => (DeliveryStatus::Busy, Vec::new()),
+        Verdict::NotOwner(Some((epoch, node))) => (DeliveryStatus::Moved, owner_hint_body(epoch, &node)),
+        Verdict::NotOwner(None) => (DeliveryStatus::NotOwner, Vec::new()),
+        Verdict::BadVersion => (DeliveryStatus::BadVersion, Vec::new()),
     };
     let mut body = Vec::with_capacity(rest.len().saturating_add(1));
     body.push(status.number());
@@ -193,21 +193,21 @@ pub fn verdict_body(verdict: Verdict) -> Vec<u8> {
 /// Reads [`verdict_body`]: what `entity` was asked ended so.
 ///
 /// # Errors
-/// [`Unreadable`]: it is none.
+/// [`Unreadable`]: the bytes do not decode.
 pub fn read_verdict(entity: &EntityId, body: &[u8]) -> Result<Verdict, Unreadable> {
     let unreadable = || Unreadable("no status".to_owned());
     let (first, rest) = body.split_first().ok_or_else(unreadable)?;
-    Ok(match Status::of(*first).ok_or_else(unreadable)? {
-        Status::Ok | Status::Refused => Verdict::Answered(answer_of(entity, read(rest)?)?),
-        Status::Unknown => Verdict::Answered(Answer::Unknown),
-        Status::Busy => Verdict::Busy,
-        Status::Moved => Verdict::NotOwner(Some(read_owns(rest)?)),
-        Status::NotOwner => Verdict::NotOwner(None),
-        Status::BadVersion => Verdict::BadVersion,
+    Ok(match DeliveryStatus::from_number(*first).ok_or_else(unreadable)? {
+        DeliveryStatus::Ok | DeliveryStatus::Refused => Verdict::Answered(answer_of(entity, read(rest)?)?),
+        DeliveryStatus::Unknown => Verdict::Answered(Answer::Unknown),
+        DeliveryStatus::Busy => Verdict::Busy,
+        DeliveryStatus::Moved => Verdict::NotOwner(Some(read_owner_hint(rest)?)),
+        DeliveryStatus::NotOwner => Verdict::NotOwner(None),
+        DeliveryStatus::BadVersion => Verdict::BadVersion,
     })
 }
 
-/// `None`: [`Answer::Unknown`], which is a status and nothing else.
+/// `None`: [`Answer::Unknown`], whose status says everything.
 fn form_of(answer: Answer) -> Option<AnswerForm> {
     Some(match answer {
         Answer::Accepted(accepted) => {
@@ -226,7 +226,7 @@ fn form_of(answer: Answer) -> Option<AnswerForm> {
         Answer::Unknown => return None,
         Answer::Late => AnswerForm::Late,
         Answer::Busy { retry_after_s } => AnswerForm::Busy { retry_after_s },
-        Answer::Quarantined => AnswerForm::SetAside,
+        Answer::Quarantined => AnswerForm::Quarantined,
         Answer::NotServing => AnswerForm::NotServing,
         Answer::Panicked => AnswerForm::Panicked,
     })
@@ -249,7 +249,7 @@ fn answer_of(entity: &EntityId, form: AnswerForm) -> Result<Answer, Unreadable> 
         AnswerForm::Stale { version } => Answer::Stale { version },
         AnswerForm::Late => Answer::Late,
         AnswerForm::Busy { retry_after_s } => Answer::Busy { retry_after_s },
-        AnswerForm::SetAside => Answer::Quarantined,
+        AnswerForm::Quarantined => Answer::Quarantined,
         AnswerForm::NotServing => Answer::NotServing,
         AnswerForm::Panicked => Answer::Panicked,
     })

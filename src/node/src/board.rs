@@ -2,7 +2,7 @@
 
 use doorbuster_api::operator::{Cluster, HandOff, Node, NodeStanding, RegistryShown, Shard as ShardShown, ShardHere};
 use doorbuster_api::view::At;
-use doorbuster_cluster::keeper::{self, ClusterStatus, MemberStatus, Standing};
+use doorbuster_cluster::shard_manager::{self, ClusterStatus, MemberState, MemberStatus};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::Shard;
 use doorbuster_storage::registry::{NodeId, RegistryError};
@@ -81,11 +81,11 @@ pub(super) fn id_of(member: &MemberStatus) -> NodeId {
 /// How a member stands, with what its heart says.
 pub(super) fn standing(member: &MemberStatus, missed: u32, suspect_at: u32) -> NodeStanding {
     match member.state {
-        Standing::Down => NodeStanding::Gone,
-        Standing::Joining => NodeStanding::Joining,
-        Standing::Up | Standing::Draining if missed >= suspect_at => NodeStanding::Suspect,
-        Standing::Draining => NodeStanding::Draining,
-        Standing::Up => NodeStanding::Up,
+        MemberState::Down => NodeStanding::Gone,
+        MemberState::Joining => NodeStanding::Joining,
+        MemberState::Up | MemberState::Draining if missed >= suspect_at => NodeStanding::Suspect,
+        MemberState::Draining => NodeStanding::Draining,
+        MemberState::Up => NodeStanding::Up,
     }
 }
 
@@ -163,10 +163,10 @@ pub(super) fn cluster(board: &dyn Board, status: ClusterStatus, up_s: u64) -> Cl
 /// The page of shards; `here` has the figures of those that this node serves.
 pub(super) fn shards(status: ClusterStatus, mut here: BTreeMap<u16, ShardHere>) -> Vec<ShardShown> {
     let living = |owner: &str| {
-        let alive = |member: &&MemberStatus| id_of(member).to_string() == owner && member.state != Standing::Down;
+        let alive = |member: &&MemberStatus| id_of(member).to_string() == owner && member.state != MemberState::Down;
         status.members.iter().any(|member| alive(&member))
     };
-    let shown = |shard: keeper::ShardStatus| ShardShown {
+    let shown = |shard: shard_manager::ShardStatus| ShardShown {
         shard: shard.shard,
         serving: match &shard.owner {
             Some(owner) if *owner == status.me => shard.serving_epoch == Some(shard.epoch),
@@ -195,7 +195,8 @@ pub(super) fn figures_of(board: &dyn Board, status: &ClusterStatus) -> Vec<Figur
     let count = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
     let pulses = board.pulses();
     let me = status.members.iter().find(|member| is_me(member, status));
-    let live = status.members.iter().filter(|member| matches!(member.state, Standing::Up | Standing::Draining)).count();
+    let live =
+        status.members.iter().filter(|member| matches!(member.state, MemberState::Up | MemberState::Draining)).count();
     let missed = status.members.iter().map(|member| {
         let pulse = pulses.get(&id_of(member)).map_or(0, |pulse| pulse.missed);
         if is_me(member, status) { 0 } else { member.heartbeats_missed.max(pulse) }

@@ -1,8 +1,8 @@
-//! What a node has beside its actors when it is one of several: the gateway to the others, the keeper of its shards, the keys that
+//! What a node has beside its actors when it is one of several: the gateway to the others, the shard_manager of its shards, the keys that
 //! all share.
 //!
 //! ```text
-//! bind cluster port ─► join the board ─► open gateway ─► keeper ─► shards
+//! bind cluster port ─► join the board ─► open gateway ─► shard_manager ─► shards
 //!                                          ▲ members        │ acquire, release
 //!                                          └────────────────┘ heartbeats
 //! ```
@@ -18,8 +18,8 @@ use doorbuster_actors::system::{Actors, Handle, StartError};
 use doorbuster_api::keys::{self, Keys, Scope};
 use doorbuster_api::secret::{self, Secret};
 use doorbuster_clock::SharedClock;
-use doorbuster_cluster::keeper::{AcquireError, ClusterStatus, Holder, Keeper, Lost, Wiring};
-use doorbuster_cluster::{Bound, Gateway, Inbound, Inbox};
+use doorbuster_cluster::shard_manager::{AcquireError, ClusterStatus, LostShard, ShardHost, ShardManager, Wiring};
+use doorbuster_cluster::{Bound, Gateway, Inbound, InboundAnswer};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::cql::{Counts, CqlJournal, CqlRegistry, CqlShared};
 use doorbuster_storage::registry::{NodeId, NodeRow, NodeState, Registry, RegistryError};
@@ -120,7 +120,7 @@ async fn lines(shared: &CqlShared) -> Result<String, ReadError> {
 #[derive(Debug)]
 pub(super) struct Clustered {
     gateway: Gateway,
-    keeper: Arc<Keeper>,
+    shard_manager: Arc<ShardManager>,
     registry: Arc<CqlRegistry>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -158,39 +158,40 @@ impl Clustered {
         let losses = actors.losses();
         let wiring = Wiring {
             registry: Arc::clone(&registry),
-            holder: Arc::new(OwnShards { handle, gateway: gateway.clone() }),
+            host: Arc::new(OwnShards { handle, gateway: gateway.clone() }),
             lost: stream::unfold(losses, |losses| async move {
                 let mut losses = losses?;
                 let lost = losses.recv().await?;
-                let lost = Lost { shard: lost.shard, epoch: lost.epoch, fenced: lost.fenced, why: lost.why };
+                let lost = LostShard { shard: lost.shard, epoch: lost.epoch, fenced: lost.fenced, why: lost.why };
                 Some((lost, Some(losses)))
             })
             .boxed(),
             misses,
-            learn: Arc::new(move |shard, epoch, node: &NodeId| {
+            on_owner: Arc::new(move |shard, epoch, node: &NodeId| {
                 learn.hints().learn(shard, epoch, node);
             }),
             clock,
         };
-        let keeper = Arc::new(Keeper::start(row, journal.layout().shards, settings::keeper(config), wiring));
+        let shard_manager =
+            Arc::new(ShardManager::start(row, journal.layout().shards, settings::shard_manager(config), wiring));
         let tasks = vec![
-            tokio::spawn(tell_members(keeper.members(), gateway.clone())),
+            tokio::spawn(tell_members(shard_manager.members(), gateway.clone())),
             tokio::spawn(tell_heartbeats(gateway.clone(), heartbeat, beats)),
             tokio::spawn(shared.follow()),
         ];
-        Ok(Self { gateway, keeper, registry, tasks })
+        Ok(Self { gateway, shard_manager, registry, tasks })
     }
 
     /// Who this node is.
     pub(super) fn id(&self) -> &NodeId {
-        self.keeper.id()
+        self.shard_manager.id()
     }
 
     /// What the operator port asks of it.
     pub(super) fn board(&self, config: &Config, store: &Store) -> Arc<dyn Board> {
         Arc::new(ClusterBoard {
             gateway: self.gateway.clone(),
-            keeper: Arc::clone(&self.keeper),
+            shard_manager: Arc::clone(&self.shard_manager),
             registry: Arc::clone(&self.registry),
             counts: match store {
                 Store::Cql(journal) => Some(Arc::clone(journal.counts())),
@@ -202,18 +203,18 @@ impl Clustered {
 
     /// Waits until the node must end because a later process has taken its name.
     pub(super) async fn ended(&self) -> String {
-        self.keeper.ended().await
+        self.shard_manager.ended().await
     }
 
     /// Gives every shard away; `false`: some are still here at the bound.
     pub(super) async fn drain(&self, bound: Duration) -> bool {
-        self.keeper.drain(bound).await
+        self.shard_manager.drain(bound).await
     }
 
     /// Takes this node's row away and ends the connections to the others.
     pub(super) async fn leave(self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        if let Err(error) = self.keeper.leave().await {
+        if let Err(error) = self.shard_manager.leave().await {
             tracing::warn!(%error, "the node's row stays; the others notice that it stands still");
         }
         self.gateway.stop().await;
@@ -244,33 +245,33 @@ async fn tell_heartbeats(gateway: Gateway, every: Duration, beats: watch::Sender
 struct Incoming(Handle);
 
 impl Inbound for Incoming {
-    fn deliver(&self, _shard: Shard, ask: Ask) -> BoxFuture<'static, Inbox> {
+    fn deliver(&self, _shard: Shard, ask: Ask) -> BoxFuture<'static, InboundAnswer> {
         let handle = self.0.clone();
         async move {
             match handle.deliver(ask).await {
-                Delivered::Answered(answer) => Inbox::Answered(answer),
-                Delivered::NotDelivered | Delivered::Unknown => Inbox::NotOwner,
+                Delivered::Answered(answer) => InboundAnswer::Answered(answer),
+                Delivered::NotDelivered | Delivered::Unknown => InboundAnswer::NotOwner,
             }
         }
         .boxed()
     }
 
-    fn told(&self, _shard: Shard, told: OneWay) {
-        self.0.receive(told);
+    fn deliver_one_way(&self, _shard: Shard, one_way: OneWay) {
+        self.0.receive(one_way);
     }
 }
 
-/// The shards of this node's actors, as the keeper takes and gives them.
+/// The shards of this node's actors, as the shard_manager takes and gives them.
 #[derive(Debug)]
 struct OwnShards {
     handle: Handle,
     gateway: Gateway,
 }
 
-impl Holder for OwnShards {
+impl ShardHost for OwnShards {
     async fn acquire(&self, shard: Shard, node: &NodeId) -> Result<Epoch, AcquireError> {
         let acquired = self.handle.acquire(shard, &node.to_string()).await.map_err(|error| match error {
-            StartError::Claim { error: ClaimError::Lost(_), .. } => AcquireError::Lost,
+            StartError::Claim { error: ClaimError::Lost(_), .. } => AcquireError::Conflict,
             StartError::Claim { error: ClaimError::Corrupt(why), .. } => AcquireError::Corrupt(why),
             StartError::Claim { error: ClaimError::Failed(why), .. } => AcquireError::Failed(why),
             StartError::Recover { error, .. } | StartError::Spawn { error, .. } => AcquireError::Failed(error),
@@ -292,7 +293,7 @@ impl Holder for OwnShards {
 #[derive(Debug)]
 struct ClusterBoard {
     gateway: Gateway,
-    keeper: Arc<Keeper>,
+    shard_manager: Arc<ShardManager>,
     registry: Arc<CqlRegistry>,
     counts: Option<Arc<Counts>>,
     suspect_at: u32,
@@ -300,7 +301,7 @@ struct ClusterBoard {
 
 impl Board for ClusterBoard {
     fn status(&self) -> BoxFuture<'_, Option<ClusterStatus>> {
-        self.keeper.status().boxed()
+        self.shard_manager.status().boxed()
     }
 
     fn pulses(&self) -> BTreeMap<NodeId, Pulse> {
@@ -331,10 +332,10 @@ impl Board for ClusterBoard {
     }
 
     fn wish_drained<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>> {
-        self.registry.wish_drained(name, drained).boxed()
+        self.registry.set_drained(name, drained).boxed()
     }
 
     fn wish_moved<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>> {
-        self.registry.wish_moved(shard, to).boxed()
+        self.registry.set_placement(shard, to).boxed()
     }
 }

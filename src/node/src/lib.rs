@@ -192,7 +192,7 @@ impl Node {
         )
         .await?;
         let projections = Projections::start(config, &actors.handle())?;
-        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.glances());
+        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.availability_cache());
         webhooks.connect(shop.clone());
         let api = Api::new(shop, settings::api(config)?, keys, secret);
         let limits = settings::limits(config);

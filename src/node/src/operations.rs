@@ -13,8 +13,8 @@ use doorbuster_api::operator::{
 };
 use doorbuster_api::view::At;
 use doorbuster_api::{DoorCounts, SocketCounts};
-use doorbuster_audit::{Ledger, Patience};
-use doorbuster_cluster::keeper::{ClusterStatus, MemberStatus, Standing};
+use doorbuster_audit::{Ledger, RoundLimits};
+use doorbuster_cluster::shard_manager::{ClusterStatus, MemberState, MemberStatus};
 use doorbuster_domain::any::{Command, State};
 use doorbuster_domain::entity::{By, Wait};
 use doorbuster_domain::ids::EntityId;
@@ -55,7 +55,7 @@ struct Inner {
     board: Option<Arc<dyn Board>>,
     /// It was told to stop, and gives its shards away with the doors open.
     leaving: AtomicBool,
-    patience: Patience,
+    patience: RoundLimits,
 }
 
 impl NodeOperations {
@@ -303,9 +303,9 @@ impl Operations for NodeOperations {
         if let Some(name) = to {
             let refused = |why: &str| Err(OperationError::Refused(format!("{name} {why}")));
             match member(&status, name)?.state {
-                Standing::Up | Standing::Joining => {}
-                Standing::Draining => return refused("gives its shards away; resume it first"),
-                Standing::Down => return refused("is gone: its row stands still"),
+                MemberState::Up | MemberState::Joining => {}
+                MemberState::Draining => return refused("gives its shards away; resume it first"),
+                MemberState::Down => return refused("is gone: its row stands still"),
             }
         }
         board.wish_moved(Shard(shard), to).await.map_err(unavailable)

@@ -1,7 +1,7 @@
 //! The read models of a node: which homes they have, and the tasks that feed them. No order waits for any of it.
 //!
 //! ```text
-//! views ──changes──► outbox ──► cache ──► glances ──► shop          every publish_interval_ms
+//! views ──changes──► writer ──► cache ──► availability cache ──► shop          every publish_interval_ms
 //! journal ──► publisher ──► streams                                 every publish_interval_ms
 //! journal ──► fill ──► cache                                        when it was found emptied
 //! ```
@@ -11,12 +11,12 @@ use super::board::Figure;
 use crate::config::{self, Config};
 use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::AvailabilityView;
-use doorbuster_projections::glances::{GlanceSettings, Glances};
+use doorbuster_projections::availability_cache::{AvailabilityCache, AvailabilityCacheSettings};
+use doorbuster_projections::cache_writer::CacheWriter;
 use doorbuster_projections::memory::MemoryCache;
-use doorbuster_projections::outbox::Outbox;
 use doorbuster_projections::publisher::Publisher;
 use doorbuster_projections::streams::RedisStreams;
-use doorbuster_projections::{AnyCache, Cache, Counts, Figures, cache::RedisCache, reconcile};
+use doorbuster_projections::{AnyCache, AvailabilitySnapshot, Cache, Counts, cache::RedisCache, reconcile};
 use doorbuster_storage::redis::{Link, LinkSettings};
 use doorbuster_storage::{Journal, Shard};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use tokio::time::MissedTickBehavior;
 /// The read models; dropped, their tasks end.
 #[derive(Debug)]
 pub(super) struct Projections {
-    glances: Option<Glances>,
+    availability_cache: Option<AvailabilityCache>,
     figures: ProjectionFigures,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -69,27 +69,27 @@ impl Projections {
         let link = link(redis)?;
         let counts = Arc::new(Counts::default());
         let figures = ProjectionFigures { counts: Arc::clone(&counts), link: link.clone(), handle: handle.clone() };
-        let mut started = Self { glances: None, figures, tasks: Vec::new() };
+        let mut started = Self { availability_cache: None, figures, tasks: Vec::new() };
         let cache = match &link {
             Some(link) => AnyCache::Redis(RedisCache::new(Arc::clone(link))),
             // Where shards go from node to node, what a node once knew of a SKU says nothing about it now.
             None if handle.store().is_shared() => return Ok(started),
             None => AnyCache::Memory(Arc::new(MemoryCache::new(redis.skus_max))),
         };
-        let settings = GlanceSettings {
+        let settings = AvailabilityCacheSettings {
             fresh: Duration::from_millis(redis.fresh_ms),
             stale: Duration::from_millis(redis.stale_ms),
             skus_max: redis.skus_max,
             queue_max: redis.queue_max,
         };
-        let (glances, look_ups) = Glances::new(cache.clone(), settings, Arc::clone(&counts));
-        started.glances = Some(glances);
-        started.tasks.push(tokio::spawn(look_ups.run()));
+        let (availability_cache, lookups) = AvailabilityCache::new(cache.clone(), settings, Arc::clone(&counts));
+        started.availability_cache = Some(availability_cache);
+        started.tasks.push(tokio::spawn(lookups.run()));
         let publish_every = Duration::from_millis(redis.publish_interval_ms);
         let check_every = Duration::from_millis(redis.check_interval_ms);
         if let Some(changed) = handle.views().follow(redis.queue_max) {
-            let outbox = Outbox::new(cache.clone(), redis.queue_max, Arc::clone(&counts));
-            started.tasks.push(tokio::spawn(send_changes(changed, outbox, publish_every)));
+            let writer = CacheWriter::new(cache.clone(), redis.queue_max, Arc::clone(&counts));
+            started.tasks.push(tokio::spawn(send_changes(changed, writer, publish_every)));
         }
         if let Some(link) = link {
             let (node, counts) = (config.node.name.clone(), Arc::clone(&counts));
@@ -115,8 +115,8 @@ impl Projections {
     }
 
     /// What the shop looks at for SKUs that are not here.
-    pub(super) fn glances(&self) -> Option<Glances> {
-        self.glances.clone()
+    pub(super) fn availability_cache(&self) -> Option<AvailabilityCache> {
+        self.availability_cache.clone()
     }
 
     pub(super) fn figures(&self) -> ProjectionFigures {
@@ -149,28 +149,28 @@ fn owned(handle: &Handle) -> Vec<Shard> {
 /// Sends what changed, and again what could not be sent.
 async fn send_changes(
     mut changed: mpsc::Receiver<Arc<AvailabilityView>>,
-    mut outbox: Outbox<AnyCache>,
+    mut writer: CacheWriter<AnyCache>,
     interval: Duration,
 ) {
     let mut ticks = every(interval);
     loop {
         ticks.tick().await;
-        if outbox.waiting() == 0 {
+        if writer.pending() == 0 {
             // Nothing to do until something changes.
             let Some(view) = changed.recv().await else { return };
-            add(&mut outbox, &view);
+            add(&mut writer, &view);
         }
         while let Ok(view) = changed.try_recv() {
-            add(&mut outbox, &view);
+            add(&mut writer, &view);
         }
-        outbox.send().await;
+        writer.send().await;
     }
 }
 
-fn add(outbox: &mut Outbox<AnyCache>, view: &AvailabilityView) {
+fn add(writer: &mut CacheWriter<AnyCache>, view: &AvailabilityView) {
     let stock = view.take_stock();
     let (version, available, reserved) = (stock.version, stock.available, stock.reserved);
-    outbox.add(view.sku().clone(), Figures { version, available, reserved, levels: stock.levels });
+    writer.add(view.sku().clone(), AvailabilitySnapshot { version, available, reserved, levels: stock.levels });
 }
 
 /// Publishes the events of the shards that are here.

@@ -5,10 +5,10 @@ use doorbuster_actors::provider::ProviderCalls;
 use doorbuster_clock::SharedClock;
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
 use doorbuster_domain::time::Timestamp;
-use doorbuster_payments::http::{HttpProvider, NoAddress};
+use doorbuster_payments::http::{HttpProvider, InvalidAddress};
 use doorbuster_payments::provider::{LedgerError, LedgerPage, Provider};
-use doorbuster_payments::webhook::{NoSecret, WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
-use doorbuster_simulator::{Deliver, InProcess, LedgerFileError, Odds, Terms};
+use doorbuster_payments::webhook::{InvalidSecret, WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
+use doorbuster_simulator::{Behaviour, DeliverWebhook, InProcess, LedgerFileError, SimulatorOptions};
 use futures_util::future::BoxFuture;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ pub enum AnyProvider {
 pub enum BuildError {
     /// `payments.webhook_secret`
     #[error("payments.webhook_secret: {0}")]
-    Secret(#[from] NoSecret),
+    Secret(#[from] InvalidSecret),
     /// `payments.url`
     #[error("payments.url: {0}")]
-    Address(#[from] NoAddress),
+    Address(#[from] InvalidAddress),
     /// The simulated provider's ledger.
     #[error("the simulated provider: {0}")]
     Ledger(#[from] LedgerFileError),
@@ -46,7 +46,7 @@ pub fn build(
     settings: &Settings,
     ledger: Option<&Path>,
     clock: SharedClock,
-    deliver: Option<Deliver>,
+    deliver: Option<DeliverWebhook>,
 ) -> Result<AnyProvider, BuildError> {
     match settings.provider {
         Kind::Simulated => {
@@ -54,15 +54,15 @@ pub fn build(
                 "" => WebhookSecret::of(&rand::random::<[u8; 32]>())?,
                 text => WebhookSecret::parse(text)?,
             };
-            let terms = Terms {
-                odds: Odds::of(settings.profile),
+            let options = SimulatorOptions {
+                behaviour: Behaviour::of(settings.profile),
                 seed: settings.seed,
                 action_url: settings.action_url.trim_end_matches('/'),
                 secret,
                 timeout_ms: settings.timeout_ms,
                 ledger,
             };
-            Ok(AnyProvider::Simulated(InProcess::open(&terms, clock, deliver)?))
+            Ok(AnyProvider::Simulated(InProcess::open(&options, clock, deliver)?))
         }
         Kind::Http => {
             let secret = WebhookSecret::parse(&settings.webhook_secret)?;

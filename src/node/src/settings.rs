@@ -8,11 +8,11 @@ use doorbuster_actors::stats::Stats;
 use doorbuster_api::Limits;
 use doorbuster_api::admission::{AdmissionSettings, Rate};
 use doorbuster_api::settings::{Door, ShippingOption, Terms};
-use doorbuster_audit::Patience;
+use doorbuster_audit::RoundLimits;
 use doorbuster_clock::{Clock, SystemClock};
-use doorbuster_cluster::keeper;
 use doorbuster_cluster::membership;
 use doorbuster_cluster::settings::{Cookie, GatewaySettings, TlsFiles};
+use doorbuster_cluster::shard_manager;
 use doorbuster_domain::ids::WarehouseId;
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, TaxTable};
@@ -89,17 +89,17 @@ pub(super) fn gateway(config: &Config) -> Result<GatewaySettings, NodeError> {
     })
 }
 
-/// The keeper of shards, as `[cluster]` describes it.
-pub(super) const fn keeper(config: &Config) -> keeper::Settings {
+/// The shard_manager of shards, as `[cluster]` describes it.
+pub(super) const fn shard_manager(config: &Config) -> shard_manager::Settings {
     let cluster = &config.cluster;
-    keeper::Settings {
-        patience: membership::Patience {
-            beat: Duration::from_millis(cluster.beat_ms),
-            stale: Duration::from_millis(cluster.stale_ms),
-            stale_missed: Duration::from_millis(cluster.stale_missed_ms),
-            stale_reads: cluster.stale_reads,
-            suspect_at: cluster.suspect_at,
-            settle: Duration::from_millis(cluster.settle_ms),
+    shard_manager::Settings {
+        failure_detection: membership::FailureDetection {
+            renew_interval: Duration::from_millis(cluster.beat_ms),
+            stale_after: Duration::from_millis(cluster.stale_ms),
+            stale_after_if_suspect: Duration::from_millis(cluster.stale_missed_ms),
+            stale_reads_min: cluster.stale_reads,
+            suspect_misses_min: cluster.suspect_at,
+            settle_time: Duration::from_millis(cluster.settle_ms),
         },
         handoff_poll: Duration::from_millis(cluster.handoff_poll_ms),
         handoff_timeout: Duration::from_millis(cluster.handoff_timeout_ms),
@@ -203,9 +203,9 @@ pub(super) fn operator_limits(config: &Config) -> Limits {
     Limits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
 }
 
-pub(super) fn audit(config: &Config) -> Patience {
+pub(super) fn audit(config: &Config) -> RoundLimits {
     let audit = config.audit;
-    Patience { rounds_max: audit.rounds_max, pause: Duration::from_millis(audit.pause_ms) }
+    RoundLimits { rounds_max: audit.rounds_max, pause: Duration::from_millis(audit.pause_ms) }
 }
 
 pub(super) fn api(config: &Config) -> Result<doorbuster_api::Settings, NodeError> {

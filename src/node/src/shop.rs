@@ -11,8 +11,8 @@ use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::{order, warehouse};
 use doorbuster_payments::{Provider, SignedWebhook, WebhookHeaders};
-use doorbuster_projections::glances::Glances;
-use doorbuster_simulator::Deliver;
+use doorbuster_projections::availability_cache::AvailabilityCache;
+use doorbuster_simulator::DeliverWebhook;
 use doorbuster_storage::{Journal, wire};
 use hyper::HeaderMap;
 use std::collections::BTreeMap;
@@ -26,14 +26,18 @@ const OWN_TIMEOUT_MS: u64 = 10_000;
 pub struct NodeShop {
     handle: Handle,
     provider: Arc<AnyProvider>,
-    glances: Option<Glances>,
+    availability_cache: Option<AvailabilityCache>,
     /// What sellers said of their warehouses, as last seen.
     warehouses: Arc<RwLock<BTreeMap<WarehouseId, Option<Arc<warehouse::Details>>>>>,
 }
 
 impl NodeShop {
-    pub(super) fn new(handle: Handle, provider: Arc<AnyProvider>, glances: Option<Glances>) -> Self {
-        Self { handle, provider, glances, warehouses: Arc::default() }
+    pub(super) fn new(
+        handle: Handle,
+        provider: Arc<AnyProvider>,
+        availability_cache: Option<AvailabilityCache>,
+    ) -> Self {
+        Self { handle, provider, availability_cache, warehouses: Arc::default() }
     }
 
     fn remember(&self, id: &WarehouseId, details: Option<Arc<warehouse::Details>>) {
@@ -116,9 +120,9 @@ impl Shop for NodeShop {
 
     fn glimpse(&self, sku: &Sku) -> Option<Stock> {
         self.availability(sku).or_else(|| {
-            let figures = self.glances.as_ref()?.see(sku)?;
-            let (available, reserved, version) = (figures.available, figures.reserved, figures.version);
-            Some(Stock { available, reserved, version, levels: figures.levels.clone() })
+            let snapshot = self.availability_cache.as_ref()?.get(sku)?;
+            let (available, reserved, version) = (snapshot.available, snapshot.reserved, snapshot.version);
+            Some(Stock { available, reserved, version, levels: snapshot.levels.clone() })
         })
     }
 
@@ -169,7 +173,7 @@ pub(super) struct Webhooks(Arc<OnceLock<NodeShop>>);
 
 impl Webhooks {
     /// For the provider: `false` means "not now, offer it again".
-    pub(super) fn deliver(&self) -> Deliver {
+    pub(super) fn deliver(&self) -> DeliverWebhook {
         let shop = Arc::clone(&self.0);
         Arc::new(move |webhook| match shop.get() {
             Some(shop) => {

@@ -1,6 +1,6 @@
 //! A provider over HTTP: the client of `payment-simulator`.
 //!
-//! Whatever is not an answer that can be read is "unknown": refused connections, timeouts, 429s, 5xx, a body of another form.
+//! Every reply that is not a readable answer counts as *unknown*: refused connections, timeouts, 429s, 5xx, other bodies.
 
 use super::provider::{LedgerError, LedgerPage, Provider};
 use super::webhook::{WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
@@ -25,38 +25,38 @@ use tokio::sync::Semaphore;
 const ANSWER_MAX: usize = 64 * 1024;
 /// The largest page of a ledger, in bytes.
 const PAGE_MAX: usize = 16 * 1024 * 1024;
-/// Idle connections are closed after so long: before the provider's own time limit would do it under a request.
+/// The life of an idle connection; shorter than the provider's own limit, so that the provider does not close it under a request.
 const IDLE: Duration = Duration::from_secs(8);
 
-/// An address is not one of a provider.
+/// A text that is not the address of a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is not an address of the form http://host:port")]
-pub struct NoAddress(pub String);
+pub struct InvalidAddress(pub String);
 
-/// The client. Copies share connections and room.
+/// The client. Clones share connections and the limit of calls in flight.
 #[derive(Debug, Clone)]
 pub struct HttpProvider {
     base: String,
     client: Client<HttpConnector, Full<Bytes>>,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     secret: WebhookSecret,
     timeout_ms: u64,
     clock: SharedClock,
 }
 
 impl HttpProvider {
-    /// Speaks to the provider at `url`, waits at most `timeout_ms` for an answer, has at most `in_flight_max` calls under way.
+    /// A client of the provider at `url`, with a time limit for each answer and a limit of calls in flight.
     pub fn new(
         url: &str,
         secret: WebhookSecret,
         timeout_ms: u64,
         in_flight_max: u32,
         clock: SharedClock,
-    ) -> Result<Self, NoAddress> {
+    ) -> Result<Self, InvalidAddress> {
         let base = url.trim_end_matches('/').to_owned();
-        let parsed: Uri = base.parse().map_err(|_not_a_uri| NoAddress(url.to_owned()))?;
+        let parsed: Uri = base.parse().map_err(|_not_a_uri| InvalidAddress(url.to_owned()))?;
         if parsed.scheme_str() != Some("http") || parsed.host().is_none() {
-            return Err(NoAddress(url.to_owned()));
+            return Err(InvalidAddress(url.to_owned()));
         }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -65,12 +65,12 @@ impl HttpProvider {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        let room = usize::try_from(in_flight_max.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
-        Ok(Self { base, client, room: Arc::new(Semaphore::new(room)), secret, timeout_ms, clock })
+        let permits = usize::try_from(in_flight_max.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
+        Ok(Self { base, client, permits: Arc::new(Semaphore::new(permits)), secret, timeout_ms, clock })
     }
 
     async fn ask(&self, request: Request<Full<Bytes>>, most: usize) -> Result<(StatusCode, Bytes), NoReply> {
-        let _room = self.room.acquire().await.map_err(NoReply::because)?;
+        let _permit = self.permits.acquire().await.map_err(NoReply::because)?;
         let answer = self.client.request(request).await.map_err(NoReply::because)?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), most).collect().await.map_err(NoReply::because)?;
@@ -101,7 +101,7 @@ impl NoReply {
     }
 }
 
-/// What a reply to a question about `reference` says. A reply about another one says nothing.
+/// Decodes a reply about `reference`. A reply about another reference counts as *unknown*.
 fn read(status: StatusCode, body: &[u8], reference: Reference) -> ProviderAnswer {
     if !matches!(status, StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
         return ProviderAnswer::Unknown;
@@ -114,15 +114,15 @@ fn read(status: StatusCode, body: &[u8], reference: Reference) -> ProviderAnswer
 
 impl Provider for HttpProvider {
     fn name(&self) -> &'static str {
-        // The same provider, elsewhere: routes and records do not change with where it runs.
+        // The same name as the provider inside a node: routes and records do not depend on where it runs.
         "simulated"
     }
 
     async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderAnswer {
         let Some(request) = self.request_of(call) else { return ProviderAnswer::Unknown };
-        let patience_ms = self.timeout_ms.min(deadline.since_ms(self.clock.now()));
+        let timeout_ms = self.timeout_ms.min(deadline.since_ms(self.clock.now()));
         let asked = self.ask(request, ANSWER_MAX);
-        match tokio::time::timeout(Duration::from_millis(patience_ms), asked).await {
+        match tokio::time::timeout(Duration::from_millis(timeout_ms), asked).await {
             Ok(Ok((status, body))) => read(status, &body, call.reference),
             Ok(Err(NoReply(error))) => {
                 tracing::debug!(%error, "ask the payment provider");

@@ -1,4 +1,4 @@
-//! Payment providers: one trait, and two that can be had by configuration alone.
+//! Payment providers: one trait with two implementations, chosen by configuration.
 //!
 //! ```text
 //!               Provider::send(call, deadline) ──► answer         webhook ──► verify ──► event
@@ -6,7 +6,7 @@
 //!                    └── http: the same engine in a process of its own, with a durable ledger
 //! ```
 //!
-//! Rules M1–M5 are the order's to hold; a provider's part is never to call "failed" what it does not know.
+//! The order implements rules M1–M5. A provider's duty is never to report *failed* when the outcome is unknown.
 
 pub mod http;
 pub mod provider;

@@ -1,4 +1,4 @@
-//! What the shop expects of a payment provider, whoever it is.
+//! What the shop requires of a payment provider.
 
 use super::webhook::{WebhookError, WebhookEvent, WebhookHeaders};
 use doorbuster_domain::payment::{LedgerLine, ProviderAnswer, ProviderCall};
@@ -6,33 +6,33 @@ use doorbuster_domain::time::Timestamp;
 use std::future::Future;
 use thiserror::Error;
 
-/// Part of a provider's ledger, in the order in which it was written.
+/// One page of a provider's ledger, in the order of acceptance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LedgerPage {
     /// The lines.
     pub lines: Vec<LedgerLine>,
-    /// Where the next page begins; `None` at the end.
+    /// The position after which the next page begins; `None`: this is the last page.
     pub next: Option<u64>,
 }
 
 /// Why a ledger could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LedgerError {
-    /// The provider did not answer, or not with a ledger.
+    /// The provider did not answer, or its answer is not a ledger.
     #[error("read the provider's ledger: {0}")]
     Unavailable(String),
 }
 
 /// A payment provider.
 pub trait Provider: Send + Sync {
-    /// The provider's word in `/v1/providers/{provider}/webhooks`, in records and metrics.
+    /// The provider's name in `/v1/providers/{provider}/webhooks`, in records and in metrics.
     fn name(&self) -> &'static str;
 
-    /// Sends a call, or asks what became of its reference (`query_only`). Never fails: what is not answered by `deadline`, or by the
-    /// provider's own time limit, is [`ProviderAnswer::Unknown`], and so is a 429, a 5xx or an answer that cannot be read (rule M1).
+    /// Sends a call, or queries its reference (`query_only`). It never fails: without an answer by `deadline`, or within the provider's own time
+    /// limit, the result is [`ProviderAnswer::Unknown`]; so it is after a 429, a 5xx or an unreadable answer (rule M1).
     fn send(&self, call: &ProviderCall, deadline: Timestamp) -> impl Future<Output = ProviderAnswer> + Send;
 
-    /// Is this webhook the provider's own, and young enough? Says what it tells.
+    /// Checks a webhook's signature and age, and decodes it.
     fn verify_webhook(
         &self,
         headers: WebhookHeaders<'_>,
@@ -40,6 +40,6 @@ pub trait Provider: Send + Sync {
         now: Timestamp,
     ) -> Result<WebhookEvent, WebhookError>;
 
-    /// The provider's own ledger from line `after` on, at most `limit` lines: for audit and reconciliation.
+    /// At most `limit` lines of the provider's ledger after line `after`: for audit and reconciliation.
     fn ledger(&self, after: u64, limit: usize) -> impl Future<Output = Result<LedgerPage, LedgerError>> + Send;
 }

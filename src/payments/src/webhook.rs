@@ -1,4 +1,4 @@
-//! Webhooks by the Standard Webhooks specification: who may tell us what became of a payment, and how old the news may be.
+//! Webhooks by the Standard Webhooks specification: their signature, their age, and the event in them.
 //!
 //! ```text
 //! webhook-id: evt_…   webhook-timestamp: seconds   webhook-signature: v1,base64(HMAC-SHA256(secret, "id.timestamp.body"))
@@ -18,19 +18,19 @@ use sha2::Sha256;
 use std::fmt;
 use thiserror::Error;
 
-/// Older news, or news from further in the future, is refused: a recorded webhook cannot be played back for ever.
+/// The largest difference between a webhook's time and now, in seconds, so that a recorded webhook cannot be replayed later.
 pub const AGE_MAX_S: u64 = 300;
-/// A secret shorter than this many bytes is refused.
+/// The shortest secret, in bytes.
 pub const SECRET_BYTES_MIN: usize = 24;
 
-/// What a webhook tells.
+/// The event in a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookEvent {
-    /// The event's own id, the same in every copy: the idempotency key of taking it in.
+    /// The event's id, equal in every copy: its idempotency key.
     pub id: CompactString,
-    /// Ours.
+    /// The shop's reference of the operation.
     pub reference: Reference,
-    /// What became of it; always a definite one.
+    /// The outcome of the operation; always a definite one.
     pub answer: ProviderAnswer,
 }
 
@@ -40,13 +40,13 @@ pub enum WebhookError {
     /// One of the three headers is missing, repeated or not text.
     #[error("a webhook needs webhook-id, webhook-timestamp and webhook-signature")]
     Headers,
-    /// None of the signatures is ours.
+    /// No signature matches the secret.
     #[error("the webhook is not signed with our secret")]
     Signature,
-    /// Signed more than [`AGE_MAX_S`] ago, or that far ahead.
+    /// Its time differs from now by more than [`AGE_MAX_S`].
     #[error("the webhook is too old")]
     Age,
-    /// Signed, but not a form we know.
+    /// The signature is valid, but the body is not an event.
     #[error("the webhook's body is not an event")]
     Body,
 }
@@ -54,16 +54,16 @@ pub enum WebhookError {
 /// The three headers of a webhook.
 #[derive(Debug, Clone, Copy)]
 pub struct WebhookHeaders<'a> {
-    /// `webhook-id`
+    /// The header `webhook-id`.
     pub id: &'a str,
-    /// `webhook-timestamp`, in seconds since 1970
+    /// The header `webhook-timestamp`, in seconds since 1970.
     pub timestamp: &'a str,
-    /// `webhook-signature`: `v1,…`, several separated by spaces while a secret is replaced
+    /// The header `webhook-signature`: `v1,…`; several, separated by spaces, while a secret is replaced.
     pub signature: &'a str,
 }
 
 impl<'a> WebhookHeaders<'a> {
-    /// Reads them from a request. Each must be there exactly once.
+    /// Reads them from a request. Each header must occur exactly once.
     pub fn read(headers: &'a HeaderMap) -> Result<Self, WebhookError> {
         let one = |name: &str| {
             let mut values = headers.get_all(name).iter();
@@ -79,25 +79,25 @@ impl<'a> WebhookHeaders<'a> {
 /// A webhook ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedWebhook {
-    /// `webhook-id`
+    /// The header `webhook-id`.
     pub id: CompactString,
-    /// `webhook-timestamp`
+    /// The header `webhook-timestamp`, in seconds since 1970.
     pub timestamp: CompactString,
-    /// `webhook-signature`
+    /// The header `webhook-signature`.
     pub signature: CompactString,
     /// The event as JSON.
     pub body: Bytes,
 }
 
 impl SignedWebhook {
-    /// Its headers, as a receiver sees them.
+    /// The headers in the form that [`WebhookSecret::verify`] takes.
     #[must_use]
     pub fn headers(&self) -> WebhookHeaders<'_> {
         WebhookHeaders { id: &self.id, timestamp: &self.timestamp, signature: &self.signature }
     }
 }
 
-/// A secret that provider and shop share. It shows itself to nobody.
+/// The secret shared by provider and shop. `Debug` does not print it.
 #[derive(Clone)]
 pub struct WebhookSecret(Hmac<Sha256>);
 
@@ -107,10 +107,10 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// A text is not a webhook secret.
+/// A text that is not a webhook secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a webhook secret is whsec_ and at least 24 bytes in base64")]
-pub struct NoSecret;
+pub struct InvalidSecret;
 
 #[derive(Serialize, Deserialize)]
 struct EventForm {
@@ -127,18 +127,19 @@ struct EventData {
 }
 
 impl WebhookSecret {
-    /// Reads `whsec_` and base64, as the specification writes secrets.
-    pub fn parse(text: &str) -> Result<Self, NoSecret> {
-        let bytes = STANDARD.decode(text.strip_prefix("whsec_").ok_or(NoSecret)?).map_err(|_not_base64| NoSecret)?;
+    /// Decodes `whsec_` and base64, the specification's text form.
+    pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
+        let bytes =
+            STANDARD.decode(text.strip_prefix("whsec_").ok_or(InvalidSecret)?).map_err(|_not_base64| InvalidSecret)?;
         Self::of(&bytes)
     }
 
     /// A secret of these bytes, at least [`SECRET_BYTES_MIN`].
-    pub fn of(bytes: &[u8]) -> Result<Self, NoSecret> {
+    pub fn of(bytes: &[u8]) -> Result<Self, InvalidSecret> {
         if bytes.len() < SECRET_BYTES_MIN {
-            return Err(NoSecret);
+            return Err(InvalidSecret);
         }
-        Hmac::new_from_slice(bytes).map(Self).map_err(|_length| NoSecret)
+        Hmac::new_from_slice(bytes).map(Self).map_err(|_length| InvalidSecret)
     }
 
     fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {

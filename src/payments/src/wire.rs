@@ -1,4 +1,4 @@
-//! The JSON in which the simulated provider and we talk, and in which its ledger is kept: apart from the domain's types.
+//! The JSON of the simulated provider's protocol and ledger, kept apart from the domain's types.
 //!
 //! ```json
 //! { "reference": "ord_….authorize.1.1", "answer": { "status": "authorized", "provider_reference": "sim_7", "lapses_at_ms": 1 } }
@@ -24,14 +24,14 @@ impl From<Money> for MoneyForm {
 }
 
 impl MoneyForm {
-    /// The amount, when the currency is known and the number within bounds.
+    /// The amount; `None`: the currency is unknown or the number out of bounds.
     #[must_use]
     pub fn read(&self) -> Option<Money> {
         Money::new(self.amount, Currency::parse(&self.currency).ok()?).ok()
     }
 }
 
-/// What may be done after a decline.
+/// The retry that a decline allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryForm {
@@ -130,7 +130,7 @@ impl From<AnswerForm> for ProviderAnswer {
     }
 }
 
-/// A call, as it is posted. The idempotency key is the reference itself.
+/// The body of a call. The reference is the idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallForm {
@@ -158,7 +158,7 @@ impl From<&ProviderCall> for CallForm {
 }
 
 impl CallForm {
-    /// The call, when its amount is one.
+    /// The call; `None`: its amount is invalid.
     #[must_use]
     pub fn read(self) -> Option<ProviderCall> {
         Some(ProviderCall {
@@ -172,20 +172,20 @@ impl CallForm {
     }
 }
 
-/// What the provider says of a reference.
+/// The provider's answer about a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnsweredForm {
-    /// Ours.
+    /// The shop's reference.
     #[serde(with = "reference_text")]
     pub reference: Reference,
-    /// What became of it.
+    /// The state of the operation.
     pub answer: AnswerForm,
 }
 
 /// One line of the ledger as it is read over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineForm {
-    /// Its place in the ledger; the first is 1.
+    /// Its position in the ledger, from 1.
     pub number: u64,
     #[serde(with = "reference_text")]
     reference: Reference,
@@ -196,7 +196,7 @@ pub struct LineForm {
 }
 
 impl LineForm {
-    /// A line with its place.
+    /// The JSON form of a line at a position.
     #[must_use]
     pub fn new(number: u64, line: &LedgerLine) -> Self {
         Self {
@@ -208,7 +208,7 @@ impl LineForm {
         }
     }
 
-    /// The line, when its amount is one.
+    /// The line; `None`: its amount is invalid.
     #[must_use]
     pub fn read(self) -> Option<LedgerLine> {
         Some(LedgerLine {
@@ -220,47 +220,47 @@ impl LineForm {
     }
 }
 
-/// A reference as its text.
+/// Serialises a reference as text.
 pub mod reference_text {
     use super::*;
 
-    /// See `Display` of [`Reference`].
+    /// Writes the `Display` form of [`Reference`].
     pub fn serialize<S: Serializer>(reference: &Reference, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(reference)
     }
 
-    /// See [`Reference::parse`].
+    /// Reads the form that [`Reference::parse`] takes.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Reference, D::Error> {
         let text = CompactString::deserialize(from)?;
         Reference::parse(&text).ok_or_else(|| de::Error::custom("not a reference"))
     }
 }
 
-/// An amount as [`MoneyForm`].
+/// Serialises an amount as [`MoneyForm`].
 pub mod money_form {
     use super::*;
 
-    /// Amount and code.
+    /// Writes the amount and the currency's code.
     pub fn serialize<S: Serializer>(money: &Money, to: S) -> Result<S::Ok, S::Error> {
         MoneyForm::from(*money).serialize(to)
     }
 
-    /// Amount and code, both within bounds.
+    /// Reads the amount and the currency's code, and checks both.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Money, D::Error> {
         MoneyForm::deserialize(from)?.read().ok_or_else(|| de::Error::custom("not an amount"))
     }
 }
 
-/// An answer as [`AnswerForm`].
+/// Serialises an answer as [`AnswerForm`].
 pub mod answer_form {
     use super::*;
 
-    /// Tagged by `status`.
+    /// Writes the form tagged by `status`.
     pub fn serialize<S: Serializer>(answer: &ProviderAnswer, to: S) -> Result<S::Ok, S::Error> {
         AnswerForm::from(answer).serialize(to)
     }
 
-    /// Tagged by `status`.
+    /// Reads the form tagged by `status`.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ProviderAnswer, D::Error> {
         AnswerForm::deserialize(from).map(ProviderAnswer::from)
     }

@@ -1,8 +1,8 @@
-//! What a shopper may see of a SKU, kept where every node can read it: availability and prices, each at a version of the SKU.
+//! Availability and price of SKUs in a cache that every node can read, each snapshot with the SKU's version.
 //!
-//! The one law: figures of a version replace those of an older version and no others, so late and repeated writes are harmless.
+//! A snapshot replaces an older version of its SKU and nothing else, so late and repeated writes are harmless.
 
-use super::Unreachable;
+use super::ReadModelError;
 use super::memory::MemoryCache;
 use doorbuster_domain::ids::Sku;
 use doorbuster_domain::inventory::Levels;
@@ -11,68 +11,73 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
 
-/// SKUs that one call may put or get; callers cut longer lists.
+/// The most SKUs in one call; callers split longer lists.
 pub const BATCH_MAX: usize = 200;
 
-/// Stock and offer of one SKU.
+/// The availability and the offer of one SKU at a version.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Figures {
-    /// The SKU's own count of events: newer figures have a greater one.
+pub struct AvailabilitySnapshot {
+    /// The number of the SKU's events; a newer snapshot has a greater one.
     pub version: u64,
-    /// Free to reserve.
+    /// Units that can be reserved.
     pub available: u64,
-    /// In someone's checkout.
+    /// Units reserved by orders and reservations.
     pub reserved: u64,
-    /// Prices, warehouses and the rest; it may be older than the counters, for it is not written with every reservation.
+    /// Prices, stock per warehouse and the rest. It may be older than the counters, because it is not written with every reservation.
     pub levels: Option<Arc<Levels>>,
 }
 
-impl Figures {
-    /// What an inventory itself says.
+impl AvailabilitySnapshot {
+    /// The snapshot of an inventory at a version.
     #[must_use]
     pub fn of(levels: Levels, version: u64) -> Self {
         let (available, reserved) = (levels.available(), levels.reserved());
         Self { version, available, reserved, levels: Some(Arc::new(levels)) }
     }
 
-    /// Do both tell a shopper the same? The counters and the offer do; levels per warehouse may lag behind the counters.
+    /// Whether both show a shopper the same counters and offer. Stock per warehouse may lag behind the counters.
     #[must_use]
-    pub fn tells_the_same_as(&self, other: &Self) -> bool {
-        let offer = |figures: &Self| figures.levels.as_deref().and_then(|levels| levels.offer.clone());
-        let counters = |figures: &Self| (figures.version, figures.available, figures.reserved);
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        let offer = |snapshot: &Self| snapshot.levels.as_deref().and_then(|levels| levels.offer.clone());
+        let counters = |snapshot: &Self| (snapshot.version, snapshot.available, snapshot.reserved);
         counters(self) == counters(other) && offer(self) == offer(other)
     }
 }
 
-/// Where figures are kept.
+/// A cache of snapshots.
 pub trait Cache: Send + Sync + 'static {
-    /// Takes in each of the figures whose version is newer than what is there; gives how many that were.
-    fn put(&self, figures: &[(Sku, Figures)]) -> impl Future<Output = Result<u64, Unreachable>> + Send;
+    /// Stores each snapshot that is newer than the cached one; returns how many were.
+    fn put(
+        &self,
+        snapshots: &[(Sku, AvailabilitySnapshot)],
+    ) -> impl Future<Output = Result<u64, ReadModelError>> + Send;
 
-    /// The figures of each SKU, in order; `None`: nothing is known.
-    fn get(&self, skus: &[Sku]) -> impl Future<Output = Result<Vec<Option<Figures>>, Unreachable>> + Send;
+    /// The snapshot of each SKU, in order; `None`: the SKU is not cached.
+    fn get(
+        &self,
+        skus: &[Sku],
+    ) -> impl Future<Output = Result<Vec<Option<AvailabilitySnapshot>>, ReadModelError>> + Send;
 
-    /// Repairs: puts `with` (`None`: nothing) in the place of the figures of version `seen` (`None`: of nothing), whatever their versions.
-    /// `false`: something else is there by now.
+    /// Repairs one SKU: replaces the snapshot of version `expected` (`None`: no snapshot) by `with` (`None`: removes it), whatever its version.
+    /// Returns `false` if another version is cached by now.
     fn replace(
         &self,
         sku: &Sku,
-        seen: Option<u64>,
-        with: Option<&Figures>,
-    ) -> impl Future<Output = Result<bool, Unreachable>> + Send;
+        expected: Option<u64>,
+        with: Option<&AvailabilitySnapshot>,
+    ) -> impl Future<Output = Result<bool, ReadModelError>> + Send;
 
-    /// The SKUs of which something is known, a page at a time: begin with 0 and go on with the number given back, until that is 0. One may
-    /// come twice.
-    fn skus(&self, page: u64) -> impl Future<Output = Result<(Vec<Sku>, u64), Unreachable>> + Send;
+    /// The cached SKUs, page by page. Begin with page 0 and continue with the returned number until it is 0. A SKU may occur twice.
+    fn skus(&self, page: u64) -> impl Future<Output = Result<(Vec<Sku>, u64), ReadModelError>> + Send;
 
-    /// Did this node fill it, and was it not emptied since?
-    fn is_filled(&self, node: &str) -> impl Future<Output = Result<bool, Unreachable>> + Send;
+    /// Whether this node has filled the cache since it was last emptied.
+    fn is_filled(&self, node: &str) -> impl Future<Output = Result<bool, ReadModelError>> + Send;
 
-    /// This node has filled it.
-    fn set_filled(&self, node: &str) -> impl Future<Output = Result<(), Unreachable>> + Send;
+    /// Records that this node has filled the cache.
+    fn set_filled(&self, node: &str) -> impl Future<Output = Result<(), ReadModelError>> + Send;
 }
 
-/// The cache that the configuration chose.
+/// The cache that the configuration selects.
 #[derive(Debug, Clone)]
 pub enum AnyCache {
     /// In this process.
@@ -81,65 +86,70 @@ pub enum AnyCache {
     Redis(RedisCache),
 }
 
-/// Figures in Redis, as JSON.
+/// A cache in Redis, with snapshots as JSON.
 #[derive(Debug, Clone)]
 pub struct RedisCache {
     values: VersionedValues,
 }
 
-/// The marker by which a node knows what it filled from what was emptied since.
+/// The key that tells whether a node has filled the cache since it was emptied.
 const FILLED: &str = "filled";
-/// Where figures lie; the number is that of their form, so that no version of the product reads another's.
+/// The prefix of the SKUs' keys. Its number is the version of the stored format, so that no release reads another's.
 const SKUS: &str = "sku1";
 
 impl RedisCache {
-    /// Figures behind a link.
+    /// A cache behind a Redis link.
     #[must_use]
     pub const fn new(link: Arc<Link>) -> Self {
         Self { values: VersionedValues::new(link, SKUS) }
     }
 }
 
-fn written(figures: &Figures) -> Result<Versioned, Unreachable> {
-    let body = serde_json::to_vec(figures).map_err(|error| Unreachable::Damaged(error.to_string()))?;
-    Ok(Versioned { version: figures.version, body: body.into() })
+fn written(snapshot: &AvailabilitySnapshot) -> Result<Versioned, ReadModelError> {
+    let body = serde_json::to_vec(snapshot).map_err(|error| ReadModelError::Damaged(error.to_string()))?;
+    Ok(Versioned { version: snapshot.version, body: body.into() })
 }
 
 impl Cache for RedisCache {
-    async fn put(&self, figures: &[(Sku, Figures)]) -> Result<u64, Unreachable> {
-        let mut values = Vec::with_capacity(figures.len());
-        for (sku, figures) in figures {
-            values.push((sku.as_str(), written(figures)?));
+    async fn put(&self, snapshots: &[(Sku, AvailabilitySnapshot)]) -> Result<u64, ReadModelError> {
+        let mut values = Vec::with_capacity(snapshots.len());
+        for (sku, snapshot) in snapshots {
+            values.push((sku.as_str(), written(snapshot)?));
         }
         Ok(self.values.put(&values).await?)
     }
 
-    async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<Figures>>, Unreachable> {
+    async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<AvailabilitySnapshot>>, ReadModelError> {
         let names: Vec<&str> = skus.iter().map(Sku::as_str).collect();
         let found = self.values.get(&names).await?;
-        // What cannot be read is not known: the SKU itself is asked then. The version by which newer is told from older is the one that counts.
+        // An unreadable snapshot counts as not cached. The version stored beside the body is the one that newer writes are compared with.
         let read = |value: Versioned| {
-            let figures: Figures = serde_json::from_slice(&value.body).ok()?;
-            Some(Figures { version: value.version, ..figures })
+            let snapshot: AvailabilitySnapshot = serde_json::from_slice(&value.body).ok()?;
+            Some(AvailabilitySnapshot { version: value.version, ..snapshot })
         };
         Ok(found.into_iter().map(|value| read(value?)).collect())
     }
 
-    async fn replace(&self, sku: &Sku, seen: Option<u64>, with: Option<&Figures>) -> Result<bool, Unreachable> {
+    async fn replace(
+        &self,
+        sku: &Sku,
+        expected: Option<u64>,
+        with: Option<&AvailabilitySnapshot>,
+    ) -> Result<bool, ReadModelError> {
         let with = with.map(written).transpose()?;
-        Ok(self.values.replace(sku.as_str(), seen, with.as_ref()).await?)
+        Ok(self.values.replace(sku.as_str(), expected, with.as_ref()).await?)
     }
 
-    async fn skus(&self, page: u64) -> Result<(Vec<Sku>, u64), Unreachable> {
+    async fn skus(&self, page: u64) -> Result<(Vec<Sku>, u64), ReadModelError> {
         let (names, next) = self.values.names(page).await?;
         Ok((names.iter().filter_map(|name| Sku::parse(name).ok()).collect(), next))
     }
 
-    async fn is_filled(&self, node: &str) -> Result<bool, Unreachable> {
+    async fn is_filled(&self, node: &str) -> Result<bool, ReadModelError> {
         Ok(self.values.marked(FILLED, node).await?)
     }
 
-    async fn set_filled(&self, node: &str) -> Result<(), Unreachable> {
+    async fn set_filled(&self, node: &str) -> Result<(), ReadModelError> {
         Ok(self.values.mark(FILLED, node).await?)
     }
 }
@@ -154,27 +164,32 @@ macro_rules! each {
 }
 
 impl Cache for AnyCache {
-    async fn put(&self, figures: &[(Sku, Figures)]) -> Result<u64, Unreachable> {
-        each!(self, cache => cache.put(figures).await)
+    async fn put(&self, snapshots: &[(Sku, AvailabilitySnapshot)]) -> Result<u64, ReadModelError> {
+        each!(self, cache => cache.put(snapshots).await)
     }
 
-    async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<Figures>>, Unreachable> {
+    async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<AvailabilitySnapshot>>, ReadModelError> {
         each!(self, cache => cache.get(skus).await)
     }
 
-    async fn replace(&self, sku: &Sku, seen: Option<u64>, with: Option<&Figures>) -> Result<bool, Unreachable> {
-        each!(self, cache => cache.replace(sku, seen, with).await)
+    async fn replace(
+        &self,
+        sku: &Sku,
+        expected: Option<u64>,
+        with: Option<&AvailabilitySnapshot>,
+    ) -> Result<bool, ReadModelError> {
+        each!(self, cache => cache.replace(sku, expected, with).await)
     }
 
-    async fn skus(&self, page: u64) -> Result<(Vec<Sku>, u64), Unreachable> {
+    async fn skus(&self, page: u64) -> Result<(Vec<Sku>, u64), ReadModelError> {
         each!(self, cache => cache.skus(page).await)
     }
 
-    async fn is_filled(&self, node: &str) -> Result<bool, Unreachable> {
+    async fn is_filled(&self, node: &str) -> Result<bool, ReadModelError> {
         each!(self, cache => cache.is_filled(node).await)
     }
 
-    async fn set_filled(&self, node: &str) -> Result<(), Unreachable> {
+    async fn set_filled(&self, node: &str) -> Result<(), ReadModelError> {
         each!(self, cache => cache.set_filled(node).await)
     }
 }

@@ -1,45 +1,45 @@
-//! What the read models count; the operator's metrics read it.
+//! Counters of the read models, for the operator's metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// All counters of a node's read models.
+/// The counters of a node's read models, since the process started.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Figures put, newer or not.
+    /// Snapshots sent to the cache, newer or not.
     pub put: AtomicU64,
-    /// Figures that found no room to wait in; the SKU's next change, or the next filling, brings them.
+    /// Snapshots dropped because too many SKUs were pending; the SKU's next change, or the next fill, brings them.
     pub put_dropped: AtomicU64,
-    /// Calls to put that failed; they are made again.
+    /// Failed calls to put; they are repeated.
     pub put_failed: AtomicU64,
-    /// Look-ups of figures carried out.
+    /// SKUs looked up.
     pub looked_up: AtomicU64,
-    /// Look-ups that found no room to wait in: the SKU itself was asked.
+    /// Lookups dropped because the queue was full; the SKU itself was asked.
     pub look_up_dropped: AtomicU64,
-    /// Calls to look up that failed.
+    /// Failed calls to look up.
     pub look_up_failed: AtomicU64,
-    /// Events published.
+    /// Events published to streams.
     pub published: AtomicU64,
-    /// Rounds of publishing that failed; they are made again.
+    /// Failed publishing rounds; they are repeated.
     pub publish_failed: AtomicU64,
-    /// Streams found behind where they had been: emptied, and filled again from the journal.
+    /// Streams that were found emptied and are published again from the journal.
     pub streams_refilled: AtomicU64,
-    /// Times the cache was found empty and filled again from the journal.
+    /// Times the cache was found emptied and filled from the journal.
     pub refilled: AtomicU64,
-    /// Fillings that failed; they are made again.
+    /// Failed fills; they are repeated.
     pub refill_failed: AtomicU64,
 }
 
-pub(super) fn count(counter: &AtomicU64, so_many: u64) {
-    counter.fetch_add(so_many, Ordering::Relaxed);
+pub(super) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
 }
 
 impl Counts {
-    /// A filling of the whole cache has ended.
+    /// Counts the end of a fill.
     pub fn refilled(&self, whole: bool) {
         count(if whole { &self.refilled } else { &self.refill_failed }, 1);
     }
 
-    /// Name, what it counts, value.
+    /// Name, description and value of each counter.
     #[must_use]
     pub fn figures(&self) -> Vec<(&'static str, &'static str, u64)> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -1,7 +1,7 @@
-//! The cache and the streams inside the process: the default, for a node alone and for tests; bounded, and gone with the process.
+//! The cache and the streams inside the process: the default for a single node and for tests. Bounded, and lost with the process.
 
-use super::Unreachable;
-use super::cache::{Cache, Figures};
+use super::ReadModelError;
+use super::cache::{AvailabilitySnapshot, Cache};
 use super::streams::{Entry, EventId, Streams};
 use bytes::Bytes;
 use doorbuster_clock::monotonic;
@@ -17,7 +17,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Figures by SKU.
+/// A cache in memory.
 #[derive(Debug)]
 pub struct MemoryCache {
     skus_max: usize,
@@ -26,86 +26,91 @@ pub struct MemoryCache {
 
 #[derive(Debug, Default)]
 struct Known {
-    figures: BTreeMap<Sku, Figures>,
-    /// In the order in which they came; the first is the first to go. A SKU is in it once.
-    came: VecDeque<Sku>,
+    snapshots: BTreeMap<Sku, AvailabilitySnapshot>,
+    /// SKUs in the order of their first insert; the first is evicted first. Each SKU occurs once.
+    insert_order: VecDeque<Sku>,
     filled: BTreeSet<String>,
 }
 
 impl MemoryCache {
-    /// An empty one, for at most so many SKUs: beyond it those that came first go.
+    /// An empty cache for at most `skus_max` SKUs; beyond it the oldest is evicted.
     #[must_use]
     pub fn new(skus_max: usize) -> Self {
         Self { skus_max: skus_max.max(1), known: Mutex::default() }
     }
 
-    /// Everything goes, as with `FLUSHALL`.
+    /// Removes everything, as `FLUSHALL` does.
     pub fn empty(&self) {
         *lock(&self.known) = Known::default();
     }
 }
 
 impl Known {
-    fn set(&mut self, sku: &Sku, figures: Figures, skus_max: usize) {
-        if self.figures.insert(sku.clone(), figures).is_some() {
+    fn set(&mut self, sku: &Sku, snapshot: AvailabilitySnapshot, skus_max: usize) {
+        if self.snapshots.insert(sku.clone(), snapshot).is_some() {
             return;
         }
-        self.came.push_back(sku.clone());
-        while self.came.len() > skus_max {
-            if let Some(first) = self.came.pop_front() {
-                self.figures.remove(&first);
+        self.insert_order.push_back(sku.clone());
+        while self.insert_order.len() > skus_max {
+            if let Some(first) = self.insert_order.pop_front() {
+                self.snapshots.remove(&first);
             }
         }
     }
 }
 
 impl Cache for MemoryCache {
-    async fn put(&self, figures: &[(Sku, Figures)]) -> Result<u64, Unreachable> {
+    async fn put(&self, snapshots: &[(Sku, AvailabilitySnapshot)]) -> Result<u64, ReadModelError> {
         let mut known = lock(&self.known);
         let mut applied: u64 = 0;
-        for (sku, figures) in figures {
-            if known.figures.get(sku).is_none_or(|older| figures.version > older.version) {
-                known.set(sku, figures.clone(), self.skus_max);
+        for (sku, snapshot) in snapshots {
+            if known.snapshots.get(sku).is_none_or(|older| snapshot.version > older.version) {
+                known.set(sku, snapshot.clone(), self.skus_max);
                 applied = applied.saturating_add(1);
             }
         }
         Ok(applied)
     }
 
-    async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<Figures>>, Unreachable> {
+    async fn get(&self, skus: &[Sku]) -> Result<Vec<Option<AvailabilitySnapshot>>, ReadModelError> {
         let known = lock(&self.known);
-        Ok(skus.iter().map(|sku| known.figures.get(sku).cloned()).collect())
+        Ok(skus.iter().map(|sku| known.snapshots.get(sku).cloned()).collect())
     }
 
-    async fn replace(&self, sku: &Sku, seen: Option<u64>, with: Option<&Figures>) -> Result<bool, Unreachable> {
+    async fn replace(
+        &self,
+        sku: &Sku,
+        expected: Option<u64>,
+        with: Option<&AvailabilitySnapshot>,
+    ) -> Result<bool, ReadModelError> {
         let mut known = lock(&self.known);
-        if known.figures.get(sku).map(|figures| figures.version) != seen {
+        if known.snapshots.get(sku).map(|snapshot| snapshot.version) != expected {
             return Ok(false);
         }
-        if let Some(figures) = with {
-            known.set(sku, figures.clone(), self.skus_max);
+        if let Some(snapshot) = with {
+            known.set(sku, snapshot.clone(), self.skus_max);
         } else {
-            known.figures.remove(sku);
-            known.came.retain(|other| other != sku);
+            known.snapshots.remove(sku);
+            known.insert_order.retain(|other| other != sku);
         }
         Ok(true)
     }
 
-    async fn skus(&self, _page: u64) -> Result<(Vec<Sku>, u64), Unreachable> {
-        Ok((lock(&self.known).figures.keys().cloned().collect(), 0))
+    async fn skus(&self, _page: u64) -> Result<(Vec<Sku>, u64), ReadModelError> {
+        Ok((lock(&self.known).snapshots.keys().cloned().collect(), 0))
     }
 
-    async fn is_filled(&self, node: &str) -> Result<bool, Unreachable> {
+    async fn is_filled(&self, node: &str) -> Result<bool, ReadModelError> {
         Ok(lock(&self.known).filled.contains(node))
     }
 
-    async fn set_filled(&self, node: &str) -> Result<(), Unreachable> {
+    async fn set_filled(&self, node: &str) -> Result<(), ReadModelError> {
         lock(&self.known).filled.insert(node.to_owned());
         Ok(())
     }
 }
 
-/// Streams by shard.
+/// Streams in memory.
 #[derive(Debug)]
 pub struct MemoryStreams {
     length_max: usize,
@@ -121,19 +126,19 @@ struct Stream {
 
 #[derive(Debug, Default)]
 struct Group {
-    given_upto: EventId,
-    /// Given to some consumer and not acknowledged; since when.
+    delivered_upto: EventId,
+    /// When each event was delivered to a consumer that has not acknowledged it.
     pending: BTreeMap<EventId, Instant>,
 }
 
 impl MemoryStreams {
-    /// Empty ones, each trimmed to so many events.
+    /// Empty streams, each trimmed to `length_max` events.
     #[must_use]
     pub fn new(length_max: usize) -> Self {
         Self { length_max: length_max.max(1), streams: Mutex::default() }
     }
 
-    /// Everything goes, groups too, as with `FLUSHALL`.
+    /// Removes everything, groups too, as `FLUSHALL` does.
     pub fn empty(&self) {
         lock(&self.streams).clear();
     }
@@ -143,16 +148,16 @@ impl MemoryStreams {
         shard: Shard,
         group: &str,
         act: impl FnOnce(&BTreeMap<EventId, Bytes>, &mut Group) -> T,
-    ) -> Result<T, Unreachable> {
+    ) -> Result<T, ReadModelError> {
         let mut streams = lock(&self.streams);
-        let stream = streams.get_mut(&shard).ok_or(Unreachable::NoGroup)?;
-        let group = stream.groups.get_mut(group).ok_or(Unreachable::NoGroup)?;
+        let stream = streams.get_mut(&shard).ok_or(ReadModelError::NoGroup)?;
+        let group = stream.groups.get_mut(group).ok_or(ReadModelError::NoGroup)?;
         Ok(act(&stream.events, group))
     }
 }
 
 impl Streams for MemoryStreams {
-    async fn publish(&self, shard: Shard, after: EventId, events: &[Entry]) -> Result<EventId, Unreachable> {
+    async fn publish(&self, shard: Shard, after: EventId, events: &[Entry]) -> Result<EventId, ReadModelError> {
         let mut streams = lock(&self.streams);
         let last = streams.get(&shard).map(|stream| stream.last).unwrap_or_default();
         if last < after || events.is_empty() {
@@ -171,36 +176,42 @@ impl Streams for MemoryStreams {
         Ok(stream.last)
     }
 
-    async fn last(&self, shard: Shard) -> Result<EventId, Unreachable> {
+    async fn last(&self, shard: Shard) -> Result<EventId, ReadModelError> {
         Ok(lock(&self.streams).get(&shard).map(|stream| stream.last).unwrap_or_default())
     }
 
-    async fn length(&self, shard: Shard) -> Result<u64, Unreachable> {
+    async fn length(&self, shard: Shard) -> Result<u64, ReadModelError> {
         let length = lock(&self.streams).get(&shard).map_or(0, |stream| stream.events.len());
         Ok(u64::try_from(length).unwrap_or(u64::MAX))
     }
 
-    async fn create_group(&self, shard: Shard, group: &str, after: EventId) -> Result<(), Unreachable> {
+    async fn create_group(&self, shard: Shard, group: &str, after: EventId) -> Result<(), ReadModelError> {
         let mut streams = lock(&self.streams);
         let groups = &mut streams.entry(shard).or_default().groups;
-        groups.entry(group.to_owned()).or_insert_with(|| Group { given_upto: after, pending: BTreeMap::new() });
+        groups.entry(group.to_owned()).or_insert_with(|| Group { delivered_upto: after, pending: BTreeMap::new() });
         Ok(())
     }
 
-    async fn read(&self, shard: Shard, group: &str, _consumer: &str, limit: usize) -> Result<Vec<Entry>, Unreachable> {
+    async fn read(
+        &self,
+        shard: Shard,
+        group: &str,
+        _consumer: &str,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ReadModelError> {
         self.on_group(shard, group, |events, group| {
             let now = monotonic();
             let mut found = Vec::new();
-            for (id, event) in events.range((Excluded(group.given_upto), Unbounded)).take(limit) {
+            for (id, event) in events.range((Excluded(group.delivered_upto), Unbounded)).take(limit) {
                 group.pending.insert(*id, now);
                 found.push(Entry { id: *id, event: event.clone() });
             }
-            group.given_upto = found.last().map_or(group.given_upto, |entry| entry.id);
+            group.delivered_upto = found.last().map_or(group.delivered_upto, |entry| entry.id);
             found
         })
     }
 
-    async fn acknowledge(&self, shard: Shard, group: &str, ids: &[EventId]) -> Result<u64, Unreachable> {
+    async fn acknowledge(&self, shard: Shard, group: &str, ids: &[EventId]) -> Result<u64, ReadModelError> {
         let known = self.on_group(shard, group, |_, group| {
             let known = ids.iter().filter(|id| group.pending.remove(id).is_some()).count();
             u64::try_from(known).unwrap_or(u64::MAX)
@@ -216,7 +227,7 @@ impl Streams for MemoryStreams {
         _consumer: &str,
         idle: Duration,
         limit: usize,
-    ) -> Result<Vec<Entry>, Unreachable> {
+    ) -> Result<Vec<Entry>, ReadModelError> {
         self.on_group(shard, group, |events, group| {
             let now = monotonic();
             let idle_ones = group.pending.iter().filter(|(_, given_at)| now.duration_since(**given_at) >= idle);
@@ -234,7 +245,7 @@ impl Streams for MemoryStreams {
         })
     }
 
-    async fn pending(&self, shard: Shard, group: &str) -> Result<u64, Unreachable> {
+    async fn pending(&self, shard: Shard, group: &str) -> Result<u64, ReadModelError> {
         self.on_group(shard, group, |_, group| u64::try_from(group.pending.len()).unwrap_or(u64::MAX))
     }
 }

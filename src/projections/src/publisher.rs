@@ -1,16 +1,16 @@
-//! Follows each shard's log and publishes its durable events, from where the shard's stream ends.
+//! Follows each shard's log and publishes its durable events, from the end of the shard's stream.
 //!
 //! ```text
 //! log     … 40 41 42 43 44 45 ─ durable end
-//! stream  … 40 41 42                          its last id is the cursor: nothing is remembered beside it
+//! stream  … 40 41 42                          its last id is the cursor; no other position is stored
 //!                    └────────► published next
 //! ```
 //!
-//! A restart, another owner or an emptied store change only where the stream ends, so they all go the same way: read the journal from there. It reads what
-//! is durable anyway and nobody waits for it; when the store is unreachable the cursor stays where it is. An emptied stream begins again with as
-//! many of the newest events as it may keep.
+//! A restart, another owner or an emptied store only changes where the stream ends, so all are handled alike: read the journal from there.
+//! It reads durable records only, and no order waits for it. While the store is unreachable, the cursor stays. An emptied stream begins again
+//! with the newest `length_max` events.
 
-use super::Unreachable;
+use super::ReadModelError;
 use super::counts::{Counts, count};
 use super::streams::{BATCH_MAX, Entry, EventId, Streams};
 use bytes::Bytes;
@@ -23,24 +23,24 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-/// Records read of one shard before the next shard has its turn.
+/// The most records read of one shard before the next shard's turn.
 const RECORDS_MAX: usize = 10_000;
 
-/// Why a shard's events could not be published; they are, the next time.
+/// Why a shard's events could not be published; the next round tries again.
 #[derive(Debug, Error)]
 pub enum PublishError {
-    /// The streams.
+    /// The stream store failed.
     #[error(transparent)]
-    Streams(#[from] Unreachable),
-    /// The journal.
+    Streams(#[from] ReadModelError),
+    /// The journal failed.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A record has no meaning.
+    /// A record cannot be decoded.
     #[error("event {seq}: {error}")]
     Wire {
-        /// Its first event.
+        /// The seq of its first event.
         seq: Seq,
-        /// Why.
+        /// The decoder's error.
         error: WireError,
     },
 }
@@ -50,9 +50,9 @@ pub enum PublishError {
 pub struct Publisher<J, S> {
     journal: J,
     streams: S,
-    /// The most events a stream keeps.
+    /// The most events that a stream keeps.
     length_max: u64,
-    /// So often a stream is asked where it ends, though nothing happened: it may have been emptied.
+    /// The interval at which a stream's end is read although nothing happened: it may have been emptied.
     look_every: Duration,
     cursors: BTreeMap<Shard, Cursor>,
     counts: Arc<Counts>,
@@ -65,16 +65,16 @@ struct Cursor {
 }
 
 impl<J: Journal, S: Streams> Publisher<J, S> {
-    /// Follows nothing yet.
+    /// A publisher that follows no shard yet.
     #[must_use]
     pub fn new(journal: J, streams: S, length_max: u64, look_every: Duration, counts: Arc<Counts>) -> Self {
         Self { journal, streams, length_max: length_max.max(1), look_every, cursors: BTreeMap::new(), counts }
     }
 
-    /// One round over the shards this node owns: each is published as far as it is durable, a bounded part at a time. Gives the first
-    /// failure; the other shards had their turn all the same.
+    /// One round over the shards of this node: publishes each as far as it is durable, at most [`RECORDS_MAX`] records. Returns the first
+    /// failure; the other shards are published all the same.
     pub async fn round(&mut self, owned: &[Shard]) -> Result<(), PublishError> {
-        // What is no longer ours is another's to follow; when it comes back its stream is asked where it ends.
+        // Another node follows a shard that is no longer ours. When the shard comes back, its stream's end is read again.
         self.cursors.retain(|shard, _| owned.contains(shard));
         let ends = self.journal.ends();
         let mut first = Ok(());
@@ -94,7 +94,7 @@ impl<J: Journal, S: Streams> Publisher<J, S> {
         if last.position() >= end {
             return Ok(());
         }
-        // Of an empty stream only as much is made again as it would keep.
+        // An emptied stream gets only as many events as it may keep.
         let kept_from = end.saturating_sub(self.length_max).saturating_add(1);
         let from = last.position().saturating_add(1).max(if last == EventId::START { kept_from } else { 0 });
         let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -109,7 +109,7 @@ impl<J: Journal, S: Streams> Publisher<J, S> {
         Ok(())
     }
 
-    /// Where the stream ends, as far as known; asked when it is not known, or not lately.
+    /// The end of the stream; read from the store when it is unknown or was last read too long ago.
     async fn cursor(&mut self, shard: Shard, end: Seq) -> Result<EventId, PublishError> {
         let now = monotonic();
         let known = self.cursors.get(&shard).copied();
@@ -121,7 +121,7 @@ impl<J: Journal, S: Streams> Publisher<J, S> {
             self.emptied(shard, last);
         }
         if last.position() > end && known.is_none() {
-            tracing::error!(%shard, stream = %last, journal = end, "a stream is ahead of the journal: it belongs to another");
+            tracing::error!(%shard, stream = %last, journal = end, "a stream is ahead of the journal: it belongs to another store");
         }
         self.cursors.insert(shard, Cursor { last, looked_at: now });
         Ok(last)
@@ -139,7 +139,7 @@ impl<J: Journal, S: Streams> Publisher<J, S> {
         let last = self.streams.publish(shard, after, batch).await?;
         if last < after {
             self.emptied(shard, last);
-            return Err(Unreachable::Failed("the stream was emptied in between".to_owned()).into());
+            return Err(ReadModelError::Failed("the stream was emptied in between".to_owned()).into());
         }
         count(&self.counts.published, u64::try_from(batch.len()).unwrap_or(u64::MAX));
         if let Some(cursor) = self.cursors.get_mut(&shard) {
@@ -149,7 +149,7 @@ impl<J: Journal, S: Streams> Publisher<J, S> {
     }
 }
 
-/// A record's events as a stream shows them: facts only, for personal data is never published.
+/// A record's events in the form that streams show. They hold facts only; personal data is never published.
 pub(crate) fn entries(record: &Record) -> Result<Vec<Entry>, PublishError> {
     let wire_error = |error| PublishError::Wire { seq: record.seq, error };
     let (facts, _personal) = wire::split_personal(&record.body).map_err(wire_error)?;

@@ -1,22 +1,21 @@
-//! Compares the cache with the journal's truth, SKU by SKU, and repairs what differs: for an operator who wants to know, and for a node that finds
-//! the cache emptied.
+//! Compares the cache with the journal, SKU by SKU, and repairs differences: for an operator, and for a node that finds the cache emptied.
 //!
-//! It may run while the shop sells. What is behind is what a moment makes it; what is ahead of the journal as it was read is looked at
-//! again, for only durable figures are ever put, so a second look at the journal must find them. A repair takes effect only if what was seen is still there.
+//! It may run while the shop sells. A cached version older than the journal may be a matter of a moment. A newer one is compared with a second read
+//! of the journal, because only durable states are put. A repair takes effect only if the cached version is still the one that was compared.
 
-use super::Unreachable;
-use super::cache::{BATCH_MAX, Cache, Figures};
-use super::truth;
+use super::ReadModelError;
+use super::cache::{AvailabilitySnapshot, BATCH_MAX, Cache};
+use super::rebuild_availability;
 use doorbuster_domain::ids::{EntityId, Sku};
 use doorbuster_storage::{Journal, ReadError, Shard};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
-/// SKUs that are named one by one; beyond it they are only counted.
+/// The most SKUs that a report names; more are only counted.
 const NAMED_MAX: usize = 100;
 
-/// Why the comparison could not be carried out.
+/// Why the comparison failed.
 #[derive(Debug, Error)]
 pub enum ReconcileError {
     /// The journal could not be read.
@@ -24,52 +23,52 @@ pub enum ReconcileError {
     Read(#[from] ReadError),
     /// The cache could not be read or repaired.
     #[error("the cache: {0}")]
-    Cache(#[from] Unreachable),
+    Cache(#[from] ReadModelError),
 }
 
-/// How the cache differs from the journal.
+/// The difference between the cache and the journal for one SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Difference {
-    /// It knows nothing of the SKU.
+    /// The cache lacks the SKU.
     Missing,
-    /// It has an older version.
+    /// The cache has an older version.
     Behind,
-    /// It has a version the journal does not know.
+    /// The cache has a version that the journal does not have.
     Ahead,
-    /// It has the version, and other figures.
+    /// The cache has the version with other values.
     Wrong,
-    /// It knows a SKU that the journal does not.
+    /// The cache has a SKU that the journal does not have.
     Foreign,
 }
 
-/// One SKU that differs.
+/// A SKU whose cached snapshot differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drift {
-    /// Which.
+    /// The SKU.
     pub sku: String,
-    /// How.
+    /// The difference.
     pub difference: Difference,
     /// Version and available units in the cache.
     pub cache: Option<(u64, u64)>,
-    /// The same in the journal.
+    /// Version and available units by the journal.
     pub journal: Option<(u64, u64)>,
-    /// Was it put right?
+    /// Whether the cache was repaired.
     pub repaired: bool,
 }
 
-/// What was found.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Report {
-    /// Nothing differs.
+    /// Whether nothing differs.
     pub in_order: bool,
-    /// SKUs in the journal.
+    /// The number of SKUs in the journal.
     pub skus: u64,
-    /// How many differ, by how.
+    /// The number of differing SKUs, by difference.
     pub differences: BTreeMap<Difference, u64>,
-    /// How many of them were put right.
+    /// The number of repaired SKUs.
     pub repaired: u64,
-    /// The first hundred of them.
+    /// The first hundred differing SKUs.
     pub drift: Vec<Drift>,
 }
 
@@ -78,30 +77,31 @@ impl Report {
         &mut self,
         sku: &Sku,
         (difference, repaired): (Difference, bool),
-        cache: Option<&Figures>,
-        journal: Option<&Figures>,
+        cache: Option<&AvailabilitySnapshot>,
+        journal: Option<&AvailabilitySnapshot>,
     ) {
-        let told = |figures: Option<&Figures>| figures.map(|figures| (figures.version, figures.available));
+        let summary =
+            |snapshot: Option<&AvailabilitySnapshot>| snapshot.map(|snapshot| (snapshot.version, snapshot.available));
         let so_far = self.differences.entry(difference).or_default();
         *so_far = so_far.saturating_add(1);
         self.repaired = self.repaired.saturating_add(u64::from(repaired));
         if self.drift.len() < NAMED_MAX {
             let sku = sku.to_string();
-            self.drift.push(Drift { sku, difference, cache: told(cache), journal: told(journal), repaired });
+            self.drift.push(Drift { sku, difference, cache: summary(cache), journal: summary(journal), repaired });
         }
     }
 
-    /// How many differ.
+    /// The number of differing SKUs.
     #[must_use]
     pub fn differing(&self) -> u64 {
         self.differences.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 }
 
-/// Compares all SKUs of these shards with the cache; with `repair` puts right what differs.
+/// Compares all SKUs of these shards with the cache; `repair` also repairs the differences.
 ///
 /// # Errors
-/// [`ReconcileError`]; what was put right until then stays so.
+/// [`ReconcileError`]; repairs made until then stay.
 pub async fn reconcile<J: Journal, C: Cache>(
     journal: &J,
     shards: &[Shard],
@@ -111,13 +111,14 @@ pub async fn reconcile<J: Journal, C: Cache>(
     let mut report = Report::default();
     let mut all = BTreeSet::new();
     for shard in shards {
-        let known: Vec<(Sku, Figures)> = truth::of_shard(journal, *shard).await?.into_iter().collect();
+        let known: Vec<(Sku, AvailabilitySnapshot)> =
+            rebuild_availability::of_shard(journal, *shard).await?.into_iter().collect();
         for page in known.chunks(BATCH_MAX) {
             let skus: Vec<Sku> = page.iter().map(|(sku, _)| sku.clone()).collect();
             let found = cache.get(&skus).await?;
-            for ((sku, truth), cached) in page.iter().zip(found) {
+            for ((sku, rebuilt), cached) in page.iter().zip(found) {
                 report.skus = report.skus.saturating_add(1);
-                compare(journal, cache, (sku, truth), cached, repair, &mut report).await?;
+                compare(journal, cache, (sku, rebuilt), cached, repair, &mut report).await?;
             }
             all.extend(skus);
         }
@@ -127,14 +128,15 @@ pub async fn reconcile<J: Journal, C: Cache>(
     Ok(report)
 }
 
-/// Puts every SKU of these shards into a cache that knows nothing, or too little; gives how many were newer than what was there.
+/// Puts every SKU of these shards into the cache; returns how many were newer than the cached snapshot.
 ///
 /// # Errors
-/// [`ReconcileError`]; what was put until then stays, and filling it again is harmless.
+/// [`ReconcileError`]; snapshots put until then stay, and a repetition is harmless.
 pub async fn fill<J: Journal, C: Cache>(journal: &J, shards: &[Shard], cache: &C) -> Result<u64, ReconcileError> {
     let mut applied: u64 = 0;
     for shard in shards {
-        let known: Vec<(Sku, Figures)> = truth::of_shard(journal, *shard).await?.into_iter().collect();
+        let known: Vec<(Sku, AvailabilitySnapshot)> =
+            rebuild_availability::of_shard(journal, *shard).await?.into_iter().collect();
         for page in known.chunks(BATCH_MAX) {
             applied = applied.saturating_add(cache.put(page).await?);
         }
@@ -145,24 +147,24 @@ pub async fn fill<J: Journal, C: Cache>(journal: &J, shards: &[Shard], cache: &C
 async fn compare<J: Journal, C: Cache>(
     journal: &J,
     cache: &C,
-    (sku, truth): (&Sku, &Figures),
-    cached: Option<Figures>,
+    (sku, rebuilt): (&Sku, &AvailabilitySnapshot),
+    cached: Option<AvailabilitySnapshot>,
     repair: bool,
     report: &mut Report,
 ) -> Result<(), ReconcileError> {
     let again;
-    let (difference, truth) = match &cached {
-        None => (Difference::Missing, truth),
-        Some(cached) if cached.version < truth.version => (Difference::Behind, truth),
-        Some(cached) if cached.version == truth.version => {
-            if cached.tells_the_same_as(truth) {
+    let (difference, rebuilt) = match &cached {
+        None => (Difference::Missing, rebuilt),
+        Some(cached) if cached.version < rebuilt.version => (Difference::Behind, rebuilt),
+        Some(cached) if cached.version == rebuilt.version => {
+            if cached.shows_the_same(rebuilt) {
                 return Ok(());
             }
-            (Difference::Wrong, truth)
+            (Difference::Wrong, rebuilt)
         }
         Some(cached) => {
-            // Put since the journal was read, or never lawful: the journal has the last word.
-            again = truth::of_one(journal, sku).await?.unwrap_or_default();
+            // Either put since the journal was read, or invalid: a second read of the journal decides.
+            again = rebuild_availability::of_sku(journal, sku).await?.unwrap_or_default();
             if cached.version <= again.version {
                 return Ok(());
             }
@@ -172,16 +174,16 @@ async fn compare<J: Journal, C: Cache>(
     let seen = cached.as_ref().map(|cached| cached.version);
     let repaired = match (repair, difference) {
         (false, _) => false,
-        (true, Difference::Missing | Difference::Behind) => cache.put(&[(sku.clone(), truth.clone())]).await? > 0,
+        (true, Difference::Missing | Difference::Behind) => cache.put(&[(sku.clone(), rebuilt.clone())]).await? > 0,
         (true, Difference::Ahead | Difference::Wrong | Difference::Foreign) => {
-            cache.replace(sku, seen, Some(truth)).await?
+            cache.replace(sku, seen, Some(rebuilt)).await?
         }
     };
-    report.note(sku, (difference, repaired), cached.as_ref(), Some(truth));
+    report.note(sku, (difference, repaired), cached.as_ref(), Some(rebuilt));
     Ok(())
 }
 
-/// What the cache knows of these shards and the journal does not.
+/// Reports SKUs of these shards that the cache has and the journal does not.
 async fn foreign<J: Journal, C: Cache>(
     journal: &J,
     (shards, known): (&[Shard], &BTreeSet<Sku>),
@@ -196,7 +198,7 @@ async fn foreign<J: Journal, C: Cache>(
         for sku in skus {
             let entity = EntityId::Inventory(sku.clone());
             let shard = layout.shard_of(&entity);
-            // One that came since the journal was read has a first event by now.
+            // A SKU that was created since the journal was read has a first event by now.
             if !shards.contains(&shard)
                 || known.contains(&sku)
                 || !journal.history(shard, &entity, 1, 1).await?.is_empty()

@@ -1,14 +1,14 @@
-//! Durable events as streams that others follow: one stream a shard, consumer groups, bounded in length.
+//! Durable events as streams for other systems: one stream a shard, with consumer groups, bounded in length.
 //!
 //! ```text
 //! shard's log   …  seq 41 (2 events)   seq 43 (1 event)  …
-//! its stream    …  41-0   41-1         43-0              …      id = the decision's seq - the event's place in it
+//! its stream    …  41-0   41-1         43-0              …      id = the decision's seq - the event's index in it
 //! ```
 //!
-//! Ids only grow, and the store itself refuses one that is not greater than the last: publishing twice, or by two owners at once, adds
-//! nothing. So the stream's last id is the publisher's cursor, and nothing else has to be remembered.
+//! Ids only grow, and the store refuses an id that is not greater than the last. So a second publisher of the same events adds nothing, and the
+//! stream's last id is the publisher's cursor.
 
-use super::Unreachable;
+use super::ReadModelError;
 use super::memory::MemoryStreams;
 use bytes::Bytes;
 use doorbuster_storage::redis::{Link, StreamLog};
@@ -18,29 +18,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Events that one call may publish or read; callers cut longer lists.
+/// The most events in one call; callers split longer lists.
 pub const BATCH_MAX: usize = 500;
 
-/// The place of an event in its shard's stream.
+/// The position of an event in its shard's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EventId {
     /// The seq of its decision's first event.
     pub seq: Seq,
-    /// Its place in the decision, from 0.
+    /// Its index in the decision, from 0.
     pub index: u32,
 }
 
 impl EventId {
-    /// Before every event.
+    /// The position before every event.
     pub const START: Self = Self { seq: 0, index: 0 };
 
-    /// The event's own number in its shard's log.
+    /// The event's seq in its shard's log.
     #[must_use]
     pub fn position(&self) -> Seq {
         self.seq.saturating_add(u64::from(self.index))
     }
 
-    /// `seq-index`, as it is stored.
+    /// Reads `seq-index`, the stored form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (seq, index) = text.split_once('-')?;
@@ -54,60 +54,59 @@ impl fmt::Display for EventId {
     }
 }
 
-/// One event of a stream.
+/// An event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place.
+    /// Its position.
     pub id: EventId,
-    /// What happened, as JSON; personal data is never in it.
+    /// The event as JSON, without personal data.
     pub event: Bytes,
 }
 
-/// Where streams are kept.
+/// A store of streams.
 pub trait Streams: Send + Sync + 'static {
-    /// Adds events, in order; one whose id is not greater than the stream's last is there already. Gives the stream's last id afterwards.
-    /// Nothing is added when that is before `after` already at the beginning: then the stream was emptied, and the caller must begin
-    /// where it ends.
+    /// Appends events in order; skips those whose id is not greater than the stream's last. Returns the stream's last id afterwards. If that id
+    /// is before `after` at the beginning, nothing is appended: the stream was emptied, and the caller must continue from its end.
     fn publish(
         &self,
         shard: Shard,
         after: EventId,
         events: &[Entry],
-    ) -> impl Future<Output = Result<EventId, Unreachable>> + Send;
+    ) -> impl Future<Output = Result<EventId, ReadModelError>> + Send;
 
-    /// The id of the last event ever added, [`EventId::START`] when there was none.
-    fn last(&self, shard: Shard) -> impl Future<Output = Result<EventId, Unreachable>> + Send;
+    /// The id of the last event ever appended; [`EventId::START`]: there was none.
+    fn last(&self, shard: Shard) -> impl Future<Output = Result<EventId, ReadModelError>> + Send;
 
-    /// How many events are kept.
-    fn length(&self, shard: Shard) -> impl Future<Output = Result<u64, Unreachable>> + Send;
+    /// The number of events kept.
+    fn length(&self, shard: Shard) -> impl Future<Output = Result<u64, ReadModelError>> + Send;
 
-    /// Makes a group that is given everything kept behind `after`; one that is there already stays as it is.
+    /// Creates a consumer group that reads the kept events after `after`; an existing group stays as it is.
     fn create_group(
         &self,
         shard: Shard,
         group: &str,
         after: EventId,
-    ) -> impl Future<Output = Result<(), Unreachable>> + Send;
+    ) -> impl Future<Output = Result<(), ReadModelError>> + Send;
 
-    /// The next events that nobody of the group was given yet; they are pending for this consumer until acknowledged. Never waits for new ones.
+    /// The next events that no consumer of the group has read. They are pending for this consumer until acknowledged. Never waits.
     fn read(
         &self,
         shard: Shard,
         group: &str,
         consumer: &str,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Entry>, Unreachable>> + Send;
+    ) -> impl Future<Output = Result<Vec<Entry>, ReadModelError>> + Send;
 
-    /// These are dealt with; gives how many were pending.
+    /// Acknowledges events; returns how many were pending.
     fn acknowledge(
         &self,
         shard: Shard,
         group: &str,
         ids: &[EventId],
-    ) -> impl Future<Output = Result<u64, Unreachable>> + Send;
+    ) -> impl Future<Output = Result<u64, ReadModelError>> + Send;
 
-    /// Takes over what has been pending for at least `idle`, whoever it was given to: its consumer is gone, or this one started anew. What
-    /// has been trimmed meanwhile is pending no longer.
+    /// Moves events that have been pending for at least `idle` to this consumer, because theirs is gone or has restarted. Trimmed events are no
+    /// longer pending.
     fn take_over(
         &self,
         shard: Shard,
@@ -115,13 +114,13 @@ pub trait Streams: Send + Sync + 'static {
         consumer: &str,
         idle: Duration,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Entry>, Unreachable>> + Send;
+    ) -> impl Future<Output = Result<Vec<Entry>, ReadModelError>> + Send;
 
-    /// How many events the group was given and has not acknowledged.
-    fn pending(&self, shard: Shard, group: &str) -> impl Future<Output = Result<u64, Unreachable>> + Send;
+    /// The number of events that the group has read and not acknowledged.
+    fn pending(&self, shard: Shard, group: &str) -> impl Future<Output = Result<u64, ReadModelError>> + Send;
 }
 
-/// The streams that the configuration chose.
+/// The streams that the configuration selects.
 #[derive(Debug, Clone)]
 pub enum AnyStreams {
     /// In this process.
@@ -137,46 +136,52 @@ pub struct RedisStreams {
 }
 
 impl RedisStreams {
-    /// Streams behind a link, each trimmed to about `length_max` events.
+    /// Streams behind a Redis link, each trimmed to about `length_max` events.
     #[must_use]
     pub const fn new(link: Arc<Link>, length_max: u64) -> Self {
         Self { log: StreamLog::new(link, length_max) }
     }
 }
 
-fn id_of(text: &str) -> Result<EventId, Unreachable> {
-    EventId::parse(text).ok_or_else(|| Unreachable::Damaged(format!("{text} is not the id of an event of ours")))
+fn id_of(text: &str) -> Result<EventId, ReadModelError> {
+    EventId::parse(text).ok_or_else(|| ReadModelError::Damaged(format!("{text} is not an event id")))
 }
 
-fn entries_of(found: Vec<(String, Bytes)>) -> Result<Vec<Entry>, Unreachable> {
+fn entries_of(found: Vec<(String, Bytes)>) -> Result<Vec<Entry>, ReadModelError> {
     found.into_iter().map(|(id, event)| Ok(Entry { id: id_of(&id)?, event })).collect()
 }
 
 impl Streams for RedisStreams {
-    async fn publish(&self, shard: Shard, after: EventId, events: &[Entry]) -> Result<EventId, Unreachable> {
+    async fn publish(&self, shard: Shard, after: EventId, events: &[Entry]) -> Result<EventId, ReadModelError> {
         let events: Vec<(String, Bytes)> =
             events.iter().map(|entry| (entry.id.to_string(), entry.event.clone())).collect();
         id_of(&self.log.add(shard.0, &after.to_string(), &events).await?)
     }
 
-    async fn last(&self, shard: Shard) -> Result<EventId, Unreachable> {
+    async fn last(&self, shard: Shard) -> Result<EventId, ReadModelError> {
         // Nothing to add: only the last id comes back.
         id_of(&self.log.add(shard.0, &EventId::START.to_string(), &[]).await?)
     }
 
-    async fn length(&self, shard: Shard) -> Result<u64, Unreachable> {
+    async fn length(&self, shard: Shard) -> Result<u64, ReadModelError> {
         Ok(self.log.length(shard.0).await?)
     }
 
-    async fn create_group(&self, shard: Shard, group: &str, after: EventId) -> Result<(), Unreachable> {
+    async fn create_group(&self, shard: Shard, group: &str, after: EventId) -> Result<(), ReadModelError> {
         Ok(self.log.create_group(shard.0, group, &after.to_string()).await?)
     }
 
-    async fn read(&self, shard: Shard, group: &str, consumer: &str, limit: usize) -> Result<Vec<Entry>, Unreachable> {
+    async fn read(
+        &self,
+        shard: Shard,
+        group: &str,
+        consumer: &str,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ReadModelError> {
         entries_of(self.log.read(shard.0, group, consumer, limit).await?)
     }
 
-    async fn acknowledge(&self, shard: Shard, group: &str, ids: &[EventId]) -> Result<u64, Unreachable> {
+    async fn acknowledge(&self, shard: Shard, group: &str, ids: &[EventId]) -> Result<u64, ReadModelError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         Ok(self.log.acknowledge(shard.0, group, &ids).await?)
     }
@@ -188,11 +193,11 @@ impl Streams for RedisStreams {
         consumer: &str,
         idle: Duration,
         limit: usize,
-    ) -> Result<Vec<Entry>, Unreachable> {
+    ) -> Result<Vec<Entry>, ReadModelError> {
         entries_of(self.log.take_over(shard.0, group, consumer, idle, limit).await?)
     }
 
-    async fn pending(&self, shard: Shard, group: &str) -> Result<u64, Unreachable> {
+    async fn pending(&self, shard: Shard, group: &str) -> Result<u64, ReadModelError> {
         Ok(self.log.pending(shard.0, group).await?)
     }
 }
@@ -207,27 +212,33 @@ macro_rules! each {
 }
 
 impl Streams for AnyStreams {
-    async fn publish(&self, shard: Shard, after: EventId, events: &[Entry]) -> Result<EventId, Unreachable> {
+    async fn publish(&self, shard: Shard, after: EventId, events: &[Entry]) -> Result<EventId, ReadModelError> {
         each!(self, streams => streams.publish(shard, after, events).await)
     }
 
-    async fn last(&self, shard: Shard) -> Result<EventId, Unreachable> {
+    async fn last(&self, shard: Shard) -> Result<EventId, ReadModelError> {
         each!(self, streams => streams.last(shard).await)
     }
 
-    async fn length(&self, shard: Shard) -> Result<u64, Unreachable> {
+    async fn length(&self, shard: Shard) -> Result<u64, ReadModelError> {
         each!(self, streams => streams.length(shard).await)
     }
 
-    async fn create_group(&self, shard: Shard, group: &str, after: EventId) -> Result<(), Unreachable> {
+    async fn create_group(&self, shard: Shard, group: &str, after: EventId) -> Result<(), ReadModelError> {
         each!(self, streams => streams.create_group(shard, group, after).await)
     }
 
-    async fn read(&self, shard: Shard, group: &str, consumer: &str, limit: usize) -> Result<Vec<Entry>, Unreachable> {
+    async fn read(
+        &self,
+        shard: Shard,
+        group: &str,
+        consumer: &str,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ReadModelError> {
         each!(self, streams => streams.read(shard, group, consumer, limit).await)
     }
 
-    async fn acknowledge(&self, shard: Shard, group: &str, ids: &[EventId]) -> Result<u64, Unreachable> {
+    async fn acknowledge(&self, shard: Shard, group: &str, ids: &[EventId]) -> Result<u64, ReadModelError> {
         each!(self, streams => streams.acknowledge(shard, group, ids).await)
     }
 
@@ -238,11 +249,11 @@ impl Streams for AnyStreams {
         consumer: &str,
         idle: Duration,
         limit: usize,
-    ) -> Result<Vec<Entry>, Unreachable> {
+    ) -> Result<Vec<Entry>, ReadModelError> {
         each!(self, streams => streams.take_over(shard, group, consumer, idle, limit).await)
     }
 
-    async fn pending(&self, shard: Shard, group: &str) -> Result<u64, Unreachable> {
+    async fn pending(&self, shard: Shard, group: &str) -> Result<u64, ReadModelError> {
         each!(self, streams => streams.pending(shard, group).await)
     }
 }

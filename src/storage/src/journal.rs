@@ -1,10 +1,10 @@
-//! The one trait of a journal, and the words it is spoken in.
+//! The trait of a journal, and its types.
 //!
 //! ```text
 //! claim ──► replay(flushed_upto + 1 …) ──► append, append, … ──► checkpoint(states, upto) ──► …
 //! ```
 //!
-//! Rules L, S and O of the protocol (see `ARCHITECTURE.md`) say what each backend must hold.
+//! Rules L, S and O of `docs/protocol.md` say what each backend must hold.
 
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
@@ -34,17 +34,17 @@ pub type Seq = u64;
 /// The number of an ownership; the first is 1.
 pub type Epoch = u64;
 
-/// What is fixed when a store is made, and refused when the configuration differs (rule O1).
+/// The layout of a store: fixed when the store is created, and refused when the configuration differs (rule O1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// How many shards.
+    /// The number of shards.
     pub shards: u16,
-    /// Which version of [`EntityId::stable_hash`].
+    /// The version of [`EntityId::stable_hash`].
     pub hash_version: u16,
 }
 
 impl Layout {
-    /// The shard an entity belongs to.
+    /// The shard of an entity.
     #[must_use]
     pub fn shard_of(&self, entity: &EntityId) -> Shard {
         let shards = u64::from(self.shards.max(1));
@@ -52,98 +52,98 @@ impl Layout {
     }
 }
 
-/// The events of one decision, as they stand in the log.
+/// The events of one decision, as stored in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Of this shard.
+    /// The shard.
     pub shard: Shard,
-    /// Written under this ownership.
+    /// The epoch of the ownership that wrote it.
     pub epoch: Epoch,
-    /// The number of its first event; its last is `seq + events - 1`.
+    /// The seq of its first event; its last is `seq + events - 1`.
     pub seq: Seq,
-    /// How many events, at least 1.
+    /// The number of events, at least 1.
     pub events: u32,
-    /// The decision as `storage::wire` writes it: entity, numbers, time, who, events.
+    /// The decision as `storage::wire` encodes it: entity, numbers, time, author, events.
     pub body: Bytes,
 }
 
 impl Record {
-    /// The number of its last event.
+    /// The seq of its last event.
     #[must_use]
     pub fn last_seq(&self) -> Seq {
         self.seq.saturating_add(u64::from(self.events)).saturating_sub(1)
     }
 }
 
-/// What becomes durable together: all or nothing, in this order.
+/// Records that become durable together: all or nothing, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// Its own number: an append whose outcome is unknown is settled by it (rule O5).
+    /// The batch's id, which settles an append whose outcome is unknown (rule O5).
     pub id: u128,
-    /// In the order they were submitted.
+    /// The records, in the order of their submission.
     pub records: Vec<Record>,
 }
 
 /// An ownership of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// Of this shard.
+    /// The shard.
     pub shard: Shard,
-    /// Greater than any before.
+    /// Its epoch, greater than any before.
     pub epoch: Epoch,
-    /// States are stored up to here.
+    /// The seq up to which states are stored.
     pub flushed_upto: Seq,
-    /// The last event in the log; the next append continues at `end + 1`.
+    /// The seq of the last event in the log; the next append continues at `end + 1`.
     pub end: Seq,
 }
 
 /// One row of an entity's stored state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateRow {
-    /// Of this entity.
+    /// The entity.
     pub entity: EntityId,
-    /// 0: the head; others: chunks of a large collection, or what is kept apart (`wire` says which).
+    /// The row's number: 0 is the head; others are chunks of a large collection, or data that is kept apart (`wire` says which).
     pub chunk: u16,
-    /// A log position the row's content covers: replay skips this entity's events up to it (rule S1).
+    /// The seq up to which the row contains the entity's events: replay skips those (rule S1).
     pub seq: Seq,
-    /// As `storage::wire` writes it.
+    /// The row as `storage::wire` encodes it.
     pub body: Bytes,
 }
 
-/// What the agenda knows of an entity.
+/// An agenda row: what an entity waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgendaRow {
-    /// Of this entity.
+    /// The entity.
     pub entity: EntityId,
     /// Its earliest deadline.
     pub wake_at: Option<Timestamp>,
-    /// Does it owe an effect? Recovery starts it at once.
+    /// Whether it owes an effect; then recovery starts it at once.
     pub owes: bool,
 }
 
-/// What a checkpoint stores, in one atomic write per shard on a store that can.
+/// What a checkpoint stores, in one atomic write per shard where the store can.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StateFlush {
-    /// Overwrites the rows of the same entity and chunk.
+    /// State rows; each replaces the row of the same entity and chunk.
     pub states: Vec<StateRow>,
-    /// Overwrites; a row with neither deadline nor debt removes the entity from the agenda.
+    /// Agenda rows; a row with neither deadline nor owed effect removes the entity from the agenda.
     pub agenda: Vec<AgendaRow>,
-    /// Entities whose personal data is to go, from states and history.
+    /// Entities whose personal data is removed, from states and history.
     pub erase: Vec<EntityId>,
 }
 
-/// Why an append or a checkpoint did not happen.
+/// Why an append or a checkpoint failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
-    /// Somebody else owns the shard now. Not an incident: news.
+    /// Another node owns the shard now, which is news and not an incident.
     #[error("shard {shard} belongs to a later epoch than {epoch}")]
     Fenced {
-        /// Which.
+        /// The shard.
         shard: Shard,
-        /// Ours.
+        /// The epoch of this ownership.
         epoch: Epoch,
     },
-    /// The store failed; what was appended may or may not be there (rules L8, O5).
+    /// The store failed; the batch may or may not be stored (rules L8, O5).
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -151,10 +151,10 @@ pub enum AppendError {
 /// Why a shard could not be claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClaimError {
-    /// Somebody else is claiming; they win.
-    #[error("shard {0} was claimed by another")]
+    /// Another node claimed the shard at the same time and won.
+    #[error("shard {0} was claimed by another node")]
     Lost(Shard),
-    /// What is stored contradicts itself; a person must look.
+    /// What is stored contradicts itself; an operator must look.
     #[error("{0}")]
     Corrupt(String),
     /// The store failed.
@@ -165,7 +165,7 @@ pub enum ClaimError {
 /// Why something stored could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// What is stored contradicts itself; a person must look.
+    /// What is stored contradicts itself; an operator must look.
     #[error("{0}")]
     Corrupt(String),
     /// The store failed.
@@ -173,58 +173,57 @@ pub enum ReadError {
     Failed(String),
 }
 
-/// Where shards' logs, states, agenda and history live.
+/// The store of shards' logs, states, agendas and history.
 pub trait Journal: Send + Sync + 'static {
-    /// What was fixed when the store was made.
+    /// The layout fixed when the store was created.
     fn layout(&self) -> Layout;
 
-    /// Which shards become durable in one order with this one.
+    /// The group of shards whose records become durable in one order with this shard's.
     fn group_of(&self, shard: Shard) -> Group;
 
-    /// Can another node own a shard meanwhile? Then an answer that appends nothing needs [`Journal::confirm`] (rule O4).
+    /// Whether another node can own a shard meanwhile. Then an answer that appends nothing needs [`Journal::confirm`] (rule O4).
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// How many events one batch may hold whose first event is `next` of its shard; `None`: as many as the caller's own bounds allow. A single
-    /// decision with more is taken all the same (rule O1: a row never crosses a bucket's end).
+    /// The most events of a batch whose first event is `next` of its shard; `None`: only the caller's own bounds apply. A single decision with more is
+    /// accepted all the same (rule O1: a row never crosses a bucket's end).
     fn room(&self, _next: Seq) -> Option<u64> {
         None
     }
 
-    /// Becomes the owner: epoch + 1, the tail fenced.
+    /// Becomes the owner: raises the epoch by one and fences the tail.
     fn claim(&self, shard: Shard, node: &str) -> impl Future<Output = Result<Claim, ClaimError>> + Send;
 
-    /// Makes a batch durable: all or nothing. One append in flight per group. After [`AppendError::Failed`] the caller does
-    /// not append again.
+    /// Makes a batch durable: all or nothing. One append is in flight per group. After [`AppendError::Failed`] the caller does not append again.
     fn append(&self, group: Group, batch: &Batch) -> impl Future<Output = Result<(), AppendError>> + Send;
 
-    /// Is this ownership still the shard's newest? Asked of the store itself, so that whoever was stopped for an hour hears that
-    /// somebody else has taken over (rule O4). Nothing of ours is in flight in the group meanwhile.
+    /// Checks with the store that this ownership is still the shard's newest, so that a node that was stopped for an hour learns of its successor
+    /// (rule O4). No append of the group is in flight meanwhile.
     fn confirm(&self, _shard: Shard, _epoch: Epoch) -> impl Future<Output = Result<(), AppendError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Says that this ownership appends nothing more, so that the next owner need not wait. Only a hint: its fence is what counts.
+    /// Records that this ownership appends nothing more, so that the next owner need not wait. Only a hint: the fence decides.
     fn release(&self, _claim: &Claim) -> impl Future<Output = Result<(), AppendError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// The shard's records whose last event is at or after `from`, in order, as far as no checkpoint moved them into history.
-    /// A hole or a damaged record is an error.
+    /// The shard's records whose last event is at or after `from`, in order, that no checkpoint has moved into history. A gap or a damaged record is an
+    /// error.
     fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send;
 
-    /// The same for several shards, each from its own seq; each shard's records come in order. On a store where shards share
-    /// one log this is one pass over it: recovery reads it once, not once per shard.
+    /// Replays several shards, each from its own seq; each shard's records come in order. Where shards share one log this is one pass over it, so
+    /// recovery reads it once and not once per shard.
     fn replay_all(&self, from: BTreeMap<Shard, Seq>) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         stream::iter(from).flat_map(|(shard, from)| self.replay(shard, from))
     }
 
-    /// Every durable record of the shard from the first on, in order: history, then the log's tail. For audit and dump.
+    /// All durable records of the shard in order: history, then the log's tail. For audit and dump.
     fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send;
 
-    /// The durable records whose last event is at or after `from`, in order, at most `limit` of them, wherever they are by now: for
-    /// whoever follows a shard from a cursor of its own. Only to be asked while there is something behind the cursor ([`Journal::ends`]).
+    /// At most `limit` durable records whose last event is at or after `from`, in order, from history or log: for a reader with its own cursor. Call it
+    /// only while [`Journal::ends`] says that events follow the cursor.
     fn page(
         &self,
         shard: Shard,
@@ -236,13 +235,13 @@ pub trait Journal: Send + Sync + 'static {
             if tail.first().is_some_and(|first| first.seq <= from.max(1)) {
                 return Ok(tail);
             }
-            // A checkpoint has moved what comes first.
+            // A checkpoint has moved the first of them.
             let behind = self.records(shard).try_skip_while(|record| std::future::ready(Ok(record.last_seq() < from)));
             behind.take(limit).try_collect().await
         }
     }
 
-    /// Those of [`Journal::records`] from `from` on, which follows a record that was read: for whoever reads on.
+    /// Continues [`Journal::records`] at `from`, which follows a record that was read.
     fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         self.records(shard).filter(move |record| {
             let wanted = record.as_ref().map_or(true, |record| record.last_seq() >= from);
@@ -250,13 +249,13 @@ pub trait Journal: Send + Sync + 'static {
         })
     }
 
-    /// The stored rows of an entity, by chunk; empty when it was never stored.
+    /// The stored rows of an entity, by chunk; empty: it was never stored.
     fn load(&self, shard: Shard, entity: &EntityId) -> impl Future<Output = Result<Vec<StateRow>, ReadError>> + Send;
 
     /// The stored agenda of a shard.
     fn agenda(&self, shard: Shard) -> impl Future<Output = Result<Vec<AgendaRow>, ReadError>> + Send;
 
-    /// Every entity of the shard that has a stored state, in order, from `after` on, at most `limit`.
+    /// At most `limit` entities of the shard with a stored state, in order, after `after`.
     fn entities(
         &self,
         shard: Shard,
@@ -264,8 +263,8 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<EntityId>, ReadError>> + Send;
 
-    /// Stores states and agenda, moves the events up to `upto` (the last of a record) into history, and lets the log before go.
-    /// What `flush.erase` names loses the personal data of its states and of its events up to `upto`.
+    /// Stores states and agenda, moves the events up to `upto` (the last of a record) into history, and permits the log before it to be deleted. The
+    /// entities in `flush.erase` lose the personal data of their states and of their events up to `upto`.
     fn checkpoint(
         &self,
         claim: &Claim,
@@ -273,7 +272,7 @@ pub trait Journal: Send + Sync + 'static {
         upto: Seq,
     ) -> impl Future<Output = Result<(), AppendError>> + Send;
 
-    /// The durable records of one entity, oldest first, from its event number `from` on: history and the log's tail together.
+    /// The durable records of one entity from its event number `from`, oldest first, from history and log.
     fn history(
         &self,
         shard: Shard,
@@ -282,6 +281,6 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
 
-    /// The last event that is durable, per shard.
+    /// The last durable event of each shard.
     fn ends(&self) -> BTreeMap<Shard, Seq>;
 }

@@ -1,7 +1,7 @@
-//! What is durable, and who may write it.
+//! Durable storage: the journal's trait and its backends.
 //!
-//! A shard's log is the truth; states, agenda and history are made from it at a checkpoint. A backend gives the one trait
-//! [`Journal`]; the conformance suite in `tests/` says what that means for each of them.
+//! A shard's log is the source of truth; a checkpoint derives states, agenda and history from it. Each backend implements the trait [`Journal`]; the
+//! conformance suite in `tests/` defines what that means.
 
 pub mod cql;
 pub mod embedded;

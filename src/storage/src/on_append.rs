@@ -1,9 +1,9 @@
-//! Whoever wants to hear of each append of a store: histograms, above all.
+//! A callback for each append of a store, for histograms.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Who is told of each append, in the store's own words; nobody by default.
+/// The callback, if any; its argument is the store's own type.
 pub struct OnAppend<Appended>(pub Arc<dyn Fn(Appended) + Send + Sync>);
 
 impl<Appended> Default for OnAppend<Appended> {

@@ -1,30 +1,30 @@
-//! A state made again from the journal: when its snapshot is of another version, or damaged.
+//! Rebuilds a state from the journal: when its snapshot is of another version, or damaged.
 //!
-//! The law that makes this possible: replaying the events gives the state, always.
+//! This relies on the invariant that replaying the events always gives the state.
 
 use super::journal::{Journal, ReadError, Seq};
 use super::wire::{self, Meta, WireError};
 use doorbuster_domain::any::State;
 use doorbuster_domain::ids::EntityId;
 
-/// How many records are read in one go.
+/// The number of records read in one call.
 const PAGE: usize = 1_000;
 
-/// A state, what is known beside it, and the shard's seq of its last event (0: nothing ever happened to it).
+/// A state with its metadata, and the shard's seq of its last event (0: no event).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rebuilt {
     /// The state.
     pub state: State,
     /// Version and times.
     pub meta: Meta,
-    /// The shard's number of its last event.
+    /// The shard's seq of its last event.
     pub seq: Seq,
 }
 
-/// Replays everything that ever happened to an entity.
+/// Replays all events of an entity.
 ///
 /// # Errors
-/// [`ReadError`], also when a record was written by a later version of the product, or is not the entity's next.
+/// [`ReadError`]; also when a record was written by a later version of Doorbuster, or is not the entity's next.
 pub async fn rebuild<J: Journal>(journal: &J, entity: &EntityId) -> Result<Rebuilt, ReadError> {
     let shard = journal.layout().shard_of(entity);
     let unreadable = |error: WireError| ReadError::Corrupt(format!("{entity}: {error}"));

@@ -1,10 +1,10 @@
-//! Where the nodes of a cluster know each other from: rows that each renews, who owns which shard, and what operators wish.
+//! The registry of a cluster: a row that each node renews, the owner of each shard, and the state that operators want.
 //!
 //! ```text
-//! join ──► renew, renew, … ──► leave            nodes() owners() wishes(): what everybody reads
+//! join ──► renew, renew, … ──► leave            nodes() owners() desired_state(): read by every node
 //! ```
 //!
-//! Rule O6: whether a node lives is judged from the rows that it renews here; heartbeats between nodes only hasten it. Nothing here keeps a
+//! Rule O6: whether a node is alive is judged from the row that it renews here; heartbeats between nodes only shorten the wait. Nothing here keeps a
 //! shard safe: the journal's fence does (rules O1 to O5).
 
 use super::journal::{Epoch, Shard};
@@ -12,67 +12,67 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use thiserror::Error;
 
-/// What a node is about.
+/// What a node does with shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeState {
     /// It takes shards.
     Up,
-    /// It gives its shards away and takes no new ones.
+    /// It releases its shards and takes no new ones.
     Draining,
 }
 
-/// One process: a node of this name, started for the so-many-th time.
+/// One process: a start of the node with this name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId {
-    /// The configured name; what shards are dealt by.
+    /// The configured name, by which shards are assigned.
     pub name: String,
-    /// Greater at each start.
+    /// The number of the start; it grows with each one.
     pub incarnation: u64,
 }
 
-/// What a node says of itself.
+/// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRow {
-    /// Who.
+    /// The process.
     pub id: NodeId,
-    /// Counted up by its owner each time it renews the row: who reads it judges by whether it moves, never by a clock.
+    /// A counter that the node raises at each renewal. Readers judge by whether it changes, never by a clock.
     pub beat: u64,
-    /// What it is about.
+    /// Whether it takes shards or drains.
     pub state: NodeState,
-    /// Where other nodes reach its cluster port, `host:port`.
+    /// The address of its cluster port, `host:port`.
     pub cluster: String,
-    /// Where it serves shoppers.
+    /// The address of its port for shoppers.
     pub public: String,
-    /// Where it serves operators.
+    /// The address of its port for operators.
     pub operator: String,
-    /// Its version of the product.
+    /// Its version of Doorbuster.
     pub version: String,
 }
 
-/// Who owns a shard, as the store knows it.
+/// The owner of a shard, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerRow {
-    /// Which shard.
+    /// The shard.
     pub shard: Shard,
-    /// The number of the ownership.
+    /// The epoch of the ownership.
     pub epoch: Epoch,
-    /// The node, as it named itself when it claimed: `name.incarnation`. `None`: it has released the shard.
+    /// The owner, `name.incarnation`. `None`: the shard is released.
     pub node: Option<NodeId>,
 }
 
-/// What operators want.
+/// The state that operators want.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wishes {
-    /// Names of nodes that are to give their shards away.
+pub struct DesiredState {
+    /// The names of nodes that are to release their shards.
     pub drained: BTreeSet<String>,
-    /// Shards that are to be with a certain node, by name, whatever the placement says.
+    /// Shards that are to be owned by a node, by name, instead of their assigned owner.
     pub moved: BTreeMap<Shard, String>,
 }
 
 /// Why the registry could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RegistryError {
-    /// A later process of the same name has joined: this one must end.
+    /// A later process of the same name has joined, so this one must end.
     #[error("another process has joined as {0}")]
     Replaced(String),
     /// The store failed.
@@ -81,7 +81,7 @@ pub enum RegistryError {
 }
 
 impl NodeId {
-    /// `name.incarnation`, as logs, the journal and the network name it.
+    /// Reads `name.incarnation`, the form in logs, the journal and messages.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (name, incarnation) = text.rsplit_once('.')?;
@@ -95,16 +95,16 @@ impl std::fmt::Display for NodeId {
     }
 }
 
-/// The nodes' common board.
+/// The registry that all nodes share.
 pub trait Registry: Send + Sync + 'static {
-    /// Makes this process known under `row.id.name`: gives it the next incarnation (`row.id.incarnation` is ignored) and takes the rows of
-    /// earlier ones away.
+    /// Registers this process under `row.id.name`: returns its id with the next incarnation (`row.id.incarnation` is ignored) and deletes the rows of
+    /// earlier ones.
     fn join(&self, row: &NodeRow) -> impl Future<Output = Result<NodeId, RegistryError>> + Send;
 
-    /// Writes the row anew. [`RegistryError::Replaced`]: a later incarnation of the name has joined.
+    /// Renews the row. [`RegistryError::Replaced`]: a later incarnation of the name has joined.
     fn renew(&self, row: &NodeRow) -> impl Future<Output = Result<(), RegistryError>> + Send;
 
-    /// Takes the row away.
+    /// Deletes the row.
     fn leave(&self, id: &NodeId) -> impl Future<Output = Result<(), RegistryError>> + Send;
 
     /// Every row, by name and incarnation.
@@ -113,12 +113,12 @@ pub trait Registry: Send + Sync + 'static {
     /// The owners of all shards that were ever claimed, by shard.
     fn owners(&self) -> impl Future<Output = Result<Vec<OwnerRow>, RegistryError>> + Send;
 
-    /// What operators want.
-    fn wishes(&self) -> impl Future<Output = Result<Wishes, RegistryError>> + Send;
+    /// The state that operators want.
+    fn desired_state(&self) -> impl Future<Output = Result<DesiredState, RegistryError>> + Send;
 
-    /// A node is to give its shards away, or may take some again.
-    fn wish_drained(&self, name: &str, drained: bool) -> impl Future<Output = Result<(), RegistryError>> + Send;
+    /// Sets whether a node is to release its shards.
+    fn set_drained(&self, name: &str, drained: bool) -> impl Future<Output = Result<(), RegistryError>> + Send;
 
-    /// A shard is to be with a node; `None`: where the placement says.
-    fn wish_moved(&self, shard: Shard, to: Option<&str>) -> impl Future<Output = Result<(), RegistryError>> + Send;
+    /// Sets the node that is to own a shard; `None`: the assigned owner.
+    fn set_placement(&self, shard: Shard, to: Option<&str>) -> impl Future<Output = Result<(), RegistryError>> + Send;
 }

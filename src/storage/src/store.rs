@@ -1,4 +1,4 @@
-//! The store a node runs on: one of the backends, chosen by configuration.
+//! The store of a node: one of the backends, chosen by configuration.
 
 use super::cql::CqlJournal;
 use super::embedded::EmbeddedJournal;
@@ -12,14 +12,14 @@ use futures_util::{Stream, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Any backend. Cheap to clone: clones are the same store.
+/// Any backend. Clones are the same store.
 #[derive(Debug, Clone)]
 pub enum Store {
-    /// The data folder of one machine.
+    /// A data folder on this machine.
     Embedded(Arc<EmbeddedJournal>),
-    /// Memory, gone with the process.
+    /// Memory, lost with the process.
     Memory(MemoryJournal),
-    /// A cluster of ScyllaDB or Apache Cassandra, shared with other nodes.
+    /// ScyllaDB or Apache Cassandra, shared with other nodes.
     Cql(Arc<CqlJournal>),
 }
 
@@ -33,8 +33,7 @@ macro_rules! each {
     };
 }
 
-/// The same for what takes time. The driver's futures are large, and whoever waits for a store holds one by value: an entity's actor would move
-/// ten kilobytes with every message.
+/// Boxes the futures of rare calls. The driver's futures are large, and an entity's actor would move ten kilobytes with every message.
 macro_rules! each_in_time {
     ($store:expr, $journal:ident => $act:expr) => {
         match $store {

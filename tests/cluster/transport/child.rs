@@ -10,7 +10,7 @@ use doorbuster_actors::ask::{Accepted, Answer, Ask};
 use doorbuster_actors::remote::{Delivered, OneWay, Remote};
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_cluster::settings::{Cookie, GatewaySettings, TlsFiles};
-use doorbuster_cluster::{Bound, Gateway, Inbound, Inbox};
+use doorbuster_cluster::{Bound, Gateway, Inbound, InboundAnswer};
 use doorbuster_domain::any::{Command, Refusal, Reply};
 use doorbuster_domain::entity::{By, Wait};
 use doorbuster_domain::ids::{EntityId, Sku};
@@ -50,22 +50,22 @@ struct Echo {
 }
 
 impl Inbound for Echo {
-    fn deliver(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, Inbox> {
+    fn deliver(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, InboundAnswer> {
         if !self.owned.lock().unwrap().contains(&shard.0) {
-            return Box::pin(std::future::ready(Inbox::NotOwner));
+            return Box::pin(std::future::ready(InboundAnswer::NotOwner));
         }
         Box::pin(async move {
-            let EntityId::Inventory(sku) = &ask.entity else { return Inbox::Answered(Answer::Quarantined) };
+            let EntityId::Inventory(sku) = &ask.entity else { return InboundAnswer::Answered(Answer::Quarantined) };
             match sku.as_str() {
                 "slow" => tokio::time::sleep(Duration::from_millis(300)).await,
                 "stuck" => std::future::pending().await,
                 "refuse" => {
                     let sold_out = inventory::Refusal::SoldOut { wanted: 1, available: 0, all_reserved: false };
-                    return Inbox::Answered(Answer::Refused(Refusal::Inventory(sold_out)));
+                    return InboundAnswer::Answered(Answer::Refused(Refusal::Inventory(sold_out)));
                 }
                 _ => {}
             }
-            Inbox::Answered(Answer::Accepted(Box::new(Accepted {
+            InboundAnswer::Answered(Answer::Accepted(Box::new(Accepted {
                 reply: Reply::Inventory(inventory::Reply::Done),
                 state: None,
                 meta: Meta::default(),
@@ -76,7 +76,7 @@ impl Inbound for Echo {
         })
     }
 
-    fn told(&self, _: Shard, _: OneWay) {
+    fn deliver_one_way(&self, _: Shard, _: OneWay) {
         self.told.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -172,7 +172,8 @@ async fn obey(gateway: &Gateway, echo: &Echo, words: &[&str]) -> Value {
         "owner" => json!(gateway.hints().owner(shard(1)).map(|(epoch, node)| format!("{epoch} {node}"))),
         "beats" => {
             let beats = gateway.peers().heartbeats();
-            let shown = |beat: &doorbuster_cluster::Heartbeat| json!([beat.connected, beat.misses, beat.last_ms_ago]);
+            let shown =
+                |beat: &doorbuster_cluster::PeerHeartbeat| json!([beat.connected, beat.misses, beat.last_ms_ago]);
             beats.iter().map(|(node, beat)| (node.to_string(), shown(beat))).collect::<serde_json::Map<_, _>>().into()
         }
         "traffic" => {

@@ -1,7 +1,7 @@
 //! A process that proves the cookie and speaks the transport, but not our version: it understands no envelope, and sends what we do not understand.
 
 use super::process::Settings;
-use doorbuster_cluster::envelope::{Frame, Status, read_frame, read_receipt, write_receipt};
+use doorbuster_cluster::message::{DeliveryStatus, Frame, read_frame, read_receipt, write_receipt};
 use ractor::message::{BoxedDowncastErr, SerializedMessage};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::node::NodeConnectionMode;
@@ -43,7 +43,7 @@ impl Actor for Deaf {
     async fn handle(&self, _: ActorRef<Deliver>, message: Deliver, (): &mut ()) -> Result<(), ActorProcessingErr> {
         let (_, envelopes) = read_frame(&message.0).unwrap();
         let id = |envelope: &&[u8]| u64::from_le_bytes(envelope[2..10].try_into().unwrap());
-        let refused: Vec<_> = envelopes.iter().map(|envelope| (id(envelope), Status::BadVersion)).collect();
+        let refused: Vec<_> = envelopes.iter().map(|envelope| (id(envelope), DeliveryStatus::BadVersion)).collect();
         message.1.send(write_receipt(&refused)).ok();
         Ok(())
     }
@@ -82,7 +82,7 @@ pub async fn run(settings: Settings) {
                 envelope.extend_from_slice(&77_u64.to_le_bytes());
                 envelope.extend_from_slice(b"what the future brings");
                 frame.put(&envelope);
-                deliver(&group, frame.done()).await
+                deliver(&group, frame.into_bytes()).await
             }
             "nonsense" => deliver(&group, vec![7; 100]).await,
             "too_large" => {

@@ -78,21 +78,21 @@ async fn a_process_that_was_replaced_hears_so_and_its_late_word_does_not_bring_i
 async fn the_last_wish_counts() {
     let Some(store) = keyspace("wishes", 10) else { return };
     let (one, two) = (store.open().await.registry(), store.open().await.registry());
-    assert_eq!(one.wishes().await.unwrap(), Default::default());
-    one.wish_drained("n1", true).await.unwrap();
-    two.wish_drained("n2", true).await.unwrap();
-    two.wish_moved(Shard(3), Some("n2")).await.unwrap();
-    one.wish_moved(Shard(3), Some("n3")).await.unwrap();
-    one.wish_moved(Shard(4), Some("n1")).await.unwrap();
-    two.wish_drained("n1", false).await.unwrap();
-    two.wish_moved(Shard(4), None).await.unwrap();
-    let wishes = two.wishes().await.unwrap();
-    assert_eq!(wishes, one.wishes().await.unwrap());
+    assert_eq!(one.desired_state().await.unwrap(), Default::default());
+    one.set_drained("n1", true).await.unwrap();
+    two.set_drained("n2", true).await.unwrap();
+    two.set_placement(Shard(3), Some("n2")).await.unwrap();
+    one.set_placement(Shard(3), Some("n3")).await.unwrap();
+    one.set_placement(Shard(4), Some("n1")).await.unwrap();
+    two.set_drained("n1", false).await.unwrap();
+    two.set_placement(Shard(4), None).await.unwrap();
+    let wishes = two.desired_state().await.unwrap();
+    assert_eq!(wishes, one.desired_state().await.unwrap());
     assert_eq!(wishes.drained, BTreeSet::from(["n2".to_owned()]));
     assert_eq!(wishes.moved, BTreeMap::from([(Shard(3), "n3".to_owned())]));
     for drained in [true, false, true, true] {
-        one.wish_drained("n1", drained).await.unwrap();
-        assert_eq!(two.wishes().await.unwrap().drained.contains("n1"), drained);
+        one.set_drained("n1", drained).await.unwrap();
+        assert_eq!(two.desired_state().await.unwrap().drained.contains("n1"), drained);
     }
 }
 

@@ -4,13 +4,13 @@ use super::*;
 use doorbuster_clock::monotonic;
 use proptest::prelude::*;
 
-const PATIENCE: Patience = Patience {
-    beat: Duration::from_millis(500),
-    stale: Duration::from_millis(4_000),
-    stale_missed: Duration::from_millis(1_400),
-    stale_reads: 3,
-    suspect_at: 4,
-    settle: Duration::from_millis(300),
+const SETTINGS: FailureDetection = FailureDetection {
+    renew_interval: Duration::from_millis(500),
+    stale_after: Duration::from_millis(4_000),
+    stale_after_if_suspect: Duration::from_millis(1_400),
+    stale_reads_min: 3,
+    suspect_misses_min: 4,
+    settle_time: Duration::from_millis(300),
 };
 
 fn id(name: &str, incarnation: u64) -> NodeId {
@@ -24,15 +24,15 @@ fn row(name: &str, incarnation: u64, beat: u64) -> NodeRow {
 }
 
 /// An observer `me`, and the time.
-struct Watch {
+struct Observer {
     membership: Membership,
     origin: Instant,
     now_ms: u64,
 }
 
-impl Watch {
+impl Observer {
     fn new() -> Self {
-        Self { membership: Membership::new(id("me", 1), PATIENCE), origin: monotonic(), now_ms: 0 }
+        Self { membership: Membership::new(id("me", 1), SETTINGS), origin: monotonic(), now_ms: 0 }
     }
 
     fn now(&self) -> Instant {
@@ -66,7 +66,7 @@ impl Watch {
         self
     }
 
-    /// Whoever is in the view once what was seen has stood for long enough.
+    /// The members of the view once the last change has lasted long enough.
     fn settled(&mut self) -> Vec<String> {
         let now = self.after(400).now();
         self.membership.settle(now);
@@ -80,179 +80,183 @@ impl Watch {
 
 #[test]
 fn a_fresh_observer_gives_everyone_full_grace() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     let dead = [row("a", 1, 7)];
-    watch.read(&dead).reads(7, &dead);
-    assert_eq!(watch.settled(), ["a.1", "me.1"]);
-    watch.after(100).read(&dead);
-    assert_eq!(watch.settled(), ["me.1"], "a row that stands still for stale_ms is dead");
+    observer.read(&dead).reads(7, &dead);
+    assert_eq!(observer.settled(), ["a.1", "me.1"]);
+    observer.after(100).read(&dead);
+    assert_eq!(observer.settled(), ["me.1"], "a row that stands still for stale_ms is dead");
 }
 
 #[test]
 fn missed_heartbeats_shorten_the_patience_with_a_row_that_stands_still() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     let dead = [row("a", 1, 7)];
-    watch.read(&dead).misses("a", 1, 4).reads(3, &dead);
-    assert_eq!(watch.settled(), ["me.1"]);
-    let mut watch = Watch::new();
-    watch.read(&dead).misses("a", 1, 3).reads(3, &dead);
-    assert_eq!(watch.settled(), ["a.1", "me.1"], "three misses are no suspicion");
+    observer.read(&dead).misses("a", 1, 4).reads(3, &dead);
+    assert_eq!(observer.settled(), ["me.1"]);
+    let mut observer = Observer::new();
+    observer.read(&dead).misses("a", 1, 3).reads(3, &dead);
+    assert_eq!(observer.settled(), ["a.1", "me.1"], "three misses are no suspicion");
 }
 
 #[test]
 fn a_suspicion_that_comes_after_the_last_read_is_judged_at_once() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     let dead = [row("a", 1, 7)];
-    watch.read(&dead).reads(3, &dead).misses("a", 1, 4);
-    assert_eq!(watch.settled(), ["me.1"]);
+    observer.read(&dead).reads(3, &dead).misses("a", 1, 4);
+    assert_eq!(observer.settled(), ["me.1"]);
 }
 
 /// O6: the cut is one way, both renew their rows.
 #[test]
 fn missed_heartbeats_condemn_nobody_who_renews_its_row() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     for beat in 0..100 {
-        watch.after(500).read(&[row("a", 1, beat)]).misses("a", 1, 1_000);
-        watch.membership.settle(watch.now());
+        observer.after(500).read(&[row("a", 1, beat)]).misses("a", 1, 1_000);
+        observer.membership.settle(observer.now());
     }
-    assert_eq!(watch.settled(), ["a.1", "me.1"]);
-    assert_eq!(watch.membership.version(), 1);
+    assert_eq!(observer.settled(), ["a.1", "me.1"]);
+    assert_eq!(observer.membership.version(), 1);
 }
 
 #[test]
 fn after_a_gap_in_our_own_reads_everyone_has_full_grace() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     let stalled = [row("a", 1, 7)];
-    watch.read(&stalled).reads(7, &stalled);
-    assert_eq!(watch.settled(), ["a.1", "me.1"]);
-    watch.after(30_000).read(&stalled).misses("a", 1, 9);
-    assert_eq!(watch.settled(), ["a.1", "me.1"], "the store stood still for us too");
-    watch.reads(9, &stalled);
-    assert_eq!(watch.settled(), ["me.1"]);
+    observer.read(&stalled).reads(7, &stalled);
+    assert_eq!(observer.settled(), ["a.1", "me.1"]);
+    observer.after(30_000).read(&stalled).misses("a", 1, 9);
+    assert_eq!(observer.settled(), ["a.1", "me.1"], "the store stood still for us too");
+    observer.reads(9, &stalled);
+    assert_eq!(observer.settled(), ["me.1"]);
 }
 
 #[test]
 fn slow_reads_count_no_more_than_two_beats_each() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     let dead = [row("a", 1, 7)];
-    watch.read(&dead);
+    observer.read(&dead);
     for _ in 0..3 {
-        watch.after(3_000).read(&dead);
+        observer.after(3_000).read(&dead);
     }
-    assert_eq!(watch.settled(), ["a.1", "me.1"], "nine seconds, and three of them seen");
-    watch.after(3_000).read(&dead);
-    assert_eq!(watch.settled(), ["me.1"]);
+    assert_eq!(observer.settled(), ["a.1", "me.1"], "nine seconds, and three of them seen");
+    observer.after(3_000).read(&dead);
+    assert_eq!(observer.settled(), ["me.1"]);
 }
 
 #[test]
 fn a_few_reads_are_not_enough_however_far_apart() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     let dead = [row("a", 1, 7)];
-    watch.read(&dead).misses("a", 1, 9).after(1_000).read(&dead).after(1_000).read(&dead);
-    assert_eq!(watch.settled(), ["a.1", "me.1"]);
-    watch.after(600).read(&dead);
-    assert_eq!(watch.settled(), ["me.1"]);
+    observer.read(&dead).misses("a", 1, 9).after(1_000).read(&dead).after(1_000).read(&dead);
+    assert_eq!(observer.settled(), ["a.1", "me.1"]);
+    observer.after(600).read(&dead);
+    assert_eq!(observer.settled(), ["me.1"]);
 }
 
 #[test]
 fn a_read_that_takes_long_is_not_counted_against_anyone() {
-    let mut watch = Watch::new();
+    let mut observer = Observer::new();
     let earlier = [row("a", 1, 6), row("me", 1, 1)];
-    watch.membership.observe(watch.now(), watch.now(), &earlier);
+    observer.membership.observe(observer.now(), observer.now(), &earlier);
     let rows = [row("a", 1, 7), row("me", 1, 1)];
     for _ in 0..5 {
         // Each takes 400 ms of the 500 ms between two beginnings; the first that shows this beat may have been answered at its end.
-        watch.after(500);
-        let ended = watch.now() + Duration::from_millis(400);
-        watch.membership.observe(watch.now(), ended, &rows);
-        watch.membership.missed(ended, BTreeMap::from([(id("a", 1), 4)]));
-        if watch.now_ms <= 2_000 {
-            assert!(watch.membership.sightings().all(|sighting| !sighting.out), "at {} ms", watch.now_ms);
+        observer.after(500);
+        let ended = observer.now() + Duration::from_millis(400);
+        observer.membership.observe(observer.now(), ended, &rows);
+        observer.membership.missed(ended, BTreeMap::from([(id("a", 1), 4)]));
+        if observer.now_ms <= 2_000 {
+            assert!(
+                observer.membership.observations().all(|observation| !observation.out),
+                "at {} ms",
+                observer.now_ms
+            );
         }
     }
-    assert!(watch.membership.sightings().any(|sighting| sighting.out));
+    assert!(observer.membership.observations().any(|observation| observation.out));
 }
 
 #[test]
 fn a_newer_process_of_a_name_takes_the_older_ones_place_at_once() {
-    let mut watch = Watch::new();
-    watch.read(&[row("a", 1, 7)]);
-    assert_eq!(watch.settled(), ["a.1", "me.1"]);
-    watch.after(500).read(&[row("a", 1, 8), row("a", 2, 1)]);
-    assert_eq!(watch.membership.standing(&id("a", 1)), Standing::Replaced);
-    assert_eq!(watch.settled(), ["a.2", "me.1"]);
-    watch.after(500).read(&[row("a", 1, 9)]);
-    assert_eq!(watch.settled(), ["me.1"], "the older one does not come back when the newer has left");
+    let mut observer = Observer::new();
+    observer.read(&[row("a", 1, 7)]);
+    assert_eq!(observer.settled(), ["a.1", "me.1"]);
+    observer.after(500).read(&[row("a", 1, 8), row("a", 2, 1)]);
+    assert_eq!(observer.membership.liveness(&id("a", 1)), OwnerLiveness::Replaced);
+    assert_eq!(observer.settled(), ["a.2", "me.1"]);
+    observer.after(500).read(&[row("a", 1, 9)]);
+    assert_eq!(observer.settled(), ["me.1"], "the older one does not come back when the newer has left");
 }
 
 #[test]
 fn who_takes_its_row_away_has_left() {
-    let mut watch = Watch::new();
-    watch.read(&[row("a", 1, 7)]);
-    assert_eq!(watch.settled(), ["a.1", "me.1"]);
-    watch.after(500).read(&[]);
-    assert_eq!(watch.membership.standing(&id("a", 1)), Standing::Live, "the change does not stand yet");
-    assert_eq!(watch.settled(), ["me.1"]);
-    assert_eq!(watch.membership.standing(&id("a", 1)), Standing::Gone);
+    let mut observer = Observer::new();
+    observer.read(&[row("a", 1, 7)]);
+    assert_eq!(observer.settled(), ["a.1", "me.1"]);
+    observer.after(500).read(&[]);
+    assert_eq!(observer.membership.liveness(&id("a", 1)), OwnerLiveness::Live, "the change does not stand yet");
+    assert_eq!(observer.settled(), ["me.1"]);
+    assert_eq!(observer.membership.liveness(&id("a", 1)), OwnerLiveness::Gone);
 }
 
 #[test]
 fn who_is_about_to_join_lives() {
-    let mut watch = Watch::new();
-    watch.read(&[]);
-    assert_eq!(watch.settled(), ["me.1"]);
-    watch.after(500).read(&[row("a", 1, 1)]);
-    assert_eq!(watch.names(), ["me.1"]);
-    assert_eq!(watch.membership.standing(&id("a", 1)), Standing::Live);
+    let mut observer = Observer::new();
+    observer.read(&[]);
+    assert_eq!(observer.settled(), ["me.1"]);
+    observer.after(500).read(&[row("a", 1, 1)]);
+    assert_eq!(observer.names(), ["me.1"]);
+    assert_eq!(observer.membership.liveness(&id("a", 1)), OwnerLiveness::Live);
 }
 
 #[test]
 fn a_change_that_does_not_stand_makes_no_view() {
-    let mut watch = Watch::new();
-    watch.read(&[]);
-    assert_eq!(watch.settled(), ["me.1"]);
-    watch.after(100).read(&[row("a", 1, 1)]).after(299);
-    assert!(!watch.membership.settle(watch.now()));
-    watch.read(&[]);
-    assert_eq!(watch.settled(), ["me.1"]);
-    assert_eq!(watch.membership.version(), 1);
+    let mut observer = Observer::new();
+    observer.read(&[]);
+    assert_eq!(observer.settled(), ["me.1"]);
+    observer.after(100).read(&[row("a", 1, 1)]).after(299);
+    assert!(!observer.membership.settle(observer.now()));
+    observer.read(&[]);
+    assert_eq!(observer.settled(), ["me.1"]);
+    assert_eq!(observer.membership.version(), 1);
 }
 
 #[test]
 fn changes_that_never_end_do_not_keep_the_view_for_ever() {
-    let mut watch = Watch::new();
-    watch.read(&[row("dead", 1, 1)]);
-    assert_eq!(watch.settled().len(), 2);
+    let mut observer = Observer::new();
+    observer.read(&[row("dead", 1, 1)]);
+    assert_eq!(observer.settled().len(), 2);
     // A node that starts anew five times a second must not keep us from seeing that another left.
     let mut views = 0;
     for incarnation in 1..=10 {
-        watch.after(200).read(&[row("crashing", incarnation, 1)]);
-        views += usize::from(watch.membership.settle(watch.now()));
+        observer.after(200).read(&[row("crashing", incarnation, 1)]);
+        views += usize::from(observer.membership.settle(observer.now()));
     }
     assert_eq!(views, 1);
-    assert!(!watch.names().contains(&"dead.1".to_owned()));
+    assert!(!observer.names().contains(&"dead.1".to_owned()));
 }
 
 #[test]
 fn who_was_out_is_back_after_several_beats_not_after_one() {
-    let mut watch = Watch::new();
-    watch.read(&[row("a", 1, 1)]).reads(9, &[row("a", 1, 1)]);
-    assert_eq!(watch.settled(), ["me.1"]);
+    let mut observer = Observer::new();
+    observer.read(&[row("a", 1, 1)]).reads(9, &[row("a", 1, 1)]);
+    assert_eq!(observer.settled(), ["me.1"]);
     for beat in [2, 3] {
-        watch.after(500).read(&[row("a", 1, beat)]);
-        assert_eq!(watch.settled(), ["me.1"], "beat {beat}");
+        observer.after(500).read(&[row("a", 1, beat)]);
+        assert_eq!(observer.settled(), ["me.1"], "beat {beat}");
     }
-    watch.after(500).read(&[row("a", 1, 4)]);
-    assert_eq!(watch.settled(), ["a.1", "me.1"]);
+    observer.after(500).read(&[row("a", 1, 4)]);
+    assert_eq!(observer.settled(), ["a.1", "me.1"]);
 }
 
 #[test]
 fn a_later_process_of_our_own_name_is_noticed() {
-    let mut watch = Watch::new();
-    watch.read(&[]);
-    assert_eq!(watch.membership.replaced_by(), None);
-    watch.after(500).read(&[row("me", 2, 1)]);
-    assert_eq!(watch.membership.replaced_by(), Some(id("me", 2)));
+    let mut observer = Observer::new();
+    observer.read(&[]);
+    assert_eq!(observer.membership.replaced_by(), None);
+    observer.after(500).read(&[row("me", 2, 1)]);
+    assert_eq!(observer.membership.replaced_by(), Some(id("me", 2)));
 }
 
 proptest! {
@@ -261,13 +265,13 @@ proptest! {
     fn who_beats_between_our_reads_is_never_out(
         steps in prop::collection::vec((1_u64..20_000, 0_u32..100, any::<u64>()), 1..50),
     ) {
-        let mut watch = Watch::new();
+        let mut observer = Observer::new();
         let mut last = None;
         for (gap, misses, beat) in steps {
             let beat = if last == Some(beat) { beat.wrapping_add(1) } else { beat };
             last = Some(beat);
-            watch.after(gap).read(&[row("a", 1, beat)]).misses("a", 1, misses);
-            prop_assert!(watch.membership.sightings().all(|sighting| !sighting.out));
+            observer.after(gap).read(&[row("a", 1, beat)]).misses("a", 1, misses);
+            prop_assert!(observer.membership.observations().all(|observation| !observation.out));
         }
     }
 
@@ -276,14 +280,14 @@ proptest! {
     fn a_row_that_stands_still_is_out_within_the_bound(
         steps in prop::collection::vec((1_u64..20_000, any::<bool>()), 0..20),
     ) {
-        let mut watch = Watch::new();
+        let mut observer = Observer::new();
         let mut beat = 0;
         for (gap, moves) in steps {
             beat += u64::from(moves);
-            watch.after(gap).read(&[row("a", 1, beat)]);
+            observer.after(gap).read(&[row("a", 1, beat)]);
         }
-        watch.after(500).read(&[row("a", 1, beat)]).reads(9, &[row("a", 1, beat)]);
-        prop_assert_eq!(watch.settled(), ["me.1"]);
+        observer.after(500).read(&[row("a", 1, beat)]).reads(9, &[row("a", 1, beat)]);
+        prop_assert_eq!(observer.settled(), ["me.1"]);
     }
 
     /// Two that read the same settle on the same, whatever they thought before.
@@ -292,16 +296,16 @@ proptest! {
         before in prop::collection::vec((1_u64..6_000, any::<bool>()), 0..20),
         living in prop::collection::btree_set("[a-f]", 0..6),
     ) {
-        let (mut one, mut other) = (Watch::new(), Watch::new());
+        let (mut one, mut other) = (Observer::new(), Observer::new());
         for (gap, sees) in before {
             let odd = row("a", 1, gap);
             one.after(gap).read(if sees { std::slice::from_ref(&odd) } else { &[] });
         }
         for beat in 100_000..100_020 {
             let rows: Vec<NodeRow> = living.iter().map(|name| row(name, 1, beat)).collect();
-            for watch in [&mut one, &mut other] {
-                watch.after(500).read(&rows);
-                watch.membership.settle(watch.now());
+            for observer in [&mut one, &mut other] {
+                observer.after(500).read(&rows);
+                observer.membership.settle(observer.now());
             }
         }
         prop_assert_eq!(one.membership.view(), other.membership.view());

@@ -85,12 +85,12 @@ fn what_is_told_is_these_bytes() {
     let cart = EntityId::Cart(CartId(4));
     let asked = OneWay::Ask { ask: Box::new(reserve()), reply_to: Some((cart.clone(), key)) };
     assert_eq!(
-        hex(&told_body(&asked)),
+        hex(&one_way_body(&asked)),
         "0000074e4f56412d3432000680800402474250018ecb0147425001046c6f6e310900010301010002020101010104010203"
     );
     let outcome = Box::new(Outcome::Refused(Refusal::Inventory(sold_out())));
-    assert_eq!(hex(&told_body(&OneWay::Answer { entity: cart, key, outcome })), "010104010203010002020101");
-    assert_eq!(hex(&owns_body(6, &NodeId { name: "n".to_owned(), incarnation: 7 })), "06016e07");
+    assert_eq!(hex(&one_way_body(&OneWay::Answer { entity: cart, key, outcome })), "010104010203010002020101");
+    assert_eq!(hex(&owner_hint_body(6, &NodeId { name: "n".to_owned(), incarnation: 7 })), "06016e07");
 }
 
 /// Raise `WIRE_VERSION` when this changes.
@@ -151,7 +151,7 @@ fn questions_to_every_kind_arrive_as_they_were_asked() {
             };
             assert_eq!(shown(&read_ask(AT, &ask_body(&ask)).unwrap()), shown(&ask));
             let told = OneWay::Ask { ask: Box::new(ask), reply_to: None };
-            assert_eq!(shown(&read_told(AT, &told_body(&told)).unwrap()), shown(&told));
+            assert_eq!(shown(&read_one_way(AT, &one_way_body(&told)).unwrap()), shown(&told));
         }
     }
     assert_eq!(shown(&read_ask(AT, &ask_body(&reserve())).unwrap()), shown(&reserve()));
@@ -204,7 +204,7 @@ fn outcomes_of_effects_arrive_as_they_were() {
         }),
     ] {
         let told = OneWay::Answer { entity: EntityId::Order(OrderId(1 << 16)), key, outcome: Box::new(outcome) };
-        assert_eq!(shown(&read_told(AT, &told_body(&told)).unwrap()), shown(&told));
+        assert_eq!(shown(&read_one_way(AT, &one_way_body(&told)).unwrap()), shown(&told));
     }
 }
 
@@ -221,7 +221,7 @@ proptest! {
     #[test]
     fn word_on_an_owner_is_read_as_it_was_written(epoch: u64, name in "[a-z0-9.-]{1,40}", incarnation: u64) {
         let node = NodeId { name, incarnation };
-        prop_assert_eq!(read_owns(&owns_body(epoch, &node)).unwrap(), (epoch, node.clone()));
+        prop_assert_eq!(read_owner_hint(&owner_hint_body(epoch, &node)).unwrap(), (epoch, node.clone()));
         let body = verdict_body(Verdict::NotOwner(Some((epoch, node.clone()))));
         let read = read_verdict(&EntityId::Inventory(sku()), &body);
         prop_assert!(matches!(read, Ok(Verdict::NotOwner(Some(hint))) if hint == (epoch, node)));
@@ -244,7 +244,7 @@ proptest! {
         for (entity, _) in commands() {
             let _either = read_verdict(&entity, &body).is_ok();
         }
-        let _either = (read_ask(AT, &body).is_ok(), read_told(AT, &body).is_ok(), read_owns(&body).is_ok());
+        let _either = (read_ask(AT, &body).is_ok(), read_one_way(AT, &body).is_ok(), read_owner_hint(&body).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The pages that operators see, of a cluster that is made up.
 
 use super::*;
-use doorbuster_cluster::keeper::{Doing, ShardStatus, Why};
+use doorbuster_cluster::shard_manager::{HandoffReason, ShardActivity, ShardStatus};
 use std::sync::Mutex;
 
 /// A board that shows two nodes and one that is gone, and remembers what was wished.
@@ -9,7 +9,7 @@ use std::sync::Mutex;
 pub(crate) struct Quiet {
     pub(crate) wished: Mutex<Vec<String>>,
     /// How the node that is asked stands.
-    pub(crate) own: Option<Standing>,
+    pub(crate) own: Option<MemberState>,
     /// It has not read the nodes' rows for so long.
     pub(crate) silent_ms: Option<u64>,
 }
@@ -48,7 +48,7 @@ impl Board for Quiet {
     }
 }
 
-fn member(name: &str, incarnation: u64, state: Standing) -> MemberStatus {
+fn member(name: &str, incarnation: u64, state: MemberState) -> MemberStatus {
     MemberStatus {
         name: name.to_owned(),
         incarnation,
@@ -75,12 +75,12 @@ fn shard(shard: u16, owner: Option<&str>, serving_epoch: Option<u64>) -> ShardSt
         owner: owner.map(str::to_owned),
         epoch: 4,
         serving_epoch,
-        doing: (shard == 1).then_some(Doing::Claiming),
-        last_handoff: (shard == 0).then(|| keeper::HandOff {
+        doing: (shard == 1).then_some(ShardActivity::Claiming),
+        last_handoff: (shard == 0).then(|| shard_manager::Handoff {
             at_ms: 0,
             from: Some("b.2".to_owned()),
             to: Some("a.1".to_owned()),
-            why: Why::OwnerGone,
+            why: HandoffReason::OwnerGone,
             took_ms: Some(3),
         }),
     }
@@ -93,7 +93,11 @@ fn two_nodes() -> ClusterStatus {
         registry_read_ms_ago: Some(1),
         registry_failure: None,
         registry_failures: 0,
-        members: vec![member("a", 1, Standing::Up), member("b", 2, Standing::Up), member("c", 1, Standing::Down)],
+        members: vec![
+            member("a", 1, MemberState::Up),
+            member("b", 2, MemberState::Up),
+            member("c", 1, MemberState::Down),
+        ],
         shards: vec![
             shard(0, Some("a.1"), Some(4)),
             shard(1, Some("a.1"), None),

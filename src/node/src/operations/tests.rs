@@ -76,7 +76,7 @@ async fn a_member_is_ready_even_without_a_shard_and_who_is_none_is_not() {
     assert_eq!((readiness.ready, readiness.status.as_str(), readiness.shards), (true, "serving", (0, 2)));
     actors.handle().acquire(Shard(0), "a.1").await.expect("nobody else claims");
     assert_eq!(member.readiness().await.shards, (1, 2));
-    for (own, ready, word) in [(Standing::Joining, false, "joining"), (Standing::Draining, true, "draining")] {
+    for (own, ready, word) in [(MemberState::Joining, false, "joining"), (MemberState::Draining, true, "draining")] {
         let (_actors, node) = node(Some(Arc::new(Quiet { own: Some(own), ..Quiet::default() }))).await;
         let readiness = node.readiness().await;
         assert_eq!((readiness.ready, readiness.status.as_str()), (ready, word));

@@ -1,140 +1,144 @@
-//! The simulated provider as a function of values: no clock, no I/O, no dice that are not in the seed.
+//! The simulated provider as a pure function: no clock, no I/O, no randomness but what the seed determines.
 //!
-//! What is asked, when, and what is known give the answer, how long it takes, what is written and which webhooks follow.
+//! The call, its time and the ledger determine the answer, its latency, the ledger record and the webhooks.
 //!
 //! ```text
-//! call ─► outage? ─► lost on the way? ─► known key? ─► decide ─► write ─► lost on the way back? ─► reply
+//! call ─► outage? ─► request lost? ─► known key? ─► decide ─► write ─► response lost? ─► reply
 //! ```
 
-use super::book::{Book, Entry, Later, Line, Terms};
-use super::odds::{Dice, Odds};
-use super::tokens::Fortune;
+use super::behaviour::{Behaviour, SeededRng};
+use super::ledger::{CallFingerprint, Entry, LaterOutcome, Ledger, LedgerRecord};
+use super::tokens::TokenBehaviour;
 use compact_str::{CompactString, format_compact};
 use doorbuster_domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, Reference, Retry};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::webhook::WebhookEvent;
 use std::collections::BTreeMap;
 
-/// What reaches the caller.
+/// The reply to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// An answer.
     Answer(ProviderAnswer),
-    /// 429: try again.
+    /// 429: try again later.
     TooMany,
-    /// A 5xx, which says nothing of what happened.
+    /// A 5xx, after which the outcome is unknown.
     Broken,
-    /// Nothing, ever.
+    /// No response.
     Silence,
 }
 
-/// What follows from a call.
+/// The effects of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
-    /// What reaches the caller …
+pub struct CallPlan {
+    /// The reply to the caller.
     pub reply: Reply,
-    /// … after so many milliseconds.
+    /// The latency before the reply, in milliseconds.
     pub latency_ms: u64,
-    /// What must be in the ledger's file before anything leaves. It is in the book already.
-    pub line: Option<Line>,
-    /// What is told later, and when.
+    /// The record to write to the ledger's file before the reply. The ledger in memory holds it already.
+    pub line: Option<LedgerRecord>,
+    /// Webhooks and when they are due.
     pub webhooks: Vec<(Timestamp, WebhookEvent)>,
 }
 
-/// What the shopper did.
+/// What a shopper does on the action page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    /// Passed the check.
+pub enum ShopperAction {
+    /// Passes the check.
     Ok,
-    /// Failed it.
+    /// Fails the check.
     Fail,
 }
 
-/// What follows from a shopper's act.
+/// The effects of a shopper's action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acted {
-    /// What is true of the operation now; `None` when there is nothing to act on.
+pub struct ActionPlan {
+    /// The operation's state; `None`: no operation waits for an action.
     pub answer: Option<ProviderAnswer>,
-    /// Where the shopper goes now.
+    /// The page to which the shopper returns.
     pub return_url: Option<CompactString>,
-    /// What must be in the ledger's file first.
-    pub line: Option<Line>,
-    /// What is told, and when.
+    /// The record to write to the ledger's file before the reply.
+    pub line: Option<LedgerRecord>,
+    /// Webhooks and when they are due.
     pub webhooks: Vec<(Timestamp, WebhookEvent)>,
 }
 
-/// The provider.
+/// The provider's state and behaviour.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    odds: Odds,
+    behaviour: Behaviour,
     seed: u64,
-    /// What action addresses begin with.
+    /// The prefix of action addresses.
     action_url: CompactString,
-    /// From, up to: every call in between gets a 5xx.
+    /// Start and end of each outage; every call in between gets a 5xx.
     outages: Vec<(Timestamp, Timestamp)>,
-    book: Book,
-    /// How often a reference was sent, where that decides something. Not durable: after a restart the dice of the first sending are
-    /// thrown again, which is as good a day as any.
+    ledger: Ledger,
+    /// How often a reference was sent, where the behaviour depends on it. Not durable: after a restart the random numbers of the first sending are
+    /// drawn again.
     sent: BTreeMap<Reference, u32>,
 }
 
 impl Engine {
-    /// A provider that goes on from `book`.
+    /// A provider that continues from `ledger`.
     #[must_use]
-    pub fn new(odds: Odds, seed: u64, action_url: &str, book: Book) -> Self {
-        Self { odds, seed, action_url: action_url.into(), outages: Vec::new(), book, sent: BTreeMap::new() }
+    pub fn new(behaviour: Behaviour, seed: u64, action_url: &str, ledger: Ledger) -> Self {
+        Self { behaviour, seed, action_url: action_url.into(), outages: Vec::new(), ledger, sent: BTreeMap::new() }
     }
 
-    /// Nothing but 5xx from `from` up to `to`.
+    /// Answers every call between `from` and `to` with a 5xx.
     pub fn add_outage(&mut self, from: Timestamp, to: Timestamp) {
         self.outages.push((from, to));
     }
 
-    /// What it holds to be true.
+    /// The ledger.
     #[must_use]
-    pub const fn book(&self) -> &Book {
-        &self.book
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
-    /// One call at `now`.
-    pub fn call(&mut self, call: &ProviderCall, now: Timestamp) -> Planned {
+    /// Handles a call at `now`.
+    pub fn call(&mut self, call: &ProviderCall, now: Timestamp) -> CallPlan {
         if self.outages.iter().any(|(from, to)| *from <= now && now < *to) {
-            return Planned::reply(Reply::Broken, 0);
+            return CallPlan::reply(Reply::Broken, 0);
         }
-        let fortune = Fortune::of(call);
-        let sent = self.count(call.reference, fortune);
-        let mut dice =
-            if self.odds.throws_no_dice() { Dice::idle() } else { Dice::of(self.seed, call.reference, sent) };
-        let latency_ms = dice.latency_ms(&self.odds);
-        if dice.hits(self.odds.too_many_ppm) {
-            return Planned::reply(Reply::TooMany, latency_ms);
+        let token = TokenBehaviour::of(call);
+        let sent = self.count(call.reference, token);
+        let mut rng = if self.behaviour.is_deterministic() {
+            SeededRng::idle()
+        } else {
+            SeededRng::of(self.seed, call.reference, sent)
+        };
+        let latency_ms = rng.latency_ms(&self.behaviour);
+        if rng.hits(self.behaviour.too_many_ppm) {
+            return CallPlan::reply(Reply::TooMany, latency_ms);
         }
-        if dice.hits(self.odds.timeout_before_ppm) {
-            return Planned::reply(Reply::Silence, latency_ms);
+        if rng.hits(self.behaviour.timeout_before_ppm) {
+            return CallPlan::reply(Reply::Silence, latency_ms);
         }
-        let known = self.book.find(call.reference);
+        let known = self.ledger.find(call.reference);
         if call.query_only {
             let answer = known.and_then(|entry| entry.seen(now)).unwrap_or(&ProviderAnswer::NotFound);
-            return Planned::reply(Reply::Answer(answer.clone()), latency_ms);
+            return CallPlan::reply(Reply::Answer(answer.clone()), latency_ms);
         }
-        let remembered = known.filter(|entry| now < entry.accepted_at.plus_s(self.odds.key_life_s));
+        let remembered = known.filter(|entry| now < entry.accepted_at.plus_s(self.behaviour.key_life_s));
         if let Some(entry) = remembered {
-            if entry.terms != Terms::of(call) {
-                return Planned::reply(Reply::Answer(ProviderAnswer::Conflict), latency_ms);
+            if entry.fingerprint != CallFingerprint::of(call) {
+                return CallPlan::reply(Reply::Answer(ProviderAnswer::Conflict), latency_ms);
             }
             let first = entry.first.clone();
-            return Planned::reply(Reply::Answer(first), latency_ms.max(entry.lands_at.since_ms(now)));
+            return CallPlan::reply(Reply::Answer(first), latency_ms.max(entry.lands_at.since_ms(now)));
         }
-        if fortune == Fortune::TimeoutNotCharged && sent == 1 {
-            return Planned::reply(Reply::Silence, latency_ms);
+        if token == TokenBehaviour::TimeoutNotCharged && sent == 1 {
+            return CallPlan::reply(Reply::Silence, latency_ms);
         }
-        let latency_ms = if fortune == Fortune::Slow { latency_ms.max(self.odds.slow_ms) } else { latency_ms };
-        self.accept(call, fortune, &mut dice, now, latency_ms)
+        let latency_ms =
+            if token == TokenBehaviour::Slow { latency_ms.max(self.behaviour.slow_ms) } else { latency_ms };
+        self.accept(call, token, &mut rng, now, latency_ms)
     }
 
-    /// How often this reference was sent, with this call. Counted only where the count is looked at.
-    fn count(&mut self, reference: Reference, fortune: Fortune) -> u32 {
-        if self.odds.throws_no_dice() && fortune != Fortune::TimeoutNotCharged {
+    /// How often this reference was sent, this call included. Counted only where the behaviour depends on it.
+    fn count(&mut self, reference: Reference, token: TokenBehaviour) -> u32 {
+        if self.behaviour.is_deterministic() && token != TokenBehaviour::TimeoutNotCharged {
             return 1;
         }
         let sent = self.sent.entry(reference).or_default();
@@ -145,28 +149,28 @@ impl Engine {
     fn accept(
         &mut self,
         call: &ProviderCall,
-        fortune: Fortune,
-        dice: &mut Dice,
+        token: TokenBehaviour,
+        rng: &mut SeededRng,
         now: Timestamp,
         latency_ms: u64,
-    ) -> Planned {
+    ) -> CallPlan {
         let lands_at = now.plus_ms(latency_ms);
-        let number = self.book.next_number();
+        let number = self.ledger.next_number();
         let authorization = call
             .provider_reference
             .as_deref()
             .filter(|_| call.reference.operation != Operation::Authorize)
-            .and_then(|named| self.book.authorization(call.reference.order, named));
+            .and_then(|named| self.ledger.authorization(call.reference.order, named));
         let (first, later) = if call.reference.operation == Operation::Authorize {
-            self.authorize(call, fortune, dice, number, lands_at)
+            self.authorize(call, token, rng, number, lands_at)
         } else {
-            (self.follow_up(call, authorization, dice, number, lands_at), None)
+            (self.follow_up(call, authorization, rng, number, lands_at), None)
         };
         let entry = Entry {
             number,
             reference: call.reference,
             amount: call.amount,
-            terms: Terms::of(call),
+            fingerprint: CallFingerprint::of(call),
             authorization: authorization.map(|entry| entry.number),
             return_url: call.return_url.clone(),
             accepted_at: now,
@@ -174,86 +178,88 @@ impl Engine {
             first: first.clone(),
             later,
         };
-        let webhooks = self.webhooks_of(&entry, dice);
-        let lost = fortune == Fortune::TimeoutCharged || dice.hits(self.odds.timeout_after_ppm);
+        let webhooks = self.webhooks_of(&entry, rng);
+        let lost = token == TokenBehaviour::TimeoutCharged || rng.hits(self.behaviour.timeout_after_ppm);
         let reply = if lost {
             Reply::Silence
-        } else if dice.hits(self.odds.error_after_ppm) {
+        } else if rng.hits(self.behaviour.error_after_ppm) {
             Reply::Broken
         } else {
             Reply::Answer(first)
         };
-        let line = Line::Accepted(Box::new(entry));
-        self.book.take(line.clone()).expect("numbered by this book");
-        Planned { reply, latency_ms, line: Some(line), webhooks }
+        let line = LedgerRecord::Accepted(Box::new(entry));
+        self.ledger.take(line.clone()).expect("numbered by this ledger");
+        CallPlan { reply, latency_ms, line: Some(line), webhooks }
     }
 
     fn authorize(
         &self,
         call: &ProviderCall,
-        fortune: Fortune,
-        dice: &mut Dice,
+        token: TokenBehaviour,
+        rng: &mut SeededRng,
         number: u64,
         lands_at: Timestamp,
-    ) -> (ProviderAnswer, Option<Later>) {
+    ) -> (ProviderAnswer, Option<LaterOutcome>) {
         if call.amount.amount <= 0 {
             return (declined("invalid_amount", Retry::Never), None);
         }
-        let provider_reference = Book::provider_reference(number);
+        let provider_reference = Ledger::provider_reference(number);
         let authorized = |at: Timestamp| ProviderAnswer::Authorized {
             provider_reference: provider_reference.clone(),
-            lapses_at: at.plus_s(self.odds.lapse_s),
+            lapses_at: at.plus_s(self.behaviour.lapse_s),
         };
-        let fortune = if fortune == Fortune::Unsaid { self.unsaid(dice) } else { fortune };
-        match fortune {
-            Fortune::Ok | Fortune::Slow | Fortune::TimeoutCharged | Fortune::TimeoutNotCharged | Fortune::Unsaid => {
-                (authorized(lands_at), None)
-            }
-            Fortune::DeclineSoft => (declined("insufficient_funds", Retry::SameMethod), None),
-            Fortune::DeclineHard => (declined("card_blocked", Retry::OtherMethod), None),
-            Fortune::Processing => {
-                let at = lands_at.plus_ms(self.odds.processing_ms);
-                let later = Later { at, answer: authorized(at) };
+        let token = if token == TokenBehaviour::Unspecified { self.draw_outcome(rng) } else { token };
+        match token {
+            TokenBehaviour::Ok
+            | TokenBehaviour::Slow
+            | TokenBehaviour::TimeoutCharged
+            | TokenBehaviour::TimeoutNotCharged
+            | TokenBehaviour::Unspecified => (authorized(lands_at), None),
+            TokenBehaviour::DeclineSoft => (declined("insufficient_funds", Retry::SameMethod), None),
+            TokenBehaviour::DeclineHard => (declined("card_blocked", Retry::OtherMethod), None),
+            TokenBehaviour::Processing => {
+                let at = lands_at.plus_ms(self.behaviour.processing_ms);
+                let later = LaterOutcome { at, answer: authorized(at) };
                 (ProviderAnswer::Processing { provider_reference }, Some(later))
             }
-            Fortune::Action => {
-                let expires_at = lands_at.plus_s(self.odds.action_s);
+            TokenBehaviour::Action => {
+                let expires_at = lands_at.plus_s(self.behaviour.action_s);
                 let url = format_compact!("{}/actions/{}", self.action_url, call.reference);
                 let action = NextAction { kind: "redirect".into(), url: Some(url), expires_at };
-                let later = Later { at: expires_at, answer: declined("action_expired", Retry::SameMethod) };
+                let later = LaterOutcome { at: expires_at, answer: declined("action_expired", Retry::SameMethod) };
                 (ProviderAnswer::RequiresAction { provider_reference, action }, Some(later))
             }
         }
     }
 
-    /// What befalls a token that does not say.
-    fn unsaid(&self, dice: &mut Dice) -> Fortune {
-        if dice.hits(self.odds.decline_soft_ppm) {
-            Fortune::DeclineSoft
-        } else if dice.hits(self.odds.decline_hard_ppm) {
-            Fortune::DeclineHard
-        } else if dice.hits(self.odds.processing_ppm) {
-            Fortune::Processing
+    /// Draws the outcome of an authorization whose token does not determine it.
+    fn draw_outcome(&self, rng: &mut SeededRng) -> TokenBehaviour {
+        if rng.hits(self.behaviour.decline_soft_ppm) {
+            TokenBehaviour::DeclineSoft
+        } else if rng.hits(self.behaviour.decline_hard_ppm) {
+            TokenBehaviour::DeclineHard
+        } else if rng.hits(self.behaviour.processing_ppm) {
+            TokenBehaviour::Processing
         } else {
-            Fortune::Ok
+            TokenBehaviour::Ok
         }
     }
 
-    /// Capture, void or refund: the law is `refunded ≤ captured ≤ authorized`, and a void only of what was not captured.
+    /// Capture, void or refund. Invariants: `refunded ≤ captured ≤ authorized`; a void only of an authorization without captures.
     fn follow_up(
         &self,
         call: &ProviderCall,
         authorization: Option<&Entry>,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
         number: u64,
         lands_at: Timestamp,
     ) -> ProviderAnswer {
         let Some(entry) = authorization else { return declined("no_such_authorization", Retry::Never) };
-        // What is still on its way cannot be used: the caller has no answer that names it.
+        // An authorization that has not landed cannot be used: the caller has no answer that names it.
         let Some(ProviderAnswer::Authorized { lapses_at, .. }) = entry.seen(lands_at) else {
             return declined("not_authorized", Retry::Never);
         };
-        let used = self.book.used(entry);
+        let used = self.ledger.used(entry);
         let amount = call.amount.amount;
         let refusal = match call.reference.operation {
             _ if call.amount.currency != entry.amount.currency => Some("currency_mismatch"),
@@ -274,78 +280,82 @@ impl Engine {
         if let Some(code) = refusal {
             return declined(code, Retry::Never);
         }
-        if dice.hits(self.odds.follow_up_soft_ppm) {
+        if rng.hits(self.behaviour.follow_up_soft_ppm) {
             return declined("try_again", Retry::SameMethod);
         }
-        if dice.hits(self.odds.follow_up_hard_ppm) {
+        if rng.hits(self.behaviour.follow_up_hard_ppm) {
             return declined("refused", Retry::Never);
         }
-        ProviderAnswer::Succeeded { provider_reference: Book::provider_reference(number) }
+        ProviderAnswer::Succeeded { provider_reference: Ledger::provider_reference(number) }
     }
 
-    /// The shopper acts on an authorization that waits for it. Acting twice is acting once; acting too late is not acting.
-    pub fn act(&mut self, reference: Reference, act: Act, now: Timestamp) -> Acted {
-        let nothing = Acted { answer: None, return_url: None, line: None, webhooks: Vec::new() };
-        let Some(entry) = self.book.find(reference) else { return nothing };
+    /// Applies a shopper's action to an authorization that waits for it. A second action repeats the first; a late one has no effect.
+    pub fn act(&mut self, reference: Reference, act: ShopperAction, now: Timestamp) -> ActionPlan {
+        let nothing = ActionPlan { answer: None, return_url: None, line: None, webhooks: Vec::new() };
+        let Some(entry) = self.ledger.find(reference) else { return nothing };
         let ProviderAnswer::RequiresAction { provider_reference, .. } = &entry.first else { return nothing };
         let return_url = entry.return_url.clone();
         match entry.seen(now) {
             None => return nothing,
             Some(ProviderAnswer::RequiresAction { .. }) => {}
-            Some(settled) => return Acted { answer: Some(settled.clone()), return_url, ..nothing },
+            Some(settled) => return ActionPlan { answer: Some(settled.clone()), return_url, ..nothing },
         }
         let answer = match act {
-            Act::Ok => ProviderAnswer::Authorized {
+            ShopperAction::Ok => ProviderAnswer::Authorized {
                 provider_reference: provider_reference.clone(),
-                lapses_at: now.plus_s(self.odds.lapse_s),
+                lapses_at: now.plus_s(self.behaviour.lapse_s),
             },
-            Act::Fail => declined("authentication_failed", Retry::SameMethod),
+            ShopperAction::Fail => declined("authentication_failed", Retry::SameMethod),
         };
-        let later = Later { at: now, answer: answer.clone() };
-        let mut dice = Dice::of(self.seed, reference, u32::MAX);
-        let webhooks = self.told(reference, &later.answer, now, &mut dice);
-        let line = Line::Acted { number: entry.number, later };
-        match self.book.take(line.clone()) {
-            Ok(()) => Acted { answer: Some(answer), return_url, line: Some(line), webhooks },
+        let later = LaterOutcome { at: now, answer: answer.clone() };
+        let mut rng = SeededRng::of(self.seed, reference, u32::MAX);
+        let webhooks = self.webhook_copies(reference, &later.answer, now, &mut rng);
+        let line = LedgerRecord::ActionPlan { number: entry.number, later };
+        match self.ledger.take(line.clone()) {
+            Ok(()) => ActionPlan { answer: Some(answer), return_url, line: Some(line), webhooks },
             Err(_not_there) => nothing,
         }
     }
 
-    fn webhooks_of(&self, entry: &Entry, dice: &mut Dice) -> Vec<(Timestamp, WebhookEvent)> {
+    fn webhooks_of(&self, entry: &Entry, rng: &mut SeededRng) -> Vec<(Timestamp, WebhookEvent)> {
         match (&entry.first, &entry.later) {
-            // That a shopper did not act in time is told when asked: until then the act may still come.
+            // An expired action is reported to a query only: before its time limit the shopper may still act.
             (ProviderAnswer::RequiresAction { .. }, _) => Vec::new(),
-            (_, Some(later)) => self.told(entry.reference, &later.answer, later.at, dice),
-            (first, None) if self.odds.webhooks.every_outcome => {
-                self.told(entry.reference, first, entry.lands_at, dice)
+            (_, Some(later)) => self.webhook_copies(entry.reference, &later.answer, later.at, rng),
+            (first, None) if self.behaviour.webhooks.every_outcome => {
+                self.webhook_copies(entry.reference, first, entry.lands_at, rng)
             }
             (_, None) => Vec::new(),
         }
     }
 
-    /// The copies in which an outcome of `at` is told.
-    fn told(
+    /// The copies of the webhook for an outcome at `at`.
+    fn webhook_copies(
         &self,
         reference: Reference,
         answer: &ProviderAnswer,
         at: Timestamp,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
     ) -> Vec<(Timestamp, WebhookEvent)> {
-        let odds = &self.odds.webhooks;
-        if dice.hits(odds.lost_ppm) {
+        let behaviour = &self.behaviour.webhooks;
+        if rng.hits(behaviour.lost_ppm) {
             return Vec::new();
         }
         let event = WebhookEvent { id: format_compact!("evt_{reference}"), reference, answer: answer.clone() };
-        let copies = dice.upto(odds.copies_max.saturating_sub(1)).saturating_add(1);
+        let copies = rng.upto(behaviour.copies_max.saturating_sub(1)).saturating_add(1);
         let copy = |_| {
-            let most = if dice.hits(odds.very_late_ppm) { odds.late_ms.saturating_mul(10) } else { odds.late_ms };
-            (at.plus_ms(dice.upto(most)), event.clone())
+            let most = if rng.hits(behaviour.very_late_ppm) {
+                behaviour.late_ms.saturating_mul(10)
+            } else {
+                behaviour.late_ms
+            };
+            (at.plus_ms(rng.upto(most)), event.clone())
         };
         (0..copies).map(copy).collect()
     }
 }
 
-impl Planned {
+impl CallPlan {
     const fn reply(reply: Reply, latency_ms: u64) -> Self {
         Self { reply, latency_ms, line: None, webhooks: Vec::new() }
     }

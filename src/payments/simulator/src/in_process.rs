@@ -1,10 +1,10 @@
-//! The simulated provider inside a node: calls are function calls, latency is slept, webhooks come as if over HTTP, signed.
+//! The simulated provider inside a node: calls are function calls, latency is a sleep, webhooks are signed as over HTTP.
 
-use super::courier::{Courier, Deliver, Receiver};
-use super::desk::{ActDone, Desk, Keep, LedgerLost};
-use super::engine::{Act, Reply};
+use super::behaviour::Behaviour;
+use super::engine::{Reply, ShopperAction};
 use super::ledger_file::LedgerFileError;
-use super::odds::Odds;
+use super::provider::{ActionResult, LedgerLost, LedgerStorage, SimulatedProvider};
+use super::webhook_sender::{DeliverWebhook, WebhookSender, WebhookTarget};
 use doorbuster_clock::SharedClock;
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, Reference};
 use doorbuster_domain::time::Timestamp;
@@ -14,63 +14,69 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a simulated provider inside a node is made.
+/// The options of a simulated provider inside a node.
 #[derive(Debug, Clone)]
-pub struct Terms<'a> {
-    /// How it behaves.
-    pub odds: Odds,
-    /// The same seed, the same fortunes.
+pub struct SimulatorOptions<'a> {
+    /// Its behaviour.
+    pub behaviour: Behaviour,
+    /// The seed of the random numbers: the same seed gives the same behaviour.
     pub seed: u64,
-    /// What action addresses begin with.
+    /// The prefix of action addresses.
     pub action_url: &'a str,
-    /// What it signs webhooks with.
+    /// The secret that signs its webhooks.
     pub secret: WebhookSecret,
-    /// The longest a call waits for its answer.
+    /// The longest time a call waits for its answer, in milliseconds.
     pub timeout_ms: u64,
-    /// Its ledger's file. Each line is handed to the kernel before the answer: that survives `kill -9` of the node, which is what an audit
-    /// after a crash needs, but not a power cut.
+    /// Its ledger's file. Each line is written before the answer, without a sync: it survives `kill -9` of the node, which an audit after a
+    /// crash needs, but not a power cut.
     pub ledger: Option<&'a Path>,
 }
 
-/// The simulated provider inside a node. Copies are the same provider.
+/// The simulated provider inside a node. Clones share one provider.
 #[derive(Debug, Clone)]
 pub struct InProcess {
-    desk: Arc<Desk>,
+    provider: Arc<SimulatedProvider>,
     secret: WebhookSecret,
     timeout_ms: u64,
 }
 
 impl InProcess {
-    /// Opens its ledger and starts its courier, on the current runtime. It lives by `clock`, so a test may let its time and the node's differ.
-    pub fn open(terms: &Terms<'_>, clock: SharedClock, deliver: Option<Deliver>) -> Result<Self, LedgerFileError> {
-        let courier = match deliver {
-            Some(deliver) => Courier::start(Receiver::Inside(deliver), terms.secret.clone(), Arc::clone(&clock)),
-            None => Courier::idle(Arc::clone(&clock)),
+    /// Opens the ledger and starts the webhook sender on the current runtime. `clock` may differ from the node's, for tests.
+    pub fn open(
+        options: &SimulatorOptions<'_>,
+        clock: SharedClock,
+        deliver: Option<DeliverWebhook>,
+    ) -> Result<Self, LedgerFileError> {
+        let sender = match deliver {
+            Some(deliver) => {
+                WebhookSender::start(WebhookTarget::InProcess(deliver), options.secret.clone(), Arc::clone(&clock))
+            }
+            None => WebhookSender::disabled(Arc::clone(&clock)),
         };
-        let keep = terms.ledger.map_or(Keep::Volatile, Keep::Written);
-        let (desk, torn_bytes) = Desk::open(terms.odds, terms.seed, terms.action_url, keep, courier, clock)?;
+        let storage = options.ledger.map_or(LedgerStorage::Volatile, LedgerStorage::Written);
+        let (provider, torn_bytes) =
+            SimulatedProvider::open(options.behaviour, options.seed, options.action_url, storage, sender, clock)?;
         if torn_bytes > 0 {
             tracing::warn!(torn_bytes, "cut a torn line off the simulated provider's ledger");
         }
-        Ok(Self { desk: Arc::new(desk), secret: terms.secret.clone(), timeout_ms: terms.timeout_ms })
+        Ok(Self { provider: Arc::new(provider), secret: options.secret.clone(), timeout_ms: options.timeout_ms })
     }
 
-    /// The shopper acts (`tok_action`).
-    pub async fn act(&self, reference: Reference, act: Act) -> Result<ActDone, LedgerLost> {
-        self.desk.act(reference, act).await
+    /// A shopper acts on an authorization (`tok_action`).
+    pub async fn act(&self, reference: Reference, act: ShopperAction) -> Result<ActionResult, LedgerLost> {
+        self.provider.act(reference, act).await
     }
 
-    /// Waits until its ledger could not be written: it answers nothing any more, and a node that served on would take orders that nobody
-    /// can ever pay.
+    /// Waits until its ledger cannot be written any more. It then answers no call, so the node must end: its orders could never be paid.
     pub async fn lost(&self) -> String {
-        self.desk.ledger_lost().await;
+        self.provider.ledger_lost().await;
         LedgerLost.to_string()
     }
 
-    /// The provider itself: its book, for a referee; its outages.
+    /// The provider itself, for its ledger and its outages.
     #[must_use]
-    pub fn desk(&self) -> &Desk {
-        &self.desk
+    pub fn provider(&self) -> &SimulatedProvider {
+        &self.provider
     }
 }
 
@@ -80,12 +86,12 @@ impl Provider for InProcess {
     }
 
     async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderAnswer {
-        let patience_ms = self.timeout_ms.min(deadline.since_ms(self.desk.now()));
-        let Ok(handled) = self.desk.call(call).await else { return ProviderAnswer::Unknown };
-        let (answer, wait_ms) = match handled.reply {
-            Reply::Answer(answer) if handled.latency_ms <= patience_ms => (answer, handled.latency_ms),
-            Reply::Answer(_) | Reply::Silence => (ProviderAnswer::Unknown, patience_ms),
-            Reply::TooMany | Reply::Broken => (ProviderAnswer::Unknown, handled.latency_ms.min(patience_ms)),
+        let timeout_ms = self.timeout_ms.min(deadline.since_ms(self.provider.now()));
+        let Ok(result) = self.provider.call(call).await else { return ProviderAnswer::Unknown };
+        let (answer, wait_ms) = match result.reply {
+            Reply::Answer(answer) if result.latency_ms <= timeout_ms => (answer, result.latency_ms),
+            Reply::Answer(_) | Reply::Silence => (ProviderAnswer::Unknown, timeout_ms),
+            Reply::TooMany | Reply::Broken => (ProviderAnswer::Unknown, result.latency_ms.min(timeout_ms)),
         };
         if wait_ms > 0 {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -103,7 +109,7 @@ impl Provider for InProcess {
     }
 
     async fn ledger(&self, after: u64, limit: usize) -> Result<LedgerPage, LedgerError> {
-        let numbered = self.desk.lines(after, limit);
+        let numbered = self.provider.lines(after, limit);
         let next = (numbered.len() == limit).then(|| numbered.last().map(|(number, _)| *number)).flatten();
         Ok(LedgerPage { lines: numbered.into_iter().map(|(_, line)| line).collect(), next })
     }

@@ -1,8 +1,8 @@
 //! The laws of the simulated provider, and what each test token does.
 
-use super::book::{Book, Line};
-use super::engine::{Act, Engine, Reply};
-use super::odds::Odds;
+use super::behaviour::Behaviour;
+use super::engine::{Engine, Reply, ShopperAction};
+use super::ledger::{Ledger, LedgerRecord};
 use super::testing::{answer, authorize, code, engine, engine_with, follow_up, named, order, question};
 use doorbuster_domain::payment::Operation::{Capture, Refund, Void};
 use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, Reference, Retry};
@@ -19,7 +19,7 @@ fn the_same_key_gives_the_first_answer_and_one_charge() {
     let call = authorize(order(1), "tok_ok", 100);
     let first = answer(engine.call(&call, NOW));
     assert_eq!(answer(engine.call(&call, NOW.plus_s(60))), first);
-    assert_eq!(engine.book().next_number(), 2);
+    assert_eq!(engine.ledger().next_number(), 2);
 }
 
 #[test]
@@ -36,10 +36,10 @@ fn m2_a_key_sent_again_after_its_life_charges_again_and_the_referee_sees_it() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_ok", 100);
     answer(engine.call(&call, NOW));
-    let later = NOW.plus_s(Odds::INSTANT.key_life_s);
+    let later = NOW.plus_s(Behaviour::INSTANT.key_life_s);
     answer(engine.call(&question(&call), later));
     answer(engine.call(&call, later));
-    let lines: Vec<_> = engine.book().lines(0, 10, later).into_iter().map(|(_, line)| line).collect();
+    let lines: Vec<_> = engine.ledger().lines(0, 10, later).into_iter().map(|(_, line)| line).collect();
     let due = BTreeMap::from([(order(1), 100)]);
     assert_eq!(referee::judge(&lines, &due, |_| false, later), vec![(order(1), referee::Finding::Double)]);
 }
@@ -48,12 +48,12 @@ fn m2_a_key_sent_again_after_its_life_charges_again_and_the_referee_sees_it() {
 fn m1_a_slow_charge_is_not_found_and_lands_all_the_same() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_slow", 100);
-    let planned = engine.call(&call, NOW);
-    assert_eq!(planned.latency_ms, Odds::INSTANT.slow_ms);
-    let before = NOW.plus_ms(planned.latency_ms - 1);
+    let plan = engine.call(&call, NOW);
+    assert_eq!(plan.latency_ms, Behaviour::INSTANT.slow_ms);
+    let before = NOW.plus_ms(plan.latency_ms - 1);
     assert_eq!(answer(engine.call(&question(&call), before)), ProviderAnswer::NotFound);
     assert_eq!(engine.call(&call, before).latency_ms, 1, "sent again, it waits for the same charge");
-    let landed = NOW.plus_ms(planned.latency_ms);
+    let landed = NOW.plus_ms(plan.latency_ms);
     named(&answer(engine.call(&question(&call), landed)));
 }
 
@@ -62,7 +62,7 @@ fn a_charge_whose_answer_is_lost_is_in_the_ledger() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_timeout_charged", 100);
     assert_eq!(engine.call(&call, NOW).reply, Reply::Silence);
-    assert_eq!(engine.book().next_number(), 2);
+    assert_eq!(engine.ledger().next_number(), 2);
     let found = answer(engine.call(&question(&call), NOW));
     assert_eq!(answer(engine.call(&call, NOW)), found, "sent again it is the same charge");
     named(&found);
@@ -74,7 +74,7 @@ fn a_call_lost_on_the_way_is_not_found_until_it_is_sent_again() {
     let call = authorize(order(1), "tok_timeout_not_charged", 100);
     assert_eq!(engine.call(&call, NOW).reply, Reply::Silence);
     assert_eq!(answer(engine.call(&question(&call), NOW)), ProviderAnswer::NotFound);
-    assert_eq!(engine.book().next_number(), 1);
+    assert_eq!(engine.ledger().next_number(), 1);
     named(&answer(engine.call(&call, NOW)));
 }
 
@@ -92,7 +92,7 @@ fn declines_say_what_may_be_done() {
 
 #[test]
 fn m3_the_shopper_acts_and_query_and_webhook_say_so() {
-    for (act, authorized) in [(Act::Ok, true), (Act::Fail, false)] {
+    for (act, authorized) in [(ShopperAction::Ok, true), (ShopperAction::Fail, false)] {
         let mut engine = engine();
         let call = authorize(order(1), "tok_action", 100);
         let asked = answer(engine.call(&call, NOW));
@@ -100,14 +100,14 @@ fn m3_the_shopper_acts_and_query_and_webhook_say_so() {
             if action.url.as_deref() == Some(&format!("http://bank/actions/{}", call.reference))));
         let acted = engine.act(call.reference, act, NOW.plus_s(5));
         assert_eq!(acted.webhooks.len(), 1);
-        let told = acted.answer.unwrap();
-        assert_eq!(matches!(told, ProviderAnswer::Authorized { .. }), authorized);
-        assert_eq!(acted.webhooks[0].1.answer, told);
-        assert_eq!(answer(engine.call(&question(&call), NOW.plus_s(5))), told);
-        let again = engine.act(call.reference, Act::Ok, NOW.plus_s(6));
+        let outcome = acted.answer.unwrap();
+        assert_eq!(matches!(outcome, ProviderAnswer::Authorized { .. }), authorized);
+        assert_eq!(acted.webhooks[0].1.answer, outcome);
+        assert_eq!(answer(engine.call(&question(&call), NOW.plus_s(5))), outcome);
+        let again = engine.act(call.reference, ShopperAction::Ok, NOW.plus_s(6));
         assert_eq!(
             (again.answer, again.line, again.webhooks),
-            (Some(told), None, vec![]),
+            (Some(outcome), None, vec![]),
             "acting twice is acting once"
         );
     }
@@ -118,8 +118,8 @@ fn m3_a_shopper_who_acts_too_late_is_declined() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_action", 100);
     answer(engine.call(&call, NOW));
-    let late = NOW.plus_s(Odds::INSTANT.action_s);
-    assert_eq!(code(&engine.act(call.reference, Act::Ok, late).answer.unwrap()), "action_expired");
+    let late = NOW.plus_s(Behaviour::INSTANT.action_s);
+    assert_eq!(code(&engine.act(call.reference, ShopperAction::Ok, late).answer.unwrap()), "action_expired");
     assert_eq!(code(&answer(engine.call(&question(&call), late))), "action_expired");
 }
 
@@ -127,9 +127,9 @@ fn m3_a_shopper_who_acts_too_late_is_declined() {
 fn m3_what_is_processed_is_told_later() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_processing", 100);
-    let planned = engine.call(&call, NOW);
-    let (at, event) = planned.webhooks.first().cloned().unwrap();
-    assert!(matches!(answer(planned), ProviderAnswer::Processing { .. }));
+    let plan = engine.call(&call, NOW);
+    let (at, event) = plan.webhooks.first().cloned().unwrap();
+    assert!(matches!(answer(plan), ProviderAnswer::Processing { .. }));
     assert!(matches!(answer(engine.call(&question(&call), NOW)), ProviderAnswer::Processing { .. }));
     assert_eq!(answer(engine.call(&question(&call), at)), event.answer);
     named(&event.answer);
@@ -161,7 +161,7 @@ fn what_was_voided_or_has_lapsed_cannot_be_captured() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_ok", 100);
     let name = named(&answer(engine.call(&call, NOW)));
-    let lapsed = NOW.plus_s(Odds::INSTANT.lapse_s);
+    let lapsed = NOW.plus_s(Behaviour::INSTANT.lapse_s);
     assert_eq!(code(&answer(engine.call(&follow_up(&call, Capture, 1, &name, 1), lapsed))), "authorization_lapsed");
     answer(engine.call(&follow_up(&call, Void, 1, &name, 100), NOW));
     assert_eq!(code(&answer(engine.call(&follow_up(&call, Capture, 2, &name, 1), NOW))), "authorization_voided");
@@ -171,9 +171,9 @@ fn what_was_voided_or_has_lapsed_cannot_be_captured() {
 fn another_orders_authorization_cannot_be_captured() {
     let mut engine = engine();
     let name = named(&answer(engine.call(&authorize(order(1), "tok_ok", 100), NOW)));
-    let stranger = authorize(order(2), "tok_ok", 100);
-    answer(engine.call(&stranger, NOW));
-    assert_eq!(code(&answer(engine.call(&follow_up(&stranger, Capture, 1, &name, 1), NOW))), "no_such_authorization");
+    let other = authorize(order(2), "tok_ok", 100);
+    answer(engine.call(&other, NOW));
+    assert_eq!(code(&answer(engine.call(&follow_up(&other, Capture, 1, &name, 1), NOW))), "no_such_authorization");
 }
 
 #[test]
@@ -182,17 +182,17 @@ fn in_an_outage_nothing_happens() {
     engine.add_outage(NOW, NOW.plus_s(10));
     let call = authorize(order(1), "tok_ok", 100);
     assert_eq!(engine.call(&call, NOW.plus_s(9)).reply, Reply::Broken);
-    assert_eq!(engine.book().next_number(), 1);
+    assert_eq!(engine.ledger().next_number(), 1);
     named(&answer(engine.call(&call, NOW.plus_s(10))));
 }
 
 #[test]
 fn a_realistic_day_has_everything_that_can_go_wrong_about_as_often_as_it_should() {
-    let mut engine = engine_with(Odds::REALISTIC);
+    let mut engine = engine_with(Behaviour::REALISTIC);
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     for number in 0..20_000 {
-        let planned = engine.call(&authorize(order(number), "tok_anything", 100), NOW);
-        let word = match (&planned.reply, &planned.line) {
+        let plan = engine.call(&authorize(order(number), "tok_anything", 100), NOW);
+        let word = match (&plan.reply, &plan.line) {
             (Reply::TooMany, _) => "too many",
             (Reply::Silence, None) => "timeout before",
             (Reply::Silence, Some(_)) => "timeout after",
@@ -202,10 +202,10 @@ fn a_realistic_day_has_everything_that_can_go_wrong_about_as_often_as_it_should(
             _ => "other",
         };
         *counts.entry(word).or_default() += 1;
-        if planned.line.is_some() && planned.webhooks.is_empty() {
+        if plan.line.is_some() && plan.webhooks.is_empty() {
             *counts.entry("untold").or_default() += 1;
         }
-        assert!(planned.webhooks.len() <= 3);
+        assert!(plan.webhooks.len() <= 3);
     }
     for (word, range) in [
         ("declined", 1_000..1_600),
@@ -223,7 +223,7 @@ fn a_realistic_day_has_everything_that_can_go_wrong_about_as_often_as_it_should(
 #[derive(Debug, Clone)]
 enum Step {
     Call(ProviderCall),
-    Act(Reference, Act),
+    ShopperAction(Reference, ShopperAction),
     Wait(u64),
 }
 
@@ -250,70 +250,70 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             call.reference = Reference { operation, payment, attempt, ..call.reference };
             if operation != Operation::Authorize {
                 call.token = None;
-                call.provider_reference = Some(Book::provider_reference(named));
+                call.provider_reference = Some(Ledger::provider_reference(named));
             }
             Step::Call(ProviderCall { query_only: query_only && amount > 100, ..call })
         },
     );
     let act = (0_u128..4, 1_u16..3, 1_u16..4, any::<bool>()).prop_map(|(number, payment, attempt, ok)| {
         let reference = Reference { order: order(number), operation: Operation::Authorize, payment, attempt };
-        Step::Act(reference, if ok { Act::Ok } else { Act::Fail })
+        Step::ShopperAction(reference, if ok { ShopperAction::Ok } else { ShopperAction::Fail })
     });
     let wait = (0_u64..200_000).prop_map(Step::Wait);
     prop::collection::vec(prop_oneof![8 => call, 1 => act, 1 => wait], 1..120)
 }
 
-struct Told {
-    lines: Vec<Line>,
+struct History {
+    lines: Vec<LedgerRecord>,
     trace: Vec<String>,
     firsts: BTreeMap<Reference, ProviderAnswer>,
     clashes: Vec<String>,
     now: Timestamp,
 }
 
-fn run(engine: &mut Engine, steps: &[Step]) -> Told {
-    let mut told =
-        Told { lines: Vec::new(), trace: Vec::new(), firsts: BTreeMap::new(), clashes: Vec::new(), now: NOW };
+fn run(engine: &mut Engine, steps: &[Step]) -> History {
+    let mut history =
+        History { lines: Vec::new(), trace: Vec::new(), firsts: BTreeMap::new(), clashes: Vec::new(), now: NOW };
     for step in steps {
         match step {
-            Step::Wait(millis) => told.now = told.now.plus_ms(*millis),
-            Step::Act(reference, act) => {
-                let acted = engine.act(*reference, *act, told.now);
-                told.trace.push(format!("{acted:?}"));
-                told.lines.extend(acted.line);
+            Step::Wait(millis) => history.now = history.now.plus_ms(*millis),
+            Step::ShopperAction(reference, act) => {
+                let acted = engine.act(*reference, *act, history.now);
+                history.trace.push(format!("{acted:?}"));
+                history.lines.extend(acted.line);
             }
             Step::Call(call) => {
-                let planned = engine.call(call, told.now);
-                told.trace.push(format!("{planned:?}"));
-                if let Reply::Answer(answer) = &planned.reply
+                let plan = engine.call(call, history.now);
+                history.trace.push(format!("{plan:?}"));
+                if let Reply::Answer(answer) = &plan.reply
                     && !call.query_only
                     && *answer != ProviderAnswer::Conflict
                 {
-                    let first = told.firsts.entry(call.reference).or_insert_with(|| answer.clone());
+                    let first = history.firsts.entry(call.reference).or_insert_with(|| answer.clone());
                     if first != answer {
-                        told.clashes.push(format!("{}: {first:?}, then {answer:?}", call.reference));
+                        history.clashes.push(format!("{}: {first:?}, then {answer:?}", call.reference));
                     }
                 }
-                told.lines.extend(planned.line);
+                history.lines.extend(plan.line);
             }
         }
     }
-    told
+    history
 }
 
-fn odds() -> impl Strategy<Value = Odds> {
-    prop::sample::select(vec![Odds::INSTANT, Odds::FAST, Odds::REALISTIC])
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    prop::sample::select(vec![Behaviour::INSTANT, Behaviour::FAST, Behaviour::REALISTIC])
 }
 
 proptest! {
     #[test]
-    fn captured_is_at_most_authorized_and_refunded_at_most_captured(odds in odds(), steps in steps()) {
-        let mut engine = engine_with(odds);
+    fn captured_is_at_most_authorized_and_refunded_at_most_captured(behaviour in behaviour(), steps in steps()) {
+        let mut engine = engine_with(behaviour);
         run(&mut engine, &steps);
-        let book = engine.book();
-        for number in 1..book.next_number() {
-            let entry = book.entry(number).unwrap();
-            let used = book.used(entry);
+        let ledger = engine.ledger();
+        for number in 1..ledger.next_number() {
+            let entry = ledger.entry(number).unwrap();
+            let used = ledger.used(entry);
             prop_assert!(used.refunded <= used.captured);
             prop_assert!(used.captured <= entry.amount.amount);
             prop_assert!(!(used.voided && used.captured > 0));
@@ -321,40 +321,40 @@ proptest! {
     }
 
     #[test]
-    fn one_key_has_one_answer(odds in odds(), steps in steps()) {
-        let told = run(&mut engine_with(odds), &steps);
-        prop_assert_eq!(told.clashes, Vec::<String>::new());
+    fn one_key_has_one_answer(behaviour in behaviour(), steps in steps()) {
+        let history = run(&mut engine_with(behaviour), &steps);
+        prop_assert_eq!(history.clashes, Vec::<String>::new());
     }
 
     #[test]
-    fn what_the_file_gives_again_is_the_book(odds in odds(), steps in steps()) {
-        let mut engine = engine_with(odds);
-        let told = run(&mut engine, &steps);
-        let mut book = Book::default();
-        for line in told.lines {
+    fn what_the_file_gives_again_is_the_book(behaviour in behaviour(), steps in steps()) {
+        let mut engine = engine_with(behaviour);
+        let history = run(&mut engine, &steps);
+        let mut ledger = Ledger::default();
+        for line in history.lines {
             let text = serde_json::to_vec(&line).unwrap();
-            book.take(serde_json::from_slice(&text).unwrap()).unwrap();
+            ledger.take(serde_json::from_slice(&text).unwrap()).unwrap();
         }
-        prop_assert_eq!(&book, engine.book());
+        prop_assert_eq!(&ledger, engine.ledger());
     }
 
     #[test]
-    fn the_same_seed_tells_the_same_story(odds in odds(), steps in steps()) {
-        let one = run(&mut engine_with(odds), &steps);
-        let other = run(&mut engine_with(odds), &steps);
+    fn the_same_seed_tells_the_same_story(behaviour in behaviour(), steps in steps()) {
+        let one = run(&mut engine_with(behaviour), &steps);
+        let other = run(&mut engine_with(behaviour), &steps);
         prop_assert_eq!(one.trace, other.trace);
     }
 
     #[test]
-    fn no_operation_is_lost_or_written_twice_within_its_keys_life(odds in odds(), steps in steps()) {
-        let mut engine = engine_with(odds);
-        let told = run(&mut engine, &steps);
-        let lines = engine.book().lines(0, usize::MAX, told.now.plus_s(3_600));
+    fn no_operation_is_lost_or_written_twice_within_its_keys_life(behaviour in behaviour(), steps in steps()) {
+        let mut engine = engine_with(behaviour);
+        let history = run(&mut engine, &steps);
+        let lines = engine.ledger().lines(0, usize::MAX, history.now.plus_s(3_600));
         let mut seen = BTreeMap::new();
         for (number, line) in &lines {
             prop_assert_eq!(seen.insert(line.reference, number), None);
         }
-        for reference in told.firsts.keys() {
+        for reference in history.firsts.keys() {
             prop_assert!(seen.contains_key(reference));
         }
     }

@@ -1,13 +1,13 @@
-//! The ledger's file: one JSON line per thing that happened, with checksum and length before it; appended to, read again at the start.
+//! The ledger's file: one JSON line per record, with its checksum and length in front. Records are appended, and replayed at the start.
 //!
 //! ```text
 //! 5d1f03aa 000000e7 {"accepted":{"number":1,"reference":"ord_….authorize.1.1",…}}
 //! ```
 //!
-//! A line is handed to the kernel before the answer leaves, so it survives `kill -9`. Whether it survives a power cut is the
-//! [`Syncer`]'s to say: the process waits for it, a provider inside a node does not.
+//! A line is written before the answer leaves, so it survives `kill -9`. The process also waits for the [`Syncer`], so its lines survive a power
+//! cut; a provider inside a node does not wait.
 
-use super::book::{Book, BookError, Line};
+use super::ledger::{Ledger, LedgerRecord, LedgerSequenceError};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -18,39 +18,39 @@ use tokio::sync::watch;
 /// Why a ledger could not be opened.
 #[derive(Debug, Error)]
 pub enum LedgerFileError {
-    /// The file system said no.
+    /// The file system refused an operation.
     #[error("open the ledger: {0}")]
     Io(#[from] io::Error),
-    /// The same, of a file that has a name.
+    /// The file system refused an operation on a named file.
     #[error("open the ledger {}: {error}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// In the system's words.
+        /// The system's error.
         error: io::Error,
     },
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("the ledger is in use by another process")]
     InUse,
-    /// A line in the middle is damaged: what follows it cannot be trusted.
+    /// A line before the last is damaged, so the lines after it cannot be trusted.
     #[error("line {0} of the ledger is damaged")]
     Damaged(usize),
-    /// The lines do not fit together.
+    /// A line does not fit those before it.
     #[error("line {line} of the ledger: {why}")]
-    Book {
-        /// Which.
+    Ledger {
+        /// The line's number, from 1.
         line: usize,
-        /// In what way.
-        why: BookError,
+        /// The contradiction.
+        why: LedgerSequenceError,
     },
 }
 
-/// What was read at the start.
+/// The result of the replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Replayed {
-    /// The book as the lines give it.
-    pub book: Book,
-    /// Bytes of a torn last line that were cut off: its answer never left.
+    /// The ledger rebuilt from the lines.
+    pub ledger: Ledger,
+    /// The length of a torn last line that was cut, in bytes. Its answer never left.
     pub torn_bytes: u64,
 }
 
@@ -63,7 +63,7 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Opens or makes the file, reads it, and cuts a torn last line.
+    /// Opens or creates the file, replays it, and cuts a torn last line.
     pub fn open(path: &Path) -> Result<(Self, Replayed), LedgerFileError> {
         Self::open_file(path).map_err(|error| match error {
             LedgerFileError::Io(error) => LedgerFileError::File { path: path.to_owned(), error },
@@ -80,13 +80,13 @@ impl LedgerFile {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut book = Book::default();
+        let mut ledger = Ledger::default();
         let mut whole: usize = 0;
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate().peekable();
         while let Some((index, text)) = lines.next() {
             let line = index.saturating_add(1);
             match decode(text) {
-                Some(read) => book.take(read).map_err(|why| LedgerFileError::Book { line, why })?,
+                Some(read) => ledger.take(read).map_err(|why| LedgerFileError::Ledger { line, why })?,
                 None if lines.peek().is_none() && torn(text) => break,
                 None => return Err(LedgerFileError::Damaged(line)),
             }
@@ -101,31 +101,31 @@ impl LedgerFile {
         file.seek(SeekFrom::Start(written))?;
         Ok((
             Self { path: path.to_owned(), file, written },
-            Replayed { book, torn_bytes: u64::try_from(torn).unwrap_or(u64::MAX) },
+            Replayed { ledger, torn_bytes: u64::try_from(torn).unwrap_or(u64::MAX) },
         ))
     }
 
-    /// Hands a line to the kernel. After an error nothing more may be appended: a part of the line may be there.
-    pub fn append(&mut self, line: &Line) -> io::Result<()> {
+    /// Appends a record. After an error nothing more may be appended, because a part of the line may be in the file.
+    pub fn append(&mut self, line: &LedgerRecord) -> io::Result<()> {
         let text = encode(line)?;
         self.file.write_all(&text)?;
         self.written = self.written.saturating_add(u64::try_from(text.len()).unwrap_or(0));
         Ok(())
     }
 
-    /// Its file.
+    /// The file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the next line begins: what must be synced for everything before it to be durable.
+    /// The length of the file: the position that must be synced for all lines to be durable.
     #[must_use]
     pub const fn written(&self) -> u64 {
         self.written
     }
 
-    /// Starts a thread that syncs what is appended.
+    /// Starts a thread that syncs the appended lines.
     pub fn syncer(&self) -> io::Result<Syncer> {
         Syncer::start(self.file.try_clone()?, self.written)
     }
@@ -134,7 +134,7 @@ impl LedgerFile {
 /// Bytes before the JSON: checksum of all that follows, length of the JSON, each as eight hexadecimal digits and a space.
 const HEAD: usize = 18;
 
-fn encode(line: &Line) -> io::Result<Vec<u8>> {
+fn encode(line: &LedgerRecord) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(line)?;
     let mut summed = format!("{:08x} ", json.len()).into_bytes();
     summed.extend_from_slice(&json);
@@ -144,7 +144,7 @@ fn encode(line: &Line) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn decode(text: &[u8]) -> Option<Line> {
+fn decode(text: &[u8]) -> Option<LedgerRecord> {
     let (sum, summed) = text.strip_suffix(b"\n")?.split_at_checked(HEAD / 2)?;
     let (length, json) = summed.split_at_checked(HEAD / 2)?;
     let whole = hex(sum)? == crc32fast::hash(summed) && usize::try_from(hex(length)?).ok()? == json.len();
@@ -155,15 +155,15 @@ fn hex(digits: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?.strip_suffix(' ')?, 16).ok()
 }
 
-/// Was the writing of this last line cut off? Then it is shorter than its head says, or has zeros where nothing was written. Else it was
-/// whole once and is damaged: to cut it would forget a charge.
+/// Whether the writing of this last line was cut off: it is shorter than its head says, or holds zeros. Any other invalid line was whole once
+/// and is damaged; to cut it would forget a charge.
 fn torn(text: &[u8]) -> bool {
     let Some((head, rest)) = text.split_at_checked(HEAD) else { return true };
     let length = head.get(HEAD / 2..).and_then(hex).and_then(|length| usize::try_from(length).ok());
     text.contains(&0) || length.is_some_and(|length| rest.len() <= length)
 }
 
-/// Syncs the file in a thread of its own; whoever waits shares the next sync.
+/// Syncs the file in a thread of its own; concurrent waiters share the next sync.
 #[derive(Debug, Clone)]
 pub struct Syncer {
     wanted: mpsc::Sender<u64>,
@@ -172,23 +172,23 @@ pub struct Syncer {
 
 impl Syncer {
     fn start(file: File, written: u64) -> io::Result<Self> {
-        let (wanted, wishes) = mpsc::channel::<u64>();
-        let (told, synced) = watch::channel(written);
-        // It ends with the last `Syncer`, or at the first failed sync: then `told` is dropped, and everybody who waits knows.
+        let (wanted, requests) = mpsc::channel::<u64>();
+        let (done, synced) = watch::channel(written);
+        // The thread ends with the last `Syncer`, or at the first failed sync. Then `done` is dropped, which fails every waiter.
         std::thread::Builder::new().name("ledger-sync".into()).spawn(move || {
-            while let Ok(first) = wishes.recv() {
-                let upto = wishes.try_iter().fold(first, u64::max);
+            while let Ok(first) = requests.recv() {
+                let upto = requests.try_iter().fold(first, u64::max);
                 if let Err(error) = file.sync_data() {
                     tracing::error!(%error, "sync the payment ledger");
                     return;
                 }
-                told.send_replace(upto);
+                done.send_replace(upto);
             }
         })?;
         Ok(Self { wanted, synced })
     }
 
-    /// Waits until everything before `position` is on the disk. False: it never will be, and nothing may leave.
+    /// Waits until everything before `position` is on disk. Returns `false` if a sync failed; then no answer may leave.
     pub async fn upto(&self, position: u64) -> bool {
         if *self.synced.borrow() >= position {
             return true;
@@ -206,12 +206,12 @@ mod tests {
     use crate::testing::{authorize, engine, order};
     use doorbuster_domain::time::Timestamp;
 
-    fn lines(count: u128) -> (Vec<Line>, Book) {
+    fn lines(count: u128) -> (Vec<LedgerRecord>, Ledger) {
         let mut engine = engine();
         let lines = (0..count)
             .filter_map(|number| engine.call(&authorize(order(number), "tok_ok", 100), Timestamp(5)).line)
             .collect();
-        (lines, engine.book().clone())
+        (lines, engine.ledger().clone())
     }
 
     #[test]
@@ -225,10 +225,10 @@ mod tests {
             std::fs::write(&path, [whole.as_slice(), &texts[2][..kept]].concat()).unwrap();
             let (mut file, read) = LedgerFile::open(&path).unwrap();
             assert_eq!(read.torn_bytes, u64::try_from(kept).unwrap());
-            assert_eq!(read.book.next_number(), 3);
+            assert_eq!(read.ledger.next_number(), 3);
             file.append(&lines[2]).unwrap();
             drop(file);
-            assert_eq!(LedgerFile::open(&path).unwrap().1.book.next_number(), 4);
+            assert_eq!(LedgerFile::open(&path).unwrap().1.ledger.next_number(), 4);
         }
     }
 
@@ -254,13 +254,13 @@ mod tests {
     fn the_file_read_again_is_the_book() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
-        let (lines, book) = lines(20);
+        let (lines, ledger) = lines(20);
         let (mut file, _) = LedgerFile::open(&path).unwrap();
         for line in &lines {
             file.append(line).unwrap();
         }
         drop(file);
-        assert_eq!(LedgerFile::open(&path).unwrap().1, Replayed { book, torn_bytes: 0 });
+        assert_eq!(LedgerFile::open(&path).unwrap().1, Replayed { ledger, torn_bytes: 0 });
     }
 
     #[test]

@@ -1,22 +1,22 @@
-//! A payment provider to test against, and the referee of what was charged. One engine, two houses:
+//! A payment provider to test against, and the record of what it charged. One engine, used in two ways:
 //!
 //! ```text
-//!                         ┌── in_process: function calls, tokio's time ──► a node, or a simulation
-//! engine ── book ── desk ─┤
-//!  odds     ledger_file   └── server: HTTP, synced ledger ──► `payment-simulator`
+//!                                     ┌── in_process: function calls, tokio's time ──► a node, or a simulation
+//! engine ── ledger ───── provider ────┤
+//!  behaviour, tokens    ledger_file   └── server: HTTP, synced ledger ──► `payment-simulator`
 //! ```
 
-pub mod book;
+mod behaviour;
 pub mod command;
-pub mod courier;
-pub mod desk;
 pub mod engine;
 pub mod in_process;
+pub mod ledger;
 pub mod ledger_file;
-mod odds;
-mod post;
+mod post_webhook;
+pub mod provider;
 pub mod server;
 mod tokens;
+pub mod webhook_sender;
 
 #[cfg(test)]
 mod laws;
@@ -25,11 +25,11 @@ mod loopback;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use book::Book;
-pub use courier::{Courier, Deliver, Receiver};
-pub use desk::{ActDone, Desk, Keep, LedgerLost};
-pub use engine::{Act, Engine, Reply};
-pub use in_process::{InProcess, Terms};
+pub use behaviour::{Behaviour, Profile, WebhookBehaviour};
+pub use engine::{Engine, Reply, ShopperAction};
+pub use in_process::{InProcess, SimulatorOptions};
+pub use ledger::Ledger;
 pub use ledger_file::LedgerFileError;
-pub use odds::{Odds, Profile, WebhookOdds};
-pub use post::WebhookPost;
+pub use post_webhook::WebhookClient;
+pub use provider::{ActionResult, LedgerLost, LedgerStorage, SimulatedProvider};
+pub use webhook_sender::{DeliverWebhook, WebhookSender, WebhookTarget};

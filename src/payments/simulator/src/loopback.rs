@@ -1,12 +1,12 @@
 //! The simulated provider over real sockets and on paused time, against the client a node uses.
 
-use super::courier::{Courier, Deliver, Receiver};
-use super::desk::{Desk, Keep};
-use super::engine::Act;
-use super::in_process::{InProcess, Terms};
-use super::odds::Odds;
+use super::behaviour::Behaviour;
+use super::engine::ShopperAction;
+use super::in_process::{InProcess, SimulatorOptions};
+use super::provider::{LedgerStorage, SimulatedProvider};
 use super::testing::{authorize, follow_up, named, order, question};
-use super::{WebhookPost, server};
+use super::webhook_sender::{DeliverWebhook, WebhookSender, WebhookTarget};
+use super::{WebhookClient, server};
 use bytes::Bytes;
 use doorbuster_clock::{Clock, SharedClock, SystemClock, TestClock};
 use doorbuster_domain::payment::{Operation, ProviderAnswer};
@@ -36,20 +36,24 @@ fn clock() -> SharedClock {
 }
 
 /// A simulator on a free port; its address, and what to abort to stop it.
-async fn simulator(keep: Keep<'_>, odds: Odds, receiver: Option<Receiver>) -> (String, tokio::task::JoinHandle<()>) {
-    let courier = match receiver {
-        Some(receiver) => Courier::start(receiver, secret(), clock()),
-        None => Courier::idle(clock()),
+async fn simulator(
+    storage: LedgerStorage<'_>,
+    behaviour: Behaviour,
+    target: Option<WebhookTarget>,
+) -> (String, tokio::task::JoinHandle<()>) {
+    let sender = match target {
+        Some(target) => WebhookSender::start(target, secret(), clock()),
+        None => WebhookSender::disabled(clock()),
     };
-    let (desk, _) = Desk::open(odds, 1, "http://bank", keep, courier, clock()).unwrap();
-    serve(desk).await
+    let (provider, _) = SimulatedProvider::open(behaviour, 1, "http://bank", storage, sender, clock()).unwrap();
+    serve(provider).await
 }
 
-async fn serve(desk: Desk) -> (String, tokio::task::JoinHandle<()>) {
+async fn serve(provider: SimulatedProvider) -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let served = tokio::spawn(async move {
-        server::serve(listener, Arc::new(desk)).await.unwrap();
+        server::serve(listener, Arc::new(provider)).await.unwrap();
     });
     (address, served)
 }
@@ -70,7 +74,7 @@ async fn post(address: String, kind: &str, body: &'static str) -> (u16, Option<S
 async fn a_charge_goes_over_the_wire_and_outlives_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger");
-    let (address, served) = simulator(Keep::Synced(&path), Odds::INSTANT, None).await;
+    let (address, served) = simulator(LedgerStorage::Synced(&path), Behaviour::INSTANT, None).await;
     let provider = client(&address, 5_000);
     let call = authorize(order(1), "tok_ok", 100);
     assert_eq!(provider.send(&question(&call), FAR).await, ProviderAnswer::NotFound);
@@ -82,12 +86,12 @@ async fn a_charge_goes_over_the_wire_and_outlives_the_process() {
     assert!(served.await.unwrap_err().is_cancelled());
     drop(provider);
 
-    // The connections' tasks hold the desk, and with it the file's lock, until they notice that the client is gone.
+    // The connections' tasks hold the provider, and with it the file's lock, until they notice that the client is gone.
     let mut reopened = Err("not tried");
     for _ in 0..500 {
-        let courier = Courier::idle(clock());
-        reopened =
-            Desk::open(Odds::INSTANT, 1, "", Keep::Synced(&path), courier, clock()).map_err(|_in_use| "still in use");
+        let sender = WebhookSender::disabled(clock());
+        reopened = SimulatedProvider::open(Behaviour::INSTANT, 1, "", LedgerStorage::Synced(&path), sender, clock())
+            .map_err(|_in_use| "still in use");
         if reopened.is_ok() {
             break;
         }
@@ -108,38 +112,39 @@ async fn a_charge_goes_over_the_wire_and_outlives_the_process() {
 
 #[tokio::test]
 async fn m1_no_answer_a_500_a_429_and_a_closed_port_are_all_unknown() {
-    let (address, _served) = simulator(Keep::Volatile, Odds::INSTANT, None).await;
+    let (address, _served) = simulator(LedgerStorage::Volatile, Behaviour::INSTANT, None).await;
     let silent = authorize(order(1), "tok_timeout_charged", 100);
     let provider = client(&address, 200);
     assert_eq!(provider.send(&silent, FAR).await, ProviderAnswer::Unknown);
     named(&provider.send(&silent, FAR).await);
 
-    for odds in
-        [Odds { error_after_ppm: 1_000_000, ..Odds::INSTANT }, Odds { too_many_ppm: 1_000_000, ..Odds::INSTANT }]
-    {
-        let (address, _served) = simulator(Keep::Volatile, odds, None).await;
+    for behaviour in [
+        Behaviour { error_after_ppm: 1_000_000, ..Behaviour::INSTANT },
+        Behaviour { too_many_ppm: 1_000_000, ..Behaviour::INSTANT },
+    ] {
+        let (address, _served) = simulator(LedgerStorage::Volatile, behaviour, None).await;
         let provider = client(&address, 5_000);
         assert_eq!(provider.send(&authorize(order(1), "tok_ok", 100), FAR).await, ProviderAnswer::Unknown);
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let provider = client(&format!("http://{nobody}"), 5_000);
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let provider = client(&format!("http://{unused}"), 5_000);
     assert_eq!(provider.send(&authorize(order(1), "tok_ok", 100), FAR).await, ProviderAnswer::Unknown);
 }
 
 #[tokio::test]
 async fn a_webhook_that_is_refused_is_posted_again() {
-    let (tell, mut told) = mpsc::unbounded_channel::<SignedWebhook>();
+    let (sent, mut received) = mpsc::unbounded_channel::<SignedWebhook>();
     let shop = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hooks", shop.local_addr().unwrap());
     tokio::spawn(async move {
         let refusals = Arc::new(Mutex::new(1_u32));
         loop {
             let (socket, _) = shop.accept().await.unwrap();
-            let (tell, refusals) = (tell.clone(), Arc::clone(&refusals));
+            let (sent, refusals) = (sent.clone(), Arc::clone(&refusals));
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(
                 TokioIo::new(socket),
                 service_fn(move |request: Request<hyper::body::Incoming>| {
-                    let (tell, refusals) = (tell.clone(), Arc::clone(&refusals));
+                    let (sent, refusals) = (sent.clone(), Arc::clone(&refusals));
                     async move {
                         let headers = request.headers().clone();
                         let body = request.into_body().collect().await?.to_bytes();
@@ -152,7 +157,7 @@ async fn a_webhook_that_is_refused_is_posted_again() {
                             let read = WebhookHeaders::read(&headers).unwrap();
                             let (id, timestamp, signature) =
                                 (read.id.into(), read.timestamp.into(), read.signature.into());
-                            tell.send(SignedWebhook { id, timestamp, signature, body }).unwrap();
+                            sent.send(SignedWebhook { id, timestamp, signature, body }).unwrap();
                         }
                         Ok::<_, hyper::Error>(answer)
                     }
@@ -160,8 +165,8 @@ async fn a_webhook_that_is_refused_is_posted_again() {
             ));
         }
     });
-    let receiver = Receiver::Http(Arc::new(WebhookPost::to(url.parse().unwrap())));
-    let (address, _served) = simulator(Keep::Volatile, Odds::INSTANT, Some(receiver)).await;
+    let target = WebhookTarget::Http(Arc::new(WebhookClient::to(url.parse().unwrap())));
+    let (address, _served) = simulator(LedgerStorage::Volatile, Behaviour::INSTANT, Some(target)).await;
     let provider = client(&address, 5_000);
     let mut call = authorize(order(1), "tok_action", 100);
     call.return_url = Some("http://shop/back".into());
@@ -170,7 +175,7 @@ async fn a_webhook_that_is_refused_is_posted_again() {
     let page = format!("{address}/actions/{}", call.reference);
     let done = post(page, "application/x-www-form-urlencoded", "outcome=ok").await;
     assert_eq!(done, (303, Some("http://shop/back".to_owned())));
-    let sent = told.recv().await.unwrap();
+    let sent = received.recv().await.unwrap();
     let event = provider.verify_webhook(sent.headers(), &sent.body, SystemClock.now()).unwrap();
     assert_eq!(event.reference, call.reference);
     assert_eq!(provider.send(&question(&call), FAR).await, event.answer);
@@ -179,7 +184,7 @@ async fn a_webhook_that_is_refused_is_posted_again() {
 
 #[tokio::test]
 async fn bad_requests_are_told_so() {
-    let (address, _served) = simulator(Keep::Volatile, Odds::INSTANT, None).await;
+    let (address, _served) = simulator(LedgerStorage::Volatile, Behaviour::INSTANT, None).await;
     let reference = authorize(order(1), "tok_ok", 1).reference;
     for (path, body, status) in [
         ("/v1/operations".to_owned(), "{", 422),
@@ -193,15 +198,20 @@ async fn bad_requests_are_told_so() {
     }
 }
 
-fn in_process(odds: Odds, clock: SharedClock, ledger: Option<&Path>, deliver: Option<Deliver>) -> InProcess {
-    let terms = Terms { odds, seed: 1, action_url: "", secret: secret(), timeout_ms: 10_000, ledger };
-    InProcess::open(&terms, clock, deliver).unwrap()
+fn in_process(
+    behaviour: Behaviour,
+    clock: SharedClock,
+    ledger: Option<&Path>,
+    deliver: Option<DeliverWebhook>,
+) -> InProcess {
+    let options = SimulatorOptions { behaviour, seed: 1, action_url: "", secret: secret(), timeout_ms: 10_000, ledger };
+    InProcess::open(&options, clock, deliver).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn inside_a_node_latency_is_slept_and_a_late_answer_is_unknown() {
     let clock = TestClock::starting_at(Timestamp(1_000_000));
-    let provider = in_process(Odds::INSTANT, clock.clone(), None, None);
+    let provider = in_process(Behaviour::INSTANT, clock.clone(), None, None);
     let call = authorize(order(1), "tok_slow", 100);
     let answer = provider.send(&call, clock.now().plus_ms(1_000)).await;
     assert_eq!((answer, clock.now()), (ProviderAnswer::Unknown, Timestamp(1_001_000)));
@@ -215,17 +225,17 @@ async fn inside_a_node_latency_is_slept_and_a_late_answer_is_unknown() {
 #[tokio::test(start_paused = true)]
 async fn inside_a_node_webhooks_come_signed_and_are_offered_again() {
     let clock = TestClock::starting_at(Timestamp(1_000_000));
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (sent, mut received) = mpsc::unbounded_channel();
     let refused = Mutex::new(false);
-    let deliver: Deliver = Arc::new(move |webhook| {
+    let deliver: DeliverWebhook = Arc::new(move |webhook| {
         let first = !std::mem::replace(&mut *refused.lock().unwrap(), true);
-        !first && tell.send(webhook).is_ok()
+        !first && sent.send(webhook).is_ok()
     });
-    let provider = in_process(Odds::INSTANT, clock.clone(), None, Some(deliver));
+    let provider = in_process(Behaviour::INSTANT, clock.clone(), None, Some(deliver));
     let call = authorize(order(1), "tok_action", 100);
     assert!(matches!(provider.send(&call, FAR).await, ProviderAnswer::RequiresAction { .. }));
-    let done = provider.act(call.reference, Act::Fail).await.unwrap();
-    let sent = told.recv().await.unwrap();
+    let done = provider.act(call.reference, ShopperAction::Fail).await.unwrap();
+    let sent = received.recv().await.unwrap();
     let event = provider.verify_webhook(sent.headers(), &sent.body, clock.now()).unwrap();
     assert_eq!(Some(event.answer), done.answer);
 }
@@ -235,10 +245,10 @@ async fn inside_a_node_a_written_ledger_answers_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("simulated-provider.ledger");
     let call = authorize(order(1), "tok_timeout_charged", 100);
-    let provider = in_process(Odds::INSTANT, clock(), Some(&path), None);
+    let provider = in_process(Behaviour::INSTANT, clock(), Some(&path), None);
     let before = Timestamp(SystemClock.now().0 + 20);
     assert_eq!(provider.send(&call, before).await, ProviderAnswer::Unknown);
     drop(provider);
-    let provider = in_process(Odds::INSTANT, clock(), Some(&path), None);
+    let provider = in_process(Behaviour::INSTANT, clock(), Some(&path), None);
     named(&provider.send(&question(&call), FAR).await);
 }

@@ -10,8 +10,8 @@
 //! GET  /healthz                                                                      200
 //! ```
 
-use super::desk::{ActDone, Desk, Handled};
-use super::engine::{Act, Reply};
+use super::engine::{Reply, ShopperAction};
+use super::provider::{ActionResult, CallResult, SimulatedProvider};
 use bytes::Bytes;
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, Reference};
 use doorbuster_payments::wire::{AnsweredForm, CallForm, LineForm};
@@ -30,13 +30,13 @@ use tokio::sync::Semaphore;
 
 /// The largest request body, in bytes.
 const BODY_MAX: usize = 64 * 1024;
-/// Connections at once.
+/// The number of concurrent connections.
 const CONNECTIONS_MAX: usize = 4_096;
-/// The longest a sender may take over a request's headers or over its body.
+/// The time limit for a request's headers, and for its body.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
-/// How long "no answer" holds the connection before it is closed.
+/// How long a request without an answer keeps its connection.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Lines of one page of the ledger.
+/// The most lines of one ledger page.
 const PAGE_MAX: usize = 10_000;
 
 /// The connection is closed without an answer.
@@ -46,35 +46,35 @@ struct NoAnswer;
 
 type Answered = Result<Response<Full<Bytes>>, NoAnswer>;
 
-/// Serves until the listener fails; ends with the future that is dropped.
-pub async fn serve(listener: TcpListener, desk: Arc<Desk>) -> std::io::Result<()> {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Serves until the listener fails or the future is dropped.
+pub async fn serve(listener: TcpListener, provider: Arc<SimulatedProvider>) -> std::io::Result<()> {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return Ok(()) };
         let (socket, _) = match listener.accept().await {
             Ok(accepted) => accepted,
-            // Out of descriptors, or a peer gone again: the next one may fare better.
+            // Out of file descriptors, or the peer has disconnected: the next one may succeed.
             Err(error) => {
                 tracing::warn!(%error, "accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let desk = Arc::clone(&desk);
+        let provider = Arc::clone(&provider);
         tokio::spawn(async move {
-            connection(socket, desk).await;
+            connection(socket, provider).await;
             drop(permit);
         });
     }
 }
 
-async fn connection(socket: TcpStream, desk: Arc<Desk>) {
+async fn connection(socket: TcpStream, provider: Arc<SimulatedProvider>) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "set nodelay");
     }
     let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        async move { route(&desk, request).await }
+        let provider = Arc::clone(&provider);
+        async move { route(&provider, request).await }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -86,20 +86,20 @@ async fn connection(socket: TcpStream, desk: Arc<Desk>) {
     }
 }
 
-async fn route(desk: &Desk, request: Request<Incoming>) -> Answered {
+async fn route(provider: &SimulatedProvider, request: Request<Incoming>) -> Answered {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["healthz"]) => Ok(text(StatusCode::OK, "text/plain", "ok")),
-        (&Method::POST, ["v1", "operations"]) => post_operation(desk, request).await,
+        (&Method::POST, ["v1", "operations"]) => post_operation(provider, request).await,
         (&Method::GET, ["v1", "operations", reference]) => match Reference::parse(reference) {
-            Some(reference) => operation(desk, &query(reference)).await,
+            Some(reference) => operation(provider, &query(reference)).await,
             None => Ok(problem(StatusCode::BAD_REQUEST, "not a reference")),
         },
-        (&Method::GET, ["v1", "ledger"]) => Ok(ledger(desk, request.uri().query().unwrap_or_default())),
+        (&Method::GET, ["v1", "ledger"]) => Ok(ledger(provider, request.uri().query().unwrap_or_default())),
         (&Method::POST, ["v1", "actions", reference, "complete"]) => {
             let reference = Reference::parse(reference);
-            complete(desk, reference, request).await
+            complete(provider, reference, request).await
         }
         (&Method::GET, ["actions", reference]) => match Reference::parse(reference) {
             Some(reference) => Ok(text(StatusCode::OK, "text/html; charset=utf-8", page(reference))),
@@ -107,13 +107,13 @@ async fn route(desk: &Desk, request: Request<Incoming>) -> Answered {
         },
         (&Method::POST, ["actions", reference]) => {
             let reference = Reference::parse(reference);
-            submitted(desk, reference, request).await
+            submitted(provider, reference, request).await
         }
         _ => Ok(problem(StatusCode::NOT_FOUND, "no such route")),
     }
 }
 
-/// The call that asks what became of a reference.
+/// A call that queries a reference.
 fn query(reference: Reference) -> ProviderCall {
     ProviderCall {
         reference,
@@ -125,7 +125,7 @@ fn query(reference: Reference) -> ProviderCall {
     }
 }
 
-async fn post_operation(desk: &Desk, request: Request<Incoming>) -> Answered {
+async fn post_operation(provider: &SimulatedProvider, request: Request<Incoming>) -> Answered {
     let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).and_then(Reference::parse);
     let Some(body) = body_of(request).await else {
         return Ok(problem(StatusCode::BAD_REQUEST, "the body did not come, or is too large"));
@@ -135,11 +135,11 @@ async fn post_operation(desk: &Desk, request: Request<Incoming>) -> Answered {
     if key != Some(call.reference) {
         return Ok(problem(StatusCode::BAD_REQUEST, "Idempotency-Key must be the reference"));
     }
-    operation(desk, &call).await
+    operation(provider, &call).await
 }
 
-async fn operation(desk: &Desk, call: &ProviderCall) -> Answered {
-    let Ok(Handled { reply, latency_ms }) = desk.call(call).await else {
+async fn operation(provider: &SimulatedProvider, call: &ProviderCall) -> Answered {
+    let Ok(CallResult { reply, latency_ms }) = provider.call(call).await else {
         return Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be written"));
     };
     tokio::time::sleep(if reply == Reply::Silence { SILENCE } else { Duration::from_millis(latency_ms) }).await;
@@ -162,7 +162,7 @@ async fn operation(desk: &Desk, call: &ProviderCall) -> Answered {
     }
 }
 
-fn ledger(desk: &Desk, query: &str) -> Response<Full<Bytes>> {
+fn ledger(provider: &SimulatedProvider, query: &str) -> Response<Full<Bytes>> {
     let number = |name: &str| {
         let named =
             |pair: &'_ str| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
@@ -171,7 +171,7 @@ fn ledger(desk: &Desk, query: &str) -> Response<Full<Bytes>> {
     let after = number("after").unwrap_or(0);
     let limit = number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE_MAX).min(PAGE_MAX);
     let mut body = Vec::new();
-    for (place, line) in desk.lines(after, limit) {
+    for (place, line) in provider.lines(after, limit) {
         serde_json::to_writer(&mut body, &LineForm::new(place, &line)).expect("a line has only texts and numbers");
         body.push(b'\n');
     }
@@ -181,27 +181,27 @@ fn ledger(desk: &Desk, query: &str) -> Response<Full<Bytes>> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Completion {
-    outcome: Outcome,
+    outcome: ActionOutcome,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Outcome {
+enum ActionOutcome {
     Ok,
     Fail,
 }
 
-async fn complete(desk: &Desk, reference: Option<Reference>, request: Request<Incoming>) -> Answered {
+async fn complete(provider: &SimulatedProvider, reference: Option<Reference>, request: Request<Incoming>) -> Answered {
     let body = body_of(request).await.unwrap_or_default();
     let Ok(Completion { outcome }) = serde_json::from_slice(&body) else {
         return Ok(problem(StatusCode::UNPROCESSABLE_ENTITY, "outcome is ok or fail"));
     };
     let act = match outcome {
-        Outcome::Ok => Act::Ok,
-        Outcome::Fail => Act::Fail,
+        ActionOutcome::Ok => ShopperAction::Ok,
+        ActionOutcome::Fail => ShopperAction::Fail,
     };
-    match acted(desk, reference, act).await {
-        Ok((reference, ActDone { answer: Some(answer), .. })) => {
+    match acted(provider, reference, act).await {
+        Ok((reference, ActionResult { answer: Some(answer), .. })) => {
             Ok(json(StatusCode::OK, &AnsweredForm { reference, answer: (&answer).into() }))
         }
         Ok(_) => Ok(problem(StatusCode::NOT_FOUND, "nothing to act on")),
@@ -209,15 +209,15 @@ async fn complete(desk: &Desk, reference: Option<Reference>, request: Request<In
     }
 }
 
-/// One of the page's buttons was pressed: the shopper acts and goes back to the shop.
-async fn submitted(desk: &Desk, reference: Option<Reference>, request: Request<Incoming>) -> Answered {
+/// Handles a button of the action page: the shopper acts and returns to the shop.
+async fn submitted(provider: &SimulatedProvider, reference: Option<Reference>, request: Request<Incoming>) -> Answered {
     let act = match body_of(request).await.as_deref() {
-        Some(b"outcome=ok") => Act::Ok,
-        Some(b"outcome=fail") => Act::Fail,
+        Some(b"outcome=ok") => ShopperAction::Ok,
+        Some(b"outcome=fail") => ShopperAction::Fail,
         Some(_) | None => return Ok(problem(StatusCode::UNPROCESSABLE_ENTITY, "outcome is ok or fail")),
     };
-    match acted(desk, reference, act).await {
-        Ok((_, ActDone { answer: Some(_), return_url })) => {
+    match acted(provider, reference, act).await {
+        Ok((_, ActionResult { answer: Some(_), return_url })) => {
             let mut answer = text(StatusCode::OK, "text/plain", "done");
             if let Some(back) = return_url.and_then(|url| url.parse().ok()) {
                 *answer.status_mut() = StatusCode::SEE_OTHER;
@@ -231,16 +231,16 @@ async fn submitted(desk: &Desk, reference: Option<Reference>, request: Request<I
 }
 
 async fn acted(
-    desk: &Desk,
+    provider: &SimulatedProvider,
     reference: Option<Reference>,
-    act: Act,
-) -> Result<(Reference, ActDone), Response<Full<Bytes>>> {
+    act: ShopperAction,
+) -> Result<(Reference, ActionResult), Response<Full<Bytes>>> {
     let reference = reference.ok_or_else(|| problem(StatusCode::NOT_FOUND, "not a reference"))?;
     let lost = |_| problem(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be written");
-    desk.act(reference, act).await.map(|done| (reference, done)).map_err(lost)
+    provider.act(reference, act).await.map(|done| (reference, done)).map_err(lost)
 }
 
-/// The page on which a shopper passes or fails the bank's check. A node that simulates the provider itself can serve it too.
+/// The page on which a shopper passes or fails the bank's check. A node with the simulated provider serves it too.
 #[must_use]
 pub fn page(reference: Reference) -> String {
     format!(

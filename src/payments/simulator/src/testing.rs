@@ -1,18 +1,18 @@
-//! Words in which the tests of the simulated provider are written.
+//! Calls and shorthands for the tests of the simulated provider.
 
-use super::book::Book;
-use super::engine::{Engine, Planned, Reply};
-use super::odds::Odds;
+use super::behaviour::Behaviour;
+use super::engine::{CallPlan, Engine, Reply};
+use super::ledger::Ledger;
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, Reference};
 
 pub(crate) fn engine() -> Engine {
-    engine_with(Odds::INSTANT)
+    engine_with(Behaviour::INSTANT)
 }
 
-pub(crate) fn engine_with(odds: Odds) -> Engine {
-    Engine::new(odds, 1, "http://bank", Book::default())
+pub(crate) fn engine_with(behaviour: Behaviour) -> Engine {
+    Engine::new(behaviour, 1, "http://bank", Ledger::default())
 }
 
 pub(crate) fn order(number: u128) -> OrderId {
@@ -51,8 +51,8 @@ pub(crate) fn question(of: &ProviderCall) -> ProviderCall {
     ProviderCall { query_only: true, ..of.clone() }
 }
 
-pub(crate) fn answer(planned: Planned) -> ProviderAnswer {
-    match planned.reply {
+pub(crate) fn answer(plan: CallPlan) -> ProviderAnswer {
+    match plan.reply {
         Reply::Answer(answer) => answer,
         other => panic!("no answer but {other:?}"),
     }

@@ -1,35 +1,35 @@
-//! The test tokens: a shopper's means of payment that says what is to happen.
+//! The test tokens: payment methods that determine what happens.
 
 use doorbuster_domain::payment::{Operation, ProviderCall};
 
-/// What is to happen to an authorization.
+/// The behaviour that a token asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fortune {
-    /// `tok_ok`
+pub(super) enum TokenBehaviour {
+    /// `tok_ok`: authorized.
     Ok,
-    /// `tok_decline_soft`
+    /// `tok_decline_soft`: declined, a retry may succeed.
     DeclineSoft,
-    /// `tok_decline_hard`
+    /// `tok_decline_hard`: declined for good.
     DeclineHard,
     /// `tok_action`: the shopper must act.
     Action,
-    /// `tok_processing`: worked on, told later.
+    /// `tok_processing`: processing first, the outcome in a webhook.
     Processing,
-    /// `tok_slow`
+    /// `tok_slow`: authorized after `slow_ms`.
     Slow,
-    /// `tok_timeout_charged`: carried out, but the first answer is lost.
+    /// `tok_timeout_charged`: takes effect, but the first answer is lost.
     TimeoutCharged,
-    /// `tok_timeout_not_charged`: lost on the way the first time it is sent.
+    /// `tok_timeout_not_charged`: the first sending is lost.
     TimeoutNotCharged,
-    /// Any other token, or another operation: as the odds are.
-    Unsaid,
+    /// Any other token, or another operation: the configured probabilities apply.
+    Unspecified,
 }
 
-impl Fortune {
-    /// What the call's token says.
+impl TokenBehaviour {
+    /// The behaviour that a call's token asks for.
     pub(super) fn of(call: &ProviderCall) -> Self {
         if call.query_only || call.reference.operation != Operation::Authorize {
-            return Self::Unsaid;
+            return Self::Unspecified;
         }
         match call.token.as_deref() {
             Some("tok_ok") => Self::Ok,
@@ -40,7 +40,7 @@ impl Fortune {
             Some("tok_slow") => Self::Slow,
             Some("tok_timeout_charged") => Self::TimeoutCharged,
             Some("tok_timeout_not_charged") => Self::TimeoutNotCharged,
-            Some(_) | None => Self::Unsaid,
+            Some(_) | None => Self::Unspecified,
         }
     }
 }

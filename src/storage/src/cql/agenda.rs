@@ -1,11 +1,11 @@
-//! The agenda: a fixed number of chunks per shard, by hash of the entity, each overwritten whole (rule S4).
+//! The agenda: a fixed number of chunks per shard, selected by the entity's hash and overwritten whole (rule S4).
 //!
 //! ```text
 //! chunk = epoch u64, checkpoint u64, big-endian │ form u8 = 1 │ entity, owes u8, wakes u8, wake_at u64 or nothing │ … │ crc u32
 //! ```
 //!
-//! Two checkpoints of one owner may end at the same seq, and so carry the same timestamp; the store then keeps the greater value. That is
-//! what the first sixteen bytes are for.
+//! Two checkpoints of one owner may end at the same seq, and so carry the same timestamp; the store then keeps the greater value. The first
+//! sixteen bytes make the later one greater.
 
 use super::session::{Cql, append_error, shard_key, timestamp};
 use crate::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Shard};
@@ -15,7 +15,7 @@ use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Chunks of a shard's agenda. Fixed: an entity is looked for in the chunk of its hash.
+/// The number of chunks of a shard's agenda. It never changes, because an entity is looked up in the chunk of its hash.
 const CHUNKS: u16 = 64;
 const FORM: u8 = 1;
 const CRC_BYTES: usize = 4;
@@ -70,7 +70,7 @@ fn decode(body: &[u8]) -> Result<Rows, ReadError> {
 }
 
 impl Cql {
-    /// Everything on a shard's agenda, by entity.
+    /// All rows of a shard's agenda, by entity.
     pub(super) async fn agenda(&self, shard: Shard) -> Result<Vec<AgendaRow>, ReadError> {
         let mut all = Rows::new();
         for (_, rows) in self.agenda_chunks(shard).await? {
@@ -84,7 +84,7 @@ impl Cql {
         stored.into_iter().map(|(chunk, body)| Ok((chunk, decode(&body.unwrap_or_default())?))).collect()
     }
 
-    /// Puts rows on the agenda, and takes those off that have nothing in them. `checkpoint` is its number under this epoch.
+    /// Puts rows on the agenda, and removes entities whose rows are empty. `checkpoint` is its number under this epoch.
     pub(super) async fn put_agenda(
         &self,
         shard: Shard,

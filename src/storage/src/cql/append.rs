@@ -1,4 +1,4 @@
-//! Writing to the log: one row per batch, at its place and under our fence, or not at all.
+//! Writes to the log: one row per batch, at its position and under this owner's fence, or not at all.
 //!
 //! ```text
 //! batch ──► roll to its bucket (O3) ──► UPDATE … IF batch_id = null AND fence = ours ──► applied, or ours already: durable
@@ -18,10 +18,10 @@ use uuid::Uuid;
 
 /// The longest payload of a row: servers refuse writes beyond half a segment of their commit log (16 MiB as they come).
 const PAYLOAD_BYTES_MAX: usize = 15 << 20;
-/// How often the fence of a new bucket is found changed before the owner takes it that the shard is lost.
+/// The number of attempts to fence a new bucket before the owner takes the shard as lost.
 const ROLL_ATTEMPTS_MAX: u32 = 16;
 
-/// The shards this process owns. Locked for a look or a note, never while anything is awaited.
+/// The shards that this process owns. Locked for short reads and updates, never across an await.
 #[derive(Debug, Default)]
 pub(super) struct Owners(Mutex<BTreeMap<Shard, Owned>>);
 
@@ -34,7 +34,7 @@ impl Owners {
         self.lock().insert(shard, owned);
     }
 
-    /// Looks at an ownership, or changes it, unless it is no longer the one of `epoch`.
+    /// Reads or changes an ownership, unless its epoch is no longer `epoch`.
     pub(super) fn with<T>(
         &self,
         shard: Shard,
@@ -47,7 +47,7 @@ impl Owners {
     }
 }
 
-/// A row on its way.
+/// A row in flight.
 #[derive(Debug)]
 struct Row {
     place: Place,
@@ -87,7 +87,7 @@ impl Cql {
                 "shard {shard}: a batch of {length} bytes is more than a row holds"
             )));
         }
-        // Set until the outcome is known: a caller that gave up waiting must not go on after it.
+        // Set until the outcome is known: a caller that stopped waiting must not append after it.
         owners.with(shard, epoch, |owned| owned.unsettled = true)?;
         let begun = monotonic();
         let covered = events.min(room);
@@ -119,7 +119,7 @@ impl Cql {
         Ok(())
     }
 
-    /// Writes the rows that stand for events of a decision whose own row ends at a bucket's end.
+    /// Writes the rest rows for the events of a decision whose own row ends at a bucket's end.
     pub(super) async fn append_rest(
         &self,
         shard: Shard,
@@ -142,7 +142,7 @@ impl Cql {
         Ok(())
     }
 
-    /// Rule O3: raises the fence of an empty bucket that nobody with a higher epoch has seen. Gives the bucket that may be written.
+    /// Rule O3: raises the fence of an empty bucket that no owner with a higher epoch has fenced. Returns the bucket that may be written.
     async fn roll_to(&self, shard: Shard, epoch: Epoch, from: u64, to: u64) -> Result<u64, AppendError> {
         if from >= to {
             return Ok(from);
@@ -157,7 +157,7 @@ impl Cql {
                 Counts::add(&self.counts.fenced);
                 return Err(lost);
             }
-            // Our own fence: an attempt before whose answer was cut off.
+            // This owner's fence, from an earlier attempt whose answer was lost.
             if fence == Some(epoch) || self.raise_fence(shard, to, fence, epoch).await {
                 Counts::add(&self.counts.rolls);
                 return Ok(to);
@@ -202,8 +202,8 @@ impl Cql {
         }
     }
 
-    /// Rule O4: is our fence still the newest where the next event goes? Where that bucket is not ours yet, it becomes so: a bucket that is full and
-    /// stored is none that a successor fences.
+    /// Rule O4: whether this owner's fence is still the newest in the bucket of the next event. If that bucket is not fenced yet, this fences it,
+    /// because a successor does not fence a bucket that is full and stored.
     pub(super) async fn confirm(&self, owners: &Owners, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
         let (bucket, next, unsettled) =
             owners.with(shard, epoch, |owned| (owned.bucket, owned.end.saturating_add(1), owned.unsettled))?;
@@ -218,7 +218,7 @@ impl Cql {
         self.check_fence(shard, epoch, bucket).await
     }
 
-    /// Is the fence of a bucket ours?
+    /// Whether the fence of a bucket is this owner's.
     pub(super) async fn check_fence(&self, shard: Shard, epoch: Epoch, bucket: u64) -> Result<(), AppendError> {
         let fence = self.fence(shard, bucket).await.map_err(append_error)?;
         if fence == Some(epoch) {
@@ -239,7 +239,7 @@ impl Cql {
     }
 }
 
-/// One shard, one epoch, dense: how many events.
+/// Checks that records are of one shard and epoch and dense; returns the number of events.
 fn check(batch: &Batch) -> Result<u64, AppendError> {
     let Some(Record { shard, epoch, seq, .. }) = batch.records.first() else { return Ok(0) };
     let mut next = *seq;

@@ -1,12 +1,12 @@
-//! A checkpoint: what follows from the log goes into the tables, and then the log before it may go (rule S2).
+//! A checkpoint: states, history and agenda go from the log into the tables, and then the log before the checkpoint may be deleted (rule S2).
 //!
 //! ```text
 //! history ─► states, heads last ─► agenda ─► flushed_upto ─► rows of the log up to there are deleted
 //! ```
 //!
-//! Nothing here is atomic over the tables, and nothing need be. Until `flushed_upto` is written nothing counts: history behind it is not read, a
-//! state that is ahead of it says so by its seq (rule S1), and the agenda is folded with the tail (rule S5). Whoever has lost the shard in the middle
-//! writes only what is true and older than what its successor writes, and the timestamps let the newer stay (rule S3).
+//! No write spans the tables atomically, and none needs to. Until `flushed_upto` is written, nothing takes effect: history after it is not read, a
+//! state that is ahead of it says so by its seq (rule S1), and the agenda is combined with the tail (rule S5). A former owner that has lost the
+//! shard meanwhile writes only older data than its successor, and the timestamps keep the newer (rule S3).
 
 use super::append::Owners;
 use super::options::Counts;
@@ -18,11 +18,11 @@ use doorbuster_domain::ids::EntityId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What a checkpoint covers.
+/// The records that a checkpoint covers.
 struct Covered {
     flushed: Seq,
     deleted: Seq,
-    /// The last row's end: what `flushed_upto` becomes.
+    /// The last row's end, which becomes `flushed_upto`.
     reached: Seq,
     records: Vec<Record>,
     number: u64,
@@ -39,7 +39,7 @@ impl Cql {
     ) -> Result<(), AppendError> {
         let (shard, epoch) = (claim.shard, claim.epoch);
         let covered = self.covered(owners, claim, &flush, upto).await?;
-        // Only to be told early: what a former owner stores is harmless.
+        // Only to fail early: what a former owner stores is harmless.
         self.check_fence(shard, epoch, covered.bucket).await?;
         let gone: BTreeSet<EntityId> = flush.erase.iter().cloned().collect();
         self.put_history(shard, &covered.records, &gone).await?;
@@ -57,14 +57,14 @@ impl Cql {
         match self.delete_rows(shard, covered.deleted, covered.reached).await {
             Ok(()) => owners.with(shard, epoch, |owned| owned.deleted = owned.deleted.max(covered.reached)),
             Err(error) => {
-                // Nobody reads them any more; the next checkpoint tries again from where this one began.
+                // No reader needs these rows; the next checkpoint tries again from the same start.
                 tracing::warn!(%shard, %error, "rows before the checkpoint were not deleted");
                 Ok(())
             }
         }
     }
 
-    /// Checks that the claim still holds and that everything in the flush is durable (rule S1), and gathers the records.
+    /// Checks that the claim still holds and that the whole flush is durable (rule S1), and gathers the records.
     async fn covered(
         self: &Arc<Self>,
         owners: &Owners,
@@ -123,8 +123,8 @@ impl Cql {
         Ok(records)
     }
 
-    /// Deletes the log's rows from behind `from` up to `upto`, bucket by bucket, each with the time at which the last of them was written: no clock
-    /// takes part, and the fences stay.
+    /// Deletes the log's rows from after `from` up to `upto`, bucket by bucket, each with the write time of its last row: no clock takes part, and the
+    /// fences stay.
     async fn delete_rows(&self, shard: Shard, from: Seq, upto: Seq) -> Result<(), AppendError> {
         if upto <= from {
             return Ok(());
@@ -141,7 +141,7 @@ impl Cql {
         Ok(())
     }
 
-    /// Says that this ownership is over. Only a hint for whoever looks who owns what.
+    /// Records that this ownership has ended. Only a hint for readers of the owners.
     pub(super) async fn release(&self, owners: &Owners, claim: &Claim) -> Result<(), AppendError> {
         let (shard, epoch) = (claim.shard, claim.epoch);
         owners.with(shard, epoch, |_| ())?;

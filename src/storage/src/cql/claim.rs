@@ -1,4 +1,4 @@
-//! Taking a shard over: rule O2, one numbered step at a time.
+//! Claiming a shard: rule O2, one numbered step at a time.
 //!
 //! ```text
 //! 1 epoch + 1 ─► 2 flushed_upto ─► 3 fence its bucket ─► 4 read the bucket ─► 5 flushed_upto again ─► 8 still the owner? ─► claimed
@@ -6,9 +6,9 @@
 //!                                    └──────────────── next bucket ◄────────────┘
 //! ```
 //!
-//! Each step is one question to the store, so that a test can put two claims together in every order. What each is for: without 5 a claimant
-//! that slept between 2 and 3 fences a bucket that nobody writes any more, finds it empty, and two owners acknowledge the same seq. Without 8
-//! the later of two claimants may be the one with the lower epoch.
+//! Each step is one statement, so that a test can interleave two claims in every order. Why the steps are needed: without 5, a claimant that paused
+//! between 2 and 3 fences a bucket that is no longer written, finds it empty, and two owners acknowledge the same seq. Without 8, the later of
+//! two claimants may be the one with the lower epoch.
 
 use super::append::Owners;
 use super::options::Counts;
@@ -20,12 +20,12 @@ use doorbuster_clock::monotonic;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// How often a claim begins anew at a later bucket because a checkpoint overtook it. Each time a live owner has stored a whole bucket meanwhile.
+/// The number of times a claim continues at a later bucket because a checkpoint overtook it; each means that a live owner stored a whole bucket.
 const OVERTAKEN_MAX: u32 = 64;
-/// How often a compare-and-set meets another value than the one just read before the claim gives up.
+/// The number of lost compare-and-sets after which the claim fails.
 const CONFLICTS_MAX: u32 = 16;
 
-/// What comes next.
+/// The next step.
 #[derive(Debug)]
 enum Stage {
     /// O2.1
@@ -44,7 +44,7 @@ enum Stage {
     AskOwner,
 }
 
-/// A claim under way.
+/// A claim in progress.
 #[derive(Debug)]
 pub struct Claiming {
     cql: Arc<Cql>,
@@ -56,9 +56,9 @@ pub struct Claiming {
     flushed: Seq,
     deleted: Seq,
     bucket: u64,
-    /// Rows behind `flushed`, as far as they were read.
+    /// Rows after `flushed`, as far as they were read.
     rows: Vec<TailRow>,
-    /// The last row's decision has so many events behind it for which no row stands yet; and the id of its batch.
+    /// The number of events of the last row's decision that have no rest row yet, and the id of its batch.
     owed: Option<(u64, Uuid)>,
     overtaken: u32,
     conflicts: u32,
@@ -89,10 +89,10 @@ impl Claiming {
         self.epoch
     }
 
-    /// Does the next step. `None`: there are more.
+    /// Does the next step. `None`: more steps follow.
     ///
     /// # Errors
-    /// As [`crate::Journal::claim`]. Nothing more is to be done then: another step would be an error as well.
+    /// As [`crate::Journal::claim`]. After an error no further step may be made.
     pub async fn step(&mut self) -> Result<Option<Claim>, ClaimError> {
         self.stage = match std::mem::replace(&mut self.stage, Stage::RaiseEpoch) {
             Stage::RaiseEpoch => {
@@ -107,7 +107,7 @@ impl Claiming {
             Stage::ReadFence => {
                 let fence = self.cql.fence(self.shard, self.bucket).await.map_err(claim_error)?;
                 match fence {
-                    // An earlier attempt of ours that was cut off.
+                    // The result of an earlier attempt whose answer was lost.
                     Some(fence) if fence == self.epoch => Stage::ReadRows,
                     // Upwards only.
                     Some(fence) if fence > self.epoch => return Err(self.lost()),
@@ -142,7 +142,7 @@ impl Claiming {
         ClaimError::Lost(self.shard)
     }
 
-    /// An outcome that is unknown may be ours: then the epoch is raised once more, for only an answer makes it ours.
+    /// If the outcome is unknown, the epoch is raised once more, because only an answer makes it this claimant's.
     async fn raise_epoch(&self) -> Result<Epoch, ClaimError> {
         let begun = monotonic();
         let (cql, shard) = (&self.cql, shard_key(self.shard));
@@ -158,7 +158,7 @@ impl Claiming {
             };
             match answer {
                 Ok(answer) if answer.applied => return Ok(owner.map_or(1, |(epoch, _)| epoch.saturating_add(1))),
-                // Somebody else is claiming; they win.
+                // Another node is claiming, and wins.
                 Ok(_) => return Err(self.lost()),
                 Err(why) if begun.elapsed() >= cql.options.settle_timeout => return Err(ClaimError::Failed(why)),
                 Err(_) => {
@@ -174,7 +174,7 @@ impl Claiming {
         let (flushed, deleted) = self.cql.progress(self.shard).await.map_err(claim_error)?;
         let buckets = self.cql.buckets;
         if buckets.of(flushed.saturating_add(1)) > self.bucket {
-            // What was fenced is behind a checkpoint by now: nobody is kept from writing by it.
+            // The fenced bucket is before a checkpoint by now, so the fence keeps no owner from writing.
             self.overtaken = self.overtaken.saturating_add(1);
             if self.overtaken > OVERTAKEN_MAX {
                 return Err(ClaimError::Failed(format!("checkpoints of shard {} overtake every claim", self.shard)));
@@ -216,7 +216,7 @@ impl Claiming {
         }
         let mut owned = Owned::new(epoch, (self.flushed, self.deleted), self.bucket, std::mem::take(&mut self.rows));
         if let Some((behind, batch)) = self.owed.take() {
-            // The decision is durable, its events are counted; the owner before us had no time to say so in the buckets behind.
+            // The decision is durable and its events count; the previous owner had no time to write its rest rows.
             let rest = self.cql.append_rest(shard, &mut owned, behind, batch).await;
             rest.map_err(|error| match error {
                 AppendError::Fenced { .. } => self.lost(),
@@ -231,28 +231,28 @@ impl Claiming {
 }
 
 impl Cql {
-    /// Up to where states are stored, and up to where the log's rows are deleted.
+    /// The seq up to which states are stored, and the one up to which the log's rows are deleted.
     pub(super) async fn progress(&self, shard: Shard) -> Result<(Seq, Seq), ReadError> {
         let row = self.first::<(Option<i64>, Option<i64>)>(&self.statements.progress, (shard_key(shard),)).await?;
         let (flushed, deleted) = row.unwrap_or_default();
         Ok((number("flushed_upto", flushed.unwrap_or(0))?, number("deleted_upto", deleted.unwrap_or(0))?))
     }
 
-    /// The newest ownership of a shard, and whose it is.
+    /// The newest ownership of a shard, and its owner.
     pub(super) async fn owner(&self, shard: Shard) -> Result<Option<(Epoch, String)>, ReadError> {
         let row = self.first::<(Option<i64>, Option<String>)>(&self.statements.owner, (shard_key(shard),)).await?;
         let Some((Some(epoch), node)) = row else { return Ok(None) };
         Ok(Some((number("an epoch", epoch)?, node.unwrap_or_default())))
     }
 
-    /// The fence of a bucket, agreed on.
+    /// The fence of a bucket, read serially.
     pub(super) async fn fence(&self, shard: Shard, bucket: u64) -> Result<Option<Epoch>, ReadError> {
         let key = (shard_key(shard), bucket_key(bucket));
         let row = self.first::<(i32, i32, Option<i64>)>(&self.statements.fence, key).await?;
         row.and_then(|(_, _, fence)| fence).map(|fence| number("a fence", fence)).transpose()
     }
 
-    /// Compare-and-set of a fence. `false`: it was another, or nobody knows; whoever asks reads it again.
+    /// Compare-and-set of a fence. `false`: another value was there, or the outcome is unknown; the caller reads it again.
     pub(super) async fn raise_fence(&self, shard: Shard, bucket: u64, from: Option<Epoch>, to: Epoch) -> bool {
         let (shard, bucket, to) = (shard_key(shard), bucket_key(bucket), bigint(to));
         let statements = &self.statements;
@@ -273,7 +273,7 @@ impl Cql {
         }
     }
 
-    /// Where the rows of a bucket begin and end, from `from` on, agreed on.
+    /// The first and the last row of a bucket from `from` on, read serially.
     async fn rows(&self, shard: Shard, bucket: u64, from: Seq) -> Result<Vec<TailRow>, ReadError> {
         let key = (shard_key(shard), bucket_key(bucket), bigint(from));
         let rows = self.all::<(i64, Option<i32>)>(&self.statements.rows, key).await?;
@@ -293,7 +293,7 @@ impl Cql {
         Ok(found)
     }
 
-    /// Events of a row's last decision that lie behind it, and the id of its batch.
+    /// The number of events of a row's last decision after the row, and the id of its batch.
     async fn behind(&self, shard: Shard, row: &TailRow) -> Result<Option<(u64, Uuid)>, ReadError> {
         let gone = || ReadError::Corrupt(format!("the row of event {} of shard {shard} is gone", row.first));
         let key = (shard_key(shard), bucket_key(self.buckets.of(row.first)), bigint(row.first));

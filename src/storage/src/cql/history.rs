@@ -1,7 +1,7 @@
-//! Old records: what the log held before the last checkpoint, one row each, and where an entity's are.
+//! History: the records before the last checkpoint, one row each, and an index by entity.
 //!
-//! Facts and personal data stand in cells of their own, so that the one can be erased without touching the other. Every write carries
-//! `USING TIMESTAMP base + seq` of its record (rule S3): written twice, by whomever, it is the same row.
+//! Facts and personal data have cells of their own, so that personal data can be erased alone. Every write carries `USING TIMESTAMP base + seq` of
+//! its record (rule S3): written twice, by any owner, it is the same row.
 
 use super::session::{Cql, append_error, bigint, bucket_key, number, shard_key, timestamp};
 use crate::journal::{AppendError, ReadError, Record, Seq, Shard};
@@ -13,13 +13,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use scylla::value::MaybeUnset;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows of a table written in one go, all to one partition.
+/// The most rows of one partition in one write.
 const TOGETHER_MAX: usize = 200;
-/// And their bytes.
+/// The most bytes in one write.
 const TOGETHER_BYTES: usize = 128 * 1024;
-/// Rows of history asked for by their seqs in one go.
+/// The most rows of history read by their seqs at once.
 const ROWS_AT_A_TIME: usize = 100;
-/// What personal data begins with; [`ERASED`] is the greater, so it stays where both were written with one timestamp.
+/// The first byte of personal data; [`ERASED`] is greater, so it wins where both have one timestamp.
 const KEPT: u8 = 0;
 const ERASED: u8 = 1;
 
@@ -35,7 +35,7 @@ pub(super) fn entity_key(entity: &EntityId) -> Vec<u8> {
     key
 }
 
-/// Personal data as it is stored.
+/// Personal data in its stored form.
 pub(super) fn kept(personal: &[u8]) -> Vec<u8> {
     let mut cell = Vec::with_capacity(personal.len().saturating_add(1));
     cell.push(KEPT);
@@ -43,12 +43,12 @@ pub(super) fn kept(personal: &[u8]) -> Vec<u8> {
     cell
 }
 
-/// What stands there once it is erased.
+/// The stored form of erased personal data.
 pub(super) fn erased() -> Vec<u8> {
     vec![ERASED]
 }
 
-/// Personal data of a cell; `None`: erased.
+/// The personal data of a cell; `None`: erased.
 pub(super) fn personal_in(cell: &[u8]) -> Option<&[u8]> {
     cell.strip_prefix(&[KEPT])
 }
@@ -57,7 +57,7 @@ fn unreadable(error: &wire::WireError) -> ReadError {
     ReadError::Corrupt(error.to_string())
 }
 
-/// A record with the personal data that is still there.
+/// A record with its personal data, unless that is erased.
 pub(super) fn record_of(shard: Shard, row: HistoryRow) -> Result<Record, ReadError> {
     let (seq, epoch, events, facts, personal) = row;
     let seq = number("a seq", seq)?;
@@ -72,7 +72,7 @@ pub(super) fn record_of(shard: Shard, row: HistoryRow) -> Result<Record, ReadErr
     Ok(Record { shard, epoch: number("an epoch", epoch)?, seq, events, body })
 }
 
-/// Rows cut into what is written in one go.
+/// Splits rows into batches.
 fn together<T>(rows: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let (mut all, mut some, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     for row in rows {
@@ -90,7 +90,7 @@ fn together<T>(rows: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 }
 
 impl Cql {
-    /// Copies records into history; the personal data of `gone` is not among it.
+    /// Copies records into history; leaves out the personal data of `gone`.
     pub(super) async fn put_history(
         &self,
         shard: Shard,
@@ -136,7 +136,7 @@ impl Cql {
         self.in_parallel(put).await
     }
 
-    /// Does writes, so many at once as the settings allow.
+    /// Makes writes, as many at once as the settings allow.
     pub(super) async fn in_parallel(
         &self,
         writes: impl Iterator<Item = impl Future<Output = Result<(), ReadError>>>,
@@ -145,7 +145,7 @@ impl Cql {
         writes.try_collect::<()>().await.map_err(append_error)
     }
 
-    /// Erases what history holds of an entity's personal data up to `upto`.
+    /// Erases an entity's personal data in history up to `upto`.
     pub(super) async fn erase_history(&self, shard: Shard, entity: &EntityId, upto: Seq) -> Result<(), AppendError> {
         let seqs = self.seqs_of_entity(shard, entity, 0, upto, usize::MAX).await.map_err(append_error)?;
         let mut with_personal = Vec::new();
@@ -181,7 +181,7 @@ impl Cql {
         Ok(found)
     }
 
-    /// Where an entity's records are, in order: the one that holds its event `from`, and those behind it.
+    /// The positions of an entity's records in order: the one that holds its event `from`, and the later ones.
     async fn seqs_of_entity(
         &self,
         shard: Shard,
@@ -192,7 +192,7 @@ impl Cql {
     ) -> Result<Vec<i64>, ReadError> {
         let (shard, entity) = (shard_key(shard), entity_key(entity));
         let before = (shard, entity.clone(), bigint(from));
-        // A record is filed under the first number it has, which is at or before the one that is asked for.
+        // A record is filed under its first number, which is at or before the requested one.
         let begin = self.first::<(i64,)>(&self.statements.entity_before, before).await?;
         let begin = begin.map_or(bigint(from), |(number,)| number);
         let mut seqs = Vec::new();

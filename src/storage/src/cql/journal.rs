@@ -1,4 +1,4 @@
-//! The journal of a cluster: every shard can be owned by any node, one at a time, and the store itself keeps the former owner out.
+//! The journal of a cluster: any node can own a shard, one at a time, and the store itself refuses a former owner.
 
 use super::append::Owners;
 use super::claim::Claiming;
@@ -20,17 +20,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// The journal on ScyllaDB or Apache Cassandra. Cheap to clone: clones are the same node's.
+/// The journal on ScyllaDB or Apache Cassandra. Clones belong to the same node.
 #[derive(Debug, Clone)]
 pub struct CqlJournal {
     cql: Arc<Cql>,
     owners: Arc<Owners>,
-    /// One per shard: this process claims a shard, or stores a checkpoint of it, one at a time.
+    /// One lock per shard: this process makes one claim or checkpoint of a shard at a time.
     turns: Arc<[Mutex<()>]>,
 }
 
 impl CqlJournal {
-    /// Connects, and checks that the schema is applied and the layout is the configured one.
+    /// Connects, and checks the schema and the layout.
     ///
     /// # Errors
     /// [`CqlError`]; nothing was written.
@@ -44,25 +44,25 @@ impl CqlJournal {
         Ok(Self { cql: Arc::new(cql), owners: Arc::default(), turns })
     }
 
-    /// The nodes' board, on the same connection.
+    /// The registry of the nodes, on the same connection.
     #[must_use]
     pub fn registry(&self) -> CqlRegistry {
         CqlRegistry::new(Arc::clone(&self.cql))
     }
 
-    /// What all nodes share, on the same connection.
+    /// The values that all nodes share, on the same connection.
     #[must_use]
     pub fn shared(&self) -> CqlShared {
         CqlShared::new(Arc::clone(&self.cql))
     }
 
-    /// What happened so far.
+    /// The counters of this store.
     #[must_use]
     pub fn counts(&self) -> &Arc<Counts> {
         &self.cql.counts
     }
 
-    /// A claim that is done step by step: what [`Journal::claim`] does in one go.
+    /// A claim in single steps; [`Journal::claim`] makes all of them.
     #[must_use]
     pub fn claiming(&self, shard: Shard, node: &str) -> Claiming {
         Claiming::new(Arc::clone(&self.cql), Arc::clone(&self.owners), shard, node)
@@ -93,7 +93,7 @@ impl Journal for CqlJournal {
         Some(self.cql.buckets.room(next))
     }
 
-    /// Waits for a checkpoint of this process that is under way.
+    /// Waits for a checkpoint of this process that is in progress.
     async fn claim(&self, shard: Shard, node: &str) -> Result<Claim, ClaimError> {
         let Some(_turn) = self.turn(shard).await else {
             return Err(ClaimError::Corrupt(format!("there is no shard {shard}")));
@@ -121,8 +121,8 @@ impl Journal for CqlJournal {
     fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         let cql = Arc::clone(&self.cql);
         let owned = self.owners.lock().get(&shard).map(|owned| owned.flushed);
-        // Recovery reads the agenda before it reads the tail. Were a former owner's last checkpoint to move the tail between the two, what
-        // happened in it would be on no list (rule S5): so an owner gets all that lay behind its own claim.
+        // Recovery reads the agenda before the tail. If a former owner's last checkpoint moved the tail between the two, its entities would be on no list
+        // (rule S5). So the owner reads everything that was after its own claim's position.
         let records = match owned {
             Some(flushed) => Reader::behind(cql, shard, flushed).records(),
             None => Reader::of_tail(cql, shard).records(),
@@ -192,7 +192,7 @@ impl Journal for CqlJournal {
             }
             return Ok(found);
         }
-        // The log's tail first: what a checkpoint moves meanwhile is then found twice, not never.
+        // The log's tail first: what a checkpoint moves meanwhile is then found twice, and never missed.
         let mut tail = Vec::new();
         let mut records = std::pin::pin!(Reader::of_tail(Arc::clone(&self.cql), shard).records());
         while let Some(record) = records.next().await {
@@ -209,7 +209,7 @@ impl Journal for CqlJournal {
         Ok(found)
     }
 
-    /// Of the shards this node owns.
+    /// The ends of the shards that this node owns.
     fn ends(&self) -> BTreeMap<Shard, Seq> {
         let shards = self.owners.lock();
         shards.iter().map(|(shard, owned)| (*shard, owned.end)).filter(|(_, end)| *end > 0).collect()

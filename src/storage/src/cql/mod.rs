@@ -1,15 +1,15 @@
-//! The journal on ScyllaDB or Apache Cassandra: what a cluster of nodes shares.
+//! The journal on ScyllaDB or Apache Cassandra, which the nodes of a cluster share.
 //!
 //! ```text
-//! shard_owner   who should be writing: epoch + 1 at each claim          transactions only
-//! shard_log     what happened: one row per batch, IF its place is free and the fence is ours
+//! shard_owner   who owns a shard: epoch + 1 at each claim               transactions only
+//! shard_log     events: one row per batch, IF its position is free and the fence matches
 //! states · agenda · history · shard_progress                            plain writes USING TIMESTAMP base + seq
-//! nodes · wishes · shared                                               the nodes' board
+//! nodes · wishes · shared                                               the registry
 //! ```
 //!
-//! Rules S and O of the protocol; `cql/` holds the schema and says why each table is as it is. `claim`: taking a shard over. `append`: writing to the
-//! log. `checkpoint`: moving from log to tables. `read`: both of them in order. `states`, `agenda`, `history`: the tables. `session`: how
-//! statements are sent and answers read.
+//! Rules S and O of the protocol; `cql/` holds the schema with the reasons for each table. `claim`: claiming a shard. `append`: writes to the log.
+//! `checkpoint`: moves records from log to tables. `read`: reads both in order. `states`, `agenda`, `history`: the tables. `session`: sends
+//! statements and reads answers.
 
 mod agenda;
 mod append;

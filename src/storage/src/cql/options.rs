@@ -1,4 +1,4 @@
-//! How a CQL store is reached, what is fixed when it is made, and what it counts.
+//! The options of a CQL store, the parts of its layout, and its counters.
 
 use crate::OnAppend;
 use crate::journal::{Layout, Seq};
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The constant of rule S3: states are written `USING TIMESTAMP base + seq`. Never a clock, and never changed: it is stored in the schema.
+/// The constant of rule S3: states are written `USING TIMESTAMP base + seq`. It never changes, because it is part of the stored data.
 pub const TIMESTAMP_BASE: i64 = 1_000_000;
-/// Pause before a statement whose outcome is unknown is sent again; it doubles up to [`SETTLE_PAUSE_MAX`].
+/// The pause before a statement with an unknown outcome is sent again; it doubles up to [`SETTLE_PAUSE_MAX`].
 pub(super) const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest such pause.
 pub(super) const SETTLE_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// How far a quorum reaches.
+/// The scope of a quorum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
     /// Over all data centres: `QUORUM` and `SERIAL`.
@@ -25,7 +25,7 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// The word that is stored with the layout: nodes that differ would not see each other's fences.
+    /// The name stored with the layout: nodes with different scopes would not see each other's fences.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -35,12 +35,12 @@ impl Reach {
     }
 }
 
-/// A name and a password; never shown.
+/// A role and a password; `Debug` does not print them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The role.
+    /// The name of the role.
     pub user: String,
-    /// Its password.
+    /// The role's password.
     pub password: String,
 }
 
@@ -50,57 +50,57 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// One append as it went: for histograms.
+/// The measurements of one append, for histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Length of the row's payload.
+    /// The length of the row's payload, in bytes.
     pub bytes: u64,
-    /// Events in it.
+    /// The number of events in it.
     pub events: u64,
-    /// From the first sending to the answer that settled it.
+    /// The time from the first sending to the answer that settled it.
     pub took: Duration,
 }
 
-/// How a store is reached.
+/// The options of a store.
 #[derive(Debug, Clone)]
 pub struct CqlOptions {
-    /// Servers to begin with, `host:port`; the others are learned from them.
+    /// Contact points, `host:port`; the driver learns the other servers from them.
     pub contact_points: Vec<String>,
     /// The keyspace: letters, digits and `_`, a letter first.
     pub keyspace: String,
-    /// The data centre whose servers are asked, and in which the keyspace is made; empty: all.
+    /// The data centre whose servers are used, and in which the keyspace is created; empty: all.
     pub datacenter: String,
-    /// Copies of each row, per data centre, when `schema apply` makes the keyspace.
+    /// Copies of each row, per data centre, when `schema apply` creates the keyspace.
     pub replication_factor: u16,
-    /// How far a quorum reaches.
+    /// The scope of a quorum.
     pub reach: Reach,
-    /// `None`: the servers ask for none.
+    /// The role to log in with; `None`: the servers require none.
     pub credentials: Option<Credentials>,
-    /// A file of PEM certificates; servers must prove that one of these vouches for them. `None`: plain text.
+    /// A PEM file of certificates; one of them must vouch for a server. `None`: connections are plain.
     pub tls_ca: Option<PathBuf>,
-    /// A connection is made within this.
+    /// The time limit for a connection.
     pub connect_timeout: Duration,
-    /// A statement is answered within this; else its outcome is unknown.
+    /// The time limit for a statement; after it the outcome is unknown.
     pub request_timeout: Duration,
-    /// An outcome that is unknown is settled within this (rule O5), and a read that fails is tried again so long.
+    /// The time within which an unknown outcome is settled (rule O5), and a failed read repeated.
     pub settle_timeout: Duration,
-    /// Plain writes of a checkpoint under way at once.
+    /// The most plain writes of a checkpoint in flight.
     pub writes_in_flight_max: usize,
-    /// Records behind the last checkpoint that are kept in memory, over all shards, so that the next one need not read the log.
+    /// Memory for records after the last checkpoint, over all shards, in bytes, so that the next checkpoint need not read the log.
     pub tail_bytes_max: u64,
-    /// Shards and hash: fixed when the store is made.
+    /// Shards and hash version: fixed when the store is created.
     pub layout: Layout,
-    /// N of `bucket = seq / N`: fixed when the store is made.
+    /// N of `bucket = seq / N`: fixed when the store is created.
     pub bucket_events: u64,
-    /// Told of each append.
+    /// Called after each append.
     pub on_append: OnAppend<Appended>,
-    /// How far the clock is off by which the driver stamps statements that say no time of their own: for the test that it does not matter. 0: it stamps
-    /// none, the servers do.
+    /// An offset of the clock with which the driver stamps statements without a timestamp of their own: for the test that it does not matter. 0: the
+    /// servers stamp them.
     pub driver_clock_skew_s: i64,
 }
 
 impl CqlOptions {
-    /// For one server that asks for no password.
+    /// Options for one server without a password.
     #[must_use]
     pub fn new(contact_point: &str, keyspace: &str, layout: Layout) -> Self {
         Self {
@@ -124,28 +124,28 @@ impl CqlOptions {
     }
 }
 
-/// What happened so far: for the operator's figures.
+/// The counters of a store since the process started.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Batches appended.
     pub appends: AtomicU64,
     /// Transactions whose outcome was unknown at first (rule O5).
     pub unknown_outcomes: AtomicU64,
-    /// Of these, found to have been committed.
+    /// Transactions with an unknown outcome that turned out to be committed.
     pub settled_as_committed: AtomicU64,
-    /// Unknown beyond the bound: the shard stopped.
+    /// Transactions whose outcome stayed unknown, which stopped the shard.
     pub never_settled: AtomicU64,
-    /// Appends, confirmations and checkpoints refused because somebody else owns the shard.
+    /// Appends, confirmations and checkpoints refused because another node owns the shard.
     pub fenced: AtomicU64,
-    /// Compare-and-sets that met another value than the one read.
+    /// Compare-and-sets that found another value than the one read.
     pub conflicts: AtomicU64,
     /// Shards claimed.
     pub claims: AtomicU64,
-    /// Claims that another won.
+    /// Claims that another node won.
     pub claims_lost: AtomicU64,
-    /// Buckets rolled on to (rule O3).
+    /// Buckets begun (rule O3).
     pub rolls: AtomicU64,
-    /// Plain reads and writes that had to be tried again.
+    /// Plain reads and writes that were repeated.
     pub retries: AtomicU64,
 }
 
@@ -154,7 +154,7 @@ impl Counts {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Name, meaning and value of each, for the page of figures.
+    /// Name, description and value of each counter.
     #[must_use]
     pub fn figures(&self) -> [(&'static str, &'static str, u64); 10] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -177,7 +177,7 @@ impl Counts {
     }
 }
 
-/// Which bucket an event is in, and what is left of it (rule O1).
+/// The bucket of an event, and the events that still fit into it (rule O1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Buckets(u64);
 
@@ -198,7 +198,7 @@ impl Buckets {
         bucket.saturating_add(1).saturating_mul(self.0).saturating_sub(1)
     }
 
-    /// How many events a row that begins at `seq` may hold.
+    /// The most events of a row that begins at `seq`.
     pub(super) const fn room(self, seq: Seq) -> u64 {
         self.last(self.of(seq)).saturating_sub(seq).saturating_add(1)
     }

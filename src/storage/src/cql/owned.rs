@@ -1,4 +1,4 @@
-//! What an owner knows of its shard without asking: where the log ends, which bucket it may write, and its newest records.
+//! An owner's knowledge of its shard: where the log ends, which bucket it may write, and its newest records.
 //!
 //! ```text
 //! 1 ……… flushed │ row │ row │ … │ row: end          each row with its records, or without where memory was short
@@ -7,15 +7,15 @@
 use crate::journal::{Epoch, Record, Seq};
 use std::collections::VecDeque;
 
-/// What a record costs in memory beside its body.
+/// The memory of a record beside its body, in bytes.
 const RECORD_BYTES: u64 = 96;
 
-/// A row of the log behind the last checkpoint.
+/// A row of the log after the last checkpoint.
 #[derive(Debug, Clone)]
 pub(super) struct TailRow {
     pub(super) first: Seq,
     pub(super) last: Seq,
-    /// `None`: the log has them. A rest row has none at all.
+    /// `None`: only the log has them. A rest row has none at all.
     pub(super) records: Option<Vec<Record>>,
 }
 
@@ -25,13 +25,13 @@ pub(super) struct Owned {
     pub(super) epoch: Epoch,
     pub(super) end: Seq,
     pub(super) flushed: Seq,
-    /// The log's rows are deleted up to here.
+    /// The seq up to which the log's rows are deleted.
     pub(super) deleted: Seq,
-    /// The newest bucket whose fence is ours.
+    /// The newest bucket that this owner has fenced.
     pub(super) bucket: u64,
-    /// An append is under way, or its outcome was never heard: nothing more is appended (rules L8, O5).
+    /// An append is in flight, or its outcome is unknown: nothing more is appended (rules L8, O5).
     pub(super) unsettled: bool,
-    /// Checkpoints begun: a later one of the same seq counts (see the schema of the agenda).
+    /// The number of checkpoints begun: of two with the same seq the later counts (see the schema of the agenda).
     pub(super) checkpoints: u64,
     tail: VecDeque<TailRow>,
     tail_bytes: u64,
@@ -68,7 +68,7 @@ impl Owned {
         self.tail_bytes
     }
 
-    /// Gives the memory back; the log still has the records.
+    /// Drops the records in memory; the log still has them.
     pub(super) fn forget_records(&mut self) {
         self.tail.iter_mut().for_each(|row| row.records = None);
         self.tail_bytes = 0;
@@ -80,12 +80,12 @@ impl Owned {
         ended.checked_sub(1).and_then(|at| self.tail.get(at)).map_or(self.flushed, |row| row.last)
     }
 
-    /// Rows that hold anything up to `upto`.
+    /// The rows with events up to `upto`.
     pub(super) fn rows_upto(&self, upto: Seq) -> Vec<TailRow> {
         self.tail.iter().take_while(|row| row.first <= upto).cloned().collect()
     }
 
-    /// The records behind the last checkpoint, when all of them are in memory.
+    /// The records after the last checkpoint, if all of them are in memory.
     pub(super) fn records(&self) -> Option<Vec<Record>> {
         let mut records = Vec::new();
         for row in &self.tail {
@@ -94,7 +94,7 @@ impl Owned {
         Some(records)
     }
 
-    /// The first `limit` records whose last event is at or after `from`, when they and everything before them are in memory.
+    /// The first `limit` records whose last event is at or after `from`, if they and all before them are in memory.
     pub(super) fn page(&self, from: Seq, limit: usize) -> Option<Vec<Record>> {
         if from <= self.flushed {
             return None;
@@ -116,7 +116,7 @@ impl Owned {
         Some(records)
     }
 
-    /// A checkpoint is stored.
+    /// Records that a checkpoint is stored.
     pub(super) fn flushed(&mut self, upto: Seq) {
         self.flushed = self.flushed.max(upto);
         while let Some(row) = self.tail.front()

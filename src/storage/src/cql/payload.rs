@@ -1,13 +1,13 @@
-//! What a row of the log holds: a batch's records, or the word that it only stands for events of a decision that began before.
+//! The payload of a log row: a batch's records, or a mark that the row only stands for events of an earlier decision.
 //!
 //! ```text
 //! form u8 = 1 │ kind u8 │ …                                          │ crc u32, over shard, seq, epoch and everything before it
 //! records (0)   count u32 │ events u32, length u32, body │ …
-//! rest (1)      events u64: of the decision behind this row, too
+//! rest (1)      events u64: of the decision, after this row
 //! ```
 //!
-//! Numbers are little-endian. A decision is never split: when it has more events than its bucket has room, its row holds all of them and
-//! reaches the bucket's end, and rest rows stand for the others in the buckets behind (rule O1).
+//! Numbers are little-endian. A decision is never split: if it has more events than its bucket has room for, its row holds all of them and reaches
+//! the bucket's end, and rest rows in the next buckets stand for the others (rule O1).
 
 use super::options::Buckets;
 use crate::journal::{Epoch, ReadError, Record, Seq, Shard};
@@ -18,7 +18,7 @@ const RECORDS: u8 = 0;
 const REST: u8 = 1;
 const CRC_BYTES: usize = 4;
 
-/// Where a row stands: its payload belongs to it and to no other.
+/// The position of a row, which its payload's checksum covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) shard: Shard,
@@ -26,14 +26,14 @@ pub(super) struct Place {
     pub(super) epoch: Epoch,
 }
 
-/// What a row holds.
+/// The contents of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Payload {
     /// Whole decisions.
     Records(Vec<Record>),
-    /// Events of a decision whose row stands before.
+    /// Events of a decision in an earlier row.
     Rest {
-        /// How many of its events lie behind this row.
+        /// The number of its events after this row.
         behind: u64,
     },
 }
@@ -53,7 +53,7 @@ fn crc(place: Place, bytes: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// The payload of a batch.
+/// Encodes a batch.
 pub(super) fn of_records(place: Place, records: &[Record]) -> Vec<u8> {
     let bodies: usize = records.iter().map(|record| record.body.len().saturating_add(8)).sum();
     let mut out = Vec::with_capacity(bodies.saturating_add(16));
@@ -67,14 +67,14 @@ pub(super) fn of_records(place: Place, records: &[Record]) -> Vec<u8> {
     seal(place, out)
 }
 
-/// The payload of a row that only stands for events.
+/// Encodes a rest row.
 pub(super) fn of_rest(place: Place, behind: u64) -> Vec<u8> {
     let mut out = vec![FORM, REST];
     out.extend_from_slice(&behind.to_le_bytes());
     seal(place, out)
 }
 
-/// Reads a payload back.
+/// Decodes a payload.
 pub(super) fn read(place: Place, payload: Vec<u8>) -> Result<Payload, ReadError> {
     let damaged = |why: &str| {
         ReadError::Corrupt(format!("the row of event {} of shard {} cannot be read: {why}", place.seq, place.shard))
@@ -112,7 +112,7 @@ pub(super) fn read(place: Place, payload: Vec<u8>) -> Result<Payload, ReadError>
 }
 
 impl Payload {
-    /// How many events of the row's last decision lie behind the row, which covers `events` from `seq` on.
+    /// The number of events of the last decision after the row, which covers `events` from `seq` on.
     pub(super) fn behind(&self, seq: Seq, events: u64) -> u64 {
         match self {
             Self::Rest { behind } => *behind,
@@ -123,8 +123,8 @@ impl Payload {
         }
     }
 
-    /// Does it agree with what its row says, namely that it covers `events` from `seq` on? Only a decision that is alone may reach further, and
-    /// only from a bucket's end.
+    /// Whether the records agree with their row, which covers `events` from `seq` on. Only a single decision may reach further, and only from a
+    /// bucket's end.
     pub(super) fn fits(&self, buckets: Buckets, seq: Seq, events: u64) -> bool {
         let at_end = buckets.room(seq) == events;
         match self {

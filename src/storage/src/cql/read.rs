@@ -1,7 +1,7 @@
-//! Reading a shard's records in order: from history as far as states are stored, from the log behind that.
+//! Reads a shard's records in order: from history up to `flushed_upto`, from the log after it.
 //!
-//! A checkpoint may move records from one to the other while they are read. So a gap is corruption only when `flushed_upto`, read again, does
-//! not explain it.
+//! A checkpoint may move records from the log to history during a read. So a gap is corruption only if `flushed_upto`, read again, does not
+//! explain it.
 
 use super::history::record_of;
 use super::payload::{self, Payload, Place};
@@ -10,16 +10,16 @@ use crate::journal::{ReadError, Record, Seq, Shard};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 
-/// Rows of history read at a time.
+/// The number of history rows read at once.
 const HISTORY_ROWS: i32 = 500;
-/// Rows of the log read at a time, at first; more once they turn out to be small.
+/// The number of log rows first read at once; it grows if they are small.
 const LOG_ROWS_MIN: u64 = 16;
-/// And at most.
+/// The most log rows read at once.
 const LOG_ROWS_MAX: u64 = 1_000;
-/// About so many bytes of them at a time.
+/// The target size of one read of the log, in bytes.
 const LOG_READ_BYTES: u64 = 4 << 20;
 
-/// Where a reader is.
+/// The position of a reader.
 #[derive(Debug)]
 pub(super) struct Reader {
     cql: Arc<Cql>,
@@ -27,33 +27,33 @@ pub(super) struct Reader {
     next: Seq,
     /// `None`: not read yet.
     flushed: Option<Seq>,
-    /// What history holds is wanted, too.
+    /// Whether history is read too.
     history: bool,
     rows: u64,
 }
 
 impl Reader {
-    /// Everything from the first event on.
+    /// A reader of all events.
     pub(super) const fn of_everything(cql: Arc<Cql>, shard: Shard) -> Self {
         Self { cql, shard, next: 1, flushed: None, history: true, rows: LOG_ROWS_MIN }
     }
 
-    /// Everything from `next` on, the first event of a record.
+    /// A reader from `next` on, the first event of a record.
     pub(super) const fn of_everything_from(cql: Arc<Cql>, shard: Shard, next: Seq) -> Self {
         Self { cql, shard, next, flushed: None, history: true, rows: LOG_ROWS_MIN }
     }
 
-    /// Everything behind `flushed`, wherever it is by now: a former owner may store what it began to store, and then history has it.
+    /// A reader of everything after `flushed`, from log or history: a former owner's checkpoint may have moved it.
     pub(super) const fn behind(cql: Arc<Cql>, shard: Shard, flushed: Seq) -> Self {
         Self::of_everything_from(cql, shard, flushed.saturating_add(1))
     }
 
-    /// What no checkpoint has moved yet.
+    /// A reader of what no checkpoint has moved yet.
     pub(super) const fn of_tail(cql: Arc<Cql>, shard: Shard) -> Self {
         Self { cql, shard, next: 1, flushed: None, history: false, rows: LOG_ROWS_MIN }
     }
 
-    /// From the record that holds the event `from` on.
+    /// A reader from the record that holds the event `from`.
     pub(super) async fn from(cql: Arc<Cql>, shard: Shard, from: Seq) -> Result<Self, ReadError> {
         let mut reader = Self::of_everything(cql, shard);
         let flushed = reader.look_again().await?;
@@ -61,7 +61,7 @@ impl Reader {
             reader.next = flushed.saturating_add(1);
             return Ok(reader);
         }
-        // A record is filed in the bucket of its first event, which may lie before that of the event that is asked for.
+        // A record is filed in the bucket of its first event, which may be before the bucket of the requested event.
         let mut bucket = reader.cql.buckets.of(from);
         loop {
             let key = (shard_key(shard), bucket_key(bucket), bigint(from));
@@ -74,7 +74,7 @@ impl Reader {
         }
     }
 
-    /// Every record.
+    /// All records, as a stream.
     pub(super) fn records(self) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         let chunks =
             stream::try_unfold(
@@ -84,7 +84,7 @@ impl Reader {
         chunks.map_ok(|records| stream::iter(records).map(Ok)).try_flatten()
     }
 
-    /// The next few; `None` at the end.
+    /// The next records; `None` at the end.
     pub(super) async fn more(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
         loop {
             let flushed = match self.flushed {
@@ -136,7 +136,7 @@ impl Reader {
         if records.is_empty() { Err(missing(self.next)) } else { Ok(records) }
     }
 
-    /// `None`: the log ends here.
+    /// Reads from the log. `None`: the log ends here.
     async fn read_log(&mut self, flushed: Seq) -> Result<Option<Vec<Record>>, ReadError> {
         let (shard, bucket) = (self.shard, self.cql.buckets.of(self.next));
         let limit = i32::try_from(self.rows).unwrap_or(i32::MAX);
@@ -144,7 +144,7 @@ impl Reader {
         let rows = self.cql.all::<LogRow>(&self.cql.statements.payloads, key).await?;
         let first = rows.first().map(|row| row.0);
         if first != Some(bigint(self.next)) {
-            // The end; or a checkpoint has moved on, and what was here is in history.
+            // Either the end, or a checkpoint has moved these records into history.
             if self.look_again().await? > flushed {
                 return Ok(Some(Vec::new()));
             }

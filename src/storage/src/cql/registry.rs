@@ -1,21 +1,21 @@
-//! The nodes' board on CQL: rows that each node renews, who owns which shard, and what operators wish (rule O6).
+//! The registry on CQL: a row that each node renews, the owner of each shard, and the state that operators want (rule O6).
 //!
-//! An incarnation is won by a transaction. Everything a node then says of itself is a plain write with `USING TIMESTAMP base + beat`: a renewal
-//! counts whatever the servers' clocks say. Wishes are changed by compare-and-set, so that the last one counts.
+//! A transaction assigns an incarnation. A node's later writes about itself are plain, with `USING TIMESTAMP base + beat`, so a renewal counts
+//! whatever the servers' clocks say. The desired state is changed by compare-and-set, so that the last change counts.
 
 use super::options::{Counts, TIMESTAMP_BASE};
 use super::session::{Cql, Pauses, bigint, number, shard_key};
 use crate::journal::{ReadError, Shard};
-use crate::registry::{NodeId, NodeRow, NodeState, OwnerRow, Registry, RegistryError, Wishes};
+use crate::registry::{DesiredState, NodeId, NodeRow, NodeState, OwnerRow, Registry, RegistryError};
 use doorbuster_clock::monotonic;
 use std::sync::Arc;
 
-/// Deletes a row for ever: no beat comes near it.
+/// The timestamp that deletes a row for ever: no beat comes near it.
 const END_OF_BEATS: i64 = 1 << 62;
-/// How often a wish meets another one that was made at the same time.
+/// The number of attempts to change the desired state against concurrent changes.
 const CONFLICTS_MAX: u32 = 16;
 
-/// The board. Cheap to clone: clones are the same board.
+/// The registry. Clones are the same registry.
 #[derive(Debug, Clone)]
 pub struct CqlRegistry {
     cql: Arc<Cql>,
@@ -42,7 +42,7 @@ impl CqlRegistry {
         Self { cql }
     }
 
-    /// An outcome that is unknown may have been ours; then the incarnation is raised once more: numbers may be skipped, never shared.
+    /// If the outcome is unknown, the incarnation is raised once more: numbers may be skipped, but are never shared.
     async fn win(&self, name: &str) -> Result<u64, RegistryError> {
         let (cql, begun) = (&self.cql, monotonic());
         let mut pauses = Pauses::new();
@@ -81,21 +81,21 @@ impl CqlRegistry {
         self.cql.write(&self.cql.statements.put_node, values).await.map_err(failed)
     }
 
-    async fn wish(&self, kind: &str, subject: &str, value: &str) -> Result<(), RegistryError> {
+    async fn set_desired(&self, kind: &str, subject: &str, value: &str) -> Result<(), RegistryError> {
         let cql = &self.cql;
         let mut pauses = Pauses::new();
         let mut why = String::new();
         for _ in 0..CONFLICTS_MAX {
-            let read = cql.first::<(Option<String>, Option<i64>)>(&cql.statements.wish, (kind, subject)).await;
+            let read = cql.first::<(Option<String>, Option<i64>)>(&cql.statements.desired, (kind, subject)).await;
             let (stands, revision) = read.map_err(failed)?.unwrap_or_default();
             if stands.unwrap_or_default() == value {
                 return Ok(());
             }
             let answer = match revision {
-                None => cql.transact(&cql.statements.first_wish, (value, 1_i64, kind, subject)).await,
+                None => cql.transact(&cql.statements.first_desired, (value, 1_i64, kind, subject)).await,
                 Some(revision) => {
                     let next = revision.saturating_add(1);
-                    cql.transact(&cql.statements.next_wish, (value, next, kind, subject, revision)).await
+                    cql.transact(&cql.statements.next_desired, (value, next, kind, subject, revision)).await
                 }
             };
             match answer {
@@ -105,7 +105,7 @@ impl CqlRegistry {
             }
             pauses.pause().await;
         }
-        Err(RegistryError::Failed(format!("{kind} {subject}: the wish could not be written {why}")))
+        Err(RegistryError::Failed(format!("{kind} {subject}: the change could not be written {why}")))
     }
 }
 
@@ -170,30 +170,30 @@ impl Registry for CqlRegistry {
         Ok(owners)
     }
 
-    async fn wishes(&self) -> Result<Wishes, RegistryError> {
-        let rows = self.cql.all::<(String, String, Option<String>)>(&self.cql.statements.wishes, ()).await;
-        let mut wishes = Wishes::default();
+    async fn desired_state(&self) -> Result<DesiredState, RegistryError> {
+        let rows = self.cql.all::<(String, String, Option<String>)>(&self.cql.statements.desired_state, ()).await;
+        let mut desired = DesiredState::default();
         for (kind, subject, value) in rows.map_err(failed)? {
             let value = value.unwrap_or_default();
             match kind.as_str() {
                 _ if value.is_empty() => {}
-                "drained" => drop(wishes.drained.insert(subject)),
+                "drained" => drop(desired.drained.insert(subject)),
                 "moved" => {
                     if let Ok(shard) = subject.parse() {
-                        wishes.moved.insert(Shard(shard), value);
+                        desired.moved.insert(Shard(shard), value);
                     }
                 }
                 _ => {}
             }
         }
-        Ok(wishes)
+        Ok(desired)
     }
 
-    async fn wish_drained(&self, name: &str, drained: bool) -> Result<(), RegistryError> {
-        self.wish("drained", name, if drained { "yes" } else { "" }).await
+    async fn set_drained(&self, name: &str, drained: bool) -> Result<(), RegistryError> {
+        self.set_desired("drained", name, if drained { "yes" } else { "" }).await
     }
 
-    async fn wish_moved(&self, shard: Shard, to: Option<&str>) -> Result<(), RegistryError> {
-        self.wish("moved", &shard_key(shard).to_string(), to.unwrap_or_default()).await
+    async fn set_placement(&self, shard: Shard, to: Option<&str>) -> Result<(), RegistryError> {
+        self.set_desired("moved", &shard_key(shard).to_string(), to.unwrap_or_default()).await
     }
 }

@@ -1,7 +1,7 @@
-//! The schema: numbered files, what was applied of them, and the layout that is fixed with the store (rule O1).
+//! The schema: numbered files, a record of those applied, and the layout that is fixed with the store (rule O1).
 //!
-//! `doorbuster schema apply` makes the keyspace where there is none and applies the files that are missing. A node that starts only looks: another
-//! schema, or a layout that differs from its configuration, is refused before anything is read or written.
+//! `doorbuster schema apply` creates a missing keyspace and applies missing files. A node that starts only compares: another schema, or a layout that
+//! differs from its configuration, is refused before anything is read or written.
 
 use super::options::{CqlOptions, TIMESTAMP_BASE};
 use super::session::{CqlError, connect, levels};
@@ -12,12 +12,12 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Changes of the schema are agreed on by all servers; they take longer than a statement.
+/// The time limit of a schema change; all servers must agree on it, which takes longer than a statement.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
-/// The row of the layout.
+/// The key of the layout's row.
 const LAYOUT_ROW: i32 = 1;
 
-/// One file.
+/// A schema file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct File {
     /// Its number; files are applied in this order.
@@ -45,17 +45,17 @@ files! {
     6 "006_nodes.cql",
 }
 
-/// What `schema apply` did.
+/// The result of `schema apply`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// Where.
+    /// The keyspace.
     pub keyspace: String,
-    /// Files that were missing and are there now.
+    /// The files that were applied.
     pub files: Vec<&'static str>,
 }
 
 impl File {
-    /// Of its text.
+    /// The checksum of its text.
     #[must_use]
     pub fn checksum(&self) -> String {
         use std::fmt::Write;
@@ -108,11 +108,11 @@ fn text_of(row: &(Vec<String>, Row), name: &str) -> String {
     }
 }
 
-/// Makes the keyspace where there is none, and applies the files that are missing.
+/// Creates a missing keyspace, and applies missing files.
 ///
 /// # Errors
-/// [`CqlError::Schema`] when a file that was applied is not the one of this version, [`CqlError::Layout`] when the store was made for other
-/// settings; else what the servers say.
+/// [`CqlError::Schema`]: an applied file differs from that of this version. [`CqlError::Layout`]: the store was created with other settings. Else
+/// the servers' errors.
 pub async fn apply(options: &CqlOptions) -> Result<Applied, CqlError> {
     let session = connect(options).await?;
     let keyspace = &options.keyspace;
@@ -127,7 +127,7 @@ pub async fn apply(options: &CqlOptions) -> Result<Applied, CqlError> {
     session.use_keyspace(keyspace, false).await.map_err(|error| failed("use the keyspace", &error))?;
     let mut done = Vec::new();
     if let Some(first) = FILES.first() {
-        // The file that makes the table of files says IF NOT EXISTS, as all do: applied twice it is there once.
+        // The file that creates the table of files says IF NOT EXISTS, as all do, so applying it twice has no further effect.
         for statement in first.statements() {
             say(&session, options, &statement).await?;
         }
@@ -176,7 +176,7 @@ fn changed(options: &CqlOptions, file: &File) -> CqlError {
     }
 }
 
-/// Uses the keyspace and looks whether everything in it is as this version and this configuration expect.
+/// Selects the keyspace and compares it with this version and this configuration.
 pub(super) async fn check(session: &Session, options: &CqlOptions) -> Result<(), CqlError> {
     let missing = |why: String| CqlError::Schema { keyspace: options.keyspace.clone(), why };
     let used = session.use_keyspace(&options.keyspace, false).await;

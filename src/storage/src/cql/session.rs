@@ -1,8 +1,8 @@
-//! The connection: how statements are sent, and how their answers are read.
+//! The connection: sends statements and reads their answers.
 //!
-//! The driver repeats nothing by itself (`FallthroughRetryPolicy`, no speculative execution, nothing marked idempotent): its default policy
-//! retries a transaction that was unavailable, which can then meet its own write and report "not applied". What is tried again here is either a
-//! plain read, or a plain write whose timestamp makes the second copy the same as the first.
+//! The driver repeats nothing by itself (`FallthroughRetryPolicy`, no speculative execution, nothing marked idempotent). Its default policy retries
+//! a transaction that was unavailable, which can then find its own write and report "not applied". This module repeats only plain reads, and plain
+//! writes whose timestamp makes the second copy equal to the first.
 
 use super::options::{Buckets, Counts, CqlOptions, Reach, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, TIMESTAMP_BASE};
 use super::statements::Statements;
@@ -34,42 +34,42 @@ use uuid::Uuid;
 /// Why a store cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CqlError {
-    /// No server answers, or none lets us in.
+    /// No server answers, or none accepts the login.
     #[error("no CQL server of {points} can be used: {why}")]
     Connect {
-        /// Those that were asked.
+        /// The contact points.
         points: String,
-        /// In the driver's words.
+        /// The driver's error.
         why: String,
     },
-    /// The certificates.
+    /// The certificates cannot be used.
     #[error("the certificates of cql.tls_ca: {0}")]
     Certificates(String),
-    /// A name that cannot be a keyspace's.
+    /// The name is not valid for a keyspace.
     #[error("`{0}` cannot be a keyspace: letters, digits and _ are, a letter first, 48 at most")]
     Keyspace(String),
-    /// Files of the schema are missing, or are not the ones that were applied.
+    /// Files of the schema are missing or differ from the applied ones.
     #[error(
         "the schema of keyspace {keyspace} is not the one this version was built with: {why}; `doorbuster schema apply` applies what is missing"
     )]
     Schema {
-        /// Where.
+        /// The keyspace.
         keyspace: String,
-        /// Which file, and what is with it.
+        /// The file and the difference.
         why: String,
     },
-    /// The store was made for other settings (rule O1).
+    /// The store was created with other settings (rule O1).
     #[error(
         "the store in keyspace {keyspace} was made with {setting} = {stored}, the configuration says {configured}; it is fixed when a store is made"
     )]
     Layout {
-        /// Where.
+        /// The keyspace.
         keyspace: String,
-        /// What differs.
+        /// The setting that differs.
         setting: &'static str,
-        /// As stored.
+        /// The stored value.
         stored: String,
-        /// As configured.
+        /// The configured value.
         configured: String,
     },
     /// A statement failed.
@@ -77,10 +77,10 @@ pub enum CqlError {
     Failed(String),
 }
 
-/// How often it is asked whether all servers agree on the schema, while it is changed.
+/// The interval at which a schema change checks whether all servers agree.
 const SCHEMA_LOOK: Duration = Duration::from_millis(20);
 
-/// The connection with everything that is prepared on it.
+/// The connection and its prepared statements.
 pub(super) struct Cql {
     pub(super) session: Session,
     pub(super) statements: Statements,
@@ -95,8 +95,8 @@ impl fmt::Debug for Cql {
     }
 }
 
-/// The answer to a lightweight transaction. ScyllaDB gives all columns always, Cassandra only when nothing was applied: so whoever reads
-/// looks at `applied` first, and at the others by their names.
+/// The answer to a lightweight transaction. ScyllaDB returns all columns always, Cassandra only when nothing was applied. So callers read `applied`
+/// first, and other columns by name.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) applied: bool,
@@ -117,7 +117,7 @@ impl Answer {
     }
 }
 
-/// Consistency of plain statements, and of transactions.
+/// The consistency of plain statements, and of transactions.
 pub(super) const fn levels(reach: Reach) -> (Consistency, SerialConsistency, Consistency) {
     match reach {
         Reach::Everywhere => (Consistency::Quorum, SerialConsistency::Serial, Consistency::Serial),
@@ -137,7 +137,7 @@ fn tls(options: &CqlOptions) -> Result<Option<Arc<rustls::ClientConfig>>, CqlErr
     if roots.is_empty() {
         return Err(named("there is none in it".to_owned()));
     }
-    // Named here, not left to a process-wide default that another library may have set.
+    // Chosen here and not left to a process-wide default, which another library may have set.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -156,7 +156,7 @@ impl TimestampGenerator for Skewed {
     }
 }
 
-/// Letters, digits and `_`: it stands in statements as it is.
+/// Whether it consists of letters, digits and `_`: the name is part of the statements.
 fn check_keyspace(name: &str) -> Result<(), CqlError> {
     let lawful = name.len() <= 48
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -164,7 +164,7 @@ fn check_keyspace(name: &str) -> Result<(), CqlError> {
     if lawful { Ok(()) } else { Err(CqlError::Keyspace(name.to_owned())) }
 }
 
-/// Connects; no keyspace is used yet.
+/// Connects without selecting a keyspace.
 pub(super) async fn connect(options: &CqlOptions) -> Result<Session, CqlError> {
     check_keyspace(&options.keyspace)?;
     let (consistency, serial, _) = levels(options.reach);
@@ -198,12 +198,12 @@ pub(super) async fn connect(options: &CqlOptions) -> Result<Session, CqlError> {
     builder.build().await.map_err(|error| failed(error.to_string()))
 }
 
-/// A number as CQL's `bigint` holds it. Seqs and epochs count events and claims: they do not come near the end of it.
+/// A number as CQL's `bigint`. Seqs and epochs count events and claims and stay far below its limit.
 pub(super) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// And back.
+/// The number of a `bigint`.
 pub(super) fn number(what: &str, number: i64) -> Result<u64, ReadError> {
     u64::try_from(number).map_err(|_negative| ReadError::Corrupt(format!("{what} is {number}")))
 }
@@ -213,12 +213,12 @@ pub(super) fn shard_key(shard: Shard) -> i32 {
     i32::from(shard.0)
 }
 
-/// The key of a bucket. Two thousand million buckets are more than a shard ever fills.
+/// The key of a bucket. A shard never fills two thousand million buckets.
 pub(super) fn bucket_key(bucket: u64) -> i32 {
     i32::try_from(bucket).unwrap_or(i32::MAX)
 }
 
-/// Rule S3: never a clock.
+/// The timestamp of a seq (rule S3), which never comes from a clock.
 pub(super) fn timestamp(seq: Seq) -> i64 {
     TIMESTAMP_BASE.saturating_add(bigint(seq))
 }
@@ -236,7 +236,7 @@ pub(super) fn claim_error(error: ReadError) -> ClaimError {
     }
 }
 
-/// Waits longer each time.
+/// Waits, longer each time.
 #[derive(Debug)]
 pub(super) struct Pauses(Duration);
 
@@ -251,11 +251,11 @@ impl Pauses {
     }
 }
 
-/// One page of rows, and where the next begins.
+/// A page of rows, and where the next begins.
 pub(super) type Page<R> = (Vec<R>, Option<PagingState>);
 
 impl Cql {
-    /// Sends a transaction once. An error says nothing about whether it happened.
+    /// Sends a transaction once. After an error its outcome is unknown.
     pub(super) async fn transact(
         &self,
         statement: &PreparedStatement,
@@ -271,7 +271,7 @@ impl Cql {
         Ok(answer)
     }
 
-    /// Tries until it is answered or the time for settling is over.
+    /// Repeats a statement until it is answered or the time for settling is over.
     async fn persist<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, ReadError>
     where
         F: Future<Output = Result<T, String>>,
@@ -290,7 +290,7 @@ impl Cql {
         }
     }
 
-    /// One page of what a statement selects.
+    /// One page of a statement's rows.
     pub(super) async fn page<R>(
         &self,
         statement: &PreparedStatement,
@@ -318,7 +318,7 @@ impl Cql {
         .await
     }
 
-    /// Everything a statement selects.
+    /// All rows of a statement.
     pub(super) async fn all<R>(
         &self,
         statement: &PreparedStatement,
@@ -336,7 +336,7 @@ impl Cql {
         Ok(rows)
     }
 
-    /// The first row, if there is one.
+    /// The first row of a statement, if any.
     pub(super) async fn first<R>(
         &self,
         statement: &PreparedStatement,
@@ -348,7 +348,7 @@ impl Cql {
         Ok(self.page::<R>(statement, &values, None).await?.0.into_iter().next())
     }
 
-    /// A plain write with a timestamp of its own: sent twice it is there once.
+    /// A plain write with its own timestamp: sent twice, it has the effect of one.
     pub(super) async fn write(
         &self,
         statement: &PreparedStatement,
@@ -362,7 +362,7 @@ impl Cql {
         .await
     }
 
-    /// Several of them to one partition: there all or none.
+    /// Several plain writes to one partition: all or none take effect.
     pub(super) async fn write_together<V>(&self, statement: &PreparedStatement, values: Vec<V>) -> Result<(), ReadError>
     where
         V: SerializeRow + Sync + Send,

@@ -1,4 +1,4 @@
-//! What all nodes must share and none may make twice: keys of the API, the secret that signs tokens. Written once, read by everybody.
+//! Values that all nodes share and only one may create: API keys, and the secret that signs tokens. Written once, read by every node.
 
 use super::options::Counts;
 use super::session::{Cql, Pauses};
@@ -18,10 +18,10 @@ impl CqlShared {
         Self { cql }
     }
 
-    /// A value, agreed on.
+    /// A value, read serially.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// The store cannot be read.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let row = self.cql.first::<(Option<Vec<u8>>,)>(&self.cql.statements.shared, (kind, name)).await?;
         Ok(row.and_then(|(value,)| value))
@@ -30,16 +30,16 @@ impl CqlShared {
     /// Every value of a kind, by name.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// The store cannot be read.
     pub async fn all(&self, kind: &str) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
         let rows = self.cql.all::<(String, Option<Vec<u8>>)>(&self.cql.statements.all_shared, (kind,)).await?;
         Ok(rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 
-    /// Writes a value unless there is one; gives the one that stands there afterwards, whoever wrote it.
+    /// Writes a value unless there is one; returns the stored value, whichever node wrote it.
     ///
     /// # Errors
-    /// When the store cannot be asked; the value may or may not be there.
+    /// The store failed; the value may or may not be stored.
     pub async fn put_if_absent(&self, kind: &str, name: &str, value: &[u8]) -> Result<Vec<u8>, ReadError> {
         let begun = monotonic();
         let mut pauses = Pauses::new();
@@ -50,7 +50,7 @@ impl CqlShared {
                     let stored = answer.blob("value");
                     return stored.ok_or_else(|| ReadError::Corrupt(format!("{kind} {name} has no value")));
                 }
-                // Sent again it meets its own value, which is the one it gives.
+                // A repetition finds its own value and returns it.
                 Err(why) if begun.elapsed() >= self.cql.options.settle_timeout => return Err(ReadError::Failed(why)),
                 Err(_) => {
                     Counts::add(&self.cql.counts.unknown_outcomes);

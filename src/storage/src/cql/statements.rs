@@ -1,4 +1,4 @@
-//! Every statement, prepared once, with its consistency set by hand.
+//! Every statement, prepared once, with its consistency set explicitly.
 
 use super::options::Reach;
 use super::session::{CqlError, levels};
@@ -7,12 +7,12 @@ use scylla::client::session::Session;
 use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 
-/// How a statement is agreed on.
+/// The consistency of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A plain read or write at a quorum.
     Plain,
-    /// A read that takes part in the agreement: it sees what was decided, and settles what was under way.
+    /// A read that takes part in the agreement: it sees decided transactions, and completes those in flight.
     Serial,
     /// A lightweight transaction.
     Transaction,
@@ -35,7 +35,7 @@ macro_rules! statements {
             }
         }
 
-        /// As they are written, for a test that reads them.
+        /// The statements' texts, for a test that reads them.
         #[cfg(test)]
         const TEXTS: &[(Kind, &str)] = &[ $( (Kind::$kind, $text), )+ ];
     };
@@ -123,11 +123,11 @@ statements! {
     delete_node: Plain = "DELETE FROM nodes USING TIMESTAMP ? WHERE board = 0 AND name = ? AND incarnation = ?";
     nodes: Plain = "SELECT name, incarnation, beat, state, cluster, public, operator, version \
         FROM nodes WHERE board = 0";
-    wishes: Plain = "SELECT kind, subject, value FROM wishes WHERE board = 0";
-    wish: Serial = "SELECT value, revision FROM wishes WHERE board = 0 AND kind = ? AND subject = ?";
-    first_wish: Transaction = "UPDATE wishes SET value = ?, revision = ? \
+    desired_state: Plain = "SELECT kind, subject, value FROM wishes WHERE board = 0";
+    desired: Serial = "SELECT value, revision FROM wishes WHERE board = 0 AND kind = ? AND subject = ?";
+    first_desired: Transaction = "UPDATE wishes SET value = ?, revision = ? \
         WHERE board = 0 AND kind = ? AND subject = ? IF revision = null";
-    next_wish: Transaction = "UPDATE wishes SET value = ?, revision = ? \
+    next_desired: Transaction = "UPDATE wishes SET value = ?, revision = ? \
         WHERE board = 0 AND kind = ? AND subject = ? IF revision = ?";
     shared: Serial = "SELECT value FROM shared WHERE kind = ? AND name = ?";
     all_shared: Plain = "SELECT name, value FROM shared WHERE kind = ?";

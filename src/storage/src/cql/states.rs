@@ -1,12 +1,12 @@
-//! States, and which entities have one.
+//! States, and the list of entities that have one.
 //!
 //! ```text
 //! one entity = one partition:   head (chunk 0) │ chunk 1 … 256, each in slot 0 or 1 │ personal (chunk 65535)
 //! ```
 //!
-//! Rule S2 wants the head last, because a reader must never find chunks that are newer than their head: replay would do to them again what they
-//! hold already. What fits into one write of one partition is atomic, head and chunks together. What does not goes into the slots that the
-//! head does not name, and the head, written last, then names them all at once.
+//! Rule S2 requires the head to be written last. A reader must never find chunks newer than their head, because replay would apply their events
+//! again. Rows that fit into one write of one partition are atomic, head and chunks together. Other chunks go into the slots that the stored head
+//! does not name; the new head, written last, names all of them at once.
 
 use super::history::{entity_key, erased, kept, personal_in};
 use super::session::{Cql, bigint, number, shard_key, timestamp};
@@ -19,18 +19,18 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use scylla::value::MaybeUnset;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is written in one go, and so is there whole or not at all. Well below what a server refuses (half a segment of its commit log).
+/// The most bytes in one atomic write, well below what a server refuses (half a segment of its commit log).
 const ATOMIC_BYTES_MAX: usize = 1 << 20;
-/// Partitions of a shard's list of entities.
+/// The number of partitions of a shard's list of entities.
 const ENTITY_SLOTS: u16 = 16;
-/// How often a state of several pages is read again because it was stored meanwhile.
+/// The number of attempts to read a state of several pages that is stored meanwhile.
 const READS_MAX: u32 = 16;
 
 /// `chunk`, `slot`, `seq`, `body`, `slots`.
 type Stored = (i32, i8, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>);
 type New = (i32, Vec<u8>, i32, i8, i64, Vec<u8>, MaybeUnset<Vec<u8>>, i64);
 
-/// Chunks whose rows are in slot 1.
+/// The chunks whose rows are in slot 1.
 fn slots_of(bytes: &[u8]) -> BTreeSet<u16> {
     bytes.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).map(u16::from_le_bytes).collect()
 }
@@ -58,7 +58,7 @@ impl Cql {
             }
             let Some(head) = rows.iter().find(|row| row.0 == 0 && row.1 == 0) else { return Ok(Vec::new()) };
             let seq = head.2;
-            // Pages are not read at one instant: what was stored between them would give chunks of two states.
+            // Pages are not read at one instant: a write between two pages would give chunks of two states.
             if pages
                 && self.first::<(Option<i64>, Option<Vec<u8>>)>(&self.statements.head, &key).await?.map(|row| row.0)
                     != Some(seq)
@@ -70,7 +70,7 @@ impl Cql {
         Err(ReadError::Failed(format!("{entity} is stored faster than it can be read")))
     }
 
-    /// Stores rows; personal data of `gone` is left out, and overwritten where it is stored already.
+    /// Stores rows; leaves out the personal data of `gone`, and overwrites it where it is stored.
     pub(super) async fn put_states(
         &self,
         shard: Shard,
@@ -145,7 +145,7 @@ impl Cql {
             chunks.append(&mut heads);
             self.write_together(&self.statements.put_state, chunks).await?;
         } else {
-            // Each its own write, and the head after all of them.
+            // One write each, and the head after all of them.
             let put = chunks.into_iter().map(|row| self.write_together(&self.statements.put_state, vec![row]));
             let put = stream::iter(put).buffer_unordered(self.options.writes_in_flight_max.max(1));
             put.try_collect::<()>().await?;
@@ -160,7 +160,7 @@ impl Cql {
         Ok(())
     }
 
-    /// Entities with a state, in order, from behind `after` on: the lists of all slots, merged.
+    /// Entities with a state, in order, from after `after` on: the lists of all slots, merged.
     pub(super) async fn entities(
         &self,
         shard: Shard,

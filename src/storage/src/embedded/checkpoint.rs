@@ -1,11 +1,11 @@
-//! A checkpoint: what follows from the log goes into the tables, and then the log before it may go.
+//! A checkpoint: states, history and agenda go from the log into the tables, and then the log before the checkpoint may be deleted.
 //!
 //! ```text
 //! slices: history, personal, states ──► last slice: agenda, rest, flushed_upto; SyncAll ──► once per round: log segments retire
 //! ```
 //!
-//! Before the last slice nothing counts: history behind `flushed_upto` is not read, and a state that is newer than
-//! `flushed_upto` says so by its seq, so replay skips what it holds (rule S1). A crash between two slices loses nothing and doubles nothing.
+//! Nothing takes effect before the last slice: history after `flushed_upto` is not read, and a state newer than `flushed_upto` has a greater
+//! seq, so replay skips what it contains (rule S1). A crash between two slices loses nothing and repeats nothing.
 
 use super::history::Blocks;
 use super::journal::Inner;
@@ -16,22 +16,22 @@ use crate::journal::{AppendError, Claim, ReadError, Record, Seq, Shard, StateFlu
 use doorbuster_domain::ids::EntityId;
 use std::collections::BTreeSet;
 
-/// A slice of a checkpoint: how much is written in one go, so that reads and the log's syncs get their turn between two.
+/// The size of a slice, in bytes: reads and the log's syncs run between two slices.
 const SLICE_BYTES: usize = 256 << 10;
 
-/// Which shards were checkpointed since log segments were last retired. A shard that comes again begins a new round.
+/// The shards checkpointed since log segments were last retired. A shard that is checkpointed again begins a new round.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     seen: BTreeSet<Shard>,
-    /// Empty; memory for the next checkpoint's.
+    /// An empty set of writes, whose memory the next checkpoint reuses.
     writes: Writes,
 }
 
 /// The records that a checkpoint moves.
 struct Moved {
-    /// What was in memory of the shard, what lies behind the checkpoint included.
+    /// The shard's records from memory, including those after the checkpoint.
     taken: Tail,
-    /// What was read from the log, because not all of it was in memory.
+    /// The records read from the log, because not all were in memory.
     read: Option<Tail>,
     /// The first event that no checkpoint has stored.
     next: Seq,
@@ -47,7 +47,7 @@ impl Moved {
     }
 }
 
-/// Those that end with `upto` or before it; what cannot be read is among them.
+/// The records that end at or before `upto`, and read errors.
 fn up_to(
     upto: Seq,
     records: impl Iterator<Item = Result<Record, ReadError>>,
@@ -85,7 +85,7 @@ impl Inner {
         writes.put(Table::States, &key(b'f', shard), &[&upto.to_le_bytes()]);
         self.stored.tables.write(&mut writes, true)?;
         rounds.writes = writes;
-        // Not while appends wait for the shards.
+        // Not while appends wait for the lock of the shards.
         moved.taken.forget_upto(upto);
         if let Some(owned) = self.shards().get_mut(&shard) {
             owned.flushed = upto;
@@ -101,7 +101,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Checks that the claim still holds and that everything in the flush is durable (rule S1), and takes what was in memory.
+    /// Checks that the claim still holds and that the whole flush is durable (rule S1), and takes the records in memory.
     fn records_to_move(&self, claim: Claim, flush: &StateFlush, upto: Seq) -> Result<Moved, AppendError> {
         let shard = claim.shard;
         let failed = |why: String| AppendError::Failed(format!("shard {shard}: {why}"));
@@ -148,7 +148,7 @@ impl Inner {
         Ok(())
     }
 
-    /// All rows of an entity go in one slice: a crash must not leave some of them old.
+    /// All rows of an entity belong to one slice: a crash must not leave some of them old.
     fn put_states(
         &self,
         shard: Shard,
@@ -177,7 +177,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Every shard's `flushed_upto` is durable by now; the log itself keeps one round more than that asks for (rule L7).
+    /// Every shard's `flushed_upto` is durable by now; the log keeps one round more than that requires (rule L7).
     fn retire(&self) -> Result<(), AppendError> {
         let flushed = self.shards().iter().map(|(shard, owned)| (*shard, owned.flushed)).collect();
         let now = (self.options.now)();

@@ -1,4 +1,4 @@
-//! One data folder, one process, one layout.
+//! The data folder: its lock, which admits one process, and its fixed layout.
 
 use super::log::LogError;
 use crate::journal::Layout;
@@ -7,70 +7,70 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a data folder cannot be opened. Each says what a person should look at.
+/// Why a data folder cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("the data folder {} is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// No node ever ran here.
+    /// The folder has no LAYOUT file, so no node has used it.
     #[error("{} is not a data folder: it has no LAYOUT", .0.display())]
     NotAFolder(PathBuf),
-    /// Data without a layout, or a layout that cannot be read.
+    /// Data without a layout, or an unreadable layout.
     #[error("the data folder {} is damaged: {why}", folder.display())]
     Damaged {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// In words.
+        /// The contradiction, in words.
         why: String,
     },
-    /// Rule O1.
+    /// The layout differs from the configuration (rule O1).
     #[error(
         "the data folder {} was made with {} shards and version {} of the hash, the configuration says {} and {}: \
          these cannot change", folder.display(), stored.shards, stored.hash_version, configured.shards, configured.hash_version
     )]
     OtherLayout {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// Fixed when it was made.
+        /// The layout fixed when the folder was created.
         stored: Layout,
-        /// Asked for.
+        /// The configured layout.
         configured: Layout,
     },
-    /// The log is damaged, or does not meet the states (rule L7).
+    /// The log is damaged, or does not join the states (rule L7).
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The tables cannot be read.
+    /// The tables cannot be opened.
     #[error("the tables in {} cannot be opened: {why}", folder.display())]
     Tables {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// In the store's words.
+        /// The database's error.
         why: String,
     },
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("{verb} {}: {error}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, as a verb.
         verb: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// In the system's words.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// A data folder that is ours while this lives.
+/// A data folder that this process holds locked.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) layout: Layout,
     path: PathBuf,
-    /// The lock goes with the file's last handle, also when the process is killed.
+    /// The lock ends with the file's last handle, also when the process is killed.
     _lock: File,
 }
 
 impl Folder {
-    /// Takes an existing folder, or makes one of this layout.
+    /// Opens an existing folder, or creates one with this layout.
     pub(super) fn open_or_make(path: &Path, configured: Layout) -> Result<Self, OpenError> {
         fs::create_dir_all(path).map_err(|error| io_error("create", path, error))?;
         let lock = take_lock(path)?;
@@ -84,7 +84,7 @@ impl Folder {
         Ok(Self { layout: stored, path: path.to_owned(), _lock: lock })
     }
 
-    /// Takes an existing folder, whatever its layout.
+    /// Opens an existing folder of any layout.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         if !layout_path(path).is_file() {
             return Err(OpenError::NotAFolder(path.to_owned()));
@@ -151,7 +151,7 @@ fn read_layout(folder: &Path) -> Result<Option<Layout>, OpenError> {
     }
 }
 
-/// Written before anything else, and renamed into place: a folder with data has a layout, whatever moment the power went.
+/// Writes the layout before anything else, by renaming it into place: a folder with data has a layout, even after a power cut.
 fn make_layout(folder: &Path, layout: Layout) -> Result<Layout, OpenError> {
     if log_path(folder).exists() || tables_path(folder).exists() {
         let why = "it holds data, but its LAYOUT is gone".to_owned();

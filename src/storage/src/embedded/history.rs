@@ -1,11 +1,11 @@
-//! Old records in blocks: what the log held before the last checkpoint, facts only.
+//! History: the records that the log held before the last checkpoint, in blocks, without personal data.
 //!
 //! ```text
 //! block = record record record …       record = epoch u64 │ seq u64 │ events u32 │ length u32 │ body
 //! ```
 //!
-//! A block is keyed by its first seq. A checkpoint that a crash cut short may have left blocks behind `flushed_upto`, and its
-//! successor may cut the same records into other blocks: what they hold is equally true, so readers skip what they have seen.
+//! A block is keyed by its first seq. A checkpoint that a crash cut short may have left blocks after `flushed_upto`, and the next one may cut
+//! the same records into other blocks. Both hold the same records, so a reader skips those it has read.
 
 use super::tables::{Tables, corrupt, failed, key, key_of, unreadable, with_u64};
 use super::writes::{Table, Writes};
@@ -15,18 +15,18 @@ use bytes::{Buf, Bytes};
 use doorbuster_domain::ids::EntityId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Length of a block, more or less: what reading one event of an entity costs.
+/// The length at which a block is complete, in bytes; it is the cost of reading one event of an entity.
 const BLOCK_BYTES: usize = 32 * 1024;
 
 /// Gathers records into blocks.
 #[derive(Debug)]
 pub(super) struct Blocks<'a> {
     shard: Shard,
-    /// Their personal data is not kept.
+    /// Entities whose personal data is erased.
     erased: &'a BTreeSet<EntityId>,
     first: Option<Seq>,
     block: Vec<u8>,
-    /// Entities in the block, each with the number of its first event there.
+    /// The entities in the block, each with the number of its first event there.
     entities: BTreeMap<EntityId, u64>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Ends the block under way.
+    /// Completes the current block.
     pub(super) fn close(&mut self, into: &mut Writes) {
         let Some(first) = self.first.take() else { return };
         for (entity, number) in std::mem::take(&mut self.entities) {
@@ -73,7 +73,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// The records of a block, as they stand: facts only.
+/// The records of a block, as stored: facts only.
 fn records(shard: Shard, block: &[u8]) -> Result<Vec<Record>, ReadError> {
     let damaged = || corrupt("a block of history");
     let mut rest = Bytes::copy_from_slice(block);
@@ -92,7 +92,7 @@ fn records(shard: Shard, block: &[u8]) -> Result<Vec<Record>, ReadError> {
     Ok(records)
 }
 
-/// Puts back the personal data that is still there.
+/// Adds the personal data that has not been erased.
 fn whole(tables: &Tables, record: Record) -> Result<Record, ReadError> {
     let entity = wire::head(&record.body).map_err(|error| unreadable(&error))?.entity;
     match tables.personal_of(record.shard, &entity, record.seq)? {
@@ -104,8 +104,8 @@ fn whole(tables: &Tables, record: Record) -> Result<Record, ReadError> {
     }
 }
 
-/// Does history hold the shard's event `seq`? It is looked for in the blocks that begin last before it: normally the first of
-/// them, some more where a checkpoint was cut short.
+/// Whether history holds the shard's event `seq`. It looks at the blocks that begin before it, latest first: normally one block, more where
+/// a checkpoint was cut short.
 pub(super) fn holds(tables: &Tables, shard: Shard, seq: Seq) -> Result<bool, ReadError> {
     let blocks = tables.table(Table::History).range(key(b'b', shard)..=with_u64(key(b'b', shard), seq));
     for row in blocks.rev().take(64) {
@@ -117,7 +117,7 @@ pub(super) fn holds(tables: &Tables, shard: Shard, seq: Seq) -> Result<bool, Rea
     Ok(false)
 }
 
-/// Every record of a shard up to `upto`, oldest first; a hole is an error.
+/// All records of a shard up to `upto`, oldest first; a gap is an error.
 pub(super) fn all(
     tables: &Tables,
     shard: Shard,
@@ -159,7 +159,7 @@ pub(super) fn all(
     })
 }
 
-/// An entity's records up to the shard's event `upto`, from its own event `from` on, at most `limit`.
+/// An entity's records up to the shard's event `upto`, from the entity's own event `from`, at most `limit`.
 pub(super) fn of_entity(
     tables: &Tables,
     (shard, entity): (Shard, &EntityId),
@@ -170,7 +170,7 @@ pub(super) fn of_entity(
     let prefix = key_of(b'i', shard, entity);
     let asked = with_u64(prefix.clone(), from);
     let index = tables.table(Table::History);
-    // The block that holds `from` is filed under the first number it has, which is at or before it.
+    // The block that holds `from` is filed under its first number, which is at or before `from`.
     let begin = match index.range(prefix.clone()..=asked.clone()).next_back() {
         Some(row) => row.key().map_err(|error| failed(&error))?.to_vec(),
         None => asked,

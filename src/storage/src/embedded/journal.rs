@@ -1,7 +1,7 @@
-//! The owner's side: claims, appends, and which records no checkpoint has moved yet.
+//! The journal of one node on its own disk: claims, appends, and the records that no checkpoint has moved yet.
 //!
-//! Locks, in the order in which they are taken: `rounds` (checkpoints and claims, one at a time) → `log` (the group's writer, for one
-//! write and its sync) → `shards` (for a look or a note, never across I/O).
+//! Locks, in the order of acquisition: `rounds` (one checkpoint or claim at a time) → `log` (the group's writer, for one write and its sync) →
+//! `shards` (for short reads and updates, never across I/O).
 
 use super::checkpoint::Rounds;
 use super::folder::{Folder, OpenError};
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is shared with the thread of a checkpoint.
+/// Shared with the thread of a checkpoint.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) stored: Stored,
@@ -30,7 +30,7 @@ pub(super) struct Inner {
     log: Mutex<Option<Log>>,
     pub(super) shards: Mutex<BTreeMap<Shard, Owned>>,
     pub(super) options: EmbeddedOptions,
-    /// Last: the lock goes when everything that writes is closed.
+    /// The last field, so that the folder is unlocked after everything that writes is closed.
     _folder: Folder,
 }
 
@@ -61,8 +61,8 @@ impl Inner {
         self.shards().get(&shard).map_or(0, |owned| owned.flushed)
     }
 
-    /// Refuses another owner's batch, and one that does not continue the log, before the log sees it: there it would be the
-    /// end of everything.
+    /// Refuses a batch of another owner, and one that does not continue the log, before the log sees it: an invalid batch would stop the log
+    /// for good.
     fn may_append(&self, batch: &Batch) -> Result<(), AppendError> {
         let shards = self.shards();
         let mut ends: BTreeMap<Shard, Seq> = BTreeMap::new();
@@ -109,12 +109,12 @@ impl Inner {
         if shard.0 >= self.options.layout.shards {
             return Err(ClaimError::Corrupt(format!("there is no shard {shard}")));
         }
-        // With the rounds in hand no checkpoint of a predecessor is under way, with the log no append.
+        // This holds the rounds, so no checkpoint of a predecessor runs, and the log, so no append runs.
         let _rounds = self.rounds();
         let _log = self.log();
         let epoch = self.shards().get(&shard).map_or(0, |owned| owned.epoch).saturating_add(1);
-        // Not synced: an epoch that is lost with the power left no record, for the sync of a record follows in its own log,
-        // and there it is found.
+        // Not synced: an epoch lost in a power cut has no records, because a record's sync in the log makes its epoch durable too, and recovery
+        // finds it there.
         let mut writes = Writes::default();
         writes.put(Table::States, &key(b'e', shard), &[&epoch.to_le_bytes()]);
         self.stored.tables.write(&mut writes, false).map_err(|error| ClaimError::Failed(error.to_string()))?;
@@ -126,10 +126,10 @@ impl Inner {
 }
 
 impl EmbeddedJournal {
-    /// Takes a data folder, or makes one, and recovers its log.
+    /// Opens or creates a data folder and recovers its log.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing was cut when it is about damage.
+    /// [`OpenError`]; if it reports damage, nothing was changed.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<(Self, Recovered), OpenError> {
         let mut options = options;
         options.keep_ms = options.keep_ms.min(KEEP_MS_MAX);

@@ -1,16 +1,16 @@
-//! The journal on one machine: a segment log for what happened, `fjall` for what follows from it.
+//! The journal on one machine: a segment log for events, `fjall` for what is derived from them.
 //!
 //! ```text
 //! data/LOCK      one process at a time          data/LAYOUT   shards, version of the hash: fixed for ever (rule O1)
-//! data/log/      what happened: one frame and one sync per append (rules L1 to L8)
-//! data/states/   what follows: three keyspaces of one fjall database
+//! data/log/      events: one frame and one sync per append (rules L1 to L8)
+//! data/states/   derived data: three keyspaces of one fjall database
 //!     states     flushed_upto, epochs, states, agenda: one keyspace, because each is recovered on its own (rule L7)
 //!     history    the facts of every event before flushed_upto; blocks in files apart, so that no merge copies them
 //!     personal   personal data of states and history, apart, so that it can be erased
 //! ```
 //!
-//! `folder`: lock and layout. `tables`: keys and rows. `history`: blocks of old records. `tail`: the newest, in memory. `stored`: reading all of it.
-//! `checkpoint`: moving from log to tables. `journal`: the owner's side. `stopped`: looking at a stopped node's folder.
+//! `folder`: lock and layout. `tables`: keys and rows. `history`: blocks of old records. `tail`: the newest records, in memory. `stored`: reads
+//! over all of them. `checkpoint`: moves records from log to tables. `journal`: the owner's operations. `stopped`: reads a stopped node's folder.
 
 mod checkpoint;
 mod folder;
@@ -33,31 +33,31 @@ use crate::journal::Layout;
 use doorbuster_domain::time::Timestamp;
 use log::{Appended, LogOptions};
 
-/// Personal data may stand in retired log segments at most so long.
+/// The longest time that personal data may remain in retired log segments, in milliseconds.
 pub const KEEP_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 
-/// How an [`EmbeddedJournal`] is opened.
+/// The options of an [`EmbeddedJournal`].
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
-    /// Fixed when the folder is made, refused when it differs (rule O1).
+    /// The layout: fixed when the folder is created, and refused when it differs (rule O1).
     pub layout: Layout,
-    /// Sizes of the log.
+    /// The sizes of the log.
     pub log: LogOptions,
-    /// How long segments stay for audit and replay once no recovery needs them; at most [`KEEP_MS_MAX`] is done, because they
-    /// hold personal data.
+    /// How long segments stay for audit and replay once recovery does not need them, in milliseconds. At most [`KEEP_MS_MAX`] takes effect, because
+    /// they hold personal data.
     pub keep_ms: u64,
-    /// Memory for blocks of the tables. Too small: states of idle entities are read from disk again and again.
+    /// Memory for blocks of the tables, in bytes. Too small: states of idle entities are read from disk again and again.
     pub cache_bytes: u64,
-    /// Memory of each of the three keyspaces before it is written out. Too small: many small files to merge.
+    /// Memory of each of the three keyspaces before it is written out, in bytes. Too small: many small files to merge.
     pub memtable_bytes: u64,
-    /// Records behind the last checkpoint that are kept in memory, so that the next one need not read the log. Too small: each
-    /// checkpoint reads its shard's part of the log again.
+    /// Memory for records after the last checkpoint, in bytes, so that the next checkpoint need not read the log. Too small: each checkpoint reads its
+    /// shard's part of the log again.
     pub tail_bytes: u64,
-    /// Threads that write out and merge tables.
+    /// The number of threads that write out and merge tables.
     pub worker_threads: usize,
-    /// The clock: it decides only when old segments go.
+    /// The clock: it decides only when old segments are removed.
     pub now: fn() -> Timestamp,
-    /// Told of each append: its length and how long its sync took.
+    /// Called after each append with its length and the duration of its sync.
     pub on_append: OnAppend<Appended>,
 }
 

@@ -1,4 +1,4 @@
-//! What is known of a shard without reading: its owner, its end, and its newest records.
+//! The state of a shard in memory: its owner, its end, and its newest records.
 //!
 //! ```text
 //! 1 ……… flushed │ ……… in the log only ……… │ tail: in the log and in memory ……… end
@@ -13,7 +13,7 @@ pub(super) struct Owned {
     pub(super) epoch: Epoch,
     pub(super) end: Seq,
     pub(super) flushed: Seq,
-    /// Without a gap up to `end`; what came before is read from the log.
+    /// Its newest records, without a gap up to `end`; earlier ones are read from the log.
     tail: Tail,
 }
 
@@ -27,13 +27,13 @@ impl Owned {
         self.tail.bytes()
     }
 
-    /// Gives the memory back; the log still has it.
+    /// Drops the records in memory; the log still has them.
     pub(super) fn forget_tail(&mut self) {
         self.tail = Tail::default();
     }
 
-    /// The records whose last event is at or after `from`, when they are in memory: as they are now, to be read at leisure. What a checkpoint has
-    /// stored is only asked of the store, whatever is left of it here: there it may have been erased.
+    /// The records whose last event is at or after `from`, if they are in memory. Records that a checkpoint has stored are read from the store even if
+    /// some are still in memory, because they may have been erased there.
     pub(super) fn records_from(
         &self,
         shard: Shard,
@@ -43,7 +43,7 @@ impl Owned {
         (first.max(self.flushed.saturating_add(1)) <= from.max(1)).then(|| self.tail.records_from(shard, from))
     }
 
-    /// The records behind `flushed`, when all of them are in memory.
+    /// The records after `flushed`, if all of them are in memory.
     pub(super) fn unflushed(
         &self,
         shard: Shard,
@@ -51,12 +51,12 @@ impl Owned {
         self.records_from(shard, self.flushed.saturating_add(1))
     }
 
-    /// Takes the tail out, so that a checkpoint can walk over it while appends go on; [`Owned::put_back`] gives the rest back.
+    /// Takes the tail out, so that a checkpoint can read it while appends go on; [`Owned::put_back`] returns what is left.
     pub(super) fn take_tail(&mut self) -> Tail {
         self.tail.take()
     }
 
-    /// Puts records back before those that came meanwhile; if there is a gap between the two, the earlier go.
+    /// Puts records back before newer ones; if there is a gap between the two, the older are dropped.
     pub(super) fn put_back(&mut self, taken: Tail) {
         self.tail.put_before(taken, self.end);
     }

@@ -1,6 +1,6 @@
-//! A stopped node's folder, looked at without changing what it says: for `journal dump`, `audit` and the curious.
+//! Reads a stopped node's folder without changing it: for `journal dump` and `audit`.
 //!
-//! It takes the folder's lock, so a running node is never looked at through this. A torn tail is reported and left as it is.
+//! It takes the folder's lock, so it never reads a running node's folder. A torn tail is reported and left as it is.
 
 use super::EmbeddedOptions;
 use super::folder::{Folder, OpenError};
@@ -13,7 +13,7 @@ use doorbuster_domain::time::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// An open folder of a node that does not run.
+/// An open folder of a stopped node.
 #[derive(Debug)]
 pub struct Stopped {
     stored: Stored,
@@ -36,30 +36,30 @@ impl Stopped {
         Ok(Self { stored, flushed, recovered, folder })
     }
 
-    /// What was fixed when the folder was made.
+    /// The layout fixed when the folder was created.
     #[must_use]
     pub const fn layout(&self) -> Layout {
         self.folder.layout
     }
 
-    /// All shards there are.
+    /// All shards of the layout.
     pub fn shards(&self) -> impl Iterator<Item = Shard> + use<> {
         (0..self.folder.layout.shards).map(Shard)
     }
 
-    /// What its log is like.
+    /// The recovered end of the log, and its torn tail.
     #[must_use]
     pub const fn recovered(&self) -> &Recovered {
         &self.recovered
     }
 
-    /// States are stored up to here.
+    /// The position up to which states are stored.
     #[must_use]
     pub fn flushed_upto(&self, shard: Shard) -> Seq {
         self.flushed.get(&shard).copied().unwrap_or(0)
     }
 
-    /// Every record of a shard from its first on: history, then log.
+    /// All records of a shard: history, then log.
     pub fn records(&self, shard: Shard) -> impl Iterator<Item = Result<Record, ReadError>> + Send + use<> {
         self.stored.records(shard, self.flushed_upto(shard))
     }
@@ -67,7 +67,7 @@ impl Stopped {
     /// The records of one entity, oldest first.
     ///
     /// # Errors
-    /// [`ReadError`] when what is stored cannot be read.
+    /// [`ReadError`] if what is stored cannot be read.
     pub fn history(&self, entity: &EntityId) -> Result<Vec<Record>, ReadError> {
         let shard = self.layout().shard_of(entity);
         let flushed = self.flushed_upto(shard);
@@ -79,7 +79,7 @@ impl Stopped {
     /// Entities with a stored state: see [`crate::Journal::entities`].
     ///
     /// # Errors
-    /// [`ReadError`] when what is stored cannot be read.
+    /// [`ReadError`] if what is stored cannot be read.
     pub fn entities(&self, shard: Shard, after: Option<&EntityId>, limit: usize) -> Result<Vec<EntityId>, ReadError> {
         self.stored.tables.entities(shard, after, limit)
     }
@@ -87,7 +87,7 @@ impl Stopped {
     /// The stored rows of an entity: its state as of the last checkpoint.
     ///
     /// # Errors
-    /// [`ReadError`] when what is stored cannot be read.
+    /// [`ReadError`] if what is stored cannot be read.
     pub fn load(&self, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
         self.stored.tables.load(self.layout().shard_of(entity), entity)
     }
@@ -95,7 +95,7 @@ impl Stopped {
     /// The stored agenda of a shard.
     ///
     /// # Errors
-    /// [`ReadError`] when what is stored cannot be read.
+    /// [`ReadError`] if what is stored cannot be read.
     pub fn agenda(&self, shard: Shard) -> Result<Vec<AgendaRow>, ReadError> {
         self.stored.tables.agenda(shard)
     }

@@ -1,4 +1,4 @@
-//! Everything a data folder holds, read: tables and log together.
+//! Reads over the whole data folder: tables and log together.
 
 use super::folder::OpenError;
 use super::history;
@@ -22,7 +22,7 @@ pub(super) fn log_error(error: &LogError) -> ReadError {
 }
 
 impl Stored {
-    /// Rule L7: what the tables say and what the log holds must meet. Gives `flushed_upto` of each shard.
+    /// Rule L7: checks that tables and log join. Returns `flushed_upto` of each shard.
     pub(super) fn check(&self, folder: &Path, recovered: &Recovered) -> Result<BTreeMap<Shard, Seq>, OpenError> {
         let tables = |error: ReadError| OpenError::Tables { folder: folder.to_owned(), why: error.to_string() };
         let flushed = self.tables.flushed_upto().map_err(tables)?;
@@ -37,7 +37,7 @@ impl Stored {
         Ok(flushed)
     }
 
-    /// The records of a shard that the log holds, from the one with the event `from` on.
+    /// The records of a shard in the log, from the one with the event `from` on.
     pub(super) fn log_from(
         &self,
         shard: Shard,

@@ -1,18 +1,18 @@
-//! The tables: which keys there are, and what stands behind them.
+//! The tables: their keys and values.
 //!
 //! ```text
 //! states    f shard                 flushed_upto u64
 //!           e shard                 epoch u64: of the last claim
 //!           s shard entity chunk    seq u64, body
 //!           a shard entity          owes u8, wake_at u64 or nothing
-//!           g                       nothing: what was removed from `personal` may still be in a file, see `forget`
+//!           g                       nothing: rows removed from `personal` may still be in a file, see `forget`
 //! history   b shard seq             a block of records, see `history`
 //!           i shard entity number   first seq u64 of a block that holds the entity's events from this number on
 //! personal  s shard entity          seq u64, body: the state's personal row
 //!           h shard entity seq      personal data of the record with that seq
 //! ```
 //!
-//! Numbers in keys are big-endian, so keys sort by them; numbers in values are little-endian. `forget`: what was removed leaves the disk.
+//! Numbers in keys are big-endian, so keys sort by them; numbers in values are little-endian. `forget` removes erased rows from the disk.
 
 mod forget;
 
@@ -33,15 +33,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// So many files of a keyspace may overlap before they are merged. Too few: what a sale writes is copied again and again while it lasts. Too many:
-/// an entity that comes back is looked for in more of them.
+/// The number of files of a keyspace that may overlap before they are merged. Too few: rows written during a sale are copied again and again. Too
+/// many: a read of a stored entity looks into more files.
 const MERGED_AT: u8 = 8;
 
 /// The database.
 #[derive(Clone)]
 pub(super) struct Tables {
     folder: PathBuf,
-    /// Why the first write failed: after it the database refuses all others, and only says that it does.
+    /// The first write that failed: after it the database refuses all others without repeating the reason.
     broken: Arc<OnceLock<String>>,
     database: Database,
     states: Keyspace,
@@ -91,7 +91,7 @@ pub(super) fn failed(error: &fjall::Error) -> ReadError {
     }
 }
 
-/// What the database says, for a person: the system's own words where it was the system that refused.
+/// The database's error in words, with the system's own text if the system refused.
 fn in_words(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => error.to_string(),
@@ -113,24 +113,24 @@ fn number(value: &[u8]) -> Result<u64, ReadError> {
 }
 
 impl Tables {
-    /// Opens the tables of a folder, or makes them.
+    /// Opens or creates the tables of a folder.
     pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, OpenError> {
         let made = if folder.exists() { Ok(()) } else { Self::make(folder, options) };
         let opened = made.and_then(|()| Self::open_in(folder, options));
         opened.map_err(|error| OpenError::Tables { folder: folder.to_owned(), why: in_words(&error) })
     }
 
-    /// Made aside, and given their name once they are whole: a database that was cut off while it was being made cannot be opened, and one
-    /// kill in the middle of a first start would make the folder useless for ever.
+    /// Creates the database under another name and renames it once it is complete. A database cut off during its creation cannot be opened, so one kill
+    /// during the first start would otherwise make the folder useless.
     fn make(folder: &Path, options: &EmbeddedOptions) -> fjall::Result<()> {
         let aside = folder.with_extension("new");
         if aside.exists() {
             fs::remove_dir_all(&aside)?;
         }
         let made = Self::open_in(&aside, options)?;
-        // Here, where it is heard when it fails: closing syncs as well, and tells nobody.
+        // Synced here, where a failure is returned: closing syncs too, but without an error.
         made.database.persist(PersistMode::SyncAll)?;
-        // Closed again: what is open does not hear of its new name.
+        // Closed before the rename: an open database does not learn its new name.
         drop(made);
         fs::rename(&aside, folder)?;
         let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -145,8 +145,8 @@ impl Tables {
             .max_journaling_size(256 << 20)
             .journal_compression(fjall::CompressionType::None)
             .open()?;
-        // Most entities that are asked for were never stored (every new order): a filter of 14 bits a key on every level
-        // answers that without reading a block.
+        // Most requested entities were never stored (every new order): a filter of 14 bits a key on every level answers that without reading a
+        // block.
         let filter = FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(14.0)));
         let create = || {
             let merge = Leveled::default().with_l0_threshold(MERGED_AT);
@@ -155,7 +155,7 @@ impl Tables {
                 .filter_policy(filter.clone())
                 .compaction_strategy(Arc::new(merge))
         };
-        // Blocks of history are written once and never change: apart from their keys, so that no merge copies them again.
+        // Blocks of history are written once and never change. They are stored apart from their keys, so that no merge copies them.
         let create_history = || create().with_kv_separation(Some(KvSeparationOptions::default()));
         Ok(Self {
             states: database.keyspace("states", create)?,
@@ -167,7 +167,7 @@ impl Tables {
         })
     }
 
-    /// What a write that failed is called: the database itself does not say which files.
+    /// Names the files of a failed write: the database's error does not.
     pub(super) fn not_written(&self, error: &fjall::Error) -> AppendError {
         let why = self.broken.get_or_init(|| in_words(error));
         AppendError::Failed(format!("write the tables in {}: {why}", self.folder.display()))
@@ -181,7 +181,7 @@ impl Tables {
         }
     }
 
-    /// Writes all or nothing. With `durable` it and everything written before it is on the disk afterwards.
+    /// Writes all or nothing. `durable`: this write and everything before it is on the disk afterwards.
     pub(super) fn write(&self, writes: &mut Writes, durable: bool) -> Result<(), AppendError> {
         let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), writes.len());
         if durable {
@@ -220,7 +220,7 @@ impl Tables {
 
     pub(super) fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
         let (_, head) = state_key(shard, entity, HEAD);
-        // A point read asks the filters, a scan cannot; an entity without a head row was never stored.
+        // A point read uses the filters, a scan cannot; an entity without a head row was never stored.
         let Some(head) = self.states.get(&head).map_err(|error| failed(&error))? else { return Ok(Vec::new()) };
         let mut rows = Vec::new();
         if in_chunks(entity) {
@@ -268,7 +268,7 @@ impl Tables {
                 }
                 let entity = entity_in(&key)?;
                 if entities.last() == Some(&entity) {
-                    // Chunk rows of an entity we have: a new search skips the rest of them.
+                    // The chunk rows of an entity already found: a new search skips the rest of them.
                     from = behind(shard, &entity);
                     continue 'seek;
                 }
@@ -300,7 +300,7 @@ impl Tables {
     }
 }
 
-/// Sorts behind every row of the entity, and before the next one's.
+/// A key after all rows of the entity and before those of the next.
 fn behind(shard: Shard, entity: &EntityId) -> Vec<u8> {
     let mut key = key_of(b's', shard, entity);
     key.extend_from_slice(&[0xff; 3]);

@@ -1,26 +1,26 @@
-//! The newest records of a shard, in memory: packed one behind the other, in pieces.
+//! The newest records of a shard in memory, packed into pieces.
 //!
 //! ```text
 //! closed: record record record …   record record record …        open: record record … (room)
 //! record: events u32 │ length u32 │ body
 //! ```
 //!
-//! Numbers are little-endian. There is no gap, so a piece knows the seq of its first record and that is enough; the epoch is the same in all of a
-//! piece. A record for itself would cost half as much again for its place in a list and two allocations, in memory that was never touched
-//! before; a piece that a checkpoint has stored is filled again.
+//! Numbers are little-endian. Seqs have no gap, so a piece stores only the seq of its first record; all its records have one epoch. Separate records
+//! would cost half as much again for a list entry and two allocations, in memory not touched before. A piece that a checkpoint has stored is
+//! reused.
 
 use super::tables::corrupt;
 use crate::journal::{Epoch, ReadError, Record, Seq, Shard};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// Length of a piece, unless one record is longer.
+/// The length of a piece in bytes, unless one record is longer.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// So many pieces are kept from one checkpoint to the next.
+/// The number of empty pieces kept from one checkpoint to the next.
 const SPARE_PIECES_MAX: usize = 32;
 
-/// What a record costs beside its body.
+/// The bytes of a record beside its body.
 const HEAD_BYTES: usize = 8;
 
 /// Some records of a shard and an epoch, without a gap.
@@ -39,7 +39,7 @@ impl Piece<BytesMut> {
 }
 
 impl Piece<Bytes> {
-    /// Takes the first record off.
+    /// Removes and returns the first record.
     fn take_first(&mut self, shard: Shard) -> Result<Record, ReadError> {
         let damaged = || corrupt("the records in memory");
         let events = self.records.try_get_u32_le().map_err(|_short| damaged())?;
@@ -60,7 +60,7 @@ pub(super) struct Tail {
     closed: VecDeque<Piece<Bytes>>,
     open: Option<Piece<BytesMut>>,
     bytes: u64,
-    /// Empty: the memory of earlier pieces.
+    /// Empty pieces, kept for their memory.
     spare: Vec<BytesMut>,
 }
 
@@ -77,12 +77,12 @@ impl Tail {
         self.open.as_ref().map(|piece| piece.last).or(closed)
     }
 
-    /// Bytes of its records.
+    /// The bytes of its records.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes in a record that follows the last.
+    /// Appends a record, which must follow the last.
     pub(super) fn push(&mut self, record: &Record) {
         let bytes = record.body.len().saturating_add(HEAD_BYTES);
         let fits = |open: &Piece<BytesMut>| {
@@ -105,7 +105,7 @@ impl Tail {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    /// The records whose last event is at or after `from`: as they are now, whatever becomes of the tail.
+    /// A snapshot of the records whose last event is at or after `from`.
     pub(super) fn records_from(
         &self,
         shard: Shard,
@@ -128,26 +128,26 @@ impl Tail {
         records.skip_while(move |record| record.as_ref().is_ok_and(|record| record.last_seq() < from))
     }
 
-    /// Is this the last event of a record?
+    /// Whether this is the last event of a record.
     pub(super) fn has_end(&self, shard: Shard, seq: Seq) -> bool {
         let record = self.records_from(shard, seq).next();
         record.is_some_and(|record| record.is_ok_and(|record| record.last_seq() == seq))
     }
 
-    /// Takes everything out.
+    /// Removes and returns everything.
     pub(super) fn take(&mut self) -> Self {
         let spare = std::mem::take(&mut self.spare);
         std::mem::replace(self, Self { spare, ..Self::default() })
     }
 
-    /// Lets go of the events up to `upto`, as far as no later one is in their piece.
+    /// Drops pieces whose events all are at or before `upto`.
     pub(super) fn forget_upto(&mut self, upto: Seq) {
         self.close();
         while self.closed.front().is_some_and(|piece| piece.last <= upto)
             && let Some(piece) = self.closed.pop_front()
         {
             self.bytes = self.bytes.saturating_sub(u64::try_from(piece.records.len()).unwrap_or(u64::MAX));
-            // Unless somebody still reads it.
+            // Not while a snapshot still reads it.
             if let Ok(mut records) = piece.records.try_into_mut() {
                 records.clear();
                 self.keep(records);
@@ -155,7 +155,7 @@ impl Tail {
         }
     }
 
-    /// Puts earlier records before these; if there is a gap between the two, the earlier go.
+    /// Puts older records before these; if there is a gap between the two, the older are dropped.
     pub(super) fn put_before(&mut self, mut earlier: Self, end: Seq) {
         earlier.close();
         std::mem::take(&mut earlier.spare).into_iter().for_each(|piece| self.keep(piece));

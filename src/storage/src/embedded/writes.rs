@@ -1,6 +1,6 @@
-//! What is to be written into the tables in one go.
+//! A batch of writes to the tables.
 
-/// So much memory of what was written is kept for what is written next, twice: for rows, and for where they lie.
+/// The memory that stays allocated between two batches, in bytes: once for rows, and once for their positions.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// One of the three keyspaces.
@@ -11,19 +11,19 @@ pub(super) enum Table {
     Personal,
 }
 
-/// Where a row to write lies in [`Writes`]: its key, and the value behind it.
+/// The position of a row in [`Writes`]: its key, followed by its value.
 #[derive(Debug)]
 struct Row {
     table: Table,
     key: usize,
     value: usize,
     end: usize,
-    /// There is no value: the row goes.
+    /// There is no value: the row is deleted.
     removed: bool,
 }
 
-/// Writes to make together; the last one of a key counts. Keys and values lie in one piece of memory, which is filled again and again: a
-/// checkpoint writes tens of thousands of rows, and memory that was never touched before costs more than what is written into it.
+/// Writes to make together; the last one of a key counts. Keys and values lie in one buffer that is reused: a checkpoint writes tens of thousands of
+/// rows, and memory that was never touched before costs more than the copy into it.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     packed: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// The value is what its parts are one behind the other.
+    /// Adds a row whose value is the concatenation of these parts.
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[&[u8]]) {
         self.push(table, key, value, false);
     }
@@ -48,17 +48,17 @@ impl Writes {
         self.rows.push(Row { table, key: at, value: value_at, end: self.packed.len(), removed });
     }
 
-    /// How many.
+    /// The number of writes.
     pub(super) const fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// What keys and values are long.
+    /// The total length of keys and values, in bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.packed.len()
     }
 
-    /// None any more; memory for as many is kept, up to a bound.
+    /// Removes all writes; keeps the memory up to a bound.
     pub(super) fn clear(&mut self) {
         self.packed.clear();
         self.packed.shrink_to(KEPT_BYTES);
@@ -66,13 +66,13 @@ impl Writes {
         self.rows.shrink_to(KEPT_BYTES / size_of::<Row>());
     }
 
-    /// Table by table and in the order of their keys: neighbours are found faster than strangers.
+    /// Sorts by table and key: neighbouring keys are written faster.
     pub(super) fn in_order(&mut self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
         let Self { packed, rows } = self;
         let packed = packed.as_slice();
         let key = |row: &Row| packed.get(row.key..row.value).unwrap_or_default();
         rows.sort_unstable_by(|one, other| {
-            // Of one key the later lies further behind.
+            // Of one key, the later write has the greater position.
             (one.table, key(one), one.key).cmp(&(other.table, key(other), other.key))
         });
         let mut rows = rows.iter().peekable();

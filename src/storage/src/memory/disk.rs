@@ -1,4 +1,4 @@
-//! What is stored, and the rules that a write must meet: owner, order, whole records.
+//! The stored data, and the checks that a write must pass: owner, order, whole records.
 
 use super::{Fault, Faults, Groups};
 use crate::journal::{
@@ -18,11 +18,11 @@ struct Stored {
     epoch: Epoch,
     end: Seq,
     flushed_upto: Seq,
-    /// Behind `flushed_upto`.
+    /// Records after `flushed_upto`.
     tail: VecDeque<Record>,
-    /// Up to `flushed_upto`, without personal data.
+    /// Records up to `flushed_upto`, without personal data.
     history: Vec<Record>,
-    /// Where in `history` an entity's records are.
+    /// The positions of an entity's records in `history`.
     index: BTreeMap<EntityId, Vec<usize>>,
     agenda: BTreeMap<EntityId, AgendaRow>,
 }
@@ -38,13 +38,13 @@ pub(super) struct Disk {
     pub(super) checkpoints: u64,
     shards: BTreeMap<Shard, Stored>,
     states: BTreeMap<EntityId, BTreeMap<u16, StateRow>>,
-    /// By entity, then by the shard's seq of the record.
+    /// Personal data by entity, then by the seq of its record.
     personal: BTreeMap<EntityId, BTreeMap<Seq, Bytes>>,
     in_flight: BTreeMap<Group, Batch>,
-    /// An append failed: nothing more until the group's owner begins anew (rules L8, E2).
+    /// An append failed: no further one until the group's owner begins anew (rules L8, E2).
     broken: BTreeSet<Group>,
     frames: Option<Vec<Batch>>,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
 }
 
 impl Disk {
@@ -62,7 +62,7 @@ impl Disk {
             in_flight: BTreeMap::new(),
             broken: BTreeSet::new(),
             frames: None,
-            dice: ChaCha8Rng::seed_from_u64(seed),
+            rng: ChaCha8Rng::seed_from_u64(seed),
         }
     }
 
@@ -100,7 +100,7 @@ impl Disk {
         let all = in_flight.len();
         let mut there = 0;
         for batch in in_flight.into_values() {
-            if self.dice.random_bool(0.5) && self.may_append(&batch).is_ok() {
+            if self.rng.random_bool(0.5) && self.may_append(&batch).is_ok() {
                 self.make_durable(batch);
                 there += 1;
             }
@@ -131,7 +131,7 @@ impl Disk {
         self.shards.iter().map(|(shard, stored)| (*shard, stored.end)).filter(|(_, end)| *end > 0).collect()
     }
 
-    /// Refuses another owner's batch and one that does not continue the log, before anything of it is there.
+    /// Refuses a batch of another owner, and one that does not continue the log, before any of it is stored.
     fn may_append(&self, batch: &Batch) -> Result<(), AppendError> {
         let mut ends: BTreeMap<Shard, Seq> = BTreeMap::new();
         for record in &batch.records {
@@ -164,7 +164,7 @@ impl Disk {
             return Err(AppendError::Failed(format!("group {} has an append in flight already", group.0)));
         }
         let (least, most) = self.faults.append_takes;
-        let mut pause = if least < most { self.dice.random_range(least..=most) } else { least };
+        let mut pause = if least < most { self.rng.random_range(least..=most) } else { least };
         if let Some(stall) = self.faults.append_stalls.get(&self.appends) {
             pause += *stall;
         }
@@ -174,13 +174,13 @@ impl Disk {
 
     pub(super) fn finish_append(&mut self, group: Group) -> Result<(), AppendError> {
         let Some(batch) = self.in_flight.remove(&group) else { return Ok(()) };
-        // Somebody may have claimed a shard while the batch was on its way.
+        // Another owner may have claimed a shard while the batch was in flight.
         self.may_append(&batch)?;
         self.make_durable(batch);
         Ok(())
     }
 
-    /// The group's owner begins anew; what an append of its predecessor became is settled.
+    /// The group's owner begins anew; the outcome of its predecessor's append is settled.
     pub(super) fn mend(&mut self, group: Group) {
         self.broken.remove(&group);
     }
@@ -257,7 +257,7 @@ impl Disk {
                 stored.flushed_upto
             )));
         }
-        // Everything that can be refused is checked before anything changes: a checkpoint is all or nothing.
+        // All checks come before the first change: a checkpoint is all or nothing.
         let mut parts = Vec::with_capacity(moved);
         for record in stored.tail.iter().take(moved) {
             let damaged = |error: wire::WireError| failed(error.to_string());

@@ -1,12 +1,12 @@
-//! The journal in memory, with faults to order: what the simulation runs on.
+//! The journal in memory, with planned faults: the simulation runs on it.
 //!
 //! ```text
 //! MemoryStore ─── the disk: survives every crash
 //!    │ open() ──► MemoryJournal, incarnation 1 ──► crash() ──► open() ──► MemoryJournal, incarnation 2 ──► …
 //! ```
 //!
-//! A crash takes its incarnation's word for nothing: what it had in flight is there whole or not at all, as the seed decides, and
-//! whatever it still tries afterwards never returns. Time is tokio's, so that on a paused clock a slow disk costs nothing.
+//! A crash ends an incarnation: what it had in flight is stored whole or not at all, as the seed decides, and its later calls never return. Time is
+//! tokio's, so a slow disk costs nothing on a paused clock.
 
 mod disk;
 mod faults;
@@ -29,13 +29,13 @@ use std::time::Duration;
 /// Which shards of a [`MemoryStore`] become durable in one order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Groups {
-    /// All in one, as on the embedded store.
+    /// All in one group, as on the embedded store.
     One,
     /// Each shard alone, as on CQL.
     PerShard,
 }
 
-/// The disk under the journals of successive incarnations. Cheap to clone: clones are the same disk.
+/// The disk under the journals of successive incarnations. Clones are the same disk.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     shared: Arc<Mutex<Disk>>,
@@ -48,25 +48,25 @@ impl MemoryStore {
         Self { shared: Arc::new(Mutex::new(Disk::new(layout, groups, seed))) }
     }
 
-    /// A journal on this disk, of the incarnation that runs now.
+    /// A journal on this disk for the current incarnation.
     #[must_use]
     pub fn open(&self) -> MemoryJournal {
         let disk = self.disk();
         MemoryJournal { store: self.clone(), incarnation: disk.incarnation, layout: disk.layout, groups: disk.groups }
     }
 
-    /// The process dies: its appends in flight are settled by the seed, each whole or not at all, and nothing it tries from now on
-    /// happens or returns. Gives how many batches were in flight, and how many of them are there.
+    /// Kills the process: the seed settles its appends in flight, each whole or not at all, and its later calls neither take effect nor return. Returns
+    /// how many batches were in flight, and how many of them were stored.
     pub fn crash(&self) -> (usize, usize) {
         self.disk().crash()
     }
 
-    /// Sets what goes wrong from now on.
+    /// Sets the faults from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.disk().faults = faults;
     }
 
-    /// Somebody else claims the shard: whoever owned it is fenced.
+    /// Claims the shard as another owner, which fences the current one.
     pub fn fence(&self, shard: Shard) {
         self.disk().raise_epoch(shard);
     }
@@ -76,34 +76,32 @@ impl MemoryStore {
         self.disk().keep_frames();
     }
 
-    /// How many batches are durable since [`MemoryStore::keep_frames`].
+    /// The number of durable batches since [`MemoryStore::keep_frames`].
     #[must_use]
     pub fn frames(&self) -> usize {
         self.disk().frames()
     }
 
-    /// The durable batches from number `from` on (the first is 0), as they were written: for whoever holds every record against
-    /// the laws while the node runs. Empty when batches were not kept.
+    /// The kept batches from number `from` on (the first is 0): for checks of every record while the node runs. Empty if batches are not kept.
     #[must_use]
     pub fn frames_from(&self, from: usize) -> Vec<Batch> {
         self.disk().frames_from(from)
     }
 
-    /// Another disk, which holds what this one would hold had the power gone after so many batches. `None` when batches were
-    /// not kept from the beginning.
+    /// A copy of the disk as a power cut after this number of batches would leave it. `None`: batches were not kept from the beginning.
     #[must_use]
     pub fn cut_at(&self, frames: usize) -> Option<Self> {
         let disk = self.disk().cut_at(frames)?;
         Some(Self { shared: Arc::new(Mutex::new(disk)) })
     }
 
-    /// How often it was asked to append so far, failures included: the number of the next one is this plus one.
+    /// The number of appends so far, failures included; the next one has this number plus one.
     #[must_use]
     pub fn appends(&self) -> u64 {
         self.disk().appends
     }
 
-    /// The same for checkpoints.
+    /// The number of checkpoints so far, failures included.
     #[must_use]
     pub fn checkpoints(&self) -> u64 {
         self.disk().checkpoints
@@ -114,7 +112,7 @@ impl MemoryStore {
     }
 }
 
-/// What one incarnation of a node sees of a [`MemoryStore`].
+/// The journal of one incarnation on a [`MemoryStore`].
 #[derive(Debug, Clone)]
 pub struct MemoryJournal {
     store: MemoryStore,
@@ -124,7 +122,7 @@ pub struct MemoryJournal {
 }
 
 impl MemoryJournal {
-    /// Acts on the disk, or never when this incarnation is dead: a dead process does nothing and learns nothing.
+    /// Acts on the disk, or waits for ever if this incarnation is dead.
     async fn on_disk<T>(&self, act: impl FnOnce(&mut Disk) -> T + Send) -> T {
         {
             let mut disk = self.store.disk();
@@ -164,7 +162,7 @@ impl Journal for MemoryJournal {
         .await
     }
 
-    /// Where each shard is alone, it can change hands, as on CQL.
+    // Where each shard is its own group, it can change its owner, as on CQL.
     fn is_shared(&self) -> bool {
         self.groups == Groups::PerShard
     }

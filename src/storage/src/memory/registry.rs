@@ -1,61 +1,61 @@
-//! The nodes' board in memory: several nodes of one test share it. It can be made to fail, and to show a node old rows.
+//! The registry in memory: the nodes of one test share it. It can be made to fail.
 
 use crate::journal::{Epoch, Shard};
-use crate::registry::{NodeId, NodeRow, OwnerRow, Registry, RegistryError, Wishes};
+use crate::registry::{DesiredState, NodeId, NodeRow, OwnerRow, Registry, RegistryError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
-struct Board {
+struct Tables {
     nodes: BTreeMap<NodeId, NodeRow>,
     incarnations: BTreeMap<String, u64>,
     owners: BTreeMap<Shard, OwnerRow>,
-    wishes: Wishes,
+    desired: DesiredState,
     failing: bool,
 }
 
-/// The board. Cheap to clone: clones are the same board.
+/// The registry. Clones are the same registry.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryRegistry(Arc<Mutex<Board>>);
+pub struct MemoryRegistry(Arc<Mutex<Tables>>);
 
 impl MemoryRegistry {
-    /// Nothing can be read or written until it is set back.
+    /// Makes every read and write fail until it is set back.
     pub fn set_failing(&self, failing: bool) {
-        self.board().failing = failing;
+        self.tables().failing = failing;
     }
 
-    /// Writes down who owns a shard, as a claim does on CQL. `None`: released.
+    /// Records the owner of a shard, as a claim does on CQL. `None`: released.
     pub fn set_owner(&self, shard: Shard, epoch: Epoch, node: Option<NodeId>) {
-        self.board().owners.insert(shard, OwnerRow { shard, epoch, node });
+        self.tables().owners.insert(shard, OwnerRow { shard, epoch, node });
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn working(&self) -> Result<MutexGuard<'_, Board>, RegistryError> {
-        let board = self.board();
-        if board.failing { Err(RegistryError::Failed("as ordered".to_owned())) } else { Ok(board) }
+    fn working(&self) -> Result<MutexGuard<'_, Tables>, RegistryError> {
+        let tables = self.tables();
+        if tables.failing { Err(RegistryError::Failed("as ordered".to_owned())) } else { Ok(tables) }
     }
 }
 
 impl Registry for MemoryRegistry {
     async fn join(&self, row: &NodeRow) -> Result<NodeId, RegistryError> {
-        let mut board = self.working()?;
-        let last = board.incarnations.entry(row.id.name.clone()).or_default();
+        let mut tables = self.working()?;
+        let last = tables.incarnations.entry(row.id.name.clone()).or_default();
         *last = last.saturating_add(1);
         let id = NodeId { name: row.id.name.clone(), incarnation: *last };
-        board.nodes.retain(|known, _| known.name != id.name);
-        board.nodes.insert(id.clone(), NodeRow { id: id.clone(), ..row.clone() });
+        tables.nodes.retain(|known, _| known.name != id.name);
+        tables.nodes.insert(id.clone(), NodeRow { id: id.clone(), ..row.clone() });
         Ok(id)
     }
 
     async fn renew(&self, row: &NodeRow) -> Result<(), RegistryError> {
-        let mut board = self.working()?;
-        if board.incarnations.get(&row.id.name).is_some_and(|last| *last > row.id.incarnation) {
+        let mut tables = self.working()?;
+        if tables.incarnations.get(&row.id.name).is_some_and(|last| *last > row.id.incarnation) {
             return Err(RegistryError::Replaced(row.id.name.clone()));
         }
-        board.nodes.insert(row.id.clone(), row.clone());
+        tables.nodes.insert(row.id.clone(), row.clone());
         Ok(())
     }
 
@@ -72,25 +72,25 @@ impl Registry for MemoryRegistry {
         Ok(self.working()?.owners.values().cloned().collect())
     }
 
-    async fn wishes(&self) -> Result<Wishes, RegistryError> {
-        Ok(self.working()?.wishes.clone())
+    async fn desired_state(&self) -> Result<DesiredState, RegistryError> {
+        Ok(self.working()?.desired.clone())
     }
 
-    async fn wish_drained(&self, name: &str, drained: bool) -> Result<(), RegistryError> {
-        let mut board = self.working()?;
+    async fn set_drained(&self, name: &str, drained: bool) -> Result<(), RegistryError> {
+        let mut tables = self.working()?;
         if drained {
-            board.wishes.drained.insert(name.to_owned());
+            tables.desired.drained.insert(name.to_owned());
         } else {
-            board.wishes.drained.remove(name);
+            tables.desired.drained.remove(name);
         }
         Ok(())
     }
 
-    async fn wish_moved(&self, shard: Shard, to: Option<&str>) -> Result<(), RegistryError> {
-        let mut board = self.working()?;
+    async fn set_placement(&self, shard: Shard, to: Option<&str>) -> Result<(), RegistryError> {
+        let mut tables = self.working()?;
         match to {
-            Some(name) => drop(board.wishes.moved.insert(shard, name.to_owned())),
-            None => drop(board.wishes.moved.remove(&shard)),
+            Some(name) => drop(tables.desired.moved.insert(shard, name.to_owned())),
+            None => drop(tables.desired.moved.remove(&shard)),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! When to leave a failing server alone: after some failures in a row, for a while that doubles, with one attempt in between.
+//! A circuit breaker: after some failures in a row, calls are not tried for a pause that doubles, with one attempt after each pause.
 //!
 //! ```text
-//! closed ──failures_max in a row──► open ──rest over──► one attempt ──► closed, or open for twice as long
+//! closed ──failures_max in a row──► open ──pause over──► one attempt ──► closed, or open for twice as long
 //! ```
 //!
 //! So a server that hangs costs its callers a few time limits, and then nothing.
@@ -17,20 +17,20 @@ pub struct Breaker {
     rest_max: Duration,
     failures: u32,
     rest: Duration,
-    /// While open: when the next attempt may be made.
+    /// While open: when the next attempt is allowed.
     open_until: Option<Instant>,
 }
 
 impl Breaker {
-    /// A closed one.
+    /// A closed breaker.
     #[must_use]
     pub fn new(failures_max: u32, rest_min: Duration, rest_max: Duration) -> Self {
         let rest_max = rest_max.max(rest_min);
         Self { failures_max: failures_max.max(1), rest_min, rest_max, failures: 0, rest: rest_min, open_until: None }
     }
 
-    /// May a call be made now? While open one may after each rest; the next has to wait another rest, so that an attempt whose
-    /// outcome is never told does not leave it shut for ever.
+    /// Whether a call may be made now. While open, one may after each pause; the next waits for another pause, so an attempt whose outcome is never
+    /// reported does not keep the breaker open for ever.
     #[must_use]
     pub fn may_try(&mut self, now: Instant) -> bool {
         match self.open_until {
@@ -43,14 +43,14 @@ impl Breaker {
         }
     }
 
-    /// A call was answered.
+    /// Records a successful call.
     pub const fn succeeded(&mut self) {
         self.failures = 0;
         self.rest = self.rest_min;
         self.open_until = None;
     }
 
-    /// A call failed; `true`: that opened it.
+    /// Records a failed call; returns whether it opened the breaker.
     #[must_use]
     pub fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
@@ -64,7 +64,7 @@ impl Breaker {
         !was_open
     }
 
-    /// Is it open?
+    /// Whether the breaker is open.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open_until.is_some()

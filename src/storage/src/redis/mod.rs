@@ -1,4 +1,4 @@
-//! Redis, for what may be lost: values that only newer versions replace, and streams whose ids only grow.
+//! Redis, for data that may be lost: values that only newer versions replace, and streams whose ids only grow.
 //!
 //! ```text
 //! VersionedValues ─┐
@@ -6,7 +6,7 @@
 //! StreamLog       ─┘
 //! ```
 //!
-//! Never here: a decrement of stock, a lock, an epoch, the only copy of anything. `FLUSHALL` in the middle of a sale changes no order. One
+//! Redis never holds a stock decrement, a lock, an epoch or the only copy of anything. `FLUSHALL` during a sale changes no order. It must be one
 //! server, or one primary with replicas: the scripts touch several keys, which the sharded cluster mode of Redis does not allow.
 
 mod breaker;
@@ -31,25 +31,25 @@ use thiserror::Error;
 pub struct LinkSettings {
     /// `redis://[user:password@]host:port[/database]`.
     pub url: String,
-    /// Every key begins with it.
+    /// The prefix of every key.
     pub prefix: String,
-    /// A call that takes longer has failed: connecting, sending and answering together.
+    /// The time limit of a call: connecting, sending and answering together.
     pub timeout: Duration,
-    /// So many failures in a row and no call is tried for a while …
+    /// The number of consecutive failures that opens the circuit breaker.
     pub failures_max: u32,
-    /// … at first this long, doubling …
+    /// The first pause of the open breaker; it doubles up to `rest_max`.
     pub rest_min: Duration,
-    /// … up to this long.
+    /// The longest pause of the open breaker.
     pub rest_max: Duration,
 }
 
-/// Why a call gave nothing.
+/// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LinkError {
-    /// Not tried: too many calls in a row failed a moment ago.
-    #[error("not tried: it failed a moment ago")]
-    Resting,
-    /// Tried and failed, or not answered in time.
+    /// Not tried, because the circuit breaker is open.
+    #[error("not tried: the circuit breaker is open")]
+    CircuitOpen,
+    /// Tried and failed, or not answered within the time limit.
     #[error("{0}")]
     Failed(String),
     /// There is no such consumer group, or no such stream.
@@ -57,12 +57,12 @@ pub enum LinkError {
     NoGroup,
 }
 
-/// The way to one Redis: a connection that is made anew when it broke, and a breaker.
+/// A connection to one Redis, which reconnects after a failure, with a circuit breaker.
 #[derive(Debug)]
 pub struct Link {
     client: redis::Client,
     settings: LinkSettings,
-    /// Also held while connecting, so that one call connects and the others wait for it, each within its own time limit.
+    /// Also held while connecting: one call connects, and the others wait for it, each within its own time limit.
     connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
     breaker: Mutex<Breaker>,
     calls: AtomicU64,
@@ -71,12 +71,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to nothing yet.
+    /// A link that is not connected yet.
     ///
     /// # Errors
-    /// The address cannot be understood.
+    /// The address is invalid.
     pub fn new(settings: LinkSettings) -> Result<Self, String> {
-        // The address may hold a password: an error does not repeat it.
+        // The address may hold a password, so an error does not repeat it.
         let client = redis::Client::open(settings.url.as_str()).map_err(|error| error.category().to_owned())?;
         let breaker = Breaker::new(settings.failures_max, settings.rest_min, settings.rest_max);
         Ok(Self {
@@ -90,7 +90,7 @@ impl Link {
         })
     }
 
-    /// The name of a key of ours.
+    /// A key with the prefix.
     fn key(&self, room: &str, name: &str) -> String {
         format!("{}:{room}:{name}", self.settings.prefix)
     }
@@ -104,21 +104,21 @@ impl Link {
         if let Some(connection) = &*connection {
             return Ok(connection.clone());
         }
-        // The time limit of the call is the only one: it ends the waiting for an answer too.
+        // The call's own time limit is the only one; it also ends the wait for an answer.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let fresh = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         *connection = Some(fresh.clone());
         Ok(fresh)
     }
 
-    /// Makes one call, within the time limit. A call that failed leaves no connection behind that might still hold its answer.
+    /// Makes one call within the time limit. A failed call closes its connection, which might still deliver the answer.
     async fn call<T, F>(&self, make: impl FnOnce(MultiplexedConnection) -> F + Send) -> Result<T, LinkError>
     where
         F: Future<Output = RedisResult<T>> + Send,
     {
         if !self.breaker().may_try(monotonic()) {
             self.not_tried.fetch_add(1, Ordering::Relaxed);
-            return Err(LinkError::Resting);
+            return Err(LinkError::CircuitOpen);
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
         let made = async { make(self.connection().await?).await };
@@ -137,12 +137,12 @@ impl Link {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.lost().await;
         if self.breaker().failed(monotonic()) {
-            tracing::warn!(why, "redis does not answer; it is left alone for a while");
+            tracing::warn!(why, "redis does not answer; calls pause");
         }
         Err(LinkError::Failed(why))
     }
 
-    /// Forgets the connection. Whoever is connecting at this moment keeps what it gets.
+    /// Drops the connection. A call that is connecting at this moment keeps its own.
     async fn lost(&self) {
         if let Ok(mut connection) = self.connection.try_lock() {
             *connection = None;
@@ -150,7 +150,7 @@ impl Link {
         tokio::task::yield_now().await;
     }
 
-    /// Name, what it counts, is it a gauge, value.
+    /// Name, description, whether it is a gauge, value.
     #[must_use]
     pub fn figures(&self) -> Vec<(&'static str, &'static str, bool, u64)> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

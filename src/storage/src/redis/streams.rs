@@ -1,4 +1,4 @@
-//! Streams whose ids only grow: Redis itself refuses an id that is not greater than the last, and that refusal is taken for "done".
+//! Streams whose ids only grow: Redis refuses an id that is not greater than the last, and that refusal counts as done.
 
 use super::{Link, LinkError};
 use bytes::Bytes;
@@ -6,12 +6,12 @@ use redis::{RedisResult, Script};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-/// The room of the streams' keys.
+/// The prefix of the streams' keys.
 const ROOM: &str = "events";
 /// The one field of an entry.
 const FIELD: &str = "event";
 
-/// Gives the last id; adds what comes behind it, unless the stream ends before the id the caller knows.
+/// Returns the last id after adding the entries that follow it, unless the stream ends before the id that the caller knows.
 static ADD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local function digits_less(a, b)
@@ -44,7 +44,7 @@ static ADD: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// An entry as Redis gives it: its id, and its fields and values in turn; a deleted one has none.
+/// An entry in Redis's form: its id, and its fields and values in turn; a deleted one has none.
 type Raw = (String, Option<Vec<Bytes>>);
 
 fn entries(raw: Vec<Raw>) -> Vec<(String, Bytes)> {
@@ -64,7 +64,7 @@ fn entries(raw: Vec<Raw>) -> Vec<(String, Bytes)> {
 #[derive(Debug, Clone)]
 pub struct StreamLog {
     link: Arc<Link>,
-    /// To about so many entries each is trimmed.
+    /// The number of entries to which each stream is trimmed, approximately.
     length_max: u64,
 }
 
@@ -83,10 +83,10 @@ impl StreamLog {
         self.link.call(|mut connection| async move { command.query_async(&mut connection).await }).await
     }
 
-    /// Adds entries that come behind the stream's last, and gives its last id afterwards; nothing is added when it ends before `after`.
+    /// Adds the entries that follow the stream's last, and returns its last id afterwards. Adds nothing if the stream ends before `after`.
     ///
     /// # Errors
-    /// [`LinkError`]; some may have been added, and adding them again is harmless.
+    /// [`LinkError`]; some entries may have been added, and adding them again is harmless.
     pub async fn add(&self, stream: u16, after: &str, entries: &[(String, Bytes)]) -> Result<String, LinkError> {
         let mut add = ADD.prepare_invoke();
         add.key(self.key(stream)).arg(self.length_max).arg(after);
@@ -96,7 +96,7 @@ impl StreamLog {
         self.link.call(|mut connection| async move { add.invoke_async(&mut connection).await }).await
     }
 
-    /// How many entries it has.
+    /// The number of entries of a stream.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -106,7 +106,7 @@ impl StreamLog {
         self.ask(length).await
     }
 
-    /// Makes a group that begins behind `after`, unless it is there.
+    /// Creates a group that begins after `after`, unless it exists.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -124,10 +124,10 @@ impl StreamLog {
             .await
     }
 
-    /// Entries nobody of the group was given yet.
+    /// Entries that no consumer of the group has read.
     ///
     /// # Errors
-    /// [`LinkError`], [`LinkError::NoGroup`] when it was never made or is gone.
+    /// [`LinkError`]; [`LinkError::NoGroup`]: it was never created, or is gone.
     pub async fn read(
         &self,
         stream: u16,
@@ -143,7 +143,7 @@ impl StreamLog {
         Ok(entries(found.unwrap_or_default().into_iter().flat_map(|(_stream, raw)| raw).collect()))
     }
 
-    /// These are dealt with.
+    /// Acknowledges entries; returns how many were pending.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -156,10 +156,10 @@ impl StreamLog {
         self.ask(acknowledge).await
     }
 
-    /// Takes over what has been pending for at least `idle`.
+    /// Moves entries that have been pending for at least `idle` to this consumer.
     ///
     /// # Errors
-    /// [`LinkError`], [`LinkError::NoGroup`] when it was never made or is gone.
+    /// [`LinkError`]; [`LinkError::NoGroup`]: it was never created, or is gone.
     pub async fn take_over(
         &self,
         stream: u16,
@@ -171,16 +171,16 @@ impl StreamLog {
         let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let mut claim = redis::cmd("XAUTOCLAIM");
         claim.arg(self.key(stream)).arg(group).arg(consumer).arg(idle_ms).arg("0-0").arg("COUNT").arg(limit);
-        // Where to go on, the entries, and (from Redis 7 on) what was pending and is trimmed.
+        // The next start, the entries, and (from Redis 7) the pending ones that were trimmed.
         let found: Vec<redis::Value> = self.ask(claim).await?;
         let raw = found.into_iter().nth(1).map(redis::from_redis_value::<Vec<Raw>>).transpose();
         raw.map(|raw| entries(raw.unwrap_or_default())).map_err(|error| LinkError::Failed(error.to_string()))
     }
 
-    /// How many entries the group was given and has not acknowledged.
+    /// The number of entries that the group has read and not acknowledged.
     ///
     /// # Errors
-    /// [`LinkError`], [`LinkError::NoGroup`] when it was never made or is gone.
+    /// [`LinkError`]; [`LinkError::NoGroup`]: it was never created, or is gone.
     pub async fn pending(&self, stream: u16, group: &str) -> Result<u64, LinkError> {
         let mut pending = redis::cmd("XPENDING");
         pending.arg(self.key(stream)).arg(group);

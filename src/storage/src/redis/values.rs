@@ -1,14 +1,14 @@
-//! Values with versions: a newer one replaces an older one, and nothing else does.
+//! Values with versions: a newer value replaces an older one, and nothing else does.
 //!
-//! Each is a hash of `v`, its version, and `body`. Comparing and writing is one script, so two writers cannot come between each other. Versions
-//! are compared as digits, first by length: a script's numbers are floats, and exact only up to 2^53.
+//! Each is a hash of `v`, its version, and `body`. One script compares and writes, so two writers cannot interfere. Versions are compared as digits,
+//! first by length, because a script's numbers are floats, exact only up to 2^53.
 
 use super::{Link, LinkError};
 use bytes::Bytes;
 use redis::Script;
 use std::sync::{Arc, LazyLock};
 
-/// How many keys one step of a scan looks at, more or less.
+/// The number of keys that one step of a scan looks at, approximately.
 const SCAN_COUNT: usize = 1_000;
 
 static PUT: LazyLock<Script> = LazyLock::new(|| {
@@ -43,13 +43,13 @@ static REPLACE: LazyLock<Script> = LazyLock::new(|| {
 /// A value and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versioned {
-    /// Greater is newer.
+    /// The version; a greater one is newer.
     pub version: u64,
-    /// Whatever it is.
+    /// The value's bytes.
     pub body: Bytes,
 }
 
-/// The values of one room: their keys begin with its name.
+/// The values under one key prefix.
 #[derive(Debug, Clone)]
 pub struct VersionedValues {
     link: Arc<Link>,
@@ -57,16 +57,16 @@ pub struct VersionedValues {
 }
 
 impl VersionedValues {
-    /// A room.
+    /// The values under a prefix.
     #[must_use]
     pub const fn new(link: Arc<Link>, room: &'static str) -> Self {
         Self { link, room }
     }
 
-    /// Puts each value that is newer than what is there; gives how many were.
+    /// Stores each value that is newer than the stored one; returns how many were.
     ///
     /// # Errors
-    /// [`LinkError`]; some of them may be there then, which harms nobody.
+    /// [`LinkError`]; some values may be stored, and a repetition is harmless.
     pub async fn put(&self, values: &[(&str, Versioned)]) -> Result<u64, LinkError> {
         if values.is_empty() {
             return Ok(0);
@@ -98,7 +98,7 @@ impl VersionedValues {
         Ok(found.into_iter().map(value).collect())
     }
 
-    /// Puts `with` (`None`: nothing) in the place of a value of version `seen` (`None`: of nothing). `false`: something else is there.
+    /// Replaces the value of version `seen` (`None`: no value) by `with` (`None`: removes it). Returns `false` if another version is stored.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -110,7 +110,7 @@ impl VersionedValues {
         self.link.call(|mut connection| async move { replace.invoke_async(&mut connection).await }).await
     }
 
-    /// The names of values, a page at a time: begin with 0 and go on with the number given back, until that is 0. One may come twice.
+    /// The names of values, page by page. Begin with page 0 and continue with the returned number until it is 0. A name may occur twice.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -124,7 +124,7 @@ impl VersionedValues {
         Ok((names.collect(), next))
     }
 
-    /// Is there a mark of this kind and name?
+    /// Whether a mark of this kind and name exists.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -134,7 +134,7 @@ impl VersionedValues {
         self.link.call(|mut connection| async move { exists.query_async(&mut connection).await }).await
     }
 
-    /// Leaves a mark, which goes with everything else when Redis is emptied.
+    /// Sets a mark, which disappears when Redis is emptied.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -145,7 +145,7 @@ impl VersionedValues {
     }
 }
 
-/// A text as a pattern that matches only itself.
+/// Escapes a text to a pattern that matches only itself.
 fn globbed(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -1,6 +1,6 @@
-//! The seam to the operating system: what the log asks of files and folders, and the real answer.
+//! The log's interface to files and folders, and its implementation for the operating system.
 //!
-//! Tests put a disk behind it whose writes fall short, whose syncs fail and whose power goes.
+//! Tests use a disk with short writes, failing syncs and power cuts.
 
 use doorbuster_clock::monotonic;
 use std::fmt;
@@ -13,39 +13,39 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Files and folders.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Makes the folder and those above it, durably.
+    /// Creates the folder and its parents, durably.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     /// The names in a folder, in any order.
     fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
-    /// A new, empty file, readable and writable; what had the name is gone.
+    /// Creates an empty file, readable and writable; replaces an existing one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// An existing file; `for_writing` says whether also to write.
+    /// Opens an existing file, for reading or also for writing.
     fn open(&self, path: &Path, for_writing: bool) -> io::Result<Arc<dyn DiskFile>>;
-    /// Gives a file another name, durable after [`Disk::sync_folder`].
+    /// Renames a file; durable after [`Disk::sync_folder`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Takes a file away, durable after [`Disk::sync_folder`].
+    /// Deletes a file; durable after [`Disk::sync_folder`].
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes the folder's names durable.
+    /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// When the file was last written, in milliseconds since 1970.
     fn modified_ms(&self, path: &Path) -> io::Result<u64>;
-    /// A number nobody can guess: it seeds a segment's CRCs, so that no text a shopper sends can pass for a frame.
+    /// An unpredictable number: it seeds a segment's CRCs, so that no text of a shopper can pass for a frame.
     fn salt(&self) -> u64;
 }
 
-/// One open file.
+/// An open file.
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
-    /// Reads at an offset; fewer bytes than asked for are lawful, 0 is the end.
+    /// Reads at an offset; may read less than asked for, and 0 bytes at the end.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes at an offset; fewer bytes than given are lawful.
+    /// Writes at an offset; may write less than given.
     fn write_at(&self, from: &[u8], offset: u64) -> io::Result<usize>;
-    /// Makes what was written durable; says how long that took.
+    /// Makes what was written durable; returns how long that took.
     fn sync_data(&self) -> io::Result<Duration>;
-    /// Its length in bytes.
+    /// The file's length in bytes.
     fn length(&self) -> io::Result<u64>;
 }
 
-/// Writes all of it, however many pieces the system makes of it.
+/// Writes all bytes, in as many calls as needed.
 pub(super) fn write_whole(file: &dyn DiskFile, mut from: &[u8], mut offset: u64) -> io::Result<()> {
     while !from.is_empty() {
         match file.write_at(from, offset) {
@@ -61,7 +61,7 @@ pub(super) fn write_whole(file: &dyn DiskFile, mut from: &[u8], mut offset: u64)
     Ok(())
 }
 
-/// Fills the buffer; what lies behind the file's end reads as zeros.
+/// Fills the buffer; bytes after the file's end read as zeros.
 pub(super) fn read_padded(file: &dyn DiskFile, into: &mut [u8], mut offset: u64) -> io::Result<()> {
     let mut rest = into;
     while !rest.is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn read_padded(file: &dyn DiskFile, into: &mut [u8], mut offset: u64)
     Ok(())
 }
 
-/// Writes zeros from `from` to `to` and syncs them, a piece at a time: one long sync would hold up the appends beside it.
+/// Writes zeros from `from` to `to` and syncs them piece by piece, because one long sync would delay the appends.
 pub(super) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     const PIECE_BYTES: u64 = 1 << 20;
     let zeros = vec![0; super::usize_of(PIECE_BYTES.min(to.saturating_sub(from)))];
@@ -95,7 +95,7 @@ pub(super) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result
     Ok(())
 }
 
-/// The disk of this machine.
+/// The files and folders of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 

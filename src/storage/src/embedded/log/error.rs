@@ -1,4 +1,4 @@
-//! What can go wrong with a log, and where.
+//! Errors of the log, and the position of damage.
 
 use super::Position;
 use crate::journal::{Epoch, Seq, Shard};
@@ -9,78 +9,78 @@ use thiserror::Error;
 /// Why a log could not be opened, read or appended to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LogError {
-    /// What is stored contradicts itself. Nothing was changed; a person must look.
+    /// What is stored contradicts itself. Nothing was changed; an operator must look.
     #[error("the log is damaged in segment {} at position {} (byte {} of the segment): {}", .0.segment, .0.position, .0.byte, .0.why)]
     Corrupt(Damage),
-    /// Rule L7: states and log do not meet.
+    /// The states and the log do not join (rule L7).
     #[error(
         "shard {shard}: states are stored up to {flushed}, the log holds what follows {base} up to {end}: something was lost"
     )]
     Lost {
-        /// Which.
+        /// The shard.
         shard: Shard,
         /// The last event before the oldest segment.
         base: Seq,
-        /// As the states say.
+        /// The last event that the states cover.
         flushed: Seq,
         /// The last event in the log.
         end: Seq,
     },
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("{verb} {path}: {message}")]
     Io {
-        /// What was tried.
+        /// The operation, as a verb.
         verb: &'static str,
-        /// On which file.
+        /// The file.
         path: String,
-        /// The kind of refusal.
+        /// The kind of error.
         kind: io::ErrorKind,
-        /// In the system's words.
+        /// The system's error.
         message: String,
     },
-    /// Rule L8: an earlier write or sync failed. The process ends; its successor reads what is there. Whoever meets this may be the first to
-    /// say anything, so it says what failed.
-    #[error("the log takes nothing more since this failed: {first}")]
+    /// An earlier write or sync failed, so the log takes no more appends (rule L8). The process ends, and its successor recovers. The message names
+    /// the first failure, because it may be the only one that is reported.
+    #[error("the log takes no appends since this failed: {first}")]
     Failed {
-        /// The failure after which nothing is taken.
+        /// The first failure.
         first: String,
     },
-    /// Larger than a frame may be. Nothing was written, smaller appends go on.
+    /// The append exceeds the size of a frame. Nothing was written; smaller appends go on.
     #[error("an append of {bytes} bytes; at most {max} fit")]
     TooLarge {
-        /// Asked for.
+        /// The size of the append, in bytes.
         bytes: u64,
-        /// Allowed.
+        /// The largest size, in bytes.
         max: u64,
     },
-    /// The caller's records do not continue the shard's. Nothing was written; the log takes nothing more.
+    /// The records do not continue the shard's log. Nothing was written; the log takes no more appends.
     #[error("shard {shard}: record {seq} of epoch {epoch} cannot follow event {last_seq} of epoch {last_epoch}")]
     OutOfOrder {
-        /// Which.
+        /// The shard.
         shard: Shard,
-        /// Of the record.
+        /// The record's first event.
         seq: Seq,
-        /// Of the record.
+        /// The record's epoch.
         epoch: Epoch,
-        /// What the log has.
+        /// The last event in the log.
         last_seq: Seq,
-        /// What the log has.
+        /// The epoch of the last record in the log.
         last_epoch: Epoch,
     },
-    /// Asked for events whose segments were retired.
-    #[error("shard {shard}: event {from} is no longer in the log, which begins behind {base}")]
+    /// The requested events are in retired segments.
+    #[error("shard {shard}: event {from} is no longer in the log, which begins after {base}")]
     Retired {
-        /// Which.
+        /// The shard.
         shard: Shard,
-        /// Asked for.
+        /// The first requested event.
         from: Seq,
-        /// The last event that is gone.
+        /// The last event in retired segments.
         base: Seq,
     },
 }
 
 impl LogError {
-    /// Is it what is stored that is wrong, rather than the machine?
+    /// Whether the stored data is wrong, as opposed to a failure of the machine.
     #[must_use]
     pub fn is_corruption(&self) -> bool {
         matches!(self, Self::Corrupt(_) | Self::Lost { .. })
@@ -91,72 +91,72 @@ impl LogError {
     }
 }
 
-/// Where a log is damaged, and how.
+/// The position and kind of damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The generation of the segment.
     pub segment: u64,
-    /// In the log.
+    /// The position in the log, in bytes.
     pub position: Position,
-    /// In the segment's file.
+    /// The offset in the segment's file, in bytes.
     pub byte: u64,
-    /// How.
+    /// The kind of damage.
     pub why: Why,
 }
 
-/// How a log is damaged.
+/// The kinds of damage.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Why {
-    /// A segment is only given its name once its header is synced.
+    /// The segment's header is damaged; a crash cannot cause this, because the name follows the sync of the header.
     #[error("its header is damaged")]
     Header,
-    /// Another segment's header under this name.
+    /// The header is that of another segment.
     #[error("its header says it is segment {0}")]
     OtherSegment(u64),
-    /// Segments are numbered without gaps.
+    /// A segment is missing; their numbers have no gaps.
     #[error("the segment is missing")]
     SegmentMissing,
-    /// A bad frame that cannot be a torn tail, since it was synced before something that is there (rules L3, L5).
+    /// An invalid frame that was synced before a later one, so it is not a torn tail (rules L3, L5).
     #[error("no valid frame, but the log goes on to position {0}")]
     Frame(Position),
-    /// Valid in itself, but not written behind the frame before it.
+    /// A valid frame that does not refer to its predecessor.
     #[error("the frame does not follow the one before it")]
     Chain,
-    /// The CRC holds but the records do not fill the frame.
+    /// The CRC is right, but the records do not fill the frame.
     #[error("the frame's records cannot be read")]
     Records,
-    /// A shard's events are numbered without gaps.
-    #[error("shard {shard} goes on with event {found}, expected {expected}")]
+    /// A gap or a repetition in a shard's events.
+    #[error("shard {shard} continues with event {found}, expected {expected}")]
     Hole {
-        /// Which.
+        /// The shard.
         shard: Shard,
-        /// The next.
+        /// The next event's seq.
         expected: Seq,
-        /// As stored.
+        /// The stored seq.
         found: Seq,
     },
-    /// A shard's epochs never fall.
+    /// A shard's epoch falls.
     #[error("shard {shard}, event {seq}: epoch falls from {was} to {found}")]
     EpochFell {
-        /// Which.
+        /// The shard.
         shard: Shard,
         /// The record's first event.
         seq: Seq,
-        /// Before.
+        /// The epoch before it.
         was: Epoch,
-        /// As stored.
+        /// The record's epoch.
         found: Epoch,
     },
-    /// The header names other tails than the frames before it have.
+    /// The header's last events differ from those of the frames before it.
     #[error("its header does not continue the segment before it")]
     HeaderDisagrees,
-    /// A seal is only given its name once it is synced.
+    /// The seal is damaged; a crash cannot cause this, because the name follows the sync.
     #[error("the seal is damaged")]
     Seal,
-    /// Rule L5: the log was stopped cleanly with more in it.
+    /// The log ends before the seal's position (rule L5).
     #[error("the log was sealed at position {0} and ends before it")]
     CutBeforeSeal(Position),
-    /// The seal goes before the first append.
+    /// The log goes on after the seal's position, although the first append removes the seal.
     #[error("the log was sealed at position {0} and goes on behind it")]
     BehindSeal(Position),
 }

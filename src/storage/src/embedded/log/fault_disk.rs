@@ -1,11 +1,11 @@
-//! A disk in memory whose faults are chosen: writes that fall short, calls that fail, power that goes.
+//! A disk in memory with chosen faults: short writes, failing calls, power cuts.
 //!
 //! ```text
-//! write ──► seen (page cache) ──sync──► durable        names: now ──sync_folder──► durable
-//! process killed: what was seen stays     power cut: durable, and of the rest whatever sectors and names the dice choose
+//! write ──► visible (page cache) ──sync──► durable        names: now ──sync_folder──► durable
+//! process killed: the visible bytes stay     power cut: the durable bytes, and a random choice of the other sectors and names
 //! ```
 //!
-//! A failed sync forgets that the sectors were dirty, as Linux does: a later sync that succeeds does not write them.
+//! A failed sync forgets that the sectors were dirty, as Linux does: a later successful sync does not write them.
 
 use super::disk::{Disk, DiskFile};
 use rand::rngs::StdRng;
@@ -19,14 +19,14 @@ use std::time::Duration;
 const SECTOR_BYTES: usize = 512;
 pub(crate) const SYNC_TOOK: Duration = Duration::from_nanos(1234);
 
-/// What happens at the chosen call.
+/// The fault of the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The call does nothing and fails; all others work.
+    /// The call has no effect and fails; all others work.
     Fails,
-    /// A write does its first half and fails; any other call fails.
+    /// A write writes its first half and fails; any other call fails.
     HalfThenFails,
-    /// The machine stops in the middle of the call, and every later call fails.
+    /// The machine stops during the call, and every later call fails.
     Stops,
 }
 
@@ -41,7 +41,7 @@ struct Content {
 #[derive(Debug, Clone)]
 enum NameChange {
     Made(PathBuf, usize),
-    /// One step, as `rename` is.
+    /// An atomic rename.
     Moved(PathBuf, PathBuf, usize),
     Gone(PathBuf, usize),
 }
@@ -83,7 +83,7 @@ fn broken() -> io::Error {
 }
 
 impl State {
-    /// Counts a call that changes something; `Err` with the fault when it is the chosen one.
+    /// Counts a call that changes something; returns the fault if this call is the chosen one.
     fn change(&mut self) -> Result<(), Fault> {
         if self.stopped {
             return Err(Fault::Fails);
@@ -127,23 +127,23 @@ impl FaultDisk {
         self.0.lock().unwrap()
     }
 
-    /// How many calls so far changed something: writes, syncs, names.
+    /// The number of calls so far that changed something: writes, syncs, names.
     pub(crate) fn changes(&self) -> u64 {
         self.state().changes
     }
 
-    /// Lets the `at`-th changing call from now on (the next is 1) go wrong.
+    /// Makes the `at`-th changing call from now fail; the next call is 1.
     pub(crate) fn fail_at(&self, at: u64, fault: Fault) {
         let mut state = self.state();
         state.fault = Some((state.changes + at, fault));
     }
 
-    /// From now on every write of more than one byte does only a part, which is lawful.
+    /// Makes every write of more than one byte short from now on.
     pub(crate) fn write_short(&self) {
         self.state().short_writes = true;
     }
 
-    /// The same disk, apart from this one from now on; running, without faults to come.
+    /// An independent copy of the disk, without faults to come.
     pub(crate) fn copy(&self) -> Self {
         let mut state = self.state().clone();
         state.stopped = false;
@@ -151,28 +151,28 @@ impl FaultDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// What a machine finds after a power cut: of what was not synced, any sectors, and any files' new names.
+    /// The disk after a power cut: of what was not synced, a random choice of sectors and names remains.
     pub(crate) fn after_power_cut(&self, seed: u64) -> Self {
-        let mut dice = StdRng::seed_from_u64(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
         let disk = self.copy();
         {
             let mut state = disk.state();
             let state = &mut *state;
-            // Some cuts keep nothing and some keep all, as well as those between.
-            let chance = [0.0, 0.5, 0.5, 0.9, 1.0][dice.random_range(0..5)];
+            // Some power cuts keep nothing and some keep everything.
+            let chance = [0.0, 0.5, 0.5, 0.9, 1.0][rng.random_range(0..5)];
             for file in &mut state.files {
                 for sector in std::mem::take(&mut file.dirty) {
-                    if dice.random_bool(chance) {
+                    if rng.random_bool(chance) {
                         file.persist(sector);
                     }
                 }
                 file.seen = file.durable.clone();
             }
             let changes = std::mem::take(&mut state.name_changes);
-            // The changes of one file come in order, those of different files need not.
+            // The changes of one file come in order; those of different files need not.
             let mut lost = BTreeSet::new();
             for change in changes {
-                if lost.contains(&change.file()) || !dice.random_bool(chance) {
+                if lost.contains(&change.file()) || !rng.random_bool(chance) {
                     lost.insert(change.file());
                     continue;
                 }
@@ -190,7 +190,7 @@ impl FaultDisk {
         disk
     }
 
-    /// Changes a file behind everybody's back, durably.
+    /// Changes a file directly and durably.
     pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let number = state.names[path];
@@ -200,7 +200,7 @@ impl FaultDisk {
         file.dirty.clear();
     }
 
-    /// Takes a file away behind everybody's back.
+    /// Deletes a file directly.
     pub(crate) fn lose(&self, path: &Path) {
         let mut state = self.state();
         state.names.remove(path).unwrap();
@@ -216,7 +216,7 @@ impl FaultDisk {
         self.state().names.keys().cloned().collect()
     }
 
-    /// What everything written from now on is dated.
+    /// Sets the time that later writes are dated with.
     pub(crate) fn set_now_ms(&self, now_ms: u64) {
         self.state().now_ms = now_ms;
     }

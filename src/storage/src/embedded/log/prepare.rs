@@ -1,7 +1,7 @@
-//! The next segment, made ahead of need: a file full of zeros that are on the disk.
+//! The next segment, prepared in advance: a file of zeros that are on the disk.
 //!
-//! Retired segments are used again, once they are zeros too: what was erased from states does not linger in a spare file, and
-//! nothing of an earlier use lies where frames will.
+//! Retired segments are reused after they are overwritten with zeros. So erased personal data does not remain in a spare file, and no bytes of an
+//! earlier use lie where frames will be.
 
 use super::LogOptions;
 use super::disk::{Disk, DiskFile, write_zeros};
@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// An empty segment, without a header yet.
+/// An empty segment without a header.
 #[derive(Debug)]
 pub(super) struct Spare {
     pub(super) path: PathBuf,
@@ -30,13 +30,13 @@ struct Maker {
 
 #[derive(Debug, Default)]
 struct Store {
-    /// The number of the last spare file named.
+    /// The number of the last spare file.
     named: u64,
-    /// Retired segments, not zeros yet.
+    /// Retired segments that are not yet zeroed.
     retired: Vec<PathBuf>,
 }
 
-/// Makes spares, on a thread of its own when the options say so.
+/// Starts preparing spares, on its own thread if the options say so.
 #[derive(Debug)]
 pub(super) struct Preparer {
     maker: Arc<Maker>,
@@ -54,7 +54,7 @@ impl Preparer {
             store: Mutex::new(Store::default()),
         });
         let retired_max = options.segments_ahead.max(1);
-        // The thread holds one spare while it waits for room, so the channel is one shorter than what is kept ready.
+        // The thread holds one spare while it waits for room, so the channel is one shorter than the number kept ready.
         let Some(waiting_max) = options.segments_ahead.checked_sub(1) else {
             return Ok(Self { maker, retired_max, ready: None, thread: None });
         };
@@ -66,8 +66,8 @@ impl Preparer {
                 loop {
                     let made = of_thread.make();
                     if let Err(error) = &made {
-                        // What is acknowledged is in the present segment, which goes on; the next one cannot begin (rule L8).
-                        tracing::error!(%error, "no next segment: the node ends when this one is full");
+                        // Acknowledged records are in the current segment, which goes on; only the next one cannot begin (rule L8).
+                        tracing::error!(%error, "the next segment cannot be prepared: the node ends when the current one is full");
                     }
                     let failed = made.is_err();
                     if send.send(made).is_err() || failed {
@@ -79,7 +79,7 @@ impl Preparer {
         Ok(Self { maker, retired_max, ready: Some(ready), thread: Some(thread) })
     }
 
-    /// An empty segment; waits when none is ready yet. What went wrong on the thread comes out here.
+    /// An empty segment; waits if none is ready. Returns the thread's error if it failed.
     pub(super) fn take(&self) -> Result<Spare, LogError> {
         match &self.ready {
             None => self.maker.make(),
@@ -89,7 +89,7 @@ impl Preparer {
         }
     }
 
-    /// Takes a retired segment's file, to be used again or removed.
+    /// Hands over a retired segment's file, to be reused or removed.
     pub(super) fn retire(&self, path: &Path) -> Result<(), LogError> {
         let disk = &self.maker.disk;
         let spare = self.maker.name();
@@ -107,7 +107,7 @@ impl Preparer {
 
 impl Drop for Preparer {
     fn drop(&mut self) {
-        // Without a receiver the thread ends after the spare it is making.
+        // Without a receiver the thread ends after the spare it is preparing.
         self.ready = None;
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -132,7 +132,7 @@ impl Maker {
         }
         .map_err(failed)?;
         if retired.is_some() && file.length().map_err(failed)? != self.bytes {
-            // Of a log with other options: begin anew, since nothing may lie behind the end of the zeros.
+            // A file of a log with other options is written anew, because nothing may follow the end of the zeros.
             file = self.disk.create(&path).map_err(failed)?;
         }
         write_zeros(file.as_ref(), 0, self.bytes).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Reading a log: what is durable, on any thread, while it is appended to; or offline, changing nothing.
+//! Reading the durable part of a log: on any thread while it is appended to, or offline without changes.
 
 use super::disk::{Disk, RealDisk};
 use super::error::LogError;
@@ -19,14 +19,14 @@ pub(super) struct Shared {
     table: Mutex<Table>,
 }
 
-/// Which segments there are, and up to where they are durable.
+/// The segments, and the position up to which they are durable.
 #[derive(Debug)]
 pub(super) struct Table {
     /// Oldest first, without gaps.
     pub(super) segments: Vec<Arc<Segment>>,
-    /// Older ones are only kept.
+    /// The number of segments at the front that are only kept for their retention time.
     pub(super) live_from: u64,
-    /// Nothing from here on is read.
+    /// The position from which on nothing is read.
     pub(super) end: u64,
 }
 
@@ -47,7 +47,7 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A frame is durable.
+    /// Records that a frame is durable.
     pub(super) fn moved_to(&self, end: u64) {
         self.table().end = end;
     }
@@ -58,7 +58,7 @@ impl Shared {
         table.end = end;
     }
 
-    /// The oldest live segment, if another follows it and states cover all in it.
+    /// The oldest live segment, if another follows it and the states cover all of it.
     pub(super) fn first_live_covered_by(&self, flushed_upto: &BTreeMap<Shard, Seq>) -> Option<u64> {
         let table = self.table();
         let mut live = table.segments.iter().skip_while(|segment| segment.generation < table.live_from);
@@ -68,7 +68,7 @@ impl Shared {
         successor.before.iter().all(covers).then_some(first.generation)
     }
 
-    /// Recovery needs it no longer.
+    /// Records that recovery does not need the segment any more.
     pub(super) fn keep(&self, generation: u64) {
         self.table().live_from = generation.saturating_add(1);
     }
@@ -78,8 +78,8 @@ impl Shared {
         table.segments.first().map(|first| first.generation).filter(|generation| *generation < table.live_from)
     }
 
-    /// Takes the oldest segment off the list, unless a reader may still walk over it: readers take their segments under the
-    /// same lock, so nobody can begin once it is off.
+    /// Removes the oldest segment from the list, unless a reader may still read it. Readers take their segments under the same lock, so none can
+    /// begin after the removal.
     pub(super) fn forget(&self, generation: u64) -> bool {
         let mut table = self.table();
         let free =
@@ -102,10 +102,9 @@ impl LogReader {
         Self { shared }
     }
 
-    /// Opens a stopped node's log for reading only: nothing is cut, repaired or written. The caller sees to it that no node
-    /// has the folder.
+    /// Opens a stopped node's log for reading only: nothing is cut, repaired or written. The caller ensures that no node uses the folder.
     ///
-    /// Errors: as [`super::Log::open`]. A torn tail is reported and not shown.
+    /// Errors: as [`super::Log::open`]. A torn tail is reported and not read.
     pub fn open(folder: &Path) -> Result<(Self, Recovered), LogError> {
         Self::open_on(Arc::new(RealDisk), folder)
     }
@@ -123,19 +122,19 @@ impl LogReader {
         Ok((Self { shared: Arc::new(Shared::new(disk, folder.to_owned(), table)) }, recovered))
     }
 
-    /// Every frame, from the oldest segment still kept on.
+    /// Every frame, from the oldest kept segment on.
     #[must_use]
     pub fn frames(&self) -> Frames {
         Frames { walk: Some(self.walk_from(|_any| false)) }
     }
 
-    /// One shard's records whose last event is at or after `from`, in order. [`LogError::Retired`] when some are gone.
+    /// One shard's records whose last event is at or after `from`, in order. [`LogError::Retired`]: some are gone.
     #[must_use]
     pub fn replay(&self, shard: Shard, from: Seq) -> Records {
         self.replay_all(BTreeMap::from([(shard, from)]))
     }
 
-    /// The same for several shards in one pass over the log, in the order they were appended.
+    /// The records of several shards in one pass, in the order of their appends.
     #[must_use]
     pub fn replay_all(&self, from: BTreeMap<Shard, Seq>) -> Records {
         let reaches_back = |segment: &Segment| from.iter().all(|(shard, from)| gone(segment, *shard) < (*from).max(1));
@@ -144,7 +143,7 @@ impl LogReader {
         Records { frames: Frames { walk: Some(walk) }, from, ready: Vec::new().into_iter(), too_late }
     }
 
-    /// From the last segment that begins early enough, or else from the oldest.
+    /// A walk from the last segment that begins early enough, else from the oldest.
     fn walk_from(&self, early_enough: impl Fn(&Segment) -> bool) -> Walk {
         let table = self.shared.table();
         let skipped = table.segments.iter().rposition(|segment| early_enough(segment)).unwrap_or(0);
@@ -152,14 +151,14 @@ impl LogReader {
         Walk::new(Arc::clone(&self.shared.disk), self.shared.folder.clone(), segments, Some(table.end))
     }
 
-    /// Where the durable log ends.
+    /// The position at which the durable log ends.
     #[must_use]
     pub fn end(&self) -> Position {
         Position(self.shared.table().end)
     }
 }
 
-/// A shard whose asked events begin before the first segment does.
+/// A shard whose requested events begin before the first segment.
 fn first_behind(first: &Segment, from: &BTreeMap<Shard, Seq>) -> Option<LogError> {
     from.iter().find_map(|(shard, from)| {
         let base = gone(first, *shard);
@@ -172,7 +171,7 @@ fn gone(segment: &Segment, shard: Shard) -> Seq {
     segment.before.get(&shard).map_or(0, |tail| tail.seq)
 }
 
-/// Frames, oldest first; after an error nothing more.
+/// Frames, oldest first; ends after an error.
 #[derive(Debug)]
 pub struct Frames {
     walk: Option<Walk>,
@@ -196,7 +195,7 @@ impl Iterator for Frames {
     }
 }
 
-/// Records of some shards, in the order they were appended; after an error nothing more.
+/// Records of some shards, in the order of their appends; ends after an error.
 #[derive(Debug)]
 pub struct Records {
     frames: Frames,

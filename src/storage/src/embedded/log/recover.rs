@@ -1,8 +1,7 @@
-//! Opening a log: which of its bytes count (rules L3 to L7).
+//! Opening a log: the decision which bytes count (rules L3 to L7).
 //!
-//! [`examine`] only reads, and decides: whole frames up to an end, then zeros, or a torn tail, or corruption. [`mend`] makes
-//! the disk agree with that decision before anything is served: names synced, the torn tail copied aside and zeroed, the last
-//! frame written again and synced.
+//! [`examine`] only reads, and decides: whole frames up to an end, then zeros, a torn tail, or corruption. [`mend`] makes the disk agree with the
+//! decision before the log serves: it syncs the names, copies the torn tail aside and zeroes it, and writes and syncs the last frame again.
 
 use super::disk::{Disk, read_padded, write_whole, write_zeros};
 use super::error::{Damage, LogError, Why};
@@ -15,16 +14,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What stands in a folder.
+/// The contents of a log folder.
 #[derive(Debug)]
 pub(super) struct Examined {
-    /// Kept ones, then live ones, without gaps.
+    /// Kept segments, then live ones, without gaps.
     pub(super) segments: Vec<Arc<Segment>>,
-    /// The generation of the first live one.
+    /// The generation of the first live segment.
     pub(super) live_from: u64,
-    /// The last of them.
+    /// The current segment, which is the last.
     pub(super) current: Arc<Segment>,
-    /// Where its frames end, in the file.
+    /// The offset in its file at which the frames end.
     pub(super) end_offset: u64,
     /// The CRC of the last frame.
     pub(super) chain: u32,
@@ -32,13 +31,13 @@ pub(super) struct Examined {
     pub(super) recovered: Recovered,
     /// The last frame of the live segments.
     last: Option<Walked>,
-    /// From the end of the frames to the last byte that is not zero; empty when nothing was torn.
+    /// The bytes from the end of the frames to the last one that is not zero; empty: nothing was torn.
     torn: Vec<u8>,
-    /// The current segment's file is shorter than its header says.
+    /// Whether the current segment's file is shorter than its header says.
     shortened: bool,
 }
 
-/// Reads everything recovery needs and changes nothing; `None` when there is no log yet.
+/// Reads everything that recovery needs, without changes; `None`: there is no log yet.
 pub(super) fn examine(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Option<Examined>, LogError> {
     let names = disk.names(folder).map_err(|error| LogError::io("list", folder, &error))?;
     let Some(Headers { segments, live_from }) = headers(disk.as_ref(), folder, &names)? else { return Ok(None) };
@@ -83,7 +82,7 @@ struct Headers {
     live_from: u64,
 }
 
-/// Reads every segment's header; `None` when there are no segments.
+/// Reads every segment's header; `None`: there are no segments.
 fn headers(disk: &dyn Disk, folder: &Path, names: &[String]) -> Result<Option<Headers>, LogError> {
     let mut live_from = None;
     let mut found: BTreeMap<u64, Name> = BTreeMap::new();
@@ -103,7 +102,7 @@ fn headers(disk: &dyn Disk, folder: &Path, names: &[String]) -> Result<Option<He
         LogError::Corrupt(Damage { segment, position: Position(base), byte: 0, why: Why::SegmentMissing })
     };
     let Some(live_from) = live_from else {
-        // A kept segment or a seal is only ever there beside a live one.
+        // A kept segment or a seal exists only beside a live segment.
         return match found.last_key_value() {
             Some((generation, _)) => Err(missing(generation.saturating_add(1), 0)),
             None if names.iter().any(|name| name == seal::NAME) => Err(missing(1, 0)),
@@ -144,8 +143,8 @@ fn header(disk: &dyn Disk, folder: &Path, name: Name, generation: u64, base: u64
     Ok(segment)
 }
 
-/// What lies behind the last whole frame: nothing, or a torn tail. A valid frame there makes it corruption: it was not
-/// written before everything in front of it was synced (rule L3).
+/// The bytes after the last whole frame: none, or a torn tail. A valid frame among them is corruption, because a frame is written only after
+/// everything before it was synced (rule L3).
 fn behind(disk: &dyn Disk, folder: &Path, current: &Segment, end_offset: u64) -> Result<(Vec<u8>, bool), LogError> {
     let path = Name::Live(current.generation).path(folder);
     let failed = |error| LogError::io("read", &path, &error);
@@ -162,7 +161,7 @@ fn behind(disk: &dyn Disk, folder: &Path, current: &Segment, end_offset: u64) ->
     Ok((rest, shortened))
 }
 
-/// Rule L5: while a seal stands, the log ends exactly where it says.
+/// Rule L5: while a seal exists, the log must end exactly at its position.
 fn check_seal(
     disk: &dyn Disk,
     folder: &Path,
@@ -182,10 +181,10 @@ fn check_seal(
     Err(damage(current, end_offset, why))
 }
 
-/// Makes the disk agree with what was decided, before anything is served from it.
+/// Makes the disk agree with the decision, before the log serves.
 pub(super) fn mend(disk: &dyn Disk, folder: &Path, examined: &mut Examined) -> Result<(), LogError> {
-    // The names as well may so far be known to this machine's memory only: the predecessor may have been killed between
-    // renaming a new segment and syncing that.
+    // The names too may be only in this machine's memory: the predecessor may have been killed between renaming a new segment and syncing the
+    // name.
     disk.sync_folder(folder).map_err(|error| LogError::io("sync", folder, &error))?;
     let current = &examined.current;
     if let Some(torn) = &mut examined.recovered.torn {
@@ -209,7 +208,7 @@ pub(super) fn mend(disk: &dyn Disk, folder: &Path, examined: &mut Examined) -> R
     Ok(())
 }
 
-/// Keeps a torn tail for whoever wants to know, under a name that no earlier copy has.
+/// Copies a torn tail to a file with an unused name, for inspection.
 fn copy_aside(
     disk: &dyn Disk,
     folder: &Path,

@@ -1,7 +1,7 @@
-//! The seal of a clean stop: a file of its own that says where the log ends (rule L5).
+//! The seal of a clean stop: a file that records where the log ends (rule L5).
 //!
-//! While it stands, nothing before that end may be cut as a torn tail. It is written under another name, synced, then renamed;
-//! it is removed, and the removal synced, before the first append.
+//! While it exists, no byte before that end may be cut as a torn tail. It is written under another name, synced, then renamed. It is removed, and
+//! the removal synced, before the first append.
 
 use super::disk::{Disk, read_padded, write_whole};
 use super::error::LogError;
@@ -14,12 +14,12 @@ const BYTES: usize = 32;
 pub(super) const NAME: &str = "seal";
 const NAME_UNFINISHED: &str = "seal.new";
 
-/// Where a log ended when it was stopped.
+/// The end of a log that was stopped cleanly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seal {
-    /// Of the last segment.
+    /// The generation of the last segment.
     pub(super) generation: u64,
-    /// Where the next frame would begin.
+    /// The position of the next frame.
     pub(super) end: u64,
     /// The CRC of the last frame.
     pub(super) chain: u32,
@@ -52,7 +52,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
 }
 
-/// The seal, if one stands; `Ok(Err(()))` when it is damaged.
+/// Reads the seal; `None`: there is none; `Err(())`: it is damaged.
 pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Result<Seal, ()>>, LogError> {
     let path = path(folder);
     let file = match disk.open(&path, false) {
@@ -66,7 +66,7 @@ pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Result<Seal,
     Ok(Some(Seal::decode(&bytes).filter(|_| !longer).ok_or(())))
 }
 
-/// Sets the seal, durably.
+/// Writes the seal, durably.
 pub(super) fn set(disk: &dyn Disk, folder: &Path, seal: Seal) -> Result<(), LogError> {
     let unfinished = folder.join(NAME_UNFINISHED);
     let path = path(folder);
@@ -77,7 +77,7 @@ pub(super) fn set(disk: &dyn Disk, folder: &Path, seal: Seal) -> Result<(), LogE
     disk.sync_folder(folder).map_err(|error| LogError::io("sync", folder, &error))
 }
 
-/// Takes the seal away, durably.
+/// Removes the seal, durably.
 pub(super) fn remove(disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {
     let path = path(folder);
     disk.remove(&path).map_err(|error| LogError::io("remove", &path, &error))?;

@@ -1,11 +1,11 @@
-//! The form of a segment: a header that says what came before it (rule L7), then frames, then zeros.
+//! The format of a segment: a header with the state of the log before it (rule L7), then frames, then zeros.
 //!
 //! ```text
 //! magic 8 │ length 4 │ shards 4 │ generation 8 │ salt 8 │ base 8 │ segment's bytes 8 │ predecessor's end 8 │ its last CRC 4
 //! shard: number 2 │ last seq 8 │ last epoch 8          … │ CRC 4 │ zeros up to a multiple of 4096
 //! ```
 //!
-//! A segment gets its name by renaming, after its header is synced; so a damaged header is never a crash in the middle.
+//! A segment gets its name by a rename after its header is synced, so a crash cannot leave a damaged header.
 
 use super::frame::Place;
 use super::{Tail, u64_of};
@@ -18,40 +18,40 @@ const MAGIC: [u8; 8] = *b"DBsegm01";
 const FIXED_BYTES: u64 = 60;
 const SHARD_BYTES: u64 = 18;
 const CRC_BYTES: u64 = 4;
-/// Headers end, and are read, in pieces of this size.
+/// The unit in which headers are padded and read, in bytes.
 pub(super) const ALIGN_BYTES: u64 = 4096;
 
-/// One segment, as its header has it.
+/// One segment, as its header describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Its number among all segments ever; the first is 1.
     pub(super) generation: u64,
-    /// Seeds the CRCs of its frames.
+    /// The seed of its frames' CRCs.
     pub(super) salt: u64,
-    /// The position of its first byte.
+    /// The log position of its first byte.
     pub(super) base: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub(super) bytes: u64,
-    /// Where the frames of the segment before end; 0 for the first.
+    /// The position at which the frames of the segment before it end; 0 for the first.
     pub(super) predecessor_end: u64,
-    /// The CRC of the last frame before this segment; 0 if there is none.
+    /// The CRC of the last frame before this segment; 0: there is none.
     pub(super) predecessor: u32,
     /// Every shard's last event before this segment.
     pub(super) before: BTreeMap<Shard, Tail>,
 }
 
 impl Segment {
-    /// Where its first frame begins, in the file.
+    /// The offset of its first frame in the file.
     pub(super) fn data_start(&self) -> u64 {
         header_bytes(self.before.len())
     }
 
-    /// The place of a frame at an offset of its file.
+    /// The log position of an offset in its file.
     pub(super) fn place(&self, offset: u64) -> Place {
         Place { salt: self.salt, generation: self.generation, position: self.base.saturating_add(offset) }
     }
 
-    /// The header, padded.
+    /// The encoded header, padded.
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
         let length = raw_bytes(self.before.len());
         let mut out = Vec::with_capacity(super::usize_of(self.data_start()));
@@ -73,7 +73,7 @@ impl Segment {
         Some(out)
     }
 
-    /// How many bytes to read before [`Segment::decode`] can succeed, from the first [`ALIGN_BYTES`].
+    /// The number of bytes that [`Segment::decode`] needs, read from the first [`ALIGN_BYTES`].
     pub(super) fn header_bytes_of(start: &[u8]) -> Option<u64> {
         let mut rest = start.strip_prefix(&MAGIC)?;
         let _length = rest.try_get_u32_le().ok()?;
@@ -81,7 +81,7 @@ impl Segment {
         (shards <= u32::from(u16::MAX) + 1).then(|| header_bytes(usize::try_from(shards).unwrap_or(usize::MAX)))
     }
 
-    /// Reads a whole header; `None` when any byte of it, padding included, is not as it was written.
+    /// Decodes a whole header; `None`: a byte of it, padding included, differs from what was written.
     pub(super) fn decode(header: &[u8]) -> Option<Self> {
         let mut rest = header.strip_prefix(&MAGIC)?;
         let length = u64::from(rest.try_get_u32_le().ok()?);
@@ -116,19 +116,19 @@ fn raw_bytes(shards: usize) -> u64 {
     u64_of(shards).saturating_mul(SHARD_BYTES).saturating_add(FIXED_BYTES + CRC_BYTES)
 }
 
-/// The length of a header that names so many shards.
+/// The length of a header with this number of shards.
 pub(super) fn header_bytes(shards: usize) -> u64 {
     raw_bytes(shards).next_multiple_of(ALIGN_BYTES)
 }
 
-/// What a file's name says it is.
+/// The kind of a file, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     /// A segment that recovery needs.
     Live(u64),
     /// A segment that is only kept for its retention time.
     Kept(u64),
-    /// A segment being made, or waiting for its turn.
+    /// A segment that is being prepared or is ready.
     Spare(u64),
 }
 

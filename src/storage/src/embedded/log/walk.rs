@@ -1,6 +1,6 @@
-//! Reading frames in order, everything checked: own CRC, chain, generations, dense seqs, epochs that never fall (rule L3).
+//! Reading frames in order, with all checks: own CRC, chain, generations, dense seqs, epochs that never fall (rule L3).
 //!
-//! Recovery and every reader walk the same way, so what recovery accepted a reader accepts, and what rots later is seen.
+//! Recovery and every reader use this walk, so a reader accepts what recovery accepted, and detects damage that happens later.
 
 use super::disk::{Disk, DiskFile, read_padded};
 use super::error::{Damage, LogError, Why};
@@ -14,18 +14,18 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A frame that everything was checked of.
+/// A frame that passed all checks.
 #[derive(Debug, Clone)]
 pub(super) struct Walked {
     pub(super) segment: Arc<Segment>,
-    /// In the segment's file.
+    /// Its offset in the segment's file.
     pub(super) offset: u64,
-    /// As it stands there.
+    /// Its bytes, as stored.
     pub(super) raw: Bytes,
     pub(super) records: Vec<Record>,
 }
 
-/// Where a walk stands.
+/// The position of a walk.
 #[derive(Debug)]
 pub(super) struct Walk {
     disk: Arc<dyn Disk>,
@@ -35,15 +35,15 @@ pub(super) struct Walk {
     end: Option<u64>,
     index: usize,
     file: Option<Arc<dyn DiskFile>>,
-    /// Of the next frame, in the segment's file.
+    /// The offset of the next frame in the segment's file.
     offset: u64,
-    /// The last frame's CRC.
+    /// The CRC of the last frame.
     chain: u32,
     tails: BTreeMap<Shard, Tail>,
 }
 
 impl Walk {
-    /// Over these segments, oldest first.
+    /// A walk over these segments, oldest first.
     pub(super) fn new(disk: Arc<dyn Disk>, folder: PathBuf, segments: Vec<Arc<Segment>>, end: Option<u64>) -> Self {
         let first = segments.first();
         let offset = first.map_or(0, |segment| segment.data_start());
@@ -52,12 +52,12 @@ impl Walk {
         Self { disk, folder, segments, end, index: 0, file: None, offset, chain, tails }
     }
 
-    /// The segment it stands in, at the start the oldest.
+    /// The current segment; at the start the oldest.
     pub(super) fn first(&self) -> Option<&Segment> {
         self.segments.get(self.index).map(AsRef::as_ref)
     }
 
-    /// Where the next frame would begin, in the file of the segment the walk stands in.
+    /// The offset of the next frame in the current segment's file.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
@@ -67,7 +67,7 @@ impl Walk {
         self.chain
     }
 
-    /// Every shard's last event up to here.
+    /// Every shard's last event so far.
     pub(super) fn tails(&self) -> &BTreeMap<Shard, Tail> {
         &self.tails
     }
@@ -102,7 +102,7 @@ impl Walk {
         }
     }
 
-    /// A segment's header must say what its predecessor's frames say.
+    /// Checks that a segment's header agrees with the frames before it.
     fn enter(&mut self, segment: &Segment, successor: &Segment) -> Result<(), LogError> {
         let continues = segment.generation.checked_add(1) == Some(successor.generation)
             && segment.base.checked_add(segment.bytes) == Some(successor.base)
@@ -132,7 +132,7 @@ impl Walk {
         Ok(Walked { segment, offset, raw, records })
     }
 
-    /// A segment that retires meanwhile has its other name; a reader's segments are never taken away.
+    /// A segment that retires meanwhile has another name; a reader's segments are never removed.
     fn file_of(&mut self, segment: &Segment) -> Result<Arc<dyn DiskFile>, LogError> {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
@@ -150,7 +150,7 @@ impl Walk {
     }
 }
 
-/// Moves a shard's tail on by a record that must follow it.
+/// Advances a shard's last event by a record, which must follow it.
 pub(super) fn follow(tail: &mut Tail, record: &Record) -> Result<(), Why> {
     let expected = tail.seq.saturating_add(1);
     if record.seq != expected {
@@ -163,7 +163,7 @@ pub(super) fn follow(tail: &mut Tail, record: &Record) -> Result<(), Why> {
     Ok(())
 }
 
-/// The frame at an offset, if a valid one lies there and ends by `limit`.
+/// The frame at an offset, if a valid one is there and ends by `limit`.
 fn load(file: &dyn DiskFile, segment: &Segment, offset: u64, limit: u64) -> io::Result<Option<(Head, Bytes)>> {
     let place = segment.place(offset);
     let room = limit.saturating_sub(offset);

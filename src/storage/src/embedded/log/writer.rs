@@ -1,4 +1,4 @@
-//! Appending: one frame, one write, one sync (rules L1, L3, L8); and what happens at a segment's two ends.
+//! Appending: one frame, one write, one sync (rules L1, L3, L8); and the beginning and end of a segment.
 //!
 //! ```text
 //! append ── does not fit ──► rotate: spare zeros get a header, synced, then their name, synced
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The log of a node, open for appending. One thread has it; readers are handed out by [`Log::reader`].
+/// The log of a node, open for appending by one thread. [`Log::reader`] gives readers.
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -28,25 +28,25 @@ pub struct Log {
     preparer: Preparer,
     current: Arc<Segment>,
     file: Arc<dyn DiskFile>,
-    /// Where the next frame begins, in the file.
+    /// The offset of the next frame in the file.
     offset: u64,
-    /// The last frame's CRC.
+    /// The CRC of the last frame.
     chain: u32,
     tails: BTreeMap<Shard, Tail>,
-    /// The frame being built; its memory is used again and again.
+    /// The frame being built; its memory is reused.
     buffer: Vec<u8>,
-    /// The seal of the last clean stop still stands (rule L5).
+    /// Whether the seal of the last clean stop still exists (rule L5).
     seal_stands: bool,
-    /// Rule L8: the failure after which it takes nothing more.
+    /// The failure after which the log takes no more appends (rule L8).
     failed: Option<String>,
-    /// What the last [`Log::retire`] was told.
+    /// The argument of the last [`Log::retire`].
     flushed_before: Option<BTreeMap<Shard, Seq>>,
 }
 
 impl Log {
-    /// Opens the log in a folder, or makes one. The folder is this log's alone; who holds its lock is the caller's affair.
+    /// Opens or creates the log in a folder. The folder is this log's alone; the caller holds its lock.
     ///
-    /// Errors: [`LogError::Corrupt`] when what is stored contradicts itself (nothing was changed then), [`LogError::Io`].
+    /// Errors: [`LogError::Corrupt`] if what is stored contradicts itself (then nothing was changed), [`LogError::Io`].
     pub fn open(folder: &Path, options: LogOptions) -> Result<(Self, Recovered), LogError> {
         Self::open_on(Arc::new(RealDisk), folder, options)
     }
@@ -122,10 +122,10 @@ impl Log {
         Ok((log, recovered))
     }
 
-    /// Makes records durable, all or nothing, in this order. None at all is nothing to do.
+    /// Makes records durable, all or nothing, in this order. An empty list does nothing.
     ///
-    /// After any error but [`LogError::TooLarge`] the log takes nothing more (rule L8): what was being appended may or may
-    /// not be there, and only a new [`Log::open`] can tell.
+    /// After any error but [`LogError::TooLarge`] the log takes no more appends (rule L8): the records may or may not be stored, and only a new
+    /// [`Log::open`] can tell.
     pub fn append(&mut self, records: &[Record]) -> Result<Appended, LogError> {
         self.takes_more()?;
         if records.is_empty() {
@@ -201,12 +201,12 @@ impl Log {
         Ok(())
     }
 
-    /// Lets go of segments that states make unnecessary. Call it once per round of checkpoints, with what is durable
-    /// (`SyncAll`) of every shard.
+    /// Retires segments that the states make unnecessary. Call it once per round of checkpoints, with the durable (`SyncAll`) position of every
+    /// shard.
     ///
-    /// The log is kept one round longer than needed (rule L7): what goes is what the *previous* call's `flushed_upto` covers. It
-    /// goes in two steps: recovery no longer reads it, then, once it was last written `keep_ms` before `now`, it is
-    /// overwritten with zeros for new use, or removed. A segment that a reader still walks over waits for the next call.
+    /// The log is kept one round longer than needed (rule L7): a segment retires when the *previous* call's `flushed_upto` covers it. It retires in
+    /// two steps: first recovery no longer reads it; then, once its last write is `keep_ms` before `now`, it is overwritten with zeros for reuse or
+    /// removed. A segment that a reader still reads waits for the next call.
     pub fn retire(
         &mut self,
         flushed_upto: &BTreeMap<Shard, Seq>,
@@ -230,7 +230,7 @@ impl Log {
             let live = Name::Live(generation).path(folder);
             disk.rename(&live, &Name::Kept(generation).path(folder))
                 .map_err(|error| LogError::io("rename", &live, &error))?;
-            // One after the other, so that what is live has no gap whichever of these names survive a power cut.
+            // One after the other, so that the live segments have no gap, whichever of these names survive a power cut.
             disk.sync_folder(folder).map_err(|error| LogError::io("sync", folder, &error))?;
             self.shared.keep(generation);
             retired.kept = retired.kept.saturating_add(1);
@@ -247,7 +247,7 @@ impl Log {
         Ok(retired)
     }
 
-    /// A clean stop: says where the log ends, durably (rule L5).
+    /// Stops cleanly: records durably where the log ends (rule L5).
     pub fn seal(self) -> Result<(), LogError> {
         self.takes_more()?;
         if self.seal_stands {
@@ -257,13 +257,13 @@ impl Log {
         seal::set(self.shared.disk(), self.shared.folder(), seal)
     }
 
-    /// A reader of what is durable, usable on any thread while this log goes on.
+    /// A reader of the durable part, for any thread.
     #[must_use]
     pub fn reader(&self) -> LogReader {
         LogReader::of(Arc::clone(&self.shared))
     }
 
-    /// Where the next frame begins.
+    /// The position of the next frame.
     #[must_use]
     pub fn position(&self) -> Position {
         Position(self.current.base.saturating_add(self.offset))
@@ -274,7 +274,7 @@ impl Log {
     }
 }
 
-/// Makes the next segment: zeros that are on the disk get a header, synced, and only then their name, synced.
+/// Begins the next segment: a spare of synced zeros gets a header, which is synced, and then its name, which is synced.
 fn install(
     disk: &dyn Disk,
     folder: &Path,
@@ -305,7 +305,7 @@ fn install(
     Ok((Arc::new(segment), spare.file))
 }
 
-/// What a predecessor prepared may not be zeros yet, or not on the disk.
+/// A spare of a predecessor may not be zeroed yet, or its zeros may not be on the disk.
 fn remove_spares(disk: &dyn Disk, folder: &Path) -> Result<(), LogError> {
     let names = disk.names(folder).map_err(|error| LogError::io("list", folder, &error))?;
     for name in names.iter().filter_map(|name| Name::parse(name)) {

@@ -1,7 +1,7 @@
-//! Forgetting: what was removed leaves the disk too.
+//! Erasure on disk: removes deleted rows from the files too.
 //!
 //! ```text
-//! rows removed, and marked as owed, in one write ──► files rewritten ──► mark gone
+//! rows removed, and a mark set, in one write ──► files rewritten ──► mark removed
 //!                                  a crash here ──► the next start finds the mark and rewrites
 //! ```
 
@@ -14,32 +14,32 @@ use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
-/// A file of the database's journal is closed when it is longer than this (fixed in fjall 3.1, `worker_pool.rs`).
+/// The length above which the database closes a file of its journal, in bytes (fixed in fjall 3.1, `worker_pool.rs`).
 const JOURNAL_BYTES: usize = 64_000_000;
 
-/// In the states, from the removal of personal data until no file holds it any more.
+/// The key of the mark, which is set from the removal of personal data until no file holds it any more.
 const OWED: &[u8] = b"g";
 
 impl Writes {
-    /// What these remove is to leave the disk, too.
+    /// Removals that must leave the disk too.
     pub(crate) fn owe_forgetting(&mut self) {
         self.put(Table::States, OWED, &[]);
     }
 }
 
 impl Tables {
-    /// At the start: [`Self::forget`], if a predecessor was cut off between the removal of personal data and the rewriting of the files that held it.
+    /// At the start: [`Self::forget`], if a crash came between a removal of personal data and the rewriting of its files.
     pub(crate) fn forget_what_is_owed(&self) -> Result<(), ReadError> {
         let forgotten = self.owes_forgetting().and_then(|owed| if owed { self.forget() } else { Ok(()) });
         forgotten.map_err(|error| failed(&error))
     }
 
-    /// Was something removed that may still be in a file?
+    /// Whether removed rows may still be in a file.
     fn owes_forgetting(&self) -> fjall::Result<bool> {
         self.states.contains_key(OWED)
     }
 
-    /// [`Self::forget_removed`]; what is left goes with the next erasure, or the next start.
+    /// [`Self::forget_removed`]; rows that remain in files go with the next erasure or the next start.
     pub(crate) fn forget(&self) -> fjall::Result<()> {
         if !self.forget_removed()? {
             tracing::warn!(folder = %self.folder.display(), "erased personal data is still in files of the tables");
@@ -47,12 +47,12 @@ impl Tables {
         Ok(())
     }
 
-    /// Rewrites the files that hold personal data, so that what was removed is no longer on the disk. `false`: some of them, or
-    /// the database's own journal, may still hold it.
+    /// Rewrites the files that hold personal data, so that removed rows are no longer on the disk. Returns `false` if some files, or the database's own
+    /// journal, may still hold them.
     ///
-    /// A file of that journal is left behind only once it is longer than [`JOURNAL_BYTES`] and some keyspace is written out,
-    /// and deleted once all are; on a quiet node that could take for ever. So it is filled up, which costs a fraction of a
-    /// second, and erasing is rare.
+    /// The database starts a new journal file only when the current one is longer than [`JOURNAL_BYTES`] and a keyspace is written out, and deletes old
+    /// ones once all keyspaces are. On a quiet node that could take for ever. So this fills the current file up, which costs a fraction of a second, and
+    /// erasures are rare.
     fn forget_removed(&self) -> fjall::Result<bool> {
         const FILLER: &[u8] = b"z";
         const PIECE: usize = 1 << 20;
@@ -65,14 +65,14 @@ impl Tables {
         let mut old: Option<BTreeSet<OsString>> = None;
         for _ in 0..ATTEMPTS_MAX {
             for keyspace in [&self.personal, &self.states, &self.history] {
-                // A keyspace without anything new is not written out, and one without any row at all counts as never
-                // written: either would keep the journal's file for ever.
+                // A keyspace without changes is not written out, and one without rows counts as never written. Either would keep the journal's file for
+                // ever.
                 keyspace.insert(FILLER, [])?;
                 self.write_out(keyspace)?;
             }
             let files = files_of(&self.personal)?;
-            // What was rewritten is deleted when something is next written out. The present file of the journal was begun after the removal, and
-            // is the only one. (Its length says nothing: it is made longer than it will get.)
+            // Rewritten files are deleted when something is next written out. The current journal file was begun after the removal and is the only one.
+            // (Its length says nothing, because it is extended in advance.)
             if old.as_ref().is_some_and(|old| old.is_disjoint(&files)) && self.database.journal_count() == 1 {
                 self.states.remove(OWED)?;
                 return Ok(true);
@@ -83,13 +83,13 @@ impl Tables {
         Ok(false)
     }
 
-    /// Writes out what a keyspace has in memory, or fails. The database's own way of waiting for that never ends once the thread that was to
-    /// do it has failed: the checkpoint would hang for ever, and the log grow with it.
+    /// Writes out the memory of a keyspace, or fails. The database's own wait never ends once its worker thread has failed: then the checkpoint would
+    /// hang for ever and the log grow with it.
     pub(super) fn write_out(&self, keyspace: &Keyspace) -> fjall::Result<()> {
         const LOOK_AGAIN: Duration = Duration::from_millis(5);
         keyspace.rotate_memtable()?;
         while keyspace.sealed_memtable_count() > 0 {
-            // Says whether anything has failed meanwhile.
+            // Reports whether a write has failed meanwhile.
             self.database.persist(PersistMode::Buffer)?;
             std::thread::park_timeout(LOOK_AGAIN);
         }
@@ -97,7 +97,7 @@ impl Tables {
     }
 }
 
-/// The files that hold a keyspace's rows; no two in its life have one name.
+/// The files that hold a keyspace's rows; names are never reused.
 fn files_of(keyspace: &Keyspace) -> fjall::Result<BTreeSet<OsString>> {
     let files = fs::read_dir(keyspace.path().join("tables"))?;
     Ok(files.map(|file| file.map(|file| file.file_name())).collect::<Result<_, _>>()?)
@@ -174,7 +174,7 @@ mod tests {
         assert!(!is_on_disk(&path));
     }
 
-    /// The tables keep a file that is being read; whoever is killed in between leaves the same.
+    /// The tables keep a file that is being read; a process killed in between leaves the same.
     #[tokio::test]
     async fn what_a_checkpoint_could_not_forget_is_forgotten_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();

@@ -24,11 +24,11 @@ fn work(disk: &FaultDisk, written: &mut Vec<Vec<Record>>) -> usize {
 }
 
 /// All that was acknowledged, perhaps the one frame that was under way, whole; nothing else.
-fn check(disk: &FaultDisk, written: &[Vec<Record>], acknowledged: usize, story: &str) -> usize {
-    let (log, _) = open(disk).unwrap_or_else(|error| panic!("{story}: {error}"));
+fn check(disk: &FaultDisk, written: &[Vec<Record>], acknowledged: usize, case: &str) -> usize {
+    let (log, _) = open(disk).unwrap_or_else(|error| panic!("{case}: {error}"));
     let found = frames(&log.reader());
-    assert!((acknowledged..=acknowledged + 1).contains(&found.len()), "{story}: {} of {acknowledged}", found.len());
-    assert_same(&found, &written[..found.len()], story);
+    assert!((acknowledged..=acknowledged + 1).contains(&found.len()), "{case}: {} of {acknowledged}", found.len());
+    assert_same(&found, &written[..found.len()], case);
     found.len()
 }
 
@@ -46,13 +46,13 @@ fn a_power_cut_at_any_call_leaves_what_was_acknowledged_and_no_part_of_a_frame()
             disk.fail_at(at, Fault::Stops);
             let mut written = Vec::new();
             let acknowledged = work(&disk, &mut written);
-            let story = format!("call {at}, seed {seed}");
+            let case = format!("call {at}, seed {seed}");
             let disk = disk.after_power_cut(seed);
-            let served = check(&disk, &written, acknowledged, &story);
+            let served = check(&disk, &written, acknowledged, &case);
             // What recovery served stays, whatever happens next: this is what L6 is for.
             let again = disk.after_power_cut(seed.wrapping_mul(31) + at);
-            let found = check(&again, &written, served, &format!("{story}, again"));
-            assert_eq!(found, served, "{story}, again");
+            let found = check(&again, &written, served, &format!("{case}, again"));
+            assert_eq!(found, served, "{case}, again");
         }
     }
 }
@@ -91,12 +91,12 @@ fn a_call_that_fails_ends_the_log_and_the_successor_finds_what_was_acknowledged(
             disk.fail_at(at, fault);
             let mut written = Vec::new();
             let acknowledged = work(&disk, &mut written);
-            let story = format!("{fault:?} at call {at}");
+            let case = format!("{fault:?} at call {at}");
             let disk = disk.copy();
-            let served = check(&disk, &written, acknowledged, &story);
+            let served = check(&disk, &written, acknowledged, &case);
             for seed in 0..4 {
-                let found = check(&disk.after_power_cut(seed), &written, served, &story);
-                assert_eq!(found, served, "L6: {story}, then the power goes, seed {seed}");
+                let found = check(&disk.after_power_cut(seed), &written, served, &case);
+                assert_eq!(found, served, "L6: {case}, then the power goes, seed {seed}");
             }
         }
     }
@@ -191,7 +191,7 @@ fn a_failed_write_or_sync_is_never_retried() {
         disk.fail_at(at, fault);
         let first = log.append(&batch).unwrap_err();
         let changes = disk.changes();
-        // Whoever comes next may be the first to be heard: it names what failed, and the file.
+        // The next failure may be the first that is reported, so it names what failed and the file.
         let failed = LogError::Failed { first: first.to_string() };
         assert!(failed.to_string().contains("segment-"), "{failed}");
         assert_eq!(log.append(&batch), Err(failed.clone()), "L8");

@@ -39,10 +39,10 @@ fn frames(reader: &LogReader) -> Vec<Vec<Record>> {
 }
 
 /// The same frames, or a message that names the first that differs.
-fn assert_same(found: &[Vec<Record>], expected: &[Vec<Record>], story: &str) {
+fn assert_same(found: &[Vec<Record>], expected: &[Vec<Record>], case: &str) {
     let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
-    assert!(differs.is_none(), "{story}: frame {} is another", differs.unwrap_or(0));
-    assert_eq!(found.len(), expected.len(), "{story}: frames");
+    assert!(differs.is_none(), "{case}: frame {} is another", differs.unwrap_or(0));
+    assert_eq!(found.len(), expected.len(), "{case}: frames");
 }
 
 /// Makes batches that continue each other: some of one shard, some of all three.
@@ -87,7 +87,7 @@ impl Iterator for Batches {
     }
 }
 
-/// A log of so many frames, not sealed, and those frames.
+/// A log of `count` frames, not sealed, and those frames.
 fn recorded(count: usize) -> (FaultDisk, Vec<Vec<Record>>) {
     let disk = FaultDisk::default();
     let (mut log, _) = open(&disk).unwrap();

@@ -1,9 +1,9 @@
-//! One node of the tests: a keeper, a holder on the memory journal, and the ways in which it can be cut off or stopped.
+//! One node of the tests: a shard_manager, a host on the memory journal, and the ways in which it can be cut off or stopped.
 
 use super::Cluster;
-use crate::keeper::{AcquireError, Holder, Keeper, Lost, Wiring};
+use crate::shard_manager::{AcquireError, LostShard, ShardHost, ShardManager, Wiring};
 use doorbuster_storage::memory::{MemoryJournal, MemoryRegistry};
-use doorbuster_storage::registry::{NodeId, NodeRow, NodeState, OwnerRow, Registry, RegistryError, Wishes};
+use doorbuster_storage::registry::{DesiredState, NodeId, NodeRow, NodeState, OwnerRow, Registry, RegistryError};
 use doorbuster_storage::{AppendError, Claim, Epoch, Journal, Shard};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
@@ -24,9 +24,9 @@ pub(super) struct Link(Arc<Cut>);
 struct Cut {
     failing: AtomicBool,
     stopped: watch::Sender<bool>,
-    /// The board cannot be read or written, the journal can.
+    /// The registry cannot be read or written, the journal can.
     blind: AtomicBool,
-    /// The board cannot be written.
+    /// The registry cannot be written.
     mute: AtomicBool,
     /// It does not give what it should.
     clings: AtomicBool,
@@ -58,63 +58,63 @@ impl Link {
     }
 }
 
-/// The board, as this node reaches it.
+/// The registry, as this node reaches it.
 #[derive(Debug)]
 struct Reached {
-    board: MemoryRegistry,
+    registry: MemoryRegistry,
     link: Link,
 }
 
 impl Reached {
-    async fn board(&self) -> Result<&MemoryRegistry, RegistryError> {
+    async fn registry(&self) -> Result<&MemoryRegistry, RegistryError> {
         // A store takes its time.
         tokio::time::sleep(Duration::from_millis(5)).await;
         let fails = self.link.is_failing() || self.link.0.blind.load(Ordering::Relaxed);
-        if fails { Err(RegistryError::Failed("cut off".to_owned())) } else { Ok(&self.board) }
+        if fails { Err(RegistryError::Failed("cut off".to_owned())) } else { Ok(&self.registry) }
     }
 }
 
 impl Registry for Reached {
     async fn join(&self, row: &NodeRow) -> Result<NodeId, RegistryError> {
-        self.board().await?.join(row).await
+        self.registry().await?.join(row).await
     }
 
     async fn renew(&self, row: &NodeRow) -> Result<(), RegistryError> {
-        let board = self.board().await?;
+        let registry = self.registry().await?;
         if self.link.0.mute.load(Ordering::Relaxed) {
             return Err(RegistryError::Failed("read only".to_owned()));
         }
         // Slower than a read; and what is sent is sent, whether or not anybody still waits for the answer.
-        let (board, row) = (board.clone(), row.clone());
+        let (registry, row) = (registry.clone(), row.clone());
         let sent = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(15)).await;
-            board.renew(&row).await
+            registry.renew(&row).await
         });
         sent.await.unwrap_or_else(|error| Err(RegistryError::Failed(error.to_string())))
     }
 
     async fn leave(&self, id: &NodeId) -> Result<(), RegistryError> {
-        self.board().await?.leave(id).await
+        self.registry().await?.leave(id).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, RegistryError> {
-        self.board().await?.nodes().await
+        self.registry().await?.nodes().await
     }
 
     async fn owners(&self) -> Result<Vec<OwnerRow>, RegistryError> {
-        self.board().await?.owners().await
+        self.registry().await?.owners().await
     }
 
-    async fn wishes(&self) -> Result<Wishes, RegistryError> {
-        self.board().await?.wishes().await
+    async fn desired_state(&self) -> Result<DesiredState, RegistryError> {
+        self.registry().await?.desired_state().await
     }
 
-    async fn wish_drained(&self, name: &str, drained: bool) -> Result<(), RegistryError> {
-        self.board().await?.wish_drained(name, drained).await
+    async fn set_drained(&self, name: &str, drained: bool) -> Result<(), RegistryError> {
+        self.registry().await?.set_drained(name, drained).await
     }
 
-    async fn wish_moved(&self, shard: Shard, to: Option<&str>) -> Result<(), RegistryError> {
-        self.board().await?.wish_moved(shard, to).await
+    async fn set_placement(&self, shard: Shard, to: Option<&str>) -> Result<(), RegistryError> {
+        self.registry().await?.set_placement(shard, to).await
     }
 }
 
@@ -122,10 +122,10 @@ impl Registry for Reached {
 #[derive(Debug)]
 struct Serving {
     journal: MemoryJournal,
-    board: MemoryRegistry,
+    registry: MemoryRegistry,
     link: Link,
     owned: Mutex<BTreeMap<Shard, Claim>>,
-    lost: mpsc::UnboundedSender<Lost>,
+    lost: mpsc::UnboundedSender<LostShard>,
 }
 
 impl Serving {
@@ -145,14 +145,14 @@ impl Serving {
                     self.with(|owned| owned.remove(&shard));
                     // The word of it comes a little later than the fact.
                     tokio::time::sleep(Duration::from_millis(3)).await;
-                    drop(self.lost.send(Lost { shard, epoch, fenced: true, why: "fenced".to_owned() }));
+                    drop(self.lost.send(LostShard { shard, epoch, fenced: true, why: "fenced".to_owned() }));
                 }
             }
         }
     }
 }
 
-impl Holder for Serving {
+impl ShardHost for Serving {
     async fn acquire(&self, shard: Shard, node: &NodeId) -> Result<Epoch, AcquireError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if self.link.is_failing() {
@@ -160,7 +160,7 @@ impl Holder for Serving {
         }
         let claim = self.journal.claim(shard, &node.to_string()).await;
         let claim = claim.map_err(|error| AcquireError::Failed(error.to_string()))?;
-        self.board.set_owner(shard, claim.epoch, Some(node.clone()));
+        self.registry.set_owner(shard, claim.epoch, Some(node.clone()));
         // Recovery.
         tokio::time::sleep(Duration::from_millis(30)).await;
         self.with(|owned| owned.insert(shard, claim));
@@ -178,7 +178,7 @@ impl Holder for Serving {
             && !self.link.is_failing()
             && self.journal.confirm(shard, claim.epoch).await.is_ok()
         {
-            self.board.set_owner(shard, claim.epoch, None);
+            self.registry.set_owner(shard, claim.epoch, None);
         }
         work <= bound
     }
@@ -191,7 +191,7 @@ impl Holder for Serving {
 /// A process.
 #[derive(Debug)]
 pub(super) struct Node {
-    keeper: Arc<Keeper>,
+    shard_manager: Arc<ShardManager>,
     serving: Arc<Serving>,
     link: Link,
     misses: watch::Sender<BTreeMap<NodeId, u32>>,
@@ -201,11 +201,11 @@ pub(super) struct Node {
 impl Node {
     pub(super) async fn start(name: &str, cluster: &Cluster) -> Self {
         let link = Link::default();
-        let registry = Arc::new(Reached { board: cluster.board.clone(), link: link.clone() });
+        let registry = Arc::new(Reached { registry: cluster.registry.clone(), link: link.clone() });
         let (lost_in, mut lost) = mpsc::unbounded_channel();
         let serving = Arc::new(Serving {
             journal: cluster.journal.clone(),
-            board: cluster.board.clone(),
+            registry: cluster.registry.clone(),
             link: link.clone(),
             owned: Mutex::default(),
             lost: lost_in,
@@ -222,17 +222,17 @@ impl Node {
             operator,
             version: "1".to_owned(),
         };
-        row.id = cluster.board.join(&row).await.expect("the board works when a node starts");
+        row.id = cluster.registry.join(&row).await.expect("the registry works when a node starts");
         let (misses, misses_out) = watch::channel(BTreeMap::new());
         let wiring = Wiring {
             registry,
-            holder: Arc::clone(&serving),
+            host: Arc::clone(&serving),
             lost: futures_util::stream::poll_fn(move |context| lost.poll_recv(context)).boxed(),
             misses: misses_out,
-            learn: Arc::new(|_, _, _| {}),
+            on_owner: Arc::new(|_, _, _| {}),
             clock: Arc::clone(&cluster.clock) as doorbuster_clock::SharedClock,
         };
-        let (keeper, keeping) = Keeper::prepare(row, super::SHARDS, cluster.settings, wiring);
+        let (shard_manager, keeping) = ShardManager::prepare(row, super::SHARDS, cluster.settings, wiring);
         let asking = Arc::clone(&serving);
         let whole = async move {
             tokio::select! {
@@ -242,11 +242,11 @@ impl Node {
             }
         };
         let running = tokio::spawn(stoppable(whole, link.0.stopped.subscribe()));
-        Self { keeper: Arc::new(keeper), serving, link, misses, running }
+        Self { shard_manager: Arc::new(shard_manager), serving, link, misses, running }
     }
 
-    pub(super) const fn keeper(&self) -> &Arc<Keeper> {
-        &self.keeper
+    pub(super) const fn shard_manager(&self) -> &Arc<ShardManager> {
+        &self.shard_manager
     }
 
     pub(super) const fn link(&self) -> &Link {
@@ -267,7 +267,7 @@ impl Node {
 
     /// Word of the end of an ownership.
     pub(super) fn say_lost(&self, shard: Shard, epoch: Epoch) {
-        let lost = Lost { shard, epoch, fenced: false, why: "long ago".to_owned() };
+        let lost = LostShard { shard, epoch, fenced: false, why: "long ago".to_owned() };
         drop(self.serving.lost.send(lost));
     }
 
@@ -284,17 +284,17 @@ impl Node {
     /// A shard ends because its store failed it.
     pub(super) fn break_shard(&self, shard: Shard) {
         if let Some(claim) = self.serving.with(|owned| owned.remove(&shard)) {
-            let lost = Lost { shard, epoch: claim.epoch, fenced: false, why: "the store failed".to_owned() };
+            let lost = LostShard { shard, epoch: claim.epoch, fenced: false, why: "the store failed".to_owned() };
             drop(self.serving.lost.send(lost));
         }
     }
 
-    /// Another round of heartbeats to everyone this node is connected with.
+    /// One more round of heartbeats to all members.
     pub(super) fn heartbeats(&self, answers: impl Fn(&String) -> bool) {
         if self.link.is_stopped() {
             return;
         }
-        let members = self.keeper.members().borrow().clone();
+        let members = self.shard_manager.members().borrow().clone();
         self.misses.send_modify(|misses| {
             let round = members.into_iter().map(|row| {
                 let before = misses.get(&row.id).copied().unwrap_or(0);

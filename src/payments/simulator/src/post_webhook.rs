@@ -1,4 +1,4 @@
-//! Posts a webhook to an address.
+//! Posts webhooks to an HTTP address.
 
 use bytes::Bytes;
 use doorbuster_payments::webhook::SignedWebhook;
@@ -10,24 +10,24 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use std::time::Duration;
 
-/// A receiver that does not answer for so long has not taken it.
+/// The time limit for the receiver's answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// An address and the connections to it.
 #[derive(Debug, Clone)]
-pub struct WebhookPost {
+pub struct WebhookClient {
     url: Uri,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
-impl WebhookPost {
-    /// Posts to `http://…`.
+impl WebhookClient {
+    /// A client for an `http://…` address.
     #[must_use]
     pub fn to(url: Uri) -> Self {
         Self { url, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
-    /// Was it taken (2xx)?
+    /// Posts a webhook; returns whether the receiver accepted it (2xx).
     pub(super) async fn send(&self, webhook: SignedWebhook) -> bool {
         let request = Request::post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")

@@ -1,6 +1,6 @@
-//! What the journal says of each SKU: its stored state and the durable events behind it, read without waking its actor.
+//! Rebuilds each SKU's availability from the journal: its stored state and the durable events after it, without its actor.
 
-use super::cache::Figures;
+use super::cache::AvailabilitySnapshot;
 use doorbuster_domain::any::State;
 use doorbuster_domain::ids::{EntityId, Sku};
 use doorbuster_storage::rebuild::rebuild;
@@ -11,17 +11,17 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 
-/// Entities asked for at a time.
+/// The number of entities read in one call.
 const PAGE: usize = 500;
 
-/// The figures of every SKU of a shard that has any, by SKU.
+/// The snapshot of every SKU of a shard that has events, by SKU.
 ///
-/// Memory: the shard's SKUs, some 500 bytes each, and the events of SKUs behind the last checkpoint.
+/// Memory: the shard's SKUs, some 500 bytes each, and the SKU events after the last checkpoint.
 ///
 /// # Errors
 /// [`ReadError`] when the journal cannot be read.
-pub async fn of_shard<J: Journal>(journal: &J, shard: Shard) -> Result<BTreeMap<Sku, Figures>, ReadError> {
-    // States are read after the tail: a checkpoint in between moves events from the one into the other, and what both have is skipped.
+pub async fn of_shard<J: Journal>(journal: &J, shard: Shard) -> Result<BTreeMap<Sku, AvailabilitySnapshot>, ReadError> {
+    // States are read after the tail: a checkpoint in between moves events from the tail into states, and the overlap is skipped.
     let mut tail = tail_of(journal, shard).await?;
     let mut found = BTreeMap::new();
     let mut after: Option<EntityId> = None;
@@ -32,8 +32,8 @@ pub async fn of_shard<J: Journal>(journal: &J, shard: Shard) -> Result<BTreeMap<
             // Entities come in order, and SKUs are the first kind.
             let EntityId::Inventory(sku) = &entity else { break 'pages };
             let decisions = tail.remove(sku).unwrap_or_default();
-            if let Some(figures) = of_sku(journal, shard, &entity, decisions).await? {
-                found.insert(sku.clone(), figures);
+            if let Some(snapshot) = from_rows_and_tail(journal, shard, &entity, decisions).await? {
+                found.insert(sku.clone(), snapshot);
             }
             after = Some(entity);
         }
@@ -42,23 +42,24 @@ pub async fn of_shard<J: Journal>(journal: &J, shard: Shard) -> Result<BTreeMap<
         }
     }
     for (sku, decisions) in tail {
-        if let Some(figures) = of_sku(journal, shard, &EntityId::Inventory(sku.clone()), decisions).await? {
-            found.insert(sku, figures);
+        if let Some(snapshot) = from_rows_and_tail(journal, shard, &EntityId::Inventory(sku.clone()), decisions).await?
+        {
+            found.insert(sku, snapshot);
         }
     }
     Ok(found)
 }
 
-/// The figures of one SKU, from all that ever happened to it; `None`: nothing did.
+/// The snapshot of one SKU, rebuilt from all its events; `None`: it has none.
 ///
 /// # Errors
 /// [`ReadError`] when the journal cannot be read.
-pub async fn of_one<J: Journal>(journal: &J, sku: &Sku) -> Result<Option<Figures>, ReadError> {
+pub async fn of_sku<J: Journal>(journal: &J, sku: &Sku) -> Result<Option<AvailabilitySnapshot>, ReadError> {
     let rebuilt = rebuild(journal, &EntityId::Inventory(sku.clone())).await?;
-    Ok(shown(&rebuilt.state, rebuilt.meta))
+    Ok(snapshot_of(&rebuilt.state, rebuilt.meta))
 }
 
-/// The decisions of SKUs that no checkpoint has taken in yet.
+/// The decisions of SKUs since the last checkpoint.
 async fn tail_of<J: Journal>(journal: &J, shard: Shard) -> Result<BTreeMap<Sku, Vec<Decided>>, ReadError> {
     let unreadable = |error: WireError| ReadError::Corrupt(error.to_string());
     let mut tail: BTreeMap<Sku, Vec<Decided>> = BTreeMap::new();
@@ -72,23 +73,23 @@ async fn tail_of<J: Journal>(journal: &J, shard: Shard) -> Result<BTreeMap<Sku, 
     Ok(tail)
 }
 
-async fn of_sku<J: Journal>(
+async fn from_rows_and_tail<J: Journal>(
     journal: &J,
     shard: Shard,
     entity: &EntityId,
     tail: Vec<Decided>,
-) -> Result<Option<Figures>, ReadError> {
+) -> Result<Option<AvailabilitySnapshot>, ReadError> {
     let rows = journal.load(shard, entity).await?;
-    if let Some((state, meta)) = folded(entity, &rows, &tail) {
-        return Ok(shown(&state, meta));
+    if let Some((state, meta)) = fold(entity, &rows, &tail) {
+        return Ok(snapshot_of(&state, meta));
     }
-    // Another version's snapshot, a flush that was cut off in the middle, a checkpoint between our reads: the events alone always give the state.
+    // The snapshot may be of another version, cut off in the middle of a flush, or newer than the tail. The events alone always give the state.
     let rebuilt = rebuild(journal, entity).await?;
-    Ok(shown(&rebuilt.state, rebuilt.meta))
+    Ok(snapshot_of(&rebuilt.state, rebuilt.meta))
 }
 
-/// The state of these rows with the decisions behind it taken in; `None` when the two do not meet.
-fn folded(entity: &EntityId, rows: &[StateRow], tail: &[Decided]) -> Option<(State, Meta)> {
+/// The state of these rows with the later decisions applied; `None`: rows and decisions do not join.
+fn fold(entity: &EntityId, rows: &[StateRow], tail: &[Decided]) -> Option<(State, Meta)> {
     let (mut state, mut meta) = (State::empty(entity), Meta::default());
     if !rows.is_empty() {
         let head = rows.iter().find(|row| row.chunk == HEAD)?.seq;
@@ -105,16 +106,18 @@ fn folded(entity: &EntityId, rows: &[StateRow], tail: &[Decided]) -> Option<(Sta
         if decided.number != meta.version.saturating_add(1) {
             return None;
         }
-        // A bug in `evolve` sets its entity aside (rule E3); it must not stop the others from being shown.
+        // A panic in `evolve` quarantines its entity (rule E3); it must not keep the other SKUs from being shown.
         catch_unwind(AssertUnwindSafe(|| decided.events.iter().for_each(|event| state.evolve(event)))).ok()?;
         meta.after(decided.events.len(), decided.at);
     }
     Some((state, meta))
 }
 
-fn shown(state: &State, meta: Meta) -> Option<Figures> {
+fn snapshot_of(state: &State, meta: Meta) -> Option<AvailabilitySnapshot> {
     match state {
-        State::Inventory(inventory) if meta.version > 0 => Some(Figures::of(inventory.read(), meta.version)),
+        State::Inventory(inventory) if meta.version > 0 => {
+            Some(AvailabilitySnapshot::of(inventory.read(), meta.version))
+        }
         State::Inventory(_)
         | State::Cart(_)
         | State::Order(_)

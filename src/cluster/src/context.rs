@@ -1,4 +1,4 @@
-//! What the parts of the gateway share: who we are, the bounds, the hints, the counters.
+//! What the parts of the gateway share: this node's identity, the settings, the owner hints, the counters.
 
 use super::hints::OwnerHints;
 use super::settings::GatewaySettings;
@@ -6,18 +6,18 @@ use doorbuster_clock::SharedClock;
 use doorbuster_storage::registry::NodeId;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The process group of a node's gateways.
+/// The `ractor` process group of a node's gateways.
 pub(super) fn group_of(node: &NodeId) -> String {
     format!("doorbuster.gateway.{node}")
 }
 
-/// Held by every part.
+/// Shared by all parts of the gateway.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct GatewayContext {
     pub(super) own: NodeId,
-    /// [`Common::own`] as it is sent.
+    /// [`GatewayContext::own`] as text, as frames carry it.
     pub(super) name: String,
-    /// Where other nodes reach us.
+    /// The address at which other nodes reach this one, `host:port`.
     pub(super) address: String,
     pub(super) settings: GatewaySettings,
     pub(super) clock: SharedClock,
@@ -26,19 +26,19 @@ pub(super) struct Common {
     last_id: AtomicU64,
 }
 
-impl Common {
+impl GatewayContext {
     pub(super) fn new(own: NodeId, address: String, settings: GatewaySettings, clock: SharedClock) -> Self {
         let (hints, counters, last_id) = (OwnerHints::default(), Counters::default(), AtomicU64::new(0));
         Self { name: own.to_string(), own, address, settings, clock, hints, counters, last_id }
     }
 
-    /// A number for a question; never 0, and never again in this process: an answer that comes late answers nothing else.
+    /// A request id: never 0, and never reused in this process, so a late answer is matched to no other request.
     pub(super) fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 }
 
-/// Counted since the start.
+/// Live counters behind [`Traffic`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) sent: AtomicU64,
@@ -51,28 +51,28 @@ pub(super) struct Counters {
     pub(super) unreadable: AtomicU64,
 }
 
-/// What has travelled since the start.
+/// Messages and frames exchanged with peers since the process started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// Envelopes sent to peers.
+    /// Messages sent to peers.
     pub sent: u64,
-    /// Frames they shared.
+    /// Frames that carried the sent messages.
     pub frames_sent: u64,
-    /// Envelopes that came from peers.
+    /// Messages received from peers.
     pub received: u64,
-    /// Frames they shared.
+    /// Frames that carried the received messages.
     pub frames_received: u64,
-    /// Questions refused for want of room, here or there.
+    /// Requests refused because a queue or permit limit was reached, on either node.
     pub busy: u64,
-    /// Questions that were sent and whose answer never came.
+    /// Requests that were sent and never answered.
     pub unknown: u64,
-    /// Things told that found no room or nobody to take them; whoever owes them sends them again (rule E4).
+    /// One-way messages that were discarded because no queue had room or no node owned the shard; their sender repeats them (rule E4).
     pub dropped: u64,
-    /// Frames and envelopes that could not be read.
+    /// Frames and messages that could not be decoded.
     pub unreadable: u64,
 }
 
-/// One more.
+/// Adds `by` to a counter.
 pub(super) fn count(counter: &AtomicU64, by: usize) {
     counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

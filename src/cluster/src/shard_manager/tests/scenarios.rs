@@ -1,7 +1,7 @@
 //! What happens to the shards when …
 
 use super::*;
-use crate::keeper::{Standing, Why};
+use crate::shard_manager::{HandoffReason, MemberState};
 
 /// RELIABILITY: noticed within 3 s, served again within 5 s.
 const NOTICED: Duration = Duration::from_secs(3);
@@ -40,7 +40,7 @@ async fn a_killed_nodes_shards_are_served_by_others_within_the_bound() {
     cluster.pass(NOTICED).await;
     let status = cluster.status("n1").await;
     let dead = status.members.iter().find(|member| member.name == "n2").expect("its row is still there");
-    assert_eq!(dead.state, Standing::Down);
+    assert_eq!(dead.state, MemberState::Down);
     cluster.quiet().await;
     cluster.assert_placed().await;
     assert!(cluster.longest_unserved <= SERVED, "{:?}", cluster.longest_unserved);
@@ -117,7 +117,7 @@ async fn a_node_that_comes_and_goes_does_not_take_its_shards_along_each_time() {
 async fn while_the_store_fails_for_everybody_nobody_is_judged_and_nothing_moves() {
     let mut cluster = Cluster::of(3).await;
     let epochs = cluster.epochs();
-    // It fails and comes back for one after the other: whoever sees it first must not judge those who do not see it yet.
+    // It fails and comes back for one node after the other: the first that reads again must not judge those that do not read yet.
     for name in ["n3", "n2", "n1"] {
         cluster.lose_store(name, true);
         cluster.seconds(1).await;
@@ -154,7 +154,7 @@ async fn who_cannot_read_begins_nothing() {
     let shard = *cluster.node("n1").owned().keys().next().unwrap();
     let epoch = cluster.epochs()[&shard];
     cluster.node("n1").cling(true);
-    cluster.board.wish_moved(shard, Some("n2")).await.unwrap();
+    cluster.registry.set_placement(shard, Some("n2")).await.unwrap();
     cluster.seconds(14).await;
     // Its time-out passes while it sees nothing; its heartbeats are answered, and its row is young enough.
     cluster.link("n2").blind(true);
@@ -205,14 +205,14 @@ async fn a_node_that_joins_is_given_its_share_and_nothing_else_moves() {
 #[tokio::test(start_paused = true)]
 async fn a_drained_node_gives_everything_away_and_takes_its_shards_back() {
     let mut cluster = Cluster::of(3).await;
-    cluster.board.wish_drained("n2", true).await.unwrap();
+    cluster.registry.set_drained("n2", true).await.unwrap();
     cluster.quiet().await;
     cluster.assert_placed().await;
     assert_eq!(cluster.load()["n2"], 0);
     let status = cluster.status("n1").await;
     let drained = status.members.iter().find(|member| member.name == "n2").unwrap();
-    assert_eq!((drained.state, drained.drain_wished, drained.shards_owned), (Standing::Draining, true, 0));
-    cluster.board.wish_drained("n2", false).await.unwrap();
+    assert_eq!((drained.state, drained.drain_wished, drained.shards_owned), (MemberState::Draining, true, 0));
+    cluster.registry.set_drained("n2", false).await.unwrap();
     cluster.quiet().await;
     cluster.assert_placed().await;
     assert!(cluster.longest_unserved <= Duration::from_millis(500), "{:?}", cluster.longest_unserved);
@@ -223,7 +223,7 @@ async fn where_every_node_is_told_to_drain_the_shards_stay_served() {
     let mut cluster = Cluster::of(2).await;
     let epochs = cluster.epochs();
     for name in ["n1", "n2"] {
-        cluster.board.wish_drained(name, true).await.unwrap();
+        cluster.registry.set_drained(name, true).await.unwrap();
         cluster.quiet().await;
     }
     assert!(cluster.longest_unserved <= Duration::from_millis(500), "{:?}", cluster.longest_unserved);
@@ -236,7 +236,7 @@ async fn a_moved_shard_goes_where_it_was_wished_and_stays_when_that_node_dies() 
     let (shard, from) =
         (0..SHARDS).map(Shard).find_map(|shard| Some((shard, cluster.server(shard)?.0.to_owned()))).unwrap();
     let to = ["n1", "n2", "n3"].into_iter().find(|name| **name != from).unwrap();
-    cluster.board.wish_moved(shard, Some(to)).await.unwrap();
+    cluster.registry.set_placement(shard, Some(to)).await.unwrap();
     cluster.quiet().await;
     cluster.assert_placed().await;
     assert_eq!(cluster.server(shard).unwrap().0, to);
@@ -244,17 +244,17 @@ async fn a_moved_shard_goes_where_it_was_wished_and_stays_when_that_node_dies() 
     let page = status.shards.iter().find(|row| row.shard == shard.0).unwrap();
     assert!(page.moved && page.serving_epoch.is_some());
     let handoff = page.last_handoff.as_ref().unwrap();
-    assert_eq!((handoff.why, handoff.from.as_deref()), (Why::Released, Some(format!("{from}.1").as_str())));
+    assert_eq!((handoff.why, handoff.from.as_deref()), (HandoffReason::Released, Some(format!("{from}.1").as_str())));
     cluster.kill(to);
     cluster.quiet().await;
     cluster.assert_placed().await;
-    cluster.board.wish_moved(shard, Some("nobody")).await.unwrap();
+    cluster.registry.set_placement(shard, Some("nobody")).await.unwrap();
     let epochs = cluster.epochs();
     cluster.quiet().await;
     assert_eq!(cluster.epochs(), epochs, "moved to a node that is not there it stays where it is");
 }
 
-/// A restart under the same name: nobody waits for the dead row to become stale.
+/// A restart under the same name: the shards do not wait until the dead row is stale.
 #[tokio::test(start_paused = true)]
 async fn a_killed_node_that_starts_again_takes_its_shards_back() {
     let mut cluster = Cluster::of(3).await;
@@ -273,7 +273,7 @@ async fn a_process_whose_name_another_has_taken_ends() {
     let mut cluster = Cluster::of(2).await;
     let earlier = cluster.nodes.remove("n2").unwrap();
     cluster.nodes.insert("n2".to_owned(), Node::start("n2", &cluster).await);
-    let reason = earlier.keeper().ended().await;
+    let reason = earlier.shard_manager().ended().await;
     assert!(reason.contains("n2"), "{reason}");
     cluster.quiet().await;
     assert!(earlier.has_ended());
@@ -284,13 +284,13 @@ async fn a_process_whose_name_another_has_taken_ends() {
 async fn a_rolling_restart_leaves_no_shard_unserved_for_long() {
     let mut cluster = Cluster::of(3).await;
     for name in ["n1", "n2", "n3"] {
-        let keeper = Arc::clone(cluster.node(name).keeper());
-        let drain = tokio::spawn(async move { keeper.drain(Duration::from_secs(30)).await });
+        let shard_manager = Arc::clone(cluster.node(name).shard_manager());
+        let drain = tokio::spawn(async move { shard_manager.drain(Duration::from_secs(30)).await });
         while !drain.is_finished() {
             cluster.pass(STEP).await;
         }
         assert!(drain.await.unwrap(), "{name} gave everything away");
-        cluster.node(name).keeper().leave().await.unwrap();
+        cluster.node(name).shard_manager().leave().await.unwrap();
         cluster.kill(name);
         cluster.seconds(2).await;
         cluster.join(name).await;
@@ -306,10 +306,10 @@ async fn a_node_that_left_does_not_write_its_row_again() {
     for after_ms in (0..600).step_by(7) {
         cluster.join("n3").await;
         tokio::time::sleep(Duration::from_millis(after_ms)).await;
-        cluster.node("n3").keeper().leave().await.unwrap();
+        cluster.node("n3").shard_manager().leave().await.unwrap();
         cluster.kill("n3");
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let rows = cluster.board.nodes().await.unwrap();
+        let rows = cluster.registry.nodes().await.unwrap();
         assert!(rows.iter().all(|row| row.id.name != "n3"), "left after {after_ms} ms");
     }
 }
@@ -324,21 +324,21 @@ async fn a_late_word_of_an_earlier_ownership_is_not_taken_for_the_end_of_this_on
     cluster.seconds(1).await;
     let status = cluster.status("n1").await;
     let page = status.shards.iter().find(|row| row.shard == shard.0).unwrap();
-    assert_eq!(page.last_handoff.as_ref().unwrap().why, Why::ClaimedAnew);
+    assert_eq!(page.last_handoff.as_ref().unwrap().why, HandoffReason::ClaimedAnew);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_ends_alone_leaves_its_shards_free() {
     let cluster = Cluster::of(1).await;
-    assert!(cluster.node("n1").keeper().drain(Duration::from_secs(30)).await);
+    assert!(cluster.node("n1").shard_manager().drain(Duration::from_secs(30)).await);
     assert!(cluster.owners().values().all(|row| row.node.is_none()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_was_taken_back_gives_the_shards_back() {
     let mut cluster = Cluster::of(2).await;
-    assert!(cluster.node("n1").keeper().drain(Duration::from_secs(30)).await);
-    cluster.node("n1").keeper().resume();
+    assert!(cluster.node("n1").shard_manager().drain(Duration::from_secs(30)).await);
+    cluster.node("n1").shard_manager().resume();
     cluster.quiet().await;
     cluster.assert_placed().await;
 }
@@ -347,7 +347,7 @@ async fn a_drain_that_was_taken_back_gives_the_shards_back() {
 async fn a_drain_without_a_store_ends_at_its_bound() {
     let cluster = Cluster::of(2).await;
     cluster.lose_store("n1", true);
-    assert!(!cluster.node("n1").keeper().drain(Duration::from_secs(5)).await);
+    assert!(!cluster.node("n1").shard_manager().drain(Duration::from_secs(5)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -363,12 +363,12 @@ async fn a_shard_that_its_store_failed_is_served_again() {
     }
 }
 
-/// O6, the whole story: somebody fences a living owner by mistake. One of the two gives way; they do not go on for ever.
+/// O6: a node fences a living owner by mistake. One of the two gives way; they do not go on for ever.
 #[tokio::test(start_paused = true)]
 async fn two_nodes_do_not_fence_each_other_for_ever() {
     let mut cluster = Cluster::of(2).await;
     let (shard, epoch) = cluster.node("n1").owned().into_iter().next().unwrap();
-    let thief = cluster.node("n2").keeper().id().clone();
+    let thief = cluster.node("n2").shard_manager().id().clone();
     cluster.node("n2").steal(shard, &thief).await;
     cluster.quiet().await;
     cluster.assert_placed().await;
@@ -383,7 +383,7 @@ async fn a_shard_that_is_not_given_is_claimed_after_the_time_out() {
     let shard = *cluster.node("n1").owned().keys().next().unwrap();
     let epoch = cluster.epochs()[&shard];
     cluster.node("n1").cling(true);
-    cluster.board.wish_moved(shard, Some("n2")).await.unwrap();
+    cluster.registry.set_placement(shard, Some("n2")).await.unwrap();
     cluster.seconds(14).await;
     assert_eq!(cluster.epochs()[&shard], epoch);
     cluster.seconds(3).await;

@@ -1,14 +1,14 @@
-//! The keeper's loop: what is under way, what came of it, and what follows.
+//! The shard manager's loop: the operations in progress, their results, and what follows from them.
 
-use super::plan::{Action, Plan, Sight};
+use super::plan::{Action, Plan, PlanInput};
 use super::settings::Settings;
-use super::show::{Attempts, Facts};
-use super::status::{ClusterStatus, HandOff, Why};
-use super::{AcquireError, Holder, Learn, Load, Lost, Wiring};
+use super::status::{ClusterStatus, Handoff, HandoffReason};
+use super::status_builder::{RegistryHealth, StatusBuilder};
+use super::{AcquireError, Load, LostShard, OnOwner, ShardHost, Wiring};
 use crate::membership::{Member, Membership};
 use crate::placement;
 use doorbuster_clock::{SharedClock, monotonic};
-use doorbuster_storage::registry::{NodeId, NodeRow, NodeState, OwnerRow, Registry, RegistryError, Wishes};
+use doorbuster_storage::registry::{DesiredState, NodeId, NodeRow, NodeState, OwnerRow, Registry, RegistryError};
 use doorbuster_storage::{Epoch, Shard};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered};
@@ -20,133 +20,151 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-/// What a keeper is asked.
+/// A request to the shard manager.
 #[derive(Debug)]
 pub(super) enum Command {
     Status(oneshot::Sender<ClusterStatus>),
     Leave(oneshot::Sender<Result<(), RegistryError>>),
 }
 
-/// Where a keeper is asked.
-pub(super) struct Asked {
+/// The shard manager's inputs.
+pub(super) struct Inputs {
     pub(super) leaving: watch::Receiver<bool>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
 
-/// Where a keeper tells.
-pub(super) struct Told {
+/// What the shard manager publishes.
+pub(super) struct Outputs {
     pub(super) members: watch::Sender<Vec<NodeRow>>,
     pub(super) load: watch::Sender<Load>,
     pub(super) ended: watch::Sender<Option<String>>,
 }
 
-/// Everything that stands in the registry. The owners are read first: whoever owns a shard there had its row by then, so one that has none
-/// when the nodes are read has left.
-struct Board {
+/// The contents of the registry. The owners are read first: an owner had its row by then, so an owner without a row when the nodes are read
+/// has left.
+struct RegistrySnapshot {
     owners: Vec<OwnerRow>,
     nodes: Vec<NodeRow>,
-    wishes: Wishes,
+    desired: DesiredState,
 }
 
-/// What came of something under way.
-enum Ended {
-    Renewed { state: NodeState, result: Result<(), RegistryError> },
-    Read { began: Instant, result: Result<Board, RegistryError> },
-    Claimed { shard: Shard, from: Option<NodeId>, why: Why, took: Duration, result: Result<Epoch, AcquireError> },
-    Released { shard: Shard, to: Option<String>, why: Why, took: Duration, drained: bool },
+/// The result of an operation.
+enum Completed {
+    Renewed {
+        state: NodeState,
+        result: Result<(), RegistryError>,
+    },
+    Read {
+        began: Instant,
+        result: Result<RegistrySnapshot, RegistryError>,
+    },
+    Claimed {
+        shard: Shard,
+        from: Option<NodeId>,
+        why: HandoffReason,
+        took: Duration,
+        result: Result<Epoch, AcquireError>,
+    },
+    Released {
+        shard: Shard,
+        to: Option<String>,
+        why: HandoffReason,
+        took: Duration,
+        drained: bool,
+    },
 }
 
-/// The keeper of one node.
+/// The shard manager of one node.
 pub(super) struct Runner<R, H> {
     registry: Arc<R>,
-    holder: Arc<H>,
-    lost: BoxStream<'static, Lost>,
+    host: Arc<H>,
+    lost: BoxStream<'static, LostShard>,
     misses: watch::Receiver<BTreeMap<NodeId, u32>>,
-    learn: Learn,
+    on_owner: OnOwner,
     clock: SharedClock,
-    told: Told,
+    outputs: Outputs,
     settings: Settings,
     shards: u16,
-    /// Our row as it is to be written next.
+    /// This node's row as it is written next.
     row: NodeRow,
-    /// The state that the registry holds.
+    /// This node's state as the registry holds it.
     written: Option<NodeState>,
     leaving: bool,
     membership: Membership,
     plan: Plan,
     owners: BTreeMap<Shard, OwnerRow>,
-    wishes: Wishes,
+    desired: DesiredState,
     placed: BTreeMap<Shard, String>,
-    /// Another number whenever the view or the wishes change.
+    /// The number of the placement map; it changes whenever the view or the desired state changes.
     map: u64,
-    /// Who was last seen to own a shard that may be free by now.
+    /// The last known owner of a shard that may be free by now.
     former: BTreeMap<Shard, NodeId>,
-    history: BTreeMap<Shard, HandOff>,
-    renewals: Attempts,
-    reads: Attempts,
+    history: BTreeMap<Shard, Handoff>,
+    renewals: RegistryHealth,
+    reads: RegistryHealth,
     read_at: Option<Instant>,
-    /// When the last reading that succeeded began.
-    read_began: Instant,
-    under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
-    is_renewing: bool,
-    is_reading: bool,
-    /// When the map will have stood for a beat; `None`: it has.
-    give_from: Option<Instant>,
+    /// When the last successful read began.
+    read_started: Instant,
+    in_progress: FuturesUnordered<BoxFuture<'static, Completed>>,
+    renewal_in_flight: bool,
+    read_in_flight: bool,
+    /// When the map will have been unchanged for one renewal interval; `None`: it has been.
+    release_from: Option<Instant>,
     renew_next: Instant,
     read_next: Instant,
 }
 
-impl<R: Registry, H: Holder> Runner<R, H> {
-    pub(super) fn new(row: NodeRow, shards: u16, settings: Settings, wiring: Wiring<R, H>, told: Told) -> Self {
+impl<R: Registry, H: ShardHost> Runner<R, H> {
+    pub(super) fn new(row: NodeRow, shards: u16, settings: Settings, wiring: Wiring<R, H>, outputs: Outputs) -> Self {
         let now = monotonic();
         Self {
             registry: wiring.registry,
-            holder: wiring.holder,
+            host: wiring.host,
             lost: wiring.lost,
             misses: wiring.misses,
-            learn: wiring.learn,
+            on_owner: wiring.on_owner,
             clock: wiring.clock,
-            told,
+            outputs,
             settings,
             shards,
-            membership: Membership::new(row.id.clone(), settings.patience),
+            membership: Membership::new(row.id.clone(), settings.failure_detection),
             plan: Plan::new(row.id.clone(), shards, settings),
             written: Some(row.state),
             row,
             leaving: false,
             owners: BTreeMap::new(),
-            wishes: Wishes::default(),
+            desired: DesiredState::default(),
             placed: BTreeMap::new(),
             map: 0,
             former: BTreeMap::new(),
             history: BTreeMap::new(),
-            renewals: Attempts::new("renew this node's row"),
-            reads: Attempts::new("read the nodes' rows"),
+            renewals: RegistryHealth::new("renew this node's row"),
+            reads: RegistryHealth::new("read the nodes' rows"),
             read_at: None,
-            read_began: now,
-            under_way: FuturesUnordered::new(),
-            is_renewing: false,
-            is_reading: false,
-            give_from: None,
+            read_started: now,
+            in_progress: FuturesUnordered::new(),
+            renewal_in_flight: false,
+            read_in_flight: false,
+            release_from: None,
             renew_next: now,
             read_next: now,
         }
     }
 
-    /// Keeps until the node leaves or is replaced.
-    pub(super) async fn run(mut self, mut asked: Asked) {
+    /// Runs until the node leaves or is replaced.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
         loop {
             let settles_at = self.membership.settles_at();
-            // In this order, so that what happened is known before what follows from it is decided, and a paused world is repeatable.
+            // The order matters: events are taken in before decisions that follow from them, and a test with paused time is repeatable.
             tokio::select! {
                 biased;
                 Some(lost) = self.lost.next() => self.shard_lost(&lost),
-                Some(ended) = self.under_way.next() => self.take(ended),
-                Ok(()) = asked.leaving.changed() => {
-                    self.leaving = *asked.leaving.borrow_and_update();
+                Some(completed) = self.in_progress.next() => self.complete(completed),
+                Ok(()) = inputs.leaving.changed() => {
+                    self.leaving = *inputs.leaving.borrow_and_update();
                     self.renew_next = monotonic();
                 }
-                Some(command) = asked.commands.recv() => match command {
+                Some(command) = inputs.commands.recv() => match command {
                     Command::Status(reply) => drop(reply.send(self.status())),
                     Command::Leave(reply) => {
                         reply.send(self.leave().await).ok();
@@ -158,14 +176,14 @@ impl<R: Registry, H: Holder> Runner<R, H> {
                     self.membership.missed(monotonic(), misses);
                 }
                 () = until(settles_at) => {}
-                () = until(self.give_from) => self.give_from = None,
-                () = until((!self.is_renewing).then_some(self.renew_next)) => self.renew(),
-                () = until((!self.is_reading).then_some(self.read_next)) => self.read(),
+                () = until(self.release_from) => self.release_from = None,
+                () = until((!self.renewal_in_flight).then_some(self.renew_next)) => self.renew(),
+                () = until((!self.read_in_flight).then_some(self.read_next)) => self.read(),
             }
             if let Some(successor) = self.membership.replaced_by() {
                 return self.replaced(&successor.to_string());
             }
-            if self.told.ended.borrow().is_some() {
+            if self.outputs.ended.borrow().is_some() {
                 return;
             }
             if self.membership.settle(monotonic()) {
@@ -173,44 +191,45 @@ impl<R: Registry, H: Holder> Runner<R, H> {
             }
             self.act();
             self.expect();
-            self.tell_load();
+            self.publish_load();
         }
     }
 
-    /// Writes our row anew, with the next beat.
+    /// Renews this node's row with the next beat.
     fn renew(&mut self) {
-        let drains = self.leaving || self.wishes.drained.contains(&self.row.id.name);
+        let drains = self.leaving || self.desired.drained.contains(&self.row.id.name);
         self.row.state = if drains { NodeState::Draining } else { NodeState::Up };
         self.row.beat = self.row.beat.saturating_add(1);
         let (registry, row, bound) = (Arc::clone(&self.registry), self.row.clone(), self.settings.registry_timeout);
-        self.is_renewing = true;
-        self.renew_next = monotonic() + self.settings.patience.beat;
+        self.renewal_in_flight = true;
+        self.renew_next = monotonic() + self.settings.failure_detection.renew_interval;
         let renewal = async move {
             let result = bounded(bound, registry.renew(&row)).await;
-            Ended::Renewed { state: row.state, result }
+            Completed::Renewed { state: row.state, result }
         };
-        self.under_way.push(renewal.boxed());
+        self.in_progress.push(renewal.boxed());
     }
 
-    /// Reads everything.
+    /// Reads the whole registry.
     fn read(&mut self) {
         let (registry, bound, began) = (Arc::clone(&self.registry), self.settings.registry_timeout, monotonic());
-        self.is_reading = true;
+        self.read_in_flight = true;
         let reading = async move {
             let read = async {
                 let owners = registry.owners().await?;
-                let (nodes, wishes) = futures_util::future::try_join(registry.nodes(), registry.wishes()).await?;
-                Ok(Board { owners, nodes, wishes })
+                let (nodes, desired) =
+                    futures_util::future::try_join(registry.nodes(), registry.desired_state()).await?;
+                Ok(RegistrySnapshot { owners, nodes, desired })
             };
-            Ended::Read { began, result: bounded(bound, read).await }
+            Completed::Read { began, result: bounded(bound, read).await }
         };
-        self.under_way.push(reading.boxed());
+        self.in_progress.push(reading.boxed());
     }
 
-    fn take(&mut self, ended: Ended) {
-        match ended {
-            Ended::Renewed { state, result } => {
-                self.is_renewing = false;
+    fn complete(&mut self, completed: Completed) {
+        match completed {
+            Completed::Renewed { state, result } => {
+                self.renewal_in_flight = false;
                 match result {
                     Ok(()) => {
                         self.renewals.succeeded();
@@ -220,20 +239,20 @@ impl<R: Registry, H: Holder> Runner<R, H> {
                     Err(error) => self.renewals.failed(&error),
                 }
             }
-            Ended::Read { began, result } => {
-                self.is_reading = false;
+            Completed::Read { began, result } => {
+                self.read_in_flight = false;
                 match result {
-                    Ok(board) => {
+                    Ok(snapshot) => {
                         self.reads.succeeded();
-                        self.sight(began, board);
+                        self.apply_snapshot(began, snapshot);
                     }
                     Err(error) => self.reads.failed(&error),
                 }
-                self.read_next = began + self.settings.patience.beat;
+                self.read_next = began + self.settings.failure_detection.renew_interval;
             }
-            Ended::Claimed { shard, from, why, took, result } => self.claimed(shard, from, why, took, result),
-            Ended::Released { shard, to, why, took, drained } => {
-                self.plan.released(monotonic(), shard, self.holder.owned().contains_key(&shard));
+            Completed::Claimed { shard, from, why, took, result } => self.claimed(shard, from, why, took, result),
+            Completed::Released { shard, to, why, took, drained } => {
+                self.plan.released(monotonic(), shard, self.host.owned().contains_key(&shard));
                 tracing::info!(
                     shard = shard.0,
                     to = to.as_deref(),
@@ -247,88 +266,89 @@ impl<R: Registry, H: Holder> Runner<R, H> {
         }
     }
 
-    /// Takes in what the registry says, if we may judge by it: a node that cannot renew its own row judges nobody (rule O6).
-    fn sight(&mut self, began: Instant, board: Board) {
+    /// Takes in a read of the registry. A node that cannot renew its own row judges no other node (rule O6).
+    fn apply_snapshot(&mut self, began: Instant, snapshot: RegistrySnapshot) {
         let now = monotonic();
         self.read_at = Some(now);
-        self.read_began = began;
+        self.read_started = began;
         if self.renewals.is_fine() {
-            self.membership.observe(began, now, &board.nodes);
+            self.membership.observe(began, now, &snapshot.nodes);
         }
-        let owners: BTreeMap<Shard, OwnerRow> = board.owners.into_iter().map(|row| (row.shard, row)).collect();
+        let owners: BTreeMap<Shard, OwnerRow> = snapshot.owners.into_iter().map(|row| (row.shard, row)).collect();
         let first = self.owners.is_empty();
         for (shard, row) in &owners {
             let Some(node) = &row.node else { continue };
-            (self.learn)(*shard, row.epoch, node);
+            (self.on_owner)(*shard, row.epoch, node);
             let before = self.former.insert(*shard, node.clone());
             if !first && *node != self.row.id && before.as_ref() != Some(node) {
                 let from = before.map(|node| node.to_string());
-                self.record(*shard, from, Some(node.to_string()), Why::Observed, None);
+                self.record(*shard, from, Some(node.to_string()), HandoffReason::Observed, None);
             }
         }
         self.owners = owners;
-        if self.wishes != board.wishes {
-            let drains = |wishes: &Wishes| wishes.drained.contains(&self.row.id.name);
-            if drains(&self.wishes) != drains(&board.wishes) {
+        if self.desired != snapshot.desired {
+            let drains = |desired: &DesiredState| desired.drained.contains(&self.row.id.name);
+            if drains(&self.desired) != drains(&snapshot.desired) {
                 self.renew_next = now;
             }
-            self.wishes = board.wishes;
-            self.deal();
+            self.desired = snapshot.desired;
+            self.reassign();
         }
     }
 
     fn new_view(&mut self) {
-        self.deal();
+        self.reassign();
         let members: Vec<String> = self.membership.view().values().map(|member| member.id.to_string()).collect();
         tracing::info!(view = self.membership.version(), ?members, "a new view of the cluster");
-        self.told.members.send_replace(self.membership.rows());
+        self.outputs.members.send_replace(self.membership.rows());
     }
 
-    fn deal(&mut self) {
-        let may = |member: &&Member| member.state == NodeState::Up && !self.wishes.drained.contains(&member.id.name);
-        let may: BTreeSet<String> =
-            self.membership.view().values().filter(may).map(|member| member.id.name.clone()).collect();
-        self.placed = placement::deal(self.shards, &may, &self.wishes.moved);
+    fn reassign(&mut self) {
+        let eligible =
+            |member: &&Member| member.state == NodeState::Up && !self.desired.drained.contains(&member.id.name);
+        let eligible: BTreeSet<String> =
+            self.membership.view().values().filter(eligible).map(|member| member.id.name.clone()).collect();
+        self.placed = placement::assign(self.shards, &eligible, &self.desired.moved);
         self.map = self.map.saturating_add(1);
-        self.give_from = Some(monotonic() + self.settings.patience.beat);
+        self.release_from = Some(monotonic() + self.settings.failure_detection.renew_interval);
     }
 
-    /// Begins what is to be done. Nothing by an old reading, and nothing before there is a view.
+    /// Begins the planned actions. It begins none by an old read, and none before there is a view.
     fn act(&mut self) {
         if !self.reads.is_fine() || !self.renewals.is_fine() || self.membership.version() == 0 {
             return;
         }
-        let sight = Sight {
+        let input = PlanInput {
             now: monotonic(),
             map: self.map,
             placed: &self.placed,
-            read_began: self.read_began,
+            read_started: self.read_started,
             owners: &self.owners,
-            held: &self.holder.owned(),
-            standing: &|id| self.membership.standing(id),
-            may_give: self.give_from.is_none(),
+            owned: &self.host.owned(),
+            liveness: &|id| self.membership.liveness(id),
+            may_release: self.release_from.is_none(),
             leaving: self.leaving,
         };
-        for action in self.plan.next(&sight) {
+        for action in self.plan.next(&input) {
             let begun = monotonic();
-            let holder = Arc::clone(&self.holder);
-            self.under_way.push(match action {
+            let host = Arc::clone(&self.host);
+            self.in_progress.push(match action {
                 Action::Claim { shard, from, why } => {
                     let (me, bound) = (self.row.id.clone(), self.settings.claim_timeout);
                     let claim = async move {
                         let late = || AcquireError::Failed(format!("it took longer than {} ms", bound.as_millis()));
-                        let acquired = tokio::time::timeout(bound, holder.acquire(shard, &me)).await;
+                        let acquired = tokio::time::timeout(bound, host.acquire(shard, &me)).await;
                         let result = acquired.unwrap_or_else(|_elapsed| Err(late()));
-                        Ended::Claimed { shard, from, why, took: begun.elapsed(), result }
+                        Completed::Claimed { shard, from, why, took: begun.elapsed(), result }
                     };
                     claim.boxed()
                 }
                 Action::Release { shard, to, why, bound } => {
-                    // The holder keeps the bound; should it not, the loop goes on and looks at what it holds.
-                    let patience = bound.saturating_add(self.settings.release_timeout);
+                    // The host keeps the bound; if it does not, the loop goes on and looks at what the host still owns.
+                    let release_timeout = bound.saturating_add(self.settings.release_timeout);
                     let release = async move {
-                        let drained = tokio::time::timeout(patience, holder.release(shard, bound)).await;
-                        Ended::Released { shard, to, why, took: begun.elapsed(), drained: drained.unwrap_or(false) }
+                        let drained = tokio::time::timeout(release_timeout, host.release(shard, bound)).await;
+                        Completed::Released { shard, to, why, took: begun.elapsed(), drained: drained.unwrap_or(false) }
                     };
                     release.boxed()
                 }
@@ -336,10 +356,10 @@ impl<R: Registry, H: Holder> Runner<R, H> {
         }
     }
 
-    /// While a shard is expected from another node the registry is read more often.
+    /// Reads the registry more often while a shard is expected from another node.
     fn expect(&mut self) {
         if self.reads.is_fine() && self.plan.is_waiting(monotonic()) {
-            self.read_next = self.read_next.min(self.read_began + self.settings.handoff_poll);
+            self.read_next = self.read_next.min(self.read_started + self.settings.handoff_poll);
         }
     }
 
@@ -347,7 +367,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
         &mut self,
         shard: Shard,
         from: Option<NodeId>,
-        why: Why,
+        why: HandoffReason,
         took: Duration,
         result: Result<Epoch, AcquireError>,
     ) {
@@ -356,7 +376,7 @@ impl<R: Registry, H: Holder> Runner<R, H> {
                 self.plan.claimed(shard);
                 let from = from.or_else(|| self.former.get(&shard).cloned());
                 tracing::info!(shard = shard.0, epoch, ?why, duration_ms = millis(took), "claimed");
-                (self.learn)(shard, epoch, &self.row.id);
+                (self.on_owner)(shard, epoch, &self.row.id);
                 let me = self.row.id.clone();
                 self.record(shard, from.map(|node| node.to_string()), Some(me.to_string()), why, Some(took));
                 self.former.insert(shard, me);
@@ -368,9 +388,9 @@ impl<R: Registry, H: Holder> Runner<R, H> {
         }
     }
 
-    fn shard_lost(&mut self, lost: &Lost) {
-        // Word of an ownership before the one we have now.
-        if self.holder.owned().get(&lost.shard).is_some_and(|epoch| *epoch > lost.epoch) {
+    fn shard_lost(&mut self, lost: &LostShard) {
+        // A report about an epoch before the one that is served now.
+        if self.host.owned().get(&lost.shard).is_some_and(|epoch| *epoch > lost.epoch) {
             return;
         }
         tracing::warn!(shard = lost.shard.0, epoch = lost.epoch, fenced = lost.fenced, why = lost.why, "lost a shard");
@@ -379,56 +399,63 @@ impl<R: Registry, H: Holder> Runner<R, H> {
         } else {
             self.plan.failed(monotonic(), lost.shard);
         }
-        let why = if lost.fenced { Why::Fenced } else { Why::Failed };
+        let why = if lost.fenced { HandoffReason::Fenced } else { HandoffReason::Failed };
         self.record(lost.shard, Some(self.row.id.to_string()), None, why, None);
     }
 
-    fn record(&mut self, shard: Shard, from: Option<String>, to: Option<String>, why: Why, took: Option<Duration>) {
+    fn record(
+        &mut self,
+        shard: Shard,
+        from: Option<String>,
+        to: Option<String>,
+        why: HandoffReason,
+        took: Option<Duration>,
+    ) {
         let at_ms = self.clock.now().0;
-        self.history.insert(shard, HandOff { at_ms, from, to, why, took_ms: took.map(millis) });
+        self.history.insert(shard, Handoff { at_ms, from, to, why, took_ms: took.map(millis) });
     }
 
     fn replaced(&self, by: &str) {
         tracing::error!(by, "another process has joined under this node's name; this one must end");
-        self.told.ended.send_replace(Some(format!("another process has joined as {by}")));
+        self.outputs.ended.send_replace(Some(format!("another process has joined as {by}")));
     }
 
-    /// Takes our row away. A renewal under way would write it again, so it ends first.
+    /// Deletes this node's row. A renewal in flight would write it again, so it ends first.
     async fn leave(&mut self) -> Result<(), RegistryError> {
-        while self.is_renewing {
-            match self.under_way.next().await {
-                Some(ended) => self.take(ended),
+        while self.renewal_in_flight {
+            match self.in_progress.next().await {
+                Some(completed) => self.complete(completed),
                 None => break,
             }
         }
         bounded(self.settings.registry_timeout, self.registry.leave(&self.row.id)).await
     }
 
-    fn tell_load(&self) {
+    fn publish_load(&self) {
         let load = Load {
-            held: self.holder.owned().len(),
-            under_way: self.plan.under_way(),
+            owned: self.host.owned().len(),
+            in_progress: self.plan.in_progress(),
             is_draining: self.leaving && self.written == Some(NodeState::Draining),
         };
-        self.told.load.send_if_modified(|told| std::mem::replace(told, load) != load);
+        self.outputs.load.send_if_modified(|published| std::mem::replace(published, load) != load);
     }
 
     fn status(&self) -> ClusterStatus {
-        let facts = Facts {
+        let builder = StatusBuilder {
             me: &self.row.id,
             now: monotonic(),
             shards: self.shards,
             membership: &self.membership,
-            wishes: &self.wishes,
+            desired: &self.desired,
             placed: &self.placed,
             owners: &self.owners,
-            held: &self.holder.owned(),
+            owned: &self.host.owned(),
             plan: &self.plan,
             history: &self.history,
             attempts: [&self.renewals, &self.reads],
             read_at: self.read_at,
         };
-        facts.show()
+        builder.build()
     }
 }
 

@@ -1,9 +1,9 @@
-//! Connections between nodes, as they are accepted and as they are dialled.
+//! Accepts connections from other nodes and dials other nodes.
 //!
-//! Our own, because the transport's accept one at a time and hold no stranger to a time. Both ways end in a guarded stream that the transport's node
-//! server takes over.
+//! The transport's own listener handshakes with one peer at a time and without a time limit, so this module replaces it. Accepted and dialled
+//! connections both end in a guarded stream, which the transport's node server takes over.
 
-use super::common::Common;
+use super::context::GatewayContext;
 use super::guard::{Guard, Guarded};
 use super::link::Link;
 use super::peers::Peers;
@@ -19,34 +19,34 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
-/// Strangers at the cluster port at once; one more is turned away.
-const STRANGERS_MAX: usize = 256;
-/// The pause after the system would give no connection: it is out of file descriptors, most likely.
+/// Unauthenticated connections at the cluster port at once; one more is closed at once.
+const UNAUTHENTICATED_MAX: usize = 256;
+/// The pause after `accept` failed, most likely because the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What both ways need.
+/// Shared by the accept loop and the dial tasks.
 #[derive(Debug)]
-pub(super) struct Door {
-    common: Arc<Common>,
+pub(super) struct Connector {
+    context: Arc<GatewayContext>,
     peers: Arc<Peers>,
     tls: Option<Tls>,
     connections: AtomicU64,
     server: Mutex<Option<ActorRef<NodeServerMessage>>>,
 }
 
-impl Door {
-    pub(super) fn new(common: Arc<Common>, peers: Arc<Peers>, tls: Option<Tls>) -> Arc<Self> {
-        Arc::new(Self { common, peers, tls, connections: AtomicU64::new(0), server: Mutex::default() })
+impl Connector {
+    pub(super) fn new(context: Arc<GatewayContext>, peers: Arc<Peers>, tls: Option<Tls>) -> Arc<Self> {
+        Arc::new(Self { context, peers, tls, connections: AtomicU64::new(0), server: Mutex::default() })
     }
 
-    /// The node server that takes connections over from here on.
-    pub(super) fn lead_to(&self, server: ActorRef<NodeServerMessage>) {
+    /// Sets the node server that receives connections from now on.
+    pub(super) fn set_server(&self, server: ActorRef<NodeServerMessage>) {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
-    /// Accepts for ever.
+    /// Accepts connections until the task is aborted.
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+        let unauthenticated = Arc::new(Semaphore::new(UNAUTHENTICATED_MAX));
         loop {
             let (stream, from) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -56,43 +56,48 @@ impl Door {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
-                warn!(%from, "too many strangers on the cluster port, turned away");
+            let Ok(permit) = Arc::clone(&unauthenticated).try_acquire_owned() else {
+                warn!(%from, "too many unauthenticated connections on the cluster port, closed");
                 continue;
             };
-            let door = Arc::clone(&self);
+            let connector = Arc::clone(&self);
             tokio::spawn(async move {
                 let label = from.to_string();
-                if let Err(error) = door.admit(stream, &label, Some(place)).await {
+                if let Err(error) = connector.accept_one(stream, &label, Some(permit)).await {
                     warn!(connection = label, %error, "a connection to the cluster port failed");
                 }
             });
         }
     }
 
-    async fn admit(&self, stream: TcpStream, from: &str, place: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
+    async fn accept_one(
+        &self,
+        stream: TcpStream,
+        from: &str,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
         stream.set_nodelay(true)?;
-        let patience = self.common.settings.handshake_timeout;
+        let timeout = self.context.settings.handshake_timeout;
         match &self.tls {
             None => {
                 let (read, write) = stream.into_split();
-                self.hand_over(|guard| Guarded::new(guard, read, write, patience), from, place, true)
+                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), from, permit, true)
             }
             Some(tls) => {
-                let stream = tokio::time::timeout(patience, tls.acceptor.accept(stream)).await??;
+                let stream = tokio::time::timeout(timeout, tls.acceptor.accept(stream)).await??;
                 let (read, write) = tokio::io::split(stream);
-                self.hand_over(|guard| Guarded::new(guard, read, write, patience), from, place, true)
+                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), from, permit, true)
             }
         }
     }
 
-    /// Dials a member until there is a session or it is a member no more.
+    /// Dials a member until a session exists or the node is no longer a member.
     pub(super) async fn dial(self: Arc<Self>, row: NodeRow, link: Arc<Link>) {
-        let settings = &self.common.settings;
+        let settings = &self.context.settings;
         let mut pause = settings.reconnect_min;
         while let Some(address) = self.peers.address_of(&row.id) {
             let connected = async {
-                self.call(&address).await?;
+                self.connect(&address).await?;
                 link.connected().await;
                 Ok::<(), Error>(())
             };
@@ -107,20 +112,20 @@ impl Door {
         self.peers.dialled(&row.id);
     }
 
-    async fn call(&self, address: &str) -> Result<(), Error> {
+    async fn connect(&self, address: &str) -> Result<(), Error> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let patience = self.common.settings.handshake_timeout;
+        let timeout = self.context.settings.handshake_timeout;
         match &self.tls {
             None => {
                 let (read, write) = stream.into_split();
-                self.hand_over(|guard| Guarded::new(guard, read, write, patience), address, None, false)
+                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), address, None, false)
             }
             Some(tls) => {
                 let name = name_of(address).ok_or_else(|| Error::from(ErrorKind::InvalidInput))?;
                 let stream = tls.connector.connect(name, stream).await?;
                 let (read, write) = tokio::io::split(stream);
-                self.hand_over(|guard| Guarded::new(guard, read, write, patience), address, None, false)
+                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), address, None, false)
             }
         }
     }
@@ -129,11 +134,11 @@ impl Door {
         &self,
         guarded: impl FnOnce(Arc<Guard>) -> Guarded,
         with: &str,
-        place: Option<OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
         is_server: bool,
     ) -> Result<(), Error> {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let guard = Guard::new(format!("{with}#{number}"), place);
+        let guard = Guard::new(format!("{with}#{number}"), permit);
         self.peers.watch(&guard);
         let stream = Box::new(guarded(guard));
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,22 +1,22 @@
-//! How the registry answers, and the page that operators see.
+//! Builds the status page, and tracks the registry's health for it.
 
 use super::plan::Plan;
-use super::status::{ClusterStatus, HandOff, MemberStatus, ShardStatus, Standing};
-use crate::membership::{Membership, Sighting};
-use doorbuster_storage::registry::{NodeId, NodeState, OwnerRow, RegistryError, Wishes};
+use super::status::{ClusterStatus, Handoff, MemberState, MemberStatus, ShardStatus};
+use crate::membership::{Membership, NodeObservation};
+use doorbuster_storage::registry::{DesiredState, NodeId, NodeState, OwnerRow, RegistryError};
 use doorbuster_storage::{Epoch, Shard};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// How one kind of question to the registry fares: said once when it begins to fail, once when it no longer does.
+/// The health of one kind of registry operation. It logs once when the operation begins to fail and once when it works again.
 #[derive(Debug)]
-pub(super) struct Attempts {
+pub(super) struct RegistryHealth {
     what: &'static str,
     failure: Option<String>,
     failures: u64,
 }
 
-impl Attempts {
+impl RegistryHealth {
     pub(super) const fn new(what: &'static str) -> Self {
         Self { what, failure: None, failures: 0 }
     }
@@ -34,55 +34,55 @@ impl Attempts {
     pub(super) fn failed(&mut self, error: &RegistryError) {
         self.failures = self.failures.saturating_add(1);
         if self.failure.is_none() {
-            tracing::warn!(what = self.what, %error, "the registry fails; nobody is judged and nothing moves meanwhile");
+            tracing::warn!(what = self.what, %error, "the registry fails; no node is judged and no shard moves meanwhile");
         }
         self.failure = Some(format!("{}: {error}", self.what));
     }
 }
 
-/// Everything the page is made of.
-pub(super) struct Facts<'a> {
+/// Everything that the page is made from.
+pub(super) struct StatusBuilder<'a> {
     pub(super) me: &'a NodeId,
     pub(super) now: Instant,
     pub(super) shards: u16,
     pub(super) membership: &'a Membership,
-    pub(super) wishes: &'a Wishes,
+    pub(super) desired: &'a DesiredState,
     pub(super) placed: &'a BTreeMap<Shard, String>,
     pub(super) owners: &'a BTreeMap<Shard, OwnerRow>,
-    pub(super) held: &'a BTreeMap<Shard, Epoch>,
+    pub(super) owned: &'a BTreeMap<Shard, Epoch>,
     pub(super) plan: &'a Plan,
-    pub(super) history: &'a BTreeMap<Shard, HandOff>,
-    pub(super) attempts: [&'a Attempts; 2],
+    pub(super) history: &'a BTreeMap<Shard, Handoff>,
+    pub(super) attempts: [&'a RegistryHealth; 2],
     pub(super) read_at: Option<Instant>,
 }
 
-impl Facts<'_> {
-    pub(super) fn show(&self) -> ClusterStatus {
+impl StatusBuilder<'_> {
+    pub(super) fn build(&self) -> ClusterStatus {
         ClusterStatus {
             me: self.me.to_string(),
             view: self.membership.version(),
             registry_read_ms_ago: self.read_at.map(|at| self.ms_since(at)),
             registry_failure: self.attempts.iter().find_map(|attempts| attempts.failure.clone()),
             registry_failures: self.attempts.iter().map(|attempts| attempts.failures).sum(),
-            members: self.membership.sightings().map(|sighting| self.member(sighting)).collect(),
+            members: self.membership.observations().map(|observation| self.member(observation)).collect(),
             shards: (0..self.shards).map(|shard| self.shard(Shard(shard))).collect(),
         }
     }
 
-    fn member(&self, sighting: Sighting) -> MemberStatus {
-        let Sighting { row, moved_at, out } = sighting;
+    fn member(&self, observation: NodeObservation) -> MemberStatus {
+        let NodeObservation { row, moved_at, out } = observation;
         let settled = self.membership.view().get(&row.id.name).filter(|member| member.id == row.id);
         let state = match (settled, out) {
-            (_, true) => Standing::Down,
-            (None, false) => Standing::Joining,
-            (Some(member), false) if member.state == NodeState::Draining => Standing::Draining,
-            (Some(_), false) if self.wishes.drained.contains(&row.id.name) => Standing::Draining,
-            (Some(_), false) => Standing::Up,
+            (_, true) => MemberState::Down,
+            (None, false) => MemberState::Joining,
+            (Some(member), false) if member.state == NodeState::Draining => MemberState::Draining,
+            (Some(_), false) if self.desired.drained.contains(&row.id.name) => MemberState::Draining,
+            (Some(_), false) => MemberState::Up,
         };
         MemberStatus {
             incarnation: row.id.incarnation,
             state,
-            drain_wished: self.wishes.drained.contains(&row.id.name),
+            drain_wished: self.desired.drained.contains(&row.id.name),
             beat: row.beat,
             beat_age_ms: self.ms_since(moved_at),
             heartbeats_missed: self.membership.misses(&row.id),
@@ -92,7 +92,7 @@ impl Facts<'_> {
             operator: row.operator,
             shards_owned: self.owners.values().filter(|owner| owner.node.as_ref() == Some(&row.id)).count(),
             shards_placed: self.placed.values().filter(|name| **name == row.id.name).count(),
-            shards_claimed: (row.id == *self.me).then_some(self.held.len()),
+            shards_claimed: (row.id == *self.me).then_some(self.owned.len()),
             name: row.id.name,
         }
     }
@@ -102,12 +102,12 @@ impl Facts<'_> {
         let placed = self.placed.get(&shard).cloned();
         ShardStatus {
             shard: shard.0,
-            moved: placed.is_some() && self.wishes.moved.get(&shard) == placed.as_ref(),
+            moved: placed.is_some() && self.desired.moved.get(&shard) == placed.as_ref(),
             placed,
             owner: row.and_then(|row| row.node.as_ref()).map(ToString::to_string),
             epoch: row.map_or(0, |row| row.epoch),
-            serving_epoch: self.held.get(&shard).copied(),
-            doing: self.plan.doing_with(shard),
+            serving_epoch: self.owned.get(&shard).copied(),
+            doing: self.plan.activity_of(shard),
             last_handoff: self.history.get(&shard).cloned(),
         }
     }

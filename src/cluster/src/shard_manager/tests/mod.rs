@@ -1,11 +1,11 @@
-//! Several keepers in one process, on one board and one journal in memory, in a world whose time is paused: what happens to their shards
+//! Several shard managers in one process, on one registry and one journal in memory, in a world whose time is paused: what happens to their shards
 //! when nodes join, leave, die, stop, wake up, or cannot see the store or each other.
 //!
 //! Claims and fences are the memory journal's own; only the actors behind a shard are left out.
 
 mod node;
 mod random;
-mod stories;
+mod scenarios;
 
 use self::node::{Link, Node};
 use super::{ClusterStatus, Settings};
@@ -25,10 +25,10 @@ const SHARDS: u16 = 48;
 /// How often the world is looked at.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Nodes, what they share, and how long shards were served by nobody.
+/// Nodes, what they share, and for how long shards had no owner that serves.
 struct Cluster {
     journal: MemoryJournal,
-    board: MemoryRegistry,
+    registry: MemoryRegistry,
     clock: Arc<doorbuster_clock::TestClock>,
     nodes: BTreeMap<String, Node>,
     /// One way: the first does not hear the second's answers.
@@ -44,7 +44,7 @@ impl Cluster {
         let store = MemoryStore::new(Layout { shards: SHARDS, hash_version: 1 }, Groups::PerShard, 7);
         Self {
             journal: store.open(),
-            board: MemoryRegistry::default(),
+            registry: MemoryRegistry::default(),
             clock: doorbuster_clock::TestClock::starting_at(Timestamp(1_700_000_000_000)),
             nodes: BTreeMap::new(),
             cuts: BTreeSet::new(),
@@ -55,7 +55,7 @@ impl Cluster {
         }
     }
 
-    /// So many nodes, `n1`, `n2`, …, that have shared the shards.
+    /// `count` nodes, `n1`, `n2`, …, that have shared the shards.
     async fn of(count: usize) -> Self {
         let mut cluster = Self::empty();
         for number in 1..=count {
@@ -87,7 +87,7 @@ impl Cluster {
         self.link(name).stop(false);
     }
 
-    /// Neither the board nor the journal can be reached by this node.
+    /// Neither the registry nor the journal can be reached by this node.
     fn lose_store(&self, name: &str, lost: bool) {
         self.link(name).fail(lost);
     }
@@ -97,11 +97,11 @@ impl Cluster {
     }
 
     fn node(&self, name: &str) -> &Node {
-        self.nodes.get(name).expect("the story speaks of a node that runs")
+        self.nodes.get(name).expect("the scenario names a running node")
     }
 
     async fn status(&self, name: &str) -> ClusterStatus {
-        self.node(name).keeper().status().await.expect("it keeps")
+        self.node(name).shard_manager().status().await.expect("it keeps")
     }
 
     /// Lets time pass, with heartbeats between the nodes, and looks at every shard at each step.
@@ -164,7 +164,7 @@ impl Cluster {
     }
 
     fn owners(&self) -> BTreeMap<Shard, OwnerRow> {
-        let rows = self.board.owners().now_or_never().expect("memory answers at once").expect("the board works");
+        let rows = self.registry.owners().now_or_never().expect("memory answers at once").expect("the registry works");
         rows.into_iter().map(|row| (row.shard, row)).collect()
     }
 
@@ -183,10 +183,10 @@ impl Cluster {
 
     /// Every shard is served by the one node that should own it, and by no other.
     async fn assert_placed(&self) {
-        let wishes = self.board.wishes().await.expect("the board works");
-        let may = self.nodes.keys().filter(|name| !wishes.drained.contains(*name)).cloned().collect();
-        let dealt = placement::deal(SHARDS, &may, &wishes.moved);
-        for (shard, name) in &dealt {
+        let desired = self.registry.desired_state().await.expect("the registry works");
+        let may = self.nodes.keys().filter(|name| !desired.drained.contains(*name)).cloned().collect();
+        let assigned = placement::assign(SHARDS, &may, &desired.moved);
+        for (shard, name) in &assigned {
             let server = self.server(*shard).map(|(server, _)| server);
             assert_eq!(server, Some(name.as_str()), "shard {shard}; {:?}", self.owners().get(shard));
             let holders: Vec<&String> =
@@ -194,10 +194,10 @@ impl Cluster {
             assert_eq!(holders, [name], "shard {shard}");
         }
         for node in self.nodes.values() {
-            let status = node.keeper().status().await.expect("it keeps");
+            let status = node.shard_manager().status().await.expect("it keeps");
             let placed: BTreeMap<Shard, String> =
                 status.shards.iter().filter_map(|row| Some((Shard(row.shard), row.placed.clone()?))).collect();
-            assert_eq!(placed, dealt, "{} sees another placement", status.me);
+            assert_eq!(placed, assigned, "{} sees another placement", status.me);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The books of an audit: what the records say of every order and every SKU, and the laws they are held against.
+//! The state of an audit: every order, reservation and SKU replayed from the records, and the invariants that they must satisfy.
 
 use super::{AuditError, NAMED_MAX, Report};
 use doorbuster_domain::any::Event;
@@ -16,26 +16,26 @@ use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// One SKU's books.
+/// One SKU, replayed twice: as its own state, and as units per order.
 #[derive(Debug, Default)]
-struct Books {
+struct SkuReplay {
     stock: Inventory,
     orders: AuditFold,
 }
 
-/// What a law between an order or a reservation and its stock is held by: the law, the one, its line (0: none of them).
-pub(super) type Doubt = (&'static str, EntityId, u16);
-/// Where an order and its stock do not fit, in words. Only when both were read as of one moment is that a broken law.
-pub(super) type Doubts = BTreeMap<Doubt, String>;
+/// A possible violation between an order or reservation and its stock: the law, the entity, the line (0: no line).
+pub(super) type Contradiction = (&'static str, EntityId, u16);
+/// Contradictions between an order and its stock, with a description. They are violations only if both were read as of one moment.
+pub(super) type Contradictions = BTreeMap<Contradiction, String>;
 
-/// An audit under way: takes in decisions, shard by shard, each shard's in order.
+/// An audit in progress. It takes in the records of each shard in order.
 #[derive(Debug, Default)]
 pub struct Audit {
     orders: FxHashMap<OrderId, Box<Order>>,
     reservations: FxHashMap<ReservationId, Box<Reservation>>,
-    /// When each order last changed.
+    /// The time of each order's last event.
     changed_at: FxHashMap<OrderId, Timestamp>,
-    skus: BTreeMap<Sku, Books>,
+    skus: BTreeMap<Sku, SkuReplay>,
     versions: FxHashMap<EntityId, u64>,
     seqs: BTreeMap<Shard, (u64, Seq)>,
     violations: Vec<Violation>,
@@ -43,7 +43,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Takes in one record; `orders` and `stock` say which kinds the cut still covers there.
+    /// Takes in a record. `orders` and `stock` say which kinds of entities the cut still covers.
     pub fn take(&mut self, record: &Record, orders: bool, stock: bool) -> Result<(), AuditError> {
         self.take_if(record, |entity| match entity {
             EntityId::Order(_) | EntityId::Reservation(_) => orders,
@@ -53,13 +53,13 @@ impl Audit {
         .map(|_entity| ())
     }
 
-    /// Takes in one record: its place always, what happened if the cut covers its entity there. Gives the entity.
+    /// Takes in a record: always its position, and its events if the cut covers its entity. Returns the entity.
     pub(super) fn take_if(
         &mut self,
         record: &Record,
         is_covered: impl FnOnce(&EntityId) -> bool,
     ) -> Result<EntityId, AuditError> {
-        self.check_place(record);
+        self.check_position(record);
         let decided = wire::decode(&record.body).map_err(|error| AuditError::Wire {
             shard: record.shard,
             seq: record.seq,
@@ -81,27 +81,27 @@ impl Audit {
         Ok(decided.entity)
     }
 
-    /// The last event of a shard that was taken in.
-    pub(super) fn end_of(&self, shard: Shard) -> Seq {
+    /// The seq of the last event taken in of a shard; 0: none.
+    pub(super) fn last_seq_of(&self, shard: Shard) -> Seq {
         self.seqs.get(&shard).map_or(0, |(_epoch, last)| *last)
     }
 
-    /// Orders that are on their way.
-    pub(super) fn under_way(&self) -> impl Iterator<Item = OrderId> + '_ {
+    /// Orders that have neither ended nor come to rest.
+    pub(super) fn in_flight(&self) -> impl Iterator<Item = OrderId> + '_ {
         self.orders.iter().filter(|(_, order)| !order.is_at_rest()).map(|(id, _)| *id)
     }
 
-    /// A log contradicts itself, in its reader's words.
-    pub(super) fn cannot_read(&mut self, shard: Shard, why: &str) {
+    /// Records that a log contradicts itself.
+    pub(super) fn note_unreadable(&mut self, shard: Shard, why: &str) {
         let violation = Violation { law: "every_log_can_be_read", what: format!("shard {shard}: {why}") };
-        // Each round meets it again.
+        // Each round reports it again.
         if !self.violations.contains(&violation) {
             self.violations.push(violation);
         }
     }
 
-    /// Seqs are dense, epochs never fall.
-    fn check_place(&mut self, record: &Record) {
+    /// Checks that seqs are dense and epochs never fall.
+    fn check_position(&mut self, record: &Record) {
         let (epoch, last) = self.seqs.entry(record.shard).or_default();
         if record.seq != last.saturating_add(1) {
             let what = format!("shard {}: event {} follows event {last}", record.shard, record.seq);
@@ -124,9 +124,9 @@ impl Audit {
                         doorbuster_domain::entity::Entity::evolve(&mut **orders.entry(*id).or_default(), event);
                     }
                     (EntityId::Inventory(sku), Event::Inventory(event)) => {
-                        let books = skus.entry(sku.clone()).or_default();
-                        doorbuster_domain::entity::Entity::evolve(&mut books.stock, event);
-                        books.orders.take(event);
+                        let replay = skus.entry(sku.clone()).or_default();
+                        doorbuster_domain::entity::Entity::evolve(&mut replay.stock, event);
+                        replay.orders.take(event);
                     }
                     (EntityId::Reservation(id), Event::Reservation(event)) => {
                         doorbuster_domain::entity::Entity::evolve(&mut **reservations.entry(*id).or_default(), event);
@@ -141,48 +141,48 @@ impl Audit {
         }
     }
 
-    /// Rule A1, by what was taken in so far: a confirmed order has its commits, an order that ended otherwise has nothing, and stock is
-    /// promised to no order that is nowhere in the journal.
-    pub(super) fn doubts(&self) -> Doubts {
-        let mut doubts = Doubts::new();
+    /// Rule A1 for what was taken in so far: a confirmed order has its commits, an order that ended otherwise has no units, and no stock is
+    /// reserved for an order that is not in the journal.
+    pub(super) fn contradictions(&self) -> Contradictions {
+        let mut contradictions = Contradictions::new();
         for (id, order) in &self.orders {
-            self.compare_with_stock(*id, order, &mut doubts);
+            self.compare_with_stock(*id, order, &mut contradictions);
         }
-        for (sku, books) in &self.skus {
-            for (order, units) in books.orders.orders() {
+        for (sku, replay) in &self.skus {
+            for (order, units) in replay.orders.orders() {
                 if !self.versions.contains_key(&EntityId::Order(order)) {
                     let what = format!("{order}: {sku} has {units:?} for it, and nothing else is known of it");
-                    doubts.insert(("stock_is_promised_to_orders_that_exist", EntityId::Order(order), 0), what);
+                    contradictions.insert(("stock_is_promised_to_orders_that_exist", EntityId::Order(order), 0), what);
                 }
             }
-            for (id, promise) in books.stock.promised() {
+            for (id, promise) in replay.stock.promised() {
                 let kept_elsewhere = matches!(promise.keeper, Keeper::Reservation { .. });
                 let keeper = EntityId::Reservation(id);
                 if kept_elsewhere && !self.versions.contains_key(&keeper) {
                     let what =
                         format!("{id}: {sku} has {} units for it, and nothing else is known of it", promise.units());
-                    doubts.insert(("stock_is_promised_to_reservations_that_exist", keeper, 0), what);
+                    contradictions.insert(("stock_is_promised_to_reservations_that_exist", keeper, 0), what);
                 }
             }
         }
         for (id, reservation) in &self.reservations {
-            self.compare_reservation(*id, reservation, &mut doubts);
+            self.compare_reservation(*id, reservation, &mut contradictions);
         }
-        doubts
+        contradictions
     }
 
-    /// A committed reservation has a commit for every line; one that ended otherwise has none.
-    fn compare_reservation(&self, id: ReservationId, reservation: &Reservation, doubts: &mut Doubts) {
+    /// Checks that a committed reservation has a commit for every line, and one that ended otherwise has none.
+    fn compare_reservation(&self, id: ReservationId, reservation: &Reservation, contradictions: &mut Contradictions) {
         for (number, line) in (1_u16..).zip(reservation.lines()) {
             let sku = &line.wanted.sku;
-            let units = self.skus.get(sku).map(|books| books.orders.promise(id)).unwrap_or_default();
+            let units = self.skus.get(sku).map(|replay| replay.orders.promise(id)).unwrap_or_default();
             let wanted = u64::from(line.wanted.units);
             let broken = match reservation.stage() {
                 reservation::Stage::Ended(PromiseStatus::Committed) => {
                     (units.committed != wanted).then_some("a_committed_reservation_has_its_commits")
                 }
                 reservation::Stage::Ended(_) => {
-                    // What a late copy was granted is let go when the SKU asks: live is no sale yet.
+                    // A late copy may have reserved units, which are released when the SKU asks. Live units are not sold.
                     (units.committed != 0).then_some("a_reservation_that_ended_otherwise_has_nothing")
                 }
                 reservation::Stage::Nothing
@@ -192,17 +192,17 @@ impl Audit {
             };
             if let Some(law) = broken {
                 let what = format!("{id}, line {number}: {wanted} of {sku} wanted, the SKU has {units:?}");
-                doubts.insert((law, EntityId::Reservation(id), number), what);
+                contradictions.insert((law, EntityId::Reservation(id), number), what);
             }
         }
     }
 
-    fn compare_with_stock(&self, id: OrderId, order: &Order, doubts: &mut Doubts) {
+    fn compare_with_stock(&self, id: OrderId, order: &Order, contradictions: &mut Contradictions) {
         for (number, line) in order.numbered() {
-            let units = self.skus.get(&line.sku).map(|books| books.orders.order(id)).unwrap_or_default();
+            let units = self.skus.get(&line.sku).map(|replay| replay.orders.order(id)).unwrap_or_default();
             let bought = u64::from(line.units);
             let broken = match order.stage {
-                // A line that was cancelled whole before the sale was let go, and has none.
+                // A line that was cancelled entirely before the sale was released and has no commit.
                 Stage::Confirmed if line.cancelled == line.units && units.committed == 0 => {
                     (units.live() != 0).then_some("a_confirmed_order_has_its_commits")
                 }
@@ -219,28 +219,27 @@ impl Audit {
             };
             if let Some(law) = broken {
                 let what = format!("{id}, line {number}: {bought} of {} bought, the SKU has {units:?}", line.sku);
-                doubts.insert((law, EntityId::Order(id), number), what);
+                contradictions.insert((law, EntityId::Order(id), number), what);
             }
         }
     }
 
-    /// Holds everything against the laws, as of one moment; with the provider's ledger, read from `now` on, also the money. An order that
-    /// changed after that instant may have been charged or given something back that the ledger does not show yet: it is compared the
-    /// next time.
+    /// Checks all invariants as of one moment; with the provider's ledger, read from `now` on, also the payments. An order that changed after that
+    /// instant is left out of the payments, because the ledger may lack its last charge or refund.
     #[must_use]
     pub fn finish(mut self, ledger: Option<&[LedgerLine]>, now: Timestamp) -> Report {
-        let doubts = self.doubts();
+        let contradictions = self.contradictions();
         let changed_at = std::mem::take(&mut self.changed_at);
         let changed = |order: OrderId| changed_at.get(&order).is_some_and(|at| *at > now);
-        let report = self.judge(doubts, &BTreeSet::new(), ledger.map(|lines| (lines, now)), changed);
+        let report = self.judge(contradictions, &BTreeSet::new(), ledger.map(|lines| (lines, now)), changed);
         Report { in_flight_at_the_cut: report.in_flight, rounds: 1, ..report }
     }
 
-    /// Holds everything against the laws. `broken`: what between orders and stock is certainly so; `open`: orders that must be looked at
-    /// again before anything can be said; `changed`: orders that, for all we know, the ledger shows earlier or later than their states here.
+    /// Checks all invariants. `broken`: confirmed contradictions between orders and stock. `open`: orders that must be checked again later.
+    /// `changed`: orders whose state here may differ in time from the ledger.
     pub(super) fn judge(
         mut self,
-        broken: Doubts,
+        broken: Contradictions,
         open: &BTreeSet<OrderId>,
         ledger: Option<(&[LedgerLine], Timestamp)>,
         changed: impl Fn(OrderId) -> bool,
@@ -269,17 +268,17 @@ impl Audit {
                 | Stage::Ending(_) => {}
             }
         }
-        for (sku, books) in &self.skus {
-            if let Err(mut violation) = laws::stock_is_lawful(&books.stock) {
+        for (sku, replay) in &self.skus {
+            if let Err(mut violation) = laws::stock_is_lawful(&replay.stock) {
                 violation.what = format!("{sku}: {}", violation.what);
                 found.push(violation);
             }
-            if let Err(mut violation) = laws::books_agree(&books.orders, &books.stock) {
+            if let Err(mut violation) = laws::books_agree(&replay.orders, &replay.stock) {
                 violation.what = format!("{sku}: {}", violation.what);
                 found.push(violation);
             }
-            report.reservations = report.reservations.saturating_add(books.orders.kept_by_the_stock());
-            for level in books.stock.levels() {
+            report.reservations = report.reservations.saturating_add(replay.orders.kept_by_the_stock());
+            for level in replay.stock.levels() {
                 let add = |sum: &mut u64, units: u64| *sum = sum.saturating_add(units);
                 add(&mut report.units_received, level.received);
                 add(&mut report.units_sold, level.sold.saturating_sub(level.returned));

@@ -1,11 +1,11 @@
-//! What the provider holds to be true: every operation it accepted, in the order it accepted them. The referee of what was charged.
+//! The provider's ledger: every operation it accepted, in the order of acceptance. A test compares it with the shop's records.
 //!
 //! ```text
-//! accepted_at ── nothing to be seen ──► lands_at: `first` ── (shopper acts, processing ends, time runs out) ──► `later`
+//! accepted_at ── not visible ──► lands_at: `first` ── (the shopper acts, processing ends, a time limit passes) ──► `later`
 //! ```
 //!
-//! An operation is written when it is accepted and lands when its latency is over: a question in between finds nothing, as with
-//! providers of flesh and blood (rule M1). The book keeps all of it in memory, some 300 bytes an operation: a referee forgets nothing.
+//! An operation is written when it is accepted and lands when its latency is over. A query in between finds nothing, as with real providers
+//! (rule M1). The ledger stays in memory, some 300 bytes an operation, and forgets nothing.
 
 use compact_str::{CompactString, format_compact};
 use doorbuster_domain::ids::OrderId;
@@ -18,12 +18,12 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// A fingerprint of a call's parameters: the same key with other terms is a conflict. The token itself is not kept.
+/// A hash of a call's parameters: the same key with other parameters is a conflict. The payment token itself is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms(u128);
+pub struct CallFingerprint(u128);
 
-impl Terms {
-    /// Of everything in the call that its reference does not say.
+impl CallFingerprint {
+    /// Hashes everything in the call that its reference does not determine.
     #[must_use]
     pub fn of(call: &ProviderCall) -> Self {
         let mut hash = Sha256::new();
@@ -40,25 +40,25 @@ impl Terms {
     }
 }
 
-impl Serialize for Terms {
+impl Serialize for CallFingerprint {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&format_args!("{:032x}", self.0))
     }
 }
 
-impl<'de> Deserialize<'de> for Terms {
+impl<'de> Deserialize<'de> for CallFingerprint {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = CompactString::deserialize(from)?;
         u128::from_str_radix(&text, 16).map(Self).map_err(de::Error::custom)
     }
 }
 
-/// What becomes of an operation after it landed.
+/// The state of an operation after its first answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Later {
-    /// From then on …
+pub struct LaterOutcome {
+    /// When it takes effect.
     pub at: Timestamp,
-    /// … this is true of it.
+    /// The answer from then on.
     #[serde(with = "answer_form")]
     pub answer: ProviderAnswer,
 }
@@ -66,36 +66,37 @@ pub struct Later {
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its place in the book; the first is 1. Also the provider's own reference, as `sim_{number}`.
+    /// Its position in the ledger, from 1. The provider's own reference is `sim_{number}`.
     pub number: u64,
-    /// Ours.
+    /// The shop's reference, which is the idempotency key.
     #[serde(with = "reference_text")]
     pub reference: Reference,
-    /// How much.
+    /// The amount to authorize, capture, void or refund.
     #[serde(with = "money_form")]
     pub amount: Money,
-    /// With which parameters.
-    pub terms: Terms,
-    /// Of a capture, void or refund: the place of its authorization.
+    /// The hash of the call's parameters.
+    #[serde(rename = "terms")]
+    pub fingerprint: CallFingerprint,
+    /// Of a capture, void or refund: the position of its authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<u64>,
-    /// Where the shopper goes after acting.
+    /// The page to which the shopper returns after acting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<CompactString>,
-    /// When it was asked for.
+    /// When the call arrived.
     pub accepted_at: Timestamp,
-    /// When it happens.
+    /// When the operation takes effect.
     pub lands_at: Timestamp,
     /// The answer to the call, and to every repetition of it.
     #[serde(with = "answer_form")]
     pub first: ProviderAnswer,
-    /// What becomes of it then.
+    /// The state that follows the first answer, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub later: Option<Later>,
+    pub later: Option<LaterOutcome>,
 }
 
 impl Entry {
-    /// What is true of it at `now`; `None` before it landed.
+    /// The state of the operation at `now`; `None` before it landed.
     #[must_use]
     pub fn seen(&self, now: Timestamp) -> Option<&ProviderAnswer> {
         if now < self.lands_at {
@@ -107,7 +108,7 @@ impl Entry {
         }
     }
 
-    /// What it will be in the end, if nobody does anything.
+    /// The final state if no shopper acts.
     #[must_use]
     pub fn last(&self) -> &ProviderAnswer {
         self.later.as_ref().map_or(&self.first, |later| &later.answer)
@@ -118,81 +119,81 @@ impl Entry {
     }
 }
 
-/// One line of the ledger's file: replayed in order, they give the book again.
+/// One line of the ledger's file. Replaying the lines in order rebuilds the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Line {
+pub enum LedgerRecord {
     /// An operation was accepted.
     Accepted(Box<Entry>),
-    /// The shopper acted.
-    Acted {
-        /// On the operation at this place.
+    /// A shopper acted.
+    ActionPlan {
+        /// The position of the operation.
         number: u64,
-        /// With this outcome.
-        later: Later,
+        /// The state that follows.
+        later: LaterOutcome,
     },
 }
 
-/// A ledger's lines do not fit together.
+/// Why a line does not fit the lines before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BookError {
-    /// An operation is not at its place: one before it is missing, or it is there twice.
-    #[error("operation {found} stands where {expected} should")]
+pub enum LedgerSequenceError {
+    /// An operation has an unexpected position: one before it is missing, or it is there twice.
+    #[error("operation {found} follows where {expected} is expected")]
     Place {
-        /// The place.
+        /// The next free position.
         expected: u64,
-        /// What the line says.
+        /// The position in the line.
         found: u64,
     },
-    /// The shopper acted on what is not there.
-    #[error("an action on operation {0}, which is not there")]
+    /// An action names an operation that does not exist.
+    #[error("an action on operation {0}, which does not exist")]
     Action(u64),
 }
 
 /// How much of an authorization was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Used {
-    /// Minor units captured.
+    /// The captured amount, in minor units.
     pub captured: i64,
-    /// Minor units of that refunded.
+    /// The refunded part of it, in minor units.
     pub refunded: i64,
-    /// Was it voided?
+    /// Whether it was voided.
     pub voided: bool,
 }
 
 /// Every operation ever accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Book {
+pub struct Ledger {
     entries: Vec<Entry>,
     by_order: BTreeMap<OrderId, Vec<u64>>,
 }
 
-impl Book {
-    /// The provider's own reference of an operation.
+impl Ledger {
+    /// The provider's own reference of the operation at a position.
     #[must_use]
     pub fn provider_reference(number: u64) -> CompactString {
         format_compact!("sim_{number}")
     }
 
-    /// The place of the next operation.
+    /// The position of the next operation.
     #[must_use]
     pub fn next_number(&self) -> u64 {
         u64::try_from(self.entries.len()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// The operation at a place.
+    /// The operation at a position.
     #[must_use]
     pub fn entry(&self, number: u64) -> Option<&Entry> {
         self.entries.get(usize::try_from(number.checked_sub(1)?).ok()?)
     }
 
-    /// The newest operation of a reference.
+    /// The newest operation with a reference.
     #[must_use]
     pub fn find(&self, reference: Reference) -> Option<&Entry> {
         self.of_order(reference.order).rev().find(|entry| entry.reference == reference)
     }
 
-    /// The operation behind a provider's reference of an authorization, when it is one of this order.
+    /// The authorization with this provider reference, if it belongs to the order.
     #[must_use]
     pub fn authorization(&self, order: OrderId, provider_reference: &str) -> Option<&Entry> {
         let entry = self.entry(provider_reference.strip_prefix("sim_")?.parse().ok()?)?;
@@ -203,7 +204,7 @@ impl Book {
         self.by_order.get(&order).into_iter().flatten().filter_map(|number| self.entry(*number))
     }
 
-    /// How much of the authorization was used by what was accepted so far, landed or not.
+    /// How much of an authorization the accepted operations use, landed or not.
     #[must_use]
     pub fn used(&self, authorization: &Entry) -> Used {
         let mut used = Used::default();
@@ -219,27 +220,28 @@ impl Book {
         used
     }
 
-    /// Takes a line in.
-    pub fn take(&mut self, line: Line) -> Result<(), BookError> {
+    /// Applies a record.
+    pub fn take(&mut self, line: LedgerRecord) -> Result<(), LedgerSequenceError> {
         match line {
-            Line::Accepted(entry) => {
+            LedgerRecord::Accepted(entry) => {
                 let expected = self.next_number();
                 if entry.number != expected {
-                    return Err(BookError::Place { expected, found: entry.number });
+                    return Err(LedgerSequenceError::Place { expected, found: entry.number });
                 }
                 self.by_order.entry(entry.reference.order).or_default().push(entry.number);
                 self.entries.push(*entry);
             }
-            Line::Acted { number, later } => {
+            LedgerRecord::ActionPlan { number, later } => {
                 let place = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-                let entry = place.and_then(|index| self.entries.get_mut(index)).ok_or(BookError::Action(number))?;
+                let entry =
+                    place.and_then(|index| self.entries.get_mut(index)).ok_or(LedgerSequenceError::Action(number))?;
                 entry.later = Some(later);
             }
         }
         Ok(())
     }
 
-    /// The lines after place `after`, at most `limit`, as they are true at `now`. What has not landed is still being processed.
+    /// At most `limit` lines after position `after`, in their state at `now`. An operation that has not landed counts as processing.
     #[must_use]
     pub fn lines(&self, after: u64, limit: usize, now: Timestamp) -> Vec<(u64, LedgerLine)> {
         let skipped = usize::try_from(after).unwrap_or(usize::MAX);

@@ -7,12 +7,12 @@ use rand_chacha::ChaCha8Rng;
 const NAMES: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 
 /// One accident, or the end of one.
-async fn happen(cluster: &mut Cluster, dice: &mut ChaCha8Rng) -> String {
-    let name = NAMES[dice.random_range(0..NAMES.len())];
-    let other = NAMES[dice.random_range(0..NAMES.len())];
+async fn happen(cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> String {
+    let name = NAMES[rng.random_range(0..NAMES.len())];
+    let other = NAMES[rng.random_range(0..NAMES.len())];
     let runs = cluster.nodes.contains_key(name);
-    let yes = dice.random_bool(0.5);
-    match dice.random_range(0..9) {
+    let yes = rng.random_bool(0.5);
+    match rng.random_range(0..9) {
         0 | 1 if !runs || yes => {
             cluster.join(name).await;
             format!("{name} starts")
@@ -38,29 +38,29 @@ async fn happen(cluster: &mut Cluster, dice: &mut ChaCha8Rng) -> String {
             format!("{name} from {other}: cut or mended")
         }
         7 => {
-            cluster.board.wish_drained(name, yes).await.unwrap();
+            cluster.registry.set_drained(name, yes).await.unwrap();
             format!("{name} is to drain: {yes}")
         }
         8 => {
-            let shard = Shard(dice.random_range(0..SHARDS));
-            cluster.board.wish_moved(shard, yes.then_some(name)).await.unwrap();
+            let shard = Shard(rng.random_range(0..SHARDS));
+            cluster.registry.set_placement(shard, yes.then_some(name)).await.unwrap();
             format!("shard {shard} is to be with {name}: {yes}")
         }
         _ => {
-            let all = dice.random_bool(0.3);
+            let all = rng.random_bool(0.3);
             cluster.nodes.values().for_each(|node| node.link().fail(all));
-            format!("everybody without the store: {all}")
+            format!("all nodes without the store: {all}")
         }
     }
 }
 
 async fn run(seed: u64) {
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut cluster = Cluster::of(3).await;
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     for _ in 0..25 {
-        told.push(happen(&mut cluster, &mut dice).await);
-        cluster.pass(Duration::from_millis(dice.random_range(0..8_000))).await;
+        events.push(happen(&mut cluster, &mut rng).await);
+        cluster.pass(Duration::from_millis(rng.random_range(0..8_000))).await;
     }
     for node in cluster.nodes.values() {
         node.link().fail(false);
@@ -71,11 +71,11 @@ async fn run(seed: u64) {
         cluster.join("n1").await;
     }
     for name in NAMES {
-        cluster.board.wish_drained(name, false).await.unwrap();
+        cluster.registry.set_drained(name, false).await.unwrap();
     }
     // The cuts remain: they change nothing (O6).
     cluster.quiet().await;
-    eprintln!("seed {seed}: {told:?}");
+    eprintln!("seed {seed}: {events:?}");
     cluster.assert_placed().await;
     let epochs = cluster.epochs();
     cluster.quiet().await;
@@ -90,5 +90,5 @@ async fn whatever_happened_once_it_is_quiet_every_shard_is_served_by_the_one_tha
     }
 }
 
-/// So many stories; each is some four minutes of the nodes' time.
+/// The number of seeds; each runs some four minutes of the nodes' time.
 const SEEDS: u64 = 16;

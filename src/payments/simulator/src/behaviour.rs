@@ -1,7 +1,7 @@
-//! How a simulated provider behaves, and the dice it throws.
+//! How a simulated provider behaves, and its random numbers.
 //!
-//! No dice are shared: what befalls the n-th time a reference is sent follows from the seed, the reference and n alone. So fortunes do
-//! not depend on the order in which calls arrive, and a crash test over real sockets meets the same ones again.
+//! The random numbers for the n-th sending of a reference follow from the seed, the reference and n alone. So they do not depend on the order in
+//! which calls arrive, and a crash test over real sockets meets the same behaviour again.
 
 use doorbuster_domain::payment::{Operation, Reference};
 use rand::{Rng, SeedableRng};
@@ -9,80 +9,80 @@ use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// Parts per million of a certainty.
+/// One, in parts per million.
 const CERTAIN_PPM: u32 = 1_000_000;
 
-/// A named way to behave.
+/// A named behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
-    /// Answers at once, and nothing goes wrong but what a test token asks for.
+    /// Answers at once; only test tokens cause failures.
     #[default]
     Instant,
-    /// What goes wrong with `realistic`, fifty times as fast: for crash tests.
+    /// The failures of `realistic`, fifty times as fast: for crash tests.
     Fast,
     /// p50 250 ms, p99 2 s, 0.1 % 30 s; declines, lost answers, webhooks late, repeated, out of order or lost.
     Realistic,
 }
 
-/// Which webhooks are sent, and how they fare.
+/// Which webhooks are sent, and how late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WebhookOdds {
-    /// For every definite outcome; else only for those that no answer to a call told.
+pub struct WebhookBehaviour {
+    /// Sends one for every definite outcome; otherwise only for outcomes that no call's answer reported.
     pub every_outcome: bool,
-    /// Each event is sent one to so many times.
+    /// The most copies of an event; at least one is sent unless the event is lost.
     pub copies_max: u64,
-    /// A copy is sent up to so many milliseconds after the outcome (so two events overtake one another), …
+    /// The longest delay of a copy after the outcome, in milliseconds. Copies may overtake one another.
     pub late_ms: u64,
-    /// … and this share of copies ten times as late.
+    /// The share of copies that are delayed ten times as long, in parts per million.
     pub very_late_ppm: u32,
-    /// This share of events is never sent.
+    /// The share of events that are never sent, in parts per million.
     pub lost_ppm: u32,
 }
 
-/// How likely what is, in parts per million, and how long things take.
+/// Probabilities, in parts per million, and durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Odds {
-    /// The middle of the log-normal latency; its p99 is eight times as long. 0: no latency at all.
+pub struct Behaviour {
+    /// The median of the log-normal latency, in milliseconds; the p99 is eight times as long. 0: no latency.
     pub latency_p50_ms: u64,
-    /// This share of calls takes `stall_ms`.
+    /// The share of calls that take `stall_ms`.
     pub stall_ppm: u32,
-    /// See `stall_ppm`.
+    /// The latency of a stalled call, in milliseconds.
     pub stall_ms: u64,
-    /// 429, nothing happened.
+    /// The share of calls answered 429 without an effect.
     pub too_many_ppm: u32,
-    /// No answer, and nothing happened.
+    /// The share of calls without an answer and without an effect.
     pub timeout_before_ppm: u32,
-    /// No answer, though it happened.
+    /// The share of calls without an answer that take effect.
     pub timeout_after_ppm: u32,
-    /// A 500, though it happened.
+    /// The share of calls answered 500 that take effect.
     pub error_after_ppm: u32,
-    /// An authorization is declined, another try may succeed.
+    /// The share of authorizations declined with a retry allowed.
     pub decline_soft_ppm: u32,
-    /// An authorization is declined for good.
+    /// The share of authorizations declined for good.
     pub decline_hard_ppm: u32,
-    /// An authorization is worked on first, and told later.
+    /// The share of authorizations that are first *processing*, with the outcome in a webhook.
     pub processing_ppm: u32,
-    /// A capture, void or refund is declined, another try may succeed.
+    /// The share of captures, voids and refunds declined with a retry allowed.
     pub follow_up_soft_ppm: u32,
-    /// A capture, void or refund is declined for good.
+    /// The share of captures, voids and refunds declined for good.
     pub follow_up_hard_ppm: u32,
-    /// What `tok_slow` takes.
+    /// The latency of `tok_slow`, in milliseconds.
     pub slow_ms: u64,
-    /// How long "processing" lasts.
+    /// The duration of *processing*, in milliseconds.
     pub processing_ms: u64,
-    /// How long a shopper has to act.
+    /// The time a shopper has to act, in seconds.
     pub action_s: u64,
-    /// How long an authorization lasts.
+    /// The life of an authorization, in seconds.
     pub lapse_s: u64,
-    /// How long a key is remembered. Sent after that, it starts anew (rule M2).
+    /// How long an idempotency key is remembered, in seconds. After that it starts a new operation (rule M2).
     pub key_life_s: u64,
-    /// See [`WebhookOdds`].
-    pub webhooks: WebhookOdds,
+    /// The webhooks.
+    pub webhooks: WebhookBehaviour,
 }
 
-impl Odds {
-    /// Answers at once, nothing goes wrong.
+impl Behaviour {
+    /// Answers at once and never fails.
     pub const INSTANT: Self = Self {
         latency_p50_ms: 0,
         stall_ppm: 0,
@@ -101,10 +101,10 @@ impl Odds {
         action_s: 600,
         lapse_s: 7 * 24 * 3_600,
         key_life_s: 24 * 3_600,
-        webhooks: WebhookOdds { every_outcome: false, copies_max: 1, late_ms: 0, very_late_ppm: 0, lost_ppm: 0 },
+        webhooks: WebhookBehaviour { every_outcome: false, copies_max: 1, late_ms: 0, very_late_ppm: 0, lost_ppm: 0 },
     };
 
-    /// Like a provider on an ordinary bad day.
+    /// A provider on an ordinary bad day.
     pub const REALISTIC: Self = Self {
         latency_p50_ms: 250,
         stall_ppm: 1_000,
@@ -117,7 +117,7 @@ impl Odds {
         decline_hard_ppm: 25_000,
         processing_ppm: 10_000,
         follow_up_soft_ppm: 5_000,
-        webhooks: WebhookOdds {
+        webhooks: WebhookBehaviour {
             every_outcome: true,
             copies_max: 3,
             late_ms: 3_000,
@@ -127,17 +127,17 @@ impl Odds {
         ..Self::INSTANT
     };
 
-    /// [`Odds::REALISTIC`], fifty times as fast.
+    /// [`Behaviour::REALISTIC`], fifty times as fast.
     pub const FAST: Self = Self {
         latency_p50_ms: 5,
         stall_ms: 600,
         slow_ms: 100,
         processing_ms: 40,
-        webhooks: WebhookOdds { late_ms: 60, ..Self::REALISTIC.webhooks },
+        webhooks: WebhookBehaviour { late_ms: 60, ..Self::REALISTIC.webhooks },
         ..Self::REALISTIC
     };
 
-    /// The odds of a profile.
+    /// The behaviour of a profile.
     #[must_use]
     pub const fn of(profile: Profile) -> Self {
         match profile {
@@ -147,9 +147,9 @@ impl Odds {
         }
     }
 
-    /// Is nothing left to chance?
+    /// Whether no probability is above zero and nothing takes time.
     #[must_use]
-    pub const fn throws_no_dice(&self) -> bool {
+    pub const fn is_deterministic(&self) -> bool {
         let chances = [
             self.stall_ppm,
             self.too_many_ppm,
@@ -186,12 +186,12 @@ const LOG_NORMAL: [(u64, u64); 11] = [
     (1_000_000, 15_840),
 ];
 
-/// The dice of one sending of one reference.
+/// The random numbers of one sending of one reference.
 #[derive(Debug)]
-pub(super) struct Dice(ChaCha8Rng);
+pub(super) struct SeededRng(ChaCha8Rng);
 
-impl Dice {
-    /// The `sent`-th time this reference is sent (or asked after).
+impl SeededRng {
+    /// The random numbers of the `sent`-th sending of a reference.
     pub(super) fn of(seed: u64, reference: Reference, sent: u32) -> Self {
         let operation: u8 = match reference.operation {
             Operation::Authorize => 1,
@@ -209,27 +209,27 @@ impl Dice {
         Self(ChaCha8Rng::from_seed(hash.finalize().into()))
     }
 
-    /// Dice that nobody throws.
+    /// A generator for a deterministic behaviour, which never draws from it.
     pub(super) fn idle() -> Self {
         Self(ChaCha8Rng::from_seed([0; 32]))
     }
 
-    /// Does what is this likely happen?
+    /// Draws an event with this probability.
     pub(super) fn hits(&mut self, ppm: u32) -> bool {
         ppm > 0 && self.0.random_range(0..CERTAIN_PPM) < ppm
     }
 
-    /// A number from 0 to `most`.
+    /// Draws a number from 0 to `most`, inclusive.
     pub(super) fn upto(&mut self, most: u64) -> u64 {
         if most == 0 { 0 } else { self.0.random_range(0..=most) }
     }
 
-    /// How long a call takes.
-    pub(super) fn latency_ms(&mut self, odds: &Odds) -> u64 {
-        if self.hits(odds.stall_ppm) {
-            return odds.stall_ms;
+    /// Draws the latency of a call, in milliseconds.
+    pub(super) fn latency_ms(&mut self, behaviour: &Behaviour) -> u64 {
+        if self.hits(behaviour.stall_ppm) {
+            return behaviour.stall_ms;
         }
-        if odds.latency_p50_ms == 0 {
+        if behaviour.latency_p50_ms == 0 {
             return 0;
         }
         let drawn = self.upto(u64::from(CERTAIN_PPM));
@@ -239,11 +239,11 @@ impl Dice {
                 let (from, low) = below;
                 let width = at.saturating_sub(from).max(1);
                 let factor = low + (factor - low) * (drawn - from) / width;
-                return odds.latency_p50_ms.saturating_mul(factor) / 1_000;
+                return behaviour.latency_p50_ms.saturating_mul(factor) / 1_000;
             }
             below = (at, factor);
         }
-        odds.latency_p50_ms
+        behaviour.latency_p50_ms
     }
 }
 
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn realistic_latency_has_its_median_at_250_ms_and_its_p99_near_2_s() {
         let mut drawn: Vec<u64> =
-            (0..20_000).map(|order| Dice::of(1, reference(order), 1).latency_ms(&Odds::REALISTIC)).collect();
+            (0..20_000).map(|order| SeededRng::of(1, reference(order), 1).latency_ms(&Behaviour::REALISTIC)).collect();
         drawn.sort_unstable();
         assert!((230..270).contains(&drawn[10_000]), "p50 {}", drawn[10_000]);
         assert!((1_700..2_600).contains(&drawn[19_800]), "p99 {}", drawn[19_800]);
@@ -268,9 +268,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_reference_and_sending_throw_the_same() {
-        let throw = |seed, sent| Dice::of(seed, reference(3), sent).upto(u64::MAX - 1);
-        assert_eq!(throw(1, 1), throw(1, 1));
-        assert_ne!(throw(1, 1), throw(2, 1));
-        assert_ne!(throw(1, 1), throw(1, 2));
+        let draw = |seed, sent| SeededRng::of(seed, reference(3), sent).upto(u64::MAX - 1);
+        assert_eq!(draw(1, 1), draw(1, 1));
+        assert_ne!(draw(1, 1), draw(2, 1));
+        assert_ne!(draw(1, 1), draw(1, 2));
     }
 }
