@@ -1,13 +1,13 @@
-//! The form of a frame: everything that one sync covers, under one CRC (rules L1, L3).
+//! The format of a frame: everything that one sync covers, under one CRC (rules L1, L3).
 //!
 //! ```text
 //! magic 4 │ payload length 4 │ generation 8 │ position 8 │ predecessor's CRC 4 │ records 4 │ own CRC 4 │ payload
 //! record: shard 2 │ events 4 │ epoch 8 │ seq 8 │ body length 4 │ body
 //! ```
 //!
-//! All numbers are little-endian. The own CRC covers the segment's salt, everything else in the head, and the payload. A
-//! frame names its generation and position, so one that lies behind a bad frame is recognised without the frames before it,
-//! and one from an earlier use of the file, or from another log, is not.
+//! All numbers are little-endian. The own CRC covers the segment's salt, everything else in the head, and the payload. A frame names its
+//! generation and position, so a valid frame after a damaged one is recognised without the frames before it, and a frame of an earlier use of
+//! the file, or of another log, is not taken for one.
 
 use super::{u64_of, usize_of};
 use crate::journal::{Record, Shard};
@@ -18,7 +18,7 @@ const CRC_AT: usize = 32;
 const RECORD_HEAD_BYTES: u64 = 26;
 const MAGIC: [u8; 4] = *b"DBf1";
 
-/// Where a frame lies; nothing else is a frame there.
+/// The only place at which a frame is valid: its segment and position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) salt: u64,
@@ -26,7 +26,7 @@ pub(super) struct Place {
     pub(super) position: u64,
 }
 
-/// What a frame's head says, as far as it can be true at its place.
+/// The fields of a frame's head, checked as far as its place allows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) payload_bytes: u64,
@@ -35,13 +35,13 @@ pub(super) struct Head {
     pub(super) crc: u32,
 }
 
-/// The length of the frame these records make.
+/// The length of the frame for these records, in bytes.
 pub(super) fn bytes_of(records: &[Record]) -> u64 {
     let payload: u64 = records.iter().map(|record| RECORD_HEAD_BYTES.saturating_add(u64_of(record.body.len()))).sum();
     payload.saturating_add(u64_of(HEAD_BYTES))
 }
 
-/// Builds the frame in `out` and returns its CRC; `None` when a length does not fit its field.
+/// Builds the frame in `out` and returns its CRC; `None`: a length does not fit its field.
 pub(super) fn encode(place: Place, predecessor: u32, records: &[Record], out: &mut Vec<u8>) -> Option<u32> {
     out.clear();
     let payload_bytes = bytes_of(records).checked_sub(u64_of(HEAD_BYTES))?;
@@ -65,7 +65,7 @@ pub(super) fn encode(place: Place, predecessor: u32, records: &[Record], out: &m
     Some(crc)
 }
 
-/// The head, unless it cannot be one at this place.
+/// Decodes the head; `None`: it cannot belong to this place.
 pub(super) fn head(place: Place, bytes: &[u8]) -> Option<Head> {
     let mut rest = bytes.get(..HEAD_BYTES)?.strip_prefix(&MAGIC)?;
     let payload_bytes = u64::from(rest.try_get_u32_le().ok()?);
@@ -80,7 +80,7 @@ pub(super) fn head(place: Place, bytes: &[u8]) -> Option<Head> {
     (generation == place.generation && position == place.position).then_some(head)
 }
 
-/// Does the CRC of a whole frame hold at this place?
+/// Whether the CRC of a whole frame is right for this place.
 pub(super) fn holds(place: Place, head: Head, frame: &[u8]) -> bool {
     crc_of(place, frame) == Some(head.crc)
 }
@@ -93,7 +93,7 @@ fn crc_of(place: Place, frame: &[u8]) -> Option<u32> {
     Some(crc.finalize())
 }
 
-/// Is there a whole valid frame anywhere behind the first byte of these? `place` is that of the first byte.
+/// Whether a whole valid frame begins after the first of these bytes. `place` is that of the first byte.
 pub(super) fn valid_one_behind(place: Place, bytes: &[u8]) -> Option<u64> {
     let mut from = 1;
     while let Some(found) = find_magic(bytes, from) {
@@ -115,7 +115,7 @@ fn find_magic(bytes: &[u8], from: usize) -> Option<usize> {
     from.checked_add(found)
 }
 
-/// The records of a frame whose CRC holds; their bodies are slices of it. `None` when they do not fill it exactly.
+/// The records of a frame with a valid CRC, as slices of it. `None`: they do not fill it exactly.
 pub(super) fn records(head: Head, frame: &Bytes) -> Option<Vec<Record>> {
     let mut rest = frame.clone();
     rest.try_advance(HEAD_BYTES)?;

@@ -1,20 +1,20 @@
-//! The log of a node: what happened, in the order it was acknowledged (rules L1 to L8).
+//! The log of a node: its events in the order of their acknowledgement (rules L1 to L8).
 //!
 //! ```text
 //! kept-1 … kept-7 │ segment-8   segment-9   segment-10 │ spare-1 (zeros)   seal (only after a clean stop)
-//!  for audit only │ needed by recovery      ▲ appends  │ written ahead of need
+//!  for audit only │ needed by recovery      ▲ appends  │ prepared in advance
 //!
-//! segment:  header (who was where before it) │ frame │ frame │ frame │ 0 0 0 0 0 …
+//! segment:  header (every shard's last event before it) │ frame │ frame │ frame │ 0 0 0 0 0 …
 //! frame:    head (generation, position, predecessor's CRC, own CRC) │ record │ record │ …
 //! ```
 //!
-//! One append is one frame under one CRC and one `fdatasync`. Frames lie one behind the other without gaps, over zeros that
-//! were written and synced before, so a sync moves data only and no file metadata. What is assumed of the disk: a sector of
-//! 512 bytes is written whole or not at all, and what a sync confirmed stays.
+//! One append is one frame under one CRC and one `fdatasync`. Frames follow each other without gaps, over zeros that were written and synced
+//! before, so a sync moves data only and no file metadata. Assumptions about the disk: a sector of 512 bytes is written whole or not at all, and
+//! synced data stays.
 //!
-//! - `disk`: the seam to the operating system, where tests let writes and syncs fail.
-//! - `frame`, `segment`, `seal`: the three forms on disk. `walk`: reading them, everything checked.
-//! - `recover`: opening. `writer`: appending, rotating, retiring, sealing. `prepare`: the next segment. `reader`: replay.
+//! - `disk`: the interface to the operating system; tests inject faults there.
+//! - `frame`, `segment`, `seal`: the three formats on disk. `walk`: reads them with all checks.
+//! - `recover`: opens a log. `writer`: appends, rotates, retires, seals. `prepare`: the next segment. `reader`: replay.
 
 mod disk;
 mod error;
@@ -41,7 +41,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// A byte's number in the log, as if all segments ever written lay end to end. Never falls, never repeats.
+/// A byte's position in the log, counted over all segments ever written. It never falls and is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
 
@@ -54,12 +54,12 @@ impl fmt::Display for Position {
 /// The sizes of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Length of a new segment. Too small: many rotations, each about three syncs; too large: a long wait for zeros, and
-    /// the disk is given back in large pieces.
+    /// The length of a new segment, in bytes. Too small: many rotations of about three syncs each. Too large: a long wait for zeros, and disk space is
+    /// released in large pieces.
     pub segment_bytes: u64,
-    /// How many empty segments a thread of its own keeps ready; 0 makes them at the rotation, without a thread.
+    /// The number of empty segments that a thread keeps ready; 0 creates them at the rotation, without a thread.
     pub segments_ahead: usize,
-    /// Largest frame; a larger append is refused before anything is written. Must fit a segment beside its header.
+    /// The largest frame, in bytes; a larger append is refused before anything is written. It must fit a segment beside its header.
     pub frame_bytes_max: u64,
 }
 
@@ -69,47 +69,47 @@ impl Default for LogOptions {
     }
 }
 
-/// The last event of one shard, and the ownership that wrote it.
+/// The last event of a shard, and the epoch that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tail {
-    /// 0 when there is none yet.
+    /// The event's seq; 0: there is none yet.
     pub seq: Seq,
-    /// 0 when there is none yet.
+    /// The epoch; 0: there is none yet.
     pub epoch: Epoch,
 }
 
-/// The end of an unsealed log that no frame explains: the write that was under way when the power went (rule L4).
+/// The bytes at the end of an unsealed log that are no frame: the write in flight when the power failed (rule L4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
-    /// Where the whole frames end.
+    /// The position at which the whole frames end.
     pub position: Position,
-    /// From there to the last byte that is not zero.
+    /// The number of bytes from there to the last one that is not zero.
     pub bytes: u64,
-    /// Where those bytes were kept; `None` when the log was only read.
+    /// The file with a copy of those bytes; `None`: the log was only read.
     pub copied_to: Option<PathBuf>,
 }
 
-/// What opening a log found.
+/// The result of opening a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
-    /// The last event of each shard; a shard that never wrote is absent.
+    /// The last event of each shard; a shard without events is absent.
     pub ends: BTreeMap<Shard, Tail>,
-    /// The last event of each shard before the oldest segment that recovery needs (rule L7); absent means 0.
+    /// The last event of each shard before the oldest segment that recovery needs (rule L7); absent: 0.
     pub bases: BTreeMap<Shard, Seq>,
-    /// What was cut.
+    /// The torn tail that was cut, if any.
     pub torn: Option<TornTail>,
-    /// Was it stopped cleanly? The seal stays until the first append (rule L5).
+    /// Whether the log was stopped cleanly. The seal stays until the first append (rule L5).
     pub sealed: bool,
-    /// Frames read.
+    /// The number of frames read.
     pub frames: u64,
-    /// Their length.
+    /// Their length, in bytes.
     pub bytes: u64,
-    /// Where the next frame begins.
+    /// The position of the next frame.
     pub end: Position,
 }
 
 impl Recovered {
-    /// Rule L7: `base ≤ flushed_upto ≤ end` for every shard; else states or log were lost. [`LogError::Lost`] says which.
+    /// Rule L7: requires `base ≤ flushed_upto ≤ end` for every shard; otherwise states or log were lost, and [`LogError::Lost`] names the shard.
     pub fn check_flushed(&self, flushed_upto: &BTreeMap<Shard, Seq>) -> Result<(), LogError> {
         let shards: std::collections::BTreeSet<Shard> =
             self.ends.keys().chain(self.bases.keys()).chain(flushed_upto.keys()).copied().collect();
@@ -125,40 +125,40 @@ impl Recovered {
     }
 }
 
-/// One append that is durable.
+/// A durable append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// The log's end behind it: everything before is durable.
+    /// The log's end after it: everything before is durable.
     pub position: Position,
-    /// Length of its frame.
+    /// The length of its frame, in bytes.
     pub bytes: u64,
-    /// How long its `fdatasync` took.
+    /// The duration of its `fdatasync`.
     pub sync_ns: u64,
 }
 
-/// What a call of [`Log::retire`] did.
+/// The result of [`Log::retire`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retired {
-    /// Segments that recovery needs no longer; they stay for their retention time.
+    /// Segments that recovery does not need any more; they stay for their retention time.
     pub kept: u64,
-    /// Segments whose retention time is over: their bytes are gone, or about to be overwritten.
+    /// Segments after their retention time: their bytes are erased, or will be overwritten.
     pub recycled: u64,
 }
 
-/// One frame: what one append made durable.
+/// A frame: the records that one append made durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The number of its segment.
+    /// The generation of its segment.
     pub generation: u64,
-    /// Where it begins.
+    /// Its position.
     pub position: Position,
-    /// Its length.
+    /// Its length, in bytes.
     pub bytes: u64,
-    /// In the order they were submitted.
+    /// Its records, in the order of submission.
     pub records: Vec<Record>,
 }
 
-/// Lengths of memory and of files are different types; no file here is longer than memory can address.
+/// Converts a length in memory to one in a file; no file here exceeds the address space.
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -167,9 +167,9 @@ fn u64_of(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// The frame that one append of these records writes, in memory: what the micro-benchmarks measure beside the disk.
+/// The frame of an append of these records, in memory; the micro-benchmarks measure it without the disk.
 ///
-/// `None`: too long for a frame.
+/// `None`: the records exceed a frame.
 #[doc(hidden)]
 #[must_use]
 pub fn frame_in_memory(records: &[Record], out: &mut Vec<u8>) -> Option<u32> {
