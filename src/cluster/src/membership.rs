@@ -144,7 +144,7 @@ impl Membership {
         for (name, row) in newest {
             match self.observed.get_mut(name) {
                 Some(observed) if observed.row.id == row.id => {
-                    observed.read(row, began, ended, was_blind, self.settings.renew_interval)
+                    observed.read(row, began, ended, was_blind, self.settings.renew_interval);
                 }
                 _ => drop(self.observed.insert(name.to_owned(), ObservedNode::first(row, ended))),
             }
