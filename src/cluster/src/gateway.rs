@@ -59,7 +59,7 @@ impl ractor::Message for GatewayMsg {
     }
 }
 
-/// One gateway.
+/// The actor of one gateway.
 #[derive(Debug)]
 pub(super) struct GatewayActor;
 

@@ -42,7 +42,7 @@ const SETTLE_TIMES_MAX: u32 = 5;
 /// A member of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The process.
+    /// The id of the process.
     pub id: NodeId,
     /// Whether it takes shards or drains.
     pub state: NodeState,

@@ -17,7 +17,7 @@ pub enum TlsError {
     /// A file is missing or is not PEM.
     #[error("read {path}: {why}")]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The reason, in words.
         why: String,

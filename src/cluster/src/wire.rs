@@ -125,7 +125,7 @@ pub fn ask_body(ask: &Ask) -> Vec<u8> {
     write(&AskRef::of(ask))
 }
 
-/// Decodes [`ask_body`].
+/// Decodes the form of [`ask_body`].
 ///
 /// # Errors
 /// [`Unreadable`]: the bytes do not decode.
@@ -144,7 +144,7 @@ pub fn one_way_body(one_way: &OneWay) -> Vec<u8> {
     })
 }
 
-/// Decodes [`one_way_body`].
+/// Decodes the form of [`one_way_body`].
 ///
 /// # Errors
 /// [`Unreadable`]: the bytes do not decode.
@@ -161,7 +161,7 @@ pub fn owner_hint_body(epoch: Epoch, node: &NodeId) -> Vec<u8> {
     write(&(epoch, node.name.as_str(), node.incarnation))
 }
 
-/// Decodes [`owner_hint_body`].
+/// Decodes the form of [`owner_hint_body`].
 ///
 /// # Errors
 /// [`Unreadable`]: the bytes do not decode.

@@ -89,10 +89,10 @@ pub(super) fn gateway(config: &Config) -> Result<GatewaySettings, NodeError> {
     })
 }
 
-/// The shard_manager of shards, as `[cluster]` describes it.
-pub(super) const fn shard_manager(config: &Config) -> shard_manager::Settings {
+/// The shard manager, as `[cluster]` describes it.
+pub(super) const fn shard_manager(config: &Config) -> shard_manager::ShardManagerSettings {
     let cluster = &config.cluster;
-    shard_manager::Settings {
+    shard_manager::ShardManagerSettings {
         failure_detection: membership::FailureDetection {
             renew_interval: Duration::from_millis(cluster.beat_ms),
             stale_after: Duration::from_millis(cluster.stale_ms),

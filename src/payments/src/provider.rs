@@ -9,7 +9,7 @@ use thiserror::Error;
 /// One page of a provider's ledger, in the order of acceptance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LedgerPage {
-    /// The lines.
+    /// The lines of the page.
     pub lines: Vec<LedgerLine>,
     /// The position after which the next page begins; `None`: this is the last page.
     pub next: Option<u64>,

@@ -35,11 +35,11 @@ impl MoneyForm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryForm {
-    /// See [`Retry::SameMethod`].
+    /// The form of [`Retry::SameMethod`].
     SameMethod,
-    /// See [`Retry::OtherMethod`].
+    /// The form of [`Retry::OtherMethod`].
     OtherMethod,
-    /// See [`Retry::Never`].
+    /// The form of [`Retry::Never`].
     Never,
 }
 

@@ -82,7 +82,7 @@ pub trait Cache: Send + Sync + 'static {
 pub enum AnyCache {
     /// In this process.
     Memory(Arc<MemoryCache>),
-    /// In Redis.
+    /// In Redis, shared by the nodes.
     Redis(RedisCache),
 }
 

@@ -45,9 +45,9 @@ pub enum Difference {
 /// A SKU whose cached snapshot differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drift {
-    /// The SKU.
+    /// The id of the SKU.
     pub sku: String,
-    /// The difference.
+    /// The kind of difference.
     pub difference: Difference,
     /// Version and available units in the cache.
     pub cache: Option<(u64, u64)>,

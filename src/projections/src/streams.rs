@@ -57,7 +57,7 @@ impl fmt::Display for EventId {
 /// An event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its position.
+    /// Its position in the stream.
     pub id: EventId,
     /// The event as JSON, without personal data.
     pub event: Bytes,
@@ -125,7 +125,7 @@ pub trait Streams: Send + Sync + 'static {
 pub enum AnyStreams {
     /// In this process.
     Memory(Arc<MemoryStreams>),
-    /// In Redis.
+    /// In Redis, shared by the nodes.
     Redis(RedisStreams),
 }
 

@@ -55,7 +55,7 @@ impl Layout {
 /// The events of one decision, as stored in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The shard.
+    /// The number of the shard.
     pub shard: Shard,
     /// The epoch of the ownership that wrote it.
     pub epoch: Epoch,
@@ -87,7 +87,7 @@ pub struct Batch {
 /// An ownership of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// The shard.
+    /// The number of the shard.
     pub shard: Shard,
     /// Its epoch, greater than any before.
     pub epoch: Epoch,
@@ -100,7 +100,7 @@ pub struct Claim {
 /// One row of an entity's stored state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateRow {
-    /// The entity.
+    /// The id of the entity.
     pub entity: EntityId,
     /// The row's number: 0 is the head; others are chunks of a large collection, or data that is kept apart (`wire` says which).
     pub chunk: u16,
@@ -113,7 +113,7 @@ pub struct StateRow {
 /// An agenda row: what an entity waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgendaRow {
-    /// The entity.
+    /// The id of the entity.
     pub entity: EntityId,
     /// Its earliest deadline.
     pub wake_at: Option<Timestamp>,
@@ -138,7 +138,7 @@ pub enum AppendError {
     /// Another node owns the shard now, which is news and not an incident.
     #[error("shard {shard} belongs to a later epoch than {epoch}")]
     Fenced {
-        /// The shard.
+        /// The number of the shard.
         shard: Shard,
         /// The epoch of this ownership.
         epoch: Epoch,

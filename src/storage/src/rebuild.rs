@@ -13,7 +13,7 @@ const PAGE: usize = 1_000;
 /// A state with its metadata, and the shard's seq of its last event (0: no event).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rebuilt {
-    /// The state.
+    /// The state of the entity.
     pub state: State,
     /// Version and times.
     pub meta: Meta,

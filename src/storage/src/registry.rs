@@ -33,7 +33,7 @@ pub struct NodeId {
 /// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRow {
-    /// The process.
+    /// The id of the process.
     pub id: NodeId,
     /// A counter that the node raises at each renewal. Readers judge by whether it changes, never by a clock.
     pub beat: u64,
@@ -52,7 +52,7 @@ pub struct NodeRow {
 /// The owner of a shard, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerRow {
-    /// The shard.
+    /// The number of the shard.
     pub shard: Shard,
     /// The epoch of the ownership.
     pub epoch: Epoch,

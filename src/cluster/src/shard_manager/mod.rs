@@ -16,7 +16,7 @@ mod status_builder;
 #[cfg(test)]
 mod tests;
 
-pub use settings::Settings;
+pub use settings::ShardManagerSettings;
 pub use status::{ClusterStatus, Handoff, HandoffReason, MemberState, MemberStatus, ShardActivity, ShardStatus};
 
 use self::run::{Command, Runner};
@@ -52,7 +52,7 @@ pub enum AcquireError {
 /// A shard that this node no longer serves, without having released it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostShard {
-    /// The shard.
+    /// The number of the shard.
     pub shard: Shard,
     /// The epoch of the ownership that ended.
     pub epoch: Epoch,
@@ -128,7 +128,7 @@ impl ShardManager {
     pub fn start<R: Registry, H: ShardHost>(
         row: NodeRow,
         shards: u16,
-        settings: Settings,
+        settings: ShardManagerSettings,
         wiring: Wiring<R, H>,
     ) -> Self {
         let (mut shard_manager, running) = Self::prepare(row, shards, settings, wiring);
@@ -141,7 +141,7 @@ impl ShardManager {
     fn prepare<R: Registry, H: ShardHost>(
         row: NodeRow,
         shards: u16,
-        settings: Settings,
+        settings: ShardManagerSettings,
         wiring: Wiring<R, H>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let me = row.id.clone();

@@ -6,7 +6,7 @@
 //!                  fenced, same view, its new owner lives ──► wait (rule O6)
 //! ```
 
-use super::settings::Settings;
+use super::settings::ShardManagerSettings;
 use super::status::{HandoffReason, ShardActivity};
 use crate::membership::OwnerLiveness;
 use doorbuster_storage::registry::{NodeId, OwnerRow};
@@ -67,12 +67,12 @@ struct ShardRecord {
 #[derive(Debug)]
 pub(super) struct Plan {
     me: NodeId,
-    settings: Settings,
+    settings: ShardManagerSettings,
     shards: BTreeMap<Shard, ShardRecord>,
 }
 
 impl Plan {
-    pub(super) fn new(me: NodeId, shards: u16, settings: Settings) -> Self {
+    pub(super) fn new(me: NodeId, shards: u16, settings: ShardManagerSettings) -> Self {
         Self { me, settings, shards: (0..shards).map(|shard| (Shard(shard), ShardRecord::default())).collect() }
     }
 
@@ -207,7 +207,7 @@ impl Plan {
     }
 }
 
-impl Settings {
+impl ShardManagerSettings {
     /// The release of a shard that this node owns, if it should be released.
     fn release(&self, shard: Shard, epoch: Epoch, me: &NodeId, input: &PlanInput<'_>) -> Option<Action> {
         // The row is written before the tail is fenced (rule O2), and epochs only grow: a row with a greater epoch is not an old read.
@@ -262,14 +262,14 @@ impl Settings {
 
 impl ShardRecord {
     /// Forgets failures once the shard has been served for as long as the longest pause.
-    fn forgive(&mut self, now: Instant, settings: &Settings) {
+    fn forgive(&mut self, now: Instant, settings: &ShardManagerSettings) {
         if self.retry_at.is_some_and(|at| now >= at + settings.claim_retry_max) {
             self.retry_at = None;
             self.failures = 0;
         }
     }
 
-    fn delay_retry(&mut self, now: Instant, settings: &Settings) {
+    fn delay_retry(&mut self, now: Instant, settings: &ShardManagerSettings) {
         let doubled = 2_u32.checked_pow(self.failures).unwrap_or(u32::MAX);
         let pause = settings.claim_retry_min.saturating_mul(doubled).min(settings.claim_retry_max);
         self.failures = self.failures.saturating_add(1);

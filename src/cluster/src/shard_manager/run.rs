@@ -1,7 +1,7 @@
 //! The shard manager's loop: the operations in progress, their results, and what follows from them.
 
 use super::plan::{Action, Plan, PlanInput};
-use super::settings::Settings;
+use super::settings::ShardManagerSettings;
 use super::status::{ClusterStatus, Handoff, HandoffReason};
 use super::status_builder::{RegistryHealth, StatusBuilder};
 use super::{AcquireError, Load, LostShard, OnOwner, ShardHost, Wiring};
@@ -83,7 +83,7 @@ pub(super) struct Runner<R, H> {
     on_owner: OnOwner,
     clock: SharedClock,
     outputs: Outputs,
-    settings: Settings,
+    settings: ShardManagerSettings,
     shards: u16,
     /// This node's row as it is written next.
     row: NodeRow,
@@ -115,7 +115,13 @@ pub(super) struct Runner<R, H> {
 }
 
 impl<R: Registry, H: ShardHost> Runner<R, H> {
-    pub(super) fn new(row: NodeRow, shards: u16, settings: Settings, wiring: Wiring<R, H>, outputs: Outputs) -> Self {
+    pub(super) fn new(
+        row: NodeRow,
+        shards: u16,
+        settings: ShardManagerSettings,
+        wiring: Wiring<R, H>,
+        outputs: Outputs,
+    ) -> Self {
         let now = monotonic();
         Self {
             registry: wiring.registry,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// `[cluster]`, as far as the shard manager uses it; `cluster.toml` says what goes wrong when a value is too small or too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct ShardManagerSettings {
     /// When a node counts as dead.
     pub failure_detection: FailureDetection,
     /// The interval at which the owners are read while a shard is expected from another node.
@@ -28,7 +28,7 @@ pub struct Settings {
     pub registry_timeout: Duration,
 }
 
-impl Default for Settings {
+impl Default for ShardManagerSettings {
     fn default() -> Self {
         let failure_detection = FailureDetection {
             renew_interval: Duration::from_millis(500),

@@ -35,7 +35,7 @@ pub enum MemberState {
     Down,
 }
 
-/// One node.
+/// The status of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemberStatus {
     /// Its configured name.
@@ -78,7 +78,7 @@ pub enum ShardActivity {
     Releasing,
 }
 
-/// One shard.
+/// The status of one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShardStatus {
     /// The shard's number.
@@ -138,7 +138,7 @@ pub struct Handoff {
     pub from: Option<String>,
     /// The owner after, `name.incarnation`, or the name of the node that is to take it.
     pub to: Option<String>,
-    /// The reason.
+    /// The reason of the handoff.
     pub why: HandoffReason,
     /// Its duration in milliseconds: a claim with its recovery, or a release with its drain. `None`: this node did not take part.
     pub took_ms: Option<u64>,

@@ -10,6 +10,7 @@ use super::{Attempt, Hold, Order, Outcome, Rejection, Stage};
 use crate::entity::Decision;
 use crate::ids::{Request, Sku};
 use crate::time::Timestamp;
+use std::ops::Bound;
 
 /// What a decision of an order gives.
 pub(super) type Decided = Result<Decision<Event, Reply>, Refusal>;
@@ -138,15 +139,24 @@ impl Order {
             && self.payments.iter().all(|payment| payment.calls.iter().all(|call| !call.open()))
     }
 
-    /// What must be answered before an order that ends has ended.
-    fn blocking(&self) -> impl Iterator<Item = &Todo> {
-        let stock = Todo::Step(Step::Freeze)..Todo::Step(Step::Forget(0));
-        let cart = Todo::Step(Step::Thaw)..=Todo::Step(Step::Thaw);
-        let sold = Todo::Step(Step::Unsell { cancel: 0, line: 0 })..=Todo::Step(Step::Unsell {
-            cancel: u16::MAX,
-            line: u16::MAX,
-        });
-        self.todo.range(stock).chain(self.todo.range(cart)).chain(self.todo.range(sold))
+    /// The open steps whose answers an ending order waits for. It skips the others a kind at a time, so that a large order does not
+    /// walk over its thousand `Forget`s.
+    fn blocking(&self) -> impl Iterator<Item = Step> + '_ {
+        let mut after = Bound::Unbounded;
+        std::iter::from_fn(move || {
+            loop {
+                let todo = *self.todo.range((after, Bound::Unbounded)).next()?;
+                let Todo::Step(step) = todo else {
+                    after = Bound::Excluded(todo);
+                    continue;
+                };
+                let blocks = step.blocks_the_end();
+                after = Bound::Excluded(Todo::Step(if blocks { step } else { step.last_of_its_kind() }));
+                if blocks {
+                    return Some(step);
+                }
+            }
+        })
     }
 
     /// Can nothing follow from this step's answer, because others of its stage are still to come? Spares a large order the
@@ -154,7 +164,7 @@ impl Order {
     fn more_to_come(&self, step: Step) -> bool {
         match (self.stage, step) {
             (Stage::Reserving, Step::Reserve(_)) | (Stage::Committing, Step::Commit(_)) => self.open > 1,
-            (Stage::Ending(_), _) => self.blocking().any(|todo| *todo != Todo::Step(step)),
+            (Stage::Ending(_), _) => self.blocking().any(|open| open != step),
             (Stage::Confirmed | Stage::Ended(_), _) => true,
             (Stage::Nothing | Stage::Freezing | Stage::Reserving | Stage::Held | Stage::Committing, _) => false,
         }
@@ -300,4 +310,98 @@ const fn outcome_of(why: Shortage) -> Outcome {
 /// The answer that names what a request made.
 pub(super) const fn made(made: Made) -> Reply {
     Reply::Made(made)
+}
+
+impl Step {
+    /// Whether an ending order waits for the answer to this step. Every step is named here: a new one does not compile until it has
+    /// its answer.
+    const fn blocks_the_end(self) -> bool {
+        match self {
+            Self::Freeze | Self::Reserve(_) | Self::Release(_) | Self::Commit(_) | Self::Thaw | Self::Unsell { .. } => {
+                true
+            }
+            Self::Forget(_)
+            | Self::Close
+            | Self::Ship { .. }
+            | Self::Restock { .. }
+            | Self::ForgetShip { .. }
+            | Self::ForgetUnsell { .. }
+            | Self::ForgetRestock { .. } => false,
+        }
+    }
+
+    /// The greatest step of the same kind, in the order of [`Order::todo`].
+    const fn last_of_its_kind(self) -> Self {
+        const LAST: u16 = u16::MAX;
+        match self {
+            Self::Freeze | Self::Thaw | Self::Close => self,
+            Self::Reserve(_) => Self::Reserve(LAST),
+            Self::Release(_) => Self::Release(LAST),
+            Self::Commit(_) => Self::Commit(LAST),
+            Self::Forget(_) => Self::Forget(LAST),
+            Self::Ship { .. } => Self::Ship { shipment: LAST, line: LAST },
+            Self::Unsell { .. } => Self::Unsell { cancel: LAST, line: LAST },
+            Self::Restock { .. } => Self::Restock { number: LAST, receipt: LAST },
+            Self::ForgetShip { .. } => Self::ForgetShip { shipment: LAST, line: LAST },
+            Self::ForgetUnsell { .. } => Self::ForgetUnsell { cancel: LAST, line: LAST },
+            Self::ForgetRestock { .. } => Self::ForgetRestock { number: LAST, receipt: LAST },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::EffectKey;
+    use crate::order::CallKey;
+
+    /// Every step, and whether an ending order waits for its answer.
+    const TABLE: [(Step, bool); 13] = [
+        (Step::Freeze, true),
+        (Step::Reserve(2), true),
+        (Step::Release(2), true),
+        (Step::Commit(2), true),
+        (Step::Forget(2), false),
+        (Step::Thaw, true),
+        (Step::Close, false),
+        (Step::Ship { shipment: 1, line: 2 }, false),
+        (Step::Unsell { cancel: 1, line: 2 }, true),
+        (Step::Restock { number: 1, receipt: 2 }, false),
+        (Step::ForgetShip { shipment: 1, line: 2 }, false),
+        (Step::ForgetUnsell { cancel: 1, line: 2 }, false),
+        (Step::ForgetRestock { number: 1, receipt: 2 }, false),
+    ];
+
+    #[test]
+    fn the_table_names_every_step() {
+        let numbers = (1..=u8::MAX).filter(|step| Step::of(EffectKey { step: *step, subject: 1, part: 2 }).is_some());
+        let named: Vec<u8> = TABLE.iter().map(|(step, _)| step.key().step).collect();
+        assert_eq!(numbers.collect::<Vec<_>>(), named);
+    }
+
+    #[test]
+    fn an_ending_order_waits_for_these_steps_and_no_others() {
+        let mut order = Order::default();
+        for (step, blocks) in TABLE {
+            order.todo = [Todo::Step(step), Todo::Call(CallKey::authorize(1))].into();
+            assert_eq!(order.blocking().collect::<Vec<_>>(), if blocks { vec![step] } else { vec![] }, "{step:?}");
+        }
+        // All together, and several of a kind: none hides another.
+        let more = [Step::Reserve(7), Step::Forget(1), Step::Forget(7), Step::Unsell { cancel: 3, line: 1 }];
+        let all = TABLE.iter().map(|(step, _)| *step).chain(more);
+        order.todo = all.map(Todo::Step).chain([Todo::Call(CallKey::authorize(1))]).collect();
+        let found: Vec<Step> = order.blocking().collect();
+        let expected: Vec<Step> = order
+            .todo
+            .iter()
+            .filter_map(|todo| match todo {
+                Todo::Step(step) => {
+                    TABLE.iter().any(|(known, blocks)| *blocks && known.key().step == step.key().step).then_some(*step)
+                }
+                Todo::Call(_) => None,
+            })
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(found.len(), 8);
+    }
 }

@@ -77,7 +77,7 @@ pub struct Behaviour {
     pub lapse_s: u64,
     /// How long an idempotency key is remembered, in seconds. After that it starts a new operation (rule M2).
     pub key_life_s: u64,
-    /// The webhooks.
+    /// The behaviour of webhooks.
     pub webhooks: WebhookBehaviour,
 }
 

@@ -18,13 +18,13 @@ use std::collections::BTreeMap;
 /// The reply to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// An answer.
+    /// An answer of the provider.
     Answer(ProviderAnswer),
     /// 429: try again later.
     TooMany,
     /// A 5xx, after which the outcome is unknown.
     Broken,
-    /// No response.
+    /// There is no response.
     Silence,
 }
 
@@ -90,7 +90,7 @@ impl Engine {
         self.outages.push((from, to));
     }
 
-    /// The ledger.
+    /// The ledger so far.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger

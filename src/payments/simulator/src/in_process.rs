@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The options of a simulated provider inside a node.
 #[derive(Debug, Clone)]
 pub struct SimulatorOptions<'a> {
-    /// Its behaviour.
+    /// Its latencies and failures.
     pub behaviour: Behaviour,
     /// The seed of the random numbers: the same seed gives the same behaviour.
     pub seed: u64,

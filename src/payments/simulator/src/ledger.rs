@@ -63,7 +63,7 @@ pub struct LaterOutcome {
     pub answer: ProviderAnswer,
 }
 
-/// One operation.
+/// An operation in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its position in the ledger, from 1. The provider's own reference is `sim_{number}`.

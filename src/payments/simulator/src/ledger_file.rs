@@ -24,7 +24,7 @@ pub enum LedgerFileError {
     /// The file system refused an operation on a named file.
     #[error("open the ledger {}: {error}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The system's error.
         error: io::Error,
@@ -40,7 +40,7 @@ pub enum LedgerFileError {
     Ledger {
         /// The line's number, from 1.
         line: usize,
-        /// The contradiction.
+        /// The contradiction in words.
         why: LedgerSequenceError,
     },
 }

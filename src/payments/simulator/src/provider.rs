@@ -49,7 +49,7 @@ struct Work {
 /// The reply to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallResult {
-    /// The reply.
+    /// The reply to the call.
     pub reply: Reply,
     /// The latency before it, in milliseconds.
     pub latency_ms: u64,

@@ -8,7 +8,7 @@
 
 use super::options::{Appended, Counts};
 use super::owned::{Owned, TailRow};
-use super::payload::{self, Place};
+use super::payload::{self, RowPosition};
 use super::session::{Cql, Pauses, append_error, bigint, bucket_key, shard_key};
 use crate::journal::{AppendError, Batch, Epoch, Record, Seq, Shard};
 use doorbuster_clock::monotonic;
@@ -50,7 +50,7 @@ impl Owners {
 /// A row in flight.
 #[derive(Debug)]
 struct Row {
-    place: Place,
+    position: RowPosition,
     events: u64,
     batch: Uuid,
     payload: Vec<u8>,
@@ -79,8 +79,8 @@ impl Cql {
                 first.seq
             )));
         }
-        let place = Place { shard, seq: first.seq, epoch };
-        let payload = payload::of_records(place, &batch.records);
+        let position = RowPosition { shard, seq: first.seq, epoch };
+        let payload = payload::of_records(position, &batch.records);
         if payload.len() > PAYLOAD_BYTES_MAX {
             let length = payload.len();
             return Err(AppendError::Failed(format!(
@@ -92,7 +92,7 @@ impl Cql {
         let begun = monotonic();
         let covered = events.min(room);
         let batch_id = Uuid::new_v4();
-        let row = Row { place, events: covered, batch: batch_id, payload };
+        let row = Row { position, events: covered, batch: batch_id, payload };
         let bytes = u64::try_from(row.payload.len()).unwrap_or(u64::MAX);
         let rolled = self.roll_to(shard, epoch, bucket, self.buckets.of(first.seq)).await?;
         self.put_row(&row).await?;
@@ -133,8 +133,8 @@ impl Cql {
             owned.bucket = self.roll_to(shard, owned.epoch, owned.bucket, bucket).await?;
             let events = behind.min(self.buckets.room(first));
             behind = behind.saturating_sub(events);
-            let place = Place { shard, seq: first, epoch: owned.epoch };
-            let row = Row { place, events, batch, payload: payload::of_rest(place, behind) };
+            let position = RowPosition { shard, seq: first, epoch: owned.epoch };
+            let row = Row { position, events, batch, payload: payload::of_rest(position, behind) };
             self.put_row(&row).await?;
             let last = first.saturating_add(events).saturating_sub(1);
             owned.appended(TailRow { first, last, records: Some(Vec::new()) });
@@ -169,7 +169,7 @@ impl Cql {
 
     /// Rule O5: an append without an answer is settled by the identical statement.
     async fn put_row(&self, row: &Row) -> Result<(), AppendError> {
-        let Place { shard, seq, epoch } = row.place;
+        let RowPosition { shard, seq, epoch } = row.position;
         let events = i32::try_from(row.events).unwrap_or(i32::MAX);
         let key = (shard_key(shard), bucket_key(self.buckets.of(seq)), bigint(seq));
         let begun = monotonic();

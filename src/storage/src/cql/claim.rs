@@ -13,7 +13,7 @@
 use super::append::Owners;
 use super::options::Counts;
 use super::owned::{Owned, TailRow};
-use super::payload::{self, Place};
+use super::payload::{self, RowPosition};
 use super::session::{Cql, Pauses, bigint, bucket_key, claim_error, number, shard_key};
 use crate::journal::{AppendError, Claim, ClaimError, Epoch, ReadError, Seq, Shard};
 use doorbuster_clock::monotonic;
@@ -28,19 +28,19 @@ const CONFLICTS_MAX: u32 = 16;
 /// The next step.
 #[derive(Debug)]
 enum Stage {
-    /// O2.1
+    /// Step O2.1: raise the epoch.
     RaiseEpoch,
-    /// O2.2
+    /// Step O2.2: read `flushed_upto`.
     ReadFlushed,
-    /// O2.3, first half.
+    /// Step O2.3, first half: read the fence.
     ReadFence,
-    /// O2.3, second half: from the fence that was read.
+    /// Step O2.3, second half: raise the fence from the value that was read.
     RaiseFence(Option<Epoch>),
-    /// O2.4
+    /// Step O2.4: read the bucket.
     ReadRows,
-    /// O2.5 to O2.7, with the rows that were read.
+    /// Steps O2.5 to O2.7, with the rows that were read.
     ReadFlushedAgain(Vec<TailRow>),
-    /// O2.8
+    /// Step O2.8: read the owner.
     AskOwner,
 }
 
@@ -299,9 +299,9 @@ impl Cql {
         let key = (shard_key(shard), bucket_key(self.buckets.of(row.first)), bigint(row.first));
         let found = self.first::<(Option<Uuid>, Option<i64>, Option<Vec<u8>>)>(&self.statements.row, key).await?;
         let Some((Some(batch), Some(epoch), Some(bytes))) = found else { return Err(gone()) };
-        let place = Place { shard, seq: row.first, epoch: number("an epoch", epoch)? };
+        let position = RowPosition { shard, seq: row.first, epoch: number("an epoch", epoch)? };
         let events = row.last.saturating_sub(row.first).saturating_add(1);
-        let behind = payload::read(place, bytes)?.behind(row.first, events);
+        let behind = payload::read(position, bytes)?.behind(row.first, events);
         Ok((behind > 0).then_some((behind, batch)))
     }
 }

@@ -127,7 +127,7 @@ impl CqlOptions {
 /// The counters of a store since the process started.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Batches appended.
+    /// The number of batches appended.
     pub appends: AtomicU64,
     /// Transactions whose outcome was unknown at first (rule O5).
     pub unknown_outcomes: AtomicU64,
@@ -139,7 +139,7 @@ pub struct Counts {
     pub fenced: AtomicU64,
     /// Compare-and-sets that found another value than the one read.
     pub conflicts: AtomicU64,
-    /// Shards claimed.
+    /// The number of shards claimed.
     pub claims: AtomicU64,
     /// Claims that another node won.
     pub claims_lost: AtomicU64,

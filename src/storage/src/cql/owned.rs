@@ -19,7 +19,7 @@ pub(super) struct TailRow {
     pub(super) records: Option<Vec<Record>>,
 }
 
-/// One shard.
+/// What is known of one shard.
 #[derive(Debug)]
 pub(super) struct Owned {
     pub(super) epoch: Epoch,

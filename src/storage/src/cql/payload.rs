@@ -20,7 +20,7 @@ const CRC_BYTES: usize = 4;
 
 /// The position of a row, which its payload's checksum covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RowPosition {
     pub(super) shard: Shard,
     pub(super) seq: Seq,
     pub(super) epoch: Epoch,
@@ -29,7 +29,7 @@ pub(super) struct Place {
 /// The contents of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Payload {
-    /// Whole decisions.
+    /// Records of whole decisions.
     Records(Vec<Record>),
     /// Events of a decision in an earlier row.
     Rest {
@@ -38,23 +38,23 @@ pub(super) enum Payload {
     },
 }
 
-fn seal(place: Place, mut out: Vec<u8>) -> Vec<u8> {
-    let crc = crc(place, &out);
+fn seal(position: RowPosition, mut out: Vec<u8>) -> Vec<u8> {
+    let crc = crc(position, &out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
 }
 
-fn crc(place: Place, bytes: &[u8]) -> u32 {
+fn crc(position: RowPosition, bytes: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&place.shard.0.to_le_bytes());
-    crc.update(&place.seq.to_le_bytes());
-    crc.update(&place.epoch.to_le_bytes());
+    crc.update(&position.shard.0.to_le_bytes());
+    crc.update(&position.seq.to_le_bytes());
+    crc.update(&position.epoch.to_le_bytes());
     crc.update(bytes);
     crc.finalize()
 }
 
 /// Encodes a batch.
-pub(super) fn of_records(place: Place, records: &[Record]) -> Vec<u8> {
+pub(super) fn of_records(position: RowPosition, records: &[Record]) -> Vec<u8> {
     let bodies: usize = records.iter().map(|record| record.body.len().saturating_add(8)).sum();
     let mut out = Vec::with_capacity(bodies.saturating_add(16));
     out.extend_from_slice(&[FORM, RECORDS]);
@@ -64,26 +64,29 @@ pub(super) fn of_records(place: Place, records: &[Record]) -> Vec<u8> {
         out.extend_from_slice(&u32::try_from(record.body.len()).unwrap_or(u32::MAX).to_le_bytes());
         out.extend_from_slice(&record.body);
     }
-    seal(place, out)
+    seal(position, out)
 }
 
 /// Encodes a rest row.
-pub(super) fn of_rest(place: Place, behind: u64) -> Vec<u8> {
+pub(super) fn of_rest(position: RowPosition, behind: u64) -> Vec<u8> {
     let mut out = vec![FORM, REST];
     out.extend_from_slice(&behind.to_le_bytes());
-    seal(place, out)
+    seal(position, out)
 }
 
 /// Decodes a payload.
-pub(super) fn read(place: Place, payload: Vec<u8>) -> Result<Payload, ReadError> {
+pub(super) fn read(position: RowPosition, payload: Vec<u8>) -> Result<Payload, ReadError> {
     let damaged = |why: &str| {
-        ReadError::Corrupt(format!("the row of event {} of shard {} cannot be read: {why}", place.seq, place.shard))
+        ReadError::Corrupt(format!(
+            "the row of event {} of shard {} cannot be read: {why}",
+            position.seq, position.shard
+        ))
     };
     let short = |_: bytes::TryGetError| damaged("it ends too soon");
     let mut rest = Bytes::from(payload);
     let end = rest.len().checked_sub(CRC_BYTES).ok_or_else(|| damaged("it ends too soon"))?;
     let stored = rest.split_off(end).try_get_u32_le().map_err(short)?;
-    if stored != crc(place, &rest) {
+    if stored != crc(position, &rest) {
         return Err(damaged("its checksum is wrong"));
     }
     let form = rest.try_get_u8().map_err(short)?;
@@ -93,7 +96,7 @@ pub(super) fn read(place: Place, payload: Vec<u8>) -> Result<Payload, ReadError>
     match rest.try_get_u8().map_err(short)? {
         RECORDS => {
             let count = rest.try_get_u32_le().map_err(short)?;
-            let (mut records, mut seq) = (Vec::new(), place.seq);
+            let (mut records, mut seq) = (Vec::new(), position.seq);
             for _ in 0..count {
                 let events = rest.try_get_u32_le().map_err(short)?;
                 let length = usize::try_from(rest.try_get_u32_le().map_err(short)?).unwrap_or(usize::MAX);
@@ -101,7 +104,7 @@ pub(super) fn read(place: Place, payload: Vec<u8>) -> Result<Payload, ReadError>
                     return Err(damaged("a record in it is not whole"));
                 }
                 let body = rest.split_to(length);
-                records.push(Record { shard: place.shard, epoch: place.epoch, seq, events, body });
+                records.push(Record { shard: position.shard, epoch: position.epoch, seq, events, body });
                 seq = seq.saturating_add(u64::from(events));
             }
             if rest.is_empty() { Ok(Payload::Records(records)) } else { Err(damaged("there is more than it says")) }
@@ -142,7 +145,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PLACE: Place = Place { shard: Shard(3), seq: 7, epoch: 2 };
+    const PLACE: RowPosition = RowPosition { shard: Shard(3), seq: 7, epoch: 2 };
 
     fn record(seq: Seq, events: u32, body: &'static [u8]) -> Record {
         Record { shard: Shard(3), epoch: 2, seq, events, body: Bytes::from_static(body) }
@@ -167,8 +170,12 @@ mod tests {
     #[test]
     fn a_payload_in_another_row_than_its_own_is_corruption() {
         let bytes = of_records(PLACE, &[record(7, 1, b"one")]);
-        for place in [Place { seq: 8, ..PLACE }, Place { shard: Shard(4), ..PLACE }, Place { epoch: 3, ..PLACE }] {
-            assert!(matches!(read(place, bytes.clone()), Err(ReadError::Corrupt(_))), "{place:?}");
+        for position in [
+            RowPosition { seq: 8, ..PLACE },
+            RowPosition { shard: Shard(4), ..PLACE },
+            RowPosition { epoch: 3, ..PLACE },
+        ] {
+            assert!(matches!(read(position, bytes.clone()), Err(ReadError::Corrupt(_))), "{position:?}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! explain it.
 
 use super::history::record_of;
-use super::payload::{self, Payload, Place};
+use super::payload::{self, Payload, RowPosition};
 use super::session::{Cql, bigint, bucket_key, number, shard_key};
 use crate::journal::{ReadError, Record, Seq, Shard};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -165,8 +165,8 @@ impl Reader {
             };
             let events = number("a count of events", i64::from(events))?;
             bytes = bytes.saturating_add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
-            let place = Place { shard, seq: self.next, epoch: number("an epoch", epoch)? };
-            let payload = payload::read(place, payload)?;
+            let position = RowPosition { shard, seq: self.next, epoch: number("an epoch", epoch)? };
+            let payload = payload::read(position, payload)?;
             if events == 0 || !payload.fits(self.cql.buckets, self.next, events) {
                 let why = format!("the row of event {seq} of shard {shard} does not hold the events it says");
                 return Err(ReadError::Corrupt(why));

@@ -48,7 +48,7 @@ files! {
 /// The result of `schema apply`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// The keyspace.
+    /// The name of the keyspace.
     pub keyspace: String,
     /// The files that were applied.
     pub files: Vec<&'static str>,

@@ -53,7 +53,7 @@ pub enum CqlError {
         "the schema of keyspace {keyspace} is not the one this version was built with: {why}; `doorbuster schema apply` applies what is missing"
     )]
     Schema {
-        /// The keyspace.
+        /// The name of the keyspace.
         keyspace: String,
         /// The file and the difference.
         why: String,
@@ -63,7 +63,7 @@ pub enum CqlError {
         "the store in keyspace {keyspace} was made with {setting} = {stored}, the configuration says {configured}; it is fixed when a store is made"
     )]
     Layout {
-        /// The keyspace.
+        /// The name of the keyspace.
         keyspace: String,
         /// The setting that differs.
         setting: &'static str,

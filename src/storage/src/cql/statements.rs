@@ -20,7 +20,7 @@ enum Kind {
 
 macro_rules! statements {
     ($( $(#[$doc:meta])* $name:ident: $kind:ident = $text:literal; )+) => {
-        /// The statements.
+        /// The prepared statements.
         #[derive(Debug)]
         pub(super) struct Statements {
             $( $(#[$doc])* pub(super) $name: PreparedStatement, )+
@@ -138,7 +138,7 @@ statements! {
 mod tests {
     use super::*;
 
-    /// Rule S3.
+    /// Follows rule S3.
     #[test]
     fn every_plain_write_says_its_own_time_and_no_transaction_does() {
         for (kind, text) in TEXTS {

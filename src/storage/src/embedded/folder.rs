@@ -19,7 +19,7 @@ pub enum OpenError {
     /// Data without a layout, or an unreadable layout.
     #[error("the data folder {} is damaged: {why}", folder.display())]
     Damaged {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
         /// The contradiction, in words.
         why: String,
@@ -30,7 +30,7 @@ pub enum OpenError {
          these cannot change", folder.display(), stored.shards, stored.hash_version, configured.shards, configured.hash_version
     )]
     OtherLayout {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
         /// The layout fixed when the folder was created.
         stored: Layout,
@@ -43,7 +43,7 @@ pub enum OpenError {
     /// The tables cannot be opened.
     #[error("the tables in {} cannot be opened: {why}", folder.display())]
     Tables {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
         /// The database's error.
         why: String,

@@ -7,7 +7,7 @@
 use super::tail::Tail;
 use crate::journal::{Epoch, ReadError, Record, Seq, Shard};
 
-/// One shard.
+/// What is known of one shard.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
     pub(super) epoch: Epoch,

@@ -37,7 +37,7 @@ use std::sync::{Arc, OnceLock};
 /// many: a read of a stored entity looks into more files.
 const MERGED_AT: u8 = 8;
 
-/// The database.
+/// The database with its keyspaces.
 #[derive(Clone)]
 pub(super) struct Tables {
     folder: PathBuf,

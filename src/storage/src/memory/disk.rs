@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// One shard.
+/// What is known of one shard.
 #[derive(Debug, Clone, Default)]
 struct Stored {
     epoch: Epoch,

@@ -99,7 +99,7 @@ impl StreamLog {
     /// The number of entries of a stream.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn length(&self, stream: u16) -> Result<u64, LinkError> {
         let mut length = redis::cmd("XLEN");
         length.arg(self.key(stream));
@@ -109,7 +109,7 @@ impl StreamLog {
     /// Creates a group that begins after `after`, unless it exists.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn create_group(&self, stream: u16, group: &str, after: &str) -> Result<(), LinkError> {
         let mut create = redis::cmd("XGROUP");
         create.arg("CREATE").arg(self.key(stream)).arg(group).arg(after).arg("MKSTREAM");
@@ -146,7 +146,7 @@ impl StreamLog {
     /// Acknowledges entries; returns how many were pending.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn acknowledge(&self, stream: u16, group: &str, ids: &[String]) -> Result<u64, LinkError> {
         if ids.is_empty() {
             return Ok(0);

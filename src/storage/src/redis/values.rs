@@ -81,7 +81,7 @@ impl VersionedValues {
     /// The values, in the order of the names.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn get(&self, names: &[&str]) -> Result<Vec<Option<Versioned>>, LinkError> {
         if names.is_empty() {
             return Ok(Vec::new());
@@ -101,7 +101,7 @@ impl VersionedValues {
     /// Replaces the value of version `seen` (`None`: no value) by `with` (`None`: removes it). Returns `false` if another version is stored.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn replace(&self, name: &str, seen: Option<u64>, with: Option<&Versioned>) -> Result<bool, LinkError> {
         let digits = |version: Option<u64>| version.map_or_else(String::new, |version| version.to_string());
         let mut replace = REPLACE.prepare_invoke();
@@ -113,7 +113,7 @@ impl VersionedValues {
     /// The names of values, page by page. Begin with page 0 and continue with the returned number until it is 0. A name may occur twice.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn names(&self, page: u64) -> Result<(Vec<String>, u64), LinkError> {
         let begins = self.link.key(self.room, "");
         let mut scan = redis::cmd("SCAN");
@@ -127,7 +127,7 @@ impl VersionedValues {
     /// Whether a mark of this kind and name exists.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn marked(&self, kind: &str, name: &str) -> Result<bool, LinkError> {
         let mut exists = redis::cmd("EXISTS");
         exists.arg(self.link.key(kind, name));
@@ -137,7 +137,7 @@ impl VersionedValues {
     /// Sets a mark, which disappears when Redis is emptied.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`LinkError`]: the call failed.
     pub async fn mark(&self, kind: &str, name: &str) -> Result<(), LinkError> {
         let mut set = redis::cmd("SET");
         set.arg(self.link.key(kind, name)).arg(1);

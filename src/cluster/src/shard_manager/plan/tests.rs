@@ -27,7 +27,7 @@ struct PlanTest {
 
 impl PlanTest {
     fn new() -> Self {
-        let plan = Plan::new(id("me", 2), 1, Settings::default());
+        let plan = Plan::new(id("me", 2), 1, ShardManagerSettings::default());
         let living = BTreeSet::from(["me".to_owned(), "other".to_owned()]);
         let (placed, owners, owned) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
@@ -299,7 +299,7 @@ fn a_shard_that_ends_as_soon_as_it_is_served_does_not_spin() {
 
 #[test]
 fn so_many_at_once_and_no_more() {
-    let mut plan = Plan::new(id("me", 2), 100, Settings::default());
+    let mut plan = Plan::new(id("me", 2), 100, ShardManagerSettings::default());
     let now = monotonic();
     let mine: BTreeMap<Shard, String> = (0..100).map(|shard| (Shard(shard), "me".to_owned())).collect();
     let theirs: BTreeMap<Shard, String> = (0..100).map(|shard| (Shard(shard), "other".to_owned())).collect();
@@ -322,7 +322,7 @@ fn so_many_at_once_and_no_more() {
     assert_eq!(plan.next(&input(&mine, &none)).len(), 0);
     plan.claimed(Shard(0));
     assert_eq!(plan.next(&input(&mine, &none)).len(), 1);
-    let mut plan = Plan::new(id("me", 2), 100, Settings::default());
+    let mut plan = Plan::new(id("me", 2), 100, ShardManagerSettings::default());
     assert_eq!(plan.next(&input(&theirs, &owned)).len(), 2);
     assert_eq!(plan.next(&input(&theirs, &owned)).len(), 0);
 }

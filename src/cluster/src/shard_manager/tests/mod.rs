@@ -8,7 +8,7 @@ mod random;
 mod scenarios;
 
 use self::node::{Link, Node};
-use super::{ClusterStatus, Settings};
+use super::{ClusterStatus, ShardManagerSettings};
 use crate::placement;
 use doorbuster_clock::monotonic;
 use doorbuster_domain::time::Timestamp;
@@ -33,7 +33,7 @@ struct Cluster {
     nodes: BTreeMap<String, Node>,
     /// One way: the first does not hear the second's answers.
     cuts: BTreeSet<(String, String)>,
-    settings: Settings,
+    settings: ShardManagerSettings,
     unserved_since: BTreeMap<Shard, Instant>,
     longest_unserved: Duration,
     steps: u32,
@@ -48,7 +48,7 @@ impl Cluster {
             clock: doorbuster_clock::TestClock::starting_at(Timestamp(1_700_000_000_000)),
             nodes: BTreeMap::new(),
             cuts: BTreeSet::new(),
-            settings: Settings::default(),
+            settings: ShardManagerSettings::default(),
             unserved_since: BTreeMap::new(),
             longest_unserved: Duration::ZERO,
             steps: 0,

@@ -188,7 +188,7 @@ impl ShardHost for Serving {
     }
 }
 
-/// A process.
+/// A node process of a test.
 #[derive(Debug)]
 pub(super) struct Node {
     shard_manager: Arc<ShardManager>,

@@ -165,7 +165,7 @@ async fn who_cannot_read_begins_nothing() {
     assert_eq!(cluster.server(shard), Some(("n2", epoch + 1)));
 }
 
-/// O6.
+/// Rule O6: a one-way partition.
 #[tokio::test(start_paused = true)]
 async fn nodes_that_hear_each_other_one_way_only_go_on_as_before() {
     let mut cluster = Cluster::of(3).await;

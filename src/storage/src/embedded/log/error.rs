@@ -17,7 +17,7 @@ pub enum LogError {
         "shard {shard}: states are stored up to {flushed}, the log holds what follows {base} up to {end}: something was lost"
     )]
     Lost {
-        /// The shard.
+        /// The number of the shard.
         shard: Shard,
         /// The last event before the oldest segment.
         base: Seq,
@@ -31,7 +31,7 @@ pub enum LogError {
     Io {
         /// The operation, as a verb.
         verb: &'static str,
-        /// The file.
+        /// The path of the file.
         path: String,
         /// The kind of error.
         kind: io::ErrorKind,
@@ -56,7 +56,7 @@ pub enum LogError {
     /// The records do not continue the shard's log. Nothing was written; the log takes no more appends.
     #[error("shard {shard}: record {seq} of epoch {epoch} cannot follow event {last_seq} of epoch {last_epoch}")]
     OutOfOrder {
-        /// The shard.
+        /// The number of the shard.
         shard: Shard,
         /// The record's first event.
         seq: Seq,
@@ -70,7 +70,7 @@ pub enum LogError {
     /// The requested events are in retired segments.
     #[error("shard {shard}: event {from} is no longer in the log, which begins after {base}")]
     Retired {
-        /// The shard.
+        /// The number of the shard.
         shard: Shard,
         /// The first requested event.
         from: Seq,
@@ -128,7 +128,7 @@ pub enum Why {
     /// A gap or a repetition in a shard's events.
     #[error("shard {shard} continues with event {found}, expected {expected}")]
     Hole {
-        /// The shard.
+        /// The number of the shard.
         shard: Shard,
         /// The next event's seq.
         expected: Seq,
@@ -138,7 +138,7 @@ pub enum Why {
     /// A shard's epoch falls.
     #[error("shard {shard}, event {seq}: epoch falls from {was} to {found}")]
     EpochFell {
-        /// The shard.
+        /// The number of the shard.
         shard: Shard,
         /// The record's first event.
         seq: Seq,

@@ -20,7 +20,7 @@ const MAGIC: [u8; 4] = *b"DBf1";
 
 /// The only place at which a frame is valid: its segment and position.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct FrameLocation {
     pub(super) salt: u64,
     pub(super) generation: u64,
     pub(super) position: u64,
@@ -42,13 +42,13 @@ pub(super) fn bytes_of(records: &[Record]) -> u64 {
 }
 
 /// Builds the frame in `out` and returns its CRC; `None`: a length does not fit its field.
-pub(super) fn encode(place: Place, predecessor: u32, records: &[Record], out: &mut Vec<u8>) -> Option<u32> {
+pub(super) fn encode(location: FrameLocation, predecessor: u32, records: &[Record], out: &mut Vec<u8>) -> Option<u32> {
     out.clear();
     let payload_bytes = bytes_of(records).checked_sub(u64_of(HEAD_BYTES))?;
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&u32::try_from(payload_bytes).ok()?.to_le_bytes());
-    out.extend_from_slice(&place.generation.to_le_bytes());
-    out.extend_from_slice(&place.position.to_le_bytes());
+    out.extend_from_slice(&location.generation.to_le_bytes());
+    out.extend_from_slice(&location.position.to_le_bytes());
     out.extend_from_slice(&predecessor.to_le_bytes());
     out.extend_from_slice(&u32::try_from(records.len()).ok()?.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
@@ -60,13 +60,13 @@ pub(super) fn encode(place: Place, predecessor: u32, records: &[Record], out: &m
         out.extend_from_slice(&u32::try_from(record.body.len()).ok()?.to_le_bytes());
         out.extend_from_slice(&record.body);
     }
-    let crc = crc_of(place, out)?;
+    let crc = crc_of(location, out)?;
     out.get_mut(CRC_AT..HEAD_BYTES)?.copy_from_slice(&crc.to_le_bytes());
     Some(crc)
 }
 
-/// Decodes the head; `None`: it cannot belong to this place.
-pub(super) fn head(place: Place, bytes: &[u8]) -> Option<Head> {
+/// Decodes the head; `None`: it cannot belong to this location.
+pub(super) fn head(location: FrameLocation, bytes: &[u8]) -> Option<Head> {
     let mut rest = bytes.get(..HEAD_BYTES)?.strip_prefix(&MAGIC)?;
     let payload_bytes = u64::from(rest.try_get_u32_le().ok()?);
     let generation = rest.try_get_u64_le().ok()?;
@@ -77,33 +77,33 @@ pub(super) fn head(place: Place, bytes: &[u8]) -> Option<Head> {
         records: rest.try_get_u32_le().ok()?,
         crc: rest.try_get_u32_le().ok()?,
     };
-    (generation == place.generation && position == place.position).then_some(head)
+    (generation == location.generation && position == location.position).then_some(head)
 }
 
-/// Whether the CRC of a whole frame is right for this place.
-pub(super) fn holds(place: Place, head: Head, frame: &[u8]) -> bool {
-    crc_of(place, frame) == Some(head.crc)
+/// Whether the CRC of a whole frame is right for this location.
+pub(super) fn holds(location: FrameLocation, head: Head, frame: &[u8]) -> bool {
+    crc_of(location, frame) == Some(head.crc)
 }
 
-fn crc_of(place: Place, frame: &[u8]) -> Option<u32> {
+fn crc_of(location: FrameLocation, frame: &[u8]) -> Option<u32> {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&place.salt.to_le_bytes());
+    crc.update(&location.salt.to_le_bytes());
     crc.update(frame.get(..CRC_AT)?);
     crc.update(frame.get(HEAD_BYTES..)?);
     Some(crc.finalize())
 }
 
-/// Whether a whole valid frame begins after the first of these bytes. `place` is that of the first byte.
-pub(super) fn valid_one_behind(place: Place, bytes: &[u8]) -> Option<u64> {
+/// Whether a whole valid frame begins after the first of these bytes. `location` is that of the first byte.
+pub(super) fn valid_one_behind(location: FrameLocation, bytes: &[u8]) -> Option<u64> {
     let mut from = 1;
     while let Some(found) = find_magic(bytes, from) {
-        let place = Place { position: place.position.checked_add(u64_of(found))?, ..place };
+        let location = FrameLocation { position: location.position.checked_add(u64_of(found))?, ..location };
         let there = bytes.get(found..)?;
-        if let Some(head) = head(place, there)
+        if let Some(head) = head(location, there)
             && let Some(frame) = there.get(..HEAD_BYTES.checked_add(usize_of(head.payload_bytes))?)
-            && holds(place, head, frame)
+            && holds(location, head, frame)
         {
-            return Some(place.position);
+            return Some(location.position);
         }
         from = found.checked_add(1)?;
     }
@@ -148,7 +148,7 @@ impl TryAdvance for Bytes {
 mod tests {
     use super::*;
 
-    const PLACE: Place = Place { salt: 7, generation: 3, position: 8192 };
+    const LOCATION: FrameLocation = FrameLocation { salt: 7, generation: 3, position: 8192 };
 
     fn record(seq: u64, body: &'static [u8]) -> Record {
         Record { shard: Shard(5), epoch: 2, seq, events: 2, body: Bytes::from_static(body) }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_bytes_of_a_frame_never_change() {
         let mut frame = Vec::new();
-        encode(PLACE, 0x0102_0304, &[record(9, b"body")], &mut frame).unwrap();
+        encode(LOCATION, 0x0102_0304, &[record(9, b"body")], &mut frame).unwrap();
         let expected: &[u8] = &[
             b'D', b'B', b'f', b'1', 30, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 4, 3, 2, 1, 1, 0, 0,
             0,
@@ -172,30 +172,34 @@ mod tests {
     fn a_frame_reads_back_as_it_was_written() {
         let written = vec![record(1, b"one"), record(3, b""), record(5, b"three")];
         let mut frame = Vec::new();
-        encode(PLACE, 1, &written, &mut frame).unwrap();
+        encode(LOCATION, 1, &written, &mut frame).unwrap();
         assert_eq!(u64_of(frame.len()), bytes_of(&written));
-        let head = head(PLACE, &frame).unwrap();
-        assert!(holds(PLACE, head, &frame));
+        let head = head(LOCATION, &frame).unwrap();
+        assert!(holds(LOCATION, head, &frame));
         assert_eq!(records(head, &Bytes::from(frame)), Some(written));
     }
 
     #[test]
     fn a_frame_counts_only_at_its_own_place_in_its_own_generation_and_log() {
         let mut frame = Vec::new();
-        encode(PLACE, 1, &[record(1, b"x")], &mut frame).unwrap();
-        assert!(head(Place { generation: 4, ..PLACE }, &frame).is_none(), "L3: another generation does not exist");
-        assert!(head(Place { position: 8193, ..PLACE }, &frame).is_none());
-        let other = Place { salt: 8, ..PLACE };
+        encode(LOCATION, 1, &[record(1, b"x")], &mut frame).unwrap();
+        assert!(
+            head(FrameLocation { generation: 4, ..LOCATION }, &frame).is_none(),
+            "L3: another generation does not exist"
+        );
+        assert!(head(FrameLocation { position: 8193, ..LOCATION }, &frame).is_none());
+        let other = FrameLocation { salt: 8, ..LOCATION };
         assert!(!holds(other, head(other, &frame).unwrap(), &frame));
     }
 
     #[test]
     fn a_valid_frame_is_found_behind_garbage_and_a_copy_of_one_elsewhere_is_not() {
         let mut frame = Vec::new();
-        encode(Place { position: PLACE.position + 11, ..PLACE }, 1, &[record(1, b"x")], &mut frame).unwrap();
+        encode(FrameLocation { position: LOCATION.position + 11, ..LOCATION }, 1, &[record(1, b"x")], &mut frame)
+            .unwrap();
         let behind = [b"DBf1 DBf1.".as_slice(), b"D", &frame].concat();
-        assert_eq!(valid_one_behind(PLACE, &behind), Some(PLACE.position + 11));
+        assert_eq!(valid_one_behind(LOCATION, &behind), Some(LOCATION.position + 11));
         let shifted = [b"DBf1 DBf1..".as_slice(), b"D", &frame].concat();
-        assert_eq!(valid_one_behind(PLACE, &shifted), None);
+        assert_eq!(valid_one_behind(LOCATION, &shifted), None);
     }
 }

@@ -150,7 +150,7 @@ pub struct Retired {
 pub struct Frame {
     /// The generation of its segment.
     pub generation: u64,
-    /// Its position.
+    /// Its position in the log.
     pub position: Position,
     /// Its length, in bytes.
     pub bytes: u64,
@@ -173,5 +173,5 @@ fn u64_of(bytes: usize) -> u64 {
 #[doc(hidden)]
 #[must_use]
 pub fn frame_in_memory(records: &[Record], out: &mut Vec<u8>) -> Option<u32> {
-    frame::encode(frame::Place { salt: 1, generation: 1, position: 4_096 }, 0, records, out)
+    frame::encode(frame::FrameLocation { salt: 1, generation: 1, position: 4_096 }, 0, records, out)
 }

@@ -153,7 +153,9 @@ fn behind(disk: &dyn Disk, folder: &Path, current: &Segment, end_offset: u64) ->
     read_padded(file.as_ref(), &mut rest, end_offset).map_err(failed)?;
     let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
     // The frame that is looked for may end in zeros.
-    if let Some(valid) = (torn_bytes > 0).then(|| frame::valid_one_behind(current.place(end_offset), &rest)).flatten() {
+    if let Some(valid) =
+        (torn_bytes > 0).then(|| frame::valid_one_behind(current.location(end_offset), &rest)).flatten()
+    {
         return Err(damage(current, end_offset, Why::Frame(Position(valid))));
     }
     rest.truncate(torn_bytes);

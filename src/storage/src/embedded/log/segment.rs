@@ -7,7 +7,7 @@
 //!
 //! A segment gets its name by a rename after its header is synced, so a crash cannot leave a damaged header.
 
-use super::frame::Place;
+use super::frame::FrameLocation;
 use super::{Tail, u64_of};
 use crate::journal::Shard;
 use bytes::Buf;
@@ -47,8 +47,8 @@ impl Segment {
     }
 
     /// The log position of an offset in its file.
-    pub(super) fn place(&self, offset: u64) -> Place {
-        Place { salt: self.salt, generation: self.generation, position: self.base.saturating_add(offset) }
+    pub(super) fn location(&self, offset: u64) -> FrameLocation {
+        FrameLocation { salt: self.salt, generation: self.generation, position: self.base.saturating_add(offset) }
     }
 
     /// The encoded header, padded.

@@ -165,14 +165,14 @@ pub(super) fn follow(tail: &mut Tail, record: &Record) -> Result<(), Why> {
 
 /// The frame at an offset, if a valid one is there and ends by `limit`.
 fn load(file: &dyn DiskFile, segment: &Segment, offset: u64, limit: u64) -> io::Result<Option<(Head, Bytes)>> {
-    let place = segment.place(offset);
+    let location = segment.location(offset);
     let room = limit.saturating_sub(offset);
     if room < u64_of(HEAD_BYTES) {
         return Ok(None);
     }
     let mut start = [0; HEAD_BYTES];
     read_padded(file, &mut start, offset)?;
-    let Some(head) = frame::head(place, &start) else { return Ok(None) };
+    let Some(head) = frame::head(location, &start) else { return Ok(None) };
     let bytes = head.payload_bytes.saturating_add(u64_of(HEAD_BYTES));
     if bytes > room {
         return Ok(None);
@@ -181,7 +181,7 @@ fn load(file: &dyn DiskFile, segment: &Segment, offset: u64, limit: u64) -> io::
     let (head_part, payload) = raw.split_at_mut(HEAD_BYTES);
     head_part.copy_from_slice(&start);
     read_padded(file, payload, offset.saturating_add(u64_of(HEAD_BYTES)))?;
-    Ok(frame::holds(place, head, &raw).then(|| (head, Bytes::from(raw))))
+    Ok(frame::holds(location, head, &raw).then(|| (head, Bytes::from(raw))))
 }
 
 pub(super) fn damage(segment: &Segment, byte: u64, why: Why) -> LogError {

@@ -142,7 +142,7 @@ impl Log {
         appended
     }
 
-    /// Rule L8.
+    /// Rule L8: refuses an append after a failure.
     fn takes_more(&self) -> Result<(), LogError> {
         self.failed.clone().map_or(Ok(()), |first| Err(LogError::Failed { first }))
     }
@@ -167,8 +167,8 @@ impl Log {
             })?;
         }
         let too_large = LogError::TooLarge { bytes, max: u64::from(u32::MAX) };
-        let crc =
-            frame::encode(self.current.place(self.offset), self.chain, records, &mut self.buffer).ok_or(too_large)?;
+        let crc = frame::encode(self.current.location(self.offset), self.chain, records, &mut self.buffer)
+            .ok_or(too_large)?;
         let failed = |verb| {
             let path = self.path();
             move |error| LogError::io(verb, &path, &error)

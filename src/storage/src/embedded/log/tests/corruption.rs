@@ -135,8 +135,8 @@ fn forge(disk: &FaultDisk, record: Record, chain_changes: bool) {
         let segment = Segment::decode(&bytes[..4096]).unwrap();
         let chain = u32::from_le_bytes(bytes[offset + 32..offset + 36].try_into().unwrap());
         let mut forged = Vec::new();
-        let place = segment.place(u64::try_from(end).unwrap());
-        frame::encode(place, chain ^ u32::from(chain_changes), &[record], &mut forged).unwrap();
+        let location = segment.location(u64::try_from(end).unwrap());
+        frame::encode(location, chain ^ u32::from(chain_changes), &[record], &mut forged).unwrap();
         bytes[end..end + forged.len()].copy_from_slice(&forged);
     });
 }

@@ -22,15 +22,23 @@ fn cut(disk: &FaultDisk, generation: u64, offset: usize, shorten: bool) -> Fault
 #[test]
 fn a_log_cut_at_any_byte_recovers_to_whole_frames_and_loses_none_before_the_cut() {
     let (disk, written) = recorded(200);
-    let places = places(&disk);
-    assert_eq!(places.len(), 200);
-    assert!(places.last().unwrap().0 >= 3, "over several segments");
-    for generation in 1..=places.last().unwrap().0 {
-        let begin = places.iter().find(|place| place.0 == generation).unwrap().1;
-        let end = places.iter().rfind(|place| place.0 == generation).map(|place| place.1 + place.2).unwrap();
+    let locations = locations(&disk);
+    assert_eq!(locations.len(), 200);
+    assert!(locations.last().unwrap().0 >= 3, "over several segments");
+    for generation in 1..=locations.last().unwrap().0 {
+        let begin = locations.iter().find(|location| location.0 == generation).unwrap().1;
+        let end = locations
+            .iter()
+            .rfind(|location| location.0 == generation)
+            .map(|location| location.1 + location.2)
+            .unwrap();
         for offset in begin..=end {
-            let whole = places.iter().filter(|place| (place.0, place.1 + place.2) <= (generation, offset)).count();
-            let on_a_boundary = offset == begin || places.iter().any(|at| (at.0, at.1 + at.2) == (generation, offset));
+            let whole = locations
+                .iter()
+                .filter(|location| (location.0, location.1 + location.2) <= (generation, offset))
+                .count();
+            let on_a_boundary =
+                offset == begin || locations.iter().any(|at| (at.0, at.1 + at.2) == (generation, offset));
             let disk = cut(&disk, generation, offset, offset % 2 == 0);
             let (log, recovered) = open(&disk).unwrap();
             assert_same(
@@ -48,7 +56,7 @@ fn a_log_cut_at_any_byte_recovers_to_whole_frames_and_loses_none_before_the_cut(
 #[test]
 fn a_log_goes_on_after_a_cut_and_the_torn_tail_never_comes_back() {
     let (disk, written) = recorded(20);
-    let (generation, last, length) = *places(&disk).last().unwrap();
+    let (generation, last, length) = *locations(&disk).last().unwrap();
     for offset in last + 1..last + length {
         let disk = cut(&disk, generation, offset, false);
         let (mut log, recovered) = open(&disk).unwrap();
@@ -66,7 +74,7 @@ fn a_log_goes_on_after_a_cut_and_the_torn_tail_never_comes_back() {
 #[test]
 fn a_torn_tail_is_copied_aside_and_zeroed_to_the_segments_end_before_anything_is_served() {
     let (disk, _) = recorded(20);
-    let (generation, last, length) = *places(&disk).last().unwrap();
+    let (generation, last, length) = *locations(&disk).last().unwrap();
     let path = segment_path(generation);
     // Its first byte never came, and a sector of it lies far behind.
     disk.tamper(&path, |bytes| {
@@ -92,7 +100,7 @@ fn a_torn_tail_is_copied_aside_and_zeroed_to_the_segments_end_before_anything_is
 #[test]
 fn a_second_torn_tail_at_the_same_place_does_not_overwrite_the_first_copy() {
     let (disk, _) = recorded(5);
-    let (generation, last, _) = *places(&disk).last().unwrap();
+    let (generation, last, _) = *locations(&disk).last().unwrap();
     let tear = |bytes: &mut Vec<u8>| bytes[last] = 1;
     disk.tamper(&segment_path(generation), tear);
     let first = open(&disk).unwrap().1.torn.unwrap().copied_to.unwrap();
@@ -107,7 +115,7 @@ fn a_second_torn_tail_at_the_same_place_does_not_overwrite_the_first_copy() {
 fn a_torn_first_frame_is_zeroed_and_synced_too() {
     let (disk, _) = recorded(1);
     let path = segment_path(1);
-    let (_, first, _) = places(&disk)[0];
+    let (_, first, _) = locations(&disk)[0];
     disk.tamper(&path, |bytes| bytes[first] ^= 1);
     drop(open(&disk).unwrap());
     for seed in 0..10 {

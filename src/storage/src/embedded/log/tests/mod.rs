@@ -108,10 +108,10 @@ fn sealed(count: usize) -> (FaultDisk, Vec<Vec<Record>>) {
 /// Where each frame lies: generation, offset in the file, length.
 fn places(disk: &FaultDisk) -> Vec<(u64, usize, usize)> {
     let (reader, _) = read(disk).unwrap();
-    let place = |frame: super::Frame| {
+    let location = |frame: super::Frame| {
         let base = (frame.generation - 1) * OPTIONS.segment_bytes;
         let offset = usize::try_from(frame.position.0 - base).unwrap();
         (frame.generation, offset, usize::try_from(frame.bytes).unwrap())
     };
-    reader.frames().map(|frame| place(frame.unwrap())).collect()
+    reader.frames().map(|frame| location(frame.unwrap())).collect()
 }
