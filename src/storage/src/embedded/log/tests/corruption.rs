@@ -22,7 +22,7 @@ fn flipped(disk: &FaultDisk, path: &Path, at: usize) -> FaultDisk {
 #[test]
 fn any_flipped_byte_of_an_unsealed_log_is_corruption_and_in_the_last_frame_a_torn_tail() {
     let (disk, written) = recorded(150);
-    let places = places(&disk);
+    let places = locations(&disk);
     let (last_generation, last, _) = *places.last().unwrap();
     for (generation, offset, length) in places {
         for at in offset..offset + length {
@@ -43,7 +43,7 @@ fn any_flipped_byte_of_an_unsealed_log_is_corruption_and_in_the_last_frame_a_tor
 #[test]
 fn any_flipped_byte_of_a_sealed_log_is_corruption_to_its_very_end() {
     let (disk, _) = sealed(120);
-    for (generation, offset, length) in places(&disk).into_iter().rev().take(3) {
+    for (generation, offset, length) in locations(&disk).into_iter().rev().take(3) {
         for at in offset..offset + length {
             let disk = flipped(&disk, &segment_path(generation), at);
             let before = disk.copy();
@@ -78,7 +78,7 @@ fn any_flipped_byte_of_a_header_or_of_the_seal_is_corruption() {
 #[test]
 fn a_sealed_log_may_not_end_before_its_seal() {
     let (disk, _) = sealed(120);
-    let (generation, last, _) = *places(&disk).last().unwrap();
+    let (generation, last, _) = *locations(&disk).last().unwrap();
     let cut = disk.copy();
     cut.tamper(&segment_path(generation), |bytes| bytes[last..].fill(0));
     assert!(matches!(damage_of(open(&cut)).why, Why::CutBeforeSeal(_)));
@@ -129,7 +129,7 @@ fn a_segment_of_another_log_does_not_fit_in() {
 
 /// Puts a frame with a right CRC behind the log's last.
 fn forge(disk: &FaultDisk, record: Record, chain_changes: bool) {
-    let (generation, offset, length) = *places(disk).last().unwrap();
+    let (generation, offset, length) = *locations(disk).last().unwrap();
     let end = offset + length;
     disk.tamper(&segment_path(generation), |bytes| {
         let segment = Segment::decode(&bytes[..4096]).unwrap();

@@ -105,7 +105,7 @@ fn a_call_that_fails_ends_the_log_and_the_successor_finds_what_was_acknowledged(
 #[test]
 fn a_power_cut_during_recovery_loses_nothing() {
     let (disk, written) = recorded(30);
-    let (generation, last, length) = *places(&disk).last().unwrap();
+    let (generation, last, length) = *locations(&disk).last().unwrap();
     disk.tamper(&segment_path(generation), |bytes| bytes[last + length - 1] ^= 1);
     let calls = {
         let disk = disk.copy();

@@ -106,7 +106,7 @@ fn sealed(count: usize) -> (FaultDisk, Vec<Vec<Record>>) {
 }
 
 /// Where each frame lies: generation, offset in the file, length.
-fn places(disk: &FaultDisk) -> Vec<(u64, usize, usize)> {
+fn locations(disk: &FaultDisk) -> Vec<(u64, usize, usize)> {
     let (reader, _) = read(disk).unwrap();
     let location = |frame: super::Frame| {
         let base = (frame.generation - 1) * OPTIONS.segment_bytes;

@@ -136,7 +136,7 @@ fn what_a_recycled_segment_held_is_gone_and_never_comes_back() {
 #[test]
 fn frames_of_an_earlier_generation_do_not_count_even_where_a_frame_would_be() {
     let (disk, written) = recorded(150);
-    let places = places(&disk);
+    let places = locations(&disk);
     let (generation, last, length) = *places.last().unwrap();
     let old = disk.bytes(&segment_path(1));
     let end = last + length;
