@@ -1,8 +1,8 @@
 //! Several nodes over one store, in one process: shards are dealt between them, given away and taken, with nothing lost and nothing
 //! answered by whoever is the owner no more.
 
-use super::ask::{Answer, Ask};
-use super::remote::{Delivered, OneWay, Remote};
+use super::messages::ask::{Answer, Ask};
+use super::messages::remote::{Delivered, OneWay, Remote};
 use super::system::{Actors, Handle, Shards};
 use super::tests::{World, ask_until, buy, levels, open_shop, place_if_known, read, sku, status};
 use doorbuster_clock::SharedClock;

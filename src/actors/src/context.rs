@@ -1,17 +1,11 @@
-//! What every actor of a node shares: the store, the clock, the views, the way to each other.
+//! What every actor of a node needs and no actor is: the store, the clock, the settings, the counters, and the end of a node or a shard.
 
-use super::ask::Ask;
-use super::entity::EntityMsg;
-use super::output::ReplyTo;
-use super::ownership::LostShard;
-use super::router::{Envelope, Router};
+use super::faults::Faults;
 use super::settings::Settings;
-use super::shard::EFFECT_ROOM;
 use super::stats::Stats;
 use super::view::AvailabilityViews;
 use compact_str::CompactString;
 use doorbuster_clock::SharedClock;
-use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::{AppendError, Epoch, Layout, Shard, Store};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -24,14 +18,27 @@ pub(crate) struct Context {
     pub(crate) clock: SharedClock,
     pub(crate) settings: Settings,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) views: Arc<AvailabilityViews>,
+    pub(crate) views: AvailabilityViews,
     pub(crate) provider_name: CompactString,
-    pub(crate) faults: super::faults::Faults,
+    pub(crate) faults: Faults,
     /// Why the node must end, once it must.
     pub(crate) failed: watch::Sender<Option<String>>,
-    /// Where a shard's end is told, when shards come and go; `None`: all are owned from the start, and with one of them ends the node.
+    /// Takes the shards that are lost, where shards are acquired and released while the node runs. `None`: the node owns all shards from
+    /// the start and ends with one of them.
     pub(crate) losses: Option<mpsc::UnboundedSender<LostShard>>,
-    pub(super) router: Router,
+}
+
+/// An ownership that ended without being released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostShard {
+    /// The shard.
+    pub shard: Shard,
+    /// The epoch of the ownership.
+    pub epoch: Epoch,
+    /// Another node has claimed it; otherwise the store or an actor failed.
+    pub fenced: bool,
+    /// What happened, for the log.
+    pub why: String,
 }
 
 impl Context {
@@ -59,31 +66,12 @@ impl Context {
         } else {
             tracing::warn!(shard = shard.0, epoch, what, %error, "the shard stops");
         }
-        // Nobody listens once the node ends, and then there is nothing left to stop.
+        // The receiver is gone once the node ends, and then there is nothing left to stop.
         drop(losses.send(LostShard { shard, epoch, fenced, why: format!("{what}: {error}") }));
     }
 
     /// Must the node end?
     pub(crate) fn must_end(&self) -> bool {
         self.failed.borrow().is_some()
-    }
-
-    /// Sends a question on its way; who asked hears through `reply_to`. To a SKU with an actor on this node it goes straight.
-    pub(crate) fn send(&self, ask: Ask, reply_to: ReplyTo) {
-        let mut envelope = Box::new(Envelope { ask, reply_to });
-        if let EntityId::Inventory(sku) = &envelope.ask.entity {
-            let sku = sku.clone();
-            match self.views.send(&sku, EntityMsg::Ask(envelope), self.settings.mailbox_max.saturating_mul(EFFECT_ROOM))
-            {
-                Err(EntityMsg::Ask(back)) => envelope = back,
-                Ok(()) | Err(_) => return,
-            }
-        }
-        self.router.send(envelope);
-    }
-
-    /// The way to any entity.
-    pub(crate) const fn router(&self) -> &Router {
-        &self.router
     }
 }

@@ -1,6 +1,6 @@
 //! What a crowd leaves behind at an entity: questions nobody waits for any more (rule E4), and bounds on how many may wait.
 
-use super::ask::Answer;
+use super::messages::ask::Answer;
 use super::tests::{World, ask_until, buy, figure, levels, open_shop, place, read, sku, stock};
 use doorbuster_domain::any::{Command, Refusal};
 use doorbuster_domain::entity::Wait;

@@ -1,8 +1,8 @@
 //! Guards of the actors that a whole sale would not miss at once: what a refusal waits for, what is too late, who is known at the door.
 
-use super::ask::{Answer, Ask};
-use super::lifecycle::in_words;
+use super::messages::ask::{Answer, Ask};
 use super::recovery::Loaded;
+use super::shard::in_words;
 use super::system::Handle;
 use super::tests::{
     World, ask_until, buy, figure, levels, open_shop, place_if_known, read, request, sku, status, warehouse,

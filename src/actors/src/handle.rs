@@ -1,33 +1,39 @@
-//! The handle to one resident entity: its actor, and how many messages are on their way to it.
+//! The handle of a resident entity: its actor, and how many messages are on their way to it.
 //!
-//! The shard holds one end. The other end of a SKU's handle lies in its view, so that an order of the same node asks its SKU without a stop at the
-//! SKU's shard. Rule E1 wants that an actor ends only when nothing is on its way to it; hence the count and the end of a handle are one
-//! number: whoever sends counts first, and only at a count that the entity has handled can the handle be closed.
+//! Rule E1: an actor ends only when no message is on its way to it. So the count of messages sent and the closed state are one number:
+//! a sender counts first, and the handle closes only at the count that the entity has handled.
+//!
+//! The shard holds one clone. For a long-lived kind another is in [`Handles`], so that an order asks its SKU without a stop at the SKU's
+//! shard.
 
-use super::entity::EntityMsg;
+use super::messages::entity::{EntityMsg, Envelope};
+use doorbuster_domain::entity::Residency;
+use doorbuster_domain::ids::EntityId;
 use ractor::ActorRef;
+use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// The bit of `sent` that says that nothing may be sent any more.
+/// The bit of `sent` that says that the handle is closed.
 const CLOSED: u64 = 1 << 63;
 
-/// The handle to one life of one entity.
+/// The handle of one instance of an entity.
 #[derive(Debug)]
 pub(crate) struct EntityHandle {
     actor: ActorRef<EntityMsg>,
     /// Messages sent ever, and [`CLOSED`].
     sent: AtomicU64,
     /// Messages sent and not handled: shared with the entity, which counts them down.
-    waiting: std::sync::Arc<AtomicU32>,
+    waiting: Arc<AtomicU32>,
 }
 
 impl EntityHandle {
-    /// A handle over which `sent` messages went already.
-    pub(crate) const fn new(actor: ActorRef<EntityMsg>, sent: u64, waiting: std::sync::Arc<AtomicU32>) -> Self {
+    /// A handle through which `sent` messages went already.
+    pub(crate) const fn new(actor: ActorRef<EntityMsg>, sent: u64, waiting: Arc<AtomicU32>) -> Self {
         Self { actor, sent: AtomicU64::new(sent), waiting }
     }
 
-    /// Its actor.
+    /// The entity's actor.
     pub(crate) const fn actor(&self) -> &ActorRef<EntityMsg> {
         &self.actor
     }
@@ -37,20 +43,30 @@ impl EntityHandle {
         self.sent.load(Ordering::Acquire) & !CLOSED
     }
 
-    /// Messages that wait.
+    /// Messages sent and not handled.
     pub(crate) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Sends a message; one whose actor has failed meanwhile does not get it, and its shard hears of that. Gives it back when the handle is
-    /// closed.
+    /// Sends a message. A failed actor does not get it, and its shard hears of the failure.
+    ///
+    /// # Errors
+    /// The message, when the handle is closed.
     pub(crate) fn send(&self, message: EntityMsg) -> Result<(), EntityMsg> {
-        if self.sent.fetch_add(1, Ordering::AcqRel) & CLOSED != 0 {
+        if !self.count() {
             return Err(message);
         }
-        self.waiting.fetch_add(1, Ordering::AcqRel);
         drop(self.actor.send_message(message));
         Ok(())
+    }
+
+    /// Counts one more message; `false`: the handle is closed, nothing may be sent.
+    fn count(&self) -> bool {
+        if self.sent.fetch_add(1, Ordering::AcqRel) & CLOSED != 0 {
+            return false;
+        }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        true
     }
 
     /// Closes it if exactly `handled` messages were sent: then none is on its way. `false`: it stays open.
@@ -58,9 +74,54 @@ impl EntityHandle {
         self.sent.compare_exchange(handled, handled | CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Closes it, whatever is on its way: its actor has ended.
+    /// Closes it with messages on their way: its actor has ended.
     pub(crate) fn close(&self) {
         self.sent.fetch_or(CLOSED, Ordering::AcqRel);
+    }
+}
+
+/// The handles of the long-lived entities that are resident on this node.
+#[derive(Debug, Default)]
+pub(crate) struct Handles(RwLock<FxHashMap<EntityId, Arc<EntityHandle>>>);
+
+impl Handles {
+    /// The entity is resident from now on.
+    pub(crate) fn insert(&self, entity: EntityId, handle: Arc<EntityHandle>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(entity, handle);
+    }
+
+    /// The handle of an entity that is resident here.
+    #[cfg(test)]
+    pub(crate) fn get(&self, entity: &EntityId) -> Option<Arc<EntityHandle>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(entity).cloned()
+    }
+
+    /// The entity leaves memory.
+    pub(crate) fn remove(&self, entity: &EntityId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(entity);
+    }
+
+    /// Removes the entities of a shard that is no longer here.
+    pub(crate) fn remove_all(&self, gone: impl Fn(&EntityId) -> bool) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|entity, _| !gone(entity));
+    }
+
+    /// Sends a command straight to an entity's actor.
+    ///
+    /// # Errors
+    /// The envelope, when the entity has no open handle here or `waiting_max` messages wait for it: its shard decides what happens.
+    pub(crate) fn send(&self, envelope: Box<Envelope>, waiting_max: u32) -> Result<(), Box<Envelope>> {
+        if envelope.ask.entity.residency() != Residency::LongLived {
+            return Err(envelope);
+        }
+        let handles = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match handles.get(&envelope.ask.entity) {
+            Some(handle) if handle.waiting() < waiting_max && handle.count() => {
+                drop(handle.actor.send_message(EntityMsg::Ask(envelope)));
+                Ok(())
+            }
+            _ => Err(envelope),
+        }
     }
 }
 

@@ -3,43 +3,55 @@
 //! ```text
 //! Router ──► Shard ──► Shell (one per resident entity) ──► Writer ──batch──► journal
 //!               ▲                                            │
-//!               └──────────────── Releaser ◄─────────────────┘ ──► callers, provider, views
+//!               └──────────────── Dispatcher ◄───────────────┘ ──► callers, provider, views
 //! ```
+//!
+//! Each floor uses only the floors above it in this table:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | values | `settings`, `stats`, `faults`, `permits` |
+//! | messages | `messages`, then `handle` and `view`, then `output` |
+//! | services | `queue`, `context`; `routes`, `router`; `provider`, `shard_context` |
+//! | entities | `recovery`, `entity` |
+//! | shards | `shard` |
+//! | log | `dispatcher`, `writer` |
+//! | supervision | `ownership`, `system` |
+//!
+//! `context` and `router` do not use each other.
 
-mod agenda;
-pub mod ask;
 #[cfg(test)]
 mod assigned_tests;
 #[cfg(test)]
 mod audit_tests;
-mod checkpoint;
 mod context;
 #[cfg(test)]
 mod crowd_tests;
+mod dispatcher;
 mod entity;
 pub mod faults;
 #[cfg(test)]
 mod guard_tests;
 mod handle;
-mod inspect;
-mod instance;
-mod lifecycle;
+mod messages;
 mod output;
 pub mod ownership;
+mod permits;
 #[cfg(test)]
 mod pool_tests;
 pub mod provider;
 mod queue;
 mod recovery;
-mod releaser;
-pub mod remote;
 mod router;
+mod routes;
 pub mod settings;
 mod shard;
-mod slot;
+mod shard_context;
 pub mod stats;
 pub mod system;
 #[cfg(test)]
 mod tests;
 pub mod view;
 mod writer;
+
+pub use messages::{ask, remote};

@@ -1,55 +1,74 @@
-//! Taking and giving shards while the node runs: claim, recover, serve; and leave off, store, let go.
+//! The shards that a node owns, acquired and released while it runs.
 //!
 //! ```text
-//! take:  claim ─► writer ─► shard's actor ─► router says "here" ─► recover ─► serve
-//! give:  router takes no more questions ─► those inside end, or are sent on ─► all states stored ─► actors end ─► writer ends ─► released
-//! lose:  router says "elsewhere" ─► actors and writer end; what waited hears "unknown" (rules E2, E5)
+//! acquire:  claim ─► writer ─► shard's actor ─► route set ─► recover ─► serve
+//! release:  route closed to requests ─► those inside end, or are sent on ─► all states stored ─► actors end ─► writer ends ─► released
+//! revoke:   route removed ─► actors and writer end; what waited is answered "unknown" (rules E2, E5)
 //! ```
 //!
-//! A writer runs until everybody who holds its handle is gone: the shard's actor and all its entities. So once it has ended no actor
-//! of this ownership is left, and the next one on this node meets none of them (rule E1).
+//! A writer runs as long as any actor holds its handle: the shard's actor and all its entities. So once it has ended no actor of this
+//! ownership is left, and the next one on this node meets none of them (rule E1).
 
-use super::context::Context;
+use super::context::{Context, LostShard};
+use super::messages::shard::ShardMsg;
 use super::provider::ProviderRunner;
 use super::queue::WriterHandle;
-use super::shard::{ShardActor, ShardMsg, ShardSeed};
-use super::system::{RootMsg, StartError};
+use super::router::Router;
+use super::shard::{ShardActor, ShardSeed};
+use super::shard_context::ShardContext;
 use super::writer::{BatchBounds, Writer};
-use doorbuster_storage::{Claim, Epoch, Group, Journal, Shard};
-use ractor::{Actor, ActorRef};
+use doorbuster_storage::{Claim, ClaimError, Epoch, Group, Journal, Shard};
+use ractor::{Actor, ActorCell, ActorRef};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Actors that were told to end are gone within this time, or the ownership's writer is ended with its queue unread.
+/// Within this time the actors of an ownership have ended; after it its writer is aborted with its queue unread.
 const END_BOUND: Duration = Duration::from_secs(5);
-/// How often a shard that is given away is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Losses that may wait to be heard of; one shard is lost once per ownership, so it is never full.
+/// Time between two looks whether a shard that is being released is empty.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// Losses that may wait to be received. A shard is lost once per ownership, so the queue is never full.
 const LOST_MAX: usize = 65_536;
 
-/// A shard that was taken.
+/// A shard that was acquired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acquired {
     /// The number of the ownership.
     pub epoch: Epoch,
-    /// Events behind the last checkpoint, taken in again.
+    /// Events behind the last checkpoint, applied again.
     pub tail_events: u64,
 }
 
-/// An ownership that ended without being given away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LostShard {
-    /// Of this shard.
-    pub shard: Shard,
-    /// The number of the ownership.
-    pub epoch: Epoch,
-    /// Another node has claimed it; otherwise the store or an actor failed.
-    pub fenced: bool,
-    /// What happened.
-    pub why: String,
+/// Why a shard could not be acquired, or the actors could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A shard could not be claimed.
+    #[error("claim shard {shard}: {error}")]
+    Claim {
+        /// The shard.
+        shard: Shard,
+        /// The journal's error.
+        error: ClaimError,
+    },
+    /// A shard could not be recovered.
+    #[error("recover shard {shard}: {error}")]
+    Recover {
+        /// The shard.
+        shard: Shard,
+        /// The reason.
+        error: String,
+    },
+    /// An actor or the writer's thread could not be started.
+    #[error("start {what}: {error}")]
+    Spawn {
+        /// The actor or thread.
+        what: &'static str,
+        /// The reason.
+        error: String,
+    },
 }
 
 /// One ownership, as long as it lasts.
@@ -57,11 +76,11 @@ pub struct LostShard {
 struct Owned {
     claim: Claim,
     actor: ActorRef<ShardMsg>,
-    /// The writer of the group, with the first of its shards.
+    /// The writer of the commit group; kept with the first of the group's shards.
     writer: Option<WriterTask>,
 }
 
-/// A writer at work; dropped, it is ended where it stands.
+/// A running writer; dropping this aborts it.
 #[derive(Debug)]
 struct WriterTask(JoinHandle<()>);
 
@@ -75,7 +94,9 @@ impl Drop for WriterTask {
 #[derive(Debug)]
 pub(crate) struct OwnedShards {
     context: Arc<Context>,
-    root: ActorRef<RootMsg>,
+    router: Arc<Router>,
+    /// The supervisor of the shards' actors.
+    root: ActorCell,
     provider: ProviderRunner,
     /// Locked while a shard is acquired or released, so that the two never overlap.
     turns: Vec<tokio::sync::Mutex<()>>,
@@ -84,15 +105,16 @@ pub(crate) struct OwnedShards {
 }
 
 impl OwnedShards {
-    /// None owned yet. What is lost is told to the receiver.
+    /// None owned yet. The receiver gets the shards that are lost.
     pub(crate) fn new(
         context: Arc<Context>,
-        root: ActorRef<RootMsg>,
+        router: Arc<Router>,
+        root: ActorCell,
         provider: ProviderRunner,
     ) -> (Self, mpsc::Receiver<LostShard>) {
         let (lost, losses) = mpsc::channel(LOST_MAX);
         let turns = (0..context.layout.shards).map(|_| tokio::sync::Mutex::new(())).collect();
-        (Self { context, root, provider, turns, owned: Mutex::default(), lost }, losses)
+        (Self { context, router, root, provider, turns, owned: Mutex::default(), lost }, losses)
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<Shard, Owned>> {
@@ -104,7 +126,7 @@ impl OwnedShards {
         self.table().iter().map(|(shard, owned)| (*shard, owned.claim.epoch)).collect()
     }
 
-    /// Claims shards, recovers them and serves them. Those of one commit group must be taken together. On an error none of them is
+    /// Claims shards, recovers them and serves them. Those of one commit group must be acquired together. On an error none of them is
     /// served.
     pub(crate) async fn acquire(&self, shards: &[Shard], node: &str) -> Result<Vec<(Shard, Acquired)>, StartError> {
         let mut turns = Vec::new();
@@ -114,8 +136,8 @@ impl OwnedShards {
                 None => return Err(StartError::Recover { shard: *shard, error: "there is no such shard".to_owned() }),
             }
         }
-        let taken = self.begin(shards, node).await;
-        let begun = match taken {
+        let started = self.begin(shards, node).await;
+        let begun = match started {
             Ok(()) => self.recover(shards).await,
             Err(error) => Err(error),
         };
@@ -139,12 +161,13 @@ impl OwnedShards {
             let ends = claims.values().map(|claim| (claim.shard, (claim.epoch, claim.end))).collect();
             let settings = context.settings;
             let bounds = BatchBounds { bytes: settings.batch_bytes_max, records: settings.batch_records_max };
-            let (handle, writer) = Writer::new(Arc::clone(context), group, ends, bounds, self.provider.clone());
+            let (handle, writer) =
+                Writer::new(Arc::clone(context), Arc::clone(&self.router), group, ends, bounds, self.provider.clone());
             // With a group per shard there are many writers, each of which waits for a network: threads would be wasted on them.
             let mut task = Some(run_writer(writer, settings.writer_thread && !context.store.is_shared())?);
             for claim in claims.into_values() {
                 let actor = self.spawn(claim, &handle).await?;
-                context.router().place(claim.shard, Some((actor.clone(), claim.epoch)));
+                self.router.routes.set(claim.shard, Some((actor.clone(), claim.epoch)));
                 self.table().insert(claim.shard, Owned { claim, actor, writer: task.take() });
             }
         }
@@ -152,8 +175,10 @@ impl OwnedShards {
     }
 
     async fn spawn(&self, claim: Claim, writer: &WriterHandle) -> Result<ActorRef<ShardMsg>, StartError> {
-        let seed = ShardSeed { claim, context: Arc::clone(&self.context), writer: writer.clone() };
-        let spawned = ShardActor::spawn_linked(None, ShardActor, seed, self.root.get_cell()).await;
+        let (context, router) = (Arc::clone(&self.context), Arc::clone(&self.router));
+        let shared = Arc::new(ShardContext::new(claim.shard, context, router, writer.clone()));
+        let seed = ShardSeed { claim, shared };
+        let spawned = ShardActor::spawn_linked(None, ShardActor, seed, self.root.clone()).await;
         let failed = |error: ractor::SpawnErr| StartError::Spawn { what: "a shard's actor", error: error.to_string() };
         Ok(spawned.map_err(failed)?.0)
     }
@@ -172,27 +197,27 @@ impl OwnedShards {
         }
         let mut acquired = Vec::new();
         for (shard, epoch, recovered) in recovering {
-            let taken_in = recovered.await.unwrap_or_else(|_dropped| Err("its actor ended".to_owned()));
-            let tail_events = taken_in.map_err(|error| StartError::Recover { shard, error })?;
+            let recovered = recovered.await.unwrap_or_else(|_dropped| Err("its actor ended".to_owned()));
+            let tail_events = recovered.map_err(|error| StartError::Recover { shard, error })?;
             acquired.push((shard, Acquired { epoch, tail_events }));
         }
         Ok(acquired)
     }
 
-    /// Gives a shard away: no new questions, those inside end, everything is stored, and the store is told. `false`: it was not owned,
-    /// or something was still under way at the bound; that is in the journal and goes on at the next owner.
+    /// Releases a shard: it takes no new requests, those inside end, everything is stored, and the release is written down. `false`: it
+    /// was not owned, or something was still under way at the bound; that is in the journal and goes on at the next owner.
     pub(crate) async fn release(&self, shard: Shard, bound: Duration) -> bool {
         let Some(turn) = self.turns.get(usize::from(shard.0)) else { return false };
         let _turn = turn.lock().await;
         let Some((actor, claim)) = self.table().get(&shard).map(|owned| (owned.actor.clone(), owned.claim)) else {
             return false;
         };
-        let router = self.context.router();
-        router.close(shard);
+        let routes = &self.router.routes;
+        routes.close(shard);
         let drained = tokio::time::timeout(bound, async {
             drop(actor.send_message(ShardMsg::DrainWaiters));
-            while router.inside(shard) > 0 {
-                tokio::time::sleep(LOOK_EVERY).await;
+            while routes.in_flight(shard) > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
             }
             let (done, flushed) = oneshot::channel();
             drop(actor.send_message(ShardMsg::FlushAll(done)));
@@ -214,44 +239,42 @@ impl OwnedShards {
         let _turn = turn.lock().await;
         let newest = self.table().get(&lost.shard).map(|owned| owned.claim.epoch);
         if newest != Some(lost.epoch) {
-            // It was given away or taken again meanwhile.
+            // It was released or acquired again meanwhile.
             return;
         }
-        self.context.router().place(lost.shard, None);
+        self.router.routes.set(lost.shard, None);
         self.end(lost.shard).await;
         if self.lost.try_send(lost).is_err() {
-            tracing::error!("nobody hears of lost shards any more");
+            tracing::error!("a lost shard could not be reported: the receiver is gone");
         }
     }
 
     async fn end(&self, shard: Shard) {
-        self.context.router().place(shard, None);
+        self.router.routes.set(shard, None);
         let owned = self.table().remove(&shard);
         let Some(Owned { actor, writer, .. }) = owned else { return };
         if actor.kill_and_wait(Some(END_BOUND)).await.is_err() {
-            tracing::debug!(shard = shard.0, "the shard's actor had ended before it was told to");
+            tracing::debug!(shard = shard.0, "the shard's actor had ended before it was stopped");
         }
         if let Some(mut writer) = writer
             && tokio::time::timeout(END_BOUND, &mut writer.0).await.is_err()
         {
             tracing::warn!(shard = shard.0, "the shard's writer was ended in the middle of an append");
         }
-        let layout = self.context.layout;
-        self.context
-            .views
-            .close_all(|sku| layout.shard_of(&doorbuster_domain::ids::EntityId::Inventory(sku.clone())) == shard);
+        self.router.handles.remove_all(|entity| self.context.layout.shard_of(entity) == shard);
+        self.context.views.close_all(shard);
     }
 
     /// Ends everything where it stands.
     pub(crate) fn end_all(&self) {
         for (shard, owned) in std::mem::take(&mut *self.table()) {
-            self.context.router().place(shard, None);
+            self.router.routes.set(shard, None);
             owned.actor.kill();
         }
     }
 }
 
-/// On a thread of its own the writer may block on the disk without holding up anybody.
+/// On a thread of its own the writer may block on the disk without holding up other tasks.
 fn run_writer(writer: Writer, own_thread: bool) -> Result<WriterTask, StartError> {
     if !own_thread {
         return Ok(WriterTask(tokio::spawn(writer.run())));

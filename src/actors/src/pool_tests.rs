@@ -1,7 +1,7 @@
 //! An actor may host one entity after another: what is on its way to an earlier life must not reach a later one (rule E1).
 
-use super::ask::Answer;
-use super::entity::EntityMsg;
+use super::messages::ask::Answer;
+use super::messages::entity::EntityMsg;
 use super::tests::{World, ask_until, levels, open_shop, sku};
 use doorbuster_domain::any::{Command, Refusal, Reply};
 use doorbuster_domain::effect::{EffectKey, Outcome};
@@ -45,10 +45,11 @@ async fn an_answer_to_an_earlier_life_is_not_taken_for_one_to_this() {
         key: EffectKey { step: 1, subject, part: 0 },
         outcome: Outcome::Refused(Refusal::Order(order::Refusal::Unknown)),
     };
-    node.views().send(&sku(), never_was(u64::MAX), 9).expect("it has an actor");
+    let handle = node.router.handles.get(&EntityId::Inventory(sku())).expect("it has an actor");
+    handle.send(never_was(u64::MAX)).expect("it is open");
     assert_eq!(levels(&node).await.reserved, 1, "an earlier life had asked");
     for instance in 0..100 {
-        if node.views().send(&sku(), never_was(instance), 9).is_err() {
+        if handle.send(never_was(instance)).is_err() {
             // It owes nothing any more, and has left.
             break;
         }

@@ -2,6 +2,7 @@
 //! if only with *unknown*.
 
 use super::context::Context;
+use super::router::Router;
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-/// What the actors expect of a payment provider. The node gives them one; which one, they do not know.
+/// What the actors expect of a payment provider. The node passes one in at the start.
 pub trait ProviderCalls: Debug + Send + Sync {
     /// The name of the provider in `/v1/providers/{provider}/webhooks`, in records and metrics.
     fn name(&self) -> &'static str;
@@ -23,20 +24,21 @@ pub trait ProviderCalls: Debug + Send + Sync {
     fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderAnswer>;
 }
 
-/// Sends calls and brings the answers home.
+/// Sends calls and passes their answers on.
 #[derive(Debug, Clone)]
 pub(crate) struct ProviderRunner {
     provider: Arc<dyn ProviderCalls>,
     context: Arc<Context>,
+    router: Arc<Router>,
     permits: Arc<Semaphore>,
-    /// Where calls run: whoever sends them may be a thread of its own.
+    /// Where calls run: the writer that sends them may have a thread of its own.
     runtime: Handle,
 }
 
 impl ProviderRunner {
-    pub(crate) fn new(provider: Arc<dyn ProviderCalls>, context: Arc<Context>) -> Self {
+    pub(crate) fn new(provider: Arc<dyn ProviderCalls>, context: Arc<Context>, router: Arc<Router>) -> Self {
         let permits = Arc::new(Semaphore::new(context.settings.provider_calls_max));
-        Self { provider, context, permits, runtime: Handle::current() }
+        Self { provider, context, router, permits, runtime: Handle::current() }
     }
 
     /// Sends one call; its answer goes to the entity that owes it.
@@ -54,7 +56,7 @@ impl ProviderRunner {
                 Err(_closed) => ProviderAnswer::Unknown,
             };
             runner.context.stats.provider_answered(&answer);
-            runner.context.router().answer(entity, key, Outcome::Provider(answer));
+            runner.router.send_answer(entity, key, Outcome::Provider(answer));
         });
     }
 }

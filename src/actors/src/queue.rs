@@ -137,7 +137,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ask::Answer;
+    use super::super::messages::ask::Answer;
     use super::super::output::PendingOutput;
     use super::*;
     use doorbuster_domain::any::Refusal;
@@ -146,13 +146,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     fn silent() -> Submission {
-        Submission { shard: Shard(0), record: Some((1, bytes::Bytes::new())), outputs: Vec::new() }
+        Submission { shard: Shard(0), record: Some((1, bytes::Bytes::new())), outputs: Vec::new(), notice: None }
     }
 
     fn urgent() -> Submission {
         let (caller, _) = oneshot::channel::<Answer>();
         let outputs = vec![PendingOutput::Refused(caller, Box::new(Refusal::WrongKind))];
-        Submission { shard: Shard(0), record: None, outputs }
+        Submission { shard: Shard(0), record: None, outputs, notice: None }
     }
 
     fn new() -> (WriterHandle, Queue, VecDeque<Submission>) {

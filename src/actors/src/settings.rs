@@ -68,3 +68,14 @@ impl Default for Settings {
         }
     }
 }
+
+/// The room of effects at one entity, as a multiple of the callers' room.
+const EFFECTS_ROOM: u32 = 4;
+
+impl Settings {
+    /// Messages of other entities that may wait for one entity. An effect was let in with its order, and ends what holds permits: it gets
+    /// more room than a caller.
+    pub(crate) const fn effects_waiting_max(&self) -> u32 {
+        self.mailbox_max.saturating_mul(EFFECTS_ROOM)
+    }
+}

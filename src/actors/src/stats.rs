@@ -63,11 +63,11 @@ pub struct Stats {
     busy: AtomicU64,
     late: AtomicU64,
     gone: AtomicU64,
-    door: AtomicU64,
-    again: AtomicU64,
+    absent: AtomicU64,
+    without_owner: AtomicU64,
     panics: AtomicU64,
     restarts: AtomicU64,
-    aside: AtomicU64,
+    quarantines: AtomicU64,
     checkpoints: AtomicU64,
     provider_definite: AtomicU64,
     provider_unknown: AtomicU64,
@@ -86,11 +86,11 @@ impl Default for Stats {
             busy: AtomicU64::new(0),
             late: AtomicU64::new(0),
             gone: AtomicU64::new(0),
-            door: AtomicU64::new(0),
-            again: AtomicU64::new(0),
+            absent: AtomicU64::new(0),
+            without_owner: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
-            aside: AtomicU64::new(0),
+            quarantines: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             provider_definite: AtomicU64::new(0),
             provider_unknown: AtomicU64::new(0),
@@ -129,11 +129,11 @@ impl Stats {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
     /// A question met no owner and will be asked again.
-    pub(crate) fn looked_again(&self) {
-        self.again.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn met_no_owner(&self) {
+        self.without_owner.fetch_add(1, Ordering::Relaxed);
     }
-    pub(crate) fn refused_at_the_door(&self) {
-        self.door.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn rejected_absent(&self) {
+        self.absent.fetch_add(1, Ordering::Relaxed);
     }
     pub(crate) fn dropped_late(&self) {
         self.late.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl Stats {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
     pub(crate) fn quarantined(&self) {
-        self.aside.fetch_add(1, Ordering::Relaxed);
+        self.quarantines.fetch_add(1, Ordering::Relaxed);
     }
     pub(crate) fn checkpointed(&self) {
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
@@ -175,12 +175,12 @@ impl Stats {
                 "asked_again",
                 "questions that met no owner of their shard and were asked again",
                 false,
-                count(&self.again),
+                count(&self.without_owner),
             ),
-            ("refused_at_the_door", "sold out, answered without the journal", false, count(&self.door)),
+            ("refused_at_the_door", "sold out, answered without the journal", false, count(&self.absent)),
             ("decide_panics", "commands whose decision panicked", false, count(&self.panics)),
             ("entity_restarts", "entities that failed", false, count(&self.restarts)),
-            ("entities_set_aside", "entities that kept failing and were set aside", false, count(&self.aside)),
+            ("entities_set_aside", "entities that kept failing and were set aside", false, count(&self.quarantines)),
             ("checkpoints", "checkpoints stored", false, count(&self.checkpoints)),
             ("provider_answers", "definite answers of the provider", false, count(&self.provider_definite)),
             ("provider_unknown", "calls whose outcome is not known", false, count(&self.provider_unknown)),

@@ -5,70 +5,40 @@
 //! ```
 //!
 //! What restart means here: none. A shard that fails before its queue is durable takes its commit group with it (rule E2);
-//! the node says so and ends, and whoever starts it again finds everything that was acknowledged.
+//! the node logs it and ends, and its next start finds everything that was acknowledged.
 
-use super::ask::{Answer, Ask};
 use super::context::Context;
+pub use super::context::LostShard;
 use super::faults::Faults;
-pub use super::inspect::{QuarantinedEntity, ShardStatus};
+use super::messages::ask::{Answer, Ask};
+use super::messages::remote::{Delivered, OneWay, Remote};
+use super::messages::shard::ShardMsg;
+pub use super::messages::shard::{QuarantinedEntity, ShardStatus};
 use super::ownership::OwnedShards;
-pub use super::ownership::{Acquired, LostShard};
+pub use super::ownership::{Acquired, StartError};
 use super::provider::{ProviderCalls, ProviderRunner};
-use super::remote::{Delivered, OneWay, Remote};
 use super::router::Router;
 use super::settings::Settings;
-use super::shard::ShardMsg;
-
 use super::stats::Stats;
 use super::view::AvailabilityViews;
 use compact_str::CompactString;
 use doorbuster_clock::SharedClock;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
-use doorbuster_storage::{AppendError, ClaimError, Epoch, Journal, Shard, Store};
+use doorbuster_storage::{AppendError, Epoch, Journal, Shard, Store};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-
-/// Why the actors could not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A shard could not be claimed.
-    #[error("claim shard {shard}: {error}")]
-    Claim {
-        /// Which.
-        shard: Shard,
-        /// Why.
-        error: ClaimError,
-    },
-    /// A shard could not be recovered.
-    #[error("recover shard {shard}: {error}")]
-    Recover {
-        /// Which.
-        shard: Shard,
-        /// Why.
-        error: String,
-    },
-    /// An actor or the writer's thread could not be started.
-    #[error("start {what}: {error}")]
-    Spawn {
-        /// What.
-        what: &'static str,
-        /// Why.
-        error: String,
-    },
-}
 
 /// What a start found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
-    /// Shards claimed.
+    /// Number of shards claimed.
     pub shards: usize,
-    /// Events behind the last checkpoints, taken in again.
+    /// Events behind the last checkpoints, applied again.
     pub tail_events: u64,
 }
 
@@ -76,6 +46,7 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Actors {
     context: Arc<Context>,
+    router: Arc<Router>,
     owned_shards: Arc<OwnedShards>,
     losses: Mutex<Option<mpsc::Receiver<LostShard>>>,
     root: ActorRef<RootMsg>,
@@ -83,7 +54,7 @@ pub struct Actors {
     recovery: Recovery,
 }
 
-/// What the root understands: nothing; it supervises.
+/// The root gets no messages; it supervises.
 #[derive(Debug)]
 pub(crate) enum RootMsg {}
 
@@ -94,22 +65,22 @@ struct Root;
 
 impl Actor for Root {
     type Msg = RootMsg;
-    type State = Arc<Context>;
-    type Arguments = Arc<Context>;
+    type State = (Arc<Context>, Arc<Router>);
+    type Arguments = Self::State;
 
-    async fn pre_start(&self, _: ActorRef<RootMsg>, context: Arc<Context>) -> Result<Self::State, ActorProcessingErr> {
-        Ok(context)
+    async fn pre_start(&self, _: ActorRef<RootMsg>, state: Self::State) -> Result<Self::State, ActorProcessingErr> {
+        Ok(state)
     }
 
     async fn handle_supervisor_evt(
         &self,
         _: ActorRef<RootMsg>,
         event: SupervisionEvent,
-        context: &mut Arc<Context>,
+        (context, router): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(cell, error) = event {
             let what = format!("shard actor {}", cell.get_id());
-            match context.router().shard_with(cell.get_id()) {
+            match router.routes.shard_of_actor(cell.get_id()) {
                 Some((shard, epoch)) => context.lose(shard, epoch, &what, &AppendError::Failed(error.to_string())),
                 None => tracing::warn!(what, %error, "failed at its end"),
             }
@@ -140,7 +111,7 @@ impl Drop for Begun {
 pub enum Shards<'name> {
     /// It owns all of them from the start, under this name; with one of them ends the node.
     All(&'name str),
-    /// They are taken and given away while it runs ([`Handle::acquire`], [`Handle::release`]).
+    /// It acquires and releases them while it runs ([`Handle::acquire`], [`Handle::release`]).
     Assigned,
 }
 
@@ -158,24 +129,25 @@ impl Actors {
         let (losses, lost) = mpsc::unbounded_channel();
         let losses = matches!(shards, Shards::Assigned).then_some(losses);
         let layout = store.layout();
-        let context = Arc::new_cyclic(|context| Context {
+        let router = Arc::new(Router::new(layout, Arc::clone(&clock), settings, Arc::clone(&stats)));
+        let context = Arc::new(Context {
             store,
             layout,
             clock,
             settings,
             stats,
-            views: Arc::new(AvailabilityViews::default()),
+            views: AvailabilityViews::default(),
             provider_name: CompactString::new(provider.name()),
             faults: Faults::default(),
             failed,
             losses,
-            router: Router::new(layout, settings.requests_in_flight_max, context),
         });
         let spawned = |error: ractor::SpawnErr| StartError::Spawn { what: "the root actor", error: error.to_string() };
-        let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned)?;
+        let (root, _) = Root::spawn(None, Root, (Arc::clone(&context), Arc::clone(&router))).await.map_err(spawned)?;
         let mut begun = Begun { root: Some(root.clone()), tasks: Vec::new() };
-        let runner = ProviderRunner::new(provider, Arc::clone(&context));
-        let (owned_shards, losses) = OwnedShards::new(Arc::clone(&context), root.clone(), runner);
+        let runner = ProviderRunner::new(provider, Arc::clone(&context), Arc::clone(&router));
+        let (owned_shards, losses) =
+            OwnedShards::new(Arc::clone(&context), Arc::clone(&router), root.get_cell(), runner);
         let owned_shards = Arc::new(owned_shards);
         begun.tasks.push(tokio::spawn(revoke_lost_shards(lost, Arc::clone(&owned_shards))));
         let mut recovery = Recovery { shards: 0, tail_events: 0 };
@@ -186,10 +158,10 @@ impl Actors {
                 recovery.tail_events = recovery.tail_events.saturating_add(acquired.tail_events);
             }
         }
-        context.router().serve(true);
+        router.serve(true);
         begun.root = None;
         let tasks = std::mem::take(&mut begun.tasks);
-        Ok(Self { context, owned_shards, losses: Mutex::new(Some(losses)), root, tasks, recovery })
+        Ok(Self { context, router, owned_shards, losses: Mutex::new(Some(losses)), root, tasks, recovery })
     }
 
     /// What the start found.
@@ -198,13 +170,17 @@ impl Actors {
         self.recovery
     }
 
-    /// A handle for whoever asks.
+    /// The way in for callers.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { context: Arc::clone(&self.context), owned_shards: Arc::clone(&self.owned_shards) }
+        Handle {
+            context: Arc::clone(&self.context),
+            router: Arc::clone(&self.router),
+            owned_shards: Arc::clone(&self.owned_shards),
+        }
     }
 
-    /// Where the ends of ownerships are told that nobody asked for; `None` when it was given out before.
+    /// Receives the shards that are lost; `None` when it was given out before.
     #[must_use]
     pub fn losses(&self) -> Option<mpsc::Receiver<LostShard>> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -213,14 +189,14 @@ impl Actors {
     /// Stops serving, lets what is under way end within `bound`, stores everything and ends the actors. `false`: something was still
     /// under way at the bound; it is in the journal and goes on at the next start.
     pub async fn stop(self, bound: Duration) -> bool {
-        let router = self.context.router();
+        let router = &self.router;
         router.serve(false);
         let drained = tokio::time::timeout(bound, async {
             while !self.context.must_end() && (router.in_flight() > 0 || self.context.stats.log_queue() > 0) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             let mut flushes = Vec::new();
-            for (shard, _) in router.shards() {
+            for (shard, _) in router.routes.owned() {
                 let (done, flushed) = oneshot::channel();
                 router.send_to_shard(shard, ShardMsg::FlushAll(done));
                 flushes.push(flushed);
@@ -236,9 +212,9 @@ impl Actors {
         drained
     }
 
-    /// Ends the actors where they stand: what is not durable was promised to nobody. For a failed node, and for crashes in tests.
+    /// Ends the actors at once: what is not durable was acknowledged to no one. For a failed node, and for crashes in tests.
     pub async fn end(self) {
-        self.context.router().serve(false);
+        self.router.serve(false);
         self.owned_shards.end_all();
         self.root.kill();
         for task in self.tasks {
@@ -247,7 +223,7 @@ impl Actors {
     }
 }
 
-/// Stops what has been lost; ends with the node.
+/// Revokes the shards that are lost; ends with the node.
 async fn revoke_lost_shards(mut lost: mpsc::UnboundedReceiver<LostShard>, owned_shards: Arc<OwnedShards>) {
     while let Some(lost) = lost.recv().await {
         owned_shards.revoke(lost).await;
@@ -258,41 +234,42 @@ async fn revoke_lost_shards(mut lost: mpsc::UnboundedReceiver<LostShard>, owned_
 #[derive(Debug, Clone)]
 pub struct Handle {
     context: Arc<Context>,
+    pub(crate) router: Arc<Router>,
     owned_shards: Arc<OwnedShards>,
 }
 
 impl Handle {
     /// Asks an entity; see [`Ask`].
     pub async fn ask(&self, ask: Ask) -> Answer {
-        self.context.router().ask(ask).await
+        self.router.ask(ask).await
     }
 
-    /// A question that another node asks for one of its callers.
+    /// A request that another node passes on for one of its callers.
     pub async fn deliver(&self, ask: Ask) -> Delivered {
-        self.context.router().deliver(ask).await.map_or(Delivered::NotDelivered, Delivered::Answered)
+        self.router.deliver(ask).await.map_or(Delivered::NotDelivered, Delivered::Answered)
     }
 
-    /// What an entity of another node says to one of ours.
+    /// A message from an entity of another node to one of this node.
     pub fn receive(&self, message: OneWay) {
-        self.context.router().receive(message);
+        self.router.receive(message);
     }
 
     /// Gives the way to the shards of other nodes; once.
     pub fn connect(&self, remote: Arc<dyn Remote>) {
-        self.context.router().connect(remote);
+        self.router.connect(remote);
     }
 
     /// Claims a shard under the node's name, recovers it and serves it.
     pub async fn acquire(&self, shard: Shard, node: &str) -> Result<Acquired, StartError> {
-        let nothing = || StartError::Recover { shard, error: "nothing was taken".to_owned() };
+        let nothing = || StartError::Recover { shard, error: "nothing was acquired".to_owned() };
         let (owned_shards, node) = (Arc::clone(&self.owned_shards), node.to_owned());
-        // A task of its own, so that whoever stops waiting leaves no shard half recovered.
-        let taken = tokio::spawn(async move { owned_shards.acquire(&[shard], &node).await }).await;
-        let taken = taken.map_err(|error| StartError::Recover { shard, error: error.to_string() })??;
-        taken.first().map(|(_, acquired)| *acquired).ok_or_else(nothing)
+        // A task of its own: a caller that stops waiting leaves no shard half recovered.
+        let acquired = tokio::spawn(async move { owned_shards.acquire(&[shard], &node).await }).await;
+        let acquired = acquired.map_err(|error| StartError::Recover { shard, error: error.to_string() })??;
+        acquired.first().map(|(_, acquired)| *acquired).ok_or_else(nothing)
     }
 
-    /// Gives a shard away: no new questions, those inside end and everything is stored, within `bound`. `false`: it was not owned, or
+    /// Releases a shard: it takes no new requests, those inside end and everything is stored, within `bound`. `false`: it was not owned, or
     /// something was still under way at the bound; it goes on at the next owner.
     pub async fn release(&self, shard: Shard, bound: Duration) -> bool {
         let owned_shards = Arc::clone(&self.owned_shards);
@@ -323,7 +300,7 @@ impl Handle {
         &self.context.stats
     }
 
-    /// Faults to order.
+    /// Faults on demand.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.context.faults
@@ -335,16 +312,16 @@ impl Handle {
         &self.context.store
     }
 
-    /// Does the node take questions?
+    /// Does the node take requests?
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        self.context.router().is_serving() && self.failure().is_none()
+        self.router.is_serving() && self.failure().is_none()
     }
 
-    /// Questions from outside under way.
+    /// Requests from outside under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.context.router().in_flight()
+        self.router.in_flight()
     }
 
     /// Why the node must end, once it must.
@@ -369,10 +346,10 @@ impl Handle {
     /// The shard of an entity.
     #[must_use]
     pub fn shard_of(&self, entity: &EntityId) -> Shard {
-        self.context.router().shard_of(entity)
+        self.router.shard_of(entity)
     }
 
-    /// How each shard is.
+    /// The figures of each shard that the node owns.
     pub async fn shards(&self) -> Vec<ShardStatus> {
         self.each(ShardMsg::Describe).await
     }
@@ -391,7 +368,7 @@ impl Handle {
     pub async fn retry(&self, entity: &EntityId) -> bool {
         let (done, started) = oneshot::channel();
         let shard = self.shard_of(entity);
-        self.context.router().send_to_shard(shard, ShardMsg::Retry { entity: entity.clone(), done });
+        self.router.send_to_shard(shard, ShardMsg::Retry { entity: entity.clone(), done });
         started.await.unwrap_or(false)
     }
 
@@ -399,15 +376,15 @@ impl Handle {
     pub async fn panic_entity(&self, entity: &EntityId) -> bool {
         let (done, sent) = oneshot::channel();
         let shard = self.shard_of(entity);
-        self.context.router().send_to_shard(shard, ShardMsg::Panic { entity: entity.clone(), done });
+        self.router.send_to_shard(shard, ShardMsg::Panic { entity: entity.clone(), done });
         sent.await.unwrap_or(false)
     }
 
     async fn each<T>(&self, message: impl Fn(oneshot::Sender<T>) -> ShardMsg) -> Vec<T> {
         let mut replies = Vec::new();
-        for (shard, _) in self.context.router().shards() {
+        for (shard, _) in self.router.routes.owned() {
             let (reply, answer) = oneshot::channel();
-            self.context.router().send_to_shard(shard, message(reply));
+            self.router.send_to_shard(shard, message(reply));
             replies.push(answer);
         }
         let mut answers = Vec::new();

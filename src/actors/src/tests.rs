@@ -1,6 +1,6 @@
 //! The actors as a whole, on the memory store: a sale, a crash, a panic, an entity that leaves memory and comes back.
 
-use super::ask::{Accepted, Answer, Ask};
+use super::messages::ask::{Accepted, Answer, Ask};
 use super::provider::ProviderCalls;
 use super::settings::Settings;
 use super::system::{Actors, Handle, Shards};

@@ -1,9 +1,8 @@
-//! What shoppers may see of stock without asking its entity: fed from durable decisions only, rebuilt on demand, never the truth.
+//! What shoppers may see of stock without asking its entity: fed from durable decisions only, rebuilt on demand, never what decides.
 
-use super::entity::EntityMsg;
-use super::handle::EntityHandle;
 use doorbuster_domain::ids::Sku;
 use doorbuster_domain::inventory::Levels;
+use doorbuster_storage::Shard;
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -14,11 +13,11 @@ use tokio::sync::mpsc;
 pub struct Stock {
     /// Free to reserve.
     pub available: u64,
-    /// In someone's checkout.
+    /// Reserved and not committed.
     pub reserved: u64,
-    /// The entity's version these figures belong to.
+    /// The entity's version that these figures belong to.
     pub version: u64,
-    /// Everything else, when it changed.
+    /// Offer and warehouses; `None` in an update: unchanged.
     pub levels: Option<Arc<Levels>>,
 }
 
@@ -26,41 +25,36 @@ pub struct Stock {
 #[derive(Debug)]
 pub struct AvailabilityView {
     sku: Sku,
-    /// It waits for whoever follows changes, and need not be notified again.
+    shard: Shard,
+    /// It waits in the follower's queue, and need not be queued again.
     notified: AtomicBool,
     available: AtomicU64,
     reserved: AtomicU64,
     version: AtomicU64,
     levels: RwLock<Option<Arc<Levels>>>,
-    handle: RwLock<Option<Arc<EntityHandle>>>,
 }
 
 impl AvailabilityView {
-    fn of(sku: &Sku) -> Self {
+    fn new(sku: &Sku, shard: Shard) -> Self {
         Self {
             sku: sku.clone(),
+            shard,
             notified: AtomicBool::new(false),
             available: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             version: AtomicU64::new(0),
             levels: RwLock::new(None),
-            handle: RwLock::new(None),
         }
     }
 
-    /// The handle to its inventory's actor.
-    pub(crate) fn connect(&self, handle: Arc<EntityHandle>) {
-        *self.handle.write().unwrap_or_else(PoisonError::into_inner) = Some(handle);
-    }
-
-    /// Whose figures these are.
+    /// The SKU.
     #[must_use]
     pub const fn sku(&self) -> &Sku {
         &self.sku
     }
 
-    /// Takes in newer figures; older ones change nothing. Only one thread publishes: the one that lets go of the shard's batches. The version comes
-    /// last: whoever reads a version sees its figures or newer ones, never older.
+    /// Takes in newer figures; older ones change nothing. Only one thread publishes: the one that dispatches the shard's batches. The version
+    /// is stored last: a reader of a version sees its figures or newer ones, never older.
     fn publish(&self, stock: Stock) {
         if stock.version < self.version.load(Ordering::Acquire) {
             return;
@@ -85,7 +79,7 @@ impl AvailabilityView {
         }
     }
 
-    /// The same, for whoever follows changes: what comes after this is notified again.
+    /// The same, for the follower of changes: the next change queues the view again.
     #[must_use]
     pub fn take_stock(&self) -> Stock {
         self.notified.store(false, Ordering::SeqCst);
@@ -99,7 +93,7 @@ impl AvailabilityView {
     }
 }
 
-/// All SKUs whose figures this node knows: those whose inventory is, or lately was, resident.
+/// The views of the SKUs whose inventory is resident on this node.
 #[derive(Debug, Default)]
 pub struct AvailabilityViews {
     skus: RwLock<FxHashMap<Sku, Arc<AvailabilityView>>>,
@@ -108,21 +102,21 @@ pub struct AvailabilityViews {
 }
 
 impl AvailabilityViews {
-    /// Every view that changes from now on, once until its figures are [taken](AvailabilityView::take_stock); at most `queue_max` of them wait, beyond it
-    /// changes are not notified, and counted. `None`: somebody follows already.
+    /// Every view that changes from now on, once until its figures are [taken](AvailabilityView::take_stock). At most `queue_max` of them
+    /// wait; changes beyond it are dropped and counted. `None`: there is a follower already.
     #[must_use]
     pub fn follow(&self, queue_max: usize) -> Option<mpsc::Receiver<Arc<AvailabilityView>>> {
         let (sender, receiver) = mpsc::channel(queue_max.max(1));
         self.follower.set(sender).is_ok().then_some(receiver)
     }
 
-    /// Changes that were not notified for want of room.
+    /// Changes that found the follower's queue full.
     #[must_use]
     pub fn changes_dropped(&self) -> u64 {
         self.changes_dropped.load(Ordering::Relaxed)
     }
 
-    /// Shows newer figures, and tells whoever follows; never waits.
+    /// Shows newer figures and queues the view for the follower; never waits.
     pub(crate) fn publish(&self, view: &Arc<AvailabilityView>, stock: Stock) {
         view.publish(stock);
         let Some(follower) = self.follower.get() else { return };
@@ -139,29 +133,18 @@ impl AvailabilityViews {
         skus.get(sku).filter(|view| view.is_known()).cloned()
     }
 
-    /// Sends a message straight to a SKU's inventory. Gives it back when that has no actor here, or one with a full mailbox: its shard
-    /// knows what to do.
-    pub(crate) fn send(&self, sku: &Sku, message: EntityMsg, mailbox_max: u32) -> Result<(), EntityMsg> {
-        let skus = self.skus.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(view) = skus.get(sku) else { return Err(message) };
-        match view.handle.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            Some(handle) if handle.waiting() < mailbox_max => handle.send(message),
-            _ => Err(message),
-        }
-    }
-
     /// The view of a SKU for its inventory to publish into.
-    pub(crate) fn open(&self, sku: &Sku) -> Arc<AvailabilityView> {
+    pub(crate) fn open(&self, sku: &Sku, shard: Shard) -> Arc<AvailabilityView> {
         let mut skus = self.skus.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(skus.entry(sku.clone()).or_insert_with(|| Arc::new(AvailabilityView::of(sku))))
+        Arc::clone(skus.entry(sku.clone()).or_insert_with(|| Arc::new(AvailabilityView::new(sku, shard))))
     }
 
-    /// The inventories of a shard that is no longer here, and their views with them.
-    pub(crate) fn close_all(&self, gone: impl Fn(&Sku) -> bool) {
-        self.skus.write().unwrap_or_else(PoisonError::into_inner).retain(|sku, _| !gone(sku));
+    /// The shard is no longer here: its views end.
+    pub(crate) fn close_all(&self, shard: Shard) {
+        self.skus.write().unwrap_or_else(PoisonError::into_inner).retain(|_, view| view.shard != shard);
     }
 
-    /// The inventory leaves memory, and its view with it.
+    /// The inventory leaves memory: its view ends.
     pub(crate) fn close(&self, sku: &Sku) {
         self.skus.write().unwrap_or_else(PoisonError::into_inner).remove(sku);
     }
@@ -180,7 +163,7 @@ mod tests {
         let views = AvailabilityViews::default();
         let mut changed = views.follow(1).unwrap();
         assert!(views.follow(1).is_none(), "one follows");
-        let (a, b) = (views.open(&Sku::parse("A").unwrap()), views.open(&Sku::parse("B").unwrap()));
+        let (a, b) = (views.open(&Sku::parse("A").unwrap(), Shard(0)), views.open(&Sku::parse("B").unwrap(), Shard(0)));
         (1..=100).for_each(|version| views.publish(&a, stock(version)));
         assert_eq!(views.changes_dropped(), 0);
         views.publish(&b, stock(1));
@@ -201,7 +184,7 @@ mod tests {
     #[test]
     fn older_figures_change_nothing() {
         let views = AvailabilityViews::default();
-        let view = views.open(&Sku::parse("A").unwrap());
+        let view = views.open(&Sku::parse("A").unwrap(), Shard(0));
         views.publish(&view, stock(5));
         views.publish(&view, stock(4));
         assert_eq!(view.stock().available, 5);

@@ -1,19 +1,20 @@
 //! The log writer of a commit group: one queue in, one append in flight, everything that waited out again, in order.
 //!
 //! ```text
-//! entities ──Submission──► queue ──batch──► journal.append ──► releaser ──► callers, shards, provider, views
+//! entities ──Submission──► queue ──batch──► journal.append ──► dispatcher ──► callers, shards, provider, views
 //! ```
 //!
-//! While one batch is being synced the next one gathers, so the crowd makes batches larger, not slower. The writer gives each
+//! While one batch is being synced the next one gathers, so load makes batches larger, not slower. The writer gives each
 //! record its number; what an entity submits before it sends a message is therefore always ahead of what the message causes
-//! (rule L2). After a failed append nothing more is written, and everything held is answered *unknown* (rules L8, E5).
+//! (rule L2). After a failed append nothing more is written, and everything pending is answered *unknown* (rules L8, E5).
 
-use super::ask::Answer;
 use super::context::Context;
+use super::dispatcher::{Batched, Dispatcher};
+use super::messages::ask::Answer;
 use super::output::{PendingOutput, Submission};
 use super::provider::ProviderRunner;
 use super::queue::{Queue, WriterHandle};
-use super::releaser::Releaser;
+use super::router::Router;
 use doorbuster_clock::monotonic;
 use doorbuster_storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Shard};
 use std::collections::BTreeMap;
@@ -25,19 +26,6 @@ use std::sync::Arc;
 pub(crate) struct BatchBounds {
     pub(crate) bytes: usize,
     pub(crate) records: usize,
-}
-
-/// What has become durable, in order.
-#[derive(Debug)]
-pub(crate) struct Released {
-    pub(crate) shard: Shard,
-    /// Under this ownership.
-    pub(crate) epoch: Epoch,
-    /// The last event of the shard that is durable with this.
-    pub(crate) seq: Seq,
-    /// Bytes of records the shard has appended since it was claimed.
-    pub(crate) bytes: u64,
-    pub(crate) outputs: Vec<PendingOutput>,
 }
 
 /// Where a shard's log ends.
@@ -54,7 +42,7 @@ pub(crate) struct Writer {
     context: Arc<Context>,
     group: Group,
     queue: Queue,
-    releaser: Releaser,
+    dispatcher: Dispatcher,
     ends: BTreeMap<Shard, End>,
     bounds: BatchBounds,
     batches: u128,
@@ -64,15 +52,16 @@ impl Writer {
     /// A writer for `group`, whose shards were claimed with these epochs and ends.
     pub(crate) fn new(
         context: Arc<Context>,
+        router: Arc<Router>,
         group: Group,
         ends: BTreeMap<Shard, (Epoch, Seq)>,
         bounds: BatchBounds,
         provider: ProviderRunner,
     ) -> (WriterHandle, Self) {
         let (handle, queue) = Queue::new(Arc::clone(&context.stats));
-        let releaser = Releaser::new(Arc::clone(&context), provider);
+        let dispatcher = Dispatcher::new(Arc::clone(&context), router, provider);
         let ends = ends.into_iter().map(|(shard, (epoch, seq))| (shard, End { epoch, seq, bytes: 0 })).collect();
-        (handle, Self { context, group, queue, releaser, ends, bounds, batches: 0 })
+        (handle, Self { context, group, queue, dispatcher, ends, bounds, batches: 0 })
     }
 
     /// Runs until every handle is gone or an append fails.
@@ -82,10 +71,10 @@ impl Writer {
             if !self.queue.gather(&mut waiting, self.bounds.records).await {
                 return;
             }
-            let (batch, released) = self.gather(&mut waiting);
+            let (batch, batched) = self.gather(&mut waiting);
             if batch.records.is_empty() {
-                if let Err(error) = self.confirm(&released).await {
-                    self.stop(&error, released, waiting);
+                if let Err(error) = self.confirm(&batched).await {
+                    self.stop(&error, batched, waiting);
                     return;
                 }
             } else {
@@ -97,21 +86,21 @@ impl Writer {
                 match self.context.store.append(self.group, &batch).await {
                     Ok(()) => self.context.stats.appended(events, begun.elapsed()),
                     Err(error) => {
-                        self.stop(&error, released, waiting);
+                        self.stop(&error, batched, waiting);
                         return;
                     }
                 }
             }
-            self.queue.left(released.len());
-            self.releaser.release(released);
+            self.queue.left(batched.len());
+            self.dispatcher.dispatch(batched);
         }
     }
 
     /// Takes submissions in order until the batch is full; at least one. A batch never crosses the end of what the store keeps together.
-    fn gather(&mut self, waiting: &mut VecDeque<Submission>) -> (Batch, Vec<Released>) {
+    fn gather(&mut self, waiting: &mut VecDeque<Submission>) -> (Batch, Vec<Batched>) {
         self.batches = self.batches.wrapping_add(1);
         let mut batch = Batch { id: self.batches, records: Vec::with_capacity(waiting.len()) };
-        let mut released = Vec::with_capacity(waiting.len());
+        let mut batched = Vec::with_capacity(waiting.len());
         let mut bytes: usize = 0;
         let mut room: Option<u64> = None;
         while let Some(next) = waiting.front() {
@@ -124,7 +113,7 @@ impl Writer {
             let full = bytes.saturating_add(size) > self.bounds.bytes
                 || batch.records.len() >= self.bounds.records
                 || (!batch.records.is_empty() && room.is_some_and(|room| events > room));
-            if full && !released.is_empty() {
+            if full && !batched.is_empty() {
                 break;
             }
             room = room.map(|room| room.saturating_sub(events));
@@ -137,24 +126,25 @@ impl Writer {
                 end.bytes = end.bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
                 batch.records.push(Record { shard: submission.shard, epoch: end.epoch, seq, events, body });
             }
-            released.push(Released {
+            batched.push(Batched {
                 shard: submission.shard,
                 epoch: end.epoch,
                 seq: end.seq,
                 bytes: end.bytes,
                 outputs: submission.outputs,
+                notice: submission.notice,
             });
         }
-        (batch, released)
+        (batch, batched)
     }
 
-    /// Rule O4: an answer that appends nothing leaves only once the store itself has said, after the question, that we are still the owner.
-    /// One question to the store serves all that wait.
-    async fn confirm(&self, released: &[Released]) -> Result<(), AppendError> {
+    /// Rule O4: an answer that appends nothing leaves only once the store has said, after the request came, that this node still owns the
+    /// shard. One read of the store serves all answers of the batch.
+    async fn confirm(&self, batched: &[Batched]) -> Result<(), AppendError> {
         if !self.context.store.is_shared() {
             return Ok(());
         }
-        let leaving = released.iter().filter(|one| one.outputs.iter().any(PendingOutput::leaves));
+        let leaving = batched.iter().filter(|one| one.outputs.iter().any(PendingOutput::needs_confirmed_owner));
         let confirmed: BTreeMap<Shard, Epoch> = leaving.map(|one| (one.shard, one.epoch)).collect();
         for (shard, epoch) in confirmed {
             self.context.store.confirm(shard, epoch).await?;
@@ -163,11 +153,11 @@ impl Writer {
     }
 
     /// An append failed: nothing it covered was visible, nothing more is written (rules L8, E2, E5).
-    fn stop(self, error: &AppendError, released: Vec<Released>, waiting: VecDeque<Submission>) {
+    fn stop(self, error: &AppendError, batched: Vec<Batched>, waiting: VecDeque<Submission>) {
         for (shard, end) in &self.ends {
             self.context.lose(*shard, end.epoch, &format!("append to group {}", self.group.0), error);
         }
-        self.queue.left(released.len().saturating_add(waiting.len()));
+        self.queue.left(batched.len().saturating_add(waiting.len()));
         let unknown = |outputs: Vec<PendingOutput>| {
             for output in outputs {
                 if let PendingOutput::Accepted(caller, _)
@@ -179,7 +169,7 @@ impl Writer {
                 }
             }
         };
-        released.into_iter().for_each(|one| unknown(one.outputs));
+        batched.into_iter().for_each(|one| unknown(one.outputs));
         waiting.into_iter().for_each(|one| unknown(one.outputs));
         self.queue.close().into_iter().for_each(|one| unknown(one.outputs));
     }

@@ -2,8 +2,8 @@
 //! the compiler then names every place that must care.
 
 use super::effect::{Effect, EffectKey, Outcome};
-use super::entity::{Decision, Entity, Wait};
-use super::ids::EntityId;
+use super::entity::{Decision, Entity, PublicView, Residency, Wait};
+use super::ids::{EntityId, Sku};
 use super::time::Timestamp;
 use super::{cart, inventory, order, product, reservation, warehouse};
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,46 @@ macro_rules! kinds {
             #[must_use]
             pub fn reached(&self, wait: Wait) -> bool {
                 match self { $( Self::$kind(state) => state.reached(wait) ),+ }
+            }
+
+            /// See [`Entity::ANSWERS_WITH_STATE`].
+            #[must_use]
+            pub const fn answers_with_state(&self) -> bool {
+                match self { $( Self::$kind(_) => $module::$state::ANSWERS_WITH_STATE ),+ }
+            }
+
+            /// See [`Entity::public_view`].
+            #[must_use]
+            pub fn public_view(&self, whole: bool) -> Option<PublicView> {
+                match self { $( Self::$kind(state) => state.public_view(whole) ),+ }
+            }
+
+            /// See [`Entity::is_erased`].
+            #[must_use]
+            pub fn is_erased(&self) -> bool {
+                match self { $( Self::$kind(state) => Entity::is_erased(&**state) ),+ }
+            }
+        }
+
+        impl Event {
+            /// See [`Entity::changes_view_details`].
+            #[must_use]
+            pub fn changes_view_details(&self) -> bool {
+                match self { $( Self::$kind(event) => $module::$state::changes_view_details(event) ),+ }
+            }
+        }
+
+        impl EntityId {
+            /// See [`Entity::RESIDENCY`].
+            #[must_use]
+            pub const fn residency(&self) -> Residency {
+                match self { $( Self::$kind(_) => $module::$state::RESIDENCY ),+ }
+            }
+
+            /// See [`Entity::published_as`].
+            #[must_use]
+            pub fn published_as(&self) -> Option<&Sku> {
+                match self { $( Self::$kind(id) => $module::$state::published_as(id) ),+ }
             }
         }
     };

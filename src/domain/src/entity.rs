@@ -7,9 +7,12 @@
 //! The law: replaying the events gives the state, always. The same command twice is one command.
 
 use super::effect::{Effect, EffectKey, Outcome};
+use super::ids::Sku;
+use super::inventory::Levels;
 use super::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Who caused an event: recorded with it, for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,8 +72,32 @@ pub enum Wait {
     Settled,
 }
 
+/// How long an entity's actor stays in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residency {
+    /// While it is used, and some time after: few and large, asked again and again.
+    LongLived,
+    /// Until nothing is under way: many and small, asked a few times in all.
+    ShortLived,
+}
+
+/// What may be shown of an entity without asking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicView {
+    /// Units free to reserve.
+    pub available: u64,
+    /// Units reserved and not committed.
+    pub reserved: u64,
+    /// Everything else; `None`: unchanged since it was last given.
+    pub details: Option<Arc<Levels>>,
+}
+
 /// A pure state machine. `decide` looks, `evolve` takes in, neither waits, reads a clock or rolls dice.
+///
+/// What its actor must know of a kind beyond that (residency, public view, erasure) are hooks with defaults, so that the actors name no kind.
 pub trait Entity: Default + Clone + std::fmt::Debug + PartialEq {
+    /// Names one entity of the kind.
+    type Id;
     /// What is asked.
     type Command;
     /// What happened.
@@ -106,5 +133,31 @@ pub trait Entity: Default + Clone + std::fmt::Debug + PartialEq {
     /// Whether a request that waits so far can be answered.
     fn reached(&self, _wait: Wait) -> bool {
         true
+    }
+
+    /// How long its actor stays in memory.
+    const RESIDENCY: Residency = Residency::ShortLived;
+
+    /// Does an accepted answer carry the state? `false`: the replies say everything, and the state is too large to be kept for each.
+    const ANSWERS_WITH_STATE: bool = true;
+
+    /// The SKU under which its [`PublicView`] is shown; `None`: it has none.
+    fn published_as(_id: &Self::Id) -> Option<&Sku> {
+        None
+    }
+
+    /// What may be shown of it without asking it. `whole`: with the details, if those may have changed.
+    fn public_view(&self, _whole: bool) -> Option<PublicView> {
+        None
+    }
+
+    /// Does the event change the details of its public view, and not only the units available and reserved?
+    fn changes_view_details(_event: &Self::Event) -> bool {
+        false
+    }
+
+    /// Has its personal data been erased, so that it must also be deleted from what is stored?
+    fn is_erased(&self) -> bool {
+        false
     }
 }

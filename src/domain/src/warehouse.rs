@@ -1,7 +1,8 @@
 //! A place that holds stock: its name, where it is, and how much it is preferred.
 
 use super::effect::{Effect, EffectKey, Outcome};
-use super::entity::{Decision, Entity};
+use super::entity::{Decision, Entity, Residency};
+use super::ids::WarehouseId;
 use super::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -115,10 +116,13 @@ fn check(details: &Details) -> Result<(), Refusal> {
 }
 
 impl Entity for Warehouse {
+    type Id = WarehouseId;
     type Command = Command;
     type Event = Event;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    const RESIDENCY: Residency = Residency::LongLived;
 
     fn decide(&self, command: &Command, _now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {

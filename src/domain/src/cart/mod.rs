@@ -20,7 +20,7 @@ pub use words::{Command, Event, Frozen, Line, OrderSays, Owner, Refusal, Reply, 
 use super::any;
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity};
-use super::ids::{EntityId, OrderId, Sku, Terms};
+use super::ids::{CartId, EntityId, OrderId, Sku, Terms};
 use super::inventory;
 use super::money::Currency;
 use super::order;
@@ -286,6 +286,7 @@ impl Cart {
 }
 
 impl Entity for Cart {
+    type Id = CartId;
     type Command = Command;
     type Event = Event;
     type Reply = Reply;

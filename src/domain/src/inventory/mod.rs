@@ -57,8 +57,8 @@ pub use words::{
 
 use super::any;
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
-use super::entity::{Decision, Entity};
-use super::ids::{EntityId, OrderId, RequestId, ReservationId};
+use super::entity::{Decision, Entity, PublicView, Residency};
+use super::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
 use super::money::Currency;
 use super::order;
 use super::reservation;
@@ -184,10 +184,14 @@ impl Inventory {
 }
 
 impl Entity for Inventory {
+    type Id = Sku;
     type Command = Command;
     type Event = Event;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    const RESIDENCY: Residency = Residency::LongLived;
+    const ANSWERS_WITH_STATE: bool = false;
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {
@@ -275,6 +279,44 @@ impl Entity for Inventory {
         let later = (now.plus_ms(1), 0);
         let question = self.asks.range(later..).next().map(|(at, _)| *at);
         [question, self.promises.wake_at(now)].into_iter().flatten().min()
+    }
+
+    fn published_as(id: &Sku) -> Option<&Sku> {
+        Some(id)
+    }
+
+    /// With one warehouse the counters say it all, until something else than a reservation happens.
+    fn public_view(&self, whole: bool) -> Option<PublicView> {
+        Some(PublicView {
+            available: self.levels().map(Level::available).fold(0, u64::saturating_add),
+            reserved: self.levels().map(|level| level.reserved).fold(0, u64::saturating_add),
+            details: (whole || self.levels().count() > 1).then(|| Arc::new(self.read())),
+        })
+    }
+
+    fn changes_view_details(event: &Event) -> bool {
+        match event {
+            Event::Reserved { .. }
+            | Event::Committed { .. }
+            | Event::Released { .. }
+            | Event::Kept { .. }
+            | Event::Forgotten { .. }
+            | Event::MovesForgotten { .. }
+            | Event::Promised { .. }
+            | Event::PromiseExtended { .. }
+            | Event::PromiseKept { .. }
+            | Event::PromiseCommitted { .. }
+            | Event::PromiseReleased { .. }
+            | Event::PromisesExpired { .. }
+            | Event::PromisesForgotten { .. } => false,
+            Event::Offered(_)
+            | Event::Received { .. }
+            | Event::Announced { .. }
+            | Event::Adjusted { .. }
+            | Event::Counted { .. }
+            | Event::Shipped { .. }
+            | Event::Returned { .. } => true,
+        }
     }
 }
 

@@ -69,9 +69,11 @@ pub use terms::{
 use self::ship::Carriage;
 use crate::effect::{Effect, EffectKey, Outcome as Ended};
 use crate::entity::{Decision, Entity, Wait};
+use crate::ids::OrderId;
 use crate::time::Timestamp;
 
 impl Entity for Order {
+    type Id = OrderId;
     type Command = Command;
     type Event = Event;
     type Reply = Reply;
@@ -135,15 +137,13 @@ impl Entity for Order {
     fn reached(&self, wait: Wait) -> bool {
         self.has_reached(wait)
     }
+
+    fn is_erased(&self) -> bool {
+        self.exists() && self.personal.is_none()
+    }
 }
 
 impl Order {
-    /// Is its personal data gone, so that what is stored of it must go too?
-    #[must_use]
-    pub fn is_erased(&self) -> bool {
-        self.exists() && self.personal.is_none()
-    }
-
     /// Has the saga ended, and is nothing under way?
     #[must_use]
     pub fn is_at_rest(&self) -> bool {

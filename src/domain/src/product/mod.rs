@@ -19,7 +19,7 @@ pub use details::{
 
 use super::any;
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
-use super::entity::{Decision, Entity, Wait};
+use super::entity::{Decision, Entity, Residency, Wait};
 use super::ids::{EntityId, ProductId, Sku};
 use super::inventory::{self, Offer};
 use super::time::Timestamp;
@@ -274,10 +274,13 @@ fn low_half(revision: u64) -> u32 {
 }
 
 impl Entity for Product {
+    type Id = ProductId;
     type Command = Command;
     type Event = Event;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    const RESIDENCY: Residency = Residency::LongLived;
 
     fn decide(&self, command: &Command, _now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {

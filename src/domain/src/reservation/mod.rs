@@ -21,7 +21,7 @@ pub use words::{Answer, Command, Event, Made, Refusal, Reply, Shortage, Wanted, 
 use super::any;
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity, Wait};
-use super::ids::{EntityId, Request};
+use super::ids::{EntityId, Request, ReservationId};
 use super::inventory::{self, Allocation, EXTENSIONS_MAX, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
 use super::time::Timestamp;
 
@@ -254,6 +254,7 @@ impl Reservation {
 }
 
 impl Entity for Reservation {
+    type Id = ReservationId;
     type Command = Command;
     type Event = Event;
     type Reply = Reply;

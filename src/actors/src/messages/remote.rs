@@ -33,6 +33,17 @@ pub enum OneWay {
     },
 }
 
+impl OneWay {
+    /// The entity it goes to.
+    #[must_use]
+    pub const fn receiver(&self) -> &EntityId {
+        match self {
+            Self::Ask { ask, .. } => &ask.entity,
+            Self::Answer { entity, .. } => entity,
+        }
+    }
+}
+
 /// How a question to another node ended.
 #[derive(Debug, Clone)]
 pub enum Delivered {

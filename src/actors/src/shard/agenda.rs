@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 /// Deadlines as (time, id), and by id to move them.
 #[derive(Debug, Default)]
-pub(crate) struct Agenda {
+pub(super) struct Agenda {
     by_time: BTreeSet<(Timestamp, EntityId)>,
     by_entity: FxHashMap<EntityId, Timestamp>,
 }
 
 impl Agenda {
     /// Sets, moves or removes an entity's deadline.
-    pub(crate) fn set(&mut self, entity: &EntityId, wake_at: Option<Timestamp>) {
+    pub(super) fn set(&mut self, entity: &EntityId, wake_at: Option<Timestamp>) {
         let before = match wake_at {
             Some(at) => self.by_entity.insert(entity.clone(), at),
             None => self.by_entity.remove(entity),
@@ -31,7 +31,7 @@ impl Agenda {
     }
 
     /// Takes out at most `limit` entities whose deadline has come.
-    pub(crate) fn due(&mut self, now: Timestamp, limit: usize) -> Vec<EntityId> {
+    pub(super) fn due(&mut self, now: Timestamp, limit: usize) -> Vec<EntityId> {
         let mut due = Vec::new();
         while due.len() < limit {
             match self.by_time.first() {
@@ -47,12 +47,12 @@ impl Agenda {
     }
 
     /// How many entities have a deadline.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_entity.len()
     }
 
     /// The entities with a deadline, the earliest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Timestamp, EntityId)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Timestamp, EntityId)> {
         self.by_time.iter()
     }
 }

@@ -1,59 +1,23 @@
 //! What an operator may see of a shard.
 
-use super::shard::ShardState;
 use super::slot::Slot;
+use super::state::ShardState;
+use crate::messages::shard::{QuarantinedEntity, ShardStatus};
 use doorbuster_domain::ids::EntityId;
-use doorbuster_domain::time::Timestamp;
-use doorbuster_storage::{Seq, Shard};
 use std::collections::BTreeSet;
 
-/// An entity that kept failing, as the operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuarantinedEntity {
-    /// Which.
-    pub entity: EntityId,
-    /// Why, in the words of its last failure.
-    pub reason: String,
-    /// How often in a row.
-    pub failures: u32,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-/// A shard, as the operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardStatus {
-    /// Which.
-    pub shard: Shard,
-    /// The ownership it writes under.
-    pub epoch: u64,
-    /// The last durable event it knows of.
-    pub seq: Seq,
-    /// States are stored up to here.
-    pub flushed_upto: Seq,
-    /// Entities with an actor.
-    pub residents: usize,
-    /// Entities in its table without one.
-    pub passivated: usize,
-    /// Entities with a deadline.
-    pub agenda: usize,
-    /// Entities set aside.
-    pub quarantined: usize,
-    /// Messages that wait for its entities.
-    pub queue_depth: u64,
-}
-
 impl ShardState {
+    /// The quarantined entities, in order.
     pub(super) fn list_quarantined(&self) -> Vec<QuarantinedEntity> {
         let mut list: Vec<QuarantinedEntity> = self
             .slots
             .iter()
             .filter_map(|(entity, slot)| match slot {
-                Slot::Quarantined(aside) => Some(QuarantinedEntity {
+                Slot::Quarantined(quarantined) => Some(QuarantinedEntity {
                     entity: entity.clone(),
-                    reason: aside.reason.clone(),
-                    failures: aside.failures,
-                    since: aside.since,
+                    reason: quarantined.reason.clone(),
+                    failures: quarantined.failures,
+                    since: quarantined.since,
                 }),
                 Slot::Resident(_) | Slot::Passivated(_) | Slot::Restarting(_) => None,
             })
@@ -62,24 +26,25 @@ impl ShardState {
         list
     }
 
-    /// Those that are resident and do not linger, then those with a deadline, the earliest first.
+    /// The short-lived residents, then the entities with a deadline, the earliest first; at most `limit`.
     pub(super) fn under_way(&self, limit: usize) -> Vec<EntityId> {
-        let mut found: Vec<EntityId> = self.short_lived.iter().cloned().collect();
+        let mut found: Vec<EntityId> = self.residents.short_lived().cloned().collect();
         found.sort();
         found.truncate(limit);
         let seen: BTreeSet<EntityId> = found.iter().cloned().collect();
         let waiting = self.agenda.iter().map(|(_, entity)| entity).filter(|entity| !seen.contains(entity));
-        let left = limit.saturating_sub(found.len());
-        found.extend(waiting.take(left).cloned());
+        let room = limit.saturating_sub(found.len());
+        found.extend(waiting.take(room).cloned());
         found
     }
 
+    /// The shard's figures.
     pub(super) fn describe(&self) -> ShardStatus {
         let mut status = ShardStatus {
-            shard: self.shard,
+            shard: self.shared.shard,
             epoch: self.claim.epoch,
             seq: self.seq,
-            flushed_upto: self.flushed_upto,
+            flushed_upto: self.checkpointing.stored_upto(),
             residents: 0,
             passivated: 0,
             agenda: self.agenda.len(),

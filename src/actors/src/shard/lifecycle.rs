@@ -1,16 +1,17 @@
-//! How a shard starts, ends and restarts its entities' actors (rules E1 and E3).
+//! How a shard starts, passivates and restarts its entities' actors (rules E1 and E3).
 //!
-//! A new instance starts only after the old one's exit was seen and everything accepted from it is durable. It ends once its events are
-//! durable and its mailbox is empty up to the shard's last message to it; otherwise it would live twice.
+//! A new instance starts only after the old one's exit was seen and everything accepted from it is durable. An instance ends once its
+//! events are durable and its mailbox is empty up to the shard's last message to it; otherwise two instances could be alive at once.
 
-use super::ask::Answer;
-use super::entity::{EntityMsg, Seed, Shell, Start, is_long_lived};
-use super::handle::EntityHandle;
-use super::output::{Barrier, Passivate, PendingOutput};
-use super::router::Envelope;
-use super::shard::{ShardMsg, ShardState, refuse};
 use super::slot::{Passivated, Quarantined, Resident, Restarting, Slot};
+use super::state::ShardState;
+use crate::entity::Shell;
+use crate::handle::EntityHandle;
+use crate::messages::ask::Answer;
+use crate::messages::entity::{Activation, EntityMsg, Envelope, Start};
+use crate::messages::shard::{Barrier, Passivate, ShardMsg, ShardNotice};
 use doorbuster_clock::monotonic;
+use doorbuster_domain::entity::Residency;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::Seq;
 use ractor::{Actor, ActorId, ActorRef, MessagingErr, SpawnErr};
@@ -18,12 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-/// Actors that wait in a shard for the next order or cart, at the most. Too few: a sale makes and ends actors all the time. Each costs some
-/// 10 KB.
-const POOL_MAX: usize = 512;
-
 impl ShardState {
-    /// Starts an entity's actor: from what the shard has of it, or from `start`; for the question `first`, if for one.
+    /// Starts an entity's actor: from what the shard has of it, or from `start`; for the command `first`, if for one.
     pub(super) async fn start(
         &mut self,
         myself: &ActorRef<ShardMsg>,
@@ -31,7 +28,6 @@ impl ShardState {
         start: Option<Start>,
         first: Option<Envelope>,
     ) {
-        self.instances = self.instances.wrapping_add(1);
         let (start, failures, queue) = match (self.slots.remove(entity), start) {
             (Some(Slot::Passivated(passivated)), _) => (Start::Passivated(passivated.state), 0, Vec::new()),
             (Some(Slot::Restarting(restarting)), _) => (Start::Replay, restarting.failures, restarting.queue),
@@ -45,35 +41,28 @@ impl ShardState {
             }
             (None, start) => (start.unwrap_or(Start::Load), 0, Vec::new()),
         };
+        let instance = self.residents.next_instance();
         let fresh = matches!(start, Start::Load);
         let counted = u32::from(first.is_some());
         let waiting = Arc::new(AtomicU32::new(counted));
-        let seed = Seed {
+        let activation = Activation {
             id: entity.clone(),
-            shard: self.shard,
-            instance: self.instances,
-            context: Arc::clone(&self.context),
-            writer: self.writer.clone(),
+            instance,
             start,
             waiting: Arc::clone(&waiting),
             first: first.map(Box::new),
         };
-        match self.host(myself, seed).await {
+        match self.host(myself, activation).await {
             Ok(actor) => {
                 let now = monotonic();
-                self.by_actor.insert(actor.get_id(), entity.clone());
-                if is_long_lived(entity) {
-                    self.long_lived.insert(entity.clone());
-                } else {
-                    self.short_lived.insert(entity.clone());
-                }
+                self.residents.insert(actor.get_id(), entity);
                 let handle = Arc::new(EntityHandle::new(actor, u64::from(counted), waiting));
-                if let EntityId::Inventory(sku) = entity {
-                    self.context.views.open(sku).connect(Arc::clone(&handle));
+                if entity.residency() == Residency::LongLived {
+                    self.shared.router.handles.insert(entity.clone(), Arc::clone(&handle));
                 }
                 let resident = Box::new(Resident {
                     handle,
-                    instance: self.instances,
+                    instance,
                     seen: u64::from(counted),
                     stopping: false,
                     passivated: None,
@@ -83,45 +72,48 @@ impl ShardState {
                     touched_at: now,
                     started_at: now,
                 });
-                if !fresh && let Some(number) = self.will_flush(entity) {
-                    // It has events before the checkpoint's barrier, and was not here when the checkpoint asked for rows.
+                if !fresh && let Some(number) = self.checkpointing.will_flush(entity) {
+                    // It has events before the checkpoint's barrier, and had no actor when the checkpoint asked for rows.
                     resident.send(EntityMsg::Flush(number));
                 }
                 for envelope in queue {
                     resident.send(EntityMsg::Ask(Box::new(envelope)));
                 }
-                self.context.stats.resident(1);
+                self.shared.context.stats.resident(1);
                 self.slots.insert(entity.clone(), Slot::Resident(resident));
             }
             Err(error) => {
                 // Only while the shard itself is being stopped.
                 let why = in_words(&error);
                 tracing::warn!(%entity, error = why, "an entity could not be started");
-                queue.into_iter().for_each(|envelope| refuse(envelope, Answer::Unknown));
-                let now = self.context.clock.now();
-                let aside = Quarantined { reason: why, failures: failures.saturating_add(1), since: now };
-                self.slots.insert(entity.clone(), Slot::Quarantined(Box::new(aside)));
+                queue.into_iter().for_each(|envelope| envelope.answer(Answer::Unknown));
+                self.quarantine(entity.clone(), why, failures.saturating_add(1));
             }
         }
     }
 
-    /// An actor for one more life: a warm one that waits for it, or a new one.
-    async fn host(&mut self, myself: &ActorRef<ShardMsg>, seed: Seed) -> Result<ActorRef<EntityMsg>, SpawnErr> {
-        let mut seed = Box::new(seed);
-        if !is_long_lived(&seed.id) {
-            while let Some(actor) = self.pool.pop() {
-                match actor.send_message(EntityMsg::Host(seed)) {
+    /// An actor for one more instance: one from the pool, or a new one.
+    async fn host(
+        &mut self,
+        myself: &ActorRef<ShardMsg>,
+        activation: Activation,
+    ) -> Result<ActorRef<EntityMsg>, SpawnErr> {
+        let mut activation = Box::new(activation);
+        if activation.id.residency() == Residency::ShortLived {
+            while let Some(actor) = self.residents.reuse() {
+                match actor.send_message(EntityMsg::Activate(activation)) {
                     Ok(()) => return Ok(actor),
-                    Err(MessagingErr::SendErr(EntityMsg::Host(back))) => seed = back,
+                    Err(MessagingErr::SendErr(EntityMsg::Activate(back))) => activation = back,
                     Err(error) => return Err(SpawnErr::StartupFailed(error.to_string().into())),
                 }
             }
         }
-        let spawned = Box::pin(Shell::spawn_linked(None, Shell, *seed, myself.get_cell())).await;
+        let arguments = (Arc::clone(&self.shared), *activation);
+        let spawned = Box::pin(Shell::spawn_linked(None, Shell, arguments, myself.get_cell())).await;
         spawned.map(|(actor, _)| actor)
     }
 
-    /// An entity has nothing under way and everything it said is durable: it ends, if no message of ours is on its way to it.
+    /// An entity is idle and everything it submitted is durable: it leaves memory, if no message is on its way to it.
     pub(super) fn passivate(&mut self, idle: Passivate, seq: Seq) {
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&idle.entity) else { return };
         if resident.instance != idle.instance || resident.stopping || !resident.handle.close_at(idle.handled) {
@@ -129,106 +121,85 @@ impl ShardState {
         }
         self.agenda.set(&idle.entity, idle.wake_at);
         let passivated = Box::new(Passivated { state: idle.state, seq });
-        if is_long_lived(&idle.entity) {
+        if idle.entity.residency() == Residency::LongLived {
             resident.stopping = true;
             resident.passivated = Some(passivated);
             resident.handle.actor().stop(None);
             return;
         }
-        // It has said that it is idle and was sent nothing since, so it does nothing more: its actor is free for another.
+        // It was idle and got no message since, so it does nothing more: its actor is free for another entity.
         let actor = resident.handle.actor().clone();
-        self.by_actor.remove(&actor.get_id());
-        self.short_lived.remove(&idle.entity);
-        self.context.stats.resident(-1);
-        if self.pool.len() < POOL_MAX {
-            self.pool.push(actor);
-        } else {
-            actor.stop(None);
-        }
+        self.residents.remove(actor.get_id());
+        self.shared.context.stats.resident(-1);
+        self.residents.keep(actor);
         self.keep(idle.entity, passivated);
     }
 
-    /// What an entity without an actor leaves in the table. A clean state that was only read leaves at once; others wait for the checkpoint.
-    /// While one is under way, and once one has failed, all stay: what a state gave to it is not in the store, and whoever loaded it there would
-    /// find an older one.
+    /// Keeps the state of an entity without an actor until it is stored. A state without unstored rows leaves at once. While a checkpoint is
+    /// under way, and once one has failed, all stay: the rows that an entity gave to it are not in the store, and a load would find an older
+    /// state there.
     fn keep(&mut self, entity: EntityId, passivated: Box<Passivated>) {
-        if passivated.state.dirty.is_empty() && self.checkpoint.is_none() && !self.must_end() {
+        let is_stored = passivated.state.dirty.is_empty()
+            && !self.checkpointing.is_under_way()
+            && !self.checkpointing.has_ended(&self.shared);
+        if is_stored {
             self.slots.remove(&entity);
         } else {
             self.slots.insert(entity, Slot::Passivated(passivated));
         }
     }
 
-    /// An actor has ended as it was told to.
-    pub(super) async fn exited(&mut self, myself: &ActorRef<ShardMsg>, actor: ActorId) {
-        let Some(entity) = self.by_actor.remove(&actor) else { return };
-        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.handle.actor().get_id() != actor {
-            return;
-        }
-        self.short_lived.remove(&entity);
-        self.long_lived.remove(&entity);
-        self.context.stats.resident(-1);
+    /// An actor has been stopped. Gives the commands that came meanwhile.
+    pub(super) fn exited(&mut self, actor: ActorId) -> Vec<Envelope> {
+        let Some(entity) = self.residents.remove(actor) else { return Vec::new() };
+        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return Vec::new() };
+        self.shared.context.stats.resident(-1);
         let queue = std::mem::take(&mut resident.queue);
         let Some(passivated) = resident.passivated.take() else {
-            // Killed from outside: nobody does that, but its events are in the journal.
+            // Stopped from outside, which no code here does; its events are in the journal.
             resident.handle.close();
             let instance = resident.instance;
             self.restart_later(&entity, instance, 0, "ended by itself", queue);
-            return;
+            return Vec::new();
         };
-        if let EntityId::Inventory(sku) = &entity {
-            self.context.views.close(sku);
+        self.shared.router.handles.remove(&entity);
+        if let Some(sku) = entity.published_as() {
+            self.shared.context.views.close(sku);
         }
         if queue.is_empty() {
             self.keep(entity, passivated);
         } else {
             self.slots.insert(entity, Slot::Passivated(passivated));
         }
-        for envelope in queue {
-            self.ask(myself, envelope).await;
-        }
+        queue
     }
 
-    /// An actor has failed: it starts again after a growing delay, or is set aside (rule E3).
+    /// An actor has failed: its entity starts again after a growing delay, or is quarantined (rule E3).
     pub(super) fn failed(&mut self, actor: ActorId, reason: &str) {
-        let Some(entity) = self.by_actor.remove(&actor) else {
-            self.pool.retain(|waiting| waiting.get_id() != actor);
+        let Some(entity) = self.residents.remove(actor) else {
+            self.residents.forget(actor);
             return;
         };
         let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return };
-        if resident.handle.actor().get_id() != actor {
-            return;
-        }
-        self.short_lived.remove(&entity);
-        self.long_lived.remove(&entity);
-        self.context.stats.resident(-1);
-        self.context.stats.restarted();
+        self.shared.context.stats.resident(-1);
+        self.shared.context.stats.restarted();
         let queue = std::mem::take(&mut resident.queue);
         resident.handle.close();
-        let steady = resident.started_at.elapsed() > Duration::from_millis(self.context.settings.restart_delay_max_ms);
-        let failures = if steady { 1 } else { resident.failures.saturating_add(1) };
+        let restart_delay_max = Duration::from_millis(self.shared.context.settings.restart_delay_max_ms);
+        let was_steady = resident.started_at.elapsed() > restart_delay_max;
+        let failures = if was_steady { 1 } else { resident.failures.saturating_add(1) };
         let instance = resident.instance;
-        self.will_not_flush(&entity);
+        self.checkpointing.will_not_flush(&entity);
         self.restart_later(&entity, instance, failures, reason, queue);
     }
 
-    pub(super) fn restart_later(
-        &mut self,
-        entity: &EntityId,
-        instance: u64,
-        failures: u32,
-        reason: &str,
-        queue: Vec<Envelope>,
-    ) {
-        let settings = self.context.settings;
-        let now = self.context.clock.now();
+    fn restart_later(&mut self, entity: &EntityId, instance: u64, failures: u32, reason: &str, queue: Vec<Envelope>) {
+        let settings = &self.shared.context.settings;
         if failures >= settings.quarantine_after {
-            tracing::error!(%entity, failures, reason, "entity set aside");
-            self.context.stats.quarantined();
-            queue.into_iter().for_each(|envelope| refuse(envelope, Answer::Quarantined));
-            let aside = Quarantined { reason: reason.to_owned(), failures, since: now };
-            self.slots.insert(entity.clone(), Slot::Quarantined(Box::new(aside)));
+            tracing::error!(%entity, failures, reason, "entity quarantined");
+            self.shared.context.stats.quarantined();
+            queue.into_iter().for_each(|envelope| envelope.answer(Answer::Quarantined));
+            self.quarantine(entity.clone(), reason.to_owned(), failures);
             return;
         }
         tracing::warn!(%entity, failures, reason, "entity failed, it will be started again");
@@ -245,10 +216,25 @@ impl ShardState {
         };
         self.slots.insert(entity.clone(), Slot::Restarting(Box::new(restarting)));
         self.restarting.insert(entity.clone());
-        let barrier = PendingOutput::Barrier(Barrier::Exit { entity: entity.clone(), instance });
-        self.submit(vec![barrier]);
+        self.shared.notify(ShardNotice::Barrier(Barrier::Exit { entity: entity.clone(), instance }));
     }
 
+    /// Keeps an entity from being started until an operator retries it.
+    pub(super) fn quarantine(&mut self, entity: EntityId, reason: String, failures: u32) {
+        let quarantined = Quarantined { reason, failures, since: self.shared.context.clock.now() };
+        self.slots.insert(entity, Slot::Quarantined(Box::new(quarantined)));
+    }
+
+    /// Everything that a failed instance submitted is durable.
+    pub(super) fn may_restart(&mut self, entity: &EntityId, instance: u64) {
+        if let Some(Slot::Restarting(restarting)) = self.slots.get_mut(entity)
+            && restarting.instance == instance
+        {
+            restarting.durable = true;
+        }
+    }
+
+    /// Starts the failed entities whose delay is over.
     pub(super) async fn restart_due(&mut self, myself: &ActorRef<ShardMsg>) {
         let due = |entity: &&EntityId| match self.slots.get(entity) {
             Some(Slot::Restarting(restarting)) => restarting.durable && restarting.not_before <= monotonic(),
@@ -261,6 +247,7 @@ impl ShardState {
         }
     }
 
+    /// Starts a quarantined entity once more; `false`: it was not quarantined.
     pub(super) async fn retry(&mut self, myself: &ActorRef<ShardMsg>, entity: &EntityId) -> bool {
         if !matches!(self.slots.get(entity), Some(Slot::Quarantined(_))) {
             return false;
@@ -270,9 +257,9 @@ impl ShardState {
     }
 }
 
-/// The library calls every failed start a panic, also one that was only refused because the shard is being stopped; whoever looks for panics
-/// in what a node says is to find none that was not.
-pub(super) fn in_words(error: &SpawnErr) -> String {
+/// The reason of a failed start. The library calls every failed start a panic, also one that was only refused because the shard is being
+/// stopped; an operator who looks for panics in the log must find none that was not.
+pub(crate) fn in_words(error: &SpawnErr) -> String {
     match error {
         SpawnErr::StartupFailed(why) => why.to_string(),
         error => error.to_string(),

@@ -1,16 +1,15 @@
-//! What a shard knows of one entity: whether it has an actor, and what is left of it when it has none.
+//! What a shard knows of one entity: its actor, or its state when it has none.
 
-use super::entity::EntityMsg;
-use super::handle::EntityHandle;
-use super::output::PassivatedState;
-use super::router::Envelope;
+use crate::handle::EntityHandle;
+use crate::messages::entity::{EntityMsg, Envelope};
+use crate::messages::passivated::PassivatedState;
 use doorbuster_clock::monotonic;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::Seq;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// One entity in the shard's table. All of it in boxes: in a sale the table grows and grows, and moves what it holds each time.
+/// One entity in the shard's table. All variants are boxed: in a sale the table grows fast, and each growth moves its entries.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// It has an actor.
@@ -28,30 +27,30 @@ pub(super) enum Slot {
 pub(super) struct Resident {
     pub(super) handle: Arc<EntityHandle>,
     pub(super) instance: u64,
-    /// Messages sent to it when it was last looked at.
+    /// Messages sent to it by the last sweep.
     pub(super) seen: u64,
-    /// It was told to end; what comes meanwhile queues.
+    /// Its actor was stopped; commands wait in `queue`.
     pub(super) stopping: bool,
-    /// What it left.
+    /// The state it left, while it is stopping.
     pub(super) passivated: Option<Box<Passivated>>,
     /// It owes an effect.
     pub(super) owes: bool,
-    /// How often it failed in a row before.
+    /// Failures in a row before this instance.
     pub(super) failures: u32,
     pub(super) queue: Vec<Envelope>,
-    /// The last message from outside its own agenda.
+    /// The last message that was not a tick of an idle entity.
     pub(super) touched_at: Instant,
     pub(super) started_at: Instant,
 }
 
 impl Resident {
-    /// Sends it a message. One that failed meanwhile does not get it; its supervision event is on the way.
+    /// Sends it a message. A failed actor does not get it; its supervision event is on the way.
     pub(super) fn send(&self, message: EntityMsg) {
-        // Only one that is stopping or has failed has a closed line, and to those nothing is sent.
+        // Only an entity that is stopping or has failed has a closed handle, and nothing is sent to those.
         drop(self.handle.send(message));
     }
 
-    /// Looks in on it; `touch`: that counts as use.
+    /// Sends it a tick; `touch`: that counts as use.
     pub(super) fn tick(&mut self, touch: bool) {
         if touch {
             self.touched_at = monotonic();
@@ -60,7 +59,7 @@ impl Resident {
         self.seen = self.handle.sent();
     }
 
-    /// Was it sent anything since it was last looked at, by whomever? Then it is in use.
+    /// Messages since the last sweep, from whatever sender, count as use.
     pub(super) fn note_use(&mut self, now: Instant) {
         let sent = self.handle.sent();
         if std::mem::replace(&mut self.seen, sent) != sent {
@@ -69,7 +68,7 @@ impl Resident {
     }
 }
 
-/// An entity without an actor, as its last instance left it; all of it is durable.
+/// An entity without an actor; all of its state is durable.
 #[derive(Debug)]
 pub(super) struct Passivated {
     pub(super) state: PassivatedState,
@@ -77,7 +76,7 @@ pub(super) struct Passivated {
     pub(super) seq: Seq,
 }
 
-/// A failed entity between two lives.
+/// A failed entity that will start again.
 #[derive(Debug)]
 pub(super) struct Restarting {
     pub(super) instance: u64,

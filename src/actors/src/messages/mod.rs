@@ -1,0 +1,15 @@
+//! What actors say to each other. The lowest floor: nothing here knows who sends a message or who handles it.
+//!
+//! ```text
+//! ask       Ask, Answer             what callers outside see
+//! remote    OneWay, Remote          what travels between nodes
+//! passivated                        a state without an actor
+//! entity    Envelope, EntityMsg     a command with its sender; all that an entity's actor understands
+//! shard     ShardMsg, ShardNotice   all that a shard's actor understands
+//! ```
+
+pub mod ask;
+pub(crate) mod entity;
+pub(crate) mod passivated;
+pub mod remote;
+pub(crate) mod shard;
