@@ -59,6 +59,8 @@ pub(crate) enum Trouble {
     SlowDisk(u64),
 }
 
+/// The stream of the dice for loads that take their time.
+const LOADS: u64 = 9;
 /// The stream of the dice for what reservers bring about.
 const RESERVERS: u64 = 7;
 /// Their steps whose messages may be lost.
@@ -92,7 +94,7 @@ impl Plan {
         let chaos_ms: u64 = dice.random_range(4_000..14_000);
         let behaviour = behaviour(dice, calm);
         let settings = settings(dice);
-        let faults = if calm { Faults::default() } else { faults(dice) };
+        let faults = if calm { Faults::default() } else { with_slow_loads(seed, faults(dice)) };
         Self {
             seed,
             shards: dice.random_range(1..=4),
@@ -221,7 +223,15 @@ fn faults(dice: &mut ChaCha8Rng) -> Faults {
         append_takes: (Duration::ZERO, Duration::from_millis(dice.random_range(0..slowest))),
         append_stalls,
         checkpoint_takes: Duration::from_millis(dice.random_range(0..200)),
+        load_stalls: BTreeMap::new(),
     }
+}
+
+fn with_slow_loads(seed: u64, faults: Faults) -> Faults {
+    let dice = &mut dice_of(seed, LOADS);
+    let slow = |dice: &mut ChaCha8Rng| (dice.random_range(1..300), Duration::from_millis(dice.random_range(5..600)));
+    let load_stalls = (0..dice.random_range(0..=30)).map(|_| slow(dice)).collect();
+    Faults { load_stalls, ..faults }
 }
 
 fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Trouble)>) -> Vec<(u64, Trouble)> {

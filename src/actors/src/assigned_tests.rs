@@ -1,5 +1,5 @@
 //! Several nodes over one store, in one process: shards are dealt between them, given away and taken, with nothing lost and nothing
-//! answered by whoever is the owner no more.
+//! answered by a former owner.
 
 use super::messages::ask::{Answer, Ask};
 use super::messages::remote::{Delivered, OneWay, Remote};
@@ -64,7 +64,7 @@ async fn cluster<const NODES: usize>(world: &World) -> [Actors; NODES] {
     for (own, handle) in handles.iter().enumerate() {
         let wire = Wire::default();
         let others = handles.iter().enumerate().filter(|(other, _)| *other != own).map(|(_, handle)| handle.clone());
-        wire.others.lock().expect("nobody else has it").extend(others);
+        wire.others.lock().expect("no other thread has it").extend(others);
         handle.connect(Arc::new(wire));
     }
     nodes.try_into().expect("as many as were asked for")
@@ -72,7 +72,7 @@ async fn cluster<const NODES: usize>(world: &World) -> [Actors; NODES] {
 
 async fn acquire(node: &Handle, shards: &[u16], name: &str) {
     for shard in shards {
-        node.acquire(Shard(*shard), name).await.expect("nobody else claims");
+        node.acquire(Shard(*shard), name).await.expect("no other node claims it");
     }
 }
 
@@ -108,7 +108,7 @@ async fn any_node_answers_for_shards_of_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_waits_for_an_owner_and_is_refused_as_undecided_when_none_comes() {
+async fn a_request_waits_for_an_owner_and_is_refused_as_undecided_when_none_comes() {
     let world = World::new(Groups::PerShard);
     let [a, b] = cluster(&world).await;
     let (one, two) = (a.handle(), b.handle());
@@ -130,7 +130,7 @@ async fn a_question_waits_for_an_owner_and_is_refused_as_undecided_when_none_com
 }
 
 #[tokio::test(start_paused = true)]
-async fn shards_change_hands_in_the_middle_of_a_sale_and_nobody_notices() {
+async fn shards_change_owners_in_the_middle_of_a_sale_and_no_shopper_notices() {
     let world = World::new(Groups::PerShard);
     let [a, b] = cluster(&world).await;
     let (one, two) = (a.handle(), b.handle());
@@ -166,7 +166,7 @@ async fn shards_change_hands_in_the_middle_of_a_sale_and_nobody_notices() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_in_a_shard_that_is_given_away_is_answered_by_its_next_owner() {
+async fn a_caller_that_waits_in_a_shard_that_is_released_is_answered_by_its_next_owner() {
     let world = World::new(Groups::PerShard);
     let [a, b] = cluster(&world).await;
     let (one, two) = (a.handle(), b.handle());
@@ -200,11 +200,11 @@ async fn a_stopped_owner_that_wakes_up_answers_nothing_from_memory() {
     acquire(&new, &[0, 1, 2], "b.1").await;
     let (_, bought) = buy(&new, "the last one", Some("tok_ok"), Wait::Settled).await;
     assert_eq!(status(&bought), Status::Confirmed);
-    // A read, a door's refusal, a new order: each would be answered from a state that is no longer so.
+    // A read, a refusal without the journal, a new order: each would be answered from a state that is no longer so.
     let stale_read = Command::Inventory(inventory::Command::Read);
     let answer = ask_until(&old, EntityId::Inventory(sku()), stale_read, Wait::Decided).await;
     assert!(matches!(answer, Answer::Unknown), "{answer:?}");
-    let lost = losses.recv().await.expect("it is told");
+    let lost = losses.recv().await.expect("the loss is reported");
     assert!(lost.fenced, "{lost:?}");
     assert_eq!(lost.shard, sku_shard(&old));
     // From now on it asks the new owner.
@@ -213,9 +213,9 @@ async fn a_stopped_owner_that_wakes_up_answers_nothing_from_memory() {
     assert_lawful(&new).await;
 }
 
-/// Rule R5 meets O4: sold out at the door is an answer without an append too.
+/// Rule R5 meets O4: sold out without the journal is an answer without an append too.
 #[tokio::test(start_paused = true)]
-async fn a_stopped_owner_refuses_nobody_at_the_door() {
+async fn a_stopped_owner_rejects_no_order_as_absent() {
     let world = World::new(Groups::PerShard);
     let [a, b] = cluster(&world).await;
     let (old, new) = (a.handle(), b.handle());
@@ -229,7 +229,7 @@ async fn a_stopped_owner_refuses_nobody_at_the_door() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_takes_back_what_it_gave_away() {
+async fn a_node_acquires_again_what_it_released() {
     let world = World::new(Groups::PerShard);
     let [a] = cluster(&world).await;
     let node = a.handle();
@@ -246,6 +246,6 @@ async fn a_node_takes_back_what_it_gave_away() {
         assert_eq!(acquired.tail_events, 0, "what was given away was stored");
     }
     assert_eq!(levels(&node).await.sold, 5);
-    assert!(!node.release(Shard(99), BOUND).await, "nobody owns what is not there");
+    assert!(!node.release(Shard(99), BOUND).await, "no node owns what is not there");
     assert!(node.acquire(Shard(99), "a.1").await.is_err());
 }

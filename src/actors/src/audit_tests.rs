@@ -1,5 +1,5 @@
-//! The audit of several nodes' logs while they serve (rule A1), and of logs that somebody tampered with: it accuses nobody who is merely on
-//! the way, and finds what is wrong.
+//! The audit of several nodes' logs while they serve (rule A1), and of logs that were tampered with: what is merely under way is no
+//! violation, what is wrong is found.
 
 use super::system::Handle;
 use super::tests::{World, buy, open_shop, sku};
@@ -41,7 +41,7 @@ impl ShardLogs for Slowly {
     }
 }
 
-/// Logs that stand still, as somebody left them.
+/// Logs that stand still.
 struct Still(Vec<Vec<Result<Record, ReadError>>>);
 
 impl ShardLogs for Still {
@@ -221,7 +221,7 @@ async fn an_oversell_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stock_that_is_promised_to_an_order_nobody_knows_is_found() {
+async fn stock_that_is_reserved_for_an_order_that_does_not_exist_is_found() {
     let disk = sold(1).await;
     let logs = rewritten(&disk, |decided| (!matches!(decided.entity, EntityId::Order(_))).then_some(decided)).await;
     let report = audited(&logs).await;

@@ -1,4 +1,4 @@
-//! What a crowd leaves behind at an entity: questions nobody waits for any more (rule E4), and bounds on how many may wait.
+//! An entity under load: requests whose callers no longer wait (rule E4), and bounds on how many may wait.
 
 use super::messages::ask::Answer;
 use super::tests::{World, ask_until, buy, figure, levels, open_shop, place, read, sku, stock};
@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 #[tokio::test(start_paused = true)]
-async fn a_question_whose_caller_has_gone_is_not_decided() {
+async fn a_request_whose_caller_has_gone_is_not_decided() {
     let world = World::new(Groups::One);
     let actors = world.start().await;
     let node = actors.handle();
@@ -35,7 +35,7 @@ async fn a_question_whose_caller_has_gone_is_not_decided() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_past_its_deadline_is_not_decided_and_starts_no_actor() {
+async fn a_request_past_its_deadline_is_not_decided_and_starts_no_actor() {
     let world = World::new(Groups::One);
     let actors = world.start().await;
     let node = actors.handle();
@@ -52,7 +52,7 @@ async fn a_question_past_its_deadline_is_not_decided_and_starts_no_actor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_that_find_no_room_are_refused_at_once_and_effects_still_come_through() {
+async fn requests_that_find_no_room_are_refused_at_once_and_effects_still_come_through() {
     let mut world = World::new(Groups::One);
     world.settings.mailbox_max = 8;
     let actors = world.start().await;

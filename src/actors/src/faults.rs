@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What is to go wrong.
+/// The faults that are armed.
 #[derive(Debug, Default)]
 pub struct Faults {
-    /// Nothing is armed: one load on the way of every command, no lock.
+    /// While nothing is armed, a command costs one load and no lock.
     armed: AtomicBool,
     panics: Mutex<BTreeMap<EntityId, u32>>,
     steps: Mutex<BTreeMap<String, u32>>,
@@ -22,7 +22,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes one of what is left under a key.
+/// Takes one of those left under a key.
 fn take<K: Ord>(left: &mut BTreeMap<K, u32>, key: &K) -> bool {
     match left.get_mut(key) {
         Some(0) | None => false,
@@ -34,19 +34,19 @@ fn take<K: Ord>(left: &mut BTreeMap<K, u32>, key: &K) -> bool {
 }
 
 impl Faults {
-    /// The entity's actor panics so many times: at a command, or as soon as it starts.
+    /// The entity's actor panics `times` times: at [`ShardMsg::Panic`](crate::messages::shard::ShardMsg::Panic), or as soon as it starts.
     pub fn arm_panic(&self, entity: &EntityId, times: u32) {
         lock(&self.panics).insert(entity.clone(), times);
         self.armed.store(true, Ordering::Release);
     }
 
-    /// So many effects of this step are lost on their way; they stay owed and are sent again.
+    /// `times` effects of this step are lost on their way; they stay owed and are sent again.
     pub fn arm_step(&self, step: &str, times: u32) {
         lock(&self.steps).insert(step.to_owned(), times);
         self.armed.store(true, Ordering::Release);
     }
 
-    /// Every append takes so much longer, until then or until told otherwise.
+    /// Every append takes `delay` longer; `until` `None`: until the next call.
     pub fn slow_disk(&self, delay: Duration, until: Option<Timestamp>) {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.disk_slow_until_ms.store(until.map_or(u64::MAX, |until| until.0), Ordering::Release);

@@ -1,4 +1,4 @@
-//! Guards of the actors that a whole sale would not miss at once: what a refusal waits for, what is too late, who is known at the door.
+//! Guards of the actors that a whole sale would not miss at once: what a refusal waits for, what is too late, which order is known.
 
 use super::messages::ask::{Answer, Ask};
 use super::recovery::Loaded;
@@ -34,7 +34,7 @@ async fn reserve_for(node: &Handle, order: u128) -> Answer {
     ask_until(node, EntityId::Inventory(sku()), command, Wait::Decided).await
 }
 
-/// Rule L2. The second buyer is refused because of the first, whom the log then loses: had the refusal left at once, it would have been told of
+/// Rule L2. The second buyer is refused because of the first, whom the log then loses: had the refusal left at once, it would have spoken of
 /// a sale that never was.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_waits_for_what_it_saw_to_be_durable() {
@@ -50,9 +50,9 @@ async fn a_refusal_waits_for_what_it_saw_to_be_durable() {
     assert!(matches!(refused, Answer::Unknown), "{refused:?}");
 }
 
-/// Rule E4: nobody waits any more, so nothing is decided.
+/// Rule E4: no caller waits any more, so nothing is decided.
 #[tokio::test(start_paused = true)]
-async fn a_question_past_its_deadline_is_not_decided() {
+async fn a_request_past_its_deadline_is_not_decided() {
     let world = World::new(Groups::One);
     let actors = world.start().await;
     let node = actors.handle();
@@ -74,7 +74,7 @@ async fn a_question_past_its_deadline_is_not_decided() {
 
 /// Rule R5: an order that has left memory, and the log too, is known to the store.
 #[tokio::test(start_paused = true)]
-async fn sold_out_at_the_door_is_not_said_of_an_order_that_is_only_stored() {
+async fn sold_out_is_not_said_of_an_order_that_is_only_stored() {
     let world = World::new(Groups::One);
     let actors = world.start().await;
     let node = actors.handle();
@@ -139,9 +139,9 @@ fn a_receipt_that_the_stored_state_covers_is_not_counted_again() {
     let events = vec![Event::Inventory(event)];
     let received = Decided { entity: entity.clone(), number: 1, at, by: By::System, events };
     let mut loaded = Loaded::empty(&entity);
-    loaded.take_in(&received).expect("it is the first");
+    loaded.apply(&received).expect("it is the first");
     let once = loaded.state.clone();
-    loaded.take_in(&received).expect("it is known");
+    loaded.apply(&received).expect("it is known");
     assert_eq!(loaded.state, once);
 }
 

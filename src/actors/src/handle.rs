@@ -150,7 +150,7 @@ mod tests {
 
     /// Rule E1: an entity that said it is idle after three messages must not end while a fourth is on its way.
     #[tokio::test]
-    async fn a_line_with_a_message_on_its_way_stays_open() {
+    async fn a_handle_with_a_message_on_its_way_stays_open() {
         let handle = handle().await;
         for _ in 0..4 {
             handle.send(EntityMsg::Tick).expect("it is open");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn over_a_closed_line_nothing_is_sent_and_the_sender_has_it_back() {
+    async fn through_a_closed_handle_nothing_is_sent_and_the_sender_has_it_back() {
         let handle = handle().await;
         assert!(handle.close_at(0));
         assert!(matches!(handle.send(EntityMsg::Tick), Err(EntityMsg::Tick)));

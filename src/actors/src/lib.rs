@@ -21,6 +21,8 @@
 //! `context` and `router` do not use each other.
 
 #[cfg(test)]
+mod absence_tests;
+#[cfg(test)]
 mod assigned_tests;
 #[cfg(test)]
 mod audit_tests;

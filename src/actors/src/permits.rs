@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The permits of a node. A count and not a semaphore: nobody waits for a permit, so giving one back takes no lock.
+/// The permits of a node. A count and not a semaphore: no caller waits for a permit, so giving one back takes no lock.
 #[derive(Debug)]
 pub(crate) struct Permits {
     taken: AtomicUsize,

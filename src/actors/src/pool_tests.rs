@@ -1,4 +1,4 @@
-//! An actor may host one entity after another: what is on its way to an earlier life must not reach a later one (rule E1).
+//! An actor may host one entity after another: what is on its way to an earlier instance must not reach a later one (rule E1).
 
 use super::messages::ask::Answer;
 use super::messages::entity::EntityMsg;
@@ -13,9 +13,10 @@ use doorbuster_domain::order;
 use doorbuster_storage::memory::Groups;
 use std::time::Duration;
 
-/// The SKU asks an order that never was whether it still wants its unit. "I never was" frees it, if it is said to the life that asked.
+/// The SKU asks an order that never was whether it still wants its unit. The answer that it does not exist frees the unit, if it
+/// goes to the instance that asked.
 #[tokio::test(start_paused = true)]
-async fn an_answer_to_an_earlier_life_is_not_taken_for_one_to_this() {
+async fn an_answer_to_an_earlier_instance_is_not_taken_for_one_to_this() {
     let world = World::new(Groups::One);
     let actors = world.start().await;
     let node = actors.handle();
@@ -47,7 +48,7 @@ async fn an_answer_to_an_earlier_life_is_not_taken_for_one_to_this() {
     };
     let handle = node.router.handles.get(&EntityId::Inventory(sku())).expect("it has an actor");
     handle.send(never_was(u64::MAX)).expect("it is open");
-    assert_eq!(levels(&node).await.reserved, 1, "an earlier life had asked");
+    assert_eq!(levels(&node).await.reserved, 1, "an earlier instance had asked");
     for instance in 0..100 {
         if handle.send(never_was(instance)).is_err() {
             // It owes nothing any more, and has left.
@@ -55,5 +56,5 @@ async fn an_answer_to_an_earlier_life_is_not_taken_for_one_to_this() {
         }
         tokio::task::yield_now().await;
     }
-    assert_eq!(levels(&node).await.reserved, 0, "one of them is this life");
+    assert_eq!(levels(&node).await.reserved, 0, "one of them is this instance");
 }

@@ -1,5 +1,5 @@
 //! Calls to the payment provider: sent only once the state that owes them is durable, bounded in number and time, and always answered,
-//! if only with *unknown*.
+//! at least with *unknown*.
 
 use super::context::Context;
 use super::router::Router;
@@ -19,7 +19,7 @@ pub trait ProviderCalls: Debug + Send + Sync {
     /// The name of the provider in `/v1/providers/{provider}/webhooks`, in records and metrics.
     fn name(&self) -> &'static str;
 
-    /// Sends a call, or asks what became of its reference. Never fails: a call that has no answer by `deadline` is
+    /// Sends a call, or asks for the outcome of its reference. Never fails: a call without an answer by `deadline` is
     /// [`ProviderAnswer::Unknown`] (rule M1).
     fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderAnswer>;
 }

@@ -1,8 +1,8 @@
 //! The queue of a commit group's log writer: many hand over, one takes all that has gathered.
 //!
-//! To wake a thread costs more than most of what an order costs, so the writer is woken only when somebody waits: for a record that nobody waits
-//! for yet (an order was placed, its stock is being asked for) what it causes will wake it, and then one sync carries the whole checkout. The
-//! shards' tick sees to a record that causes nothing.
+//! To wake a thread costs more than most of an order, so only an urgent submission wakes the writer: one that something waits for. A record
+//! that nothing waits for yet (an order was placed, its stock is being reserved) is written with what it causes, and one sync carries
+//! the whole checkout. A record that causes nothing is written at the shards' next tick.
 
 use super::output::Submission;
 use super::stats::Stats;
@@ -12,57 +12,57 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-/// What both ends share.
+/// Wakes the writer.
 #[derive(Debug, Default)]
-struct Bell {
-    /// Rung for what somebody waits for.
-    ring: Notify,
-    /// Something is in the queue for which it was not rung.
-    silent: AtomicBool,
+struct Wakeup {
+    /// Notified for urgent submissions.
+    urgent: Notify,
+    /// The queue holds a submission that did not wake the writer.
+    unannounced: AtomicBool,
 }
 
 /// The entities' end.
 #[derive(Debug, Clone)]
-pub(crate) struct WriterHandle(Arc<Entrance>);
+pub(crate) struct WriterHandle(Arc<Sender>);
 
 #[derive(Debug)]
-struct Entrance {
+struct Sender {
     /// Absent only while it is being dropped.
     queue: Option<mpsc::UnboundedSender<Submission>>,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
     stats: Arc<Stats>,
 }
 
-impl Drop for Entrance {
+impl Drop for Sender {
     fn drop(&mut self) {
-        // First the end, then the word of it.
+        // The queue ends before the writer looks at it.
         self.queue = None;
-        self.bell.ring.notify_one();
+        self.wakeup.urgent.notify_one();
     }
 }
 
 impl WriterHandle {
-    /// Hands over a decision. `false`: the writer has stopped, and what is held was dropped, which its callers hear as *unknown*; nothing
+    /// Hands over a decision. `false`: the writer has stopped and the submission was dropped, which its callers hear as *unknown*; nothing
     /// may follow from the decision.
     pub(crate) fn submit(&self, submission: Submission) -> bool {
-        let Entrance { queue, bell, stats } = &*self.0;
+        let Sender { queue, wakeup, stats } = &*self.0;
         let urgent = submission.is_urgent();
         stats.log_queue_entered();
         let taken = queue.as_ref().is_some_and(|queue| queue.send(submission).is_ok());
         if !taken {
             stats.log_queue_left(1);
         } else if urgent {
-            bell.ring.notify_one();
+            wakeup.urgent.notify_one();
         } else {
-            bell.silent.store(true, Ordering::Release);
+            wakeup.unannounced.store(true, Ordering::Release);
         }
         taken
     }
 
-    /// Time has passed: what nobody waits for is written now.
-    pub(crate) fn nudge(&self) {
-        if self.0.bell.silent.swap(false, Ordering::AcqRel) {
-            self.0.bell.ring.notify_one();
+    /// Time has passed: submissions that are not urgent are written now.
+    pub(crate) fn flush(&self) {
+        if self.0.wakeup.unannounced.swap(false, Ordering::AcqRel) {
+            self.0.wakeup.urgent.notify_one();
         }
     }
 }
@@ -71,7 +71,7 @@ impl WriterHandle {
 #[derive(Debug)]
 pub(crate) struct Queue {
     queue: mpsc::UnboundedReceiver<Submission>,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
     stats: Arc<Stats>,
     /// More may lie in it than was taken the last time.
     more: bool,
@@ -81,20 +81,20 @@ impl Queue {
     /// An empty queue.
     pub(crate) fn new(stats: Arc<Stats>) -> (WriterHandle, Self) {
         let (sender, queue) = mpsc::unbounded_channel();
-        let bell = Arc::new(Bell::default());
-        let entrance = Entrance { queue: Some(sender), bell: Arc::clone(&bell), stats: Arc::clone(&stats) };
-        (WriterHandle(Arc::new(entrance)), Self { queue, bell, stats, more: false })
+        let wakeup = Arc::new(Wakeup::default());
+        let sender = Sender { queue: Some(sender), wakeup: Arc::clone(&wakeup), stats: Arc::clone(&stats) };
+        (WriterHandle(Arc::new(sender)), Self { queue, wakeup, stats, more: false })
     }
 
-    /// Waits until somebody waits, or time has passed, unless something is left in `waiting`; takes in what has gathered by then, up to `max` in
-    /// all. `false`: every handle is gone and nothing is left.
+    /// Waits for an urgent submission or a flush, unless something is left in `waiting`; then takes in what has gathered, up to `max` in all.
+    /// `false`: every handle is gone and nothing is left.
     pub(crate) async fn gather(&mut self, waiting: &mut VecDeque<Submission>, max: usize) -> bool {
         loop {
             if waiting.is_empty() && !self.more {
-                self.bell.ring.notified().await;
+                self.wakeup.urgent.notified().await;
             }
-            // What is handed over from here on, and not seen below, says so again.
-            self.bell.silent.store(false, Ordering::Release);
+            // A submission that comes from here on, and is not taken below, sets it again.
+            self.wakeup.unannounced.store(false, Ordering::Release);
             self.more = false;
             loop {
                 if waiting.len() >= max {
@@ -106,7 +106,7 @@ impl Queue {
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) if waiting.is_empty() => return false,
                     Err(TryRecvError::Disconnected) => {
-                        // The bell is not rung again.
+                        // There is no further notification.
                         self.more = true;
                         break;
                     }
@@ -118,12 +118,12 @@ impl Queue {
         }
     }
 
-    /// `count` of them have left.
+    /// `count` submissions were written.
     pub(crate) fn left(&self, count: usize) {
         self.stats.log_queue_left(count);
     }
 
-    /// Takes nothing more; gives what was handed over before.
+    /// Takes no more submissions; gives those handed over before.
     pub(crate) fn close(mut self) -> Vec<Submission> {
         self.queue.close();
         let mut last = Vec::new();
@@ -145,7 +145,7 @@ mod tests {
     use futures_util::FutureExt;
     use tokio::sync::oneshot;
 
-    fn silent() -> Submission {
+    fn not_urgent() -> Submission {
         Submission { shard: Shard(0), record: Some((1, bytes::Bytes::new())), outputs: Vec::new(), notice: None }
     }
 
@@ -161,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_goes_with_what_somebody_waits_for() {
+    fn what_is_not_urgent_goes_with_what_is_urgent() {
         let (handle, mut queue, mut waiting) = new();
-        assert!(handle.submit(silent()) && handle.submit(silent()));
+        assert!(handle.submit(not_urgent()) && handle.submit(not_urgent()));
         assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), None, "it gives no reason to write");
         assert!(handle.submit(urgent()));
         assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), Some(true));
@@ -171,20 +171,20 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_written_once_time_has_passed() {
+    fn what_is_not_urgent_is_written_once_time_has_passed() {
         let (handle, mut queue, mut waiting) = new();
-        assert!(handle.submit(silent()));
-        handle.nudge();
+        assert!(handle.submit(not_urgent()));
+        handle.flush();
         assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), Some(true));
         waiting.clear();
-        handle.nudge();
+        handle.flush();
         assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), None, "nothing is there");
     }
 
     #[test]
-    fn what_does_not_fit_is_taken_next_without_another_word() {
+    fn what_does_not_fit_is_taken_next_without_another_wakeup() {
         let (handle, mut queue, mut waiting) = new();
-        assert!(handle.submit(silent()) && handle.submit(silent()) && handle.submit(urgent()));
+        assert!(handle.submit(not_urgent()) && handle.submit(not_urgent()) && handle.submit(urgent()));
         assert_eq!(queue.gather(&mut waiting, 2).now_or_never(), Some(true));
         waiting.clear();
         assert_eq!(queue.gather(&mut waiting, 2).now_or_never(), Some(true));
@@ -192,10 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_nobody_can_hand_anything_over_any_more_and_all_is_taken() {
+    fn it_ends_when_no_handle_is_left_and_all_is_taken() {
         let (handle, mut queue, mut waiting) = new();
         let other = handle.clone();
-        assert!(handle.submit(silent()));
+        assert!(handle.submit(not_urgent()));
         drop(handle);
         assert_eq!(queue.gather(&mut waiting, 9).now_or_never(), None, "there is another handle");
         drop(other);
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_queue_that_is_closed_takes_nothing_and_gives_what_it_had() {
         let (handle, queue, _) = new();
-        assert!(handle.submit(silent()));
+        assert!(handle.submit(not_urgent()));
         assert_eq!(queue.close().len(), 1);
         assert!(!handle.submit(urgent()));
     }

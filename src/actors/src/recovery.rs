@@ -22,35 +22,35 @@ pub(crate) enum RecoveryError {
     /// What was read has no meaning.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// An entity's own events are not dense: something in the middle was lost.
+    /// An entity's own events are not dense: one in the middle was lost.
     #[error("{entity}: its event {found} follows its event {version}")]
     Hole {
-        /// Whose.
+        /// The entity.
         entity: EntityId,
-        /// The last one taken in.
+        /// The number of the last event applied.
         version: u64,
-        /// The next one found.
+        /// The number of the next event found.
         found: u64,
     },
-    /// The log did not end where it ended when the shard was claimed: something was lost, or somebody else has claimed it since and writes.
+    /// The log does not end where it ended when the shard was claimed: records were lost, or another node has claimed it since and writes.
     #[error("the log ended at {claimed} when the shard was claimed, and ends at {found} now")]
     End {
-        /// When it was claimed.
+        /// Its last event when it was claimed.
         claimed: Seq,
-        /// When it was read.
+        /// Its last event when it was read.
         found: Seq,
     },
-    /// `evolve` panicked on what was journaled: a bug, and the entity must be set aside.
-    #[error("{entity}: taking in its event {number} panicked")]
+    /// `evolve` panicked on what was journaled: a bug, and the entity must be quarantined.
+    #[error("{entity}: applying its event {number} panicked")]
     Panicked {
-        /// Whose.
+        /// The entity.
         entity: EntityId,
-        /// Which.
+        /// The event's number.
         number: u64,
     },
 }
 
-/// An entity as it came back.
+/// An entity as it was recovered.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
     pub(crate) state: State,
@@ -60,13 +60,13 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// An entity without a past.
+    /// An entity without events.
     pub(crate) fn empty(entity: &EntityId) -> Self {
         Self { state: State::empty(entity), meta: Meta::default(), dirty: Dirty::default() }
     }
 
-    /// Takes in a decision of its own; one that the stored state covers already is skipped (rule S1).
-    pub(crate) fn take_in(&mut self, decided: &Decided) -> Result<(), RecoveryError> {
+    /// Applies a decision of its own; one that the stored state covers already is skipped (rule S1).
+    pub(crate) fn apply(&mut self, decided: &Decided) -> Result<(), RecoveryError> {
         let last = decided.last_number();
         if last <= self.meta.version {
             return Ok(());
@@ -89,7 +89,7 @@ impl Loaded {
     }
 }
 
-/// The stored state of an entity; with `replay` also every durable event behind it. `None`: it never was.
+/// The stored state of an entity; with `replay` also every durable event behind it. `None`: it has no events.
 pub(crate) async fn load(
     store: &Store,
     shard: Shard,
@@ -104,8 +104,8 @@ pub(crate) async fn load(
         match wire::state_of(entity, &rows) {
             Ok((state, meta)) => loaded = Loaded { state, meta, dirty: Dirty::default() },
             Err(WireError::Version { .. }) => {
-                // Stored by another version of the product; the history still knows everything.
-                tracing::info!(%entity, "stored state is of another version, made anew from history");
+                // Stored by another version of the product; the history has all events.
+                tracing::info!(%entity, "stored state is of another version, rebuilt from history");
                 replay = true;
             }
             Err(error @ WireError::Damaged { .. }) => return Err(error.into()),
@@ -117,14 +117,14 @@ pub(crate) async fn load(
     Ok((loaded.meta.version > 0).then_some(loaded))
 }
 
-/// Takes in every durable event behind a state.
+/// Applies every durable event behind a state.
 async fn catch_up(store: &Store, shard: Shard, entity: &EntityId, loaded: &mut Loaded) -> Result<(), RecoveryError> {
     loop {
         let from = loaded.meta.version.saturating_add(1);
         let records = store.history(shard, entity, from, HISTORY_PAGE).await?;
         let page = records.len();
         for record in records {
-            loaded.take_in(&wire::decode(&record.body)?)?;
+            loaded.apply(&wire::decode(&record.body)?)?;
         }
         if page < HISTORY_PAGE {
             return Ok(());
@@ -132,11 +132,11 @@ async fn catch_up(store: &Store, shard: Shard, entity: &EntityId, loaded: &mut L
     }
 }
 
-/// What a shard finds when it is claimed: the entities with an event in the log's tail, as they are now.
+/// The entities with an event in the log's tail when a shard is claimed, as they are now.
 pub(crate) type Tail = FxHashMap<EntityId, Result<Loaded, RecoveryError>>;
 
-/// Folds the log's tail behind `flushed_upto` (rule S5). An entity whose events cannot be taken in is kept as an error and set
-/// aside by the shard; a log that cannot be read, has a hole, or ends elsewhere than the claim found, is an error of the whole.
+/// Folds the log's tail behind `flushed_upto` (rule S5). An entity whose events cannot be applied is kept as an error and
+/// quarantined by the shard; a log that cannot be read, has a hole, or ends elsewhere than the claim found, is an error of the whole.
 pub(crate) async fn fold_tail(store: &Store, claim: &Claim) -> Result<(Tail, u64), RecoveryError> {
     let (shard, mut end) = (claim.shard, claim.flushed_upto);
     let mut tail = Tail::default();
@@ -153,8 +153,8 @@ pub(crate) async fn fold_tail(store: &Store, claim: &Claim) -> Result<(Tail, u64
                 if decided.number == 1 { None } else { load(store, shard, &decided.entity, false).await? };
             let known = stored.as_ref().map_or(0, |loaded| loaded.meta.version);
             if decided.number > known.saturating_add(1) {
-                // It was between two lives when a checkpoint moved its events into history, and gave no rows. What is
-                // missing there too is a hole.
+                // It was restarting when a checkpoint moved its events into history, and gave no rows. An event that is missing in
+                // history too is a hole.
                 stored = load(store, shard, &decided.entity, true).await?;
             }
             let loaded = stored.unwrap_or_else(|| Loaded::empty(&decided.entity));
@@ -162,7 +162,7 @@ pub(crate) async fn fold_tail(store: &Store, claim: &Claim) -> Result<(Tail, u64
         }
         if let Some(entry) = tail.get_mut(&decided.entity)
             && let Ok(loaded) = entry
-            && let Err(error) = loaded.take_in(&decided)
+            && let Err(error) = loaded.apply(&decided)
         {
             match error {
                 RecoveryError::Panicked { .. } => *entry = Err(error),

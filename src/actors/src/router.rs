@@ -26,9 +26,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A request that meets no owner is sent again after so many ms, doubling …
+/// First pause before a request that met no owner is sent again, in ms; it doubles with each retry until the deadline.
 const RETRY_MIN_MS: u64 = 5;
-/// … up to so many, until its deadline.
+/// Longest such pause, in ms.
 const RETRY_MAX_MS: u64 = 100;
 
 /// Sends commands and answers on their way.

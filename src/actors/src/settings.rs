@@ -1,45 +1,47 @@
-//! The numbers the actors live by; `cluster.toml` says what each one is for.
+//! Bounds and times of the actors; `cluster.toml` says what each is for.
 
 /// Bounds and times of the actors.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Questions from outside that may be under way at once on this node.
+    /// Requests from outside that may be under way at once on this node.
     pub requests_in_flight_max: usize,
     /// Messages that may wait for one entity.
     pub mailbox_max: u32,
-    /// Submissions that may wait for the log before the door says busy.
+    /// Commands of one shard that may wait while the store is read whether their entity exists (rule R5).
+    pub absence_reads_max: usize,
+    /// Submissions that may wait for the log before requests are refused as busy.
     pub log_queue_max: usize,
     /// Bytes of one batch.
     pub batch_bytes_max: usize,
     /// Records of one batch.
     pub batch_records_max: usize,
-    /// Actors that may be resident in one shard before idle ones are ended early.
+    /// Actors of one shard beyond which idle entities leave memory at once.
     pub residents_per_shard_max: usize,
-    /// How often a shard looks at its agenda, its idle entities and its overdue effects, in ms.
+    /// Time between two looks of a shard at its agenda, its idle entities and its overdue effects, in ms.
     pub tick_ms: u64,
-    /// A long-lived entity ends after so many ms without a message.
+    /// Time without a message after which a long-lived entity leaves memory, in ms.
     pub idle_ms: u64,
-    /// An unanswered question to another entity is asked again after so many ms, doubling …
+    /// First pause before an unanswered effect is sent again, in ms; it doubles with each retry.
     pub effect_retry_min_ms: u64,
-    /// … up to so many.
+    /// Longest pause before an unanswered effect is sent again, in ms.
     pub effect_retry_max_ms: u64,
-    /// A command older than this is dropped at dequeue, in s (rule R2).
+    /// Age beyond which a command of an entity is dropped at dequeue, in s (rule R2).
     pub command_life_s: u64,
-    /// A failed entity starts again after so many ms, doubling …
+    /// First delay before a failed entity starts again, in ms; it doubles with each failure in a row.
     pub restart_delay_min_ms: u64,
-    /// … up to so many.
+    /// Longest delay before a failed entity starts again, in ms. One that ran longer than this counts its failures anew.
     pub restart_delay_max_ms: u64,
-    /// An entity that failed so often in a row is set aside.
+    /// Failures in a row after which an entity is quarantined.
     pub quarantine_after: u32,
-    /// A checkpoint at least this often, in ms, when something changed.
+    /// Longest time between two checkpoints of a shard that has changed, in ms.
     pub checkpoint_interval_ms: u64,
-    /// A checkpoint once so many bytes of the shard's records wait for one.
+    /// Bytes of a shard's records since its last checkpoint at which the next begins.
     pub checkpoint_bytes: u64,
-    /// Calls to the payment provider under way at once.
+    /// Calls to the payment provider that may be under way at once.
     pub provider_calls_max: usize,
-    /// A call to the provider counts as unanswered after so many ms.
+    /// Time after which a call to the provider counts as unanswered, in ms.
     pub provider_timeout_ms: u64,
-    /// Does the log writer get a thread of its own? (The simulation says no.)
+    /// Does the log writer get a thread of its own? (Not in the simulation.)
     pub writer_thread: bool,
 }
 
@@ -48,6 +50,7 @@ impl Default for Settings {
         Self {
             requests_in_flight_max: 10_000,
             mailbox_max: 4_096,
+            absence_reads_max: 1_024,
             log_queue_max: 65_536,
             batch_bytes_max: 4 << 20,
             batch_records_max: 8_192,

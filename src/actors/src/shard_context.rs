@@ -41,9 +41,9 @@ impl ShardContext {
         self.submit(None, Vec::new(), Some(notice));
     }
 
-    /// Has the writer write what nothing waits for.
-    pub(crate) fn nudge_writer(&self) {
-        self.writer.nudge();
+    /// Has the writer write submissions that are not urgent.
+    pub(crate) fn flush_writer(&self) {
+        self.writer.flush();
     }
 
     /// Does the entity belong to the same commit group?

@@ -1,4 +1,4 @@
-//! What the actors count; the operator's metrics read it.
+//! The counters of the actors; the operator's metrics read them.
 
 use doorbuster_domain::payment::ProviderAnswer;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ pub struct Stats {
     pub append_us: Histogram<16>,
     /// Microseconds the sync alone took.
     pub sync_us: Histogram<16>,
-    /// Microseconds a question took until its answer was durable.
+    /// Microseconds from a request to its durable answer.
     pub ask_us: Histogram<16>,
     log_bytes: AtomicU64,
     busy: AtomicU64,
@@ -117,7 +117,7 @@ impl Stats {
         self.batch_records.record(u64::try_from(records).unwrap_or(u64::MAX));
         self.append_us.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
-    /// The log wrote a frame of so many bytes and synced it.
+    /// The log wrote a frame of `bytes` and synced it within `nanos` nanoseconds.
     pub fn synced(&self, bytes: u64, nanos: u64) {
         self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.sync_us.record(nanos.checked_div(1_000).unwrap_or(0));
@@ -128,7 +128,7 @@ impl Stats {
     pub(crate) fn refused_busy(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
-    /// A question met no owner and will be asked again.
+    /// A request met no owner and is sent again.
     pub(crate) fn met_no_owner(&self) {
         self.without_owner.fetch_add(1, Ordering::Relaxed);
     }
@@ -159,7 +159,7 @@ impl Stats {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The plain counters and gauges: name, what it counts, is it a gauge, value.
+    /// The plain counters and gauges: name, meaning, whether it is a gauge, value.
     #[must_use]
     pub fn figures(&self) -> Vec<(&'static str, &'static str, bool, i64)> {
         let count = |counter: &AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
@@ -168,22 +168,22 @@ impl Stats {
             ("log_queue_depth", "submissions that wait for the log", true, depth),
             ("entities_resident", "entities with an actor", true, self.residents.load(Ordering::Relaxed)),
             ("log_bytes", "bytes written to the log", false, count(&self.log_bytes)),
-            ("refused_busy", "questions refused for want of room", false, count(&self.busy)),
+            ("refused_busy", "requests refused because a queue was full", false, count(&self.busy)),
             ("dropped_late", "commands dropped at dequeue, past their deadline", false, count(&self.late)),
-            ("dropped_gone", "commands dropped at dequeue, their caller had gone", false, count(&self.gone)),
+            ("dropped_gone", "commands dropped at dequeue, whose caller had gone", false, count(&self.gone)),
             (
                 "asked_again",
-                "questions that met no owner of their shard and were asked again",
+                "requests that met no owner of their shard and were sent again",
                 false,
                 count(&self.without_owner),
             ),
             ("refused_at_the_door", "sold out, answered without the journal", false, count(&self.absent)),
             ("decide_panics", "commands whose decision panicked", false, count(&self.panics)),
             ("entity_restarts", "entities that failed", false, count(&self.restarts)),
-            ("entities_set_aside", "entities that kept failing and were set aside", false, count(&self.quarantines)),
+            ("entities_set_aside", "entities that kept failing and were quarantined", false, count(&self.quarantines)),
             ("checkpoints", "checkpoints stored", false, count(&self.checkpoints)),
             ("provider_answers", "definite answers of the provider", false, count(&self.provider_definite)),
-            ("provider_unknown", "calls whose outcome is not known", false, count(&self.provider_unknown)),
+            ("provider_unknown", "provider calls whose outcome is not known", false, count(&self.provider_unknown)),
         ]
     }
 }

@@ -354,7 +354,7 @@ impl Handle {
         self.each(ShardMsg::Describe).await
     }
 
-    /// What is set aside.
+    /// The quarantined entities.
     pub async fn quarantined(&self) -> Vec<QuarantinedEntity> {
         self.each(ShardMsg::ListQuarantined).await.into_iter().flatten().collect()
     }
@@ -364,7 +364,7 @@ impl Handle {
         self.each(|reply| ShardMsg::UnderWay { limit, reply }).await.into_iter().flatten().collect()
     }
 
-    /// Starts an entity that was set aside once more; `false`: it was not.
+    /// Starts a quarantined entity once more; `false`: it was not quarantined.
     pub async fn retry(&self, entity: &EntityId) -> bool {
         let (done, started) = oneshot::channel();
         let shard = self.shard_of(entity);

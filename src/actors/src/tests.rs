@@ -164,7 +164,7 @@ pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
     (id, Command::Order(order::Command::Place(Box::new(place))))
 }
 
-/// As the door asks when nothing is left: an order that is known answers for itself, any other key is refused with `Unknown` (rule R5).
+/// As the API asks when nothing is left: an order that exists answers for itself, any other key is refused with `Unknown` (rule R5).
 pub(super) fn place_if_known(node: &Handle, key: &str, token: Option<&str>, wait: Wait) -> Ask {
     let (id, command) = place(key, token);
     Ask {
@@ -358,7 +358,7 @@ async fn an_entity_that_panics_starts_again_and_nothing_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it() {
+async fn an_entity_that_keeps_failing_is_quarantined_until_an_operator_retries_it() {
     let world = World::new(Groups::One);
     let actors = world.start().await;
     let node = actors.handle();
@@ -378,7 +378,7 @@ async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it(
 }
 
 #[tokio::test(start_paused = true)]
-async fn sold_out_at_the_door_starts_no_actor_and_binds_no_key() {
+async fn sold_out_without_the_journal_starts_no_actor_and_binds_no_key() {
     let world = World::new(Groups::One);
     let actors = world.start().await;
     let node = actors.handle();
@@ -390,7 +390,7 @@ async fn sold_out_at_the_door_starts_no_actor_and_binds_no_key() {
     assert_eq!(world.disk.appends(), before, "nothing was journaled");
     let (_, held) = buy(&node, "a", None, Wait::Held).await;
     assert!(!held.repeated, "the key was free");
-    // Rule R5: once the order exists, its own answer counts, not the door's.
+    // Rule R5: once the order exists, its own answer counts, not the refusal.
     assert!(matches!(node.ask(ask).await, Answer::Accepted(accepted) if accepted.repeated));
 }
 

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sku_that_changes_often_is_told_once_until_it_is_looked_at() {
+    fn a_sku_that_changes_often_is_queued_once_until_its_figures_are_taken() {
         let views = AvailabilityViews::default();
         let mut changed = views.follow(1).unwrap();
         assert!(views.follow(1).is_none(), "one follows");

@@ -164,7 +164,7 @@ impl Writer {
                 | PendingOutput::Refused(caller, _)
                 | PendingOutput::Stale(caller, _) = output
                 {
-                    // The caller may have gone; then nobody waits for the answer.
+                    // The caller may have gone.
                     drop(caller.send(Answer::Unknown));
                 }
             }

@@ -1,30 +1,21 @@
-//! All kinds of entity as one: what the shell, the router and the journal carry. Adding a kind is adding a variant here;
-//! the compiler then names every place that must care.
+//! Entities of all kinds as one: what the shell, the router and the journal carry.
+//!
+//! It lies above the machines. The messages are in [`message`](super::message), below them, and are re-exported here.
+
+pub use super::message::{Command, Event, Refusal, Reply};
 
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity, PublicView, Residency, Wait};
 use super::ids::{EntityId, Sku};
+use super::kinds::each_kind;
 use super::time::Timestamp;
 use super::{cart, inventory, order, product, reservation, warehouse};
-use serde::{Deserialize, Serialize};
 
-macro_rules! kinds {
+macro_rules! states {
     ($($kind:ident => $module:ident :: $state:ident),+ $(,)?) => {
         /// The state of an entity of any kind. Order and cart are boxed: they are the many.
         #[derive(Debug, Clone, PartialEq)]
         pub enum State { $( #[doc = stringify!($kind)] $kind(Box<$module::$state>) ),+ }
-        /// What is asked of any kind.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Command { $( #[doc = stringify!($kind)] $kind($module::Command) ),+ , /** A deadline may have come: every kind understands this. */ Wake }
-        /// What happened to any kind.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum Event { $( #[doc = stringify!($kind)] $kind($module::Event) ),+ }
-        /// An answer of any kind.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Reply { $( #[doc = stringify!($kind)] $kind($module::Reply) ),+ , /** Nothing to say. */ Done }
-        /// A lawful "no" of any kind.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Refusal { $( #[doc = stringify!($kind)] $kind($module::Refusal) ),+ , /** The command is of another kind than the entity. */ WrongKind }
 
         impl State {
             /// The empty state of the entity's kind: what its events are replayed onto.
@@ -139,11 +130,4 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    Inventory => inventory::Inventory,
-    Cart => cart::Cart,
-    Order => order::Order,
-    Product => product::Product,
-    Warehouse => warehouse::Warehouse,
-    Reservation => reservation::Reservation,
-}
+each_kind!(states);

@@ -2,8 +2,8 @@
 //!
 //! An effect carries its own idempotency key and is sent again, later and later, until an event says that it is settled.
 
-use super::any::{Command, Refusal, Reply};
 use super::ids::EntityId;
+use super::message::{Command, Refusal, Reply};
 use super::payment::{ProviderAnswer, ProviderCall};
 use super::{cart, inventory};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What is asked of an entity from outside, and every way in which that can be answered.
+//! A request to an entity from outside, and every way in which it can be answered.
 
 use doorbuster_domain::any::{Command, Refusal, Reply, State};
 use doorbuster_domain::entity::{By, Wait};
@@ -8,23 +8,24 @@ use doorbuster_storage::wire::Meta;
 use doorbuster_storage::{Seq, Shard};
 use std::sync::Arc;
 
-/// One question.
+/// A request to an entity.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    /// Whom.
+    /// The entity it goes to.
     pub entity: EntityId,
-    /// What.
+    /// What the entity decides on.
     pub command: Command,
-    /// On whose behalf.
+    /// On whose behalf; recorded with the events.
     pub by: By,
-    /// Only if the entity is at this version (`If-Match`): checked with the decision, so that of two writers who read the same
-    /// version one is told [`Answer::Stale`]. `None`: at any.
+    /// Only if the entity is at this version (`If-Match`). It is checked with the decision, so that of two writers who read the same
+    /// version one is answered [`Answer::Stale`]. `None`: at any version.
     pub if_version: Option<u64>,
-    /// How far things must have got before the answer.
+    /// How far the entity must get before it answers.
     pub wait: Wait,
-    /// Checked before `decide`: past it the question is dropped (rule E4).
+    /// Checked before `decide`: past it the request is dropped (rule E4).
     pub deadline: Timestamp,
-    /// Answer this at once, starting no actor and binding no key, if the entity does not exist yet (rule R5: sold out at the door).
+    /// If the entity does not exist, answer this, start no actor and bind no key (rule R5: sold out without the journal). `None`: the
+    /// entity decides.
     pub reject_if_absent: Option<Box<Refusal>>,
 }
 
@@ -33,43 +34,43 @@ pub struct Ask {
 pub struct Accepted {
     /// The machine's own answer.
     pub reply: Reply,
-    /// The state after it. Absent for inventories: their reply says what there is to say.
+    /// The state after the command; absent for kinds whose replies say everything.
     pub state: Option<Arc<State>>,
     /// Version and times of the entity.
     pub meta: Meta,
-    /// Was it a repeated request whose first effect stands?
+    /// It is a repeated request, whose first effect stands.
     pub repeated: bool,
     /// The shard that answered.
     pub shard: Shard,
-    /// A position of that shard's log that covers what was seen.
+    /// A position of that shard's log that covers what the answer saw.
     pub seq: Seq,
 }
 
-/// How a question ended.
+/// How a request ended.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Accepted.
     Accepted(Box<Accepted>),
     /// A lawful "no".
     Refused(Refusal),
-    /// The entity is at another version than the asker knew: nothing was decided.
+    /// The entity is at another version than the request expected; nothing was decided.
     Stale {
-        /// It is at this one.
+        /// The entity's version.
         version: u64,
     },
-    /// We do not know whether it happened: ask again with the same key (rule E5).
+    /// It is not known whether the command was decided: send it again with the same key (rule E5).
     Unknown,
     /// The deadline came first; nothing was decided, or it is not known yet.
     Late,
-    /// No room: nothing was decided.
+    /// A queue is full; nothing was decided.
     Busy {
-        /// Come back after so many seconds.
+        /// Seconds after which to come back.
         retry_after_s: u32,
     },
-    /// The entity kept failing and is set aside until an operator retries it.
+    /// The entity kept failing and is quarantined until an operator retries it.
     Quarantined,
-    /// The node is stopping, or not ready yet: nothing was decided.
+    /// The node is stopping, is not ready yet, or does not own the shard; nothing was decided.
     NotServing,
-    /// `decide` panicked: a bug; nothing was decided (rule E3).
+    /// `decide` panicked, which is a bug; nothing was decided (rule E3).
     Panicked,
 }

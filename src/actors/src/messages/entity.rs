@@ -7,6 +7,7 @@ use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
 use ractor::ActorRef;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use tokio::sync::oneshot;
@@ -69,6 +70,9 @@ impl Envelope {
     }
 }
 
+/// Commands that wait for their entity.
+pub(crate) type Queue = VecDeque<Box<Envelope>>;
+
 /// What an entity's actor understands.
 #[derive(Debug)]
 pub(crate) enum EntityMsg {
@@ -84,7 +88,7 @@ pub(crate) enum EntityMsg {
     Tick,
     /// Give the rows that changed to the checkpoint of this number.
     Flush(u64),
-    /// The shard is being released: whoever waits here asks its next owner.
+    /// The shard is being released: callers that wait here ask its next owner.
     DrainWaiters,
     /// Fault injection: panic if that was armed.
     Panic,

@@ -1,4 +1,4 @@
-//! The way to shards that other nodes own, as the actors see it. The cluster gives it; a node alone has none.
+//! The way to shards that other nodes own, as the actors see it. The cluster provides it; a single node has none.
 //!
 //! ```text
 //! router ──ask──► Remote ──network──► the owner's Handle::deliver ──► its shard
@@ -11,24 +11,24 @@ use doorbuster_storage::Shard;
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 
-/// What one entity says to another whose shard is elsewhere. Nobody waits for it: an effect that stays unanswered is sent again by
-/// the one who owes it (rule E4).
+/// A message from one entity to another of another commit group. It is sent once, without an acknowledgement: an effect that stays
+/// unanswered is sent again by the entity that owes it (rule E4).
 #[derive(Debug, Clone)]
 pub enum OneWay {
-    /// A question. `reply_to`: the entity that owes it as the effect of this key; `None`: nobody wants the answer.
+    /// A command.
     Ask {
-        /// The question.
+        /// The command.
         ask: Box<Ask>,
-        /// Who hears the answer.
+        /// The entity that owes it, as the effect of this key; `None`: the answer is dropped.
         reply_to: Option<(EntityId, EffectKey)>,
     },
     /// The answer to an effect.
     Answer {
-        /// Who owes it.
+        /// The entity that owes the effect.
         entity: EntityId,
         /// Which of its effects.
         key: EffectKey,
-        /// How it ended.
+        /// How the effect ended.
         outcome: Box<Outcome>,
     },
 }
@@ -44,24 +44,24 @@ impl OneWay {
     }
 }
 
-/// How a question to another node ended.
+/// How a request to another node ended.
 #[derive(Debug, Clone)]
 pub enum Delivered {
     /// The owner answered.
     Answered(Answer),
-    /// Whoever was asked does not own the shard (any more, or yet), or could not be reached and never got the question: nothing
-    /// was decided, so it may be asked again, there or elsewhere.
+    /// The node that was asked does not own the shard now, or was not reached and never got the request. Nothing was decided, so it may be
+    /// sent again, to the same node or another.
     NotDelivered,
-    /// The question was sent and its answer never came: it may have been decided.
+    /// The request was sent and no answer came: it may have been decided.
     Unknown,
 }
 
 /// The way to other nodes. It never blocks, and bounds what is under way to each peer.
 pub trait Remote: Debug + Send + Sync + 'static {
-    /// Asks the node that, as far as known, owns the shard; one attempt, ended by the question's own deadline. The router asks again after
+    /// Asks the node that, as far as known, owns the shard: one attempt, ended by the request's own deadline. The router tries again after
     /// [`Delivered::NotDelivered`].
     fn ask(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, Delivered>;
 
-    /// Sends without waiting; may be lost.
+    /// Sends without waiting; the message may be lost.
     fn send(&self, shard: Shard, message: OneWay);
 }

@@ -25,9 +25,11 @@ pub(crate) enum ShardMsg {
     Tick,
     /// The store has finished a checkpoint, or failed.
     Checkpointed { upto: Seq, result: Result<(), AppendError> },
+    /// The store was read for commands that are refused if their entity does not exist (rule R5).
+    AbsenceRead { entity: EntityId, read: u64, is_absent: bool },
     /// Store everything now; answered when all is stored, dropped when the store failed.
     FlushAll(oneshot::Sender<()>),
-    /// The shard is being released: whoever waits in it asks its next owner.
+    /// The shard is being released: callers that wait in it ask its next owner.
     DrainWaiters,
     /// Operator: list the quarantined entities.
     ListQuarantined(oneshot::Sender<Vec<QuarantinedEntity>>),

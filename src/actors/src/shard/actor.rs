@@ -82,7 +82,7 @@ impl ShardState {
                 // Ends with the actor: sending to a stopped actor fails, and ractor then ends the timer.
                 drop(myself.send_interval(tick, || ShardMsg::Tick));
             }
-            ShardMsg::Ask(envelope) => self.ask(myself, *envelope).await,
+            ShardMsg::Ask(envelope) => self.ask(myself, envelope).await,
             ShardMsg::Answer { entity, key, outcome } => self.answer(&entity, key, outcome),
             // Notices of an earlier ownership of this node mean nothing to this one.
             ShardMsg::Durable { epoch, .. } if epoch != self.claim.epoch => {}
@@ -90,6 +90,9 @@ impl ShardState {
             ShardMsg::Tick => Box::pin(self.tick(myself)).await,
             ShardMsg::Checkpointed { upto, result } => {
                 self.checkpointing.stored(&self.shared, &self.claim, &mut self.slots, self.seq, upto, result);
+            }
+            ShardMsg::AbsenceRead { entity, read, is_absent } => {
+                Box::pin(self.absence_read(myself, &entity, read, is_absent)).await;
             }
             ShardMsg::FlushAll(done) => self.checkpointing.store_all(&self.shared, &self.slots, done),
             ShardMsg::DrainWaiters => self.drain_waiters(),
@@ -130,9 +133,9 @@ impl ShardState {
 
     async fn tick(&mut self, myself: &ActorRef<ShardMsg>) {
         for ask in self.due_wakes() {
-            self.ask(myself, Envelope { ask, reply_to: ReplyTo::Nobody }).await;
+            self.ask(myself, Box::new(Envelope { ask, reply_to: ReplyTo::Nobody })).await;
         }
-        self.shared.nudge_writer();
+        self.shared.flush_writer();
         self.sweep_residents();
         self.restart_due(myself).await;
         let settings = &self.shared.context.settings;

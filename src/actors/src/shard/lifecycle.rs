@@ -8,7 +8,7 @@ use super::state::ShardState;
 use crate::entity::Shell;
 use crate::handle::EntityHandle;
 use crate::messages::ask::Answer;
-use crate::messages::entity::{Activation, EntityMsg, Envelope, Start};
+use crate::messages::entity::{Activation, EntityMsg, Envelope, Queue, Start};
 use crate::messages::shard::{Barrier, Passivate, ShardMsg, ShardNotice};
 use doorbuster_clock::monotonic;
 use doorbuster_domain::entity::Residency;
@@ -26,32 +26,26 @@ impl ShardState {
         myself: &ActorRef<ShardMsg>,
         entity: &EntityId,
         start: Option<Start>,
-        first: Option<Envelope>,
+        first: Option<Box<Envelope>>,
     ) {
         let (start, failures, queue) = match (self.slots.remove(entity), start) {
-            (Some(Slot::Passivated(passivated)), _) => (Start::Passivated(passivated.state), 0, Vec::new()),
+            (Some(Slot::Passivated(passivated)), _) => (Start::Passivated(passivated.state), 0, Queue::new()),
             (Some(Slot::Restarting(restarting)), _) => (Start::Replay, restarting.failures, restarting.queue),
-            (Some(Slot::Quarantined(_)), _) => (Start::Replay, 0, Vec::new()),
+            (Some(Slot::Quarantined(_)), _) => (Start::Replay, 0, Queue::new()),
             (Some(Slot::Resident(resident)), _) => {
                 if let Some(envelope) = first {
-                    resident.send(EntityMsg::Ask(Box::new(envelope)));
+                    resident.send(EntityMsg::Ask(envelope));
                 }
                 self.slots.insert(entity.clone(), Slot::Resident(resident));
                 return;
             }
-            (None, start) => (start.unwrap_or(Start::Load), 0, Vec::new()),
+            (None, start) => (start.unwrap_or(Start::Load), 0, Queue::new()),
         };
         let instance = self.residents.next_instance();
         let fresh = matches!(start, Start::Load);
         let counted = u32::from(first.is_some());
         let waiting = Arc::new(AtomicU32::new(counted));
-        let activation = Activation {
-            id: entity.clone(),
-            instance,
-            start,
-            waiting: Arc::clone(&waiting),
-            first: first.map(Box::new),
-        };
+        let activation = Activation { id: entity.clone(), instance, start, waiting: Arc::clone(&waiting), first };
         match self.host(myself, activation).await {
             Ok(actor) => {
                 let now = monotonic();
@@ -68,7 +62,7 @@ impl ShardState {
                     passivated: None,
                     owes: false,
                     failures,
-                    queue: Vec::new(),
+                    queue: Queue::new(),
                     touched_at: now,
                     started_at: now,
                 });
@@ -77,7 +71,7 @@ impl ShardState {
                     resident.send(EntityMsg::Flush(number));
                 }
                 for envelope in queue {
-                    resident.send(EntityMsg::Ask(Box::new(envelope)));
+                    resident.send(EntityMsg::Ask(envelope));
                 }
                 self.shared.context.stats.resident(1);
                 self.slots.insert(entity.clone(), Slot::Resident(resident));
@@ -150,9 +144,9 @@ impl ShardState {
     }
 
     /// An actor has been stopped. Gives the commands that came meanwhile.
-    pub(super) fn exited(&mut self, actor: ActorId) -> Vec<Envelope> {
-        let Some(entity) = self.residents.remove(actor) else { return Vec::new() };
-        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return Vec::new() };
+    pub(super) fn exited(&mut self, actor: ActorId) -> Queue {
+        let Some(entity) = self.residents.remove(actor) else { return Queue::new() };
+        let Some(Slot::Resident(resident)) = self.slots.get_mut(&entity) else { return Queue::new() };
         self.shared.context.stats.resident(-1);
         let queue = std::mem::take(&mut resident.queue);
         let Some(passivated) = resident.passivated.take() else {
@@ -160,7 +154,7 @@ impl ShardState {
             resident.handle.close();
             let instance = resident.instance;
             self.restart_later(&entity, instance, 0, "ended by itself", queue);
-            return Vec::new();
+            return Queue::new();
         };
         self.shared.router.handles.remove(&entity);
         if let Some(sku) = entity.published_as() {
@@ -193,7 +187,7 @@ impl ShardState {
         self.restart_later(&entity, instance, failures, reason, queue);
     }
 
-    fn restart_later(&mut self, entity: &EntityId, instance: u64, failures: u32, reason: &str, queue: Vec<Envelope>) {
+    fn restart_later(&mut self, entity: &EntityId, instance: u64, failures: u32, reason: &str, queue: Queue) {
         let settings = &self.shared.context.settings;
         if failures >= settings.quarantine_after {
             tracing::error!(%entity, failures, reason, "entity quarantined");

@@ -19,9 +19,11 @@
 //! actor      the messages and what each does           lifecycle  start, passivate, restart, quarantine
 //! commands   a command to an entity of the shard       checkpoint what changed goes into the store
 //! recover    from the agenda and the log's tail        sweep      residents that are idle or owe effects
+//! absence    commands that are refused if their entity does not exist
 //! state      the shard's state; of it residents, slot, agenda
 //! ```
 
+mod absence;
 mod actor;
 mod agenda;
 mod checkpoint;

@@ -1,7 +1,7 @@
 //! What a shard knows of one entity: its actor, or its state when it has none.
 
 use crate::handle::EntityHandle;
-use crate::messages::entity::{EntityMsg, Envelope};
+use crate::messages::entity::{EntityMsg, Queue};
 use crate::messages::passivated::PassivatedState;
 use doorbuster_clock::monotonic;
 use doorbuster_domain::time::Timestamp;
@@ -37,7 +37,7 @@ pub(super) struct Resident {
     pub(super) owes: bool,
     /// Failures in a row before this instance.
     pub(super) failures: u32,
-    pub(super) queue: Vec<Envelope>,
+    pub(super) queue: Queue,
     /// The last message that was not a tick of an idle entity.
     pub(super) touched_at: Instant,
     pub(super) started_at: Instant,
@@ -84,7 +84,7 @@ pub(super) struct Restarting {
     pub(super) not_before: Instant,
     /// Everything the failed instance submitted is durable (rule E1).
     pub(super) durable: bool,
-    pub(super) queue: Vec<Envelope>,
+    pub(super) queue: Queue,
 }
 
 /// An entity that kept failing.

@@ -1,5 +1,6 @@
 //! Everything a shard knows.
 
+use super::absence::AbsenceReads;
 use super::agenda::Agenda;
 use super::checkpoint::Checkpointing;
 use super::residents::Residents;
@@ -25,6 +26,7 @@ pub(crate) struct ShardState {
     /// Those in `slots` that failed and will start again.
     pub(super) restarting: BTreeSet<EntityId>,
     pub(super) agenda: Agenda,
+    pub(super) absence: AbsenceReads,
     /// The last event known to be durable.
     pub(super) seq: Seq,
     pub(super) checkpointing: Checkpointing,
@@ -40,6 +42,7 @@ impl ShardState {
             residents: Residents::new(),
             restarting: BTreeSet::new(),
             agenda: Agenda::default(),
+            absence: AbsenceReads::default(),
             seq: claim.end,
             checkpointing: Checkpointing::new(&claim),
             claim,

@@ -17,11 +17,11 @@ mod tests;
 
 pub use words::{Command, Event, Frozen, Line, OrderSays, Owner, Refusal, Reply, Snapshot};
 
-use super::any;
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity};
 use super::ids::{CartId, EntityId, OrderId, Sku, Terms};
 use super::inventory;
+use super::message;
 use super::money::Currency;
 use super::order;
 use super::time::Timestamp;
@@ -360,7 +360,7 @@ impl Entity for Cart {
     fn effect(&self, key: EffectKey) -> Option<Effect> {
         let (order, _) = self.asked_about(key)?;
         let command = order::Command::StillWanted { reservation: None, sku: None };
-        Some(Effect::Ask { to: EntityId::Order(order), command: any::Command::Order(command) })
+        Some(Effect::Ask { to: EntityId::Order(order), command: message::Command::Order(command) })
     }
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {

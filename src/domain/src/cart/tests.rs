@@ -177,18 +177,18 @@ fn a_late_freeze_of_a_dead_order_does_not_keep_the_cart_for_ever_r3() {
     assert_eq!((trolley.cart.owed(NOW), trolley.cart.wake_at(NOW)), (vec![], Some(due)));
     trolley.now = due;
     let [key] = trolley.cart.owed(due)[..] else { panic!("one question") };
-    let command = any::Command::Order(order::Command::StillWanted { reservation: None, sku: None });
+    let command = message::Command::Order(order::Command::StillWanted { reservation: None, sku: None });
     let question = Effect::Ask { to: EntityId::Order(order(1)), command };
     assert_eq!(trolley.cart.effect(key), Some(question));
 
     let until = due.plus_s(3_600);
-    let keep = Outcome::Replied(any::Reply::Order(order::Reply::Keep { until }));
+    let keep = Outcome::Replied(message::Reply::Order(order::Reply::Keep { until }));
     let answer = trolley.cart.answered(key, keep).unwrap();
     trolley.tell(answer).unwrap();
     assert_eq!((trolley.cart.owed(due), trolley.cart.wake_at(due)), (vec![], Some(until)));
 
     trolley.now = until;
-    let never_was = Outcome::Refused(any::Refusal::Order(order::Refusal::Unknown));
+    let never_was = Outcome::Refused(message::Refusal::Order(order::Refusal::Unknown));
     let answer = trolley.cart.answered(key, never_was).unwrap();
     trolley.tell(answer.clone()).unwrap();
     assert_eq!(trolley.cart.status(), Status::Open);
@@ -203,7 +203,7 @@ fn a_confirmed_order_that_is_asked_closes_its_cart_r3() {
     let mut trolley = Trolley::filled();
     trolley.tell(freeze(1)).unwrap();
     let [key] = trolley.cart.owed(DEADLINE.plus_s(3_600))[..] else { panic!("one question") };
-    let taken = Outcome::Replied(any::Reply::Order(order::Reply::Taken));
+    let taken = Outcome::Replied(message::Reply::Order(order::Reply::Taken));
     let answer = trolley.cart.answered(key, taken).unwrap();
     trolley.tell(answer).unwrap();
     assert_eq!(trolley.cart.status(), Status::Ordered { order: order(1) });

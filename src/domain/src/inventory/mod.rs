@@ -55,10 +55,10 @@ pub use words::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };
 
-use super::any;
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Decision, Entity, PublicView, Residency};
 use super::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
+use super::message;
 use super::money::Currency;
 use super::order;
 use super::reservation;
@@ -255,13 +255,13 @@ impl Entity for Inventory {
         if key.step == STEP_PROMISE_QUESTION {
             let (id, promise) = self.promises.by_number(number)?;
             let Keeper::Reservation { line } = promise.keeper else { return None };
-            let command = any::Command::Reservation(reservation::Command::StillWanted { line });
+            let command = message::Command::Reservation(reservation::Command::StillWanted { line });
             return Some(Effect::Ask { to: EntityId::Reservation(id), command });
         }
         let (order, _) = self.by_number(number)?;
         let sku = self.offer.as_ref().map(|offer| offer.sku.clone());
         let command = order::Command::StillWanted { reservation: Some(number), sku };
-        Some(Effect::Ask { to: EntityId::Order(order), command: any::Command::Order(command) })
+        Some(Effect::Ask { to: EntityId::Order(order), command: message::Command::Order(command) })
     }
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
@@ -323,7 +323,7 @@ impl Entity for Inventory {
 /// What an order's answer to the question of rule R3 means; `None`: none of it, ask again. An order that never was holds nothing.
 #[must_use]
 pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
-    if let Outcome::Replied(any::Reply::Order(reply)) = outcome {
+    if let Outcome::Replied(message::Reply::Order(reply)) = outcome {
         if let order::Reply::Keep { until } = reply {
             return Some(OrderSays::Keep { until: *until });
         }
@@ -334,19 +334,19 @@ pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
             return Some(OrderSays::Taken);
         }
     }
-    let never_was = Outcome::Refused(any::Refusal::Order(order::Refusal::Unknown));
+    let never_was = Outcome::Refused(message::Refusal::Order(order::Refusal::Unknown));
     (*outcome == never_was).then_some(OrderSays::Release)
 }
 
 /// What a reservation's answer to the question of rule R3 means; `None`: none of it, ask again. One that never was holds nothing.
 fn reservation_says(outcome: &Outcome) -> Option<OrderSays> {
     match outcome {
-        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Keep { until })) => {
+        Outcome::Replied(message::Reply::Reservation(reservation::Reply::Keep { until })) => {
             Some(OrderSays::Keep { until: *until })
         }
-        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Release))
-        | Outcome::Refused(any::Refusal::Reservation(reservation::Refusal::Unknown)) => Some(OrderSays::Release),
-        Outcome::Replied(any::Reply::Reservation(reservation::Reply::Taken)) => Some(OrderSays::Taken),
+        Outcome::Replied(message::Reply::Reservation(reservation::Reply::Release))
+        | Outcome::Refused(message::Refusal::Reservation(reservation::Refusal::Unknown)) => Some(OrderSays::Release),
+        Outcome::Replied(message::Reply::Reservation(reservation::Reply::Taken)) => Some(OrderSays::Taken),
         Outcome::Replied(_) | Outcome::Refused(_) | Outcome::Provider(_) => None,
     }
 }

@@ -337,16 +337,16 @@ impl World {
             let Some(Effect::Ask { to: EntityId::Order(order), command }) = self.stock.effect(key) else {
                 panic!("seed {}: a question is to an order", self.seed);
             };
-            let any::Command::Order(order::Command::StillWanted { reservation, .. }) = command else {
+            let message::Command::Order(order::Command::StillWanted { reservation, .. }) = command else {
                 panic!("seed {}: {command:?}", self.seed);
             };
             let buyer = self.buyers.iter().find(|buyer| buyer.id == order);
             let mine = buyer.filter(|buyer| buyer.held.as_ref().map(|held| held.reservation) == reservation);
             let outcome = match mine {
                 Some(buyer) if buyer.ended.is_none() => {
-                    Outcome::Replied(any::Reply::Order(order::Reply::Keep { until: self.now.plus_s(60) }))
+                    Outcome::Replied(message::Reply::Order(order::Reply::Keep { until: self.now.plus_s(60) }))
                 }
-                Some(_) | None => Outcome::Refused(any::Refusal::Order(order::Refusal::Unknown)),
+                Some(_) | None => Outcome::Refused(message::Refusal::Order(order::Refusal::Unknown)),
             };
             if let Some(command) = self.stock.answered(key, outcome) {
                 let _either = self.arrive(&command);

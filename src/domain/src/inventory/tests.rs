@@ -241,7 +241,7 @@ fn the_order_is_asked_after_the_deadline_again_until_answered_and_alone_decides_
     let [key] = shelf.stock.owed(due)[..] else { panic!("one question") };
     let sku = Some(offer(1, 1).sku);
     let command = order::Command::StillWanted { reservation: Some(reservation), sku };
-    let question = Effect::Ask { to: EntityId::Order(order(1)), command: any::Command::Order(command) };
+    let question = Effect::Ask { to: EntityId::Order(order(1)), command: message::Command::Order(command) };
     assert_eq!(shelf.stock.effect(key), Some(question));
     assert_eq!(shelf.level(1).reserved, 1, "the SKU does not expire it by itself");
 
@@ -249,12 +249,12 @@ fn the_order_is_asked_after_the_deadline_again_until_answered_and_alone_decides_
     assert_eq!(shelf.tell(Command::Wake), Ok(Reply::Done));
     assert_eq!(shelf.level(1).reserved, 1, "nor when it is woken long after the deadline");
     let until = due.plus_s(3_600);
-    let keep = Outcome::Replied(any::Reply::Order(order::Reply::Keep { until }));
+    let keep = Outcome::Replied(message::Reply::Order(order::Reply::Keep { until }));
     let answer = shelf.stock.answered(key, keep).unwrap();
     shelf.tell(answer).unwrap();
     assert_eq!((shelf.stock.owed(due), shelf.stock.wake_at(due)), (vec![], Some(until)));
 
-    let taken = Outcome::Replied(any::Reply::Order(order::Reply::Taken));
+    let taken = Outcome::Replied(message::Reply::Order(order::Reply::Taken));
     let answer = shelf.stock.answered(key, taken).unwrap();
     shelf.tell(answer.clone()).unwrap();
     assert_eq!((shelf.level(1).sold, shelf.stock.effect(key)), (1, None));
@@ -266,9 +266,9 @@ fn an_order_that_never_was_lets_go_and_an_answer_that_says_nothing_is_asked_agai
     let mut shelf = Shelf::with(&[5]);
     let reservation = shelf.hold(1, 1).reservation;
     let [key] = shelf.stock.owed(DEADLINE.plus_s(QUESTION_GRACE_S))[..] else { panic!("one question") };
-    let nothing = Outcome::Replied(any::Reply::Order(order::Reply::Done));
+    let nothing = Outcome::Replied(message::Reply::Order(order::Reply::Done));
     assert_eq!(shelf.stock.answered(key, nothing), None);
-    let never_was = Outcome::Refused(any::Refusal::Order(order::Refusal::Unknown));
+    let never_was = Outcome::Refused(message::Refusal::Order(order::Refusal::Unknown));
     let answer = Command::Answer { order: order(1), reservation, says: OrderSays::Release };
     assert_eq!(shelf.stock.answered(key, never_was), Some(answer));
 }

@@ -5,12 +5,12 @@ use super::command::{Answer, CartRefusal, Command, Shortage};
 use super::step::{CallKey, Step, Todo};
 use super::terms::{Source, Wanted};
 use super::{Attempt, CallState, Order, Stage};
-use crate::any::{Command as Ask, Refusal, Reply};
 use crate::cart;
 use crate::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use crate::entity::Wait;
 use crate::ids::EntityId;
 use crate::inventory::{self, Allocation, MoveKey, ReturnKey};
+use crate::message::{Command as Ask, Refusal, Reply};
 use crate::payment::{Operation, ProviderCall};
 use crate::time::Timestamp;
 

@@ -17,11 +17,11 @@ pub use details::{
     PRICES_MAX, SKUS_MAX, Status, TITLE_MAX, Variant,
 };
 
-use super::any;
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Decision, Entity, Residency, Wait};
 use super::ids::{EntityId, ProductId, Sku};
 use super::inventory::{self, Offer};
+use super::message;
 use super::time::Timestamp;
 use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
@@ -308,16 +308,16 @@ impl Entity for Product {
     fn effect(&self, key: EffectKey) -> Option<Effect> {
         let offer = self.offer(self.owed_to(key)?)?;
         let to = EntityId::Inventory(offer.sku.clone());
-        Some(Effect::Ask { to, command: any::Command::Inventory(inventory::Command::Offer(Box::new(offer))) })
+        Some(Effect::Ask { to, command: message::Command::Inventory(inventory::Command::Offer(Box::new(offer))) })
     }
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         let sku = self.owed_to(key)?.variant.sku.clone();
         let revision = self.revision;
-        if let Outcome::Refused(any::Refusal::Inventory(inventory::Refusal::OtherProduct { product })) = outcome {
+        if let Outcome::Refused(message::Refusal::Inventory(inventory::Refusal::OtherProduct { product })) = outcome {
             return Some(Command::Told { sku, revision, belongs_to: Some(product) });
         }
-        let done = Outcome::Replied(any::Reply::Inventory(inventory::Reply::Done));
+        let done = Outcome::Replied(message::Reply::Inventory(inventory::Reply::Done));
         (outcome == done).then_some(Command::Told { sku, revision, belongs_to: None })
     }
 

@@ -54,7 +54,7 @@ impl Shop {
 
     /// Delivers an effect and gives its outcome.
     fn deliver(&mut self, key: EffectKey) -> Outcome {
-        let Some(Effect::Ask { to: EntityId::Inventory(sku), command: any::Command::Inventory(command) }) =
+        let Some(Effect::Ask { to: EntityId::Inventory(sku), command: message::Command::Inventory(command) }) =
             self.product.effect(key)
         else {
             panic!("{key:?} is a word to a SKU")
@@ -63,9 +63,9 @@ impl Shop {
         match stock.decide(&command, NOW) {
             Ok(decision) => {
                 decision.events.iter().for_each(|event| stock.evolve(event));
-                Outcome::Replied(any::Reply::Inventory(decision.reply))
+                Outcome::Replied(message::Reply::Inventory(decision.reply))
             }
-            Err(refusal) => Outcome::Refused(any::Refusal::Inventory(refusal)),
+            Err(refusal) => Outcome::Refused(message::Refusal::Inventory(refusal)),
         }
     }
 

@@ -18,11 +18,11 @@ mod tests;
 
 pub use words::{Answer, Command, Event, Made, Refusal, Reply, Shortage, Wanted, Wish};
 
-use super::any;
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity, Wait};
 use super::ids::{EntityId, Request, ReservationId};
 use super::inventory::{self, Allocation, EXTENSIONS_MAX, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
+use super::message;
 use super::time::Timestamp;
 
 /// A SKU that asks while nothing is decided yet asks again after so many seconds.
@@ -335,13 +335,13 @@ impl Entity for Reservation {
             (_, _) => return None,
         };
         let to = EntityId::Inventory(line.wanted.sku.clone());
-        Some(Effect::Ask { to, command: any::Command::Inventory(command) })
+        Some(Effect::Ask { to, command: message::Command::Inventory(command) })
     }
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         let ending = key.step == STEP_END;
         let answer = match outcome {
-            Outcome::Replied(any::Reply::Inventory(inventory::Reply::Promises(answers))) if !ending => {
+            Outcome::Replied(message::Reply::Inventory(inventory::Reply::Promises(answers))) if !ending => {
                 match answers.into_iter().next()? {
                     Ok(promised) if promised.promise.status == PromiseStatus::Held => {
                         Answer::Held(promised.promise.allocations)
@@ -351,9 +351,9 @@ impl Entity for Reservation {
                     Err(refusal) => Answer::Short(shortage(&refusal)),
                 }
             }
-            Outcome::Replied(any::Reply::Inventory(inventory::Reply::Promise(_))) if ending => Answer::Done,
-            Outcome::Replied(any::Reply::Inventory(inventory::Reply::Unknown)) if ending => Answer::Gone,
-            Outcome::Refused(any::Refusal::Inventory(refusal)) => {
+            Outcome::Replied(message::Reply::Inventory(inventory::Reply::Promise(_))) if ending => Answer::Done,
+            Outcome::Replied(message::Reply::Inventory(inventory::Reply::Unknown)) if ending => Answer::Gone,
+            Outcome::Refused(message::Refusal::Inventory(refusal)) => {
                 if ending {
                     Answer::Gone
                 } else {

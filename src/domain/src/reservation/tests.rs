@@ -59,7 +59,7 @@ impl World {
 
     /// The effect of a key arrives at its SKU; its answer comes back if it is not lost.
     fn deliver(&mut self, key: EffectKey, lost: bool) {
-        let Some(Effect::Ask { to: EntityId::Inventory(sku), command: any::Command::Inventory(command) }) =
+        let Some(Effect::Ask { to: EntityId::Inventory(sku), command: message::Command::Inventory(command) }) =
             self.reservation.effect(key)
         else {
             return;
@@ -79,9 +79,9 @@ impl World {
                     stock.evolve(&event);
                     events.push(event);
                 }
-                Outcome::Replied(any::Reply::Inventory(decision.reply))
+                Outcome::Replied(message::Reply::Inventory(decision.reply))
             }
-            Err(refusal) => Outcome::Refused(any::Refusal::Inventory(refusal)),
+            Err(refusal) => Outcome::Refused(message::Refusal::Inventory(refusal)),
         };
         laws::stock_is_lawful(stock).unwrap();
         laws::a_unit_is_sold_at_most_once(events.iter()).unwrap();
@@ -126,12 +126,13 @@ impl World {
             };
             for key in keys {
                 let stock = &self.stocks[index].1;
-                let Some(Effect::Ask { command: any::Command::Reservation(question), .. }) = stock.effect(key) else {
+                let Some(Effect::Ask { command: message::Command::Reservation(question), .. }) = stock.effect(key)
+                else {
                     panic!("a question is to the reservation");
                 };
                 let outcome = match self.reservation.decide(&question, self.now) {
-                    Ok(decision) => Outcome::Replied(any::Reply::Reservation(decision.reply)),
-                    Err(refusal) => Outcome::Refused(any::Refusal::Reservation(refusal)),
+                    Ok(decision) => Outcome::Replied(message::Reply::Reservation(decision.reply)),
+                    Err(refusal) => Outcome::Refused(message::Refusal::Reservation(refusal)),
                 };
                 if let Some(command) = self.stocks[index].1.answered(key, outcome) {
                     self.ask_stock(&sku, &command);
@@ -258,7 +259,7 @@ fn what_a_late_copy_was_granted_is_let_go_when_the_sku_asks_r3() {
     world.make(&[2, 3]).unwrap();
     let copy = world.reservation.effect(world.reservation.owed(NOW)[1]).unwrap();
     world.run();
-    let Effect::Ask { to: EntityId::Inventory(short), command: any::Command::Inventory(command) } = copy else {
+    let Effect::Ask { to: EntityId::Inventory(short), command: message::Command::Inventory(command) } = copy else {
         panic!("it is to a SKU")
     };
     let request = Request { id: RequestId(77), terms: Terms(1) };

@@ -36,6 +36,7 @@ pub(super) struct Disk {
     pub(super) incarnation: u64,
     pub(super) appends: u64,
     pub(super) checkpoints: u64,
+    pub(super) loads: u64,
     shards: BTreeMap<Shard, Stored>,
     states: BTreeMap<EntityId, BTreeMap<u16, StateRow>>,
     /// Personal data by entity, then by the seq of its record.
@@ -56,6 +57,7 @@ impl Disk {
             incarnation: 1,
             appends: 0,
             checkpoints: 0,
+            loads: 0,
             shards: BTreeMap::new(),
             states: BTreeMap::new(),
             personal: BTreeMap::new(),
@@ -230,6 +232,12 @@ impl Disk {
         let ours = |entity: &&EntityId| self.layout.shard_of(entity) == shard;
         let behind = |entity: &&EntityId| after.is_none_or(|after| *entity > after);
         self.states.keys().filter(behind).filter(ours).take(limit).cloned().collect()
+    }
+
+    /// Counts a load; gives how long it takes.
+    pub(super) fn begin_load(&mut self) -> Duration {
+        self.loads += 1;
+        self.faults.load_stalls.get(&self.loads).copied().unwrap_or_default()
     }
 
     pub(super) fn begin_checkpoint(&mut self) -> (Option<Fault>, Duration) {

@@ -29,4 +29,6 @@ pub struct Faults {
     pub append_stalls: BTreeMap<u64, Duration>,
     /// The duration of every checkpoint.
     pub checkpoint_takes: Duration,
+    /// A load takes so long, by its number; its answer is what was stored when it began. Others take no time.
+    pub load_stalls: BTreeMap<u64, Duration>,
 }

@@ -107,6 +107,12 @@ impl MemoryStore {
         self.disk().checkpoints
     }
 
+    /// The same for loads.
+    #[must_use]
+    pub fn loads(&self) -> u64 {
+        self.disk().loads
+    }
+
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -194,7 +200,9 @@ impl Journal for MemoryJournal {
     }
 
     async fn load(&self, _shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {
-        self.on_disk(|disk| Ok(disk.load(entity))).await
+        let (rows, pause) = self.on_disk(|disk| (disk.load(entity), disk.begin_load())).await;
+        wait(pause).await;
+        Ok(rows)
     }
 
     async fn agenda(&self, shard: Shard) -> Result<Vec<AgendaRow>, ReadError> {

@@ -15,7 +15,6 @@ use super::{
     PaymentPolicy, Personal, Place, ReceivedLine, RefundWhat, ReturnLine, ReturnPolicy, ReturnStatus, Shipping, Source,
     Stage, TaxTable, Terms, Trouble, Wanted, laws,
 };
-use crate::any;
 use crate::any::State;
 use crate::cart;
 use crate::effect::{Effect, EffectKey, Outcome};
@@ -23,6 +22,7 @@ use crate::entity::Entity;
 use crate::ids::{CartId, EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Print, WarehouseId};
 use crate::inventory::{self, Offer, Price};
 use crate::laws as shared;
+use crate::message;
 use crate::money::{Currency, Money};
 use crate::payment::{ProviderAnswer, ProviderCall, Reference, Retry};
 use crate::time::Timestamp;
@@ -37,7 +37,7 @@ const ORDERS_MAX: usize = 6;
 /// Something under way.
 #[derive(Debug, Clone)]
 enum Message {
-    Ask { from: EntityId, key: EffectKey, to: EntityId, command: any::Command },
+    Ask { from: EntityId, key: EffectKey, to: EntityId, command: message::Command },
     Answer { to: EntityId, key: EffectKey, outcome: Outcome },
     Call { from: EntityId, key: EffectKey, call: ProviderCall },
     Webhook { reference: Reference, answer: ProviderAnswer },
@@ -45,7 +45,7 @@ enum Message {
 
 struct Entry {
     state: State,
-    events: Vec<any::Event>,
+    events: Vec<message::Event>,
 }
 
 struct World {
@@ -145,8 +145,8 @@ impl World {
         for number in 0..SKUS {
             let stock = EntityId::Inventory(sku(number));
             let price = if number == 0 { 12_999 } else { 333 * i64::try_from(number).unwrap() };
-            let _told =
-                world.tell(&stock, &any::Command::Inventory(inventory::Command::Offer(Box::new(offer(number, price)))));
+            let _told = world
+                .tell(&stock, &message::Command::Inventory(inventory::Command::Offer(Box::new(offer(number, price)))));
             for place in 0..2 {
                 let receive = inventory::Command::Receive {
                     request: request("receipts", u64::try_from(number * 2 + place).unwrap()),
@@ -155,7 +155,7 @@ impl World {
                     reference: None,
                     expected_at: None,
                 };
-                let _told = world.tell(&stock, &any::Command::Inventory(receive));
+                let _told = world.tell(&stock, &message::Command::Inventory(receive));
             }
         }
         world
@@ -169,7 +169,7 @@ impl World {
         self.rng.random_range(0..100) < percent
     }
 
-    fn tell(&mut self, to: &EntityId, command: &any::Command) -> Result<any::Reply, any::Refusal> {
+    fn tell(&mut self, to: &EntityId, command: &message::Command) -> Result<message::Reply, message::Refusal> {
         let now = self.now;
         let entry =
             self.entities.entry(to.clone()).or_insert_with(|| Entry { state: State::empty(to), events: Vec::new() });
@@ -292,7 +292,7 @@ impl World {
             }
             Message::Webhook { reference, answer } => {
                 let command = Command::ProviderSays { reference, answer };
-                let _taken = self.tell(&EntityId::Order(reference.order), &any::Command::Order(command));
+                let _taken = self.tell(&EntityId::Order(reference.order), &message::Command::Order(command));
             }
         }
     }
@@ -302,7 +302,7 @@ impl World {
         for id in ids {
             // Wakes may be missed for a while; the deadline stays due.
             if self.healing || self.chance(70) {
-                let _woken = self.tell(&id, &any::Command::Wake);
+                let _woken = self.tell(&id, &message::Command::Wake);
             }
         }
     }
@@ -396,7 +396,7 @@ fn whatever_is_lost_doubled_or_late_every_saga_ends_confirmed_or_compensated() {
             let EntityId::Order(_) = id else { continue };
             let mut order = Order::default();
             for event in &entry.events {
-                let any::Event::Order(event) = event else { continue };
+                let message::Event::Order(event) = event else { continue };
                 let before = order.clone();
                 order.evolve(event);
                 laws::stages_move_along_the_drawing(&before, &order)

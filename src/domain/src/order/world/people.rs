@@ -19,7 +19,7 @@ impl World {
         let place = Place { request, source, terms, personal: personal("A"), payment };
         let id = EntityId::Order(OrderId::of_request(request.id));
         for _ in 0..=self.pick(2) {
-            let _first_or_again = self.tell(&id, &any::Command::Order(Command::Place(Box::new(place.clone()))));
+            let _first_or_again = self.tell(&id, &message::Command::Order(Command::Place(Box::new(place.clone()))));
         }
     }
 
@@ -39,11 +39,11 @@ impl World {
         let id = EntityId::Cart(cart);
         let owner = cart::Owner::Guest("gst_1".into());
         let create = cart::Command::Create { terms: Print(1), owner, currency: Currency::GBP, life_s: 604_800 };
-        let _made = self.tell(&id, &any::Command::Cart(create));
+        let _made = self.tell(&id, &message::Command::Cart(create));
         for number in 0..2 {
             let snapshot = cart::Snapshot { title: "A".into(), seller: "sel_main".into(), unit_price: gbp(100) };
             let set = cart::Command::SetLine { sku: sku(number), quantity: 1, snapshot, expected_version: None };
-            let _set = self.tell(&id, &any::Command::Cart(set));
+            let _set = self.tell(&id, &message::Command::Cart(set));
         }
         Source::Cart(cart)
     }
@@ -68,9 +68,9 @@ impl World {
         let id = among[self.pick(among.len())];
         let command = self.some_command(id);
         let copies = 1 + self.pick(2);
-        let first = self.tell(&EntityId::Order(id), &any::Command::Order(command.clone()));
+        let first = self.tell(&EntityId::Order(id), &message::Command::Order(command.clone()));
         for _ in 1..copies {
-            let again = self.tell(&EntityId::Order(id), &any::Command::Order(command.clone()));
+            let again = self.tell(&EntityId::Order(id), &message::Command::Order(command.clone()));
             if let (Ok(first), Ok(again)) = (&first, &again) {
                 assert_eq!(first, again, "seed {}: the same request again is another answer: {command:?}", self.seed);
             }
@@ -159,7 +159,7 @@ impl World {
             }
             for (reference, answer) in settle {
                 let settled =
-                    self.tell(&EntityId::Order(id), &any::Command::Order(Command::Settle { reference, answer }));
+                    self.tell(&EntityId::Order(id), &message::Command::Order(Command::Settle { reference, answer }));
                 assert!(settled.is_ok(), "seed {}: {settled:?}", self.seed);
             }
         }

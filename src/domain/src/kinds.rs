@@ -1,0 +1,17 @@
+//! The kinds of entity, listed once. A new kind is one more line here and a variant of [`EntityId`](super::ids::EntityId); the compiler then
+//! names every place that must care.
+
+/// Calls a macro with the list: the name of the kind, its module and its state.
+macro_rules! each_kind {
+    ($make:ident) => {
+        $make! {
+            Inventory => inventory::Inventory,
+            Cart => cart::Cart,
+            Order => order::Order,
+            Product => product::Product,
+            Warehouse => warehouse::Warehouse,
+            Reservation => reservation::Reservation,
+        }
+    };
+}
+pub(crate) use each_kind;
