@@ -42,6 +42,26 @@ async fn another_layout_is_refused_and_both_are_named() {
 }
 
 #[tokio::test]
+async fn a_folder_of_another_form_of_records_is_refused_with_a_sentence() {
+    let disk = OnDisk::default();
+    disk.stop(disk.open().await, true);
+    let path = disk.0.path().join("LAYOUT");
+    let layout = fs::read_to_string(&path).unwrap();
+    for (line, words) in [
+        ("", "an earlier version of Doorbuster, in form 1 of its records; this version reads form 2"),
+        ("record_format = 1", "an earlier version of Doorbuster, in form 1 of its records; this version reads form 2"),
+        ("record_format = 3", "a later version of Doorbuster, in form 3 of its records; this version reads form 2"),
+    ] {
+        fs::write(&path, layout.replace("record_format = 2", line)).unwrap();
+        let error = refused(disk.0.path());
+        assert!(error.contains(words) && error.contains("start with an empty folder"), "{error}");
+        assert_eq!(Stopped::open(disk.0.path()).unwrap_err().to_string(), error);
+    }
+    fs::write(&path, layout).unwrap();
+    disk.open().await;
+}
+
+#[tokio::test]
 async fn data_without_a_layout_is_refused() {
     let disk = OnDisk::default();
     disk.stop(disk.open().await, true);

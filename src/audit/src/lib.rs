@@ -156,3 +156,57 @@ pub fn replayed(entity: &EntityId, records: &[Record]) -> Result<State, AuditErr
 pub fn is_of(record: &Record, entity: &EntityId) -> bool {
     wire::head(&record.body).is_ok_and(|head| head.entity == *entity)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorbuster_domain::any::Event;
+    use doorbuster_domain::cart::{self, Line, Owner};
+    use doorbuster_domain::entity::By;
+    use doorbuster_domain::ids::{CartId, OrderId, Sku, Terms};
+    use doorbuster_domain::money::{Currency, Money};
+    use doorbuster_storage::wire::Decided;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_dumped_record_names_a_currency_by_its_code() {
+        let line = Line {
+            sku: Sku::parse("NOVA-LOW-42").unwrap(),
+            quantity: 2,
+            title: "Nova Low, 42".into(),
+            seller: "sel_main".into(),
+            unit_price: Money { amount: 12_999, currency: Currency::parse("JPY").unwrap() },
+            added_at: Timestamp(1_000),
+        };
+        let created = cart::Event::Created {
+            terms: Terms(7),
+            owner: Owner::Guest("gst_1".into()),
+            currency: Currency::GBP,
+            life_s: 600,
+            expires_at: Timestamp(601_000),
+        };
+        let frozen = cart::Event::Frozen { order: OrderId(0xab << 16), ask_at: Timestamp(630_000) };
+        let events = [created, cart::Event::LineSet { line }, frozen, cart::Event::Expired];
+        let events = events.into_iter().map(Event::Cart).collect();
+        let entity = EntityId::Cart(CartId(3));
+        let decided = Decided { entity, number: 1, at: Timestamp(1_000), by: By::System, events };
+        let record = Record { shard: Shard(3), epoch: 2, seq: 40, events: 4, body: wire::encode(&decided) };
+        let dumped: Value = serde_json::from_str(&dump_line(&record).unwrap()).unwrap();
+        let expected = json!({
+            "shard": 3, "seq": 40, "epoch": 2, "entity": "cart/crt_00000000000000000000000003", "number": 1, "at_ms": 1_000, "by": "System",
+            "events": [
+                { "Created": {
+                    "terms": "00000000000000000000000000000007", "owner": { "Guest": "gst_1" }, "currency": "GBP", "life_s": 600,
+                    "expires_at": 601_000,
+                } },
+                { "LineSet": { "line": {
+                    "sku": "NOVA-LOW-42", "quantity": 2, "title": "Nova Low, 42", "seller": "sel_main",
+                    "unit_price": { "amount": 12_999, "currency": "JPY" }, "added_at": 1_000,
+                } } },
+                { "Frozen": { "order": "00000000000000000000000000ab0000", "ask_at": 630_000 } },
+                { "Expired": {} },
+            ],
+        });
+        assert_eq!(dumped, expected);
+    }
+}

@@ -10,24 +10,33 @@ use super::effect::{Effect, EffectKey, Outcome};
 use super::ids::Sku;
 use super::inventory::Levels;
 use super::time::Timestamp;
+use crate::codec::text;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Who caused an event: recorded with it, for ever.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum By {
     /// The product itself: a deadline, a saga's own step.
+    #[n(0)]
     System,
     /// A seller's account, through one of its secret keys.
-    Seller(CompactString),
-    /// A shopper known by account.
-    Shopper(CompactString),
+    #[n(1)]
+    Seller(#[cbor(n(0), with = "text")] CompactString),
+    /// A shopper with an account.
+    #[n(2)]
+    Shopper(#[cbor(n(0), with = "text")] CompactString),
     /// A guest, by the id in the guest's token, or the holder of an order's token.
-    Guest(CompactString),
-    /// The payment provider.
-    Provider(CompactString),
-    /// Whoever runs the node.
+    #[n(3)]
+    Guest(#[cbor(n(0), with = "text")] CompactString),
+    /// The payment provider, by name.
+    #[n(4)]
+    Provider(#[cbor(n(0), with = "text")] CompactString),
+    /// The operator of the node.
+    #[n(5)]
     Operator,
 }
 

@@ -6,8 +6,17 @@
 //! What belongs to an order (payment, refund, shipment, return) carries the order's own bits and, in the low
 //! [`CHILD_BITS`], its number within the order, so that any node finds the order without a look-up.
 
+mod entity_id;
+
+pub use entity_id::{EntityId, KeyError};
+
+use crate::codec::{put_bits, put_text};
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use thiserror::Error;
 use uuid::Uuid;
@@ -54,13 +63,58 @@ fn read_crockford(text: &str) -> Option<u128> {
     Some(value)
 }
 
+/// How 128 bits are written: stored as sixteen bytes (ids are random, so a number of variable length would take more), between nodes as a
+/// number, and for people in hexadecimal.
+macro_rules! bits {
+    ($($name:ident)+) => { $(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let bits = self.0;
+                if to.is_human_readable() {
+                    to.collect_str(&format_args!("{bits:032x}"))
+                } else {
+                    to.serialize_newtype_struct(stringify!($name), &bits)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                if from.is_human_readable() {
+                    let text = String::deserialize(from)?;
+                    u128::from_str_radix(&text, 16).map(Self).map_err(D::Error::custom)
+                } else {
+                    u128::deserialize(from).map(Self)
+                }
+            }
+        }
+
+        impl<C> Encode<C> for $name {
+            fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Result<(), encode::Error<W::Error>> {
+                put_bits(to, self.0)
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(from: &mut Decoder<'b>, _context: &mut C) -> Result<Self, decode::Error> {
+                let at = from.position();
+                let bits = from.bytes()?.try_into().map_err(|_length| decode::Error::message("not 16 bytes").at(at))?;
+                Ok(Self(u128::from_be_bytes(bits)))
+            }
+        }
+    )+ };
+}
+bits!(RequestId Terms);
+
 macro_rules! uid {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
         // Aligned as its halves: an entity's id beside a number is a sixth smaller, and a shard has a million such pairs.
         #[repr(Rust, packed(8))]
         pub struct $name(pub u128);
+
+        bits!($name);
 
         impl $name {
             /// The text before the 26 characters.
@@ -176,7 +230,7 @@ child_of_order!(ReturnId);
 child_of_order!(ShipmentId);
 
 /// Who asks and with which idempotency key: `UUIDv5` over principal, full path and key (RFC 9562, section 5.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u128);
 
 impl RequestId {
@@ -192,15 +246,17 @@ impl RequestId {
 }
 
 /// A fingerprint of what a request asks for: the same key with other terms is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Terms(pub u128);
 
 /// A request that must have one effect however often it is sent: its id and what it asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 pub struct Request {
-    /// Principal, path and key.
+    /// Made of principal, path and idempotency key.
+    #[n(0)]
     pub id: RequestId,
-    /// Fingerprint of the body's facts.
+    /// Fingerprint of the body: the same request with another is refused.
+    #[n(1)]
     pub terms: Terms,
 }
 
@@ -221,6 +277,18 @@ macro_rules! name {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl<C> Encode<C> for $name {
+            fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Result<(), encode::Error<W::Error>> {
+                put_text(to, &self.0)
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(from: &mut Decoder<'b>, _context: &mut C) -> Result<Self, decode::Error> {
+                from.str().map(|name| Self(CompactString::new(name)))
             }
         }
 
@@ -279,98 +347,6 @@ impl fmt::Display for ReservationName {
             Some(sku) => write!(out, "{}~{sku}", self.id),
             None => write!(out, "{}", self.id),
         }
-    }
-}
-
-/// One cart, one order, one SKU's inventory, …: what an actor is of, and what a shard is chosen by.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum EntityId {
-    /// Stock of one SKU.
-    Inventory(Sku),
-    /// One cart.
-    Cart(CartId),
-    /// One order and its checkout saga.
-    Order(OrderId),
-    /// One product and its SKUs.
-    Product(ProductId),
-    /// One warehouse.
-    Warehouse(WarehouseId),
-    /// One reservation of several lines.
-    Reservation(ReservationId),
-}
-
-impl EntityId {
-    /// The kind as the API, the logs and the command line call it.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Inventory(_) => "inventory",
-            Self::Cart(_) => "cart",
-            Self::Order(_) => "order",
-            Self::Product(_) => "product",
-            Self::Warehouse(_) => "warehouse",
-            Self::Reservation(_) => "reservation",
-        }
-    }
-
-    /// Reads `kind/id`, the form that [`fmt::Display`] shows.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        let (kind, id) = text.split_once('/').ok_or(IdError::Name)?;
-        match kind {
-            "inventory" => Sku::parse(id).map(Self::Inventory),
-            "cart" => CartId::parse(id).map(Self::Cart),
-            "order" => OrderId::parse(id).map(Self::Order),
-            "product" => ProductId::parse(id).map(Self::Product),
-            "warehouse" => WarehouseId::parse(id).map(Self::Warehouse),
-            "reservation" => ReservationId::parse(id).map(Self::Reservation),
-            _ => Err(IdError::Name),
-        }
-    }
-
-    /// The same on every node and in every version: which shard an entity belongs to is decided by this (version 1:
-    /// FNV-1a over the kind and the id, then the 64-bit finaliser of `MurmurHash3`).
-    #[must_use]
-    pub fn stable_hash(&self) -> u64 {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let mut feed = |bytes: &[u8]| {
-            for byte in bytes {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
-        feed(self.kind().as_bytes());
-        feed(b"/");
-        match self {
-            Self::Inventory(id) => feed(id.as_str().as_bytes()),
-            Self::Cart(id) => feed(&id.0.to_be_bytes()),
-            Self::Order(id) => feed(&id.0.to_be_bytes()),
-            Self::Product(id) => feed(id.as_str().as_bytes()),
-            Self::Warehouse(id) => feed(id.as_str().as_bytes()),
-            Self::Reservation(id) => feed(&id.0.to_be_bytes()),
-        }
-        hash ^= hash >> 33;
-        hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
-        hash ^= hash >> 33;
-        hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        hash ^ (hash >> 33)
-    }
-}
-
-impl fmt::Display for EntityId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inventory(id) => write!(out, "inventory/{id}"),
-            Self::Cart(id) => write!(out, "cart/{id}"),
-            Self::Order(id) => write!(out, "order/{id}"),
-            Self::Product(id) => write!(out, "product/{id}"),
-            Self::Warehouse(id) => write!(out, "warehouse/{id}"),
-            Self::Reservation(id) => write!(out, "reservation/{id}"),
-        }
-    }
-}
-
-impl fmt::Debug for EntityId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, out)
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod any;
 pub mod cart;
+pub mod codec;
 pub mod effect;
 pub mod entity;
 pub mod ids;

@@ -1,6 +1,11 @@
 //! Money: whole minor units with a currency. Nothing here rounds silently, and nothing is a float.
 
-use serde::{Deserialize, Serialize};
+use crate::codec::put_code;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use thiserror::Error;
 
@@ -10,7 +15,7 @@ pub const AMOUNT_MAX: i64 = (1 << 53) - 1;
 pub const PPM: i64 = 1_000_000;
 
 /// An ISO 4217 code.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency([u8; 3]);
 
 /// Why an amount cannot be had.
@@ -92,6 +97,40 @@ impl Currency {
     }
 }
 
+/// As its code where people read it (`"GBP"`), as three bytes between nodes.
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.serialize_str(self.as_str()) } else { self.0.serialize(to) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if from.is_human_readable() {
+            Self::parse(&String::deserialize(from)?).map_err(D::Error::custom)
+        } else {
+            <[u8; 3]>::deserialize(from).map(Self)
+        }
+    }
+}
+
+impl<C> Encode<C> for Currency {
+    fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Result<(), encode::Error<W::Error>> {
+        put_code(to, self.0)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Currency {
+    fn decode(from: &mut Decoder<'b>, _context: &mut C) -> Result<Self, decode::Error> {
+        let at = from.position();
+        let code = from.str()?.as_bytes();
+        match <[u8; 3]>::try_from(code) {
+            Ok(code) if code.iter().all(u8::is_ascii_uppercase) => Ok(Self(code)),
+            Ok(_) | Err(_) => Err(decode::Error::message("not three capital letters").at(at)),
+        }
+    }
+}
+
 impl fmt::Debug for Currency {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.as_str())
@@ -105,11 +144,13 @@ impl Default for Currency {
 }
 
 /// An amount of minor units in one currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default, Encode, Decode)]
 pub struct Money {
     /// Minor units; between `-AMOUNT_MAX` and `AMOUNT_MAX`.
+    #[n(0)]
     pub amount: i64,
-    /// Of this currency.
+    /// ISO 4217 code.
+    #[n(1)]
     pub currency: Currency,
 }
 

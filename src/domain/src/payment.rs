@@ -6,20 +6,27 @@
 use super::ids::OrderId;
 use super::money::Money;
 use super::time::Timestamp;
+use crate::codec::text;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What is asked of a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Operation {
-    /// Promise the money.
+    /// Set the money aside at the shopper's bank.
+    #[n(0)]
     Authorize,
-    /// Take (part of) what was promised.
+    /// Take all or part of what was authorized.
+    #[n(1)]
     Capture,
-    /// Let go of what was promised.
+    /// Cancel an authorization.
+    #[n(2)]
     Void,
-    /// Give back what was taken.
+    /// Pay back what was captured.
+    #[n(3)]
     Refund,
 }
 
@@ -92,24 +99,31 @@ pub struct ProviderCall {
 }
 
 /// What may be done after a decline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Retry {
-    /// Try again with the same means.
+    /// Try again with the same means of payment.
+    #[n(0)]
     SameMethod,
-    /// Try another means.
+    /// Try another means of payment.
+    #[n(1)]
     OtherMethod,
     /// Do not try again.
+    #[n(2)]
     Never,
 }
 
 /// Something the shopper must do before the provider can go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct NextAction {
     /// `redirect`, `confirm_in_client` or `transfer_to`.
+    #[cbor(n(0), with = "text")]
     pub kind: CompactString,
-    /// Where to, for a redirect.
+    /// URL of a redirect.
+    #[cbor(n(1), with = "text")]
     pub url: Option<CompactString>,
-    /// After this instant the provider gives up.
+    /// When the provider gives up.
+    #[n(2)]
     pub expires_at: Timestamp,
 }
 

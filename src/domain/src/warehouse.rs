@@ -4,7 +4,9 @@ use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity, Residency};
 use super::ids::WarehouseId;
 use super::time::Timestamp;
+use crate::codec::text;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -14,17 +16,22 @@ pub const NAME_MAX: usize = 100;
 pub const POSTAL_CODE_MAX: usize = 20;
 
 /// What a seller says of a warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Details {
-    /// Shown to sellers.
+    /// Name for the seller's staff, at most [`NAME_MAX`] characters.
+    #[cbor(n(0), with = "text")]
     pub name: CompactString,
     /// ISO 3166-1 alpha-2, in capitals.
+    #[cbor(n(1), with = "text")]
     pub country: CompactString,
-    /// Where in the country.
+    /// Postal code, at most [`POSTAL_CODE_MAX`] characters.
+    #[cbor(n(2), with = "text")]
     pub postal_code: Option<CompactString>,
-    /// May orders be sent from here?
+    /// May orders be shipped from it?
+    #[n(3)]
     pub active: bool,
-    /// Lower comes first in the ranking.
+    /// Rank among the seller's warehouses; lower comes first.
+    #[n(4)]
     pub priority: u32,
 }
 
@@ -45,11 +52,14 @@ pub enum Command {
 }
 
 /// What happened to a warehouse.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Event {
-    /// It was set.
+    /// A PUT changed it.
+    #[n(0)]
     Put {
-        /// As it is.
+        /// The whole warehouse from now on.
+        #[n(0)]
         details: Details,
     },
 }
@@ -79,12 +89,14 @@ pub enum Refusal {
 }
 
 /// A warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Warehouse {
     /// How many changes it has had; the `ETag` of its answers.
-    pub version: u64,
+    #[n(0)]
+    version: u64,
     /// What the seller says of it; `None` before it is made.
-    pub details: Option<Details>,
+    #[n(1)]
+    details: Option<Details>,
 }
 
 impl Warehouse {

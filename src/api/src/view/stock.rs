@@ -39,10 +39,10 @@ impl<'a> LevelView<'a> {
     /// A level of a SKU's stock at a version.
     #[must_use]
     pub fn new(sku: &'a Sku, level: &'a Level, version: u64, low_stock_at: u64) -> Self {
-        let incoming = level.incoming.iter().map(|(units, at, reference)| IncomingView {
-            units: *units,
-            expected_at: At(*at),
-            reference: reference.as_deref(),
+        let incoming = level.incoming.iter().map(|incoming| IncomingView {
+            units: incoming.units,
+            expected_at: At(incoming.expected_at),
+            reference: incoming.reference.as_deref(),
         });
         Self {
             sku: Shown(sku),

@@ -25,6 +25,7 @@ use super::message;
 use super::money::Currency;
 use super::order;
 use super::time::Timestamp;
+use minicbor::{Decode, Encode};
 
 /// Lines of one cart.
 pub const LINES_MAX: usize = 2_000;
@@ -37,57 +38,76 @@ pub const REFRESH_MS: u64 = 24 * 3_600 * 1_000;
 const STEP_QUESTION: u8 = 1;
 
 /// Where a cart is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(flat)]
 pub enum Status {
-    /// It may be changed.
+    /// Its lines may be changed.
     #[default]
+    #[n(0)]
     Open,
     /// An order is being placed with it.
+    #[n(1)]
     Frozen {
-        /// Which.
+        /// The order that holds it.
+        #[n(0)]
         order: OrderId,
         /// The cart's version after the freeze: what the question names.
+        #[n(1)]
         freeze: u64,
-        /// The order is asked then.
+        /// When the order is asked whether it still needs the cart (rule R3).
+        #[n(2)]
         ask_at: Timestamp,
     },
-    /// It became this order.
+    /// An order was confirmed from it.
+    #[n(2)]
     Ordered {
-        /// Which.
+        /// The confirmed order.
+        #[n(0)]
         order: OrderId,
     },
-    /// Nobody came for too long.
+    /// Not used within its life.
+    #[n(3)]
     Expired,
 }
 
 /// What is fixed when a cart is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Opened {
-    /// Fingerprint of the request's body.
+    /// Fingerprint of the request's body: the same request with another is refused.
+    #[n(0)]
     pub terms: Terms,
-    /// Whose.
+    /// The principal that created it.
+    #[n(1)]
     pub owner: Owner,
-    /// Of all its lines.
+    /// Currency of every line's price.
+    #[n(2)]
     pub currency: Currency,
     /// Seconds from an access to the end.
+    #[n(3)]
     pub life_s: u64,
 }
 
 /// A cart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Cart {
     /// How many changes it has had; the `ETag` of its answers.
-    pub version: u64,
-    /// `None`: it was never made.
-    pub opened: Option<Opened>,
+    #[n(0)]
+    version: u64,
+    /// What was fixed when it was created; `None` before that.
+    #[n(1)]
+    opened: Option<Opened>,
     /// What is in it, in the order in which it was put in.
-    pub lines: Vec<Line>,
+    #[n(2)]
+    lines: Vec<Line>,
     /// Open, frozen by an order, or closed.
-    pub status: Status,
+    #[n(3)]
+    status: Status,
     /// When it expires unless it is changed before.
-    pub expires_at: Timestamp,
+    #[n(4)]
+    expires_at: Timestamp,
     /// The last order that gave it back.
-    pub thawed: Option<OrderId>,
+    #[n(5)]
+    thawed: Option<OrderId>,
 }
 
 type Decided = Result<Decision<Event, Reply>, Refusal>;

@@ -1,36 +1,48 @@
 //! The words spoken with a cart: what is asked, what is answered, what is refused, and what happened.
 
+use crate::codec::text;
 use crate::ids::{OrderId, Sku, Terms};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Whose a cart is: the principal that made it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Owner {
     /// A guest, by the id in the guest's token.
-    Guest(CompactString),
-    /// A shopper known by account.
-    Customer(CompactString),
-    /// A seller's account, acting for nobody in particular.
-    Seller(CompactString),
+    #[n(0)]
+    Guest(#[cbor(n(0), with = "text")] CompactString),
+    /// A shopper with an account.
+    #[n(1)]
+    Customer(#[cbor(n(0), with = "text")] CompactString),
+    /// A seller's account, acting for no shopper in particular.
+    #[n(2)]
+    Seller(#[cbor(n(0), with = "text")] CompactString),
 }
 
 /// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Line {
     /// Of this SKU: a cart has one line of each.
+    #[n(0)]
     pub sku: Sku,
-    /// So many.
+    /// Units, 1 to [`super::QUANTITY_MAX`].
+    #[n(1)]
     pub quantity: u32,
     /// As it was read when the line was last set.
+    #[cbor(n(2), with = "text")]
     pub title: CompactString,
-    /// Whose it is.
+    /// The seller's account.
+    #[cbor(n(3), with = "text")]
     pub seller: CompactString,
     /// Per unit, when the line was added; what it costs now the stock says.
+    #[n(4)]
     pub unit_price: Money,
-    /// When the line was added.
+    /// When a line of this SKU was first added.
+    #[n(5)]
     pub added_at: Timestamp,
 }
 
@@ -124,59 +136,82 @@ pub enum OrderSays {
 }
 
 /// What happened to a cart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Event {
-    /// It was made.
+    /// The cart was created.
+    #[n(0)]
     Created {
-        /// Fingerprint of the request's body.
+        /// Fingerprint of the request's body: the same request with another is refused.
+        #[n(0)]
         terms: Terms,
-        /// Whose.
+        /// The principal that created it.
+        #[n(1)]
         owner: Owner,
-        /// Of all its lines.
+        /// Currency of every line's price.
+        #[n(2)]
         currency: Currency,
-        /// Seconds from an access to the end.
+        /// Seconds from the last use until it expires.
+        #[n(3)]
         life_s: u64,
-        /// Its end.
+        /// When it expires unless it is used before.
+        #[n(4)]
         expires_at: Timestamp,
     },
-    /// Its end moved away.
+    /// The cart was used, so it expires later.
+    #[n(1)]
     Refreshed {
-        /// To there.
+        /// When it expires unless it is used before.
+        #[n(0)]
         expires_at: Timestamp,
     },
     /// A line was added, or changed.
+    #[n(2)]
     LineSet {
-        /// As it is now.
+        /// The line as it is from now on.
+        #[n(0)]
         line: Line,
     },
-    /// A line is gone.
+    /// A line was removed.
+    #[n(3)]
     LineRemoved {
-        /// Of this SKU.
+        /// The SKU of the line.
+        #[n(0)]
         sku: Sku,
     },
-    /// An order took the lines.
+    /// An order took the lines; they do not change until it ends.
+    #[n(4)]
     Frozen {
-        /// Which.
+        /// The order that took them.
+        #[n(0)]
         order: OrderId,
-        /// It is asked then, if it has not decided (rule R3).
+        /// When the order is asked whether it still needs the cart, if it has not said so by then (rule R3).
+        #[n(1)]
         ask_at: Timestamp,
     },
-    /// The order, asked, said: keep.
+    /// The order, asked (rule R3), still needs the cart.
+    #[n(5)]
     Kept {
-        /// Asked again then.
+        /// When it is asked again.
+        #[n(0)]
         ask_at: Timestamp,
     },
-    /// Open again.
+    /// The order ended without being confirmed: the cart is open again.
+    #[n(6)]
     Thawed {
-        /// By this order.
+        /// The order that gave it back.
+        #[n(0)]
         order: OrderId,
     },
-    /// It is an order now.
+    /// An order was confirmed from it.
+    #[n(7)]
     Closed {
-        /// Which.
+        /// The confirmed order.
+        #[n(0)]
         order: OrderId,
     },
-    /// Nobody came for too long.
+    /// It was not used within its life.
+    #[n(8)]
     Expired,
 }
 

@@ -2,210 +2,301 @@
 
 use super::promises::Keeper;
 use super::words::{AdjustmentReason, Allocation, MoveKey, Offer, ReturnKey, Units};
+use crate::codec::text;
 use crate::ids::{OrderId, Request, ReservationId, WarehouseId};
 use crate::money::Currency;
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
+use serde::Serialize;
 
 /// A request of the seller's: had once, remembered for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
 pub struct Asked {
-    /// Which, and for what.
+    /// The request's id and the fingerprint of its body.
+    #[n(0)]
     pub request: Request,
     /// When it was decided.
+    #[n(1)]
     pub at: Timestamp,
-    /// Remembered until then; what is older than `at` in its chunk goes now.
+    /// Remembered until then at least; older memories in its chunk go with this event.
+    #[n(2)]
     pub until: Timestamp,
 }
 
 /// What happened to a SKU's stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Event {
-    /// The product's newest word on the SKU.
-    Offered(Box<Offer>),
+    /// The product pushed a newer price, title or limit.
+    #[n(0)]
+    Offered(#[n(0)] Box<Offer>),
     /// Units arrived; an announced receipt of the same reference is served by it.
+    #[n(1)]
     Received {
-        /// By this request.
+        /// The seller's request.
+        #[n(0)]
         asked: Asked,
-        /// Here.
+        /// The warehouse.
+        #[n(1)]
         warehouse: WarehouseId,
-        /// So many.
+        /// Units received, at least 1.
+        #[n(2)]
         units: Units,
-        /// The seller's own reference.
+        /// The seller's own name for the delivery.
+        #[cbor(n(3), with = "text")]
         reference: Option<CompactString>,
     },
-    /// Units are announced.
+    /// The seller announced a delivery.
+    #[n(2)]
     Announced {
-        /// By this request.
+        /// The seller's request.
+        #[n(0)]
         asked: Asked,
-        /// Here.
+        /// The warehouse.
+        #[n(1)]
         warehouse: WarehouseId,
-        /// So many.
+        /// Units announced, at least 1.
+        #[n(2)]
         units: Units,
-        /// For then.
+        /// When it is expected to arrive.
+        #[n(3)]
         expected_at: Timestamp,
-        /// The seller's own reference.
+        /// The seller's own name for the delivery.
+        #[cbor(n(4), with = "text")]
         reference: Option<CompactString>,
     },
-    /// Stock was corrected.
+    /// The seller corrected the count on hand.
+    #[n(3)]
     Adjusted {
-        /// By this request.
+        /// The seller's request.
+        #[n(0)]
         asked: Asked,
-        /// Here.
+        /// The warehouse.
+        #[n(1)]
         warehouse: WarehouseId,
-        /// By so many.
+        /// Change of the count on hand, in units.
+        #[n(2)]
         delta: i64,
-        /// Because.
+        /// The seller's reason.
+        #[n(3)]
         reason: AdjustmentReason,
     },
     /// A stocktake.
+    #[n(4)]
     Counted {
-        /// By this request.
+        /// The seller's request.
+        #[n(0)]
         asked: Asked,
-        /// Here.
+        /// The warehouse.
+        #[n(1)]
         warehouse: WarehouseId,
-        /// Found in the building.
+        /// Units found in the building, sold ones that have not shipped included.
+        #[n(2)]
         counted: Units,
-        /// What that changed.
+        /// Change of the count on hand, in units.
+        #[n(3)]
         delta: i64,
     },
-    /// Units were promised. Price and title are those of the offer that was newest then.
+    /// Units were reserved for an order. Price and title are those of the offer that was newest then.
+    #[n(5)]
     Reserved {
-        /// To this order.
+        /// The order they are reserved for.
+        #[n(0)]
         order: OrderId,
-        /// The number of this very event among the SKU's (rule R1).
+        /// The number of the reservation: that of its `Reserved` event (rule R1).
+        #[n(1)]
         reservation: u64,
-        /// In this currency.
+        /// The currency of the order.
+        #[n(2)]
         currency: Currency,
-        /// From where.
+        /// Units by the warehouse they are taken from.
+        #[n(3)]
         allocations: Vec<Allocation>,
         /// When the order means to decide.
+        #[n(4)]
         expires_at: Timestamp,
         /// When the SKU asks it, if it has not (rule R3).
+        #[n(5)]
         ask_at: Timestamp,
     },
-    /// The order, asked, said: keep.
+    /// The order, asked (rule R3), still needs its reservation.
+    #[n(6)]
     Kept {
-        /// It.
+        /// The order.
+        #[n(0)]
         order: OrderId,
-        /// What it holds.
+        /// The number of the reservation: that of its `Reserved` event (rule R1).
+        #[n(1)]
         reservation: u64,
-        /// Asked again then.
+        /// When it is asked again.
+        #[n(2)]
         ask_at: Timestamp,
     },
-    /// Promised units were sold.
+    /// An order's reservation was sold.
+    #[n(7)]
     Committed {
-        /// To this order.
+        /// The order.
+        #[n(0)]
         order: OrderId,
-        /// The reservation.
+        /// The number of the reservation: that of its `Reserved` event (rule R1).
+        #[n(1)]
         reservation: u64,
     },
-    /// Promised units are free again.
+    /// An order's reservation was released: its units are available again.
+    #[n(8)]
     Released {
-        /// Of this order.
+        /// The order.
+        #[n(0)]
         order: OrderId,
-        /// The reservation.
+        /// The number of the reservation: that of its `Reserved` event (rule R1).
+        #[n(1)]
         reservation: u64,
     },
-    /// The memory of an ended reservation went.
+    /// An ended reservation of an order is no longer remembered.
+    #[n(9)]
     Forgotten {
-        /// Of this order.
+        /// The order.
+        #[n(0)]
         order: OrderId,
-        /// The reservation.
+        /// The number of the reservation: that of its `Reserved` event (rule R1).
+        #[n(1)]
         reservation: u64,
     },
-    /// Sold units left the building.
+    /// Sold units left the warehouse.
+    #[n(10)]
     Shipped {
-        /// Of this order.
+        /// The order.
+        #[n(0)]
         order: OrderId,
-        /// Shipment number within the order.
+        /// The shipment's number within the order.
+        #[n(1)]
         shipment: u16,
-        /// From where.
+        /// Units by warehouse.
+        #[n(2)]
         allocations: Vec<Allocation>,
     },
-    /// Sold units were unsold.
+    /// Sold units came back, or their sale was cancelled before they shipped.
+    #[n(11)]
     Returned {
-        /// Of this order.
+        /// The order.
+        #[n(0)]
         order: OrderId,
-        /// What brought them back.
+        /// The return or cancellation that did it: once each (rule R2).
+        #[n(1)]
         key: ReturnKey,
-        /// To where.
+        /// Units by the warehouse they go back to.
+        #[n(2)]
         allocations: Vec<Allocation>,
-        /// Back on sale, or written off?
+        /// `true`: available again; `false`: written off.
+        #[n(3)]
         restock: bool,
     },
     /// The keys of these movements go after `until`.
+    #[n(12)]
     MovesForgotten {
-        /// Of this order.
+        /// The order that said it needs them no more.
+        #[n(0)]
         order: OrderId,
-        /// These.
+        /// Keys of the movements that may be forgotten.
+        #[n(1)]
         moves: Vec<MoveKey>,
-        /// Decided then; what was to go before that, in the same chunk, goes now.
+        /// When it was decided.
+        #[n(2)]
         at: Timestamp,
-        /// They go then.
+        /// Remembered until then (rule R2).
+        #[n(3)]
         until: Timestamp,
     },
-    /// Units were promised under a caller's reference. The number of this very event is the promise's.
+    /// Units were reserved under a caller's reference (an external reservation). Its number is that of this event.
+    #[n(13)]
     Promised {
-        /// Its id.
+        /// Made of caller and reference.
+        #[n(0)]
         id: ReservationId,
         /// The caller's own name for it.
+        #[cbor(n(1), with = "text")]
         reference: CompactString,
-        /// The caller's name for whoever buys.
+        /// The caller's name for the buyer.
+        #[cbor(n(2), with = "text")]
         buyer_key: Option<CompactString>,
-        /// Who decides when it ends.
+        /// What decides when it ends.
+        #[n(3)]
         keeper: Keeper,
-        /// From where.
+        /// Units by the warehouse they are taken from.
+        #[n(4)]
         allocations: Vec<Allocation>,
-        /// For so long, as it was asked.
+        /// Seconds from the request to the deadline, as they were asked for.
+        #[n(5)]
         hold_s: u64,
-        /// When.
+        /// When it was decided.
+        #[n(6)]
         at: Timestamp,
-        /// When it ends by itself, or its keeper is asked.
+        /// When it expires by itself; of one that is a line of a reservation: when that is asked.
+        #[n(7)]
         expires_at: Timestamp,
     },
-    /// A promise lasts longer.
+    /// An external reservation expires later.
+    #[n(14)]
     PromiseExtended {
-        /// This one.
+        /// The external reservation.
+        #[n(0)]
         id: ReservationId,
-        /// By this request.
+        /// The request that extended it.
+        #[n(1)]
         request: Request,
-        /// When.
+        /// When it was decided.
+        #[n(2)]
         at: Timestamp,
-        /// Until then.
+        /// The new deadline; never an earlier one.
+        #[n(3)]
         expires_at: Timestamp,
     },
-    /// Its reservation, asked, said: keep.
+    /// The reservation that it is a line of, asked (rule R3), still needs it.
+    #[n(15)]
     PromiseKept {
-        /// This one.
+        /// The external reservation.
+        #[n(0)]
         id: ReservationId,
-        /// Asked again then.
+        /// When it is asked again.
+        #[n(1)]
         ask_at: Timestamp,
     },
-    /// What was promised is sold.
+    /// An external reservation was sold.
+    #[n(16)]
     PromiseCommitted {
-        /// This one.
+        /// The external reservation.
+        #[n(0)]
         id: ReservationId,
-        /// When.
+        /// When it was decided.
+        #[n(1)]
         at: Timestamp,
     },
-    /// What was promised is free again: the caller wants it no more.
+    /// An external reservation was released by its caller.
+    #[n(17)]
     PromiseReleased {
-        /// This one.
+        /// The external reservation.
+        #[n(0)]
         id: ReservationId,
-        /// When.
+        /// When it was decided.
+        #[n(1)]
         at: Timestamp,
     },
-    /// What was promised is free again: its time was over.
+    /// External reservations reached their deadline.
+    #[n(18)]
     PromisesExpired {
-        /// These.
+        /// The external reservations, at most 512.
+        #[n(0)]
         ids: Vec<ReservationId>,
-        /// When.
+        /// When it was decided.
+        #[n(1)]
         at: Timestamp,
     },
-    /// The memory of ended promises went.
+    /// Ended external reservations are no longer remembered.
+    #[n(19)]
     PromisesForgotten {
-        /// These.
+        /// The external reservations, at most 512.
+        #[n(0)]
         ids: Vec<ReservationId>,
     },
 }

@@ -2,7 +2,7 @@
 
 use super::Inventory;
 use super::event::{Asked, Event};
-use super::levels::Level;
+use super::levels::{Incoming, Level};
 use super::memory::{Agreed, Move, Remembered, Reservation, ReservationStatus, orders_beside, requests_beside};
 use super::promises::{Promise, PromiseStatus};
 use super::words::{Allocation, MoveKey, Offer, Units};
@@ -25,7 +25,8 @@ impl Inventory {
                 self.take_receipt(*asked, warehouse, *units, reference.as_ref());
             }
             Event::Announced { asked, warehouse, units, expected_at, reference } => {
-                self.levels.at(warehouse).incoming.push((*units, *expected_at, reference.clone()));
+                let incoming = Incoming { units: *units, expected_at: *expected_at, reference: reference.clone() };
+                self.levels.at(warehouse).incoming.push(incoming);
                 self.remember(*asked, warehouse);
             }
             Event::Adjusted { asked, warehouse, delta, reason: _ }
@@ -141,14 +142,14 @@ impl Inventory {
         level.last_receipt_at = Some(asked.at);
         if let Some(reference) = reference {
             let mut left = units;
-            for (announced, _, other) in &mut level.incoming {
-                if other.as_ref() == Some(reference) {
-                    let served = left.min(*announced);
-                    *announced = announced.saturating_sub(served);
+            for incoming in &mut level.incoming {
+                if incoming.reference.as_ref() == Some(reference) {
+                    let served = left.min(incoming.units);
+                    incoming.units = incoming.units.saturating_sub(served);
                     left = left.saturating_sub(served);
                 }
             }
-            level.incoming.retain(|(announced, _, _)| *announced > 0);
+            level.incoming.retain(|incoming| incoming.units > 0);
         }
         self.remember(asked, warehouse);
     }

@@ -1,9 +1,11 @@
 //! Stock levels: the numbers of one warehouse, and what they mean to a shopper.
 
 use super::words::{Offer, Units};
+use crate::codec::text;
 use crate::ids::WarehouseId;
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// What is known of a SKU's stock.
@@ -20,36 +22,62 @@ pub struct Levels {
 }
 
 /// Stock of the SKU in one warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Level {
-    /// Here.
+    /// The warehouse.
+    #[n(0)]
     pub warehouse: WarehouseId,
-    /// Not sold.
+    /// Units in the building that are not sold.
+    #[n(1)]
     pub on_hand: u64,
-    /// Promised to orders.
+    /// Units on hand that are reserved, by orders or external reservations.
+    #[n(2)]
     pub reserved: u64,
-    /// Set apart.
+    /// Units held back from sale.
+    #[n(3)]
     pub held: u64,
-    /// Sold but still on the shelf.
+    /// Units that are sold and have not left the building.
+    #[n(4)]
     pub to_ship: u64,
-    /// Ever received.
+    /// Units received since the beginning.
+    #[n(5)]
     pub received: u64,
-    /// Ever corrected, net.
+    /// Sum of all corrections and stocktakes, in units.
+    #[n(6)]
     pub adjusted: i64,
-    /// Ever sold, gross.
+    /// Units sold since the beginning; what is returned is not taken off.
+    #[n(7)]
     pub sold: u64,
-    /// Ever unsold: cancelled or returned.
+    /// Units whose sale was cancelled or that came back, since the beginning.
+    #[n(8)]
     pub returned: u64,
-    /// Announced receipts: units, when, reference.
-    pub incoming: Vec<(Units, Timestamp, Option<CompactString>)>,
-    /// When units last arrived.
+    /// Announced receipts, oldest announcement first; at most [`super::ANNOUNCED_MAX`].
+    #[n(9)]
+    pub incoming: Vec<Incoming>,
+    /// When units were last received.
+    #[n(10)]
     pub last_receipt_at: Option<Timestamp>,
+}
+
+/// Units that a seller has announced and that have not arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Incoming {
+    /// How many are still to come.
+    #[n(0)]
+    pub units: Units,
+    /// When they are expected to arrive.
+    #[n(1)]
+    pub expected_at: Timestamp,
+    /// The seller's own name for the delivery: a receipt that carries it is counted against this announcement.
+    #[cbor(n(2), with = "text")]
+    pub reference: Option<CompactString>,
 }
 
 /// The levels of a SKU, in the order of their warehouses. A list of just their number: most SKUs lie in one warehouse, and a map would make
 /// room for eleven.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct ByWarehouse(Vec<Level>);
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct ByWarehouse(#[n(0)] Vec<Level>);
 
 impl ByWarehouse {
     fn place(&self, warehouse: &WarehouseId) -> Result<usize, usize> {
@@ -85,6 +113,11 @@ impl ByWarehouse {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// In their order, whatever order they were stored in.
+    pub(super) fn sorted(self) -> Self {
+        self.0.into_iter().collect()
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::levels::Level;
 use super::words::{Allocation, Price, Reserved, Units};
+use crate::codec::{Interns, interned, text};
 use crate::ids::{OrderId, RequestId, Terms};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use std::sync::Arc;
 
 /// Chunks of the stored state beside the head (rule S4): few enough to be few rows, enough that one changed reservation of
@@ -12,43 +14,58 @@ use std::sync::Arc;
 pub const CHUNKS: u16 = 256;
 
 /// What was agreed with an order, shared by all reservations under the same offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Agreed {
-    /// Per unit.
+    /// Price of one unit.
+    #[n(0)]
     pub price: Price,
-    /// Shown on the order's line.
+    /// Title of the order's line.
+    #[cbor(n(1), with = "text")]
     pub title: CompactString,
-    /// Whose it is.
+    /// The seller's account.
+    #[cbor(n(2), with = "text")]
     pub seller: CompactString,
-    /// Chooses the tax rate.
+    /// Chooses the tax rate, as the seller names it.
+    #[cbor(n(3), with = "text")]
     pub tax_class: CompactString,
 }
 
 /// How far a reservation got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum ReservationStatus {
-    /// The units are promised.
+    /// The units are reserved.
+    #[n(0)]
     Held,
-    /// They were sold.
+    /// The units were sold.
+    #[n(1)]
     Committed,
-    /// They are free again.
+    /// The units are available again.
+    #[n(2)]
     Released,
 }
 
 /// Units promised to one order, or the memory of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "Interns<Agreed>")]
 pub struct Reservation {
-    /// The SKU's own event number (rule R1).
+    /// Number of the SKU's event that made it (rule R1).
+    #[n(0)]
     pub number: u64,
-    /// From where.
+    /// Units by the warehouse they are taken from.
+    #[n(1)]
     pub allocations: Vec<Allocation>,
     /// Price and title at that moment.
+    #[cbor(n(2), with = "interned")]
     pub agreed: Arc<Agreed>,
-    /// When the order means to decide.
+    /// The order's deadline, as the order gave it.
+    #[n(3)]
     pub expires_at: Timestamp,
-    /// When it is asked.
+    /// When the order is asked whether it still needs it (rule R3).
+    #[n(4)]
     pub ask_at: Timestamp,
-    /// How far it got.
+    /// Held, or how it ended.
+    #[n(5)]
     pub status: ReservationStatus,
 }
 
@@ -72,26 +89,33 @@ impl Reservation {
 }
 
 /// A movement of sold units that was carried out (rule R2).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Move {
     /// Of these units: the same key for others is refused.
+    #[n(0)]
     pub allocations: Vec<Allocation>,
-    /// For what came back: did it go back on sale?
+    /// Of a return: were the units available again?
+    #[n(1)]
     pub restock: bool,
-    /// `None` until the order says `ForgetMoves`; then the memory goes at the next such word in its chunk after this instant.
+    /// `None` until the order's `ForgetMoves`; then it goes at the next `ForgetMoves` in its chunk after this instant.
+    #[n(2)]
     pub until: Option<Timestamp>,
 }
 
 /// A seller's request that was carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Remembered {
-    /// What was asked.
+    /// Fingerprint of the request's body.
+    #[n(0)]
     pub terms: Terms,
     /// Until when this is remembered at least.
+    #[n(1)]
     pub until: Timestamp,
     /// The first answer: the level after it.
+    #[n(2)]
     pub level: Level,
-    /// The first answer's version.
+    /// The SKU's version in the first answer.
+    #[n(3)]
     pub version: u64,
 }
 

@@ -44,7 +44,7 @@ mod tests;
 pub use audit::{AuditFold, OrderUnits, PromiseUnits};
 pub use decide_promise::PromiseEnd;
 pub use event::{Asked, Event};
-pub use levels::{Level, Levels, Stock};
+pub use levels::{Incoming, Level, Levels, Stock};
 pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
 pub use promises::{
     EXTENSIONS_MAX, Keeper, PROMISE_MEMORY_S, PROMISES_PER_DECISION_MAX, Party, Promise, PromiseStatus, PromiseWish,
@@ -64,6 +64,7 @@ use super::order;
 use super::reservation;
 use super::time::Timestamp;
 use levels::ByWarehouse;
+use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -88,24 +89,38 @@ const STEP_QUESTION: u8 = 1;
 const STEP_PROMISE_QUESTION: u8 = 2;
 
 /// Stock of one SKU.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// Its stored form is a head row, the fields with a tag here, and the rows of its chunks ([`Chunk`]), from which
+/// [`Inventory::restored`] makes the others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Inventory {
     /// Events so far: the number of the newest.
+    #[n(0)]
     version: u64,
+    /// What its product says of it; `None` until the first push.
+    #[n(1)]
     offer: Option<Offer>,
     /// What the newest offer says per currency, shared by all reservations made under it.
+    #[cbor(skip)]
     agreed: BTreeMap<Currency, Arc<Agreed>>,
+    #[n(2)]
     levels: ByWarehouse,
     /// Live and ended reservations. Ordered by id, so that a chunk is a range.
+    #[cbor(skip)]
     reservations: BTreeMap<OrderId, Reservation>,
     /// Live reservations by when their order is asked.
+    #[cbor(skip)]
     asks: BTreeSet<(Timestamp, u64)>,
     /// Live reservations by number.
+    #[cbor(skip)]
     live: BTreeMap<u64, OrderId>,
+    #[cbor(skip)]
     moves: BTreeMap<(OrderId, MoveKey), Move>,
     /// In boxes: a map makes room for eleven at a time, and most SKUs remember one.
+    #[cbor(skip)]
     requests: BTreeMap<RequestId, Box<Remembered>>,
     /// What callers with a checkout of their own were promised.
+    #[cbor(skip)]
     promises: promises::Promises,
 }
 

@@ -13,9 +13,11 @@
 
 use super::memory::units_of;
 use super::words::{Allocation, Units};
+use crate::codec::text;
 use crate::ids::{Request, ReservationId};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,27 +37,36 @@ pub const EXTENSIONS_MAX: usize = 32;
 pub(super) const LOOKED_AT_MAX: usize = 4_096;
 
 /// Who decides when a promise ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Keeper {
     /// The SKU itself: the reservation has no other line.
+    #[n(0)]
     Stock,
-    /// The reservation that it is one line of.
+    /// The reservation of several lines that it is one line of.
+    #[n(1)]
     Reservation {
-        /// Which line: what the SKU names when it asks.
+        /// Number of the line, from 0: the SKU names it when it asks.
+        #[n(0)]
         line: u16,
     },
 }
 
 /// How far a promise got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum PromiseStatus {
-    /// The units are promised.
+    /// The units are reserved.
+    #[n(0)]
     Held,
-    /// They were sold.
+    /// The units were sold.
+    #[n(1)]
     Committed,
-    /// They are free again, because the caller said so.
+    /// The caller released them: the units are available again.
+    #[n(2)]
     Released,
-    /// They are free again, because the time was over.
+    /// The deadline came: the units are available again.
+    #[n(3)]
     Expired,
 }
 
@@ -97,31 +108,43 @@ pub struct Promised {
 }
 
 /// Units promised under a reference, or the memory of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Promise {
-    /// The SKU's own event number.
+    /// Number of the SKU's event that made it.
+    #[n(0)]
     pub number: u64,
     /// The caller's own name for it.
+    #[cbor(n(1), with = "text")]
     pub reference: CompactString,
-    /// The caller's name for whoever buys.
+    /// The caller's name for the buyer.
+    #[cbor(n(2), with = "text")]
     pub buyer_key: Option<CompactString>,
-    /// Who decides when it ends.
+    /// What decides when it ends.
+    #[n(3)]
     pub keeper: Keeper,
-    /// From where.
+    /// Units by the warehouse they are taken from.
+    #[n(4)]
     pub allocations: Vec<Allocation>,
-    /// For so long, as it was asked.
+    /// Seconds from the request to the deadline, as they were asked for.
+    #[n(5)]
     pub hold_s: u64,
     /// When it ends by itself; of one that a reservation keeps: when that one is asked.
+    #[n(6)]
     pub expires_at: Timestamp,
-    /// How far it got.
+    /// Held, or how it ended.
+    #[n(7)]
     pub status: PromiseStatus,
     /// When it was made.
+    #[n(8)]
     pub made_at: Timestamp,
     /// When it last changed.
+    #[n(9)]
     pub changed_at: Timestamp,
     /// How often it changed, its making included: the resource's version.
+    #[n(10)]
     pub changes: u32,
-    /// The requests that extended it.
+    /// The requests that extended it, at most [`EXTENSIONS_MAX`].
+    #[n(11)]
     pub extensions: Vec<Request>,
 }
 

@@ -2,26 +2,34 @@
 
 use super::evolve::agreed_by;
 use super::memory::ids_of;
-use super::{Inventory, Level, Move, MoveKey, Offer, Promise, Remembered, Reservation, ReservationStatus};
+use super::{Agreed, Inventory, Move, MoveKey, Promise, Remembered, Reservation, ReservationStatus};
+use crate::codec::Interns;
 use crate::ids::{OrderId, RequestId, ReservationId};
+use minicbor::{Decode, Encode};
+use std::borrow::Cow;
 
-/// What a chunk holds: all that is remembered of the orders and requests whose ids fall into it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Chunk {
-    /// Live and ended.
-    pub reservations: Vec<(OrderId, Reservation)>,
-    /// Shipments and returns.
-    pub moves: Vec<(OrderId, MoveKey, Move)>,
-    /// Of the seller's.
-    pub requests: Vec<(RequestId, Remembered)>,
-    /// Held and ended.
-    pub promises: Vec<(ReservationId, Promise)>,
+/// What a chunk holds: all that is remembered of the orders and requests whose ids fall into it. Borrowed while it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(context_bound = "Interns<Agreed>")]
+pub struct Chunk<'a> {
+    /// Live and ended reservations of orders.
+    #[n(0)]
+    reservations: Vec<(OrderId, Cow<'a, Reservation>)>,
+    /// Shipments and returns that were carried out.
+    #[n(1)]
+    moves: Vec<(OrderId, MoveKey, Cow<'a, Move>)>,
+    /// The seller's requests that were carried out.
+    #[n(2)]
+    requests: Vec<(RequestId, Cow<'a, Remembered>)>,
+    /// Held and ended reservations of callers with a checkout of their own.
+    #[n(3)]
+    promises: Vec<(ReservationId, Cow<'a, Promise>)>,
 }
 
 impl Inventory {
     /// The content of a chunk (1 to [`super::CHUNKS`]): as many steps as it holds.
     #[must_use]
-    pub fn chunk(&self, chunk: u16) -> Chunk {
+    pub fn chunk(&self, chunk: u16) -> Chunk<'_> {
         let (first, last) = ids_of(chunk);
         let (orders, requests) = (OrderId(first)..=OrderId(last), RequestId(first)..=RequestId(last));
         let lowest = MoveKey::Ship { shipment: 0 };
@@ -29,43 +37,47 @@ impl Inventory {
             reservations: self
                 .reservations
                 .range(orders)
-                .map(|(order, reservation)| (*order, reservation.clone()))
+                .map(|(order, reservation)| (*order, Cow::Borrowed(reservation)))
                 .collect(),
             moves: self
                 .moves
                 .range((OrderId(first), lowest)..)
                 .take_while(|((order, _), _)| order.0 <= last)
-                .map(|((order, key), memory)| (*order, *key, memory.clone()))
+                .map(|((order, key), memory)| (*order, *key, Cow::Borrowed(memory)))
                 .collect(),
-            requests: self.requests.range(requests).map(|(id, memory)| (*id, memory.as_ref().clone())).collect(),
+            requests: self.requests.range(requests).map(|(id, memory)| (*id, Cow::Borrowed(memory.as_ref()))).collect(),
             promises: self
                 .promises
                 .between(ReservationId(first), ReservationId(last))
-                .map(|(id, promise)| (id, promise.clone()))
+                .map(|(id, promise)| (id, Cow::Borrowed(promise)))
                 .collect(),
         }
     }
 
-    /// The state whose head and chunks these are. What can be derived (what is live, when it is asked) is derived.
+    /// The state whose head this is, with its chunks. What can be derived (what is live, when it is asked) is derived.
     #[must_use]
-    pub fn restore(version: u64, offer: Option<Offer>, levels: Vec<Level>, chunks: Vec<Chunk>) -> Self {
-        let agreed = offer.as_ref().map(agreed_by).unwrap_or_default();
-        let levels = levels.into_iter().collect();
-        let mut stock = Self { version, offer, agreed, levels, ..Self::default() };
+    pub fn restored(mut self, chunks: Vec<Chunk<'_>>) -> Self {
+        self.agreed = self.offer.as_ref().map(agreed_by).unwrap_or_default();
+        self.levels = self.levels.sorted();
         for chunk in chunks {
             for (order, reservation) in chunk.reservations {
+                let reservation = reservation.into_owned();
                 if reservation.status == ReservationStatus::Held {
-                    stock.asks.insert((reservation.ask_at, reservation.number));
-                    stock.live.insert(reservation.number, order);
+                    self.asks.insert((reservation.ask_at, reservation.number));
+                    self.live.insert(reservation.number, order);
                 }
-                stock.reservations.insert(order, reservation);
+                self.reservations.insert(order, reservation);
             }
-            stock.moves.extend(chunk.moves.into_iter().map(|(order, key, memory)| ((order, key), memory)));
-            stock.requests.extend(chunk.requests.into_iter().map(|(id, memory)| (id, Box::new(memory))));
+            for (order, key, memory) in chunk.moves {
+                self.moves.insert((order, key), memory.into_owned());
+            }
+            for (id, memory) in chunk.requests {
+                self.requests.insert(id, Box::new(memory.into_owned()));
+            }
             for (id, promise) in chunk.promises {
-                stock.promises.insert(id, promise);
+                self.promises.insert(id, promise.into_owned());
             }
         }
-        stock
+        self
     }
 }

@@ -401,7 +401,7 @@ fn an_announced_receipt_is_not_stock_until_its_reference_arrives() {
         let reference = Some("PO-17".into());
         shelf.tell(Command::Receive { request, warehouse: warehouse(1), units, reference, expected_at }).unwrap();
         let level = shelf.level(1);
-        (level.available(), level.incoming.iter().map(|(units, _, _)| *units).sum::<Units>())
+        (level.available(), level.incoming.iter().map(|incoming| incoming.units).sum::<Units>())
     };
     assert_eq!(receive(100, Some(DEADLINE)), (0, 100));
     assert_eq!(receive(60, None), (60, 40));

@@ -1,9 +1,11 @@
 //! The words spoken with a SKU's stock: what is asked, what is answered, what is refused.
 
+use crate::codec::text;
 use crate::ids::{OrderId, ProductId, Request, ReservationId, Sku, WarehouseId};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::decide_promise::PromiseEnd;
@@ -14,96 +16,129 @@ use super::promises::{Keeper, Party, PromiseStatus, PromiseWish, Promised};
 pub type Units = u32;
 
 /// What a product says of its SKU; pushed by the product, newest version wins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Offer {
-    /// The SKU's own name: its stock learns here how it is called, for the question of rule R3.
+    /// The SKU: its stock learns its own id here, for the question of rule R3.
+    #[n(0)]
     pub sku: Sku,
     /// The product it is a variant of.
+    #[n(1)]
     pub product: ProductId,
     /// The product's version this offer comes from: an older one changes nothing.
+    #[n(2)]
     pub version: u64,
-    /// Whose it is.
+    /// The seller's account.
+    #[cbor(n(3), with = "text")]
     pub seller: CompactString,
     /// Shown on order lines: the product's title and the options.
+    #[cbor(n(4), with = "text")]
     pub title: CompactString,
-    /// May it be sold now (SKU and product active)?
+    /// May it be sold (SKU and product are active)?
+    #[n(5)]
     pub on_sale: bool,
-    /// One price per currency.
+    /// At most one price per currency.
+    #[n(6)]
     pub prices: Vec<Price>,
     /// Units one order may take; `None`: no limit but the API's.
+    #[n(7)]
     pub max_per_order: Option<Units>,
     /// Seconds an order may hold units; `None`: the setting.
+    #[n(8)]
     pub hold_s: Option<u64>,
-    /// Chooses the tax rate.
+    /// Chooses the tax rate, as the seller names it.
+    #[cbor(n(9), with = "text")]
     pub tax_class: CompactString,
-    /// For shipping.
+    /// Weight of one unit in grams; 0 when it is not known.
+    #[n(10)]
     pub weight_g: u32,
 }
 
 /// A price in one currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Price {
-    /// Per unit.
+    /// Price of one unit.
+    #[n(0)]
     pub unit: Money,
-    /// What it was before, for show.
+    /// Earlier price of one unit, only shown.
+    #[n(1)]
     pub was: Option<Money>,
-    /// Is tax inside?
+    /// Does `unit` include tax?
+    #[n(2)]
     pub tax_included: bool,
 }
 
 /// Units taken from one warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Allocation {
-    /// From here.
+    /// The warehouse.
+    #[n(0)]
     pub warehouse: WarehouseId,
-    /// So many.
+    /// Units taken from it, at least 1.
+    #[n(1)]
     pub units: Units,
 }
 
 /// Why stock was corrected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum AdjustmentReason {
-    /// Broken.
+    /// Units cannot be sold any more.
+    #[n(0)]
     Damaged,
-    /// Missing.
+    /// Units are missing.
+    #[n(1)]
     Lost,
-    /// Turned up.
+    /// Units were found that the books did not know.
+    #[n(2)]
     Found,
-    /// Booked wrong.
+    /// The books were wrong.
+    #[n(3)]
     Correction,
     /// Came back without an order it belongs to.
+    #[n(4)]
     ReturnUnmatched,
-    /// Anything else.
+    /// None of the others.
+    #[n(5)]
     Other,
 }
 
 /// What brought units back (rule R2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum ReturnKey {
     /// The receipt-th receipt of the order's return of that number.
+    #[n(0)]
     Return {
-        /// Return number within the order.
+        /// The return's number within the order.
+        #[n(0)]
         number: u16,
-        /// Receipt number within the return.
+        /// The receipt's number within the return.
+        #[n(1)]
         receipt: u16,
     },
     /// The order's cancellation of that number: the units had not shipped.
+    #[n(1)]
     Cancel {
-        /// Cancellation number within the order.
+        /// The cancellation's number within the order.
+        #[n(0)]
         number: u16,
     },
 }
 
 /// A movement of sold units, once only (rule R2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum MoveKey {
     /// The order's shipment of that number.
+    #[n(0)]
     Ship {
-        /// Shipment number within the order.
+        /// The shipment's number within the order.
+        #[n(0)]
         shipment: u16,
     },
-    /// Units that came back.
-    Return(ReturnKey),
+    /// Units that came back, or whose sale was cancelled.
+    #[n(1)]
+    Return(#[n(0)] ReturnKey),
 }
 
 /// What an order answers to the question of rule R3.
@@ -319,19 +354,25 @@ pub enum Reply {
 }
 
 /// What an order needs to know of the units it holds: where they are and what was agreed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Reserved {
     /// The SKU's own event number (rule R1).
+    #[n(0)]
     pub reservation: u64,
-    /// From where.
+    /// Units by the warehouse they are taken from.
+    #[n(1)]
     pub allocations: Vec<Allocation>,
-    /// The price at that moment.
+    /// Price of one unit at that moment.
+    #[n(2)]
     pub price: Price,
     /// Title, seller, tax class at that moment.
+    #[cbor(n(3), with = "text")]
     pub title: CompactString,
-    /// Whose it is.
+    /// The seller's account.
+    #[cbor(n(4), with = "text")]
     pub seller: CompactString,
-    /// Chooses the tax rate.
+    /// Chooses the tax rate, as the seller names it.
+    #[cbor(n(5), with = "text")]
     pub tax_class: CompactString,
 }
 

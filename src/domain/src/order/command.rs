@@ -11,6 +11,7 @@ use crate::money::Money;
 use crate::payment::{ProviderAnswer, Reference};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// What is asked of an order.
@@ -168,64 +169,87 @@ pub enum Answer {
 }
 
 /// Why a cart cannot be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum CartRefusal {
-    /// No such cart, or expired.
+    /// It does not exist, or has expired.
+    #[n(0)]
     Unknown,
     /// It has no lines.
+    #[n(1)]
     Empty,
     /// Another order is being placed with it.
+    #[n(2)]
     Frozen {
-        /// That one.
+        /// The other order.
+        #[n(0)]
         order: OrderId,
     },
-    /// It became an order.
+    /// Another order was confirmed from it.
+    #[n(3)]
     Ordered {
-        /// That one.
+        /// The other order.
+        #[n(0)]
         order: OrderId,
     },
-    /// It is in another currency.
+    /// Its currency is not the order's.
+    #[n(4)]
     Currency,
 }
 
 /// Why a SKU did not promise the units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Shortage {
-    /// Not enough.
+    /// Fewer units are available than were asked for.
+    #[n(0)]
     SoldOut {
-        /// There were.
+        /// Units available then.
+        #[n(0)]
         available: u64,
         /// Are all of them in someone's checkout?
+        #[n(1)]
         all_reserved: bool,
     },
-    /// Another price than expected.
+    /// Its price is not the expected one.
+    #[n(1)]
     PriceChanged {
-        /// The caller's.
+        /// Price of one unit that the caller expected.
+        #[n(0)]
         expected: Money,
-        /// Ours.
+        /// Price of one unit at the SKU.
+        #[n(1)]
         now: Money,
     },
-    /// No such SKU.
+    /// The SKU does not exist.
+    #[n(2)]
     Unknown,
-    /// Not on sale.
+    /// The SKU or its product is not active.
+    #[n(3)]
     NotOnSale,
     /// No price in the order's currency.
+    #[n(4)]
     NoPrice,
     /// More than one order may take.
+    #[n(5)]
     LimitExceeded {
-        /// At most.
+        /// Units that one order may take.
+        #[n(0)]
         limit: Units,
     },
     /// The deadline came before the SKU was reached.
+    #[n(6)]
     TooLate,
 }
 
 /// Units of one line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct LineUnits {
-    /// The line.
+    /// Number of the line, from 1.
+    #[n(0)]
     pub line: LineNumber,
-    /// At least 1.
+    /// Units of it, at least 1.
+    #[n(1)]
     pub units: Units,
 }
 
@@ -243,30 +267,41 @@ pub struct ReceivedLine {
 }
 
 /// How a returned unit looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Condition {
-    /// Unused.
+    /// Not used.
+    #[n(0)]
     AsNew,
-    /// Used.
+    /// Used, and whole.
+    #[n(1)]
     Used,
-    /// Broken.
+    /// Cannot be sold.
+    #[n(2)]
     Damaged,
 }
 
 /// Why an order or a part of it was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum CancelReason {
-    /// The shopper asked for it.
+    /// The shopper cancelled.
+    #[n(0)]
     Customer,
-    /// It looked like fraud.
+    /// It was taken for fraud.
+    #[n(1)]
     Fraud,
     /// It could not be supplied.
+    #[n(2)]
     Stock,
     /// The money could not be taken.
+    #[n(3)]
     Declined,
-    /// The seller's people did.
+    /// The seller's staff cancelled.
+    #[n(4)]
     Staff,
-    /// Anything else.
+    /// None of the others.
+    #[n(5)]
     Other,
 }
 
@@ -304,27 +339,37 @@ pub struct Patch {
 }
 
 /// What a request made, so that the same request again finds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Made {
     /// The order itself.
+    #[n(0)]
     Order,
     /// The attempt to pay of that number.
-    Payment(u16),
+    #[n(1)]
+    Payment(#[n(0)] u16),
     /// A capture: of this payment, with that attempt number.
+    #[n(2)]
     Capture {
-        /// Of this payment.
+        /// Number of the payment within the order.
+        #[n(0)]
         payment: u16,
-        /// This one.
+        /// Number of the capture within the payment.
+        #[n(1)]
         attempt: u16,
     },
     /// The cancellation of that number.
-    Cancel(u16),
+    #[n(3)]
+    Cancel(#[n(0)] u16),
     /// The refund of that number.
-    Refund(u16),
+    #[n(4)]
+    Refund(#[n(0)] u16),
     /// The shipment of that number: made, delivered or lost.
-    Shipment(u16),
+    #[n(5)]
+    Shipment(#[n(0)] u16),
     /// The return of that number: asked for, approved, rejected, received.
-    Return(u16),
+    #[n(6)]
+    Return(#[n(0)] u16),
 }
 
 /// The answer to what was accepted; the API renders the state that goes with it.

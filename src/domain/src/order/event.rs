@@ -6,385 +6,542 @@ use super::personal::Personal;
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Destination, Instruction, Shipping, TaxTable, Wanted};
 use super::{Head, Outcome, Trouble};
+use crate::codec::{KeepsApart, apart, shared, text};
 use crate::ids::{OrderId, Request, WarehouseId};
 use crate::inventory::{Allocation, Reserved};
 use crate::payment::{NextAction, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The outcome of pricing: numbers only, so that a later version of the rules never changes what was agreed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Priced {
-    /// One per line, in order.
+    /// The lines' prices, in the order of the lines.
+    #[n(0)]
     pub lines: Vec<PricedLine>,
-    /// What travelling costs, as priced (with or without tax, as the option says).
+    /// Shipping as the option prices it, with or without tax; minor units.
+    #[n(1)]
     pub shipping: i64,
-    /// Tax in or on it.
+    /// Tax on the shipping (or in it), minor units.
+    #[n(2)]
     pub shipping_tax: i64,
-    /// Shipping as it counts into the total: with its tax.
+    /// Shipping with its tax, minor units.
+    #[n(3)]
     pub shipping_total: i64,
-    /// Everything the shopper pays.
+    /// What the shopper pays, minor units.
+    #[n(4)]
     pub total: i64,
 }
 
 /// One line, priced. Minor units of the order's currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct PricedLine {
-    /// Units times unit price.
+    /// Units times the price of one, minor units.
+    #[n(0)]
     pub subtotal: i64,
-    /// Parts per million.
+    /// Tax rate, in parts per million.
+    #[n(1)]
     pub rate_ppm: u32,
-    /// In or on the subtotal, rounded once.
+    /// Tax in or on the subtotal, rounded once; minor units.
+    #[n(2)]
     pub tax: i64,
-    /// What the line counts into the order's total.
+    /// The line's part of the order's total, minor units.
+    #[n(3)]
     pub total: i64,
     /// Its share of `shipping_total`: what is given back with it when it is cancelled.
+    #[n(4)]
     pub shipping_share: i64,
 }
 
 /// What happened to an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(flat, context_bound = "KeepsApart")]
 pub enum Event {
-    /// It exists.
-    Placed(Box<Placed>),
+    /// The order was placed.
+    #[n(0)]
+    Placed(#[n(0)] Box<Placed>),
     /// Its cart is frozen; these lines are bought.
+    #[n(1)]
     Frozen {
-        /// One per SKU.
+        /// The cart's lines, one per SKU.
+        #[n(0)]
         lines: Vec<Wanted>,
     },
-    /// Its cart cannot be had.
-    CartRefused(CartRefusal),
-    /// A SKU promised the units of a line.
+    /// The cart refused to be frozen.
+    #[n(2)]
+    CartRefused(#[n(0)] CartRefusal),
+    /// A SKU reserved the units of a line.
+    #[n(3)]
     Reserved {
-        /// Of this line.
+        /// Number of the line, from 1.
+        #[n(0)]
         line: u16,
-        /// What and where.
+        /// The reservation: number, price, warehouses.
+        #[n(1)]
         reserved: Box<Reserved>,
     },
-    /// A SKU did not.
+    /// A SKU refused to reserve the units of a line.
+    #[n(4)]
     Refused {
-        /// Of this line.
+        /// Number of the line, from 1.
+        #[n(0)]
         line: u16,
-        /// Why.
+        /// Why it refused.
+        #[n(1)]
         why: Shortage,
     },
-    /// Every unit is held, and priced.
-    Held(Box<Priced>),
-    /// Something asked of another entity is done.
-    Done(Step),
-    /// Something asked of another entity was not there, or was refused for good.
-    Gone(Step),
+    /// All lines are reserved, and priced.
+    #[n(5)]
+    Held(#[n(0)] Box<Priced>),
+    /// Another entity has carried out a step.
+    #[n(6)]
+    Done(#[n(0)] Step),
+    /// Another entity did not know what a step named, or refused it for good.
+    #[n(7)]
+    Gone(#[n(0)] Step),
     /// The order will end this way; what was done is being undone (rule R6).
+    #[n(8)]
     Ending {
-        /// This way.
+        /// How it will end.
+        #[n(0)]
         outcome: Outcome,
-        /// The request that wanted it.
+        /// The request that ended it; `None`: a deadline or a refusal did.
+        #[n(1)]
         request: Option<Request>,
-        /// When.
+        /// When it was decided.
+        #[n(2)]
         at: Timestamp,
     },
     /// Everything is undone: nothing is held, nothing is owed.
+    #[n(9)]
     Ended,
     /// An attempt to pay begins.
+    #[n(10)]
     PaymentStarted {
-        /// The number of the payment.
+        /// Number of the payment within the order, from 1.
+        #[n(0)]
         number: u16,
-        /// `None`: with the instruction the order was placed with.
+        /// The request and its instruction; `None`: that of the placement.
+        #[n(1)]
         asked: Option<(Request, Instruction)>,
-        /// How much, minor units.
+        /// Minor units of the order's currency.
+        #[n(2)]
         amount: i64,
-        /// When money is taken.
+        /// When the money is captured.
+        #[n(3)]
         capture: CapturePolicy,
-        /// When.
+        /// When it was decided.
+        #[n(4)]
         at: Timestamp,
         /// The order's deadline from now on (rules R4, M3).
+        #[n(5)]
         expires_at: Timestamp,
     },
-    /// The provider has promised the money.
+    /// The provider has authorized the payment.
+    #[n(11)]
     Authorized {
-        /// This payment.
+        /// Number of the payment within the order.
+        #[n(0)]
         payment: u16,
         /// The provider's own reference.
+        #[cbor(n(1), with = "text")]
         provider_reference: CompactString,
-        /// When the promise ends by itself; `None`: the money was taken at once.
+        /// When the authorization lapses; `None`: the money was captured at once.
+        #[n(2)]
         lapses_at: Option<Timestamp>,
     },
-    /// The provider said no.
+    /// The provider declined the payment.
+    #[n(12)]
     Declined {
-        /// This payment.
+        /// Number of the payment within the order.
+        #[n(0)]
         payment: u16,
-        /// The provider's word.
+        /// The provider's reason.
+        #[cbor(n(1), with = "text")]
         code: CompactString,
-        /// What may be done now.
+        /// What may be tried next.
+        #[n(2)]
         retry: Retry,
     },
-    /// The shopper must act.
+    /// The shopper must act before the provider can go on.
+    #[n(13)]
     ActionRequired {
-        /// This payment.
+        /// Number of the payment within the order.
+        #[n(0)]
         payment: u16,
         /// The provider's own reference.
+        #[cbor(n(1), with = "text")]
         provider_reference: CompactString,
-        /// What to do.
+        /// What the shopper must do.
+        #[n(2)]
         action: NextAction,
-        /// When we learned of it.
+        /// When the provider's answer arrived.
+        #[n(3)]
         at: Timestamp,
     },
-    /// The provider works on it.
+    /// The provider works on the payment and will answer later.
+    #[n(14)]
     Processing {
-        /// This payment.
+        /// Number of the payment within the order.
+        #[n(0)]
         payment: u16,
         /// The provider's own reference.
+        #[cbor(n(1), with = "text")]
         provider_reference: CompactString,
-        /// When we learned of it.
+        /// When the provider's answer arrived.
+        #[n(2)]
         at: Timestamp,
     },
-    /// Money is to be taken, given back or let go.
+    /// A capture, void or refund begins.
+    #[n(15)]
     CallStarted {
-        /// Ours.
+        /// The call.
+        #[n(0)]
         call: CallKey,
-        /// How much, minor units.
+        /// Minor units of the order's currency.
+        #[n(1)]
         amount: i64,
-        /// The request that wanted it (captures by hand).
+        /// The request.
+        #[n(2)]
         request: Option<Request>,
-        /// The refund it carries out.
+        /// Number of the refund it carries out; `None` for a capture or void.
+        #[n(3)]
         refund: Option<u16>,
-        /// When.
+        /// When it was decided.
+        #[n(4)]
         at: Timestamp,
     },
-    /// The provider did it.
+    /// The provider carried out a capture, void or refund.
+    #[n(16)]
     CallSucceeded {
-        /// Ours.
+        /// The call.
+        #[n(0)]
         call: CallKey,
-        /// The provider's own reference of it.
+        /// The provider's own reference.
+        #[cbor(n(1), with = "text")]
         provider_reference: CompactString,
     },
-    /// The provider said no.
+    /// The provider refused a capture, void or refund.
+    #[n(17)]
     CallRefused {
-        /// Ours.
+        /// The call.
+        #[n(0)]
         call: CallKey,
-        /// The provider's word.
+        /// The provider's reason.
+        #[cbor(n(1), with = "text")]
         code: CompactString,
-        /// What may be done now.
+        /// What may be tried next.
+        #[n(2)]
         retry: Retry,
     },
     /// From now on we only ask about it (rule M2).
+    #[n(18)]
     QueryOnly {
-        /// Ours.
+        /// The call.
+        #[n(0)]
         call: CallKey,
         /// Did the provider take it for another call with the same reference?
+        #[n(1)]
         conflict: bool,
     },
     /// An operator said how it ended; the events that follow are that end.
+    #[n(19)]
     Settled {
-        /// Ours.
+        /// The call.
+        #[n(0)]
         call: CallKey,
     },
-    /// An operator must look.
-    Troubled(Trouble),
-    /// Every unit is sold.
+    /// An operator must look at something.
+    #[n(20)]
+    Troubled(#[n(0)] Trouble),
+    /// All units are sold to the order.
+    #[n(21)]
     Confirmed {
-        /// When.
+        /// When it was decided.
+        #[n(0)]
         at: Timestamp,
     },
-    /// Somebody wants what cannot be done yet: it is done as soon as the order is confirmed (rule R6).
+    /// A cancellation was asked for that cannot be carried out yet: it is as soon as the order is confirmed (rule R6).
+    #[n(22)]
     CancelRequested {
-        /// By this request.
+        /// The request.
+        #[n(0)]
         request: Request,
         /// Why.
+        #[n(1)]
         reason: CancelReason,
     },
     /// Units are not wanted any more, and not due.
-    Cancelled(Box<Cancelled>),
+    #[n(23)]
+    Cancelled(#[n(0)] Box<Cancelled>),
     /// Money is to be given back: by request, because of a return, or because more was taken than is due.
-    RefundStarted(Box<RefundStarted>),
+    #[n(24)]
+    RefundStarted(#[n(0)] Box<RefundStarted>),
     /// Units were handed to a carrier.
-    Shipped(Box<ShipmentStarted>),
+    #[n(25)]
+    Shipped(#[n(0)] Box<ShipmentStarted>),
     /// A shipment arrived.
+    #[n(26)]
     Delivered {
-        /// Which.
+        /// Number of the shipment within the order.
+        #[n(0)]
         shipment: u16,
-        /// Because of.
+        /// The request.
+        #[n(1)]
         request: Request,
-        /// When.
+        /// When it was decided.
+        #[n(2)]
         at: Timestamp,
     },
     /// A shipment will not arrive.
+    #[n(27)]
     Lost {
-        /// Which.
+        /// Number of the shipment within the order.
+        #[n(0)]
         shipment: u16,
-        /// Because of.
+        /// The request.
+        #[n(1)]
         request: Request,
     },
-    /// The shopper wants to send units back.
+    /// The shopper asked to send units back.
+    #[n(28)]
     ReturnRequested {
-        /// The number of the return.
+        /// Number of the return within the order, from 1.
+        #[n(0)]
         number: u16,
-        /// Because of.
+        /// The request.
+        #[n(1)]
         request: Request,
-        /// What.
+        /// Units by line.
+        #[n(2)]
         lines: Vec<ReturnLine>,
-        /// Approved by policy?
+        /// Was it approved at once, by the seller's policy?
+        #[n(3)]
         approved: bool,
-        /// Until then it could be asked for.
+        /// Last instant at which it could be asked for.
+        #[n(4)]
         window_ends_at: Timestamp,
     },
-    /// The seller agreed.
+    /// The seller approved a return.
+    #[n(29)]
     ReturnApproved {
-        /// Which.
+        /// Number of the return within the order.
+        #[n(0)]
         number: u16,
-        /// Because of.
+        /// The request.
+        #[n(1)]
         request: Request,
     },
-    /// The seller did not.
+    /// The seller rejected a return.
+    #[n(30)]
     ReturnRejected {
-        /// Which.
+        /// Number of the return within the order.
+        #[n(0)]
         number: u16,
-        /// Because of.
+        /// The request.
+        #[n(1)]
         request: Request,
-        /// Why.
+        /// The seller's reason.
+        #[cbor(n(2), with = "text")]
         reason: CompactString,
     },
-    /// Units came in.
+    /// Units of a return came in.
+    #[n(31)]
     ReturnReceived {
-        /// Which.
+        /// Number of the return within the order.
+        #[n(0)]
         number: u16,
-        /// Because of.
+        /// The request.
+        #[n(1)]
         request: Request,
-        /// What: one receipt each.
+        /// What came in, by line.
+        #[n(2)]
         receipts: Vec<Receipt>,
-        /// How much less is due for it, minor units.
+        /// By how much the sum due falls, in minor units.
+        #[n(3)]
         amount: i64,
     },
-    /// Something of it was changed.
-    Amended(Box<Amended>),
-    /// Whose it was is forgotten.
+    /// Destination, shipping, metadata or personal data was changed.
+    #[n(32)]
+    Amended(#[n(0)] Box<Amended>),
+    /// The personal data was erased.
+    #[n(33)]
     PersonalErased,
 }
 
 /// How an order came to be. What never changes is shared with the state, not copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Placed {
-    /// Its id.
+    /// The order's id.
+    #[n(0)]
     pub order: OrderId,
-    /// Request, source, facts.
+    /// What it was placed with: request, source, terms.
+    #[cbor(n(1), with = "shared")]
     pub head: Arc<Head>,
     /// The order's deadline (rule R4).
+    #[n(2)]
     pub expires_at: Timestamp,
-    /// The data about people; gone once erased.
+    /// Its personal data, stored apart; `None` once it is erased.
+    #[serde(skip)]
+    #[cbor(n(3), with = "apart")]
     pub personal: Option<Arc<Personal>>,
 }
 
 /// Units that are not wanted any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Cancelled {
-    /// The number of the cancellation.
+    /// Number of the cancellation within the order, from 1.
+    #[n(0)]
     pub number: u16,
-    /// Because of; `None`: the product itself, for want of money.
+    /// The request; `None`: the product itself cancelled, because it was not paid.
+    #[n(1)]
     pub request: Option<Request>,
-    /// What, and where it lay.
+    /// Units by line, and the warehouses they lie in.
+    #[n(2)]
     pub lines: Vec<CancelledLine>,
     /// Why.
+    #[n(3)]
     pub reason: CancelReason,
-    /// How much less is due for it, minor units.
+    /// By how much the sum due falls, in minor units.
+    #[n(4)]
     pub amount: i64,
 }
 
 /// Units of one line that are not wanted any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct CancelledLine {
-    /// Of this line.
+    /// Number of the line, from 1.
+    #[n(0)]
     pub line: u16,
-    /// Where they lay.
+    /// Units by the warehouse they lie in.
+    #[n(1)]
     pub from: Vec<Allocation>,
 }
 
 /// Money to be given back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct RefundStarted {
-    /// The number of the refund.
+    /// Number of the refund within the order, from 1.
+    #[n(0)]
     pub number: u16,
-    /// The payment it comes from.
+    /// Number of the payment it comes from.
+    #[n(1)]
     pub payment: u16,
-    /// How much, minor units.
+    /// Minor units of the order's currency.
+    #[n(2)]
     pub amount: i64,
-    /// Because of.
+    /// Why.
+    #[n(3)]
     pub cause: RefundCause,
-    /// The request that wanted it.
+    /// The request; `None`: the order itself refunds.
+    #[n(4)]
     pub request: Option<Request>,
-    /// The units it is for (goodwill).
+    /// The units it is for (goodwill), by line.
+    #[n(5)]
     pub lines: Vec<LineUnits>,
     /// Was the units' share of the shipping given back too?
+    #[n(6)]
     pub shipping: bool,
-    /// In the seller's words.
+    /// The seller's own words.
+    #[cbor(n(7), with = "text")]
     pub reason: CompactString,
-    /// When.
+    /// When it was decided.
+    #[n(8)]
     pub at: Timestamp,
 }
 
 /// Why money is given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum RefundCause {
-    /// Asked for without a return: less is due from now on.
+    /// Asked for without a return: the sum due falls by it.
+    #[n(0)]
     Goodwill,
-    /// More was taken than is due: units were cancelled, or came back.
+    /// More was captured than is due: units were cancelled, or came back.
+    #[n(1)]
     NotDue,
     /// The order had ended, or another payment serves it (rule M5).
+    #[n(2)]
     Late,
 }
 
 /// Units handed to a carrier.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct ShipmentStarted {
-    /// The number of the shipment.
+    /// Number of the shipment within the order, from 1.
+    #[n(0)]
     pub number: u16,
-    /// Because of.
+    /// The request.
+    #[n(1)]
     pub request: Request,
-    /// What.
+    /// Units by line.
+    #[n(2)]
     pub lines: Vec<LineUnits>,
-    /// From where.
+    /// The warehouse it left.
+    #[n(3)]
     pub warehouse: WarehouseId,
-    /// Who carries it.
+    /// The carrier's name.
+    #[cbor(n(4), with = "text")]
     pub carrier: Option<CompactString>,
-    /// The carrier's number.
+    /// The carrier's number of the parcel.
+    #[cbor(n(5), with = "text")]
     pub tracking_number: Option<CompactString>,
-    /// Where to look it up.
+    /// Page that shows where the parcel is.
+    #[cbor(n(6), with = "text")]
     pub tracking_url: Option<CompactString>,
-    /// When.
+    /// When the carrier took it.
+    #[n(7)]
     pub at: Timestamp,
 }
 
 /// Units of one line that came in, once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Receipt {
     /// The number of the receipt within the return.
+    #[n(0)]
     pub receipt: u16,
-    /// Of this line.
+    /// Number of the line, from 1.
+    #[n(1)]
     pub line: u16,
     /// How many of them count as given back with it (not those refunded before).
+    #[n(2)]
     pub settled: u32,
-    /// Where they came from and go back to.
+    /// Units by the warehouse they go back to.
+    #[n(3)]
     pub to: Vec<Allocation>,
-    /// As found.
+    /// As it was found.
+    #[n(4)]
     pub condition: Condition,
-    /// Do they go back on sale?
+    /// Are they available again?
+    #[n(5)]
     pub restock: bool,
 }
 
 /// What was changed; `None` stayed as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Amended {
-    /// Where it goes.
+    /// The new destination, with its taxes.
+    #[n(0)]
     pub destination: Option<(Destination, TaxTable)>,
-    /// How it travels.
+    /// The new shipping option.
+    #[n(1)]
     pub shipping: Option<Shipping>,
-    /// The caller's own pairs.
+    /// The caller's own pairs; they replace all earlier ones.
+    #[cbor(n(2), with = "text")]
     pub metadata: Option<Vec<(CompactString, CompactString)>>,
-    /// Priced anew.
+    /// The new prices.
+    #[n(3)]
     pub priced: Option<Priced>,
     /// The hash of the personal data as it is now (under the first salt).
+    #[cbor(n(4), with = "minicbor::bytes")]
     pub personal_hash: Option<[u8; 32]>,
     /// The data itself as it is now; gone once erased.
+    #[serde(skip)]
+    #[cbor(n(5), with = "apart")]
     pub personal: Option<Arc<Personal>>,
 }

@@ -1,81 +1,111 @@
 //! One line of an order: one SKU, what is held of it, and where its units are.
 
 use super::{PricedLine, Receipt, Shortage, Wanted};
+use crate::codec::text;
 use crate::ids::{Sku, WarehouseId};
 use crate::inventory::{Allocation, Price, Units};
 use crate::money::Money;
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 /// What is held for a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(flat)]
 pub enum Hold {
-    /// Not asked yet, or asked and not known.
+    /// The SKU was not asked yet, or has not answered.
     #[default]
+    #[n(0)]
     Asked,
     /// The SKU refused.
-    Refused(Shortage),
-    /// Promised to us.
+    #[n(1)]
+    Refused(#[n(0)] Shortage),
+    /// The units are reserved for the order.
+    #[n(2)]
     Held,
-    /// Asked to let go.
+    /// The SKU is asked to release the units.
+    #[n(3)]
     Releasing,
-    /// Let go.
+    /// The SKU has released the units.
+    #[n(4)]
     Released,
-    /// Sold to us.
+    /// The units are sold to the order.
+    #[n(5)]
     Committed,
     /// The SKU did not know the reservation any more when it was to be sold.
+    #[n(6)]
     Vanished,
 }
 
 /// One line: one SKU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Line {
-    /// The SKU.
+    /// The SKU; no other line has it.
+    #[n(0)]
     pub sku: Sku,
-    /// Bought.
+    /// Units bought, at least 1.
+    #[n(1)]
     pub units: Units,
-    /// As the caller expected it.
+    /// Price of one unit that the caller expected.
+    #[n(2)]
     pub expected_unit_price: Option<Money>,
-    /// What is held for it.
+    /// How far the reservation of its units got.
+    #[n(3)]
     pub hold: Hold,
-    /// What the SKU said when it promised the units.
+    /// What the SKU agreed to when it reserved the units.
+    #[n(4)]
     pub agreed: Option<Agreed>,
-    /// As priced.
+    /// Its price; all 0 until all lines are reserved.
+    #[n(5)]
     pub priced: PricedLine,
     /// Units cancelled.
+    #[n(6)]
     pub cancelled: Units,
     /// Units handed to a carrier.
+    #[n(7)]
     pub shipped: Units,
-    /// Units that arrived.
+    /// Units delivered.
+    #[n(8)]
     pub delivered: Units,
     /// Units in returns asked for or approved and not yet received.
+    #[n(9)]
     pub returning: Units,
     /// Units that came back.
+    #[n(10)]
     pub returned: Units,
-    /// Units whose money is not due any more: cancelled, returned, refunded. The next one's worth is counted from here.
+    /// Units that are not due any more: cancelled, returned, refunded. The worth of further ones is counted from here.
+    #[n(11)]
     pub settled: Units,
-    /// What was given back for units of it, minor units (cancelled units aside).
+    /// Refunded for units of it, in minor units; cancelled units aside.
+    #[n(12)]
     pub refunded: i64,
     /// Units neither shipped nor cancelled, by warehouse.
+    #[n(13)]
     pub unshipped: Vec<Allocation>,
     /// Units shipped and not returned, by warehouse.
+    #[n(14)]
     pub out: Vec<Allocation>,
 }
 
 /// What a SKU agreed to when it promised units.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Agreed {
-    /// The SKU's own event number (rule R1).
+    /// Number of the SKU's event that reserved the units (rule R1).
+    #[n(0)]
     pub reservation: u64,
-    /// The price.
+    /// Price of one unit.
+    #[n(1)]
     pub price: Price,
-    /// As shown.
+    /// Title, as the shopper sees it.
+    #[cbor(n(2), with = "text")]
     pub title: CompactString,
-    /// Whose it is.
+    /// The seller's account.
+    #[cbor(n(3), with = "text")]
     pub seller: CompactString,
-    /// Chooses the tax rate.
+    /// Chooses the tax rate, as the seller names it.
+    #[cbor(n(4), with = "text")]
     pub tax_class: CompactString,
-    /// From where.
+    /// Units by the warehouse they are taken from.
+    #[n(5)]
     pub allocations: Vec<Allocation>,
 }
 

@@ -1,129 +1,177 @@
 //! What is known of an order's money: attempts to pay, calls about them, refunds.
 
 use super::{CallKey, CapturePolicy, Instruction, LineUnits, RefundCause};
+use crate::codec::text;
 use crate::payment::{NextAction, Operation, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 /// How an attempt to pay stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(flat)]
 pub enum Attempt {
     /// Asked; not answered, or not known.
+    #[n(0)]
     Asked,
     /// The shopper must act.
-    RequiresAction(NextAction),
-    /// The provider works on it.
+    #[n(1)]
+    RequiresAction(#[n(0)] NextAction),
+    /// The provider works on it and will answer later.
+    #[n(2)]
     Processing,
-    /// The money is promised until then; `None`: it was taken at once.
+    /// Authorized until then; `None`: captured at once.
+    #[n(3)]
     Authorized {
-        /// When the promise ends by itself.
+        /// When the authorization lapses.
+        #[n(0)]
         lapses_at: Option<Timestamp>,
     },
-    /// A definite no.
+    /// The provider declined.
+    #[n(4)]
     Declined {
-        /// The provider's word.
+        /// The provider's reason.
+        #[cbor(n(0), with = "text")]
         code: CompactString,
-        /// What may be done now.
+        /// What may be tried next.
+        #[n(1)]
         retry: Retry,
     },
 }
 
 /// One attempt to pay, and everything done with its money.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Payment {
-    /// 1, 2, …
+    /// Number of the payment within the order, from 1.
+    #[n(0)]
     pub number: u16,
-    /// How.
+    /// How the shopper means to pay.
+    #[n(1)]
     pub instruction: Instruction,
-    /// How much, minor units.
+    /// Minor units of the order's currency.
+    #[n(2)]
     pub amount: i64,
-    /// When money is taken.
+    /// When the money is captured.
+    #[n(3)]
     pub capture: CapturePolicy,
-    /// How it stands.
+    /// How far it got.
+    #[n(4)]
     pub attempt: Attempt,
     /// The provider's own reference, once it gave one.
+    #[cbor(n(5), with = "text")]
     pub provider_reference: Option<CompactString>,
-    /// When it was first asked.
+    /// When the provider was first asked.
+    #[n(6)]
     pub asked_at: Timestamp,
-    /// When it last changed: asking goes on from here.
+    /// When it last changed: questions to the provider are counted from here.
+    #[n(7)]
     pub changed_at: Timestamp,
-    /// Do we only ask about it from now on (rule M2)?
+    /// Is the provider only asked about it from now on (rule M2)?
+    #[n(8)]
     pub query_only: bool,
-    /// Taken, minor units.
+    /// Captured so far, minor units.
+    #[n(9)]
     pub captured: i64,
-    /// Given back, minor units.
+    /// Refunded so far, minor units.
+    #[n(10)]
     pub refunded: i64,
-    /// Let go?
+    /// Was the authorization voided?
+    #[n(11)]
     pub voided: bool,
     /// Calls made about it, by operation and attempt.
+    #[n(12)]
     pub calls: Vec<Call>,
 }
 
 /// A capture, a void or a try to refund.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Call {
-    /// Ours.
+    /// Operation, payment and attempt.
+    #[n(0)]
     pub key: CallKey,
-    /// How much, minor units.
+    /// Minor units of the order's currency.
+    #[n(1)]
     pub amount: i64,
-    /// The refund it carries out.
+    /// Number of the refund it carries out; `None` for a capture or void.
+    #[n(2)]
     pub refund: Option<u16>,
-    /// When it was first asked.
+    /// When it was first sent.
+    #[n(3)]
     pub asked_at: Timestamp,
-    /// How it stands.
+    /// Open, or how it ended.
+    #[n(4)]
     pub state: CallState,
 }
 
 /// How a call stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(flat)]
 pub enum CallState {
     /// Asked; not answered, or not known.
+    #[n(0)]
     Asked,
     /// The same, and from now on we only ask (rule M2).
+    #[n(1)]
     QueryOnly,
     /// A definite no that an operator looked at: it may be tried anew.
+    #[n(2)]
     Retried,
     /// Done; the provider's own reference of it.
-    Succeeded(CompactString),
-    /// A definite no.
+    #[n(3)]
+    Succeeded(#[cbor(n(0), with = "text")] CompactString),
+    /// The provider refused for good.
+    #[n(4)]
     Refused {
-        /// The provider's word.
+        /// The provider's reason.
+        #[cbor(n(0), with = "text")]
         code: CompactString,
-        /// What may be done now.
+        /// What may be tried next.
+        #[n(1)]
         retry: Retry,
     },
 }
 
 /// Money given back, or on its way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Refund {
-    /// 1, 2, …
+    /// Number of the refund within the order, from 1.
+    #[n(0)]
     pub number: u16,
-    /// The payment it comes from.
+    /// Number of the payment it comes from.
+    #[n(1)]
     pub payment: u16,
-    /// How much, minor units.
+    /// Minor units of the order's currency.
+    #[n(2)]
     pub amount: i64,
-    /// Because of.
+    /// Why.
+    #[n(3)]
     pub cause: RefundCause,
     /// The units it is for (goodwill).
+    #[n(4)]
     pub lines: Vec<LineUnits>,
-    /// In the seller's words.
+    /// The seller's own words.
+    #[cbor(n(5), with = "text")]
     pub reason: CompactString,
-    /// When it began.
+    /// When it was decided.
+    #[n(6)]
     pub at: Timestamp,
-    /// How it stands.
+    /// How far it got.
+    #[n(7)]
     pub status: RefundStatus,
 }
 
 /// How a refund stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum RefundStatus {
-    /// On its way.
+    /// Asked of the provider, and not settled.
+    #[n(0)]
     Pending,
-    /// Given back.
+    /// The provider refunded it.
+    #[n(1)]
     Succeeded,
     /// Refused for good: an operator must look.
+    #[n(2)]
     Failed,
 }
 

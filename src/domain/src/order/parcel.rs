@@ -1,87 +1,116 @@
 //! What is known of units on their way: shipments out, returns back.
 
 use super::{Condition, LineNumber, ShipmentStarted};
+use crate::codec::text;
 use crate::inventory::{Allocation, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Units on their way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Shipment {
-    /// As it began.
+    /// What was sent, and how.
+    #[n(0)]
     pub started: ShipmentStarted,
-    /// How it stands.
+    /// How far it got.
+    #[n(1)]
     pub status: ShipmentStatus,
-    /// When it arrived.
+    /// When it was delivered.
+    #[n(2)]
     pub delivered_at: Option<Timestamp>,
 }
 
 /// How a shipment stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum ShipmentStatus {
-    /// Under way.
+    /// With the carrier.
+    #[n(0)]
     Shipped,
     /// Arrived.
+    #[n(1)]
     Delivered,
     /// Will not arrive.
+    #[n(2)]
     Lost,
 }
 
 /// Units of one line that a shopper wants to send back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct ReturnLine {
-    /// The line.
+    /// Number of the line, from 1.
+    #[n(0)]
     pub line: LineNumber,
-    /// At least 1.
+    /// Units of it, at least 1.
+    #[n(1)]
     pub units: Units,
-    /// In the shopper's words.
+    /// The shopper's own words.
+    #[cbor(n(2), with = "text")]
     pub reason: CompactString,
 }
 
 /// Units coming back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Return {
-    /// 1, 2, …
+    /// Number of the return within the order, from 1.
+    #[n(0)]
     pub number: u16,
-    /// What was announced.
+    /// Units announced, by line.
+    #[n(1)]
     pub lines: Vec<ReturnLine>,
-    /// How it stands.
+    /// How far it got.
+    #[n(2)]
     pub status: ReturnStatus,
-    /// Until then it could be asked for.
+    /// Last instant at which it could be asked for.
+    #[n(3)]
     pub window_ends_at: Timestamp,
-    /// Why it was rejected.
+    /// The seller's reason.
+    #[cbor(n(4), with = "text")]
     pub rejected_because: Option<CompactString>,
-    /// What came in.
+    /// What came in so far.
+    #[n(5)]
     pub receipts: Vec<ReceiptDone>,
-    /// How much less is due for what came in, minor units.
+    /// By how much the sum due fell for what came in, in minor units.
+    #[n(6)]
     pub amount: i64,
 }
 
 /// Units of one line that came in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ReceiptDone {
-    /// The line.
+    /// Number of the line, from 1.
+    #[n(0)]
     pub line: LineNumber,
-    /// So many, by the warehouse they go back to.
+    /// Units by the warehouse they go back to.
+    #[n(1)]
     pub to: Vec<Allocation>,
-    /// As found.
+    /// As it was found.
+    #[n(2)]
     pub condition: Condition,
-    /// Do they go back on sale?
+    /// Are they available again?
+    #[n(3)]
     pub restock: bool,
 }
 
 /// How a return stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum ReturnStatus {
-    /// Asked for.
+    /// The shopper asked for it.
+    #[n(0)]
     Requested,
-    /// Agreed to.
+    /// The seller approved it.
+    #[n(1)]
     Approved,
-    /// Not agreed to.
+    /// The seller rejected it.
+    #[n(2)]
     Rejected,
-    /// Some of it came in.
+    /// Some units came in.
+    #[n(3)]
     Received,
-    /// All of it came in.
+    /// All units came in.
+    #[n(4)]
     Closed,
 }

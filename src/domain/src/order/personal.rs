@@ -1,7 +1,9 @@
 //! What an order knows of people: apart from the facts, which hold only its salted hash, so that it can be erased without
 //! breaking replay.
 
+use crate::codec::text;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -9,55 +11,74 @@ use sha2::{Digest, Sha256};
 pub type Salt = [u8; 16];
 
 /// Everything personal of one order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Personal {
-    /// Erased with the rest: without it the hash in the facts can be linked to nobody.
+    /// Erased with the rest: without it the hash in the facts leads to no person.
+    #[cbor(n(0), with = "minicbor::bytes")]
     pub salt: Salt,
-    /// Who buys.
+    /// The buyer.
+    #[n(1)]
     pub buyer: Buyer,
-    /// Where it goes.
+    /// Shipping address.
+    #[n(2)]
     pub ship_to: Option<Address>,
-    /// Who is billed, when it is somebody else.
+    /// Billing address, when it is not `ship_to`.
+    #[n(3)]
     pub bill_to: Option<Address>,
-    /// The shopper's own words.
+    /// The shopper's own words to the seller.
+    #[cbor(n(4), with = "text")]
     pub note: Option<CompactString>,
 }
 
 /// Who buys.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Buyer {
-    /// Where the confirmation goes.
+    /// Address the confirmation is sent to.
+    #[cbor(n(0), with = "text")]
     pub email: Option<CompactString>,
-    /// As the shopper writes it.
+    /// Name, as the shopper writes it.
+    #[cbor(n(1), with = "text")]
     pub name: Option<CompactString>,
-    /// For the carrier.
+    /// Phone number for the carrier.
+    #[cbor(n(2), with = "text")]
     pub phone: Option<CompactString>,
-    /// A BCP 47 tag.
+    /// Language, as a BCP 47 tag.
+    #[cbor(n(3), with = "text")]
     pub locale: Option<CompactString>,
 }
 
 /// A postal address.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Address {
-    /// Who receives it.
+    /// The person who receives it.
+    #[cbor(n(0), with = "text")]
     pub name: Option<CompactString>,
-    /// Or which company.
+    /// The company that receives it.
+    #[cbor(n(1), with = "text")]
     pub company: Option<CompactString>,
     /// Street and number.
+    #[cbor(n(2), with = "text")]
     pub line1: Option<CompactString>,
-    /// What else the street needs.
+    /// Floor, flat, building.
+    #[cbor(n(3), with = "text")]
     pub line2: Option<CompactString>,
-    /// Town.
+    /// Town or city.
+    #[cbor(n(4), with = "text")]
     pub city: Option<CompactString>,
     /// County, state, province.
+    #[cbor(n(5), with = "text")]
     pub region: Option<CompactString>,
-    /// As the country writes it.
+    /// Postal code, as the country writes it.
+    #[cbor(n(6), with = "text")]
     pub postal_code: Option<CompactString>,
     /// ISO 3166-1 alpha-2; a fact too (see `Destination`).
+    #[cbor(n(7), with = "text")]
     pub country: CompactString,
-    /// For the carrier.
+    /// Phone number for the carrier.
+    #[cbor(n(8), with = "text")]
     pub phone: Option<CompactString>,
-    /// For customs and invoices.
+    /// Tax number, for customs and invoices.
+    #[cbor(n(9), with = "text")]
     pub tax_id: Option<CompactString>,
 }
 

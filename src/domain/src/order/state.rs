@@ -6,11 +6,13 @@ use super::{
     CallKey, CancelReason, Cancelled, CartRefusal, Instruction, Line, Made, Payment, Personal, Refund, Return,
     Shipment, Source, Step, Terms, Todo,
 };
+use crate::codec::{KeepsApart, apart, shared, text};
 use crate::ids::{OrderId, Request, RequestId, Terms as Fingerprint};
 use crate::money::Money;
 use crate::payment::Reference;
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,61 +21,85 @@ use std::sync::Arc;
 pub type LineNumber = u16;
 
 /// Where the saga stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(flat)]
 pub enum Stage {
     /// There is no such order.
     #[default]
+    #[n(0)]
     Nothing,
-    /// Its cart is asked for.
+    /// Its cart is asked to freeze.
+    #[n(1)]
     Freezing,
-    /// Its stock is asked for.
+    /// Its SKUs are asked to reserve.
+    #[n(2)]
     Reserving,
-    /// Its stock is held; it waits for money.
+    /// All units are reserved; it waits to be paid.
+    #[n(3)]
     Held,
-    /// It is paid (or free); its stock is being sold to it.
+    /// It is paid, or free; its SKUs are asked to commit.
+    #[n(4)]
     Committing,
-    /// Sold.
+    /// All units are sold to it.
+    #[n(5)]
     Confirmed,
     /// It will end this way; what was done is being undone.
-    Ending(Outcome),
+    #[n(6)]
+    Ending(#[n(0)] Outcome),
     /// It ended this way; nothing is held and nothing is owed.
-    Ended(Outcome),
+    #[n(7)]
+    Ended(#[n(0)] Outcome),
 }
 
 /// How an order ends that is not confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Outcome {
-    /// Not all units could be had.
+    /// Not all units were available.
+    #[n(0)]
     SoldOut,
     /// What was asked for is not what there is.
-    Rejected(Rejection),
-    /// The deadline came first.
+    #[n(1)]
+    Rejected(#[n(0)] Rejection),
+    /// Its deadline came before it was paid.
+    #[n(2)]
     Expired,
-    /// No attempt to pay succeeded.
+    /// All attempts to pay failed.
+    #[n(3)]
     PaymentFailed,
-    /// Somebody wanted it no more.
-    Cancelled(CancelReason),
+    /// It was cancelled before it was confirmed.
+    #[n(4)]
+    Cancelled(#[n(0)] CancelReason),
 }
 
 /// Why an order was rejected; lines say what was wrong with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Rejection {
     /// A SKU has another price than expected.
+    #[n(0)]
     PriceChanged,
     /// The total is another than expected.
+    #[n(1)]
     TotalChanged {
-        /// The caller's.
+        /// Total that the caller expected.
+        #[n(0)]
         expected: Money,
-        /// Ours.
+        /// Total at the prices of the SKUs.
+        #[n(1)]
         now: Money,
     },
     /// A SKU is unknown, not on sale, or has no price in this currency.
+    #[n(2)]
     NotForSale,
     /// More of a SKU than one order may take.
+    #[n(3)]
     LimitExceeded,
-    /// The cart cannot be had.
-    Cart(CartRefusal),
+    /// The cart refused to be frozen.
+    #[n(4)]
+    Cart(#[n(0)] CartRefusal),
     /// A total beyond what can be counted.
+    #[n(5)]
     Overflow,
 }
 
@@ -113,109 +139,150 @@ pub enum Status {
 }
 
 /// Something an operator must look at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Trouble {
     /// A call is not answered within the life of the provider's keys (rule M2): find out, then settle it.
-    NotAnswered(CallKey),
+    #[n(0)]
+    NotAnswered(#[n(0)] CallKey),
     /// The provider took a call for another one with the same reference.
-    Conflict(CallKey),
+    #[n(1)]
+    Conflict(#[n(0)] CallKey),
     /// A call was refused for good (rule M4).
+    #[n(2)]
     Refused {
-        /// This one.
+        /// The call.
+        #[n(0)]
         call: CallKey,
-        /// The provider's word.
+        /// The provider's reason.
+        #[cbor(n(1), with = "text")]
         code: CompactString,
     },
     /// Another entity refused what it must not refuse.
-    StepRefused(Step),
+    #[n(3)]
+    StepRefused(#[n(0)] Step),
 }
 
 /// A request that had its effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Seen {
-    /// What was asked for.
+    /// Fingerprint of the request's body.
+    #[n(0)]
     pub terms: Fingerprint,
-    /// What it made.
+    /// What the request made.
+    #[n(1)]
     pub made: Made,
 }
 
 /// An order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Order {
     /// Its id; zero while there is no such order.
+    #[n(0)]
     pub id: OrderId,
     /// Where the saga stands.
+    #[n(1)]
     pub stage: Stage,
-    /// What it was placed with. Absent only while there is no such order.
+    /// What it was placed with; `None` while there is no such order.
+    #[cbor(n(2), with = "shared")]
     pub head: Option<Arc<Head>>,
-    /// About people; absent once erased, and never stored with the facts.
-    #[serde(skip)]
+    /// Its personal data, stored apart; `None` once it is erased.
+    #[cbor(n(3), with = "apart")]
     pub personal: Option<Arc<Personal>>,
-    /// The salted hash of it as it is now, for ever.
+    /// Salted hash of the personal data as it is now; kept when the data is erased.
+    #[cbor(n(4), with = "minicbor::bytes")]
     pub personal_hash: [u8; 32],
-    /// Its lines, one per SKU.
+    /// Its lines, one per SKU; numbered from 1.
+    #[n(5)]
     pub lines: Vec<Line>,
-    /// How many lines the present stage still waits for.
+    /// Lines that the present stage still waits for.
+    #[n(6)]
     pub open: usize,
-    /// As priced; absent until held. Its lines' part is in the lines.
+    /// Its prices beside those of its lines; `None` until all lines are reserved.
+    #[n(7)]
     pub priced: Option<PricedOrder>,
     /// The order's deadline (rule R4).
+    #[n(8)]
     pub expires_at: Timestamp,
     /// When it was confirmed.
+    #[n(9)]
     pub confirmed_at: Option<Timestamp>,
     /// How much of the total is not due any more: cancelled, returned, refunded. Minor units.
+    #[n(10)]
     pub reduced: i64,
-    /// Attempts to pay.
+    /// Attempts to pay, in order of their numbers.
+    #[n(11)]
     pub payments: Vec<Payment>,
-    /// The payment that pays for it.
+    /// Number of the payment that pays for it.
+    #[n(12)]
     pub paying: Option<u16>,
     /// A cancellation that waits for the order to be confirmed (rule R6).
+    #[n(13)]
     pub cancel_requested: Option<(Request, CancelReason)>,
-    /// Cancellations of units.
+    /// Cancellations of units, in order of their numbers.
+    #[n(14)]
     pub cancels: Vec<Cancelled>,
-    /// Money given back.
+    /// Refunds, in order of their numbers.
+    #[n(15)]
     pub refunds: Vec<Refund>,
-    /// Units on their way.
+    /// Shipments, in order of their numbers.
+    #[n(16)]
     pub shipments: Vec<Shipment>,
-    /// Units coming back.
+    /// Returns, in order of their numbers.
+    #[n(17)]
     pub returns: Vec<Return>,
     /// What an operator must look at.
+    #[n(18)]
     pub troubles: Vec<Trouble>,
     /// Every request that had an effect here, for ever.
+    #[n(19)]
     pub requests: BTreeMap<RequestId, Seen>,
     /// What is owed to other entities, and calls to the provider that are not settled.
+    #[n(20)]
     pub todo: BTreeSet<Todo>,
-    /// Is the cart frozen by this order, as far as we know?
+    /// Is the cart frozen by this order, as far as the order knows?
+    #[n(21)]
     pub cart_frozen: bool,
 }
 
 /// What never changes, or only by an amendment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Head {
-    /// The request that made it.
+    /// The request that placed it.
+    #[n(0)]
     pub request: Request,
-    /// What was bought.
+    /// The cart or the lines it was placed with.
+    #[n(1)]
     pub source: Source,
-    /// The facts.
+    /// Prices, taxes, policies and destination that hold for it.
+    #[n(2)]
     pub terms: Terms,
-    /// How it was to be paid, if that was said at once.
+    /// How it is to be paid, if the placement said so.
+    #[n(3)]
     pub payment: Option<Instruction>,
     /// When it was placed.
+    #[n(4)]
     pub placed_at: Timestamp,
     /// The salted hash of the personal data it was placed with: what a repeated request is compared with.
+    #[cbor(n(5), with = "minicbor::bytes")]
     pub personal_hash: [u8; 32],
 }
 
 /// The order's own part of its price, minor units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct PricedOrder {
-    /// What travelling costs, as priced.
+    /// Shipping as the option prices it, minor units.
+    #[n(0)]
     pub shipping: i64,
-    /// Tax in or on it.
+    /// Tax on the shipping (or in it), minor units.
+    #[n(1)]
     pub shipping_tax: i64,
-    /// What travelling counts into the total.
+    /// Shipping with its tax, minor units.
+    #[n(2)]
     pub shipping_total: i64,
-    /// Everything the shopper pays.
+    /// What the shopper pays, minor units.
+    #[n(3)]
     pub total: i64,
 }
 

@@ -5,65 +5,92 @@
 use super::LineNumber;
 use crate::effect::EffectKey;
 use crate::payment::Operation;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// One thing asked of one entity, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Step {
-    /// Take the cart's lines.
+    /// The cart freezes and gives its lines.
+    #[n(0)]
     Freeze,
-    /// Promise the line's units.
-    Reserve(LineNumber),
-    /// Let go of them.
-    Release(LineNumber),
-    /// They are sold.
-    Commit(LineNumber),
-    /// The reservation's end is journaled here.
-    Forget(LineNumber),
-    /// The cart is open again.
+    /// A line's SKU reserves the units.
+    #[n(1)]
+    Reserve(#[n(0)] LineNumber),
+    /// A line's SKU releases its reservation.
+    #[n(2)]
+    Release(#[n(0)] LineNumber),
+    /// A line's SKU commits its reservation.
+    #[n(3)]
+    Commit(#[n(0)] LineNumber),
+    /// A line's SKU may forget its reservation: the order has journaled how it ended.
+    #[n(4)]
+    Forget(#[n(0)] LineNumber),
+    /// The cart is opened again.
+    #[n(5)]
     Thaw,
-    /// The cart is an order.
+    /// The cart is marked as ordered.
+    #[n(6)]
     Close,
-    /// Units leave the building.
+    /// A SKU hands units of a shipment over.
+    #[n(7)]
     Ship {
-        /// With this shipment.
+        /// Number of the shipment within the order.
+        #[n(0)]
         shipment: u16,
-        /// Of this line.
+        /// Number of the line, from 1.
+        #[n(1)]
         line: LineNumber,
     },
-    /// Sold units that did not ship are unsold.
+    /// A SKU takes back units that were sold and did not ship.
+    #[n(8)]
     Unsell {
-        /// By this cancellation.
+        /// Number of the cancellation within the order.
+        #[n(0)]
         cancel: u16,
-        /// Of this line.
+        /// Number of the line, from 1.
+        #[n(1)]
         line: LineNumber,
     },
-    /// Units came back.
+    /// A SKU takes returned units back.
+    #[n(9)]
     Restock {
-        /// With this return.
+        /// Number of the return within the order.
+        #[n(0)]
         number: u16,
-        /// By this receipt.
+        /// Number of the receipt within the return.
+        #[n(1)]
         receipt: u16,
     },
     /// The answer to `Ship` is journaled here.
+    #[n(10)]
     ForgetShip {
-        /// With this shipment.
+        /// Number of the shipment within the order.
+        #[n(0)]
         shipment: u16,
-        /// Of this line.
+        /// Number of the line, from 1.
+        #[n(1)]
         line: LineNumber,
     },
     /// The answer to `Unsell` is journaled here.
+    #[n(11)]
     ForgetUnsell {
-        /// By this cancellation.
+        /// Number of the cancellation within the order.
+        #[n(0)]
         cancel: u16,
-        /// Of this line.
+        /// Number of the line, from 1.
+        #[n(1)]
         line: LineNumber,
     },
     /// The answer to `Restock` is journaled here.
+    #[n(12)]
     ForgetRestock {
-        /// With this return.
+        /// Number of the return within the order.
+        #[n(0)]
         number: u16,
-        /// By this receipt.
+        /// Number of the receipt within the return.
+        #[n(1)]
         receipt: u16,
     },
 }
@@ -122,13 +149,16 @@ impl Step {
 }
 
 /// A call to the provider, within its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 pub struct CallKey {
     /// What is asked.
+    #[n(0)]
     pub operation: Operation,
-    /// Of which payment.
+    /// Number of the payment within the order.
+    #[n(1)]
     pub payment: u16,
-    /// Which try.
+    /// Number of the try within payment and operation, from 1.
+    #[n(2)]
     pub attempt: u16,
 }
 
@@ -177,12 +207,15 @@ impl CallKey {
 }
 
 /// One thing that is owed: to another entity, or a call to the provider that is not settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(flat)]
 pub enum Todo {
-    /// To another entity.
-    Step(Step),
-    /// To the provider.
-    Call(CallKey),
+    /// A step of another entity.
+    #[n(0)]
+    Step(#[n(0)] Step),
+    /// A call to the provider.
+    #[n(1)]
+    Call(#[n(0)] CallKey),
 }
 
 #[cfg(test)]

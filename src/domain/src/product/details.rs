@@ -1,9 +1,11 @@
 //! What a seller says of a product and its SKUs, and what of it cannot be right.
 
+use crate::codec::{shared, text};
 use crate::ids::{ProductId, Sku};
 use crate::inventory::Price;
 use crate::money::AMOUNT_MAX;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,14 +39,18 @@ pub const HOLD_S_MAX: u64 = 30 * 24 * 3_600;
 pub const PER_ORDER_MAX: u32 = 1_000_000;
 
 /// Whether it may be seen and sold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Status {
-    /// Not yet.
+    /// Not visible yet.
+    #[n(0)]
     Draft,
-    /// Yes.
+    /// Visible, and on sale.
     #[default]
+    #[n(1)]
     Active,
-    /// No longer.
+    /// No longer on sale.
+    #[n(2)]
     Archived,
 }
 
@@ -61,69 +67,95 @@ impl Status {
 }
 
 /// A picture.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Image {
-    /// Where it is.
+    /// Address of the image.
+    #[cbor(n(0), with = "text")]
     pub url: CompactString,
-    /// What it shows.
+    /// What it shows, for those who cannot see it.
+    #[cbor(n(1), with = "text")]
     pub alt: CompactString,
-    /// Of this variant only.
+    /// The variant it shows; `None`: all of them.
+    #[n(2)]
     pub sku: Option<Sku>,
 }
 
 /// A variant.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Variant {
-    /// Its name.
+    /// Its SKU, chosen by the seller.
+    #[n(0)]
     pub sku: Sku,
-    /// One value per option name.
+    /// Its value of each of the product's options.
+    #[cbor(n(1), with = "text")]
     pub options: BTreeMap<CompactString, CompactString>,
     /// May it be sold?
+    #[n(2)]
     pub status: Status,
-    /// One per currency.
+    /// At most one price per currency, at most [`PRICES_MAX`].
+    #[n(3)]
     pub prices: Vec<Price>,
-    /// Units one order may take.
+    /// Units one order may take, at most [`PER_ORDER_MAX`]; `None`: no limit.
+    #[n(4)]
     pub max_per_order: Option<u32>,
-    /// Seconds for which an order may hold units.
+    /// Seconds an order may hold units, at most [`HOLD_S_MAX`]; `None`: the setting.
+    #[n(5)]
     pub hold_s: Option<u64>,
-    /// A GTIN.
+    /// GTIN.
+    #[cbor(n(6), with = "text")]
     pub barcode: Option<CompactString>,
-    /// Weight of one.
+    /// Weight of one unit, in grams.
+    #[n(7)]
     pub weight_g: Option<u32>,
-    /// Its box: length, width, height.
+    /// Length, width and height of its box, in millimetres.
+    #[n(8)]
     pub size_mm: Option<[u32; 3]>,
-    /// Country it was made in: ISO 3166-1 alpha-2.
+    /// Country of origin, ISO 3166-1 alpha-2.
+    #[cbor(n(9), with = "text")]
     pub origin: Option<CompactString>,
-    /// For customs.
+    /// Customs tariff number.
+    #[cbor(n(10), with = "text")]
     pub hs_code: Option<CompactString>,
 }
 
 /// A whole product, as one PUT brings it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Details {
-    /// Its name.
+    /// The product's id, chosen by the seller.
+    #[n(0)]
     pub id: ProductId,
-    /// Whose; fixed when it is made.
+    /// The seller's account, fixed when the product is created.
+    #[cbor(n(1), with = "text")]
     pub seller: CompactString,
     /// At most [`TITLE_MAX`] characters, not empty.
+    #[cbor(n(2), with = "text")]
     pub title: CompactString,
     /// At most [`DESCRIPTION_MAX`] characters.
+    #[n(3)]
     pub description: String,
-    /// From the root on.
+    /// Path of the category, from the root; at most 20 steps.
+    #[cbor(n(4), with = "text")]
     pub category: Vec<CompactString>,
     /// At most [`BRAND_MAX`] characters.
+    #[cbor(n(5), with = "text")]
     pub brand: Option<CompactString>,
-    /// Whether it may be seen and sold.
+    /// May it be seen and sold?
+    #[n(6)]
     pub status: Status,
-    /// Free, at most [`ATTRIBUTES_MAX`].
+    /// The seller's own pairs, at most [`ATTRIBUTES_MAX`].
+    #[cbor(n(7), with = "text")]
     pub attributes: BTreeMap<CompactString, CompactString>,
-    /// The axes a page lets one choose from.
+    /// Names of the options a shopper chooses by: size, colour.
+    #[cbor(n(8), with = "text")]
     pub option_names: Vec<CompactString>,
-    /// Pictures.
+    /// In the order a page shows them, at most [`IMAGES_MAX`].
+    #[n(9)]
     pub images: Vec<Image>,
-    /// Chooses the tax rate.
+    /// Chooses the tax rate, as the seller names it.
+    #[cbor(n(10), with = "text")]
     pub tax_class: CompactString,
     /// Its variants, in the order a page shows them; shared with what the product knows of each SKU.
+    #[cbor(n(11), with = "shared")]
     pub variants: Vec<Arc<Variant>>,
 }
 

@@ -8,6 +8,7 @@
 //! and orders still speak of it. A SKU that turns out to be another product's stays listed as a conflict until a PUT leaves it out.
 
 mod details;
+mod listed;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ use super::inventory::{self, Offer};
 use super::message;
 use super::time::Timestamp;
 use compact_str::{CompactString, format_compact};
+use listed::Listed;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,27 +60,37 @@ pub enum Command {
 }
 
 /// What happened to a product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Event {
-    /// It was set.
+    /// A PUT changed it.
+    #[n(0)]
     Put {
-        /// As it is.
+        /// The whole product from now on.
+        #[n(0)]
         details: Box<Details>,
     },
     /// A SKU has taken a revision.
+    #[n(1)]
     Taken {
-        /// Which.
+        /// The SKU.
+        #[n(0)]
         sku: Sku,
-        /// Of this revision.
+        /// The revision that was pushed.
+        #[n(1)]
         revision: u64,
     },
-    /// A SKU is another product's.
+    /// A SKU refused a revision: it is another product's.
+    #[n(2)]
     Refused {
-        /// Which.
+        /// The SKU.
+        #[n(0)]
         sku: Sku,
-        /// Of this revision.
+        /// The revision that was pushed.
+        #[n(1)]
         revision: u64,
-        /// Whose it is.
+        /// The product it belongs to.
+        #[n(2)]
         belongs_to: ProductId,
     },
 }
@@ -105,37 +118,41 @@ pub enum Refusal {
     OtherSeller,
 }
 
-/// What a product knows of one of its SKUs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its number within the product, from 0, in order of appearance: names the push to it.
-    pub number: u32,
-    /// The variant, as it was last said to be.
-    pub variant: Arc<Variant>,
-    /// Is it in the newest PUT? If not it is archived.
-    pub listed: bool,
-    /// The newest revision the SKU has answered to; 0: none.
-    pub told: u64,
-    /// The product whose SKU it is, when it is not ours.
-    pub belongs_to: Option<ProductId>,
-}
-
 /// A product.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Product {
     /// PUTs so far that changed something.
-    pub revision: u64,
+    #[n(0)]
+    revision: u64,
     /// As the newest PUT brought it.
-    pub details: Option<Details>,
+    #[n(1)]
+    details: Option<Details>,
     /// Its SKUs, also those it no longer lists.
-    pub skus: BTreeMap<Sku, Listed>,
-    /// By number.
-    pub numbers: Vec<Sku>,
+    #[cbor(n(2), with = "listed")]
+    skus: BTreeMap<Sku, Listed>,
+    /// Its SKUs by number; follows from `skus`.
+    #[cbor(skip)]
+    numbers: Vec<Sku>,
     /// Numbers of SKUs that have not answered to the newest revision.
-    pub untold: BTreeSet<u32>,
+    #[n(3)]
+    untold: BTreeSet<u32>,
 }
 
 impl Product {
+    /// A stored product, with what is not stored but follows: the order of its SKUs, and that a variant is in memory once.
+    #[must_use]
+    pub fn restored(mut self) -> Self {
+        let mut numbers: Vec<(u32, Sku)> = self.skus.iter().map(|(sku, known)| (known.number, sku.clone())).collect();
+        numbers.sort_unstable();
+        self.numbers = numbers.into_iter().map(|(_, sku)| sku).collect();
+        for variant in self.details.iter().flat_map(|details| &details.variants) {
+            if let Some(known) = self.skus.get_mut(&variant.sku).filter(|known| known.variant == *variant) {
+                known.variant = Arc::clone(variant);
+            }
+        }
+        self
+    }
+
     /// The resource's version: PUTs that changed something. Answers of SKUs do not count, so it only changes when the product does.
     #[must_use]
     pub const fn version(&self) -> u64 {

@@ -24,6 +24,7 @@ use super::ids::{EntityId, Request, ReservationId};
 use super::inventory::{self, Allocation, EXTENSIONS_MAX, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
 use super::message;
 use super::time::Timestamp;
+use minicbor::{Decode, Encode};
 
 /// A SKU that asks while nothing is decided yet asks again after so many seconds.
 const ASK_AGAIN_S: u64 = 60;
@@ -32,62 +33,83 @@ const STEP_PROMISE: u8 = 1;
 const STEP_END: u8 = 2;
 
 /// How far a line got.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(flat)]
 pub enum Hold {
-    /// The SKU is asked.
+    /// The SKU is asked to reserve, and has not answered.
+    #[n(0)]
     Asked,
-    /// The units are promised, from there.
-    Held(Vec<Allocation>),
-    /// They cannot be had.
-    Short(Shortage),
-    /// The SKU was told how it ended; did it still know?
-    Told(bool),
+    /// The units are reserved, by warehouse.
+    #[n(1)]
+    Held(#[n(0)] Vec<Allocation>),
+    /// The SKU refused.
+    #[n(2)]
+    Short(#[n(0)] Shortage),
+    /// The SKU was sent how it ended; `true`: it still knew the reservation.
+    #[n(3)]
+    Told(#[n(0)] bool),
 }
 
 /// One line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Line {
-    /// What is wanted.
+    /// SKU and units.
+    #[n(0)]
     pub wanted: Wanted,
     /// How far it got.
+    #[n(1)]
     pub hold: Hold,
 }
 
 /// Where the reservation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(flat)]
 pub enum Stage {
     /// There is no such reservation.
     #[default]
+    #[n(0)]
     Nothing,
-    /// The SKUs are asked.
+    /// The SKUs are asked to reserve.
+    #[n(1)]
     Asking,
-    /// All lines are held.
+    /// All lines are reserved.
+    #[n(2)]
     Held,
-    /// The SKUs are told; `Held`: that it never was.
-    Ending(PromiseStatus),
-    /// They have all heard.
-    Ended(PromiseStatus),
+    /// The SKUs are sent how it ended; `Held`: it never came about.
+    #[n(3)]
+    Ending(#[n(0)] PromiseStatus),
+    /// All SKUs know how it ended.
+    #[n(4)]
+    Ended(#[n(0)] PromiseStatus),
 }
 
 /// A reservation of several lines.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Reservation {
     /// How many changes it has had; the `ETag` of its answers.
-    pub version: u64,
-    /// What was asked for; `None` before the first command.
-    pub made: Option<Box<Made>>,
-    /// One a SKU, with what became of it.
-    pub lines: Vec<Line>,
-    /// How far it has got.
-    pub stage: Stage,
+    #[n(0)]
+    version: u64,
+    /// What it was made with; `None` before the first command.
+    #[n(1)]
+    made: Option<Box<Made>>,
+    /// Its lines, one per SKU.
+    #[n(2)]
+    lines: Vec<Line>,
+    /// How far it got.
+    #[n(3)]
+    stage: Stage,
     /// When its units are released unless it is extended or committed before.
-    pub expires_at: Timestamp,
-    /// When it was asked for.
-    pub made_at: Timestamp,
+    #[n(4)]
+    expires_at: Timestamp,
+    /// When it was made.
+    #[n(5)]
+    made_at: Timestamp,
     /// When it last changed.
-    pub changed_at: Timestamp,
-    /// The extensions that were granted, by their request.
-    pub extensions: Vec<Request>,
+    #[n(6)]
+    changed_at: Timestamp,
+    /// The requests that extended it, at most [`EXTENSIONS_MAX`].
+    #[n(7)]
+    extensions: Vec<Request>,
 }
 
 impl Reservation {

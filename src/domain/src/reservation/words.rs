@@ -1,40 +1,53 @@
 //! The words spoken with a reservation of several lines: what is asked, what is answered, what is refused, and what happened.
 
+use crate::codec::text;
 use crate::ids::{Request, ReservationId, Sku, Terms, WarehouseId};
 use crate::inventory::{Allocation, PromiseStatus, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Units of one SKU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Wanted {
     /// Of this SKU; a reservation has one line of each.
+    #[n(0)]
     pub sku: Sku,
-    /// So many.
+    /// Units of it, at least 1.
+    #[n(1)]
     pub units: Units,
 }
 
 /// What a reservation is made with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Made {
     /// Its id: made of owner and reference.
+    #[n(0)]
     pub id: ReservationId,
     /// Fingerprint of what was asked: the same reference with another is refused.
+    #[n(1)]
     pub terms: Terms,
-    /// Whose it is: the name the references are kept under.
+    /// The principal under whose name the references are kept.
+    #[cbor(n(2), with = "text")]
     pub owner: CompactString,
-    /// The owner's own name for it.
+    /// The caller's own name for it.
+    #[cbor(n(3), with = "text")]
     pub reference: CompactString,
-    /// The owner's name for whoever buys.
+    /// The caller's name for the buyer.
+    #[cbor(n(4), with = "text")]
     pub buyer_key: Option<CompactString>,
-    /// All or none.
+    /// SKUs and units; all are reserved, or none.
+    #[n(5)]
     pub lines: Vec<Wanted>,
     /// Warehouses by preference.
+    #[n(6)]
     pub ranking: Vec<WarehouseId>,
-    /// For so long, as it was asked.
+    /// Seconds from the request to the deadline, as they were asked for.
+    #[n(7)]
     pub hold_s: u64,
-    /// The instant that makes (rule R4).
+    /// The deadline that follows from it (rule R4: computed once).
+    #[n(8)]
     pub expires_at: Timestamp,
 }
 
@@ -48,25 +61,34 @@ pub enum Wish {
 }
 
 /// Why a line could not be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Shortage {
-    /// Not enough.
+    /// Fewer units are available than were asked for.
+    #[n(0)]
     SoldOut {
-        /// There were.
+        /// Units available then.
+        #[n(0)]
         available: u64,
-        /// Are there units in someone's checkout?
+        /// Are there units that are reserved, and may become available?
+        #[n(1)]
         all_reserved: bool,
     },
     /// No such SKU, or not on sale.
+    #[n(1)]
     NotForSale,
     /// More than one order may take.
+    #[n(2)]
     LimitExceeded {
-        /// At most.
+        /// Units that one order may take.
+        #[n(0)]
         limit: Units,
     },
     /// The deadline came before the SKU was asked.
+    #[n(3)]
     TooLate,
     /// The same reference holds something else of the SKU.
+    #[n(4)]
     OtherTerms,
 }
 
@@ -128,58 +150,81 @@ pub enum Command {
 }
 
 /// What happened to a reservation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(flat)]
 pub enum Event {
-    /// It was asked for.
+    /// The reservation was made; its SKUs are asked.
+    #[n(0)]
     Made {
-        /// With this.
+        /// What it was made with.
+        #[n(0)]
         made: Box<Made>,
-        /// When.
+        /// When it was decided.
+        #[n(1)]
         at: Timestamp,
     },
-    /// A line is held.
+    /// A SKU has reserved the units of a line.
+    #[n(1)]
     LineHeld {
-        /// This one.
+        /// Number of the line, from 0.
+        #[n(0)]
         line: u16,
-        /// From where.
+        /// Units by the warehouse they are taken from.
+        #[n(1)]
         allocations: Vec<Allocation>,
     },
-    /// A line cannot be had.
+    /// A SKU refused a line.
+    #[n(2)]
     LineShort {
-        /// This one.
+        /// Number of the line, from 0.
+        #[n(0)]
         line: u16,
-        /// Because.
+        /// Why it refused.
+        #[n(1)]
         why: Shortage,
     },
-    /// All lines are held.
+    /// All lines are reserved.
+    #[n(3)]
     Held {
-        /// When.
+        /// When it was decided.
+        #[n(0)]
         at: Timestamp,
     },
-    /// It lasts longer.
+    /// It expires later.
+    #[n(4)]
     Extended {
-        /// By this request.
+        /// The request.
+        #[n(0)]
         request: Request,
-        /// When.
+        /// When it was decided.
+        #[n(1)]
         at: Timestamp,
-        /// Until then.
+        /// The new deadline; never an earlier one.
+        #[n(2)]
         expires_at: Timestamp,
     },
-    /// It is going to end; its lines are told.
+    /// It ends; its SKUs are sent how.
+    #[n(5)]
     Ending {
-        /// So; `Held`: it never was, because a line could not be had.
+        /// How it ends; `Held`: it never came about, because a line was refused.
+        #[n(0)]
         how: PromiseStatus,
-        /// When.
+        /// When it was decided.
+        #[n(1)]
         at: Timestamp,
     },
-    /// A line has been told.
+    /// A SKU has answered to how it ended.
+    #[n(6)]
     LineEnded {
-        /// This one.
+        /// Number of the line, from 0.
+        #[n(0)]
         line: u16,
-        /// Did the SKU still know of it?
+        /// Did the SKU still know the reservation?
+        #[n(1)]
         known: bool,
     },
-    /// All lines have been told.
+    /// All SKUs know how it ended.
+    #[n(7)]
     Ended,
 }
 

@@ -9,7 +9,6 @@
 
 use super::session::{Cql, append_error, shard_key, timestamp};
 use crate::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Shard};
-use crate::wire::form::{read_entity, write_entity};
 use bytes::Buf;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
@@ -33,7 +32,7 @@ fn encode(epoch: Epoch, checkpoint: u64, rows: &Rows) -> Vec<u8> {
     out.extend_from_slice(&checkpoint.to_be_bytes());
     out.push(FORM);
     for row in rows.values() {
-        write_entity(&row.entity, &mut out);
+        row.entity.write_key(&mut out);
         out.extend_from_slice(&[u8::from(row.owes), u8::from(row.wake_at.is_some())]);
         if let Some(wake_at) = row.wake_at {
             out.extend_from_slice(&wake_at.0.to_le_bytes());
@@ -59,7 +58,7 @@ fn decode(body: &[u8]) -> Result<Rows, ReadError> {
     }
     let mut rows = Rows::new();
     while !rest.is_empty() {
-        let (entity, mut behind) = read_entity(rest).map_err(|error| damaged(&error.to_string()))?;
+        let (entity, mut behind) = EntityId::read_key(rest).map_err(|error| damaged(&error.to_string()))?;
         let owes = behind.try_get_u8().map_err(short)? != 0;
         let wakes = behind.try_get_u8().map_err(short)? != 0;
         let wake_at = if wakes { Some(Timestamp(behind.try_get_u64_le().map_err(short)?)) } else { None };

@@ -6,7 +6,6 @@
 use super::session::{Cql, append_error, bigint, bucket_key, number, shard_key, timestamp};
 use crate::journal::{AppendError, ReadError, Record, Seq, Shard};
 use crate::wire;
-use crate::wire::form::write_entity;
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -31,7 +30,7 @@ type NewIndex = (i32, Vec<u8>, i64, i64, i64);
 /// The key of an entity.
 pub(super) fn entity_key(entity: &EntityId) -> Vec<u8> {
     let mut key = Vec::with_capacity(24);
-    write_entity(entity, &mut key);
+    entity.write_key(&mut key);
     key
 }
 

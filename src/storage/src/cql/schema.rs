@@ -5,6 +5,7 @@
 
 use super::options::{CqlOptions, TIMESTAMP_BASE};
 use super::session::{CqlError, connect, levels};
+use crate::wire::RECORD_FORMAT;
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 use scylla::value::{CqlValue, Row};
@@ -16,6 +17,10 @@ use std::time::Duration;
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
 /// The key of the layout's row.
 const LAYOUT_ROW: i32 = 1;
+/// The file that makes its table.
+const LAYOUT_FILE: i32 = 2;
+/// The form of records in a store whose layout names none.
+const UNNUMBERED_FORMAT: i32 = 1;
 
 /// A schema file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +138,7 @@ pub async fn apply(options: &CqlOptions) -> Result<Applied, CqlError> {
         }
     }
     let known = applied(&session, options).await?;
+    check_format(&session, options, &known).await?;
     for file in FILES {
         match known.get(&file.number) {
             Some(checksum) if *checksum == file.checksum() => {}
@@ -152,8 +158,8 @@ pub async fn apply(options: &CqlOptions) -> Result<Applied, CqlError> {
     }
     let (layout, events) = (options.layout, options.bucket_events);
     let insert = format!(
-        "INSERT INTO layout (id, shards, hash_version, bucket_events, timestamp_base, serial) \
-         VALUES ({LAYOUT_ROW}, {}, {}, {events}, {TIMESTAMP_BASE}, '{}') IF NOT EXISTS",
+        "INSERT INTO layout (id, shards, hash_version, bucket_events, timestamp_base, record_format, serial) \
+         VALUES ({LAYOUT_ROW}, {}, {}, {events}, {TIMESTAMP_BASE}, {RECORD_FORMAT}, '{}') IF NOT EXISTS",
         layout.shards,
         layout.hash_version,
         options.reach.word(),
@@ -182,6 +188,7 @@ pub(super) async fn check(session: &Session, options: &CqlOptions) -> Result<(),
     let used = session.use_keyspace(&options.keyspace, false).await;
     used.map_err(|error| missing(format!("the keyspace cannot be used ({error})")))?;
     let known = applied(session, options).await.map_err(|error| missing(error.to_string()))?;
+    check_format(session, options, &known).await?;
     for file in FILES {
         match known.get(&file.number) {
             None => return Err(missing(format!("{} was not applied", file.name))),
@@ -194,6 +201,24 @@ pub(super) async fn check(session: &Session, options: &CqlOptions) -> Result<(),
         return Err(missing(format!("file {later} was applied by a later version")));
     }
     check_layout(session, options).await
+}
+
+/// Looks whether records and states are of the form this version reads. Before the files are compared: the file of the layout grew with it.
+async fn check_format(
+    session: &Session,
+    options: &CqlOptions,
+    applied: &BTreeMap<i32, String>,
+) -> Result<(), CqlError> {
+    if !applied.contains_key(&LAYOUT_FILE) {
+        return Ok(());
+    }
+    let rows = say(session, options, &format!("SELECT * FROM layout WHERE id = {LAYOUT_ROW}")).await?;
+    // No row: `schema apply` was cut off before it wrote it, and writes it when it comes again.
+    let Some(row) = rows.first() else { return Ok(()) };
+    match value(row, "record_format").and_then(CqlValue::as_int).unwrap_or(UNNUMBERED_FORMAT) {
+        stored if stored == i32::from(RECORD_FORMAT) => Ok(()),
+        stored => Err(CqlError::Format { keyspace: options.keyspace.clone(), stored: stored.to_string() }),
+    }
 }
 
 async fn check_layout(session: &Session, options: &CqlOptions) -> Result<(), CqlError> {

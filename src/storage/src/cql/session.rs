@@ -7,6 +7,7 @@
 use super::options::{Buckets, Counts, CqlOptions, Reach, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, TIMESTAMP_BASE};
 use super::statements::Statements;
 use crate::journal::{AppendError, ClaimError, ReadError, Seq, Shard};
+use crate::wire::RECORD_FORMAT;
 use doorbuster_clock::{Clock, SystemClock, monotonic};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -71,6 +72,17 @@ pub enum CqlError {
         stored: String,
         /// The configured value.
         configured: String,
+    },
+    /// Its records and states have another form: see [`crate::wire::RECORD_FORMAT`].
+    #[error(
+        "the store in keyspace {keyspace} was written by another version of Doorbuster, in form {stored} of its records; this version reads form \
+         {RECORD_FORMAT}: make a new keyspace, or start the version that wrote this one"
+    )]
+    Format {
+        /// Where.
+        keyspace: String,
+        /// Fixed when it was made; 1 where none is named.
+        stored: String,
     },
     /// A statement failed.
     #[error("the store failed: {0}")]

@@ -11,7 +11,6 @@
 use super::history::{entity_key, erased, kept, personal_in};
 use super::session::{Cql, bigint, number, shard_key, timestamp};
 use crate::journal::{AppendError, ReadError, Seq, Shard, StateRow};
-use crate::wire::form::read_entity;
 use crate::wire::{HEAD, PERSONAL, in_chunks};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
@@ -181,7 +180,7 @@ impl Cql {
         let mut keys: Vec<Vec<u8>> = slots.into_iter().flatten().collect();
         keys.sort_unstable();
         keys.truncate(limit);
-        let entity = |key: Vec<u8>| match read_entity(&key) {
+        let entity = |key: Vec<u8>| match EntityId::read_key(&key) {
             Ok((entity, [])) => Ok(entity),
             Ok(_) => Err(ReadError::Corrupt("an entity's key is too long".to_owned())),
             Err(error) => Err(ReadError::Corrupt(error.to_string())),

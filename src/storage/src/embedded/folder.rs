@@ -2,6 +2,7 @@
 
 use super::log::LogError;
 use crate::journal::Layout;
+use crate::wire::RECORD_FORMAT;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,18 @@ pub enum OpenError {
         /// The configured layout.
         configured: Layout,
     },
+    /// Its records and states have another form: see [`RECORD_FORMAT`].
+    #[error(
+        "the data folder {} was written by {} version of Doorbuster, in form {stored} of its records; this version reads form {RECORD_FORMAT}: \
+         start with an empty folder, or with the version that wrote this one", folder.display(),
+        if *stored < RECORD_FORMAT { "an earlier" } else { "a later" }
+    )]
+    OtherFormat {
+        /// The path of the folder.
+        folder: PathBuf,
+        /// The form fixed when the folder was created; 1 where its LAYOUT names none.
+        stored: u16,
+    },
     /// The log is damaged, or does not join the states (rule L7).
     #[error(transparent)]
     Log(#[from] LogError),
@@ -59,6 +72,9 @@ pub enum OpenError {
         error: io::Error,
     },
 }
+
+/// The form of records in a folder whose LAYOUT names none.
+const UNNUMBERED_FORMAT: u16 = 1;
 
 /// A data folder that this process holds locked.
 #[derive(Debug)]
@@ -146,7 +162,12 @@ fn read_layout(folder: &Path) -> Result<Option<Layout>, OpenError> {
         line.and_then(|value| value.trim().parse::<u16>().ok())
     };
     match (number("shards"), number("hash_version")) {
-        (Some(shards), Some(hash_version)) if shards > 0 => Ok(Some(Layout { shards, hash_version })),
+        (Some(shards), Some(hash_version)) if shards > 0 => {
+            match number("record_format").unwrap_or(UNNUMBERED_FORMAT) {
+                RECORD_FORMAT => Ok(Some(Layout { shards, hash_version })),
+                stored => Err(OpenError::OtherFormat { folder: folder.to_owned(), stored }),
+            }
+        }
         _ => Err(OpenError::Damaged { folder: folder.to_owned(), why: "its LAYOUT cannot be read".to_owned() }),
     }
 }
@@ -161,6 +182,7 @@ fn make_layout(folder: &Path, layout: Layout) -> Result<Layout, OpenError> {
     let write = || -> io::Result<()> {
         let mut file = File::create(&made)?;
         writeln!(file, "shards = {}\nhash_version = {}", layout.shards, layout.hash_version)?;
+        writeln!(file, "record_format = {RECORD_FORMAT}")?;
         file.sync_all()?;
         fs::rename(&made, layout_path(folder))?;
         File::open(folder)?.sync_all()

@@ -20,7 +20,6 @@ use super::EmbeddedOptions;
 use super::folder::OpenError;
 use super::writes::{Table, Writes};
 use crate::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Shard, StateRow};
-use crate::wire::form::{read_entity, write_entity};
 use crate::wire::{HEAD, PERSONAL, WireError, in_chunks};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
@@ -64,7 +63,7 @@ pub(super) fn key(tag: u8, shard: Shard) -> Vec<u8> {
 
 pub(super) fn key_of(tag: u8, shard: Shard, entity: &EntityId) -> Vec<u8> {
     let mut key = key(tag, shard);
-    write_entity(entity, &mut key);
+    entity.write_key(&mut key);
     key
 }
 
@@ -309,7 +308,7 @@ fn behind(shard: Shard, entity: &EntityId) -> Vec<u8> {
 
 fn entity_in(key: &[u8]) -> Result<EntityId, ReadError> {
     let entity = key.get(3..).ok_or_else(|| corrupt("a short key"))?;
-    read_entity(entity).map(|(entity, _)| entity).map_err(|error| unreadable(&error))
+    EntityId::read_key(entity).map(|(entity, _)| entity).map_err(|error| corrupt(&error.to_string()))
 }
 
 fn state_row(entity: &EntityId, chunk: u16, value: &[u8]) -> Result<StateRow, ReadError> {

@@ -1,29 +1,31 @@
-//! The form in which records and states are stored: kept apart from the domain's types, versioned, never changed in place.
+//! The form in which records and states are stored.
 //!
-//! A record's body is a [`Head`] and, per event, the facts and (apart) the personal data. What is written once is
-//! readable for ever: a new form is a new version with an upcaster, and golden-byte tests hold the old ones still.
+//! A record's body is a [`Head`] and, per event, the facts and (apart) the personal data. Events and states are written as the domain
+//! declares them, in tagged fields ([`doorbuster_domain::codec`]): a field can be added, and what was written without it is read. What is
+//! written once is readable for ever: a change of meaning is a new version with an upcaster (`versions.rs`), and golden-byte tests hold
+//! what is there.
 
-mod cart;
-pub(super) mod form;
+#[cfg(test)]
+mod added_fields;
+mod form;
 #[cfg(test)]
 mod golden;
 mod inventory;
-mod mirror;
-mod order;
-mod product;
 mod record;
-mod reservation;
-mod warehouse;
+mod versions;
 mod whole;
 
 pub use record::{Head, assemble, decode, encode, head, join_personal, reaches, split_personal};
 
 use bytes::Bytes;
 use doorbuster_domain::any::{Event, State};
+use doorbuster_domain::codec::Apart;
 use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
+use doorbuster_domain::{cart, inventory as stock, order, product, reservation, warehouse};
 use thiserror::Error;
+use versions::Versioned;
 
 /// Why stored bytes could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -122,6 +124,11 @@ impl Dirty {
     }
 }
 
+/// The form of records and states, fixed with a store when it is made: one of another form is refused when it is opened.
+///
+/// It grows only when bytes that were written before cannot be read; fields that are added, versions and upcasters leave it as it is.
+pub const RECORD_FORMAT: u16 = 2;
+
 /// The chunk of a state's head row: an entity without it was never stored.
 pub const HEAD: u16 = 0;
 /// The chunk of a state's personal data: deleted when it is erased.
@@ -141,52 +148,61 @@ pub const fn in_chunks(entity: &EntityId) -> bool {
 }
 
 /// The version in which the events of the entity's kind are written.
-const fn version_of_events(entity: &EntityId) -> u16 {
+fn version_of_events(entity: &EntityId) -> u16 {
     match entity {
-        EntityId::Inventory(_) => inventory::EVENTS,
-        EntityId::Cart(_) => cart::EVENTS,
-        EntityId::Order(_) => order::EVENTS,
-        EntityId::Product(_) => product::EVENTS,
-        EntityId::Warehouse(_) => warehouse::EVENTS,
-        EntityId::Reservation(_) => reservation::EVENTS,
+        EntityId::Inventory(_) => stock::Event::newest(),
+        EntityId::Cart(_) => cart::Event::newest(),
+        EntityId::Order(_) => order::Event::newest(),
+        EntityId::Product(_) => product::Event::newest(),
+        EntityId::Warehouse(_) => warehouse::Event::newest(),
+        EntityId::Reservation(_) => reservation::Event::newest(),
     }
 }
 
-/// Appends an event's facts and gives its personal data apart.
-fn encode_event(event: &Event, facts: &mut Vec<u8>) -> Option<Vec<u8>> {
+/// Appends an event's facts, and its personal data apart. Does it have any?
+fn encode_event(event: &Event, facts: &mut Vec<u8>, personal: &mut Vec<u8>) -> bool {
+    let mut apart = Apart::to(personal);
     match event {
-        Event::Inventory(event) => inventory::encode_event(event, facts),
-        Event::Cart(event) => cart::encode_event(event, facts),
-        Event::Order(event) => order::encode_event(event, facts),
-        Event::Product(event) => product::encode_event(event, facts),
-        Event::Warehouse(event) => warehouse::encode_event(event, facts),
-        Event::Reservation(event) => reservation::encode_event(event, facts),
+        Event::Inventory(event) => form::write(event, facts, &mut apart),
+        Event::Cart(event) => form::write(event, facts, &mut apart),
+        Event::Order(event) => form::write(event, facts, &mut apart),
+        Event::Product(event) => form::write(event, facts, &mut apart),
+        Event::Warehouse(event) => form::write(event, facts, &mut apart),
+        Event::Reservation(event) => form::write(event, facts, &mut apart),
     }
+    apart.is_written()
 }
 
-/// Reads an event of the entity's kind.
+/// Reads an event of the entity's kind; without its personal data once that is erased.
 fn decode_event(entity: &EntityId, version: u16, facts: &[u8], personal: Option<&[u8]>) -> Result<Event, WireError> {
     match entity {
-        EntityId::Inventory(_) => inventory::decode_event(version, facts, personal).map(Event::Inventory),
-        EntityId::Cart(_) => cart::decode_event(version, facts, personal).map(Event::Cart),
-        EntityId::Order(_) => order::decode_event(version, facts, personal).map(Event::Order),
-        EntityId::Product(_) => product::decode_event(version, facts, personal).map(Event::Product),
-        EntityId::Warehouse(_) => warehouse::decode_event(version, facts, personal).map(Event::Warehouse),
-        EntityId::Reservation(_) => reservation::decode_event(version, facts, personal).map(Event::Reservation),
+        EntityId::Inventory(_) => whole::read_with(version, facts, personal).map(Event::Inventory),
+        EntityId::Cart(_) => whole::read_with(version, facts, personal).map(Event::Cart),
+        EntityId::Order(_) => whole::read_with(version, facts, personal).map(Event::Order),
+        EntityId::Product(_) => whole::read_with(version, facts, personal).map(Event::Product),
+        EntityId::Warehouse(_) => whole::read_with(version, facts, personal).map(Event::Warehouse),
+        EntityId::Reservation(_) => whole::read_with(version, facts, personal).map(Event::Reservation),
     }
 }
 
-/// An event as JSON, in the words of its stored form: `{"Reserved": {…}}`. Facts only: personal data is not among them.
+/// An event as JSON, in the domain's words: `{"Reserved": {…}}`. Facts only: personal data is not among them.
+///
+/// # Errors
+/// [`WireError::Damaged`] when it holds what JSON cannot: no event does.
 pub fn shown(event: &Event) -> Result<serde_json::Value, WireError> {
     let shown = match event {
-        Event::Inventory(event) => inventory::shown(event),
-        Event::Cart(event) => cart::shown(event),
-        Event::Order(event) => order::shown(event),
-        Event::Product(event) => product::shown(event),
-        Event::Warehouse(event) => warehouse::shown(event),
-        Event::Reservation(event) => reservation::shown(event),
+        Event::Inventory(event) => serde_json::to_value(event),
+        Event::Cart(event) => serde_json::to_value(event),
+        Event::Order(event) => serde_json::to_value(event),
+        Event::Product(event) => serde_json::to_value(event),
+        Event::Warehouse(event) => serde_json::to_value(event),
+        Event::Reservation(event) => serde_json::to_value(event),
     };
-    shown.map_err(|error| WireError::Damaged { what: "an event", why: error.to_string() })
+    match shown.map_err(|error| WireError::Damaged { what: "an event", why: error.to_string() })? {
+        // An event without fields has the form of the others.
+        serde_json::Value::String(name) => Ok(serde_json::json!({ name: {} })),
+        shown => Ok(shown),
+    }
 }
 
 /// Marks the rows that an event changes.
@@ -204,38 +220,44 @@ pub fn touch(event: &Event, dirty: &mut Dirty) {
 pub fn rows_of(state: &State, meta: &Meta, dirty: &Dirty) -> Vec<(u16, Bytes)> {
     match state {
         State::Inventory(state) => inventory::rows_of(state, meta, dirty),
-        State::Cart(state) => whole::rows_of(cart::SNAPSHOT, meta, |out| cart::encode_state(state, out)),
-        State::Order(state) => whole::rows_of(order::SNAPSHOT, meta, |out| order::encode_state(state, out)),
-        State::Product(state) => whole::rows_of(product::SNAPSHOT, meta, |out| product::encode_state(state, out)),
-        State::Warehouse(state) => whole::rows_of(warehouse::SNAPSHOT, meta, |out| warehouse::encode_state(state, out)),
-        State::Reservation(state) => {
-            whole::rows_of(reservation::SNAPSHOT, meta, |out| reservation::encode_state(state, out))
-        }
+        State::Cart(state) => whole::rows_of(state.as_ref(), meta),
+        State::Order(state) => whole::rows_of(state.as_ref(), meta),
+        State::Product(state) => whole::rows_of(state.as_ref(), meta),
+        State::Warehouse(state) => whole::rows_of(state.as_ref(), meta),
+        State::Reservation(state) => whole::rows_of(state.as_ref(), meta),
     }
 }
 
 /// A state from all its stored rows, as (chunk, body).
 ///
 /// # Errors
-/// [`WireError::Version`] when another version of the product wrote it: the state is rebuilt from history
+/// [`WireError::Version`] when a later version of the product wrote it: the state is rebuilt from history
 /// (`storage::rebuild`). [`WireError::Damaged`] when it is not what it says it is.
 pub fn state_of(entity: &EntityId, rows: &[(u16, Bytes)]) -> Result<(State, Meta), WireError> {
-    match entity {
+    Ok(match entity {
         EntityId::Inventory(_) => {
-            inventory::state_of(rows).map(|(state, meta)| (State::Inventory(Box::new(state)), meta))
+            let (state, meta) = inventory::state_of(rows)?;
+            (State::Inventory(Box::new(state)), meta)
         }
         EntityId::Cart(_) => {
-            whole::state_of(rows, cart::decode_state).map(|(state, meta)| (State::Cart(Box::new(state)), meta))
+            let (state, meta) = whole::state_of(rows)?;
+            (State::Cart(Box::new(state)), meta)
         }
         EntityId::Order(_) => {
-            whole::state_of(rows, order::decode_state).map(|(state, meta)| (State::Order(Box::new(state)), meta))
+            let (state, meta) = whole::state_of(rows)?;
+            (State::Order(Box::new(state)), meta)
         }
         EntityId::Product(_) => {
-            whole::state_of(rows, product::decode_state).map(|(state, meta)| (State::Product(Box::new(state)), meta))
+            let (state, meta) = whole::state_of::<product::Product>(rows)?;
+            (State::Product(Box::new(state.restored())), meta)
         }
-        EntityId::Warehouse(_) => whole::state_of(rows, warehouse::decode_state)
-            .map(|(state, meta)| (State::Warehouse(Box::new(state)), meta)),
-        EntityId::Reservation(_) => whole::state_of(rows, reservation::decode_state)
-            .map(|(state, meta)| (State::Reservation(Box::new(state)), meta)),
-    }
+        EntityId::Warehouse(_) => {
+            let (state, meta) = whole::state_of(rows)?;
+            (State::Warehouse(Box::new(state)), meta)
+        }
+        EntityId::Reservation(_) => {
+            let (state, meta) = whole::state_of(rows)?;
+            (State::Reservation(Box::new(state)), meta)
+        }
+    })
 }

@@ -1,22 +1,24 @@
 //! The body of a record: one decision, its facts and (apart) its personal data.
 //!
 //! ```text
-//! form u8 = 1 │ entity │ number u64 │ at u64 │ by │ version u16 │ count u32 │ event … event │ personal … personal
-//! event    = length u32, facts, place u8        place: 0 never had personal data, 1 it stands below, 2 it is kept elsewhere or erased
-//! personal = length u32, bytes                  one per event whose place is 1, in order
+//! form u8 = 2 │ entity │ [number, at, by, version, count] │ event … event │ personal … personal
+//! event    = length, facts, place u8        place: 0 never had personal data, 1 it stands below, 2 it is kept elsewhere or erased
+//! personal = length, bytes                  one per event whose place is 1, in order
 //! ```
 //!
-//! Numbers are little-endian; `version` is that of the kind's events. All personal data stands at the end, so that moving it
-//! elsewhere ([`split_personal`]) leaves every fact where it was.
+//! `version` is that of the kind's events. All personal data stands at the end, so that moving it elsewhere ([`split_personal`]) leaves
+//! every fact where it was. Form 1, of fields without tags, is no longer read: a store that holds it is refused when it is opened.
 
-use super::form::{Reader, damaged, exact, write_by, write_entity, write_sized};
+use super::form::{self, Reader, damaged, exact, size_from, write_sized};
 use super::{Decided, WireError};
 use bytes::Bytes;
 use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
+use minicbor::{Decode, Encode};
+use std::borrow::Cow;
 
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 const WHAT: &str = "a record";
 const NEVER: u8 = 0;
 const BELOW: u8 = 1;
@@ -37,42 +39,62 @@ pub struct Head {
     pub events: u32,
 }
 
+/// What stands behind the entity.
+#[derive(Encode, Decode)]
+struct Tagged<'a> {
+    #[n(0)]
+    number: u64,
+    #[n(1)]
+    at: Timestamp,
+    #[n(2)]
+    by: Cow<'a, By>,
+    #[n(3)]
+    version: u16,
+    #[n(4)]
+    events: u32,
+}
+
 /// A decision as a record's body.
 #[must_use]
 pub fn encode(decided: &Decided) -> Bytes {
-    let head = Head {
-        entity: decided.entity.clone(),
-        number: decided.number,
-        at: decided.at,
-        by: decided.by.clone(),
-        events: u32::try_from(decided.events.len()).unwrap_or(u32::MAX),
-    };
-    let mut events = decided.events.iter();
-    assemble(&head, super::version_of_events(&decided.entity), |facts| {
-        events.next().and_then(|event| super::encode_event(event, facts))
+    let Decided { entity, number, at, by, events } = decided;
+    let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+    let version = super::version_of_events(entity);
+    let tagged = Tagged { number: *number, at: *at, by: Cow::Borrowed(by), version, events: count };
+    let mut events = events.iter();
+    lay_out(entity, &tagged, |facts, personal| {
+        events.next().is_some_and(|event| super::encode_event(event, facts, personal))
     })
 }
 
 /// A record's body from its head and, per event, what `fill` writes: facts to where it is told, personal data apart.
 /// `version` is that of the kind's events.
 pub fn assemble(head: &Head, version: u16, mut fill: impl FnMut(&mut Vec<u8>) -> Option<Vec<u8>>) -> Bytes {
+    let Head { entity, number, at, by, events } = head;
+    let tagged = Tagged { number: *number, at: *at, by: Cow::Borrowed(by), version, events: *events };
+    lay_out(entity, &tagged, |facts, personal| {
+        let apart = fill(facts);
+        personal.extend_from_slice(apart.as_deref().unwrap_or_default());
+        apart.is_some()
+    })
+}
+
+/// `fill` writes an event's facts and its personal data, and says whether it has any.
+fn lay_out(entity: &EntityId, tagged: &Tagged<'_>, mut fill: impl FnMut(&mut Vec<u8>, &mut Vec<u8>) -> bool) -> Bytes {
     let (body, ()) = exact(|out| {
         out.push(FORM);
-        write_entity(&head.entity, out);
-        out.extend_from_slice(&head.number.to_le_bytes());
-        out.extend_from_slice(&head.at.0.to_le_bytes());
-        write_by(&head.by, out);
-        out.extend_from_slice(&version.to_le_bytes());
-        out.extend_from_slice(&head.events.to_le_bytes());
+        entity.write_key(out);
+        form::write(tagged, out, &mut ());
         let mut personal = Vec::new();
-        for _ in 0..head.events {
-            let apart = write_sized(out, &mut fill);
-            out.push(if apart.is_some() { BELOW } else { NEVER });
-            personal.extend(apart);
+        for _ in 0..tagged.events {
+            let begin = personal.len();
+            let is_apart = write_sized(out, |facts| fill(facts, &mut personal));
+            if is_apart {
+                size_from(&mut personal, begin);
+            }
+            out.push(if is_apart { BELOW } else { NEVER });
         }
-        for apart in personal {
-            write_sized(out, |out| out.extend_from_slice(&apart));
-        }
+        out.extend_from_slice(&personal);
     });
     body
 }
@@ -186,9 +208,7 @@ impl<'a> Parts<'a> {
         for _ in events.iter().filter(|(_, place)| *place == BELOW) {
             personal.push(reader.sized()?);
         }
-        if !reader.rest().is_empty() {
-            return Err(damaged(WHAT, &format!("{} bytes too many", reader.rest().len())));
-        }
+        reader.end()?;
         Ok(Self { head, version, events, places_at, personal, personal_at })
     }
 }
@@ -199,12 +219,8 @@ fn read_head(reader: &mut Reader<'_>) -> Result<(Head, u16), WireError> {
         return Err(WireError::Version { what: WHAT, version: u16::from(form) });
     }
     let entity = reader.entity()?;
-    let number = reader.u64()?;
-    let at = Timestamp(reader.u64()?);
-    let by = reader.by()?;
-    let version = reader.u16()?;
-    let events = reader.u32()?;
-    Ok((Head { entity, number, at, by, events }, version))
+    let Tagged { number, at, by, version, events } = reader.value(&mut ())?;
+    Ok((Head { entity, number, at, by: by.into_owned(), events }, version))
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! Golden bytes of an order's events, and orders that are written and read back.
 
-use super::*;
+use super::{META, cut_events_are_refused, decoded, encoded, events_keep_their_bytes, states_keep_their_bytes};
+use crate::wire::{HEAD, PERSONAL, WireError, whole};
 use doorbuster_domain::entity::Entity;
 use doorbuster_domain::ids::{OrderId, Request, RequestId, Sku, Terms as Print, WarehouseId};
 use doorbuster_domain::inventory::{Allocation, Price, Reserved};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
-    Address, Buyer, CallKey, CancelReason, Cancelled, CancelledLine, CapturePolicy, CartRefusal, Condition,
-    Destination, Head, Instruction, LineUnits, Outcome, PaymentPolicy, Priced, PricedLine, Receipt, RefundCause,
-    RefundStarted, Rejection, ReturnLine, ReturnPolicy, ShipmentStarted, Shipping, Shortage, Source, Step, TaxTable,
-    Terms, Trouble, Wanted,
+    Address, Amended, Buyer, CallKey, CancelReason, Cancelled, CancelledLine, CapturePolicy, CartRefusal, Condition,
+    Destination, Event, Head, Instruction, LineUnits, Order, Outcome, PaymentPolicy, Personal, Placed, Priced,
+    PricedLine, Receipt, RefundCause, RefundStarted, Rejection, ReturnLine, ReturnPolicy, ShipmentStarted, Shipping,
+    Shortage, Source, Step, TaxTable, Terms, Trouble, Wanted,
 };
 use doorbuster_domain::payment::{NextAction, Operation, Retry};
+use doorbuster_domain::time::Timestamp;
+use std::sync::Arc;
 
 fn gbp(amount: i64) -> Money {
     Money { amount, currency: Currency::GBP }
@@ -101,17 +104,22 @@ fn reserved() -> Reserved {
     }
 }
 
+/// An order as it is placed, with all it can be placed with.
+pub(in crate::wire) fn placed() -> Event {
+    Event::Placed(Box::new(Placed {
+        order: OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000),
+        head: Arc::new(head()),
+        expires_at: Timestamp(601_000),
+        personal: Some(personal("A")),
+    }))
+}
+
 /// One of each event; an order's life as far as they follow from one another.
 fn samples() -> Vec<Event> {
     let call = |operation| CallKey { operation, payment: 1, attempt: 1 };
     let at = Timestamp(2_000);
     vec![
-        Event::Placed(Box::new(Placed {
-            order: OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000),
-            head: Arc::new(head()),
-            expires_at: Timestamp(601_000),
-            personal: Some(personal("A")),
-        })),
+        placed(),
         Event::Frozen { lines: vec![wanted()] },
         Event::CartRefused(CartRefusal::Frozen { order: OrderId(1 << 16) }),
         Event::Reserved { line: 1, reserved: Box::new(reserved()) },
@@ -212,10 +220,6 @@ fn samples() -> Vec<Event> {
     ]
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn order() -> Order {
     let mut order = Order::default();
     for event in samples().iter().filter(|event| !matches!(event, Event::PersonalErased)) {
@@ -226,69 +230,66 @@ fn order() -> Order {
 
 #[test]
 fn events_of_version_1_keep_their_bytes() {
-    let mut bytes = String::new();
-    for event in samples() {
-        let mut facts = Vec::new();
-        let personal = encode_event(&event, &mut facts);
-        assert_eq!(decode_event(1, &facts, personal.as_deref()), Ok(event));
-        bytes.push_str(&hex(&facts));
-        if let Some(personal) = personal {
-            bytes.push(' ');
-            bytes.push_str(&hex(&personal));
-        }
-        bytes.push('\n');
-    }
-    assert_eq!(bytes, include_str!("golden.txt"), "what is in the journals is readable for ever");
+    events_keep_their_bytes(&samples(), include_str!("order_events.txt"), true);
 }
 
 #[test]
 fn personal_data_is_never_among_the_facts_and_its_absence_is_read() {
+    let mut found = 0;
     for event in samples() {
-        let mut facts = Vec::new();
-        let personal = encode_event(&event, &mut facts);
+        let (facts, personal) = encoded(&event);
         let named = |bytes: &[u8]| bytes.windows(11).any(|text| text == b"a@b.example");
         assert!(!named(&facts), "{event:?}");
         if let Some(personal) = personal {
+            found += 1;
             assert!(named(&personal));
-            match decode_event(1, &facts, None) {
+            match decoded(&facts, None) {
                 Ok(Event::Placed(placed)) => assert_eq!(placed.personal, None),
                 Ok(Event::Amended(amended)) => assert_eq!(amended.personal, None),
                 other => panic!("{other:?}"),
             }
         }
     }
+    assert_eq!(found, 2);
+}
+
+#[test]
+fn personal_data_that_is_damaged_or_more_than_one_is_refused() {
+    let (facts, personal) = encoded(&samples()[0]);
+    let personal = personal.unwrap();
+    for length in 0..personal.len() {
+        assert!(decoded::<Event>(&facts, Some(&personal[..length])).is_err(), "cut at {length}");
+    }
+    let twice = [personal.as_slice(), &personal].concat();
+    assert!(decoded::<Event>(&facts, Some(&twice)).is_err());
 }
 
 #[test]
 fn an_order_reads_back_with_and_without_its_people() {
     let mut order = order();
-    let mut facts = Vec::new();
-    let personal = encode_state(&order, &mut facts);
-    assert_eq!(decode_state(SNAPSHOT, &facts, personal.as_deref()), Ok(order.clone()));
+    let mut rows = whole::rows_of(&order, &META);
+    assert_eq!(rows.iter().map(|(chunk, _)| *chunk).collect::<Vec<_>>(), [HEAD, PERSONAL]);
+    assert_eq!(whole::state_of(&rows), Ok((order.clone(), META)));
+    let personal = rows.pop();
     order.evolve(&Event::PersonalErased);
-    assert_eq!(decode_state(SNAPSHOT, &facts, None), Ok(order));
-}
-
-#[test]
-fn snapshots_of_version_1_keep_their_bytes() {
-    let mut facts = Vec::new();
-    let _personal = encode_state(&order(), &mut facts);
+    assert_eq!(whole::state_of(&rows), Ok((order.clone(), META)));
+    let mut erased = whole::rows_of(&order, &META);
+    erased.extend(personal);
     assert_eq!(
-        hex(&facts),
-        include_str!("golden_state.txt").trim_end(),
-        "grow SNAPSHOT when an order is made of other things"
+        whole::state_of(&erased),
+        Ok((order, META)),
+        "what was erased does not come back with a row that is left"
     );
 }
 
 #[test]
+fn states_of_version_1_keep_their_bytes() {
+    states_keep_their_bytes::<Order>(&samples(), include_str!("order_states.txt"), 12, |order| order);
+}
+
+#[test]
 fn other_versions_and_damaged_bytes_are_refused() {
-    assert!(matches!(decode_event(2, &[], None), Err(WireError::Version { version: 2, .. })));
-    assert!(matches!(decode_state(2, &[], None), Err(WireError::Version { version: 2, .. })));
-    for event in samples() {
-        let mut facts = Vec::new();
-        let _personal = encode_event(&event, &mut facts);
-        for end in 0..facts.len() {
-            assert!(decode_event(1, &facts[..end], None).is_err());
-        }
-    }
+    assert!(matches!(whole::read_with::<Event>(2, &[], None), Err(WireError::Version { version: 2, .. })));
+    assert!(matches!(whole::read_with::<Order>(2, &[], None), Err(WireError::Version { version: 2, .. })));
+    cut_events_are_refused(&samples());
 }

@@ -1,10 +1,11 @@
 //! Golden bytes of a product's events, and products that are written and read back.
 
-use super::*;
-use crate::wire::golden;
-use doorbuster_domain::entity::Entity;
+use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
+use doorbuster_domain::ids::{ProductId, Sku};
 use doorbuster_domain::inventory::Price;
 use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::product::{Details, Event, Image, Product, Variant};
+use std::sync::Arc;
 
 fn details() -> Details {
     let sku = Sku::parse("NOVA-LOW-42").unwrap();
@@ -49,32 +50,13 @@ fn samples() -> Vec<Event> {
     ]
 }
 
-const GOLDEN: &[&str] = &[
-    "00086e6f76612d6c6f770873656c5f6d61696e084e6f7661204c6f7706412073686f65020573686f657308736e65616b65727301044e6f76610101086d6174657269616c057375656465010473697a65011368747470733a2f2f612e6578616d706c652f310473696465010b4e4f56412d4c4f572d3432087374616e64617264010b4e4f56412d4c4f572d3432010473697a6502343201018ecb0147425000010102018407010d35303132333435363738393030019c0901ca02d201780102564e0106363430343131",
-    "010b4e4f56412d4c4f572d343201",
-    "00086e6f76612d6c6f770873656c5f6d61696e084e6f7661204c6f7706412073686f65020573686f657308736e65616b65727301044e6f76610101086d6174657269616c057375656465010473697a6500087374616e6461726400",
-    "020b4e4f56412d4c4f572d343202056f74686572",
-];
-
 #[test]
 fn events_of_version_1_keep_their_bytes() {
-    golden::events_keep_their_bytes(1, samples(), GOLDEN, encode_event, decode_event);
+    events_keep_their_bytes(&samples(), include_str!("product_events.txt"), false);
+    cut_events_are_refused(&samples());
 }
 
 #[test]
 fn a_product_reads_back_at_every_point_of_its_life() {
-    golden::reads_back_at_every_point_of_its_life(SNAPSHOT, &samples(), encode_state, decode_state);
-}
-
-#[test]
-fn what_is_listed_is_in_memory_once() {
-    let mut product = Product::default();
-    product.evolve(&Event::Put { details: Box::new(details()) });
-    let mut bytes = Vec::new();
-    assert!(encode_state(&product, &mut bytes).is_none());
-    let read = decode_state(SNAPSHOT, &bytes, None).unwrap();
-    for product in [product, read] {
-        let listed = product.details.iter().flat_map(|details| &details.variants).next().unwrap();
-        assert!(product.skus.values().all(|known| Arc::ptr_eq(&known.variant, listed)));
-    }
+    states_keep_their_bytes::<Product>(&samples(), include_str!("product_states.txt"), 1, Product::restored);
 }

@@ -1,23 +1,20 @@
 //! Golden bytes of the events of stock, and stock that is written and read back.
 
-use super::*;
+use super::{META, cut_events_are_refused, decoded, encoded, events_keep_their_bytes, line_of, rows_of};
+use crate::wire::inventory::{self, touch};
+use crate::wire::versions::Versioned;
+use crate::wire::{Dirty, HEAD, Meta, WireError, whole};
+use bytes::Bytes;
 use doorbuster_domain::entity::Entity;
-use doorbuster_domain::ids::{ReservationId, Terms};
+use doorbuster_domain::ids::{OrderId, Request, RequestId, ReservationId, Terms, WarehouseId};
 use doorbuster_domain::inventory::random::{self, offer};
-use doorbuster_domain::money::Money;
+use doorbuster_domain::inventory::{AdjustmentReason, Allocation, Asked, Event, Inventory, Keeper, MoveKey, ReturnKey};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::time::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn encoded(event: &Event) -> Vec<u8> {
-    let mut facts = Vec::new();
-    assert_eq!(encode_event(event, &mut facts), None);
-    facts
-}
-
-fn samples() -> Vec<Event> {
+fn of_orders() -> Vec<Event> {
     let order = OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000);
     let reservation = 300;
     let warehouse = WarehouseId::parse("lon1").unwrap();
@@ -86,66 +83,43 @@ fn promises() -> Vec<Event> {
     ]
 }
 
-/// What was written once is readable for ever: a change of these bytes needs a new version.
-const GOLDEN: &[&str] = &[
-    "0001530170070873656c5f6d61696e0741207468696e6701018ecb0147425001aeea01474250010128018407087374616e6461726464",
-    "010000000000000000000000000000000500000000000000000000000000000006e807d00f046c6f6e31e0030104504f2d31",
-    "020000000000000000000000000000000500000000000000000000000000000006e807d00f046c6f6e3109a8460104504f2d31",
-    "030000000000000000000000000000000500000000000000000000000000000006e807d00f046c6f6e310704",
-    "040000000000000000000000000000000500000000000000000000000000000006e807d00f046c6f6e314604",
-    "050102030405060708090a0b0c0d0e0000ac0247425001046c6f6e3103c0cf24f0b926",
-    "060102030405060708090a0b0c0d0e0000ac02e0dc2a",
-    "070102030405060708090a0b0c0d0e0000ac02",
-    "080102030405060708090a0b0c0d0e0000ac02",
-    "090102030405060708090a0b0c0d0e0000ac02",
-    "0a0102030405060708090a0b0c0d0e00000201046c6f6e3103",
-    "0b0102030405060708090a0b0c0d0e000000010201046c6f6e310301",
-    "0c0102030405060708090a0b0c0d0e00000201020001010102",
-];
+/// One of each event; a SKU's life as far as they follow from one another.
+fn samples() -> Vec<Event> {
+    of_orders().into_iter().chain(promises()).collect()
+}
 
 #[test]
 fn events_of_version_1_keep_their_bytes() {
-    let samples = samples();
-    let bytes: Vec<String> = samples.iter().map(|event| hex(&encoded(event))).collect();
-    assert_eq!(bytes, GOLDEN);
-    for event in samples {
-        assert_eq!(decode_event(1, &encoded(&event), None), Ok(event));
-    }
-}
-
-/// What version 2 added; what version 1 had it writes as before.
-const GOLDEN_2: &[&str] = &[
-    "0d0102030405060708090a0b0c0d0e0f100e73686f702d6f726465722d3939310104755f31370001046c6f6e3103d804e807a8d724",
-    "0e0102030405060708090a0b0c0d0e0f100000000000000000000000000000000500000000000000000000000000000006e807e0dc2a",
-    "0f0102030405060708090a0b0c0d0e0f10e0dc2a",
-    "100102030405060708090a0b0c0d0e0f10e807",
-    "110102030405060708090a0b0c0d0e0f10e807",
-    "12010102030405060708090a0b0c0d0e0f10e807",
-    "13010102030405060708090a0b0c0d0e0f10",
-];
-
-#[test]
-fn events_of_version_2_keep_their_bytes() {
-    let bytes: Vec<String> = promises().iter().map(|event| hex(&encoded(event))).collect();
-    assert_eq!(bytes, GOLDEN_2);
-    for event in promises().into_iter().chain(samples()) {
-        assert_eq!(decode_event(2, &encoded(&event), None), Ok(event));
-    }
+    events_keep_their_bytes(&samples(), include_str!("inventory_events.txt"), false);
 }
 
 #[test]
 fn an_event_of_a_later_version_is_named_as_such() {
-    let facts = encoded(&samples()[7]);
-    assert_eq!(decode_event(3, &facts, None), Err(WireError::Version { what: WHAT, version: 3 }));
+    let (facts, _) = encoded(&samples()[7]);
+    let refused = whole::read_with::<Event>(2, &facts, None);
+    assert_eq!(refused, Err(WireError::Version { what: Event::WHAT, version: 2 }));
 }
 
 #[test]
 fn a_cut_event_is_damaged_not_a_panic() {
-    for event in samples().into_iter().chain(promises()) {
-        let facts = encoded(&event);
-        for length in 0..facts.len() {
-            assert!(decode_event(1, &facts[..length], None).is_err(), "{event:?} cut at {length}");
-        }
+    cut_events_are_refused(&samples());
+}
+
+#[test]
+fn rows_of_version_1_keep_their_bytes() {
+    let (mut stock, mut dirty, mut states, mut bytes) = Default::default();
+    for event in samples() {
+        Inventory::evolve(&mut stock, &event);
+        touch(&event, &mut dirty);
+        let rows = inventory::rows_of(&stock, &META, &dirty);
+        String::push_str(&mut bytes, &line_of(&rows));
+        bytes.push('\n');
+        Vec::push(&mut states, stock.clone());
+    }
+    let golden = include_str!("inventory_states.txt");
+    assert_eq!(bytes, golden);
+    for (state, line) in states.into_iter().zip(golden.lines()) {
+        assert_eq!(inventory::state_of(&rows_of(line)), Ok((state, META)));
     }
 }
 
@@ -160,7 +134,7 @@ fn events_and_rows_read_back_through_whole_worlds_s4() {
             (rows, read, dirty) = Default::default();
         }
         for event in new {
-            let decoded = decode_event(EVENTS, &encoded(event), None).unwrap();
+            let decoded: Event = decoded(&encoded(event).0, None).unwrap();
             assert_eq!(decoded, *event);
             read.evolve(&decoded);
             touch(event, &mut dirty);
@@ -169,9 +143,9 @@ fn events_and_rows_read_back_through_whole_worlds_s4() {
         if steps.is_multiple_of(50) {
             assert!(read == world.stock, "decoded events give the state");
             let meta = Meta { version: world.stock.version(), ..Meta::default() };
-            rows.extend(rows_of(&world.stock, &meta, &std::mem::take(&mut dirty)));
+            rows.extend(inventory::rows_of(&world.stock, &meta, &std::mem::take(&mut dirty)));
             let stored: Vec<(u16, Bytes)> = rows.iter().map(|(chunk, row)| (*chunk, row.clone())).collect();
-            let (restored, restored_meta) = state_of(&stored).unwrap();
+            let (restored, restored_meta) = inventory::state_of(&stored).unwrap();
             assert_eq!(restored_meta, meta);
             assert!(restored == world.stock, "the rows that events marked give the state: {restored:?}");
         }
@@ -204,8 +178,8 @@ fn reservations_of_one_offer_share_what_was_agreed_also_after_a_restart() {
         stock.evolve(event);
         touch(event, &mut dirty);
     }
-    let rows = rows_of(&stock, &Meta::default(), &dirty);
-    let (restored, _) = state_of(&rows).unwrap();
+    let rows = inventory::rows_of(&stock, &Meta::default(), &dirty);
+    let (restored, _) = inventory::state_of(&rows).unwrap();
     assert!(restored == stock);
     let mut agreed: Vec<_> = restored.live().map(|(_, reservation)| Arc::as_ptr(&reservation.agreed)).collect();
     agreed.dedup();

@@ -1,9 +1,10 @@
 //! Golden bytes of a reservation's events, and reservations that are written and read back.
 
-use super::*;
-use crate::wire::golden;
-use doorbuster_domain::ids::{RequestId, ReservationId, Terms};
+use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
+use doorbuster_domain::ids::{Request, RequestId, ReservationId, Sku, Terms, WarehouseId};
 use doorbuster_domain::inventory::{Allocation, PromiseStatus};
+use doorbuster_domain::reservation::{Event, Made, Reservation, Shortage, Wanted};
+use doorbuster_domain::time::Timestamp;
 
 fn samples() -> Vec<Event> {
     let id = ReservationId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
@@ -33,23 +34,15 @@ fn samples() -> Vec<Event> {
     ]
 }
 
-const GOLDEN: &[&str] = &[
-    "000102030405060708090a0b0c0d0e0f10000000000000000000000000000000070f73656c6c65723a73656c5f6d61696e0e73686f702d6f726465722d3939310104755f31370201410201420101046c6f6e31d804a8d724e807",
-    "010001046c6f6e3102",
-    "0201000001",
-    "03e807",
-    "040000000000000000000000000000000500000000000000000000000000000006e807e0dc2a",
-    "0502e807",
-    "060001",
-    "07",
-];
-
 #[test]
 fn events_of_version_1_keep_their_bytes() {
-    golden::events_keep_their_bytes(1, samples(), GOLDEN, encode_event, decode_event);
+    events_keep_their_bytes(&samples(), include_str!("reservation_events.txt"), false);
+    cut_events_are_refused(&samples());
 }
 
 #[test]
 fn a_reservation_reads_back_at_every_point_of_its_life() {
-    golden::reads_back_at_every_point_of_its_life(SNAPSHOT, &samples(), encode_state, decode_state);
+    states_keep_their_bytes::<Reservation>(&samples(), include_str!("reservation_states.txt"), 1, |reservation| {
+        reservation
+    });
 }

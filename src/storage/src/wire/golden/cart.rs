@@ -1,9 +1,10 @@
 //! Golden bytes of a cart's events, and carts that are written and read back.
 
-use super::*;
-use crate::wire::golden;
-use doorbuster_domain::ids::{OrderId, Terms};
-use doorbuster_domain::money::Money;
+use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
+use doorbuster_domain::cart::{Cart, Event, Line, Owner};
+use doorbuster_domain::ids::{OrderId, Sku, Terms};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::time::Timestamp;
 
 fn samples() -> Vec<Event> {
     let order = OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000);
@@ -35,24 +36,13 @@ fn samples() -> Vec<Event> {
     ]
 }
 
-const GOLDEN: &[&str] = &[
-    "000000000000000000000000000000000700056773745f3147425080f5248088b2a002",
-    "0180cee4cd02",
-    "020b4e4f56412d4c4f572d3432020c4e6f7661204c6f772c2034320873656c5f6d61696e8ecb01474250e807",
-    "040102030405060708090a0b0c0d0e0000f0b926",
-    "05a0a428",
-    "060102030405060708090a0b0c0d0e0000",
-    "030b4e4f56412d4c4f572d3432",
-    "08",
-    "070102030405060708090a0b0c0d0e0000",
-];
-
 #[test]
 fn events_of_version_1_keep_their_bytes() {
-    golden::events_keep_their_bytes(1, samples(), GOLDEN, encode_event, decode_event);
+    events_keep_their_bytes(&samples(), include_str!("cart_events.txt"), false);
+    cut_events_are_refused(&samples());
 }
 
 #[test]
 fn a_cart_reads_back_at_every_point_of_its_life() {
-    golden::reads_back_at_every_point_of_its_life(SNAPSHOT, &samples(), encode_state, decode_state);
+    states_keep_their_bytes::<Cart>(&samples(), include_str!("cart_states.txt"), 1, |cart| cart);
 }

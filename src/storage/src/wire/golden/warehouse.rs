@@ -1,0 +1,27 @@
+//! Golden bytes of a warehouse's events, and warehouses that are written and read back.
+
+use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
+use doorbuster_domain::warehouse::{Details, Event, Warehouse};
+
+fn samples() -> Vec<Event> {
+    let details = Details {
+        name: "London".into(),
+        country: "GB".into(),
+        postal_code: Some("E1".into()),
+        active: true,
+        priority: 300,
+    };
+    let without = Details { postal_code: None, active: false, ..details.clone() };
+    vec![Event::Put { details }, Event::Put { details: without }]
+}
+
+#[test]
+fn events_of_version_1_keep_their_bytes() {
+    events_keep_their_bytes(&samples(), include_str!("warehouse_events.txt"), false);
+    cut_events_are_refused(&samples());
+}
+
+#[test]
+fn a_warehouse_reads_back_at_every_point_of_its_life() {
+    states_keep_their_bytes::<Warehouse>(&samples(), include_str!("warehouse_states.txt"), 1, |warehouse| warehouse);
+}
