@@ -1,7 +1,7 @@
 //! Who may do what: keys with scopes, guests, holders of an order's token; and what others get.
 
 use crate::server::{CATALOG_KEY, FOREIGN_KEY, Server, order_of, signed};
-use doorbuster_api::callers::GUEST_COOKIE;
+use doorbuster_api::caller::GUEST_COOKIE;
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};

@@ -2,8 +2,8 @@
 
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server, order_of, paid_order_of};
-use doorbuster_api::admission::{Lane, Rate};
-use doorbuster_api::{Limits, Settings, bind, serve};
+use doorbuster_api::admission::{PriorityClass, Rate};
+use doorbuster_api::{SocketLimits, ApiSettings, bind, serve};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,8 +13,8 @@ use std::time::Duration;
 use warp::Filter;
 
 /// So many places, and nobody waits for one.
-fn places(places: usize) -> Settings {
-    let mut settings = Settings::default();
+fn places(places: usize) -> ApiSettings {
+    let mut settings = ApiSettings::default();
     let admission = &mut settings.admission;
     (admission.places_start, admission.places_min, admission.places_max) = (places, places, places);
     admission.line_wait_ms = 0;
@@ -22,7 +22,7 @@ fn places(places: usize) -> Settings {
 }
 
 /// The same, and whoever finds none waits for it as long as a test may take.
-fn places_and_a_line(number: usize) -> Settings {
+fn places_and_a_line(number: usize) -> ApiSettings {
     let mut settings = places(number);
     settings.admission.line_wait_ms = 30_000;
     settings
@@ -32,9 +32,9 @@ const ONE_OF_THREE: Rate = Rate { per_s: 1, burst: 3 };
 
 #[tokio::test]
 async fn a_guest_beyond_its_quota_is_429_and_another_is_served() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.guest = Rate { per_s: 1, burst: 3 };
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     let (greedy, modest) = (server.guest().await, server.guest().await);
     let mut refused = None;
     for _ in 0..20 {
@@ -57,9 +57,9 @@ async fn a_guest_beyond_its_quota_is_429_and_another_is_served() {
 
 #[tokio::test]
 async fn a_429_binds_no_key() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.guest = Rate { per_s: 2, burst: 1 };
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     server.with_stock("NOVA-42", 5).await;
     let guest = server.guest().await;
     assert_eq!(guest.post("/v1/orders", Some("first"), Some(&order_of("NOVA-42", 1))).await.status, 201);
@@ -75,9 +75,9 @@ async fn a_429_binds_no_key() {
 
 #[tokio::test]
 async fn who_guesses_at_keys_is_charged_to_the_address() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.address = ONE_OF_THREE;
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     let mut told = BTreeSet::new();
     for guess in 0..20 {
         let answer = server.anyone().bearer(&format!("sk_guess{guess}")).get("/v1/warehouses/lon1").await;
@@ -93,9 +93,9 @@ async fn who_guesses_at_keys_is_charged_to_the_address() {
 
 #[tokio::test]
 async fn a_key_that_was_given_a_quota_keeps_to_it() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.key = ONE_OF_THREE;
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     let mut told = BTreeSet::new();
     for _ in 0..10 {
         told.insert(server.seller().get("/v1/warehouses/lon1").await.status);
@@ -105,7 +105,7 @@ async fn a_key_that_was_given_a_quota_keeps_to_it() {
 
 #[tokio::test]
 async fn everybody_who_finds_no_place_is_told_when_to_come_back_and_not_all_the_same() {
-    let server = Server::with(Limits::default(), places(0)).await;
+    let server = Server::with(SocketLimits::default(), places(0)).await;
     let mut seconds = BTreeSet::new();
     for _ in 0..10 {
         let refused = server.seller().post("/v1/orders", Some("k"), Some(&order_of("NOVA-42", 1))).await;
@@ -148,7 +148,7 @@ async fn browsing_is_refused_first_then_carts_and_a_payment_still_comes_in() {
     let admission = &mut settings.admission;
     (admission.completion_reserved_percent, admission.checkout_reserved_percent) = (10, 30);
     admission.cart_reserved_percent = 20;
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     server.with_stock("NOVA-42", 50).await;
     let placed = server.seller().post("/v1/orders", Some("placed"), Some(&order_of("NOVA-42", 1))).await;
     let payment = format!("/v1/orders/{}/payment", placed.body["id"].as_str().expect("an id"));
@@ -192,17 +192,17 @@ fn cart_of(key: &str) -> Vec<u8> {
 
 /// As many wait in line as are meant to.
 async fn wait_in_line(server: &Server, number: usize) {
-    waits_for(|| async { server.door.admission.waiting() == number }).await;
+    waits_for(|| async { server.door.admission.queued() == number }).await;
 }
 
 /// A node of one place, and who has it for a while.
-async fn full(settings: Settings) -> (Server, Connection) {
+async fn full(settings: ApiSettings) -> (Server, Connection) {
     // Whoever was refused keeps its connection until there is room, which takes longer than idle ones are kept.
-    let limits = Limits { header_read_timeout: Duration::from_secs(60), ..Limits::default() };
+    let limits = SocketLimits { header_read_timeout: Duration::from_secs(60), ..SocketLimits::default() };
     let server = Server::with(limits, settings).await;
     server.with_stock("NOVA-42", 5).await;
     let inside = stays_inside(&server, "inside").await;
-    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    waits_for(|| async { server.door.admission.in_flight() == 1 }).await;
     (server, inside)
 }
 
@@ -233,7 +233,7 @@ async fn nobody_waits_in_line_for_ever_and_the_connection_of_who_was_refused_is_
     let refused = connection.read().await.expect("an answer");
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));
     assert!(refused.header("retry-after").is_some());
-    assert_eq!(server.door.admission.refused(Lane::Cart), 1, "and it is counted");
+    assert_eq!(server.door.admission.refused(PriorityClass::Cart), 1, "and it is counted");
     assert_eq!(inside.read().await.expect("an answer").status, 201);
     connection.write(&cart_of("c")).await;
     assert_eq!(connection.read().await.expect("an answer").status, 201, "the same connection, the same key");
@@ -271,7 +271,7 @@ async fn a_line_is_only_so_long() {
 
 #[tokio::test]
 async fn who_ends_an_order_is_called_before_those_who_begin_one() {
-    let server = Server::with(Limits::default(), places_and_a_line(1)).await;
+    let server = Server::with(SocketLimits::default(), places_and_a_line(1)).await;
     server.with_stock("NOVA-42", 5).await;
     let placed = server.seller().post("/v1/orders", Some("placed"), Some(&order_of("NOVA-42", 1))).await;
     let cancel = format!(
@@ -279,7 +279,7 @@ async fn who_ends_an_order_is_called_before_those_who_begin_one() {
         placed.body["id"].as_str().expect("an id")
     );
     let mut inside = stays_inside(&server, "inside").await;
-    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    waits_for(|| async { server.door.admission.in_flight() == 1 }).await;
     let mut cancelling = Connection::open(server.address).await;
     cancelling.write(cancel.as_bytes()).await;
     wait_in_line(&server, 1).await;
@@ -288,13 +288,13 @@ async fn who_ends_an_order_is_called_before_those_who_begin_one() {
     wait_in_line(&server, 2).await;
     assert_eq!(inside.read().await.expect("an answer").status, 201);
     assert_eq!(cancelling.read().await.expect("an answer").status, 200);
-    assert!(server.door.admission.waiting() + server.door.admission.inside() > 0, "the other one is not answered yet");
+    assert!(server.door.admission.queued() + server.door.admission.in_flight() > 0, "the other one is not answered yet");
     assert_eq!(slow.read().await.expect("an answer").status, 201);
 }
 
 #[tokio::test]
 async fn while_it_is_full_nothing_is_made_of_a_request() {
-    let server = Server::with(Limits::default(), places(0)).await;
+    let server = Server::with(SocketLimits::default(), places(0)).await;
     let (made, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&made);
     let filter = warp::any().map(move || {
@@ -304,7 +304,7 @@ async fn while_it_is_full_nothing_is_made_of_a_request() {
     let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
     let address = listener.local_addr().expect("it listens");
     let serving =
-        serve(listener, Some(server.gate.clone()), filter, Limits::default(), Arc::default(), std::future::pending());
+        serve(listener, Some(server.gate.clone()), filter, SocketLimits::default(), Arc::default(), std::future::pending());
     let serving = tokio::spawn(serving.expect("room for a thread"));
     for path in ["/v1/orders", "/v1/reservations", "/v1/carts"] {
         let answer = Client::new(address).bearer(KEY).post(path, Some("k"), Some(&json!({}))).await;
@@ -316,7 +316,7 @@ async fn while_it_is_full_nothing_is_made_of_a_request() {
 
 #[tokio::test]
 async fn a_body_that_drips_takes_no_place_and_a_client_that_leaves_gives_its_own_back() {
-    let server = Server::with(Limits::default(), places(1)).await;
+    let server = Server::with(SocketLimits::default(), places(1)).await;
     let seller = server.seller();
     let head = format!(
         "POST /v1/carts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
@@ -341,10 +341,10 @@ async fn a_body_that_drips_takes_no_place_and_a_client_that_leaves_gives_its_own
 
 #[tokio::test]
 async fn bodies_that_are_announced_and_do_not_come_are_bounded_together() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.slow_bodies_bytes_max = 100_000;
-    settings.door.body_timeout_ms = 60_000;
-    let server = Server::with(Limits::default(), settings).await;
+    settings.requests.body_timeout_ms = 60_000;
+    let server = Server::with(SocketLimits::default(), settings).await;
     let head = format!(
         "POST /v1/carts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\nIdempotency-Key: k\r\n"
     );

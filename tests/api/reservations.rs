@@ -2,8 +2,8 @@
 
 use crate::client::{Answer, Client};
 use crate::server::{FOREIGN_KEY, Server};
-use doorbuster_api::settings::Terms;
-use doorbuster_api::{Limits, Settings};
+use doorbuster_api::settings::ShopSettings;
+use doorbuster_api::{SocketLimits, ApiSettings};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn a_reservation_is_held_committed_and_sold_once() {
     assert_eq!(made.body["status"], "held");
     assert_eq!(made.body["reference"], "shop-order-991");
     assert_eq!(made.body["buyer_key"], "u_17");
-    let line = json!({ "sku": "A", "quantity": 3, "granted": 3, "unit_numbers": [] });
+    let line = json!({ "sku": "A", "quantity": 3, "granted": 3 });
     assert_eq!(made.body["lines"], json!([line]));
     assert_eq!(level(&server, "A").await, (10, 3));
     let path = path_of(&made);
@@ -249,8 +249,8 @@ async fn a_large_batch_sells_exactly_what_there_is() {
 
 #[tokio::test]
 async fn a_batch_has_a_bound() {
-    let terms = Terms { batch_items_max: 3, ..Terms::default() };
-    let server = Server::with(Limits::default(), Settings { terms, ..Settings::default() }).await;
+    let shop = ShopSettings { batch_items_max: 3, ..ShopSettings::default() };
+    let server = Server::with(SocketLimits::default(), ApiSettings { shop, ..ApiSettings::default() }).await;
     let seller = server.seller();
     for items in [0, 4] {
         let items: Vec<Value> = (0..items).map(|n| one(&format!("r{n}"), "A", 1)).collect();

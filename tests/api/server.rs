@@ -8,7 +8,7 @@ use doorbuster_actors::view::Stock;
 use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::secret::Secret;
 use doorbuster_api::{
-    Api, DoorCounts, Gate, Journaled, Limits, Settings, Shop, SocketCounts, Unavailable, Webhook, WebhookError,
+    Api, PipelineCounts, OverloadGate, Journaled, SocketLimits, ApiSettings, Shop, SocketCounts, Unavailable, Webhook, WebhookError,
 };
 use doorbuster_api::{bind, serve};
 use doorbuster_clock::{SharedClock, SystemClock};
@@ -80,8 +80,8 @@ impl Shop for TestShop {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) counts: Arc<SocketCounts>,
-    pub(crate) door: Arc<DoorCounts>,
-    pub(crate) gate: Gate,
+    pub(crate) door: Arc<PipelineCounts>,
+    pub(crate) gate: OverloadGate,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<usize>>,
     _actors: Actors,
@@ -89,10 +89,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::with(Limits::default(), Settings::default()).await
+        Self::with(SocketLimits::default(), ApiSettings::default()).await
     }
 
-    pub(crate) async fn with(limits: Limits, settings: Settings) -> Self {
+    pub(crate) async fn with(limits: SocketLimits, settings: ApiSettings) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
         let terms = doorbuster_node::payment_settings::Settings {
             webhook_secret: WEBHOOK_SECRET.to_owned(),

@@ -3,7 +3,7 @@
 
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server};
-use doorbuster_api::{Limits, Settings};
+use doorbuster_api::{SocketLimits, ApiSettings};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -13,13 +13,13 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 async fn server() -> Server {
-    let limits = Limits {
+    let limits = SocketLimits {
         header_read_timeout: Duration::from_millis(400),
         write_timeout: Duration::from_millis(400),
-        ..Limits::default()
+        ..SocketLimits::default()
     };
-    let mut settings = Settings::default();
-    settings.door.body_timeout_ms = 400;
+    let mut settings = ApiSettings::default();
+    settings.requests.body_timeout_ms = 400;
     Server::with(limits, settings).await
 }
 
@@ -155,10 +155,10 @@ fn niceness(of: &str) -> Vec<i32> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_porch_steps_back_for_those_who_serve() {
+async fn the_acceptor_has_a_lower_priority_than_threads_that_serve() {
     let server = server().await;
     assert_eq!(Client::new(server.address).get("/openapi.json").await.status, 200);
     let serving = rustix::process::getpriority_process(None).expect("our own");
-    let (least, porches) = ((serving + 10).min(19), niceness("porch"));
-    assert!(!porches.is_empty() && porches.iter().all(|porch| *porch == least), "{porches:?}, others {serving}");
+    let (least, acceptors) = ((serving + 10).min(19), niceness("acceptor"));
+    assert!(!acceptors.is_empty() && acceptors.iter().all(|acceptor| *acceptor == least), "{acceptors:?}, others {serving}");
 }

@@ -10,10 +10,12 @@ pub use types::{
     SettleBody, SettledAs, Shard, ShardHere,
 };
 
-use super::door::no_panic;
-use super::json;
-use super::problem::{Code, Problem};
-use super::reply::Reply;
+use crate::core::json;
+use crate::core::problem::{Code, Problem};
+use crate::core::refusals::not_found;
+use crate::core::reply::Reply;
+use crate::http::catch_panic;
+use crate::http::router::decode;
 use bytes::Bytes;
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::payment::{ProviderAnswer, Reference, Retry};
@@ -68,7 +70,7 @@ pub trait Operations: Clone + Send + Sync + 'static {
 impl From<OperationError> for Problem {
     fn from(error: OperationError) -> Self {
         match error {
-            OperationError::Unknown => super::refusals::not_found(),
+            OperationError::Unknown => not_found(),
             OperationError::NoSuch(what) => Self::new(Code::NotFound).detail(what),
             OperationError::NotAllowed => Self::new(Code::MissingScope).detail("the configuration does not allow it"),
             OperationError::Refused(why) => Self::new(Code::WrongState).detail(why),
@@ -115,7 +117,7 @@ pub fn filter<O: Operations>(
         .and(body())
         .then(move |method: Method, path: warp::path::FullPath, headers: HeaderMap, body: Bytes| {
             let node = node.clone();
-            async move { no_panic(Box::pin(answer(&node, &method, path.as_str(), &headers, &body))).await }
+            async move { catch_panic(Box::pin(answer(&node, &method, path.as_str(), &headers, &body))).await }
         })
         .recover(|_rejection: warp::Rejection| async {
             Ok::<_, Infallible>(Problem::new(Code::MalformedRequest).into_response())
@@ -205,7 +207,7 @@ fn nothing_there(segments: &[&str]) -> Problem {
     };
     let methods: Vec<&str> = ROUTES.iter().filter(|(_, path)| fits(path)).map(|(method, _)| *method).collect();
     if methods.is_empty() {
-        return super::refusals::not_found();
+        return not_found();
     }
     let allowed = methods.join(", ");
     Problem::new(Code::MethodNotAllowed).detail(format!("only {allowed}")).header(ALLOW, &allowed)
@@ -213,7 +215,7 @@ fn nothing_there(segments: &[&str]) -> Problem {
 
 /// The name of a node, as a segment of a path holds it.
 fn name(segment: &str) -> Result<String, Problem> {
-    let name = super::routes::decode(segment).filter(|name| !name.trim().is_empty());
+    let name = decode(segment).filter(|name| !name.trim().is_empty());
     name.map(String::from).ok_or_else(|| Problem::new(Code::InvalidId).detail("the name of a node is needed"))
 }
 
@@ -223,7 +225,7 @@ fn shard(segment: &str) -> Result<u16, Problem> {
 
 fn entity(kind: &str, id: &str) -> Result<EntityId, Problem> {
     let invalid = || Problem::new(Code::InvalidId).detail("kind/id of an entity is needed");
-    let id = super::routes::decode(id).ok_or_else(invalid)?;
+    let id = decode(id).ok_or_else(invalid)?;
     EntityId::parse(&format!("{kind}/{id}")).map_err(|_no_entity| invalid())
 }
 

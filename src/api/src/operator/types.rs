@@ -1,6 +1,6 @@
 //! What the operator port says and hears: plain values that turn into JSON and back.
 
-use crate::edge;
+use crate::core::types::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -249,7 +249,7 @@ pub struct SettleBody {
     /// The provider's word for a decline.
     pub code: Option<String>,
     /// When an authorization ends by itself.
-    pub lapses_at: Option<edge::Instant>,
+    pub lapses_at: Option<Instant>,
 }
 
 /// How a call ended.
