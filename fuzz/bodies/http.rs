@@ -11,9 +11,9 @@ use super::shop::{Books, InMemory, START};
 use base64::Engine;
 use bytes::Bytes;
 use doorbuster_api::core::route::Route;
-use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::docs::openapi;
 use doorbuster_api::http::router::{Found, Router};
+use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::routes::routes;
 use doorbuster_api::secret::Secret;
 use doorbuster_api::{Api, ApiSettings};
@@ -162,7 +162,7 @@ impl World {
 }
 
 fn described() -> BTreeMap<(&'static str, &'static str), BTreeSet<u16>> {
-    let document = openapi::describe::<InMemory>();
+    let document = openapi::describe(routes::<InMemory>());
     let of = |route: &Route<InMemory>| {
         let responses = &document["paths"][route.path][route.method.to_ascii_lowercase()]["responses"];
         let numbers = responses.as_object().expect("responses").keys().map(|status| status.parse().expect("a status"));

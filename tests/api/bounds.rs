@@ -2,7 +2,7 @@
 
 use crate::client::Connection;
 use crate::server::{KEY, Server};
-use doorbuster_api::{SocketLimits, ApiSettings};
+use doorbuster_api::{ApiSettings, SocketLimits};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -65,8 +65,11 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn one_address_cannot_take_every_connection() {
-    let server =
-        Server::with(SocketLimits { connections_per_address_max: 2, ..SocketLimits::default() }, ApiSettings::default()).await;
+    let server = Server::with(
+        SocketLimits { connections_per_address_max: 2, ..SocketLimits::default() },
+        ApiSettings::default(),
+    )
+    .await;
     let get = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut kept = Vec::new();
     for _ in 0..2 {
@@ -88,7 +91,8 @@ async fn one_address_cannot_take_every_connection() {
 
 #[tokio::test]
 async fn too_many_connections_and_too_many_requests_are_503() {
-    let server = Server::with(SocketLimits { connections_max: 0, ..SocketLimits::default() }, ApiSettings::default()).await;
+    let server =
+        Server::with(SocketLimits { connections_max: 0, ..SocketLimits::default() }, ApiSettings::default()).await;
     let mut connection = Connection::open(server.address).await;
     let refused = connection.read().await.expect("a refusal");
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));

@@ -8,7 +8,8 @@ use doorbuster_actors::view::Stock;
 use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::secret::Secret;
 use doorbuster_api::{
-    Api, PipelineCounts, OverloadGate, Journaled, SocketLimits, ApiSettings, Shop, SocketCounts, Unavailable, Webhook, WebhookError,
+    Api, ApiSettings, Journaled, OverloadGate, PipelineCounts, Shop, SocketCounts, SocketLimits, Unavailable, Webhook,
+    WebhookError,
 };
 use doorbuster_api::{bind, serve};
 use doorbuster_clock::{SharedClock, SystemClock};
@@ -80,7 +81,7 @@ impl Shop for TestShop {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) counts: Arc<SocketCounts>,
-    pub(crate) door: Arc<PipelineCounts>,
+    pub(crate) pipeline: Arc<PipelineCounts>,
     pub(crate) gate: OverloadGate,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<usize>>,
@@ -125,11 +126,11 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let counts = Arc::new(SocketCounts::default());
         let serving = serve(listener, Some(api.gate()), api.filter(), limits, Arc::clone(&counts), async move {
-            // Dropped or told: either ends it.
+            // However the channel resolves, it ends.
             drop(stopped.await);
         });
         let done = Some(tokio::spawn(serving.expect("room for a thread")));
-        Self { address, counts, door: api.counts(), gate: api.gate(), stop: Some(stop), done, _actors: actors }
+        Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, _actors: actors }
     }
 
     /// Stops it; how many connections were cut off.

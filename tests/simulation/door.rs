@@ -9,7 +9,7 @@ use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::view::Stock;
 use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::secret::Secret;
-use doorbuster_api::{Api, Journaled, ApiSettings, Shop, Unavailable, Webhook, WebhookError};
+use doorbuster_api::{Api, ApiSettings, Journaled, Shop, Unavailable, Webhook, WebhookError};
 use doorbuster_domain::ids::{EntityId, OrderId, Sku};
 use doorbuster_domain::time::Timestamp;
 use futures_util::future::join_all;

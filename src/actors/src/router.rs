@@ -1,12 +1,13 @@
 //! The way to any entity: by its shard, to the shard's actor here, or to the node that owns it.
 //!
 //! ```text
-//! ask ──permit──► here? ──► shard's actor ──► answer
-//!                  │ no
-//!                  └────► the owner, as far as known ── not delivered ──► wait a little, look again, until the deadline
+//! ask ──room in the log's queue?──► here? ──► shard's actor ──► answer
+//!                                   │ no
+//!                                   └────► the owner, as far as known ── not delivered ──► wait a little, look again, until the deadline
 //! ```
 //!
-//! Permits are taken here, before a message is sent: a plain mailbox keeps a few per cent of its goodput under five-fold load.
+//! How many questions come in is bounded where they come from: by the API's permits, and by the gateway of each other node. Here they are refused, before
+//! a message is sent, while the log falls behind: a plain mailbox keeps a few per cent of its goodput under five-fold load.
 
 use super::ask::{Answer, Ask};
 use super::context::Context;
@@ -71,32 +72,18 @@ struct Place {
 pub(crate) struct Router {
     layout: Layout,
     places: Box<[Place]>,
-    permits: Permits,
+    /// Questions from outside that are under way.
+    in_flight: AtomicUsize,
     serving: AtomicBool,
     remote: OnceLock<Arc<dyn Remote>>,
     context: Weak<Context>,
 }
 
-/// The permits of a node. A count, not a semaphore: nobody waits for a permit, so giving one back need not take a lock.
+/// Counts a question as under way until it is dropped.
 #[derive(Debug)]
-struct Permits {
-    taken: AtomicUsize,
-    max: usize,
-}
+struct InFlight<'router>(&'router AtomicUsize);
 
-/// A permit that is taken; dropping it gives it back.
-#[derive(Debug)]
-struct Permit<'router>(&'router AtomicUsize);
-
-impl Permits {
-    fn take(&self) -> Option<Permit<'_>> {
-        let more = |taken: usize| (taken < self.max).then_some(taken.saturating_add(1));
-        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Permit(&self.taken))
-    }
-}
-
-impl Drop for Permit<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -120,11 +107,11 @@ impl Drop for Inside<'_> {
 
 impl Router {
     /// No shard is here yet.
-    pub(crate) fn new(layout: Layout, requests_in_flight_max: usize, context: &Weak<Context>) -> Self {
+    pub(crate) fn new(layout: Layout, context: &Weak<Context>) -> Self {
         Self {
             layout,
             places: (0..layout.shards).map(|_| Place::default()).collect(),
-            permits: Permits { taken: AtomicUsize::new(0), max: requests_in_flight_max },
+            in_flight: AtomicUsize::new(0),
             serving: AtomicBool::new(false),
             remote: OnceLock::new(),
             context: Weak::clone(context),
@@ -165,7 +152,7 @@ impl Router {
 
     /// Questions from outside that are under way.
     pub(crate) fn in_flight(&self) -> usize {
-        self.permits.taken.load(Ordering::Acquire)
+        self.in_flight.load(Ordering::Acquire)
     }
 
     /// Questions from outside that a shard has and has not answered.
@@ -190,7 +177,7 @@ impl Router {
             return Answer::NotServing;
         }
         let Some(context) = self.context.upgrade() else { return Answer::NotServing };
-        let Some(_permit) = self.admit(&context) else { return Answer::Busy { retry_after_s: 1 } };
+        let Some(_in_flight) = self.admit(&context) else { return Answer::Busy { retry_after_s: 1 } };
         let shard = self.layout.shard_of(&ask.entity);
         let begun = monotonic();
         let answer = if self.remote.get().is_some() {
@@ -211,7 +198,7 @@ impl Router {
         if !self.is_here(shard) {
             return None;
         }
-        let Some(_permit) = self.admit(&context) else { return Some(Answer::Busy { retry_after_s: 1 }) };
+        let Some(_in_flight) = self.admit(&context) else { return Some(Answer::Busy { retry_after_s: 1 }) };
         self.ask_here(&context, shard, ask).await
     }
 
@@ -219,13 +206,13 @@ impl Router {
         self.places.get(usize::from(shard.0)).is_some_and(|place| place.open.load(Ordering::Acquire))
     }
 
-    fn admit(&self, context: &Context) -> Option<Permit<'_>> {
-        let is_full = context.stats.log_queue() > context.settings.log_queue_max;
-        let permit = if is_full { None } else { self.permits.take() };
-        if permit.is_none() {
+    fn admit(&self, context: &Context) -> Option<InFlight<'_>> {
+        if context.stats.log_queue() > context.settings.log_queue_max {
             context.stats.refused_busy();
+            return None;
         }
-        permit
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Some(InFlight(&self.in_flight))
     }
 
     /// `None`: the shard is not here; it never got the question, or got it and leaves the answer to its next owner.

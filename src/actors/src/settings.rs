@@ -3,8 +3,6 @@
 /// Bounds and times of the actors.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Questions from outside that may be under way at once on this node.
-    pub requests_in_flight_max: usize,
     /// Messages that may wait for one entity.
     pub mailbox_max: u32,
     /// Submissions that may wait for the log before the door says busy.
@@ -46,7 +44,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            requests_in_flight_max: 10_000,
             mailbox_max: 4_096,
             log_queue_max: 65_536,
             batch_bytes_max: 4 << 20,

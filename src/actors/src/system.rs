@@ -169,7 +169,7 @@ impl Actors {
             faults: Faults::default(),
             failed,
             losses,
-            router: Router::new(layout, settings.requests_in_flight_max, context),
+            router: Router::new(layout, context),
         });
         let spawned = |error: ractor::SpawnErr| StartError::Spawn { what: "the root actor", error: error.to_string() };
         let (root, _) = Root::spawn(None, Root, Arc::clone(&context)).await.map_err(spawned)?;

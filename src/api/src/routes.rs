@@ -2,9 +2,7 @@
 
 use crate::core::route::Route;
 use crate::core::service::Shop;
-use crate::{
-    carts, docs, guests, inventory, orders, payments, products, reservations, returns, shipments, warehouses,
-};
+use crate::{carts, docs, guests, inventory, orders, payments, products, reservations, returns, shipments, warehouses};
 
 /// Every route of the public port.
 pub fn routes<S: Shop>() -> impl Iterator<Item = &'static Route<S>> {

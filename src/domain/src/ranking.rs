@@ -7,9 +7,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Ranks the warehouses that hold the SKUs of `lines`, best first: active ones before others, then those that have the most lines whole, then by
-/// the shop's list `preferred`, then by the seller's priority.
+/// Ranks the warehouses that hold the SKUs of `lines`, best first.
 ///
+/// Active ones come before others, then those that have the most lines whole, then by the shop's list `preferred`, then by the seller's priority.
 /// Each line is the number of units wanted and the levels of its SKU. `details` gives what a seller said of a warehouse; one of which nothing is known
 /// counts as active, with priority 0.
 pub fn rank_warehouses<'a>(

@@ -143,7 +143,6 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
         JournalKind::Embedded | JournalKind::Memory => config.journal.batch_bytes_max,
     };
     ActorSettings {
-        requests_in_flight_max: config.api.requests_in_flight_max,
         mailbox_max: u32::try_from(entities.mailbox_max).unwrap_or(u32::MAX),
         log_queue_max: config.journal.queue_max,
         batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),

@@ -1,7 +1,7 @@
 //! Views of carts.
 
 use crate::core::view::{At, Iso4217, MoneyView, Shown};
-use crate::inventory::state_of;
+use crate::inventory::views::state_of;
 use doorbuster_actors::view::Stock;
 use doorbuster_domain::cart::{Cart, Line, Status};
 use doorbuster_domain::ids::{CartId, OrderId, Sku};
@@ -90,7 +90,8 @@ impl<'a> CartView<'a> {
         for (line, stock) in cart.lines().iter().zip(stocks) {
             let stock = stock.as_ref();
             let offer = offer_of(stock);
-            let price = offer.and_then(|offer| offer.price_in(opened.currency)).map_or(line.unit_price, |price| price.unit);
+            let price =
+                offer.and_then(|offer| offer.price_in(opened.currency)).map_or(line.unit_price, |price| price.unit);
             let sum = subtotal(price, line.quantity);
             total = total.plus(sum).unwrap_or(total);
             // A SKU that is not known is shown as one without stock.
@@ -145,12 +146,7 @@ fn line_view<'a>(
     }
 }
 
-fn notice<'a>(
-    line: &'a Line,
-    price: Money,
-    state: StockState,
-    notices: &mut Vec<NoticeView<'a>>,
-) {
+fn notice<'a>(line: &'a Line, price: Money, state: StockState, notices: &mut Vec<NoticeView<'a>>) {
     let sku = Shown(&line.sku);
     if price != line.unit_price {
         let (was, now) = (Some(line.unit_price.into()), Some(price.into()));

@@ -79,8 +79,9 @@ impl<'a, S: Shop> Asking<'a, S> {
         self
     }
 
-    /// If the entity has not got as far as [`until`](Self::until) says when the deadline comes, it is asked again and answers as it is, within
-    /// `timeout_ms`. The command must carry its request, so that asking again has no second effect.
+    /// Asks again when the deadline comes before the entity has got as far as [`until`](Self::until) says: it then answers as it is.
+    ///
+    /// The second answer has `timeout_ms`. The command must carry its request, so that asking again has no second effect.
     pub const fn or_as_it_is(mut self, timeout_ms: u64) -> Self {
         self.retry_ms = Some(timeout_ms);
         self

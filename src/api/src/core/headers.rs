@@ -21,7 +21,8 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
         .filter(|key| (1..=KEY_LENGTH_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
         .filter(|_| all.next().is_none())
         .ok_or_else(|| {
-            Problem::new(Code::InvalidIdempotencyKey).detail("Idempotency-Key must be given once, with 1 to 255 visible ASCII characters")
+            Problem::new(Code::InvalidIdempotencyKey)
+                .detail("Idempotency-Key must be given once, with 1 to 255 visible ASCII characters")
         })
 }
 

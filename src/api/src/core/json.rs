@@ -5,8 +5,8 @@
 //!    └── failed ──► tree (malformed, a repeated key: 400) ──checked against T's schema──► 422 with a pointer per error
 //! ```
 
-use super::types::{NO_CARD, has_format, holds_card_number, whole};
 use super::problem::{Code, FieldError, Problem};
+use super::types::{NO_CARD, has_format, holds_card_number, whole};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -290,8 +290,8 @@ fn has_type(value: &Value, wanted: Option<&Value>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::types::{Id, Metadata, Quantity, Text};
     use super::*;
+    use crate::core::types::{Id, Metadata, Quantity, Text};
     use doorbuster_domain::ids::Sku;
     use serde::Deserialize;
 
@@ -332,7 +332,10 @@ mod tests {
             assert_eq!(errors_of(&body), one("/lines/0/quantity", "out_of_range"), "{quantity}");
         }
         assert_eq!(errors_of(r#"{"lines":[],"price":1}"#), one("/price", "unknown_field"));
-        assert_eq!(errors_of(r#"{"lines":[{"sku":"a","quantity":1,"role":"x"}]}"#), one("/lines/0/role", "unknown_field"));
+        assert_eq!(
+            errors_of(r#"{"lines":[{"sku":"a","quantity":1,"role":"x"}]}"#),
+            one("/lines/0/role", "unknown_field")
+        );
         assert_eq!(errors_of("{}"), one("/lines", "missing_field"));
         assert_eq!(errors_of(r#"{"lines":[],"name":"123456"}"#), one("/name", "too_long"));
         assert_eq!(errors_of(r#"{"lines":"x"}"#), one("/lines", "wrong_type"));

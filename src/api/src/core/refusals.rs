@@ -58,9 +58,7 @@ pub fn of_inventory(refusal: &inventory::Refusal) -> Problem {
     match refusal {
         Why::Unknown => Problem::new(Code::NotFound).detail("no such SKU"),
         Why::NotOnSale => Problem::field("", "not_on_sale", "the SKU is not on sale"),
-        Why::SoldOut { wanted, available, .. } => {
-            sold_out(*wanted, *available)
-        }
+        Why::SoldOut { wanted, available, .. } => sold_out(*wanted, *available),
         Why::PriceChanged { expected, now } => Problem::new(Code::PriceChanged)
             .with("expected", MoneyView::from(*expected))
             .with("now", MoneyView::from(*now)),
@@ -147,7 +145,9 @@ fn of_warehouse(refusal: &warehouse::Refusal) -> Problem {
     match refusal {
         warehouse::Refusal::Unknown => not_found(),
         warehouse::Refusal::Stale { current } => stale(*current),
-        warehouse::Refusal::Invalid { pointer } => Problem::field(pointer.clone(), "invalid_value", "is not a valid value"),
+        warehouse::Refusal::Invalid { pointer } => {
+            Problem::field(pointer.clone(), "invalid_value", "is not a valid value")
+        }
     }
 }
 
@@ -181,15 +181,17 @@ fn of_order(refusal: &order::Refusal) -> Problem {
             let word = status_word(*status);
             wrong_state(&format!("not possible while it is {word}")).with("order_status", word)
         }
-        Why::Malformed => {
-            Problem::field("/lines", "invalid_value", "must have lines, of at least one unit each, with one price for each SKU, and not too many")
+        Why::Malformed => Problem::field(
+            "/lines",
+            "invalid_value",
+            "must have lines, of at least one unit each, with one price for each SKU, and not too many",
+        ),
+        Why::CurrencyMismatch => {
+            Problem::new(Code::CurrencyMismatch).detail("the amount is not in the order's currency")
         }
-        Why::CurrencyMismatch => Problem::new(Code::CurrencyMismatch).detail("the amount is not in the order's currency"),
         Why::Overflow => Problem::new(Code::AmountOverflow).detail("the total is too large"),
         Why::NoAttemptsLeft => wrong_state("no payment attempt is left"),
-        Why::TooMany { line, left } => {
-            limit_exceeded(u64::from(*left), None).with("line", line_id(*line).as_str())
-        }
+        Why::TooMany { line, left } => limit_exceeded(u64::from(*left), None).with("line", line_id(*line).as_str()),
         Why::NotInOneWarehouse => wrong_state("the units are in several warehouses, or not in the one named"),
         Why::RefundTooLarge { refundable } => {
             Problem::new(Code::RefundTooLarge).with("refundable", MoneyView::from(*refundable))
@@ -267,8 +269,9 @@ fn sold_out(wanted: u32, available: u64) -> Problem {
     Problem::new(Code::SoldOut).detail(format!("{wanted} wanted, {available} available."))
 }
 
-/// The problem of an order that ended because its request could not be met: nothing is held and nothing is owed, so the answer is a 4xx.
-/// `None`: the order has not ended, or has ended in another way and is shown as an order.
+/// The problem of an order that ended because its request could not be met.
+///
+/// Nothing is held and nothing is owed, so the answer is a 4xx. `None`: the order has not ended, or has ended in another way and is shown as an order.
 #[must_use]
 pub fn of_ended(order: &order::Order) -> Option<Problem> {
     let order::Stage::Ended(outcome) = order.stage else { return None };

@@ -112,7 +112,10 @@ pub struct Request<'a, S> {
 
 impl<S> fmt::Debug for Request<'_, S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Request").field("template", &self.template).field("params", &self.params).finish_non_exhaustive()
+        out.debug_struct("Request")
+            .field("template", &self.template)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,8 +3,6 @@
 use crate::core::caller::{Access, GUEST_COOKIE};
 use crate::core::problem::Code;
 use crate::core::route::{Body, Route};
-use crate::core::service::Shop;
-use crate::routes::routes;
 use doorbuster_domain::ids::{CartId, OrderId, PaymentId, ReturnId, ShipmentId};
 use doorbuster_domain::money::Currency;
 use schemars::SchemaGenerator;
@@ -19,21 +17,21 @@ const TEXT: &str = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$";
 /// Instants are not before 1970.
 const SINCE_1970: &str = "^(19[789][0-9]|[2-9][0-9]{3})-";
 
-/// The document, as JSON.
+/// The document of these routes, as JSON.
 #[must_use]
-pub fn document<S: Shop>() -> Vec<u8> {
-    serde_json::to_vec(&describe::<S>()).unwrap_or_default()
+pub fn document<S: 'static>(routes: impl Iterator<Item = &'static Route<S>>) -> Vec<u8> {
+    serde_json::to_vec(&describe(routes)).unwrap_or_default()
 }
 
-/// The document, as a JSON value.
+/// The document of these routes, as a JSON value.
 #[must_use]
-pub fn describe<S: Shop>() -> Value {
+pub fn describe<S: 'static>(routes: impl Iterator<Item = &'static Route<S>>) -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = "/components/schemas".into();
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
-    for route in routes::<S>() {
+    for route in routes {
         let operation = operation(route, &mut generator);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(methods) = path.as_object_mut() {
@@ -147,7 +145,12 @@ fn parameters<S>(route: &Route<S>) -> Vec<Value> {
     }));
     if route.key {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$" });
-        parameters.push(header("Idempotency-Key", true, "The key of this request; a repetition with the same key is the same request.", schema));
+        parameters.push(header(
+            "Idempotency-Key",
+            true,
+            "The key of this request; a repetition with the same key is the same request.",
+            schema,
+        ));
         parameters.push(header("Prefer", false, "wait=N, 0 to 30 seconds.", json!({ "type": "string" })));
     }
     if matches!(route.method, "PUT" | "PATCH" | "DELETE") {
@@ -227,6 +230,7 @@ fn problem() -> Value {
 mod tests {
     use super::*;
     use crate::core::service::tests::NoShop;
+    use crate::routes::routes;
 
     #[test]
     fn every_reference_resolves() {
@@ -242,7 +246,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = describe::<NoShop>();
+        let document = describe(routes::<NoShop>());
         walk(&document, &document);
     }
 
@@ -261,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_and_nothing_else() {
-        let document = describe::<NoShop>();
+        let document = describe(routes::<NoShop>());
         let described: usize =
             document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
         assert_eq!(described, routes::<NoShop>().count());

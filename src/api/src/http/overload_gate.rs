@@ -57,7 +57,11 @@ impl OverloadGate {
     }
 
     /// Waits for room until `timeout` is ready. `false`: there was none, and the answer is [`overloaded_response`](Self::overloaded_response).
-    pub(super) async fn wait(&self, class: PriorityClass, mut timeout: impl FnMut(&mut Context<'_>) -> Poll<()>) -> bool {
+    pub(super) async fn wait(
+        &self,
+        class: PriorityClass,
+        mut timeout: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> bool {
         let mut waiter: Waiter<'_> = match self.admission().join_queue(class, self.0.now()) {
             Ok(None) => return true,
             Ok(Some(waiter)) => waiter,

@@ -124,7 +124,7 @@ impl<S: Shop> Api<S> {
     pub fn new(shop: S, settings: ApiSettings, keys: Keys, secret: Secret) -> Self {
         let counts = PipelineCounts { admission: Admission::new(settings.admission), answers: Default::default() };
         Self(Arc::new(Pipeline {
-            context: Context { shop, settings, keys, secret, openapi: openapi::document::<S>().into() },
+            context: Context { shop, settings, keys, secret, openapi: openapi::document(routes::<S>()).into() },
             router: Router::new(routes()),
             counts: Arc::new(counts),
         }))
@@ -151,16 +151,24 @@ impl<S: Shop> Api<S> {
             .and(warp::header::headers_cloned())
             .and(warp::ext::optional::<Peer>())
             .and(warp::body::stream())
-            .then(move |method: Method, path: warp::path::FullPath, query, headers: HeaderMap, peer: Option<Peer>, body| {
-                let api = Arc::clone(&api);
-                let address = peer.map(|peer| peer.0.ip());
-                async move {
-                    let wait_max_s = api.context.settings.requests.prefer_wait_max_s;
-                    let prefer_wait = headers::prefer_wait(&headers, wait_max_s);
-                    let arrived = Arrived { method: &method, path: path.as_str(), query, headers, address, prefer_wait };
-                    api.serve(arrived, pin!(body)).await
-                }
-            })
+            .then(
+                move |method: Method,
+                      path: warp::path::FullPath,
+                      query,
+                      headers: HeaderMap,
+                      peer: Option<Peer>,
+                      body| {
+                    let api = Arc::clone(&api);
+                    let address = peer.map(|peer| peer.0.ip());
+                    async move {
+                        let wait_max_s = api.context.settings.requests.prefer_wait_max_s;
+                        let prefer_wait = headers::prefer_wait(&headers, wait_max_s);
+                        let arrived =
+                            Arrived { method: &method, path: path.as_str(), query, headers, address, prefer_wait };
+                        api.serve(arrived, pin!(body)).await
+                    }
+                },
+            )
             .recover(|_rejection: warp::Rejection| async {
                 // Only a query that cannot be parsed gets here: everything else is decided by the table of routes.
                 let problem = Problem::new(Code::MalformedRequest).detail("the query cannot be parsed");
@@ -295,7 +303,9 @@ impl<S: Shop> Pipeline<S> {
         }
         let json = !matches!(route.body, Body::Raw);
         if json && !(optional && length.unwrap_or(0) == 0 && !headers.contains_key(CONTENT_TYPE)) && !is_json(headers) {
-            return Err(Problem::new(Code::UnsupportedMediaType).detail("Content-Type must be application/json").into());
+            return Err(Problem::new(Code::UnsupportedMediaType)
+                .detail("Content-Type must be application/json")
+                .into());
         }
         let mut body = pin!(collect(body, most, length.unwrap_or(0)));
         // Nearly every body arrives with its head: only one that does not costs a timer.
@@ -334,9 +344,9 @@ impl Cut {
     fn problem(self, most: usize) -> Problem {
         match self {
             Self::TooLarge => too_large(most),
-            Self::Slow => Problem::new(Code::RequestTimeout)
-                .detail("the body did not arrive in time")
-                .header(CONNECTION, "close"),
+            Self::Slow => {
+                Problem::new(Code::RequestTimeout).detail("the body did not arrive in time").header(CONNECTION, "close")
+            }
             Self::Broken(error) => Problem::new(Code::MalformedRequest)
                 .detail(format!("the body cannot be read: {error}"))
                 .header(CONNECTION, "close"),
@@ -397,4 +407,3 @@ fn panicked() -> Response {
     tracing::error!("a handler panicked");
     Problem::new(Code::Internal).detail("an internal error occurred").into_response()
 }
-

@@ -1,9 +1,13 @@
 //! From a method and a path to a route of the table.
+//!
+//! A tree of its own rather than `matchit`: that takes a tenth to a half longer over this table, and does not match an empty segment, which here is
+//! an invalid id.
 
 use crate::core::request::Params;
 use crate::core::route::Route;
 use compact_str::CompactString;
 use hyper::Method;
+use percent_encoding::percent_decode_str;
 use std::fmt;
 
 /// What a method and path lead to.
@@ -107,19 +111,10 @@ pub(crate) fn decode(segment: &str) -> Option<CompactString> {
     if !segment.contains('%') {
         return Some(segment.into());
     }
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        let plain = if byte == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            u8::try_from(high * 16 + low).ok()?
-        } else {
-            byte
-        };
-        decoded.push(plain);
-    }
-    CompactString::from_utf8(decoded).ok()
+    // `percent_decode_str` keeps an escape that is none as it is.
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    let lawful = segment.split('%').skip(1).all(is_escape);
+    lawful.then(|| percent_decode_str(segment).decode_utf8().ok()).flatten().map(CompactString::from)
 }
 
 #[cfg(test)]
@@ -159,6 +154,15 @@ mod tests {
         };
         assert_eq!(path("/v1/inventory/A%20B/receipts"), "/v1/inventory/A B/receipts");
         assert_eq!(path("/v1/inventory/%41%20B/receipts"), "/v1/inventory/A B/receipts");
+    }
+
+    #[test]
+    fn an_escape_is_two_hexadecimal_digits_of_utf8() {
+        assert_eq!(decode("A%20B%2b"), Some("A B+".into()));
+        assert_eq!(decode("%c3%a4"), Some("\u{e4}".into()));
+        for text in ["%", "a%2", "%zz", "%ff", "%%20", "%+1"] {
+            assert_eq!(decode(text), None, "{text}");
+        }
     }
 
     #[test]

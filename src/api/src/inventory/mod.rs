@@ -1,10 +1,10 @@
 //! Stock of a SKU: the seller's levels and movements, the shopper's availability.
 
 mod bodies;
-mod views;
+pub(crate) mod views;
 
 pub use bodies::{AdjustmentBody, CountBody, ReceiptBody};
-pub use views::{AvailabilityView, InventoryView, LevelView, state_of};
+pub use views::{AvailabilityView, InventoryView, LevelView};
 
 use crate::core::caller::Access;
 use crate::core::keys::Scope;

@@ -96,8 +96,7 @@ pub struct AvailabilityView<'a> {
 }
 
 /// The state of a SKU's stock: `ended` when it is no longer on sale.
-#[must_use]
-pub fn state_of(stock: &Stock, low_stock_at: u64) -> StockState {
+pub(crate) fn state_of(stock: &Stock, low_stock_at: u64) -> StockState {
     let offer = stock.levels.as_deref().and_then(|levels| levels.offer.as_ref());
     let on_sale = offer.is_none_or(|offer| offer.on_sale);
     StockState::of(stock.available, stock.reserved, on_sale, low_stock_at)
@@ -109,7 +108,8 @@ impl<'a> AvailabilityView<'a> {
     pub fn new(sku: &'a Sku, stock: &Stock, low_stock_at: u64) -> Self {
         let state = state_of(stock, low_stock_at);
         let levels = stock.levels.as_deref();
-        let next_release_at = levels.and_then(|levels| levels.next_release_at).filter(|_| state == StockState::AllReserved);
+        let next_release_at =
+            levels.and_then(|levels| levels.next_release_at).filter(|_| state == StockState::AllReserved);
         Self {
             sku: Shown(sku),
             state: state.as_str(),

@@ -4,9 +4,9 @@ use super::terms::EXTERNAL_ID;
 use crate::core::caller::Caller;
 use crate::core::view::{At, Iso4217, MoneyView, Pairs, Shown, line_id};
 use crate::core::words::status_word;
-use crate::payments::{PaymentErrorView, PaymentView, payment_error, payment_word};
-use crate::returns::ReturnView;
-use crate::shipments::ShipmentView;
+use crate::payments::views::{PaymentErrorView, PaymentView, payment_error, payment_word};
+use crate::returns::views::ReturnView;
+use crate::shipments::views::ShipmentView;
 use compact_str::CompactString;
 use doorbuster_domain::ids::{OrderId, Sku, WarehouseId};
 use doorbuster_domain::order::{
@@ -195,10 +195,10 @@ impl<'a> OrderView<'a> {
             ship_to: address(personal.and_then(|personal| personal.ship_to.as_ref())),
             bill_to: address(personal.and_then(|personal| personal.bill_to.as_ref())),
             note: personal.and_then(|personal| personal.note.as_deref()),
-            shipping: terms.shipping.as_ref().map(|shipping| ShippingView {
-                option: &shipping.option,
-                price: shipping.price.into(),
-            }),
+            shipping: terms
+                .shipping
+                .as_ref()
+                .map(|shipping| ShippingView { option: &shipping.option, price: shipping.price.into() }),
             currency: Iso4217(terms.currency),
             lines: lines.collect(),
             totals: TotalsView::new(order),

@@ -1,11 +1,11 @@
 //! Payments of an order: attempts to pay, captures, refunds, and the webhooks of providers.
 
 mod bodies;
-mod views;
+pub(crate) mod views;
 mod webhooks;
 
 pub use bodies::{CaptureBody, RefundBody};
-pub use views::{PaymentErrorView, PaymentView, RefundView, payment_error, payment_word};
+pub use views::{PaymentErrorView, PaymentView, RefundView};
 
 use crate::core::caller::Access;
 use crate::core::keys::Scope;

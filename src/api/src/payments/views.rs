@@ -63,8 +63,7 @@ pub struct RefundView<'a> {
 }
 
 /// The word for the status of a payment.
-#[must_use]
-pub const fn payment_word(status: PaymentStatus) -> &'static str {
+pub(crate) const fn payment_word(status: PaymentStatus) -> &'static str {
     match status {
         PaymentStatus::NotRequired => "not_required",
         PaymentStatus::Pending => "pending",
@@ -82,8 +81,7 @@ pub const fn payment_word(status: PaymentStatus) -> &'static str {
 }
 
 /// The error of an attempt that was declined.
-#[must_use]
-pub fn payment_error(payment: &Payment) -> Option<PaymentErrorView<'_>> {
+pub(crate) fn payment_error(payment: &Payment) -> Option<PaymentErrorView<'_>> {
     let Attempt::Declined { code, retry } = &payment.attempt else { return None };
     let (retry, message) = match retry {
         Retry::SameMethod => ("same_method", "Declined; the same method may be tried again."),

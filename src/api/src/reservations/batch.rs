@@ -97,7 +97,8 @@ fn items(body: &[u8]) -> Result<Vec<Result<ReservationBody, Problem>>, Problem> 
         // The body has another form: reading it as the type reports the error.
         return json::read::<ReservationBatchBody>(body).map(|batch| batch.items.into_iter().map(Ok).collect());
     };
-    let one = |item: &Value| serde_json::to_vec(item).map_err(|_no_json| unreadable()).and_then(|item| json::read(&item));
+    let one =
+        |item: &Value| serde_json::to_vec(item).map_err(|_no_json| unreadable()).and_then(|item| json::read(&item));
     Ok(items.iter().map(one).collect())
 }
 

@@ -11,6 +11,7 @@ use doorbuster_domain::ids::{ReservationId, ReservationName, Sku, Terms, Warehou
 use doorbuster_domain::inventory::{PromiseWish, Units};
 use doorbuster_domain::ranking::rank_warehouses;
 use doorbuster_domain::reservation::{self, Made};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 
 /// What a body asks for.
@@ -120,17 +121,22 @@ fn fingerprint(made: &Made) -> Terms {
     fingerprint.terms()
 }
 
+/// What is escaped in a segment of a path: all that RFC 3986 does not leave unreserved.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// The path of a reservation.
 pub(super) fn location(name: &ReservationName) -> CompactString {
-    let mut path = CompactString::const_new("/v1/reservations/");
-    for letter in format_compact!("{name}").chars() {
-        // All characters of a SKU that a path may not have, or that are ambiguous in one.
-        match letter {
-            ' ' => path.push_str("%20"),
-            '+' => path.push_str("%2B"),
-            ':' => path.push_str("%3A"),
-            letter => path.push(letter),
-        }
+    format_compact!("/v1/reservations/{}", utf8_percent_encode(&format_compact!("{name}"), ESCAPED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_escapes_what_a_path_may_not_have() {
+        let name = ReservationName { id: ReservationId(0), sku: Some(Sku::parse("A b+c:d-e.f_g").unwrap()) };
+        let path = location(&name);
+        assert!(path.ends_with("~A%20b%2Bc%3Ad-e.f_g"), "{path}");
     }
-    path
 }

@@ -63,9 +63,13 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 key: false,
                 body: Body::Json(schema_of::<ReservationBody>),
                 handler: |request| Box::pin(make(request)),
-                docs: Docs::new("MakeReservation", "Reservations", "Reserve units, all or none; `reference` is the key")
-                    .answers(&[(201, Some(schema_of::<ReservationView>))])
-                    .codes(RESERVING),
+                docs: Docs::new(
+                    "MakeReservation",
+                    "Reservations",
+                    "Reserve units, all or none; `reference` is the key",
+                )
+                .answers(&[(201, Some(schema_of::<ReservationView>))])
+                .codes(RESERVING),
             },
             Route {
                 method: "POST",
@@ -75,8 +79,12 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 key: false,
                 body: Body::LargeJson(schema_of::<ReservationBatchBody>),
                 handler: |request| Box::pin(batch::make_many(request)),
-                docs: Docs::new("MakeReservations", "Reservations", "A batch of reservations, each answered on its own")
-                    .answers(&[(200, Some(schema_of::<BatchView>))]),
+                docs: Docs::new(
+                    "MakeReservations",
+                    "Reservations",
+                    "A batch of reservations, each answered on its own",
+                )
+                .answers(&[(200, Some(schema_of::<BatchView>))]),
             },
             Route {
                 method: "GET",

@@ -1,7 +1,7 @@
 //! Returns of an order: requested, approved or rejected, received.
 
 mod bodies;
-mod views;
+pub(crate) mod views;
 
 pub use bodies::{ReceiveBody, ReceivedLineBody, RejectBody, ReturnBody, ReturnLineBody};
 pub use views::ReturnView;
@@ -130,8 +130,7 @@ async fn approve<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
 async fn reject<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(ReturnId::parse)?;
     let body: RejectBody = request.read()?;
-    let command =
-        Command::RejectReturn { request: request.body_key()?, number: id.number(), reason: body.reason.0 };
+    let command = Command::RejectReturn { request: request.body_key()?, number: id.number(), reason: body.reason.0 };
     change(&request, id, command).await
 }
 

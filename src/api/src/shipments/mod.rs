@@ -1,6 +1,6 @@
 //! Shipments of an order: handed to a carrier, delivered, lost.
 
-mod views;
+pub(crate) mod views;
 
 pub use views::ShipmentView;
 

@@ -36,10 +36,8 @@ impl<'a> ShipmentView<'a> {
     #[must_use]
     pub fn new(order: &'a Order, shipment: &'a Shipment) -> Self {
         let started = &shipment.started;
-        let lines = started.lines.iter().map(|line| ShipmentLineView {
-            line: line_id(line.line),
-            quantity: line.units,
-        });
+        let lines =
+            started.lines.iter().map(|line| ShipmentLineView { line: line_id(line.line), quantity: line.units });
         Self {
             id: Shown(ShipmentId::of(order.id, started.number)),
             order: Shown(order.id),

@@ -9,7 +9,7 @@
 //! A fixed limit is right on one machine only: a larger one turns overload into missed deadlines, a smaller one refuses requests that would have
 //! been answered quickly. The delay of an answer is known only after it; the requests in flight and the throughput predict it at once.
 
-use super::settings::AdmissionSettings;
+use crate::core::settings::AdmissionSettings;
 
 /// The best throughput of this many windows counts: a window between two batches of the log says nothing.
 const WINDOWS_KEPT: usize = 8;

@@ -10,7 +10,7 @@
 //!                   └─► Retry-After, spread
 //! ```
 //!
-//! [`permits`] bounds the requests in flight by what is answered in time, [`wait_queue`] holds requests that found no permit, [`rate_limit`]
+//! `permits` bounds the requests in flight by what is answered in time, `wait_queue` holds requests that found no permit, `rate_limit`
 //! bounds what one caller may send. A request that finds a permit waits for nothing here, allocates nothing and takes no lock. There is no
 //! timer: each request brings the time with it.
 
@@ -18,13 +18,12 @@ mod adaptive_limit;
 mod overloaded;
 mod permits;
 mod rate_limit;
-mod settings;
 mod wait_queue;
 
+pub use crate::core::priority_class::PriorityClass;
+pub use crate::core::settings::{AdmissionSettings, Rate};
 pub use permits::Permit;
 pub(super) use permits::Waiter;
-pub use crate::core::priority_class::PriorityClass;
-pub use settings::{AdmissionSettings, Rate};
 
 use crate::core::caller::Caller;
 use doorbuster_domain::time::Timestamp;

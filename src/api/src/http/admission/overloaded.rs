@@ -50,7 +50,8 @@ mod tests {
         for (asked, given) in [(1, 1), (8, 8), (99, 8)] {
             let (prepared, made) = (responses.overloaded(asked), problem(given).into_response());
             assert_eq!((prepared.status(), prepared.headers()), (made.status(), made.headers()));
-            let (prepared, made) = (prepared.into_body().collect().await.unwrap(), made.into_body().collect().await.unwrap());
+            let (prepared, made) =
+                (prepared.into_body().collect().await.unwrap(), made.into_body().collect().await.unwrap());
             assert_eq!(prepared.to_bytes(), made.to_bytes());
         }
     }

@@ -10,9 +10,9 @@
 //! a permit needs atomics only; others wait in the [queue](super::wait_queue).
 
 use super::adaptive_limit::{LoadSample, ThroughputWindow, permits_for};
-use crate::core::priority_class::PriorityClass;
-use super::settings::AdmissionSettings;
 use super::wait_queue::WaitQueue;
+use crate::core::priority_class::PriorityClass;
+use crate::core::settings::AdmissionSettings;
 use doorbuster_domain::time::Timestamp;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -287,7 +287,12 @@ mod tests {
     fn browsing_never_takes_the_permits_reserved_for_a_checkout() {
         let permits = fixed(100);
         let mut taken = Vec::new();
-        for (class, room) in [(PriorityClass::Browsing, 50), (PriorityClass::Cart, 20), (PriorityClass::Checkout, 25), (PriorityClass::Completion, 5)] {
+        for (class, room) in [
+            (PriorityClass::Browsing, 50),
+            (PriorityClass::Cart, 20),
+            (PriorityClass::Checkout, 25),
+            (PriorityClass::Completion, 5),
+        ] {
             for _ in 0..room {
                 taken.push(permits.acquire(class, false, NOW).expect("room of its own"));
             }
@@ -327,7 +332,8 @@ mod tests {
     }
 
     fn queued(permits: &Permits) -> Waiter<'_> {
-        let mut waiter = permits.join_queue(PriorityClass::Checkout, NOW).expect("the queue is short").expect("no permit is left");
+        let mut waiter =
+            permits.join_queue(PriorityClass::Checkout, NOW).expect("the queue is short").expect("no permit is left");
         assert!(!poll(&mut waiter));
         waiter
     }
@@ -351,7 +357,8 @@ mod tests {
         let permit = permits.acquire(PriorityClass::Checkout, false, NOW);
         let mut waiter = queued(&permits);
         drop(permit);
-        let faster = permits.acquire(PriorityClass::Checkout, false, NOW).expect("no permit is set aside for a woken request");
+        let faster =
+            permits.acquire(PriorityClass::Checkout, false, NOW).expect("no permit is set aside for a woken request");
         assert!(!poll(&mut waiter));
         assert_eq!(permits.queued(), 1);
         drop(faster);

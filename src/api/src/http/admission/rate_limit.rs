@@ -5,7 +5,7 @@
 //! information, so its slot is free for the next caller: the table never grows, and forgets a caller in debt only when more than four of them
 //! share a set.
 
-use super::settings::Rate;
+use crate::core::settings::Rate;
 use doorbuster_domain::time::Timestamp;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};

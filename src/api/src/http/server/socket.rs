@@ -105,7 +105,16 @@ impl MonitoredSocket {
         timer: ConnectionTimer,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { stream: Some(stream), first, recent, ended: false, timer, write_deadline: None, replacement: None, shared }
+        Self {
+            stream: Some(stream),
+            first,
+            recent,
+            ended: false,
+            timer,
+            write_deadline: None,
+            replacement: None,
+            shared,
+        }
     }
 
     /// Writes the replacement of `bytes`, then reports `bytes` as written.

@@ -48,7 +48,10 @@ mod tests {
     #[test]
     fn a_bare_refusal_becomes_a_problem_and_nothing_else_is_changed() {
         let replaced = String::from_utf8(replacement(BARE).expect("it is bare")).expect("text");
-        assert!(replaced.starts_with("HTTP/1.1 431 ") && replaced.contains("\"code\":\"head_too_large\""), "{replaced}");
+        assert!(
+            replaced.starts_with("HTTP/1.1 431 ") && replaced.contains("\"code\":\"head_too_large\""),
+            "{replaced}"
+        );
         let own = Problem::new(Code::MalformedRequest).to_raw_http();
         assert_eq!(replacement(&own), None);
         assert_eq!(replacement(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), None);
