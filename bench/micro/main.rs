@@ -12,9 +12,9 @@
 mod shop;
 
 use divan::{Bencher, black_box};
-use doorbuster_api::callers::Caller;
-use doorbuster_api::requests::{OrderBody, ReservationBody};
-use doorbuster_api::view::{OrderView, ReservationView};
+use doorbuster_api::caller::Caller;
+use doorbuster_api::orders::{OrderBody, OrderView};
+use doorbuster_api::reservations::{ReservationBody, ReservationView};
 use doorbuster_domain::any::{Event, State};
 use doorbuster_domain::entity::{By, Entity};
 use doorbuster_domain::ids::{EntityId, RequestId, ReservationId, ReservationName};

@@ -2,10 +2,18 @@
 //!
 //! The first byte says which type the rest is read as.
 
+use doorbuster_api::carts::{CartBody, CartLineBody};
+use doorbuster_api::core::types::EmptyBody;
+use doorbuster_api::inventory::{AdjustmentBody, CountBody, ReceiptBody};
 use doorbuster_api::json;
 use doorbuster_api::operator::{MoveBody, SettleBody};
+use doorbuster_api::orders::{CancelBody, OrderBody, OrderPatchBody, PaymentBody};
+use doorbuster_api::payments::{CaptureBody, RefundBody};
 use doorbuster_api::problem::Problem;
-use doorbuster_api::requests as body;
+use doorbuster_api::products::ProductBody;
+use doorbuster_api::returns::{ReceiveBody, RejectBody, ReturnBody};
+use doorbuster_api::shipments::ShipmentBody;
+use doorbuster_api::warehouses::WarehouseBody;
 use doorbuster_payments::wire as provider;
 use serde_json::Value;
 
@@ -17,24 +25,24 @@ macro_rules! types {
 }
 
 const TYPES: &[Read] = types![
-    body::ProductBody,
-    body::WarehouseBody,
-    body::ReceiptBody,
-    body::AdjustmentBody,
-    body::CountBody,
-    body::CartBody,
-    body::CartLineBody,
-    body::OrderBody,
-    body::OrderPatchBody,
-    body::CancelBody,
-    body::RefundBody,
-    body::CaptureBody,
-    body::PaymentBody,
-    body::ShipmentBody,
-    body::ReturnBody,
-    body::RejectBody,
-    body::ReceiveBody,
-    body::EmptyBody,
+    ProductBody,
+    WarehouseBody,
+    ReceiptBody,
+    AdjustmentBody,
+    CountBody,
+    CartBody,
+    CartLineBody,
+    OrderBody,
+    OrderPatchBody,
+    CancelBody,
+    RefundBody,
+    CaptureBody,
+    PaymentBody,
+    ShipmentBody,
+    ReturnBody,
+    RejectBody,
+    ReceiveBody,
+    EmptyBody,
     MoveBody,
     SettleBody,
 ];

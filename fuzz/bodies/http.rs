@@ -10,10 +10,13 @@
 use super::shop::{Books, InMemory, START};
 use base64::Engine;
 use bytes::Bytes;
+use doorbuster_api::core::route::Route;
+use doorbuster_api::docs::openapi;
+use doorbuster_api::http::router::{Found, Router};
 use doorbuster_api::keys::{Keys, Scope};
-use doorbuster_api::routes::{Found, ROUTES, Router};
+use doorbuster_api::routes::routes;
 use doorbuster_api::secret::Secret;
-use doorbuster_api::{Api, Settings, openapi};
+use doorbuster_api::{Api, ApiSettings};
 use doorbuster_domain::ids::GuestId;
 use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full};
@@ -38,7 +41,7 @@ struct World {
     runtime: tokio::runtime::Runtime,
     shop: InMemory,
     serve: Box<dyn Fn(Request<Full<Bytes>>) -> Answered>,
-    router: Router,
+    router: Router<InMemory>,
     described: BTreeMap<(&'static str, &'static str), BTreeSet<u16>>,
     guest: HeaderValue,
     /// The shop with a product, a warehouse and stock.
@@ -67,7 +70,7 @@ impl World {
         let secret = Secret::new(&[7; 32]);
         let guest = secret.guest_token(GuestId(5), START.plus_s(7 * 86_400));
         let keys = Keys::in_memory(&[(KEY, "sel_main", &Scope::ALL), ("sk_stock", "sel_main", &[Scope::Inventory])]);
-        let api = Api::new(shop.clone(), Settings::default(), keys, secret);
+        let api = Api::new(shop.clone(), ApiSettings::default(), keys, secret);
         let service = TowerToHyperService::new(warp::service(api.filter()));
         let serve = move |request| -> Answered {
             let answering = service.call(request);
@@ -84,7 +87,7 @@ impl World {
             runtime,
             shop,
             serve: Box::new(serve),
-            router: Router::new(ROUTES),
+            router: Router::new(routes()),
             described: described(),
             guest: HeaderValue::from_str(&format!("Bearer {guest}")).expect("visible letters"),
             opened: Books::default(),
@@ -159,13 +162,13 @@ impl World {
 }
 
 fn described() -> BTreeMap<(&'static str, &'static str), BTreeSet<u16>> {
-    let document = openapi::describe();
-    let of = |route: &doorbuster_api::routes::Route| {
+    let document = openapi::describe(routes::<InMemory>());
+    let of = |route: &Route<InMemory>| {
         let responses = &document["paths"][route.path][route.method.to_ascii_lowercase()]["responses"];
         let numbers = responses.as_object().expect("responses").keys().map(|status| status.parse().expect("a status"));
         ((route.method, route.path), numbers.collect())
     };
-    ROUTES.iter().map(of).collect()
+    routes().map(of).collect()
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {

@@ -25,7 +25,7 @@ async fn a_body_that_is_no_json_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_field_that_nobody_knows_or_that_is_out_of_range_is_told_with_its_place() {
+async fn an_unknown_or_out_of_range_field_is_reported_with_its_pointer() {
     let server = Server::start().await;
     server.with_stock("A", 10).await;
     let seller = server.seller();
@@ -52,7 +52,7 @@ async fn a_field_that_nobody_knows_or_that_is_out_of_range_is_told_with_its_plac
 }
 
 #[tokio::test]
-async fn a_card_number_has_no_business_in_names_notes_or_metadata() {
+async fn a_card_number_in_names_notes_or_metadata_is_refused() {
     let server = Server::start().await;
     server.with_stock("A", 10).await;
     let seller = server.seller();
@@ -166,7 +166,7 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_to_go_on() {
+async fn a_client_that_expects_100_continue_is_served() {
     let server = Server::start().await;
     let mut connection = Connection::open(server.address).await;
     let head = format!(
@@ -197,7 +197,7 @@ async fn totals_that_overflow_and_currencies_that_differ_are_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_sku_or_one_not_on_sale_is_told_by_line() {
+async fn an_unknown_sku_or_one_not_on_sale_is_reported_by_line() {
     let server = Server::start().await;
     server.with_stock("A", 10).await;
     let seller = server.seller();

@@ -2,14 +2,14 @@
 
 use crate::client::Connection;
 use crate::server::{KEY, Server};
-use doorbuster_api::{Limits, Settings};
+use doorbuster_api::{ApiSettings, SocketLimits};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-fn short() -> (Limits, Settings) {
-    let limits = Limits { header_read_timeout: Duration::from_millis(200), ..Limits::default() };
-    let mut settings = Settings::default();
-    settings.door.body_timeout_ms = 200;
+fn short() -> (SocketLimits, ApiSettings) {
+    let limits = SocketLimits { header_read_timeout: Duration::from_millis(200), ..SocketLimits::default() };
+    let mut settings = ApiSettings::default();
+    settings.requests.body_timeout_ms = 200;
     (limits, settings)
 }
 
@@ -65,8 +65,11 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn one_address_cannot_take_every_connection() {
-    let server =
-        Server::with(Limits { connections_per_address_max: 2, ..Limits::default() }, Settings::default()).await;
+    let server = Server::with(
+        SocketLimits { connections_per_address_max: 2, ..SocketLimits::default() },
+        ApiSettings::default(),
+    )
+    .await;
     let get = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut kept = Vec::new();
     for _ in 0..2 {
@@ -88,13 +91,14 @@ async fn one_address_cannot_take_every_connection() {
 
 #[tokio::test]
 async fn too_many_connections_and_too_many_requests_are_503() {
-    let server = Server::with(Limits { connections_max: 0, ..Limits::default() }, Settings::default()).await;
+    let server =
+        Server::with(SocketLimits { connections_max: 0, ..SocketLimits::default() }, ApiSettings::default()).await;
     let mut connection = Connection::open(server.address).await;
     let refused = connection.read().await.expect("a refusal");
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     (settings.admission.places_min, settings.admission.places_max) = (0, 0);
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     let refused = server.anyone().get("/docs").await;
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));
 }

@@ -1,7 +1,7 @@
 //! Who may do what: keys with scopes, guests, holders of an order's token; and what others get.
 
 use crate::server::{CATALOG_KEY, FOREIGN_KEY, Server, order_of, signed};
-use doorbuster_api::callers::GUEST_COOKIE;
+use doorbuster_api::caller::GUEST_COOKIE;
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};
@@ -9,7 +9,7 @@ use doorbuster_payments::{SignedWebhook, WebhookEvent};
 use serde_json::json;
 
 #[tokio::test]
-async fn nobody_and_whoever_is_not_who_they_say_are_401() {
+async fn a_missing_and_an_invalid_credential_are_401() {
     let server = Server::start().await;
     let body = order_of("A", 1);
     let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.";
@@ -21,7 +21,7 @@ async fn nobody_and_whoever_is_not_who_they_say_are_401() {
     }
     assert_eq!(server.anyone().post("/v1/orders", Some("k"), Some(&body)).await.status, 401);
     let forged = server.anyone().with("Cookie", &format!("{GUEST_COOKIE}=gt_AAAA")).get("/v1/products/x").await;
-    assert_eq!(forged.status, 401, "a forged cookie is not nobody");
+    assert_eq!(forged.status, 401, "a forged cookie is not an anonymous request");
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_scope_that_is_missing_is_403() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_somebody_else_is_not_there() {
+async fn another_callers_resource_is_not_found() {
     let server = Server::start().await;
     server.with_stock("A", 10).await;
     let (one, other) = (server.guest().await, server.guest().await);

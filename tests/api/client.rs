@@ -1,4 +1,4 @@
-//! An HTTP client that sends exactly the bytes it is told, and holds every answer against what all answers must be.
+//! An HTTP client that sends exactly the given bytes, and checks of every answer what must hold of all.
 
 use serde_json::Value;
 use std::net::SocketAddr;

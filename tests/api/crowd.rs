@@ -1,9 +1,9 @@
-//! More requests than there is room for, and callers who send more than they may: 503 is ours, 429 is theirs, both say when to come back.
+//! Overload and rate limits: 503 when the node has no permit, 429 when the caller has reached its rate limit, both with Retry-After.
 
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server, order_of, paid_order_of};
-use doorbuster_api::admission::{Lane, Rate};
-use doorbuster_api::{Limits, Settings, bind, serve};
+use doorbuster_api::admission::{PriorityClass, Rate};
+use doorbuster_api::{ApiSettings, SocketLimits, bind, serve};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,18 +12,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use warp::Filter;
 
-/// So many places, and nobody waits for one.
-fn places(places: usize) -> Settings {
-    let mut settings = Settings::default();
+/// This many permits, and no wait queue.
+fn permits(permits: usize) -> ApiSettings {
+    let mut settings = ApiSettings::default();
     let admission = &mut settings.admission;
-    (admission.places_start, admission.places_min, admission.places_max) = (places, places, places);
+    (admission.places_start, admission.places_min, admission.places_max) = (permits, permits, permits);
     admission.line_wait_ms = 0;
     settings
 }
 
-/// The same, and whoever finds none waits for it as long as a test may take.
-fn places_and_a_line(number: usize) -> Settings {
-    let mut settings = places(number);
+/// The same, with a wait queue in which requests wait as long as a test may take.
+fn permits_and_a_queue(number: usize) -> ApiSettings {
+    let mut settings = permits(number);
     settings.admission.line_wait_ms = 30_000;
     settings
 }
@@ -32,9 +32,9 @@ const ONE_OF_THREE: Rate = Rate { per_s: 1, burst: 3 };
 
 #[tokio::test]
 async fn a_guest_beyond_its_quota_is_429_and_another_is_served() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.guest = Rate { per_s: 1, burst: 3 };
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     let (greedy, modest) = (server.guest().await, server.guest().await);
     let mut refused = None;
     for _ in 0..20 {
@@ -57,9 +57,9 @@ async fn a_guest_beyond_its_quota_is_429_and_another_is_served() {
 
 #[tokio::test]
 async fn a_429_binds_no_key() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.guest = Rate { per_s: 2, burst: 1 };
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     server.with_stock("NOVA-42", 5).await;
     let guest = server.guest().await;
     assert_eq!(guest.post("/v1/orders", Some("first"), Some(&order_of("NOVA-42", 1))).await.status, 201);
@@ -75,15 +75,15 @@ async fn a_429_binds_no_key() {
 
 #[tokio::test]
 async fn who_guesses_at_keys_is_charged_to_the_address() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.address = ONE_OF_THREE;
-    let server = Server::with(Limits::default(), settings).await;
-    let mut told = BTreeSet::new();
+    let server = Server::with(SocketLimits::default(), settings).await;
+    let mut statuses = BTreeSet::new();
     for guess in 0..20 {
         let answer = server.anyone().bearer(&format!("sk_guess{guess}")).get("/v1/warehouses/lon1").await;
-        told.insert(answer.status);
+        statuses.insert(answer.status);
     }
-    assert_eq!(told, BTreeSet::from([401, 429]));
+    assert_eq!(statuses, BTreeSet::from([401, 429]));
     assert_eq!(
         server.seller().get("/v1/warehouses/lon1").await.status,
         404,
@@ -93,19 +93,19 @@ async fn who_guesses_at_keys_is_charged_to_the_address() {
 
 #[tokio::test]
 async fn a_key_that_was_given_a_quota_keeps_to_it() {
-    let mut settings = Settings::default();
+    let mut settings = ApiSettings::default();
     settings.admission.key = ONE_OF_THREE;
-    let server = Server::with(Limits::default(), settings).await;
-    let mut told = BTreeSet::new();
+    let server = Server::with(SocketLimits::default(), settings).await;
+    let mut statuses = BTreeSet::new();
     for _ in 0..10 {
-        told.insert(server.seller().get("/v1/warehouses/lon1").await.status);
+        statuses.insert(server.seller().get("/v1/warehouses/lon1").await.status);
     }
-    assert_eq!(told, BTreeSet::from([404, 429]));
+    assert_eq!(statuses, BTreeSet::from([404, 429]));
 }
 
 #[tokio::test]
-async fn everybody_who_finds_no_place_is_told_when_to_come_back_and_not_all_the_same() {
-    let server = Server::with(Limits::default(), places(0)).await;
+async fn requests_without_a_permit_get_different_retry_afters() {
+    let server = Server::with(SocketLimits::default(), permits(0)).await;
     let mut seconds = BTreeSet::new();
     for _ in 0..10 {
         let refused = server.seller().post("/v1/orders", Some("k"), Some(&order_of("NOVA-42", 1))).await;
@@ -142,13 +142,13 @@ async fn waits_for<F: Future<Output = bool>>(holds: impl Fn() -> F) {
 }
 
 #[tokio::test]
-async fn browsing_is_refused_first_then_carts_and_a_payment_still_comes_in() {
-    // Of ten places: one for completion, three for checkout, two for carts, four for all.
-    let mut settings = places(10);
+async fn browsing_is_refused_first_then_carts_and_a_payment_is_still_admitted() {
+    // Of ten permits: one for completion, three for checkout, two for carts, four for all.
+    let mut settings = permits(10);
     let admission = &mut settings.admission;
     (admission.completion_reserved_percent, admission.checkout_reserved_percent) = (10, 30);
     admission.cart_reserved_percent = 20;
-    let server = Server::with(Limits::default(), settings).await;
+    let server = Server::with(SocketLimits::default(), settings).await;
     server.with_stock("NOVA-42", 50).await;
     let placed = server.seller().post("/v1/orders", Some("placed"), Some(&order_of("NOVA-42", 1))).await;
     let payment = format!("/v1/orders/{}/payment", placed.body["id"].as_str().expect("an id"));
@@ -182,7 +182,7 @@ async fn browsing_is_refused_first_then_carts_and_a_payment_still_comes_in() {
     for mut connection in inside {
         assert_eq!(connection.read().await.expect("an answer").status, 201);
     }
-    assert_eq!(browse().await.status, 200, "the places came back with their answers");
+    assert_eq!(browse().await.status, 200, "the permits were released with their answers");
 }
 
 fn cart_of(key: &str) -> Vec<u8> {
@@ -190,42 +190,42 @@ fn cart_of(key: &str) -> Vec<u8> {
     format!("{head}Authorization: Bearer {KEY}\r\nIdempotency-Key: {key}\r\n\r\n{{}}").into_bytes()
 }
 
-/// As many wait in line as are meant to.
-async fn wait_in_line(server: &Server, number: usize) {
-    waits_for(|| async { server.door.admission.waiting() == number }).await;
+/// Waits until this many requests are queued.
+async fn queued(server: &Server, number: usize) {
+    waits_for(|| async { server.pipeline.admission.queued() == number }).await;
 }
 
-/// A node of one place, and who has it for a while.
-async fn full(settings: Settings) -> (Server, Connection) {
-    // Whoever was refused keeps its connection until there is room, which takes longer than idle ones are kept.
-    let limits = Limits { header_read_timeout: Duration::from_secs(60), ..Limits::default() };
+/// A node of one permit, and the connection that has it for a while.
+async fn full(settings: ApiSettings) -> (Server, Connection) {
+    // A refused request keeps its connection until there is room, which takes longer than the usual timeout of idle ones.
+    let limits = SocketLimits { header_read_timeout: Duration::from_secs(60), ..SocketLimits::default() };
     let server = Server::with(limits, settings).await;
     server.with_stock("NOVA-42", 5).await;
     let inside = stays_inside(&server, "inside").await;
-    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    waits_for(|| async { server.pipeline.admission.in_flight() == 1 }).await;
     (server, inside)
 }
 
 #[tokio::test]
-async fn who_finds_no_place_waits_and_is_served_by_the_one_that_is_given_back() {
-    let (server, mut inside) = full(places_and_a_line(1)).await;
-    let mut line = Vec::new();
+async fn a_request_without_a_permit_waits_and_gets_the_one_that_is_released() {
+    let (server, mut inside) = full(permits_and_a_queue(1)).await;
+    let mut queue = Vec::new();
     for number in 0..3 {
         let mut connection = Connection::open(server.address).await;
         connection.write(&cart_of(&format!("c{number}"))).await;
-        line.push(connection);
-        wait_in_line(&server, number + 1).await;
+        queue.push(connection);
+        queued(&server, number + 1).await;
     }
     assert_eq!(inside.read().await.expect("an answer").status, 201);
-    for mut connection in line {
-        assert_eq!(connection.read().await.expect("an answer").status, 201, "nobody is forgotten in line");
+    for mut connection in queue {
+        assert_eq!(connection.read().await.expect("an answer").status, 201, "no queued request is forgotten");
     }
-    wait_in_line(&server, 0).await;
+    queued(&server, 0).await;
 }
 
 #[tokio::test]
-async fn nobody_waits_in_line_for_ever_and_the_connection_of_who_was_refused_is_as_good_as_before() {
-    let mut settings = places_and_a_line(1);
+async fn a_queued_request_times_out_and_its_connection_stays_usable() {
+    let mut settings = permits_and_a_queue(1);
     settings.admission.line_wait_ms = 50;
     let (server, mut inside) = full(settings).await;
     let mut connection = Connection::open(server.address).await;
@@ -233,45 +233,49 @@ async fn nobody_waits_in_line_for_ever_and_the_connection_of_who_was_refused_is_
     let refused = connection.read().await.expect("an answer");
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));
     assert!(refused.header("retry-after").is_some());
-    assert_eq!(server.door.admission.refused(Lane::Cart), 1, "and it is counted");
+    assert_eq!(server.pipeline.admission.refused(PriorityClass::Cart), 1, "and it is counted");
     assert_eq!(inside.read().await.expect("an answer").status, 201);
     connection.write(&cart_of("c")).await;
     assert_eq!(connection.read().await.expect("an answer").status, 201, "the same connection, the same key");
 }
 
 #[tokio::test]
-async fn who_hangs_up_leaves_the_line_and_is_not_served() {
-    let (server, mut inside) = full(places_and_a_line(1)).await;
+async fn a_client_that_disconnects_leaves_the_queue_and_is_not_served() {
+    let (server, mut inside) = full(permits_and_a_queue(1)).await;
     let mut stays = Connection::open(server.address).await;
     stays.write(&cart_of("stays")).await;
-    wait_in_line(&server, 1).await;
+    queued(&server, 1).await;
     let mut leaves = Connection::open(server.address).await;
     leaves.write(&cart_of("leaves")).await;
-    wait_in_line(&server, 2).await;
+    queued(&server, 2).await;
     drop(leaves);
-    wait_in_line(&server, 1).await;
+    queued(&server, 1).await;
     assert_eq!(inside.read().await.expect("an answer").status, 201);
-    assert_eq!(stays.read().await.expect("an answer").status, 201, "whoever stays is served");
+    assert_eq!(stays.read().await.expect("an answer").status, 201, "a request that stays is served");
     let again = server.seller().post("/v1/carts", Some("leaves"), Some(&json!({}))).await;
-    assert_eq!((again.status, again.header("idempotency-replayed")), (201, None), "nothing was made for whoever left");
+    assert_eq!(
+        (again.status, again.header("idempotency-replayed")),
+        (201, None),
+        "nothing was made for the request that left"
+    );
 }
 
 #[tokio::test]
-async fn a_line_is_only_so_long() {
-    let mut settings = places_and_a_line(1);
+async fn the_wait_queue_is_bounded() {
+    let mut settings = permits_and_a_queue(1);
     settings.admission.line_max = 1;
     let (server, mut inside) = full(settings).await;
     let mut first = Connection::open(server.address).await;
     first.write(&cart_of("first")).await;
-    wait_in_line(&server, 1).await;
+    queued(&server, 1).await;
     assert_eq!(server.seller().post("/v1/carts", Some("second"), Some(&json!({}))).await.status, 503);
     assert_eq!(inside.read().await.expect("an answer").status, 201);
     assert_eq!(first.read().await.expect("an answer").status, 201);
 }
 
 #[tokio::test]
-async fn who_ends_an_order_is_called_before_those_who_begin_one() {
-    let server = Server::with(Limits::default(), places_and_a_line(1)).await;
+async fn completion_is_woken_before_checkout() {
+    let server = Server::with(SocketLimits::default(), permits_and_a_queue(1)).await;
     server.with_stock("NOVA-42", 5).await;
     let placed = server.seller().post("/v1/orders", Some("placed"), Some(&order_of("NOVA-42", 1))).await;
     let cancel = format!(
@@ -279,22 +283,25 @@ async fn who_ends_an_order_is_called_before_those_who_begin_one() {
         placed.body["id"].as_str().expect("an id")
     );
     let mut inside = stays_inside(&server, "inside").await;
-    waits_for(|| async { server.door.admission.inside() == 1 }).await;
+    waits_for(|| async { server.pipeline.admission.in_flight() == 1 }).await;
     let mut cancelling = Connection::open(server.address).await;
     cancelling.write(cancel.as_bytes()).await;
-    wait_in_line(&server, 1).await;
+    queued(&server, 1).await;
     // Newer, and another slow one: had it been called first, the cancellation would wait for its payment, too.
     let mut slow = stays_inside(&server, "slow").await;
-    wait_in_line(&server, 2).await;
+    queued(&server, 2).await;
     assert_eq!(inside.read().await.expect("an answer").status, 201);
     assert_eq!(cancelling.read().await.expect("an answer").status, 200);
-    assert!(server.door.admission.waiting() + server.door.admission.inside() > 0, "the other one is not answered yet");
+    assert!(
+        server.pipeline.admission.queued() + server.pipeline.admission.in_flight() > 0,
+        "the other one is not answered yet"
+    );
     assert_eq!(slow.read().await.expect("an answer").status, 201);
 }
 
 #[tokio::test]
-async fn while_it_is_full_nothing_is_made_of_a_request() {
-    let server = Server::with(Limits::default(), places(0)).await;
+async fn without_permits_no_request_reaches_the_filter() {
+    let server = Server::with(SocketLimits::default(), permits(0)).await;
     let (made, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&made);
     let filter = warp::any().map(move || {
@@ -303,8 +310,14 @@ async fn while_it_is_full_nothing_is_made_of_a_request() {
     });
     let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
     let address = listener.local_addr().expect("it listens");
-    let serving =
-        serve(listener, Some(server.gate.clone()), filter, Limits::default(), Arc::default(), std::future::pending());
+    let serving = serve(
+        listener,
+        Some(server.gate.clone()),
+        filter,
+        SocketLimits::default(),
+        Arc::default(),
+        std::future::pending(),
+    );
     let serving = tokio::spawn(serving.expect("room for a thread"));
     for path in ["/v1/orders", "/v1/reservations", "/v1/carts"] {
         let answer = Client::new(address).bearer(KEY).post(path, Some("k"), Some(&json!({}))).await;
@@ -315,8 +328,8 @@ async fn while_it_is_full_nothing_is_made_of_a_request() {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_takes_no_place_and_a_client_that_leaves_gives_its_own_back() {
-    let server = Server::with(Limits::default(), places(1)).await;
+async fn a_slow_body_takes_no_permit_and_a_client_that_disconnects_releases_its_own() {
+    let server = Server::with(SocketLimits::default(), permits(1)).await;
     let seller = server.seller();
     let head = format!(
         "POST /v1/carts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
@@ -333,18 +346,18 @@ async fn a_body_that_drips_takes_no_place_and_a_client_that_leaves_gives_its_own
     assert_eq!(
         last.read().await.expect("an answer").status,
         201,
-        "its body came whole: it takes a place like all others"
+        "its body is whole: it acquires a permit like others"
     );
     drop(dripping);
     assert_eq!(seller.get("/v1/products/none").await.status, 404);
 }
 
 #[tokio::test]
-async fn bodies_that_are_announced_and_do_not_come_are_bounded_together() {
-    let mut settings = Settings::default();
+async fn slow_bodies_are_bounded_together() {
+    let mut settings = ApiSettings::default();
     settings.admission.slow_bodies_bytes_max = 100_000;
-    settings.door.body_timeout_ms = 60_000;
-    let server = Server::with(Limits::default(), settings).await;
+    settings.requests.body_timeout_ms = 60_000;
+    let server = Server::with(SocketLimits::default(), settings).await;
     let head = format!(
         "POST /v1/carts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\nIdempotency-Key: k\r\n"
     );

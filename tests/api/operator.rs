@@ -13,15 +13,15 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
-/// A node that remembers what it was told to do.
+/// A node that records its operations.
 #[derive(Clone, Default)]
 struct Node {
-    told: Arc<Mutex<Vec<String>>>,
+    operations: Arc<Mutex<Vec<String>>>,
 }
 
 impl Node {
     fn tell(&self, what: String) -> Result<(), OperationError> {
-        self.told.lock().expect("nobody panicked").push(what);
+        self.operations.lock().expect("not poisoned").push(what);
         Ok(())
     }
 }
@@ -115,9 +115,9 @@ async fn an_operator_erases_retries_and_settles_what_exists() {
     assert_eq!(send(&node, "POST", "/admin/entities/inventory/A%20B/retry", &[], "").await.0, 200);
     let body = json!({ "reference": format!("{ORDER}.authorize.1.1"), "outcome": "declined" }).to_string();
     assert_eq!(send(&node, "POST", &format!("/admin/orders/{ORDER}/settle"), &[], &body).await.0, 200);
-    let told = node.told.lock().expect("nobody panicked").clone();
-    assert_eq!(told[..2], [format!("erase order/{ORDER}"), "retry inventory/A B".to_owned()]);
-    assert!(told[2].contains("Declined"), "{told:?}");
+    let operations = node.operations.lock().expect("not poisoned").clone();
+    assert_eq!(operations[..2], [format!("erase order/{ORDER}"), "retry inventory/A B".to_owned()]);
+    assert!(operations[2].contains("Declined"), "{operations:?}");
 
     let foreign =
         json!({ "reference": "ord_00000000000000000000020000.authorize.1.1", "outcome": "declined" }).to_string();
@@ -126,14 +126,14 @@ async fn an_operator_erases_retries_and_settles_what_exists() {
 }
 
 #[tokio::test]
-async fn any_node_may_be_told_to_drain_and_any_shard_to_move() {
+async fn any_node_can_be_drained_and_any_shard_moved() {
     let node = Node::default();
     assert_eq!(send(&node, "POST", "/admin/nodes/node%202/drain", &[], "").await.0, 200);
     assert_eq!(send(&node, "POST", "/admin/nodes/n2/resume", &[], "").await.0, 200);
     assert_eq!(send(&node, "POST", "/admin/shards/7/move", &[], r#"{"to":"n2"}"#).await.0, 200);
     assert_eq!(send(&node, "POST", "/admin/shards/7/move", &[], r#"{"to":null}"#).await.0, 200);
-    let told = node.told.lock().expect("nobody panicked").clone();
-    assert_eq!(told, ["drain node 2 true", "drain n2 false", "move 7 Some(\"n2\")", "move 7 None"]);
+    let operations = node.operations.lock().expect("not poisoned").clone();
+    assert_eq!(operations, ["drain node 2 true", "drain n2 false", "move 7 Some(\"n2\")", "move 7 None"]);
 
     let (status, body) = send(&node, "POST", "/admin/nodes/n9/drain", &[], "").await;
     assert_eq!((status, body["code"].as_str()), (404, Some("not_found")));
@@ -149,7 +149,7 @@ async fn any_node_may_be_told_to_drain_and_any_shard_to_move() {
     ] {
         assert_eq!(send(&node, "POST", path, &[], body).await.0, status, "{path} {body}");
     }
-    assert_eq!(node.told.lock().expect("nobody panicked").len(), 4, "nothing of it was done");
+    assert_eq!(node.operations.lock().expect("not poisoned").len(), 4, "none of it was carried out");
 }
 
 #[tokio::test]
@@ -160,5 +160,5 @@ async fn faults_are_made_only_where_they_are_allowed_and_never_by_another_sites_
     let from_elsewhere = [("sec-fetch-site", "cross-site")];
     let (status, body) = send(&node, "POST", &format!("/admin/erase/order/{ORDER}"), &from_elsewhere, "").await;
     assert_eq!((status, body["code"].as_str()), (403, Some("foreign_origin")));
-    assert!(node.told.lock().expect("nobody panicked").is_empty());
+    assert!(node.operations.lock().expect("not poisoned").is_empty());
 }

@@ -111,7 +111,7 @@ async fn a_key_belongs_to_its_principal_and_path() {
 }
 
 #[tokio::test]
-async fn sold_out_at_the_door_binds_no_key() {
+async fn sold_out_by_the_read_model_binds_no_key() {
     let server = Server::start().await;
     server.with_stock("A", 1).await;
     let guest = server.guest().await;
@@ -124,7 +124,7 @@ async fn sold_out_at_the_door_binds_no_key() {
     let again = guest.post("/v1/orders", Some("second"), Some(&order_of("A", 1))).await;
     assert_eq!(again.status, 201, "{again:?}");
     let first = guest.post("/v1/orders", Some("first"), Some(&order_of("A", 1))).await;
-    assert!(first.replayed(), "who holds units is never told that they are sold out: {first:?}");
+    assert!(first.replayed(), "a caller that holds units never gets sold out: {first:?}");
 }
 
 #[tokio::test]

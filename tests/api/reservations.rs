@@ -2,8 +2,8 @@
 
 use crate::client::{Answer, Client};
 use crate::server::{FOREIGN_KEY, Server};
-use doorbuster_api::settings::Terms;
-use doorbuster_api::{Limits, Settings};
+use doorbuster_api::settings::ShopSettings;
+use doorbuster_api::{ApiSettings, SocketLimits};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn a_reservation_is_held_committed_and_sold_once() {
     assert_eq!(made.body["status"], "held");
     assert_eq!(made.body["reference"], "shop-order-991");
     assert_eq!(made.body["buyer_key"], "u_17");
-    let line = json!({ "sku": "A", "quantity": 3, "granted": 3, "unit_numbers": [] });
+    let line = json!({ "sku": "A", "quantity": 3, "granted": 3 });
     assert_eq!(made.body["lines"], json!([line]));
     assert_eq!(level(&server, "A").await, (10, 3));
     let path = path_of(&made);
@@ -202,7 +202,7 @@ async fn a_batch_is_answered_item_by_item_in_its_order() {
     let answer = seller.post("/v1/reservations:batch", None, Some(&json!({ "items": items }))).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let results = answer.body["results"].as_array().expect("results");
-    let told: Vec<(u64, u64, &str)> = results
+    let answers: Vec<(u64, u64, &str)> = results
         .iter()
         .map(|result| {
             let word = result["body"]["code"].as_str().or(result["body"]["status"].as_str()).unwrap_or_default();
@@ -221,7 +221,7 @@ async fn a_batch_is_answered_item_by_item_in_its_order() {
         (8, 404, "not_found"),
         (9, 422, "invalid"),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(answers, expected);
     assert_eq!(results[0]["body"]["id"], results[3]["body"]["id"]);
     assert_eq!(results[5]["body"]["errors"][0]["pointer"], "/drop");
     assert_eq!(results[0]["body"]["lines"][0]["granted"], 2);
@@ -249,8 +249,8 @@ async fn a_large_batch_sells_exactly_what_there_is() {
 
 #[tokio::test]
 async fn a_batch_has_a_bound() {
-    let terms = Terms { batch_items_max: 3, ..Terms::default() };
-    let server = Server::with(Limits::default(), Settings { terms, ..Settings::default() }).await;
+    let shop = ShopSettings { batch_items_max: 3, ..ShopSettings::default() };
+    let server = Server::with(SocketLimits::default(), ApiSettings { shop, ..ApiSettings::default() }).await;
     let seller = server.seller();
     for items in [0, 4] {
         let items: Vec<Value> = (0..items).map(|n| one(&format!("r{n}"), "A", 1)).collect();
@@ -300,7 +300,7 @@ async fn a_list_shows_a_sku_s_reservations_newest_first_page_by_page() {
 }
 
 #[tokio::test]
-async fn somebody_else_s_reservation_is_not_there() {
+async fn another_callers_reservation_is_not_found() {
     let server = Server::start().await;
     server.with_stock("A", 10).await;
     server.with_stock("B", 10).await;
@@ -334,7 +334,7 @@ async fn a_reservation_needs_a_key_with_the_scope_orders() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_is_told_where() {
+async fn an_invalid_body_is_reported_with_its_pointers() {
     let server = Server::start().await;
     server.with_stock("A", 10).await;
     let seller = server.seller();

@@ -8,7 +8,8 @@ use doorbuster_actors::view::Stock;
 use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::secret::Secret;
 use doorbuster_api::{
-    Api, DoorCounts, Gate, Journaled, Limits, Settings, Shop, SocketCounts, Unavailable, Webhook, WebhookError,
+    Api, ApiSettings, Journaled, OverloadGate, PipelineCounts, Shop, SocketCounts, SocketLimits, Unavailable, Webhook,
+    WebhookError,
 };
 use doorbuster_api::{bind, serve};
 use doorbuster_clock::{SharedClock, SystemClock};
@@ -80,8 +81,8 @@ impl Shop for TestShop {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) counts: Arc<SocketCounts>,
-    pub(crate) door: Arc<DoorCounts>,
-    pub(crate) gate: Gate,
+    pub(crate) pipeline: Arc<PipelineCounts>,
+    pub(crate) gate: OverloadGate,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<usize>>,
     _actors: Actors,
@@ -89,10 +90,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::with(Limits::default(), Settings::default()).await
+        Self::with(SocketLimits::default(), ApiSettings::default()).await
     }
 
-    pub(crate) async fn with(limits: Limits, settings: Settings) -> Self {
+    pub(crate) async fn with(limits: SocketLimits, settings: ApiSettings) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
         let terms = doorbuster_node::payment_settings::Settings {
             webhook_secret: WEBHOOK_SECRET.to_owned(),
@@ -125,11 +126,11 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let counts = Arc::new(SocketCounts::default());
         let serving = serve(listener, Some(api.gate()), api.filter(), limits, Arc::clone(&counts), async move {
-            // Dropped or told: either ends it.
+            // However the channel resolves, it ends.
             drop(stopped.await);
         });
         let done = Some(tokio::spawn(serving.expect("room for a thread")));
-        Self { address, counts, door: api.counts(), gate: api.gate(), stop: Some(stop), done, _actors: actors }
+        Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, _actors: actors }
     }
 
     /// Stops it; how many connections were cut off.

@@ -3,7 +3,7 @@
 
 use crate::client::{Client, Connection};
 use crate::server::{KEY, Server};
-use doorbuster_api::{Limits, Settings};
+use doorbuster_api::{ApiSettings, SocketLimits};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -13,13 +13,13 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 async fn server() -> Server {
-    let limits = Limits {
+    let limits = SocketLimits {
         header_read_timeout: Duration::from_millis(400),
         write_timeout: Duration::from_millis(400),
-        ..Limits::default()
+        ..SocketLimits::default()
     };
-    let mut settings = Settings::default();
-    settings.door.body_timeout_ms = 400;
+    let mut settings = ApiSettings::default();
+    settings.requests.body_timeout_ms = 400;
     Server::with(limits, settings).await
 }
 
@@ -36,7 +36,7 @@ async fn all_are_closed(server: &Server) {
 const GET: &[u8] = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
-async fn whoever_asks_and_does_not_read_is_closed() {
+async fn a_client_that_does_not_read_its_answers_is_closed() {
     let server = server().await;
     let mut stalled = Vec::new();
     for _ in 0..4 {
@@ -51,7 +51,7 @@ async fn whoever_asks_and_does_not_read_is_closed() {
 }
 
 #[tokio::test]
-async fn whoever_reads_a_little_now_and_then_does_not_begin_its_time_anew() {
+async fn reading_a_little_does_not_restart_the_write_timeout() {
     let server = server().await;
     let mut stream = TcpStream::connect(server.address).await.expect("it accepts");
     let asking = async { while stream.write_all(&GET.repeat(100)).await.is_ok() {} };
@@ -69,7 +69,7 @@ async fn whoever_reads_a_little_now_and_then_does_not_begin_its_time_anew() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_told_so_as_a_problem() {
+async fn bytes_that_are_no_request_get_a_problem() {
     let server = server().await;
     for junk in
         ["\x16\x03\x01\x02 \r\n\r\n", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", "GET /docs HTTP/1.1\r\nno colon\r\n\r\n"]
@@ -124,7 +124,7 @@ async fn hundreds_of_slow_sockets_are_closed_and_honest_callers_are_served_meanw
 
 /// This runtime has one thread, and it is held up here by a read of the old kind.
 #[tokio::test]
-async fn a_silent_socket_is_closed_even_while_nobody_has_time_for_it() {
+async fn a_silent_socket_is_closed_even_while_all_threads_are_busy() {
     use std::io::Read;
     let server = server().await;
     assert_eq!(server.anyone().get("/docs").await.status, 200, "it serves before this runtime is held up");
@@ -155,10 +155,13 @@ fn niceness(of: &str) -> Vec<i32> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_porch_steps_back_for_those_who_serve() {
+async fn the_acceptor_has_a_lower_priority_than_threads_that_serve() {
     let server = server().await;
     assert_eq!(Client::new(server.address).get("/openapi.json").await.status, 200);
     let serving = rustix::process::getpriority_process(None).expect("our own");
-    let (least, porches) = ((serving + 10).min(19), niceness("porch"));
-    assert!(!porches.is_empty() && porches.iter().all(|porch| *porch == least), "{porches:?}, others {serving}");
+    let (least, acceptors) = ((serving + 10).min(19), niceness("acceptor"));
+    assert!(
+        !acceptors.is_empty() && acceptors.iter().all(|acceptor| *acceptor == least),
+        "{acceptors:?}, others {serving}"
+    );
 }

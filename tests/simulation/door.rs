@@ -9,7 +9,7 @@ use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::view::Stock;
 use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::secret::Secret;
-use doorbuster_api::{Api, Journaled, Settings, Shop, Unavailable, Webhook, WebhookError};
+use doorbuster_api::{Api, ApiSettings, Journaled, Shop, Unavailable, Webhook, WebhookError};
 use doorbuster_domain::ids::{EntityId, OrderId, Sku};
 use doorbuster_domain::time::Timestamp;
 use futures_util::future::join_all;
@@ -81,9 +81,9 @@ impl Shopper {
         let dice = Arc::new(Mutex::new(dice_of(world.plan.seed, 300 + number)));
         let shop = WorldShop { world: Arc::clone(world), dice };
         let keys = Keys::in_memory(&[(KEY, words::SELLER, &Scope::ALL)]);
-        let mut settings = Settings::default();
-        settings.terms.hold_s = world.plan.hold_s;
-        settings.terms.payment.query_after_s = 3;
+        let mut settings = ApiSettings::default();
+        settings.shop.hold_s = world.plan.hold_s;
+        settings.shop.payment.query_after_s = 3;
         Self {
             world: Arc::clone(world),
             api: Api::new(shop, settings, keys, Secret::new(&[5; 32])),

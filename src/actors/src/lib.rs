@@ -10,7 +10,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | values | `settings`, `stats`, `faults`, `permits` |
+//! | values | `settings`, `stats`, `faults` |
 //! | messages | `messages`, then `handle` and `view`, then `output` |
 //! | services | `queue`, `context`; `routes`, `router`; `provider`, `shard_context` |
 //! | entities | `recovery`, `entity` |
@@ -38,7 +38,6 @@ mod handle;
 mod messages;
 mod output;
 pub mod ownership;
-mod permits;
 #[cfg(test)]
 mod pool_tests;
 pub mod provider;

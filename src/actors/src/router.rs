@@ -1,19 +1,19 @@
 //! The way to any entity: through its shard's actor on this node, or through the node that owns its shard.
 //!
 //! ```text
-//! ask ──permit──► owned here? ──► shard's actor ──► answer
-//!                  │ no
-//!                  └────► the owner, as far as known ── not delivered ──► pause, try again, until the deadline
+//! ask ──room in the log's queue?──► owned here? ──► shard's actor ──► answer
+//!                                     │ no
+//!                                     └────► the owner, as far as known ── not delivered ──► pause, try again, until the deadline
 //! ```
 //!
-//! Permits are taken here, before a message is sent: a plain mailbox keeps a few per cent of its goodput under five-fold load.
+//! How many requests come in is bounded where they come from: by the API's permits, and by the gateway of each other node. Here they are refused, before
+//! a message is sent, while the log falls behind: a plain mailbox keeps a few per cent of its goodput under five-fold load.
 
 use super::handle::Handles;
 use super::messages::ask::{Answer, Ask};
 use super::messages::entity::{Envelope, ReplyTo};
 use super::messages::remote::{Delivered, OneWay, Remote};
 use super::messages::shard::ShardMsg;
-use super::permits::{Permit, Permits};
 use super::routes::Routes;
 use super::settings::Settings;
 use super::stats::Stats;
@@ -21,7 +21,7 @@ use doorbuster_clock::{SharedClock, monotonic};
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::{Layout, Shard};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -42,9 +42,20 @@ pub(crate) struct Router {
     pub(crate) routes: Routes,
     /// The direct way to long-lived entities of this node.
     pub(crate) handles: Handles,
-    permits: Permits,
+    /// Requests from outside under way.
+    in_flight: AtomicUsize,
     serving: AtomicBool,
     remote: OnceLock<Arc<dyn Remote>>,
+}
+
+/// Counts a request as under way until it is dropped.
+#[derive(Debug)]
+struct InFlight<'router>(&'router AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Router {
@@ -57,7 +68,7 @@ impl Router {
             stats,
             routes: Routes::new(layout.shards),
             handles: Handles::default(),
-            permits: Permits::new(settings.requests_in_flight_max),
+            in_flight: AtomicUsize::new(0),
             serving: AtomicBool::new(false),
             remote: OnceLock::new(),
         }
@@ -82,7 +93,7 @@ impl Router {
 
     /// Requests from outside under way.
     pub(crate) fn in_flight(&self) -> usize {
-        self.permits.taken()
+        self.in_flight.load(Ordering::Acquire)
     }
 
     /// The shard of an entity.
@@ -95,7 +106,7 @@ impl Router {
         if !self.is_serving() {
             return Answer::NotServing;
         }
-        let Some(_permit) = self.admit() else { return Answer::Busy { retry_after_s: 1 } };
+        let Some(_in_flight) = self.admit() else { return Answer::Busy { retry_after_s: 1 } };
         let shard = self.layout.shard_of(&ask.entity);
         let begun = monotonic();
         let answer = if self.remote.get().is_some() {
@@ -115,17 +126,17 @@ impl Router {
         if !self.routes.is_open(shard) {
             return None;
         }
-        let Some(_permit) = self.admit() else { return Some(Answer::Busy { retry_after_s: 1 }) };
+        let Some(_in_flight) = self.admit() else { return Some(Answer::Busy { retry_after_s: 1 }) };
         self.ask_local(shard, ask).await
     }
 
-    fn admit(&self) -> Option<Permit<'_>> {
-        let is_full = self.stats.log_queue() > self.settings.log_queue_max;
-        let permit = if is_full { None } else { self.permits.take() };
-        if permit.is_none() {
+    fn admit(&self) -> Option<InFlight<'_>> {
+        if self.stats.log_queue() > self.settings.log_queue_max {
             self.stats.refused_busy();
+            return None;
         }
-        permit
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Some(InFlight(&self.in_flight))
     }
 
     /// `None`: the shard is not here. Its actor never got the request, or leaves the answer to the next owner.

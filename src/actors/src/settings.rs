@@ -3,8 +3,6 @@
 /// Bounds and times of the actors.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Requests from outside that may be under way at once on this node.
-    pub requests_in_flight_max: usize,
     /// Messages that may wait for one entity.
     pub mailbox_max: u32,
     /// Commands of one shard that may wait while the store is read whether their entity exists (rule R5).
@@ -48,7 +46,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            requests_in_flight_max: 10_000,
             mailbox_max: 4_096,
             absence_reads_max: 1_024,
             log_queue_max: 65_536,

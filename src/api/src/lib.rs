@@ -1,47 +1,37 @@
 //! The HTTP API: parse, authenticate, admit, ask, answer.
 //!
 //! ```text
-//! server (sockets, bounds, timeouts) ─► door (one warp filter) ─► routes (one table) ─► a handler ─► seam (the shop)
-//!                                                                   │
-//!                                                                   └─► openapi, docs
+//! http    acceptor ─► connection ─► overload gate ─► pipeline (one warp filter) ─► router
+//!                                                                                   │ a row of the table of routes
+//! orders, carts, …                                            handler ◄─────────────┘
+//!                                                                │ Request::ask
+//! core                                                        service: the shop behind the API
 //! ```
 //!
-//! Absent on purpose: any store, any actor. Handlers know the shop by the traits in `seam` and `operator` alone, so the simulation
-//! and the tests enter by the same filter as the sockets do. No handler runs a saga: it submits, waits and may be dropped at any moment.
+//! One folder a resource: its rows of the table of routes, its handlers, the bodies it takes and the views it shows. `core` is below the resources,
+//! `http` and the table in [`routes`] are above them.
+//!
+//! Absent on purpose: any store, any actor. Handlers know the shop by the traits [`Shop`] and [`operator::Operations`] alone, so the simulation
+//! and the tests use the same filter as the sockets. No handler runs a saga: it submits a command, waits, and may be dropped at any moment.
 
-pub mod admission;
-pub mod callers;
-mod carts;
-mod catalog;
-pub mod conventions;
-mod door;
-pub mod edge;
-pub mod fingerprint;
-mod gate;
-mod guests;
-pub mod json;
-pub mod keys;
-pub mod openapi;
+pub mod carts;
+pub mod core;
+pub mod docs;
+pub mod guests;
+pub mod http;
+pub mod inventory;
 pub mod operator;
-mod orders;
-mod parcels;
-mod paying;
-pub mod problem;
-pub mod refusals;
-pub mod reply;
-pub mod requests;
-mod reservations;
+pub mod orders;
+pub mod payments;
+pub mod products;
+pub mod reservations;
+pub mod returns;
 pub mod routes;
-pub mod seam;
-pub mod secret;
-pub mod server;
-pub mod settings;
-mod stock;
-pub mod view;
-mod webhooks;
+pub mod shipments;
+pub mod warehouses;
 
-pub use door::{Api, DoorCounts};
-pub use gate::Gate;
-pub use seam::{Journaled, Shop, Unavailable, Webhook, WebhookError};
-pub use server::{Limits, SocketCounts, bind, serve};
-pub use settings::Settings;
+pub use crate::core::service::{Journaled, Shop, Unavailable, Webhook, WebhookError};
+pub use crate::core::settings::ApiSettings;
+pub use crate::core::{caller, json, keys, problem, secret, settings, view};
+pub use crate::http::server::{SocketCounts, SocketLimits, bind, serve};
+pub use crate::http::{Api, OverloadGate, PipelineCounts, admission, server};

@@ -19,6 +19,7 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod product;
+pub mod ranking;
 pub mod referee;
 pub mod reservation;
 pub mod time;

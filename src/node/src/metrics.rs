@@ -3,8 +3,8 @@
 use super::board::Figure;
 use doorbuster_actors::stats::{Histogram, Stats};
 use doorbuster_actors::system::Handle;
-use doorbuster_api::admission::Lane;
-use doorbuster_api::{DoorCounts, SocketCounts};
+use doorbuster_api::admission::PriorityClass;
+use doorbuster_api::{PipelineCounts, SocketCounts};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
@@ -37,7 +37,7 @@ fn figure(out: &mut String, name: &str, help: &str, gauge: bool, value: i64) {
 }
 
 /// All figures; `more` are those of the cluster, where there is one, and of the read models.
-pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts, more: &[Figure]) -> String {
+pub(super) fn text(handle: &Handle, door: &PipelineCounts, sockets: &SocketCounts, more: &[Figure]) -> String {
     let stats: &Stats = handle.stats();
     let mut out = String::with_capacity(8 * 1024);
     let unit = |size: u64| size.to_string();
@@ -61,20 +61,20 @@ pub(super) fn text(handle: &Handle, door: &DoorCounts, sockets: &SocketCounts, m
     let refused = sockets.refused.load(Ordering::Relaxed);
     figure(&mut out, "connections_refused", "connections turned away", false, size(refused));
     let admission = &door.admission;
-    figure(&mut out, "requests_in_flight", "requests under way", true, size(admission.inside()));
-    figure(&mut out, "requests_waiting", "requests that wait in line for a place", true, size(admission.waiting()));
-    figure(&mut out, "places", "requests that may be under way, at the pace of now", true, size(admission.places()));
+    figure(&mut out, "requests_in_flight", "requests under way", true, size(admission.in_flight()));
+    figure(&mut out, "requests_waiting", "requests that wait in line for a place", true, size(admission.queued()));
+    figure(&mut out, "places", "requests that may be under way, at the pace of now", true, size(admission.limit()));
     header(&mut out, "answers", "answers by the hundreds of their status", "counter");
     for (hundreds, count) in door.answers.iter().enumerate().skip(1) {
         let count = many(count.load(Ordering::Relaxed));
         writeln!(out, "doorbuster_answers_total{{status=\"{hundreds}xx\"}} {count}").ok();
     }
     header(&mut out, "requests_refused", "requests refused for want of room, by lane", "counter");
-    for lane in Lane::ALL {
+    for lane in PriorityClass::ALL {
         let count = many(admission.refused(lane));
         writeln!(out, "doorbuster_requests_refused_total{{lane=\"{}\"}} {count}", lane.as_str()).ok();
     }
-    let over = many(admission.over_quota());
+    let over = many(admission.rate_limited());
     figure(&mut out, "requests_over_quota", "requests beyond what their caller may send", false, over);
     out.push_str("# EOF\n");
     out

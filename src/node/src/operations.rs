@@ -12,7 +12,7 @@ use doorbuster_api::operator::{
     ShardHere,
 };
 use doorbuster_api::view::At;
-use doorbuster_api::{DoorCounts, SocketCounts};
+use doorbuster_api::{PipelineCounts, SocketCounts};
 use doorbuster_audit::{Ledger, RoundLimits};
 use doorbuster_cluster::shard_manager::{ClusterStatus, MemberState, MemberStatus};
 use doorbuster_domain::any::{Command, State};
@@ -48,7 +48,7 @@ struct Inner {
     operator: String,
     faults_allowed: bool,
     started_at: Timestamp,
-    door: Arc<DoorCounts>,
+    door: Arc<PipelineCounts>,
     sockets: Arc<SocketCounts>,
     projections: ProjectionFigures,
     /// The cluster, where there is one.
@@ -64,7 +64,7 @@ impl NodeOperations {
         provider: Arc<AnyProvider>,
         config: &Config,
         addresses: Addresses,
-        (door, sockets, projections): (Arc<DoorCounts>, Arc<SocketCounts>, ProjectionFigures),
+        (door, sockets, projections): (Arc<PipelineCounts>, Arc<SocketCounts>, ProjectionFigures),
         board: Option<Arc<dyn Board>>,
     ) -> Self {
         let started_at = handle.now();
@@ -184,7 +184,7 @@ fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
     Saga {
         order: order.id.to_string(),
         step: format!("{:?}", order.stage).to_lowercase(),
-        status: doorbuster_api::view::status_word(order.status()).to_owned(),
+        status: doorbuster_api::core::words::status_word(order.status()).to_owned(),
         age_s: now.since_ms(placed_at) / 1_000,
         trouble: order.troubles.iter().map(|trouble| format!("{trouble:?}")).collect(),
     }

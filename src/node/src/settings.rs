@@ -5,9 +5,9 @@ use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvide
 use crate::payment_settings;
 use doorbuster_actors::settings::Settings as ActorSettings;
 use doorbuster_actors::stats::Stats;
-use doorbuster_api::Limits;
+use doorbuster_api::SocketLimits;
 use doorbuster_api::admission::{AdmissionSettings, Rate};
-use doorbuster_api::settings::{Door, ShippingOption, Terms};
+use doorbuster_api::settings::{RequestSettings, ShippingOption, ShopSettings};
 use doorbuster_audit::RoundLimits;
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_cluster::membership;
@@ -143,7 +143,6 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
         JournalKind::Embedded | JournalKind::Memory => config.journal.batch_bytes_max,
     };
     ActorSettings {
-        requests_in_flight_max: config.api.requests_in_flight_max,
         mailbox_max: u32::try_from(entities.mailbox_max).unwrap_or(u32::MAX),
         log_queue_max: config.journal.queue_max,
         batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
@@ -185,8 +184,8 @@ pub(super) fn payments(config: &Config) -> payment_settings::Settings {
     }
 }
 
-pub(super) fn limits(config: &Config) -> Limits {
-    Limits {
+pub(super) fn limits(config: &Config) -> SocketLimits {
+    SocketLimits {
         connections_max: config.api.connections_max,
         connections_per_address_max: config.api.connections_per_address_max,
         header_read_timeout: Duration::from_millis(config.api.header_read_timeout_ms),
@@ -199,8 +198,8 @@ pub(super) fn limits(config: &Config) -> Limits {
 }
 
 /// The operator port's: an audit reads every log and may take its time.
-pub(super) fn operator_limits(config: &Config) -> Limits {
-    Limits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
+pub(super) fn operator_limits(config: &Config) -> SocketLimits {
+    SocketLimits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
 }
 
 pub(super) fn audit(config: &Config) -> RoundLimits {
@@ -208,8 +207,8 @@ pub(super) fn audit(config: &Config) -> RoundLimits {
     RoundLimits { rounds_max: audit.rounds_max, pause: Duration::from_millis(audit.pause_ms) }
 }
 
-pub(super) fn api(config: &Config) -> Result<doorbuster_api::Settings, NodeError> {
-    let door = Door {
+pub(super) fn api(config: &Config) -> Result<doorbuster_api::ApiSettings, NodeError> {
+    let requests = RequestSettings {
         body_timeout_ms: config.api.body_timeout_ms,
         body_bytes_max: config.api.body_bytes_max,
         small_body_bytes_max: config.api.small_body_bytes_max,
@@ -220,10 +219,10 @@ pub(super) fn api(config: &Config) -> Result<doorbuster_api::Settings, NodeError
         guest_life_s: config.carts.guest_life_s,
         webhook_age_max_s: config.payments.webhook_age_max_s,
     };
-    Ok(doorbuster_api::Settings { door, admission: admission(config), terms: terms(config)? })
+    Ok(doorbuster_api::ApiSettings { requests, admission: admission(config), shop: shop(config)? })
 }
 
-/// The door's places and quotas, as `[admission]` describes them.
+/// The permits and rate limits, as `[admission]` describes them.
 fn admission(config: &Config) -> AdmissionSettings {
     let admission = config.admission;
     let rate = |per_s, burst| Rate { per_s, burst };
@@ -248,7 +247,7 @@ fn admission(config: &Config) -> AdmissionSettings {
     }
 }
 
-fn terms(config: &Config) -> Result<Terms, NodeError> {
+fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
     let currency = Currency::parse(&config.shop.currency)
         .map_err(|error| NodeError::Setting(format!("shop.currency: {error}")))?;
     let mut warehouses = Vec::new();
@@ -273,7 +272,7 @@ fn terms(config: &Config) -> Result<Terms, NodeError> {
         shipping.insert(id.into(), option);
     }
     let orders = &config.orders;
-    Ok(Terms {
+    Ok(ShopSettings {
         seller: config.shop.seller.as_str().into(),
         currency,
         hold_s: orders.hold_s,
@@ -320,8 +319,8 @@ mod tests {
     #[test]
     fn what_the_door_does_unless_told_otherwise_is_what_the_settings_say() {
         let config = Config::default();
-        assert_eq!(limits(&config), Limits::default());
-        let (said, own) = (api(&config).expect("lawful"), doorbuster_api::Settings::default());
-        assert_eq!((said.door, said.admission), (own.door, own.admission));
+        assert_eq!(limits(&config), SocketLimits::default());
+        let (said, own) = (api(&config).expect("lawful"), doorbuster_api::ApiSettings::default());
+        assert_eq!((said.requests, said.admission), (own.requests, own.admission));
     }
 }

@@ -118,7 +118,7 @@ impl Shop for NodeShop {
         self.handle.views().get(sku).map(|view| view.stock())
     }
 
-    fn glimpse(&self, sku: &Sku) -> Option<Stock> {
+    fn cached_availability(&self, sku: &Sku) -> Option<Stock> {
         self.availability(sku).or_else(|| {
             let snapshot = self.availability_cache.as_ref()?.get(sku)?;
             let (available, reserved, version) = (snapshot.available, snapshot.reserved, snapshot.version);

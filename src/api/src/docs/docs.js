@@ -1,4 +1,4 @@
-// Reads openapi.json and shows it; tries requests against the node that served this page. No library, nothing from elsewhere.
+// Shows openapi.json, and sends requests to the node that served this page. It uses no library and loads nothing from other hosts.
 "use strict";
 
 const make = (tag, attributes = {}, ...children) => {
@@ -19,7 +19,7 @@ const resolve = (schema, api) => {
   return schema || {};
 };
 
-// An example of a body: what is needed, and the first of every choice.
+// An example of a body: the required fields, and the first of every choice.
 const example = (schema, api, depth = 0) => {
   schema = resolve(schema, api);
   if (depth > 6) return null;
@@ -72,10 +72,13 @@ const tryOut = (path, method, operation, api) => {
   const send = async () => {
     let url = path;
     const headers = {};
+    const query = new URLSearchParams();
     for (const [parameter, input] of inputs) {
       if (parameter.in === "path") url = url.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
+      else if (input.value && parameter.in === "query") query.set(parameter.name, input.value);
       else if (input.value) headers[parameter.name] = input.value;
     }
+    if (query.size) url += `?${query}`;
     const token = document.getElementById("token").value.trim();
     if (token) headers.Authorization = `Bearer ${token}`;
     if (body) headers["Content-Type"] = "application/json";
@@ -86,11 +89,11 @@ const tryOut = (path, method, operation, api) => {
       const text = await response.text();
       let shown = text;
       try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch { /* not JSON: shown as it is */ }
-      const told = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-      const mark = response.ok ? "good" : "bad";
+      const headerText = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
+      const outcome = response.ok ? "good" : "bad";
       answer.replaceChildren(
-        make("p", { class: `status ${mark}` }, `${response.status} in ${(performance.now() - began).toFixed(1)} ms`),
-        make("pre", {}, told), make("pre", {}, shown));
+        make("p", { class: `status ${outcome}` }, `${response.status} in ${(performance.now() - began).toFixed(1)} ms`),
+        make("pre", {}, headerText), make("pre", {}, shown));
     } catch (error) {
       answer.replaceChildren(make("p", { class: "status bad" }, String(error)));
     }

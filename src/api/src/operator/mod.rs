@@ -1,7 +1,8 @@
-//! The operator port: how the node is, what it does, and the few levers there are.
+//! The operator port: the state of the node and the cluster, and the operations on them.
 //!
-//! It listens on loopback and knows no callers: whoever reaches it runs the node. None of its paths exist on the public port. Of a
-//! cluster any node may be asked about all of it, and told to drain any node or to move any shard: that is a wish on the nodes' common board.
+//! It listens on loopback and authenticates no caller: a client that reaches it operates the node. None of its paths exist on the public port. Every
+//! node of a cluster answers for the whole cluster, and takes the request to drain any node or to move any shard: the desired state is in a store
+//! that all nodes share.
 
 mod types;
 
@@ -10,10 +11,12 @@ pub use types::{
     SettleBody, SettledAs, Shard, ShardHere,
 };
 
-use super::door::no_panic;
-use super::json;
-use super::problem::{Code, Problem};
-use super::reply::Reply;
+use crate::core::json;
+use crate::core::problem::{Code, Problem};
+use crate::core::refusals::not_found;
+use crate::core::reply::Reply;
+use crate::http::catch_panic;
+use crate::http::router::decode;
 use bytes::Bytes;
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::payment::{ProviderAnswer, Reference, Retry};
@@ -26,58 +29,58 @@ use std::convert::Infallible;
 use warp::Filter;
 use warp::reply::Response;
 
-/// The longest body of an operator's request, in bytes.
+/// Greatest length of a request's body, in bytes.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 
-/// What the operator port asks of the node.
+/// What the operator port needs of the node.
 pub trait Operations: Clone + Send + Sync + 'static {
-    /// Prometheus text.
+    /// The metrics, as OpenMetrics text.
     fn metrics(&self) -> impl Future<Output = String> + Send;
-    /// Does the process live and can it work at all? `Err`: why not.
+    /// Is the process able to work? `Err`: why not.
     fn health(&self) -> impl Future<Output = Result<(), String>> + Send;
     /// Is it ready to serve?
     fn readiness(&self) -> impl Future<Output = Readiness> + Send;
-    /// The nodes.
+    /// The nodes of the cluster.
     fn cluster(&self) -> impl Future<Output = Result<Cluster, OperationError>> + Send;
-    /// The shards.
+    /// The shards of the cluster.
     fn shards(&self) -> impl Future<Output = Result<Vec<Shard>, OperationError>> + Send;
-    /// A node is to give its shards away (`true`), or may take some again.
+    /// Sets whether a node shall release its shards (`true`) or may own shards again.
     fn drain(&self, node: &str, drained: bool) -> impl Future<Output = Result<(), OperationError>> + Send;
-    /// A shard is to be with a node; `None`: where the placement says.
+    /// Sets the node that shall own a shard; `None`: the one that the placement assigns.
     fn move_shard(&self, shard: u16, to: Option<&str>) -> impl Future<Output = Result<(), OperationError>> + Send;
     /// Sagas in flight on this node, oldest first.
     fn sagas(&self, limit: usize) -> impl Future<Output = Result<Vec<Saga>, OperationError>> + Send;
-    /// Entities of this node that were set aside.
+    /// Quarantined entities of this node.
     fn set_aside(&self) -> impl Future<Output = Result<Vec<SetAside>, OperationError>> + Send;
-    /// Gives an entity that was set aside another try.
+    /// Retries a quarantined entity.
     fn retry(&self, entity: EntityId) -> impl Future<Output = Result<(), OperationError>> + Send;
-    /// Proves the laws from the journal; the report says in `clean` whether they hold.
+    /// Checks the laws over the journal; the report says in `clean` whether they hold.
     fn audit(&self) -> impl Future<Output = Result<Value, OperationError>> + Send;
-    /// Makes a fault.
+    /// Injects a fault.
     fn fault(&self, fault: Fault) -> impl Future<Output = Result<(), OperationError>> + Send;
-    /// Says how a call ended that nobody can ask about any more.
+    /// Records how a provider call ended that can no longer be queried (rule M2).
     fn settle(
         &self,
         reference: Reference,
         answer: ProviderAnswer,
     ) -> impl Future<Output = Result<(), OperationError>> + Send;
-    /// Forgets whose an entity was.
+    /// Erases the personal data of an entity.
     fn erase(&self, entity: EntityId) -> impl Future<Output = Result<(), OperationError>> + Send;
 }
 
 impl From<OperationError> for Problem {
     fn from(error: OperationError) -> Self {
         match error {
-            OperationError::Unknown => super::refusals::not_found(),
+            OperationError::Unknown => not_found(),
             OperationError::NoSuch(what) => Self::new(Code::NotFound).detail(what),
-            OperationError::NotAllowed => Self::new(Code::MissingScope).detail("the configuration does not allow it"),
+            OperationError::NotAllowed => Self::new(Code::MissingScope).detail("the settings do not allow it"),
             OperationError::Refused(why) => Self::new(Code::WrongState).detail(why),
             OperationError::Unavailable(why) => Self::new(Code::Overloaded).detail(why),
         }
     }
 }
 
-/// The routes of the operator port: method and path, for the 405 and for a test.
+/// The routes of the operator port: method and path.
 pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/metrics"),
     ("GET", "/healthz"),
@@ -96,7 +99,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/admin/erase/{kind}/{id}"),
 ];
 
-/// A body of bounded length; a request without a length has none.
+/// A body of bounded length; a request without `Content-Length` has none.
 fn body() -> impl Filter<Extract = (Bytes,), Error = warp::Rejection> + Copy {
     let bounded = warp::body::content_length_limit(BODY_BYTES_MAX).and(warp::body::bytes());
     let absent = warp::header::optional::<u64>("content-length").and_then(|length: Option<u64>| async move {
@@ -115,7 +118,7 @@ pub fn filter<O: Operations>(
         .and(body())
         .then(move |method: Method, path: warp::path::FullPath, headers: HeaderMap, body: Bytes| {
             let node = node.clone();
-            async move { no_panic(Box::pin(answer(&node, &method, path.as_str(), &headers, &body))).await }
+            async move { catch_panic(Box::pin(answer(&node, &method, path.as_str(), &headers, &body))).await }
         })
         .recover(|_rejection: warp::Rejection| async {
             Ok::<_, Infallible>(Problem::new(Code::MalformedRequest).into_response())
@@ -132,7 +135,7 @@ async fn answer<O: Operations>(
 ) -> Result<Reply, Problem> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    // A page in the operator's browser must not be able to pull a lever: other sites' requests carry this header, tools do not.
+    // A page of another site in the operator's browser must not cause an operation: its requests have this header, those of tools do not.
     if method == "POST" && headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
         return Err(Problem::new(Code::ForeignOrigin));
     }
@@ -150,9 +153,9 @@ async fn answer<O: Operations>(
             Ok(Reply::json(if readiness.ready { 200 } else { 503 }, &readiness))
         }
         ("GET", ["admin", "cluster"]) => Ok(Reply::json(200, &node.cluster().await?)),
-        ("GET", ["admin", "shards"]) => Ok(listed(&node.shards().await?)),
-        ("GET", ["admin", "sagas"]) => Ok(listed(&node.sagas(1_000).await?)),
-        ("GET", ["admin", "entities", "set-aside"]) => Ok(listed(&node.set_aside().await?)),
+        ("GET", ["admin", "shards"]) => Ok(list(&node.shards().await?)),
+        ("GET", ["admin", "sagas"]) => Ok(list(&node.sagas(1_000).await?)),
+        ("GET", ["admin", "entities", "set-aside"]) => Ok(list(&node.set_aside().await?)),
         ("GET", ["admin", "audit"]) => Ok(Reply::json(200, &node.audit().await?)),
         ("POST", ["admin", "nodes", node_name, "drain"]) => {
             node.drain(&name(node_name)?, true).await?;
@@ -177,19 +180,19 @@ async fn answer<O: Operations>(
             Ok(done())
         }
         ("POST", ["admin", "orders", id, "settle"]) => {
-            let (reference, told) = settled(id, &json::read(body)?)?;
-            node.settle(reference, told).await?;
+            let (reference, answer) = settled(id, &json::read(body)?)?;
+            node.settle(reference, answer).await?;
             Ok(done())
         }
         ("POST", ["admin", "erase", kind, id]) => {
             node.erase(entity(kind, id)?).await?;
             Ok(done())
         }
-        (_, segments) => Err(nothing_there(segments)),
+        (_, segments) => Err(no_route(segments)),
     }
 }
 
-fn listed<T: Serialize>(data: &[T]) -> Reply {
+fn list<T: Serialize>(data: &[T]) -> Reply {
     Reply::json(200, &serde_json::json!({ "data": data }))
 }
 
@@ -197,7 +200,7 @@ fn done() -> Reply {
     Reply::json(200, &serde_json::json!({ "done": true }))
 }
 
-fn nothing_there(segments: &[&str]) -> Problem {
+fn no_route(segments: &[&str]) -> Problem {
     let fits = |template: &str| {
         let parts: Vec<&str> = template.trim_start_matches('/').split('/').collect();
         parts.len() == segments.len()
@@ -205,39 +208,41 @@ fn nothing_there(segments: &[&str]) -> Problem {
     };
     let methods: Vec<&str> = ROUTES.iter().filter(|(_, path)| fits(path)).map(|(method, _)| *method).collect();
     if methods.is_empty() {
-        return super::refusals::not_found();
+        return not_found();
     }
     let allowed = methods.join(", ");
     Problem::new(Code::MethodNotAllowed).detail(format!("only {allowed}")).header(ALLOW, &allowed)
 }
 
-/// The name of a node, as a segment of a path holds it.
+/// The name of a node in a path.
 fn name(segment: &str) -> Result<String, Problem> {
-    let name = super::routes::decode(segment).filter(|name| !name.trim().is_empty());
-    name.map(String::from).ok_or_else(|| Problem::new(Code::InvalidId).detail("the name of a node is needed"))
+    let name = decode(segment).filter(|name| !name.trim().is_empty());
+    name.map(String::from).ok_or_else(|| Problem::new(Code::InvalidId).detail("the path needs the name of a node"))
 }
 
 fn shard(segment: &str) -> Result<u16, Problem> {
-    segment.parse().map_err(|_no_number| Problem::new(Code::InvalidId).detail("the number of a shard is needed"))
+    segment.parse().map_err(|_no_number| Problem::new(Code::InvalidId).detail("the path needs the number of a shard"))
 }
 
 fn entity(kind: &str, id: &str) -> Result<EntityId, Problem> {
-    let invalid = || Problem::new(Code::InvalidId).detail("kind/id of an entity is needed");
-    let id = super::routes::decode(id).ok_or_else(invalid)?;
+    let invalid = || Problem::new(Code::InvalidId).detail("the path needs kind/id of an entity");
+    let id = decode(id).ok_or_else(invalid)?;
     EntityId::parse(&format!("{kind}/{id}")).map_err(|_no_entity| invalid())
 }
 
 fn settled(order: &str, body: &SettleBody) -> Result<(Reference, ProviderAnswer), Problem> {
     let order = OrderId::parse(order).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))?;
     let reference = Reference::parse(&body.reference).filter(|reference| reference.order == order);
-    let reference = reference.ok_or_else(|| Problem::field("/reference", "invalid_value", "none of this order's"))?;
-    let theirs = || body.provider_reference.clone().unwrap_or_else(|| "settled by an operator".to_owned()).into();
+    let reference =
+        reference.ok_or_else(|| Problem::field("/reference", "invalid_value", "is not a reference of this order"))?;
+    let provider_reference =
+        || body.provider_reference.clone().unwrap_or_else(|| "settled by an operator".to_owned()).into();
     let answer = match body.outcome {
         SettledAs::Authorized => {
             let lapses_at = body.lapses_at.as_ref().map_or(Timestamp(u64::MAX), |at| at.0);
-            ProviderAnswer::Authorized { provider_reference: theirs(), lapses_at }
+            ProviderAnswer::Authorized { provider_reference: provider_reference(), lapses_at }
         }
-        SettledAs::Succeeded => ProviderAnswer::Succeeded { provider_reference: theirs() },
+        SettledAs::Succeeded => ProviderAnswer::Succeeded { provider_reference: provider_reference() },
         SettledAs::Declined => {
             let code = body.code.clone().unwrap_or_else(|| "settled_by_operator".to_owned()).into();
             ProviderAnswer::Declined { code, retry: Retry::Never }

@@ -1,65 +1,65 @@
-//! What the operator port says and hears: plain values that turn into JSON and back.
+//! The bodies and views of the operator port.
 
-use crate::edge;
+use crate::core::types::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Why an operation did not happen.
+/// Why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationError {
-    /// No such thing.
+    /// The entity does not exist.
     Unknown,
-    /// No such node, no such shard: what there is instead.
+    /// The node or shard does not exist; the text names those that do.
     NoSuch(String),
-    /// The configuration does not allow it.
+    /// The settings do not allow it.
     NotAllowed,
-    /// Not now; why.
+    /// It is not possible now; the text says why.
     Refused(String),
-    /// Starting, draining, or the store failed: come back.
+    /// The node is starting or draining, or the store failed; a retry may succeed.
     Unavailable(String),
 }
 
-/// The nodes, as the one that was asked sees them.
+/// The nodes of the cluster, as the node that answers sees them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cluster {
-    /// The node that was asked, `name.incarnation`.
+    /// The node that answers: `name.incarnation`.
     pub node: String,
     /// Its version of Doorbuster.
     pub version: String,
-    /// The number of its view of the members; each node counts for itself. `None`: a node without a cluster.
+    /// The number of its view of the members; each node counts its own. `None`: a node without a cluster.
     pub view: Option<u64>,
-    /// How it gets on with the nodes' common board. `None`: a node without a cluster.
+    /// Its access to the registry that the nodes share. `None`: a node without a cluster.
     pub registry: Option<RegistryShown>,
-    /// Everybody who has a row on the board, by name.
+    /// The nodes that have a row in the registry, by name.
     pub members: Vec<Node>,
 }
 
-/// How a node gets on with the nodes' common board.
+/// A node's access to the registry that the nodes share.
 #[derive(Debug, Clone, Serialize)]
 pub struct RegistryShown {
-    /// Milliseconds since it last answered a read; `None`: it never did.
+    /// Milliseconds since the last successful read; `None`: there was none.
     pub read_ms_ago: Option<u64>,
-    /// Why it cannot be read or written, while it cannot.
+    /// The last error, while the registry cannot be read or written.
     pub failure: Option<String>,
-    /// Reads and writes that failed since the node started.
+    /// Failed reads and writes since the node started.
     pub failures: u64,
 }
 
-/// How a node stands.
+/// The state of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeStanding {
-    /// It takes shards.
+    /// It owns shards.
     Up,
-    /// It gives its shards away and takes no new ones.
+    /// It releases its shards and acquires none.
     Draining,
-    /// It is about to be a member.
+    /// It is becoming a member.
     Joining,
-    /// It misses heartbeats, but renews its row.
+    /// It misses heartbeats and still renews its row.
     Suspect,
-    /// Its row stands still: it is judged dead, or is about to be.
+    /// It no longer renews its row: it is considered dead, or is about to be.
     Gone,
-    /// It must end: its journal failed.
+    /// Its journal failed, and it must stop.
     Failed,
 }
 
@@ -70,33 +70,33 @@ pub struct Node {
     pub name: String,
     /// Greater at each start; 0 for a node without a cluster.
     pub incarnation: u64,
-    /// How it stands.
+    /// Its state.
     pub state: NodeStanding,
-    /// An operator wants it to give its shards away.
+    /// Has an operator requested it to release its shards?
     pub drain_wished: bool,
-    /// Heartbeats in a row that it has not answered the node that was asked.
+    /// Consecutive heartbeats of the answering node that it has not answered.
     pub heartbeats_missed: u32,
-    /// Milliseconds since it last answered one; `None`: it never did, or it is the node that was asked.
+    /// Milliseconds since it last answered one; `None`: it never did, or it is the answering node.
     pub last_heartbeat_ms_ago: Option<u64>,
-    /// How often it has renewed its row.
+    /// How often it has renewed its row in the registry.
     pub beat: u64,
-    /// Milliseconds since its row was seen to be renewed.
+    /// Milliseconds since its row was last seen renewed.
     pub beat_age_ms: u64,
     /// Its version of Doorbuster.
     pub version: String,
-    /// Where other nodes reach it; `None`: a node without a cluster.
+    /// Its address for other nodes; `None`: a node without a cluster.
     pub cluster: Option<String>,
-    /// Where it serves shoppers.
+    /// The address of its public port.
     pub public: String,
-    /// Where it serves operators.
+    /// The address of its operator port.
     pub operator: String,
-    /// Shards that the store says it owns.
+    /// Shards that it owns according to the store.
     pub shards_owned: usize,
-    /// Shards that should be its own, as the placement deals them.
+    /// Shards that the placement assigns to it.
     pub shards_claimed: usize,
-    /// Shards it serves right now; known of the node that was asked only.
+    /// Shards that it serves now; known of the answering node only.
     pub shards_serving: Option<usize>,
-    /// Seconds since it started; known of the node that was asked only.
+    /// Seconds since it started; known of the answering node only.
     pub up_s: Option<u64>,
 }
 
@@ -105,66 +105,66 @@ pub struct Node {
 pub struct Shard {
     /// Its number.
     pub shard: u16,
-    /// Who owns it, as the store says: `name.incarnation`. `None`: nobody.
+    /// Its owner according to the store: `name.incarnation`. `None`: it has none.
     pub owner: Option<String>,
-    /// The number of that ownership; 0: it was never claimed.
+    /// The epoch of that ownership; 0: it was never claimed.
     pub epoch: u64,
-    /// The name of the node that should own it, as the placement deals it.
+    /// The name of the node to which the placement assigns it.
     pub placed: Option<String>,
-    /// An operator moved it there.
+    /// Has an operator moved it there?
     pub moved: bool,
-    /// Is it served, as far as the node that was asked can tell?
+    /// Is it served, as far as the answering node knows?
     pub serving: bool,
-    /// What is being done with it here: `claiming`, `releasing`.
+    /// What the answering node does with it: `claiming`, `releasing`.
     pub doing: Option<String>,
-    /// How it last changed hands, as far as the node that was asked knows.
+    /// Its last change of owner, as far as the answering node knows.
     pub last_handoff: Option<HandOff>,
-    /// Its figures, when the node that was asked serves it.
+    /// Its figures, if the answering node serves it.
     #[serde(flatten)]
     pub here: Option<ShardHere>,
 }
 
-/// A shard's figures, known where it is served.
+/// Figures of a shard, known to the node that serves it.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ShardHere {
-    /// The last durable event.
+    /// The seq of its last durable event.
     pub seq: u64,
-    /// States are stored up to here.
+    /// The seq up to which states are stored.
     pub flushed_upto: u64,
-    /// Events behind it: what the next owner would take in again.
+    /// Events after it, which the next owner would replay.
     pub lag: u64,
     /// Entities in memory.
     pub resident: usize,
-    /// Entities whose states wait for the checkpoint.
+    /// Entities whose states wait for a checkpoint.
     pub waiting_for_checkpoint: usize,
     /// Entities with a deadline.
     pub deadlines: usize,
-    /// Entities that kept failing.
+    /// Quarantined entities.
     pub set_aside: usize,
-    /// Messages that wait for its entities.
+    /// Messages queued for its entities.
     pub queue_depth: u64,
 }
 
-/// How a shard changed hands.
+/// A change of a shard's owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HandOff {
-    /// When, by the clock of the node that was asked.
+    /// When, by the clock of the answering node.
     pub at: String,
-    /// Who had it.
+    /// The previous owner.
     pub from: Option<String>,
-    /// Who has it now, or is to take it.
+    /// The owner now, or the one that shall acquire it.
     pub to: Option<String>,
-    /// Why, in a word: `owner_gone`, `given_away`, `fenced`, …
+    /// The reason: `owner_gone`, `given_away`, `fenced`, …
     pub why: String,
-    /// How long it took, in milliseconds, if it took the node that was asked any work.
+    /// Its duration in ms, if the answering node took part.
     pub took_ms: Option<u64>,
 }
 
-/// Where a shard is to go.
+/// The move of a shard.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoveBody {
-    /// The name of a node; `null`: where the placement says.
+    /// The name of the node that shall own it; `null`: the one that the placement assigns.
     pub to: Option<String>,
 }
 
@@ -173,43 +173,43 @@ pub struct MoveBody {
 pub struct Saga {
     /// The order.
     pub order: String,
-    /// Where it stands.
+    /// Its step.
     pub step: String,
-    /// Its status.
+    /// The status of the order.
     pub status: String,
     /// Seconds since it was placed.
     pub age_s: u64,
-    /// What an operator must look at.
+    /// What needs an operator's attention.
     pub trouble: Vec<String>,
 }
 
-/// An entity that kept failing.
+/// A quarantined entity.
 #[derive(Debug, Clone, Serialize)]
 pub struct SetAside {
     /// `kind/id`.
     pub entity: String,
-    /// Why.
+    /// The last error.
     pub reason: String,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// Since when.
+    /// When it was quarantined.
     pub since: String,
-    /// How to try again.
+    /// The request that retries it.
     pub retry: String,
 }
 
 /// Is the node ready to serve?
 #[derive(Debug, Clone, Serialize)]
 pub struct Readiness {
-    /// Yes or no.
+    /// Does it serve requests?
     pub ready: bool,
     /// `serving`, `starting`, `draining`, `failed`.
     pub status: String,
-    /// Shards served here, of those dealt to this node.
+    /// Shards that it serves, and shards that are assigned to it.
     pub shards: (usize, usize),
 }
 
-/// A fault to be made on purpose, only where the configuration allows it.
+/// A fault to inject; possible only where the settings allow it.
 #[derive(Debug, Clone, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
@@ -217,49 +217,49 @@ pub enum Fault {
     Panic {
         /// `kind/id`.
         entity: String,
-        /// So many times.
+        /// How many times; default: once.
         times: Option<u32>,
     },
     /// Sagas fail at this step.
     FailStep {
         /// `reserve`, `authorize`, `commit`, …
         step: String,
-        /// So many times.
+        /// How many times; default: once.
         times: Option<u32>,
     },
-    /// Every sync of the log takes so much longer.
+    /// Every sync of the log is delayed.
     SlowDisk {
-        /// Milliseconds; 0 ends it.
+        /// The delay in ms; 0 ends it.
         millis: u64,
-        /// For so long.
+        /// Duration of the fault, in seconds.
         for_s: Option<u64>,
     },
 }
 
-/// What an operator found out about a call that nobody can ask about any more (rule M2).
+/// The outcome of a provider call that can no longer be queried (rule M2).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SettleBody {
-    /// Ours, as `/admin/sagas` shows it: `ord_….authorize.1.1`.
+    /// The reference of the call, as `/admin/sagas` shows it: `ord_….authorize.1.1`.
     pub reference: String,
-    /// `authorized`, `succeeded`, `declined`.
+    /// How it ended: `authorized`, `succeeded`, `declined`.
     pub outcome: SettledAs,
     /// The provider's own reference.
     pub provider_reference: Option<String>,
-    /// The provider's word for a decline.
+    /// The provider's code of a decline.
     pub code: Option<String>,
-    /// When an authorization ends by itself.
-    pub lapses_at: Option<edge::Instant>,
+    /// When the authorization expires.
+    pub lapses_at: Option<Instant>,
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum SettledAs {
-    /// The money is promised.
+    /// The amount is authorized.
     Authorized,
     /// It was carried out.
     Succeeded,
-    /// It was refused, or never happened.
+    /// It was declined, or never carried out.
     Declined,
 }

@@ -1,125 +1,126 @@
-//! `POST /v1/orders`: the request a sale is made of.
+//! `POST /v1/orders`: the request that a sale consists of.
 //!
 //! ```text
-//! body ─► terms, ranking of warehouses ─► sold out as last seen? ─► the order: Place, and wait until its stock is held
-//!                                          (rule R5: only if the order's own shard knows no such order)
+//! body ─► terms, ranking of warehouses ─► sold out by the read model? ─► the order: Place, and wait until its stock is held
+//!                                          (rule R5: only if the order does not exist yet)
 //! ```
 
-use super::terms::{address, buyer, destination, instruction, shipping};
-use super::{EXTERNAL_ID, order_of, show};
+use super::access::{order_of, wait_for};
+use super::bodies::{OrderBody, OrderLineBody, PaymentBody};
+use super::show;
+use super::terms::{EXTERNAL_ID, address, buyer, destination, instruction, shipping};
+use super::views::is_decided;
 use crate::carts;
-use crate::door::Request;
-use crate::fingerprint::Fingerprint;
-use crate::json;
-use crate::problem::{Code, Problem};
-use crate::refusals::{accepted, of_ended};
-use crate::reply::Reply;
-use crate::requests::{OrderBody, OrderLineBody, PaymentBody};
-use crate::seam::Shop;
-use crate::view::is_decided;
+use crate::core::ask::{AskError, Asking};
+use crate::core::fingerprint::Fingerprint;
+use crate::core::problem::{Code, Problem};
+use crate::core::refusals::{ShortLine, of_ended};
+use crate::core::reply::Reply;
+use crate::core::request::Request;
+use crate::core::service::Shop;
+use crate::core::types::MoneyIn;
+use crate::core::words::capture_word;
 use compact_str::{CompactString, format_compact};
-use doorbuster_actors::ask::{Accepted, Answer, Ask};
+use doorbuster_actors::ask::Accepted;
 use doorbuster_actors::view::Stock;
-use doorbuster_domain::any;
+use doorbuster_domain::any::{self, Refusal};
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::ids::{EntityId, OrderId, Sku, Terms as Mark, WarehouseId};
+use doorbuster_domain::ids::{EntityId, OrderId, Request as RequestKey, Sku, Terms as BodyFingerprint, WarehouseId};
 use doorbuster_domain::inventory;
 use doorbuster_domain::money::{Currency, Money};
-use doorbuster_domain::order::{CapturePolicy, Command, Destination, Personal, Place, Source, Terms, Wanted};
+use doorbuster_domain::order::{self, Command, Destination, Personal, Place, Source, Terms, Wanted};
+use doorbuster_domain::ranking::rank_warehouses;
+use doorbuster_domain::time::Timestamp;
 use std::collections::BTreeMap;
 
-/// An order that sums to more units of one SKU than this is refused at the door: no line could ask for it.
+/// Units of one SKU that the lines of an order may sum to: a line of the domain holds no more.
 const UNITS_MAX: u64 = u32::MAX as u64;
 
-pub(crate) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
-    let preferred = request.prefer_wait();
-    let Prepared { id, ask, sold_out } = match begin(&request)? {
+pub(super) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let Prepared { id, asking, sold_out } = match begin(&request)? {
         Begun::Ready(prepared) => *prepared,
         Begun::WithCart(body) => *Box::pin(with_cart(&request, body)).await?,
     };
-    let answer = request.api.ask(ask).await;
-    if let (Answer::Refused(any::Refusal::Inventory(inventory::Refusal::SoldOut { .. })), Some(line)) =
-        (&answer, &sold_out)
-    {
-        return Err(line.problem());
-    }
-    let accepted = match answer {
-        Answer::Late => Box::pin(after_the_deadline(&request, id)).await?,
-        answer => accepted(answer)?,
+    let accepted = match (asking.send().await, sold_out) {
+        (Ok(accepted), _) => accepted,
+        (Err(AskError::Refused(Refusal::Inventory(inventory::Refusal::SoldOut { .. }))), Some(line)) => {
+            return Err(line.problem());
+        }
+        (Err(AskError::Timeout), _) => Box::pin(read_after_timeout(&request, id)).await?,
+        (Err(error), _) => return Err(error.into()),
     };
-    answer_of(&request, &accepted, preferred)
+    answer_of(&request, &accepted)
 }
 
-/// An order that can be asked for.
-struct Prepared {
+/// An order that is ready to be asked for.
+struct Prepared<'a, S> {
     id: OrderId,
-    ask: Ask,
-    /// What it would be refused for at the door.
-    sold_out: Option<Box<Short>>,
+    asking: Asking<'a, S>,
+    /// The line for which it is refused, unless the order exists already.
+    sold_out: Option<Box<SoldOutLine>>,
 }
 
-/// What a body makes. Apart from the waiting, because what a function holds while it waits moves with every request.
-enum Begun {
-    Ready(Box<Prepared>),
+/// What a body leads to. Made in a function that does not wait, because what a future holds across a wait enlarges it.
+enum Begun<'a, S> {
+    Ready(Box<Prepared<'a, S>>),
     /// Its lines are in a cart, which must be asked.
     WithCart(Box<OrderBody>),
 }
 
-fn begin<S: Shop>(request: &Request<'_, S>) -> Result<Begun, Problem> {
-    let body: OrderBody = json::read(&request.body)?;
+fn begin<'a, S: Shop>(request: &'a Request<'_, S>) -> Result<Begun<'a, S>, Problem> {
+    let body: OrderBody = request.read()?;
     if body.cart_id.is_some() && body.lines.is_none() {
         return Ok(Begun::WithCart(Box::new(body)));
     }
-    let key = request.request_key(mark(&body))?;
-    let from = of_lines(request, &body)?;
-    Ok(Begun::Ready(prepare(request, body, key, from)?))
+    let key = request.key(fingerprint(&body))?;
+    let purchase = purchase_of_lines(request, &body)?;
+    Ok(Begun::Ready(prepare(request, body, key, purchase)?))
 }
 
-async fn with_cart<S: Shop>(request: &Request<'_, S>, body: Box<OrderBody>) -> Result<Box<Prepared>, Problem> {
-    let key = request.request_key(mark(&body))?;
-    let from = of_cart(request, &body).await?;
-    prepare(request, *body, key, from)
+async fn with_cart<'a, S: Shop>(
+    request: &'a Request<'_, S>,
+    body: Box<OrderBody>,
+) -> Result<Box<Prepared<'a, S>>, Problem> {
+    let key = request.key(fingerprint(&body))?;
+    let purchase = purchase_of_cart(request, &body).await?;
+    prepare(request, *body, key, purchase)
 }
 
-fn prepare<S: Shop>(
-    request: &Request<'_, S>,
+fn prepare<'a, S: Shop>(
+    request: &'a Request<'_, S>,
     body: OrderBody,
-    key: doorbuster_domain::ids::Request,
-    (source, currency, wanted): Bought,
-) -> Result<Box<Prepared>, Problem> {
+    key: RequestKey,
+    purchase: Purchase,
+) -> Result<Box<Prepared<'a, S>>, Problem> {
     let id = OrderId::of_request(key.id);
-    let seen = Seen::of(&request.api.shop, wanted);
-    let sold_out = seen.sold_out().map(Box::new);
-    let reject_if_absent = sold_out.as_ref().map(|line| {
-        let (units, available, all_reserved) = (line.wanted, line.available, line.all_reserved);
-        Box::new(any::Refusal::Inventory(inventory::Refusal::SoldOut { wanted: units, available, all_reserved }))
+    let Purchase { source, currency, wanted } = purchase;
+    let stock = CachedStock::of(&request.context.shop, wanted);
+    let sold_out = stock.sold_out().map(Box::new);
+    let refusal = sold_out.as_ref().map(|line| {
+        let (wanted, available, all_reserved) = (line.wanted, line.available, line.all_reserved);
+        Box::new(Refusal::Inventory(inventory::Refusal::SoldOut { wanted, available, all_reserved }))
     });
-    let ranking = seen.ranking(request);
-    let place = place_of(request, body, key, source, currency, ranking)?;
+    let place = place_of(request, body, key, source, currency, stock.ranking(request))?;
     let command = any::Command::Order(Command::Place(Box::new(place)));
-    let door = &request.api.settings.door;
-    let (wait, deadline) = match request.prefer_wait() {
-        None => (Wait::Held, request.now.plus_ms(door.order_wait_ms)),
-        Some(0) => (Wait::Decided, request.now.plus_ms(door.command_timeout_ms)),
-        Some(seconds) => (Wait::Settled, request.now.plus_s(seconds)),
-    };
-    let by = request.caller.by();
-    let ask = Ask { entity: EntityId::Order(id), command, by, if_version: None, wait, deadline, reject_if_absent };
-    Ok(Box::new(Prepared { id, ask, sold_out }))
+    let (wait, deadline) = wait_for(request, Wait::Held);
+    let asking = request.ask(EntityId::Order(id), command).until(wait, deadline).reject_if_absent(refusal);
+    Ok(Box::new(Prepared { id, asking, sold_out }))
 }
 
-/// The deadline came first: was it placed? If the order knows itself it goes on, and the shopper may come back for it.
-async fn after_the_deadline<S: Shop>(request: &Request<'_, S>, id: OrderId) -> Result<Accepted, Problem> {
-    let deadline = request.api.shop.now().plus_ms(request.api.settings.door.command_timeout_ms);
-    let read = any::Command::Order(Command::Read);
-    let found = request.ask_until(EntityId::Order(id), read, Wait::Decided, deadline, None).await;
-    found.map_err(|problem| match problem.code() {
-        Code::NotFound => Problem::new(Code::Overloaded).detail("not decided in time; nothing was placed"),
-        _ => problem,
+/// The order was not answered in time: reads it. If it exists it goes on, and the shopper may come back for it.
+async fn read_after_timeout<S: Shop>(request: &Request<'_, S>, id: OrderId) -> Result<Box<Accepted>, Problem> {
+    let deadline = request.context.shop.now().plus_ms(request.settings().command_timeout_ms);
+    let command = any::Command::Order(Command::Read);
+    let read = request.ask(EntityId::Order(id), command).until(Wait::Decided, deadline).send().await;
+    read.map_err(|error| match error {
+        AskError::Refused(Refusal::Order(order::Refusal::Unknown)) => {
+            Problem::new(Code::Overloaded).detail("not decided in time; nothing was placed")
+        }
+        error => error.into(),
     })
 }
 
-fn answer_of<S: Shop>(request: &Request<'_, S>, accepted: &Accepted, preferred: Option<u64>) -> Result<Reply, Problem> {
+fn answer_of<S: Shop>(request: &Request<'_, S>, accepted: &Accepted) -> Result<Reply, Problem> {
     let order = order_of(accepted)?;
     if let Some(problem) = of_ended(order) {
         return Err(if accepted.repeated { problem.replayed() } else { problem });
@@ -128,32 +129,35 @@ fn answer_of<S: Shop>(request: &Request<'_, S>, accepted: &Accepted, preferred: 
     let reply = if is_decided(order.stage) {
         show(request, 201, accepted)?
     } else {
-        show(request, 202, accepted)?.retry_after(request.api.settings.door.retry_after_s)
+        show(request, 202, accepted)?.retry_after(request.settings().retry_after_s)
     };
-    Ok(reply.location(&location).waited(preferred))
+    Ok(reply.location(&location).waited(request.prefer_wait))
 }
 
-/// What is bought, in which currency, and how much of what as far as the door knows.
-type Bought = (Source, Currency, Vec<(Sku, u64)>);
+/// What is bought.
+struct Purchase {
+    source: Source,
+    currency: Currency,
+    /// Units by SKU, as far as they are known before the order is placed.
+    wanted: Vec<(Sku, u64)>,
+}
 
-async fn of_cart<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Result<Bought, Problem> {
-    let Some(cart) = &body.cart_id else { return Err(Problem::field("", "invalid_value", "either cart_id or lines")) };
+async fn purchase_of_cart<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Result<Purchase, Problem> {
+    let Some(cart) = &body.cart_id else { return Err(cart_or_lines()) };
     let id = cart.0;
     let found = carts::own(request, id).await?;
     let cart = carts::cart_of(&found)?;
-    let currency = cart.opened().map_or(request.api.settings.terms.currency, |opened| opened.currency);
+    let currency = cart.opened().map_or(request.shop_settings().currency, |opened| opened.currency);
     if body.currency.as_ref().is_some_and(|named| named.0 != currency) {
-        return Err(mismatch());
+        return Err(currency_mismatch());
     }
     let wanted = cart.lines().iter().map(|line| (line.sku.clone(), u64::from(line.quantity))).collect();
-    Ok((Source::Cart(id), currency, wanted))
+    Ok(Purchase { source: Source::Cart(id), currency, wanted })
 }
 
-fn of_lines<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Result<Bought, Problem> {
-    let (None, Some(lines)) = (&body.cart_id, &body.lines) else {
-        return Err(Problem::field("", "invalid_value", "either cart_id or lines"));
-    };
-    let shop = &request.api.settings.terms;
+fn purchase_of_lines<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Result<Purchase, Problem> {
+    let (None, Some(lines)) = (&body.cart_id, &body.lines) else { return Err(cart_or_lines()) };
+    let shop = request.shop_settings();
     if lines.is_empty() || lines.len() > shop.lines_max {
         return Err(Problem::field("/lines", "out_of_range", format!("must be from 1 to {}", shop.lines_max)));
     }
@@ -162,23 +166,27 @@ fn of_lines<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Result<Bough
     let mut currency = body.currency.as_ref().map(|code| code.0);
     for other in expected {
         if *currency.get_or_insert(other) != other {
-            return Err(mismatch());
+            return Err(currency_mismatch());
         }
     }
-    let wanted = summed(lines)?;
+    let wanted = units_by_sku(lines)?;
     let lines = lines.iter().map(|line| Wanted {
         sku: line.sku.0.clone(),
         units: line.quantity.0,
         expected_unit_price: line.expected_unit_price.clone().map(Money::from),
     });
-    Ok((Source::Lines(lines.collect()), currency.unwrap_or(shop.currency), wanted))
+    Ok(Purchase { source: Source::Lines(lines.collect()), currency: currency.unwrap_or(shop.currency), wanted })
 }
 
-fn mismatch() -> Problem {
-    Problem::new(Code::CurrencyMismatch).detail("one currency per order")
+fn cart_or_lines() -> Problem {
+    Problem::field("", "invalid_value", "must have either cart_id or lines")
 }
 
-fn summed(lines: &[OrderLineBody]) -> Result<Vec<(Sku, u64)>, Problem> {
+fn currency_mismatch() -> Problem {
+    Problem::new(Code::CurrencyMismatch).detail("an order has one currency")
+}
+
+fn units_by_sku(lines: &[OrderLineBody]) -> Result<Vec<(Sku, u64)>, Problem> {
     if let [line] = lines {
         return Ok(vec![(line.sku.0.clone(), u64::from(line.quantity.0))]);
     }
@@ -197,14 +205,14 @@ fn summed(lines: &[OrderLineBody]) -> Result<Vec<(Sku, u64)>, Problem> {
 fn place_of<S: Shop>(
     request: &Request<'_, S>,
     body: OrderBody,
-    key: doorbuster_domain::ids::Request,
+    key: RequestKey,
     source: Source,
     currency: Currency,
     ranking: Vec<WarehouseId>,
 ) -> Result<Place, Problem> {
-    let shop = &request.api.settings.terms;
+    let shop = request.shop_settings();
     if body.expected_total.as_ref().is_some_and(|total| total.currency.0 != currency) {
-        return Err(mismatch());
+        return Err(currency_mismatch());
     }
     let destination = body
         .ship_to
@@ -237,7 +245,7 @@ fn place_of<S: Shop>(
             metadata,
         },
         personal: Personal {
-            salt: request.api.shop.random(),
+            salt: request.context.shop.random(),
             buyer: buyer(body.buyer),
             ship_to: body.ship_to.map(address),
             bill_to: body.bill_to.map(address),
@@ -247,85 +255,82 @@ fn place_of<S: Shop>(
     })
 }
 
-/// The fingerprint of an order's facts. What is personal is compared by the order under the first salt; of an address only the country is a fact.
-fn mark(body: &OrderBody) -> Mark {
-    let mut mark = Fingerprint::default();
+/// The fingerprint of an order's facts. Personal data is compared by the order under its first salt; of an address only the country is a fact.
+fn fingerprint(body: &OrderBody) -> BodyFingerprint {
+    let mut fingerprint = Fingerprint::default();
     match (&body.cart_id, &body.lines) {
         (Some(cart), _) => {
-            mark.number(1).text(&format_compact!("{}", cart.0));
+            fingerprint.number(1).text(&format_compact!("{}", cart.0));
         }
         (None, lines) => {
             let lines = lines.as_deref().unwrap_or_default();
-            mark.number(2).number(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+            fingerprint.number(2).number(u64::try_from(lines.len()).unwrap_or(u64::MAX));
             for line in lines {
-                mark.text(line.sku.0.as_str()).number(u64::from(line.quantity.0));
-                money(&mut mark, line.expected_unit_price.as_ref());
+                fingerprint.text(line.sku.0.as_str()).number(u64::from(line.quantity.0));
+                add_money(&mut fingerprint, line.expected_unit_price.as_ref());
             }
         }
     }
-    mark.option(body.currency.as_ref().map(|code| code.0.as_str()));
-    mark.option(body.ship_to.as_ref().map(|address| address.country.0.as_str()));
-    mark.option(body.shipping_option.as_ref().map(|option| option.0.as_str()));
-    money(&mut mark, body.expected_total.as_ref());
-    payment(&mut mark, body.payment.as_ref());
-    mark.option(body.external_id.as_ref().map(|id| id.0.as_str()));
+    fingerprint.option(body.currency.as_ref().map(|code| code.0.as_str()));
+    fingerprint.option(body.ship_to.as_ref().map(|address| address.country.0.as_str()));
+    fingerprint.option(body.shipping_option.as_ref().map(|option| option.0.as_str()));
+    add_money(&mut fingerprint, body.expected_total.as_ref());
+    add_payment(&mut fingerprint, body.payment.as_ref());
+    fingerprint.option(body.external_id.as_ref().map(|id| id.0.as_str()));
     let metadata = body.metadata.as_ref().map(|metadata| metadata.0.as_slice()).unwrap_or_default();
     for (name, value) in metadata {
-        mark.text(name).text(value);
+        fingerprint.text(name).text(value);
     }
-    mark.terms()
+    fingerprint.terms()
 }
 
-fn money(mark: &mut Fingerprint, money: Option<&crate::edge::MoneyIn>) {
-    mark.option(money.map(|money| money.currency.0.as_str()));
+fn add_money(fingerprint: &mut Fingerprint, money: Option<&MoneyIn>) {
+    fingerprint.option(money.map(|money| money.currency.0.as_str()));
     if let Some(money) = money {
-        mark.amount(money.amount.0);
+        fingerprint.amount(money.amount.0);
     }
 }
 
-fn payment(mark: &mut Fingerprint, payment: Option<&PaymentBody>) {
-    mark.option(payment.map(|payment| payment.method.0));
+fn add_payment(fingerprint: &mut Fingerprint, payment: Option<&PaymentBody>) {
+    fingerprint.option(payment.map(|payment| payment.method.0));
     if let Some(payment) = payment {
-        mark.option(payment.token.as_ref().map(|token| token.0.as_str()));
-        mark.option(payment.return_url.as_ref().map(|url| url.0.as_str()));
-        mark.option(payment.capture.map(|capture| match capture.0 {
-            CapturePolicy::OnConfirmation => "on_confirmation",
-            CapturePolicy::OnShipment => "on_shipment",
-            CapturePolicy::Manual => "manual",
-        }));
+        fingerprint.option(payment.token.as_ref().map(|token| token.0.as_str()));
+        fingerprint.option(payment.return_url.as_ref().map(|url| url.0.as_str()));
+        fingerprint.option(payment.capture.map(|capture| capture_word(capture.0)));
     }
 }
 
-/// What the door sees of the stock: perhaps a moment old.
-struct Seen {
+/// The stock of each line's SKU from the read model, which may be a moment old.
+struct CachedStock {
     lines: Vec<(Sku, u64, Option<Stock>)>,
 }
 
-struct Short {
+/// A line that has fewer units than wanted, by the read model.
+struct SoldOutLine {
     sku: Sku,
     wanted: inventory::Units,
     available: u64,
     all_reserved: bool,
-    next_release_at: Option<doorbuster_domain::time::Timestamp>,
+    next_release_at: Option<Timestamp>,
 }
 
-impl Seen {
+impl CachedStock {
     fn of<S: Shop>(shop: &S, wanted: Vec<(Sku, u64)>) -> Self {
-        let seen = |(sku, units): (Sku, u64)| {
+        let with_stock = |(sku, units): (Sku, u64)| {
             let stock = shop.availability(&sku);
             (sku, units, stock)
         };
-        Self { lines: wanted.into_iter().map(seen).collect() }
+        Self { lines: wanted.into_iter().map(with_stock).collect() }
     }
 
-    /// The first line that cannot be had, as last seen.
-    fn sold_out(&self) -> Option<Short> {
+    /// The first line that has fewer units than wanted.
+    fn sold_out(&self) -> Option<SoldOutLine> {
         self.lines.iter().find_map(|(sku, units, stock)| {
             let stock = stock.as_ref()?;
             let levels = stock.levels.as_deref()?;
-            // Only what sells now can be sold out: a SKU that is not on sale gets another answer, from the stock itself.
+            // Only a SKU on sale can be sold out: for another one its entity gives the answer.
             levels.offer.as_ref().filter(|offer| offer.on_sale)?;
-            (stock.available < *units).then(|| Short {
+            (stock.available < *units).then(|| SoldOutLine {
                 sku: sku.clone(),
                 wanted: u32::try_from(*units).unwrap_or(u32::MAX),
                 available: stock.available,
@@ -335,47 +340,20 @@ impl Seen {
         })
     }
 
-    /// Warehouses by preference: those that have the most lines whole, then by what the seller said of them. Only active ones.
     fn ranking<S: Shop>(&self, request: &Request<'_, S>) -> Vec<WarehouseId> {
-        let mut whole: BTreeMap<&WarehouseId, usize> = BTreeMap::new();
-        for (_, units, stock) in &self.lines {
-            let levels = stock.iter().filter_map(|stock| stock.levels.as_deref());
-            for level in levels.flat_map(|levels| &levels.levels) {
-                *whole.entry(&level.warehouse).or_default() += usize::from(level.available() >= *units);
-            }
-        }
-        let preferred = &request.api.settings.terms.warehouses;
-        if let (1, true) = (whole.len(), preferred.is_empty()) {
-            return whole.into_keys().cloned().collect();
-        }
-        let place = |id: &WarehouseId| {
-            let said = request.api.shop.warehouse(id);
-            let inactive = said.as_ref().is_some_and(|details| !details.active);
-            let priority = said.map_or(0, |details| details.priority);
-            (inactive, preferred.iter().position(|other| other == id).unwrap_or(usize::MAX), priority)
-        };
-        let mut ranked: Vec<_> =
-            whole.into_iter().map(|(id, lines)| (place(id).0, std::cmp::Reverse(lines), place(id), id)).collect();
-        ranked.sort();
-        ranked.into_iter().map(|(.., id)| id.clone()).collect()
+        let lines = self.lines.iter().filter_map(|(_, units, stock)| {
+            let levels = stock.as_ref()?.levels.as_deref()?;
+            Some((*units, levels.levels.as_slice()))
+        });
+        rank_warehouses(lines, &request.shop_settings().warehouses, |id| request.context.shop.warehouse(id))
     }
 }
 
-impl Short {
+impl SoldOutLine {
     fn problem(&self) -> Problem {
-        let state = match (self.all_reserved, self.available) {
-            (true, _) => "all_reserved",
-            (false, 0) => "sold_out",
-            (false, _) => "low_stock",
-        };
-        let line = serde_json::json!({
-            "sku": self.sku.as_str(),
-            "wanted": self.wanted,
-            "available": self.available,
-            "state": state,
-            "next_release_at": self.next_release_at.map(crate::view::At),
-        });
-        let detail = format!("{} wanted, {} available.", self.wanted, self.available);
-        Problem::new(Code::SoldOut).detail(detail).with("lines", [line]).with("order", None::<u16>)
+        let (sku, wanted, available) = (self.sku.as_str(), self.wanted, self.available);
+        let (all_reserved, next_release_at) = (self.all_reserved, self.next_release_at);
+        let line = ShortLine { sku, wanted, available, all_reserved, next_release_at };
+        line.problem().with("order", None::<u16>)
     }
 }

@@ -1,22 +1,25 @@
-//! From a request's words to the terms an order is placed with.
+//! From the fields of a body to the terms that an order is placed with.
 
-use crate::problem::{Code, Problem};
-use crate::requests::{AddressBody, BuyerBody, PaymentBody};
-use crate::settings;
+use super::bodies::{AddressBody, BuyerBody, PaymentBody};
+use crate::core::problem::{Code, Problem};
+use crate::core::settings::ShopSettings;
 use compact_str::CompactString;
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order::{Address, Buyer, Destination, Instruction, Shipping};
 
-/// So many leading characters of a postal code decide tax and warehouse, and name no person.
+/// The key of an order's metadata that holds its external id. No caller can send it, because keys have no control characters, and it sorts before
+/// every key that they can send.
+pub(super) const EXTERNAL_ID: &str = "\u{1}external_id";
+/// Leading characters of a postal code that are a fact: they decide tax and warehouse, and identify no person.
 const POSTAL_AREA_LENGTH: usize = 3;
 
-/// What of an address decides tax and warehouse.
+/// The facts of an address, which decide tax and warehouse.
 pub(super) fn destination(address: &AddressBody) -> Destination {
     let area = address.postal_code.as_ref().map(|code| code.0.chars().take(POSTAL_AREA_LENGTH).collect());
     Destination { country: address.country.0.clone(), postal_area: area }
 }
 
-/// An address as people write it.
+/// An address as the domain takes it.
 pub(super) fn address(body: AddressBody) -> Address {
     Address {
         name: body.name.map(|text| text.0),
@@ -32,7 +35,7 @@ pub(super) fn address(body: AddressBody) -> Address {
     }
 }
 
-/// Who buys.
+/// A buyer as the domain takes it.
 pub(super) fn buyer(body: BuyerBody) -> Buyer {
     Buyer {
         email: body.email.map(|text| text.0),
@@ -44,25 +47,25 @@ pub(super) fn buyer(body: BuyerBody) -> Buyer {
 
 /// A shipping option as an order takes it.
 pub(super) fn shipping(
-    shop: &settings::Terms,
+    shop: &ShopSettings,
     option: &str,
     country: &str,
     currency: Currency,
 ) -> Result<Shipping, Problem> {
     if !shop.shipping.contains_key(option) {
         let known: Vec<&str> = shop.shipping.keys().map(CompactString::as_str).collect();
-        return Err(Problem::field("/shipping_option", "unknown", format!("one of {}", known.join(", "))));
+        return Err(Problem::field("/shipping_option", "unknown", format!("must be one of {}", known.join(", "))));
     }
     shop.shipping_of(option, country, currency).ok_or_else(|| {
-        let detail = format!("{option} does not go to {country} in {}", currency.as_str());
+        let detail = format!("{option} does not deliver to {country} in {}", currency.as_str());
         Problem::new(Code::NotDeliverable).detail(detail)
     })
 }
 
-/// How the shopper means to pay.
-pub(crate) fn instruction(shop: &settings::Terms, body: PaymentBody, pointer: &str) -> Result<Instruction, Problem> {
+/// The payment instruction of a body at `pointer`.
+pub(crate) fn instruction(shop: &ShopSettings, body: PaymentBody, pointer: &str) -> Result<Instruction, Problem> {
     if body.provider.is_some_and(|provider| provider.0 != shop.payment.provider) {
-        return Err(Problem::field(format!("{pointer}/provider"), "unknown", "no such provider"));
+        return Err(Problem::field(format!("{pointer}/provider"), "unknown", "is not the shop's provider"));
     }
     Ok(Instruction {
         method: CompactString::const_new(body.method.0),

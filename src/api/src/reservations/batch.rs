@@ -1,86 +1,85 @@
-//! `POST /v1/reservations:batch`: many in one request.
+//! `POST /v1/reservations:batch`: several reservations in one request.
 //!
-//! All wishes for one SKU travel as one question and are answered by one record of the journal, so a batch costs its SKU one wake and its
-//! caller one answer. What cannot be read of one item is that item's own problem.
+//! All items of one SKU are one command and one record of the journal, so a batch costs its SKU one message. An item that cannot be read is answered
+//! with its own problem.
 
-use super::wish::{self, Wanted};
-use super::{answer_to, make_several, no_answer, problem_of, reservation_of, view_of};
-use crate::door::Request;
-use crate::json;
-use crate::problem::Problem;
-use crate::reply::Reply;
-use crate::requests::{ReservationBatchBody, ReservationBody};
-use crate::seam::Shop;
-use crate::view::ReservationView;
-use doorbuster_actors::ask::Answer;
+use super::bodies::{ReservationBatchBody, ReservationBody};
+use super::lines::{self, Wanted};
+use super::views::ReservationView;
+use super::{make_several, problem_of, promise, reservation_of, view_of};
+use crate::core::json;
+use crate::core::problem::Problem;
+use crate::core::reply::Reply;
+use crate::core::request::Request;
+use crate::core::service::Shop;
 use doorbuster_domain::any;
-use doorbuster_domain::ids::{EntityId, ReservationName, Sku};
-use doorbuster_domain::inventory::{self, Keeper, PROMISES_PER_DECISION_MAX, PromiseWish};
+use doorbuster_domain::ids::{ReservationId, ReservationName, Sku};
+use doorbuster_domain::inventory::{self, PROMISES_PER_DECISION_MAX, PromiseWish};
+use doorbuster_domain::reservation::Made;
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-/// Questions of one batch that are under way at once. Fewer: a batch over many SKUs takes many turns; more: one request takes the room of
-/// many.
+/// Commands of one batch in flight at once. Too few: a batch over many SKUs takes many round trips. Too many: one request takes the room of many.
 const ASKS_IN_FLIGHT_MAX: usize = 256;
-/// Bytes that an answer takes, about.
+/// About as many bytes as an answer takes.
 const ANSWER_BYTES: usize = 512;
 
-/// The answer to one item: its status and its body.
-type Answered = (u16, Vec<u8>);
+/// The answer to one item: its status and its body as JSON.
+type ItemAnswer = (u16, Vec<u8>);
 
-fn told(problem: &Problem) -> Answered {
+fn refused(problem: &Problem) -> ItemAnswer {
     (problem.code().status_number(), problem.to_json())
 }
 
-fn shown(view: &ReservationView<'_>) -> Answered {
-    // What our views are made of can always be written.
+fn granted(view: &ReservationView<'_>) -> ItemAnswer {
+    // A view can always be written as JSON.
     (201, serde_json::to_vec(view).unwrap_or_default())
 }
 
-/// One question: wishes for one SKU, with their places in the batch; or one reservation of several lines.
-enum Question {
+/// One command: reservations of one SKU, with their indexes in the batch, or one reservation of several lines.
+enum BatchCommand {
     Stock(Sku, Vec<usize>, Vec<PromiseWish>),
-    Several(usize, Box<wish::Several>),
+    Several(usize, Box<Made>),
 }
 
-pub(crate) async fn make_many<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+pub(super) async fn make_many<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let owner = request.principal()?;
     let items = items(&request.body)?;
-    let most = request.api.settings.terms.batch_items_max;
+    let most = request.shop_settings().batch_items_max;
     if items.is_empty() || items.len() > most {
         return Err(Problem::field("/items", "out_of_range", format!("must be from 1 to {most}")));
     }
-    let mut answers: Vec<Option<Answered>> = Vec::new();
+    let mut answers: Vec<Option<ItemAnswer>> = Vec::new();
     answers.resize_with(items.len(), || None);
-    let mut questions = Vec::new();
+    let mut commands = Vec::new();
     let mut by_sku: BTreeMap<Sku, (Vec<usize>, Vec<PromiseWish>)> = BTreeMap::new();
     for (index, (item, answer)) in items.into_iter().zip(&mut answers).enumerate() {
-        match item.and_then(|body| wish::read(&request, &owner, body)) {
+        match item.and_then(|body| lines::read(&request, &owner, body)) {
             Ok(Wanted::One(sku, wish)) => {
-                let (places, wishes) = by_sku.entry(sku).or_default();
-                places.push(index);
+                let (indexes, wishes) = by_sku.entry(sku).or_default();
+                indexes.push(index);
                 wishes.push(wish);
             }
-            Ok(Wanted::Several(several)) => questions.push(Question::Several(index, Box::new(several))),
-            Err(problem) => *answer = Some(told(&problem)),
+            Ok(Wanted::Several(made)) => commands.push(BatchCommand::Several(index, made)),
+            Err(problem) => *answer = Some(refused(&problem)),
         }
     }
-    for (sku, (places, wishes)) in by_sku {
+    for (sku, (indexes, wishes)) in by_sku {
         let mut wishes = wishes.into_iter();
-        for places in places.chunks(PROMISES_PER_DECISION_MAX) {
-            let wishes = wishes.by_ref().take(places.len()).collect();
-            questions.push(Question::Stock(sku.clone(), places.to_vec(), wishes));
+        for indexes in indexes.chunks(PROMISES_PER_DECISION_MAX) {
+            let wishes = wishes.by_ref().take(indexes.len()).collect();
+            commands.push(BatchCommand::Stock(sku.clone(), indexes.to_vec(), wishes));
         }
     }
-    // Begun in this order, so of one SKU the earlier items are asked first.
-    let asked = futures_util::stream::iter(questions).map(|question| ask(&request, question));
-    let mut asked = std::pin::pin!(asked.buffer_unordered(ASKS_IN_FLIGHT_MAX));
-    while let Some(told) = asked.next().await {
-        for (index, answered) in told {
+    // Sent in this order, so the earlier items of a SKU are decided first.
+    let sent = futures_util::stream::iter(commands).map(|command| send(&request, command));
+    let mut sent = std::pin::pin!(sent.buffer_unordered(ASKS_IN_FLIGHT_MAX));
+    while let Some(answered) = sent.next().await {
+        for (index, item) in answered {
             if let Some(answer) = answers.get_mut(index) {
-                *answer = Some(answered);
+                *answer = Some(item);
             }
         }
     }
@@ -95,29 +94,30 @@ fn items(body: &[u8]) -> Result<Vec<Result<ReservationBody, Problem>>, Problem> 
     let tree = json::read_tree(body)?;
     let fields = tree.as_object().filter(|fields| fields.len() == 1);
     let Some(Value::Array(items)) = fields.and_then(|fields| fields.get("items")) else {
-        // Not of this form at all: the type says what is wrong.
+        // The body has another form: reading it as the type reports the error.
         return json::read::<ReservationBatchBody>(body).map(|batch| batch.items.into_iter().map(Ok).collect());
     };
-    let one = |item: &Value| serde_json::to_vec(item).map_err(|_no_json| no_item()).and_then(|item| json::read(&item));
+    let one =
+        |item: &Value| serde_json::to_vec(item).map_err(|_no_json| unreadable()).and_then(|item| json::read(&item));
     Ok(items.iter().map(one).collect())
 }
 
-fn no_item() -> Problem {
+fn unreadable() -> Problem {
     Problem::field("", "invalid_value", "cannot be read")
 }
 
-async fn ask<S: Shop>(request: &Request<'_, S>, question: Question) -> Vec<(usize, Answered)> {
-    match question {
-        Question::Stock(sku, places, wishes) => ask_stock(request, sku, &places, wishes).await,
-        Question::Several(place, several) => {
-            let answered = match Box::pin(make_several(request, *several)).await {
+async fn send<S: Shop>(request: &Request<'_, S>, command: BatchCommand) -> Vec<(usize, ItemAnswer)> {
+    match command {
+        BatchCommand::Stock(sku, indexes, wishes) => ask_stock(request, sku, &indexes, wishes).await,
+        BatchCommand::Several(index, made) => {
+            let answered = match Box::pin(make_several(request, *made)).await {
                 Ok((name, accepted)) => {
                     let view = reservation_of(&accepted).and_then(|reservation| view_of(&name, reservation));
-                    view.map_or_else(|problem| told(&problem), |view| shown(&view))
+                    view.map_or_else(|problem| refused(&problem), |view| granted(&view))
                 }
-                Err(problem) => told(&problem),
+                Err(problem) => refused(&problem),
             };
-            vec![(place, answered)]
+            vec![(index, answered)]
         }
     }
 }
@@ -125,34 +125,31 @@ async fn ask<S: Shop>(request: &Request<'_, S>, question: Question) -> Vec<(usiz
 async fn ask_stock<S: Shop>(
     request: &Request<'_, S>,
     sku: Sku,
-    places: &[usize],
+    indexes: &[usize],
     wishes: Vec<PromiseWish>,
-) -> Vec<(usize, Answered)> {
-    let ranking = wish::ranking(request, &sku);
-    let command = inventory::Command::Promise { keeper: Keeper::Stock, ranking, wishes };
-    let entity = EntityId::Inventory(sku.clone());
-    let accepted = match answer_to(request, entity, any::Command::Inventory(command)).await {
-        Answer::Accepted(accepted) => accepted,
-        answer => {
-            let problem = told(&no_answer(answer));
-            return places.iter().map(|place| (*place, problem.clone())).collect();
+) -> Vec<(usize, ItemAnswer)> {
+    let accepted = match promise(request, &sku, wishes).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            let problem = refused(&error.into());
+            return indexes.iter().map(|index| (*index, problem.clone())).collect();
         }
     };
     let any::Reply::Inventory(inventory::Reply::Promises(answers)) = accepted.reply else { return Vec::new() };
-    let mut name = ReservationName { id: doorbuster_domain::ids::ReservationId(0), sku: Some(sku.clone()) };
+    let mut name = ReservationName { id: ReservationId(0), sku: Some(sku.clone()) };
     let answers = answers.into_iter().map(|answer| match answer {
         Ok(promised) => {
             name.id = promised.id;
-            shown(&ReservationView::of_promise(&name, &sku, &promised.promise))
+            granted(&ReservationView::of_promise(&name, &sku, &promised.promise))
         }
-        Err(refusal) => told(&problem_of(&sku, &refusal)),
+        Err(refusal) => refused(&problem_of(&sku, &refusal)),
     });
-    places.iter().copied().zip(answers).collect()
+    indexes.iter().copied().zip(answers).collect()
 }
 
-/// The bodies are JSON already: only what is around them is written.
-fn written(answers: &[Option<Answered>]) -> Vec<u8> {
-    let missing = told(&no_item());
+/// The body of the answer. The bodies of the items are JSON already; only what is around them is written here.
+fn written(answers: &[Option<ItemAnswer>]) -> Vec<u8> {
+    let missing = refused(&unreadable());
     let mut out = Vec::with_capacity(answers.len().saturating_mul(ANSWER_BYTES));
     out.extend_from_slice(b"{\"results\":[");
     for (index, answer) in answers.iter().enumerate() {

@@ -1,15 +1,17 @@
-//! `GET /v1/reservations?sku=…`: what a SKU promised to this caller, newest first.
+//! `GET /v1/reservations?sku=…`: the caller's reservations of a SKU, newest first.
 //!
-//! The SKU itself is asked, so the list is as new as a read by id. Of a reservation of several lines the SKU knows its own line; the
+//! The SKU itself is asked, so the list is as new as a read by id. Of a reservation of several lines the SKU knows its own line only; the
 //! reservation is asked for the rest.
 
+use super::views::{ReservationListView, ReservationView};
 use super::{reservation_of, view_of};
-use crate::door::Request;
-use crate::problem::{Code, Problem};
-use crate::refusals::not_found;
-use crate::reply::Reply;
-use crate::seam::Shop;
-use crate::view::{At, ReservationListView, ReservationView};
+use crate::core::problem::{Code, Problem};
+use crate::core::refusals::not_found;
+use crate::core::reply::Reply;
+use crate::core::request::Request;
+use crate::core::service::Shop;
+use crate::core::view::At;
+use crate::core::words::promise_word;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorbuster_domain::any;
@@ -17,9 +19,9 @@ use doorbuster_domain::ids::{EntityId, ReservationName, Sku};
 use doorbuster_domain::inventory::{self, Keeper, PromiseStatus};
 use doorbuster_domain::reservation;
 
-/// What a page has when nothing is said, and at the most.
+/// Reservations of a page: the default, and the most.
 const LIMIT: (u32, u32) = (50, 200);
-/// What a cursor of ours begins with.
+/// Prefix of a decoded cursor.
 const CURSOR: &str = "rsv1:";
 
 struct Query {
@@ -30,19 +32,10 @@ struct Query {
 }
 
 fn query<S: Shop>(request: &Request<'_, S>) -> Result<Query, Problem> {
-    let said = |name: &str| request.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    let invalid = |name: &str, why: &str| Problem::field(format!("/{name}"), "invalid_value", why);
-    let sku = said("sku").ok_or_else(|| Problem::field("/sku", "missing_field", "of which SKU?"))?;
+    let sku = request.query("sku").ok_or_else(|| Problem::field("/sku", "missing_field", "is required"))?;
     let sku = Sku::parse(sku).map_err(|error| Problem::new(Code::InvalidId).detail(format!("/sku: {error}")))?;
-    let status = match said("status") {
-        None => None,
-        Some("held") => Some(PromiseStatus::Held),
-        Some("committed") => Some(PromiseStatus::Committed),
-        Some("released") => Some(PromiseStatus::Released),
-        Some("expired") => Some(PromiseStatus::Expired),
-        Some(_) => return Err(invalid("status", "must be held, committed, released or expired")),
-    };
-    let limit = match said("limit") {
+    let status = request.query("status").map(status_of).transpose()?;
+    let limit = match request.query("limit") {
         None => LIMIT.0,
         Some(limit) => limit
             .parse()
@@ -50,8 +43,14 @@ fn query<S: Shop>(request: &Request<'_, S>) -> Result<Query, Problem> {
             .filter(|limit| (1..=LIMIT.1).contains(limit))
             .ok_or_else(|| Problem::field("/limit", "out_of_range", format!("must be from 1 to {}", LIMIT.1)))?,
     };
-    let before = said("cursor").map(read_cursor).transpose()?;
+    let before = request.query("cursor").map(read_cursor).transpose()?;
     Ok(Query { sku, status, limit, before })
+}
+
+fn status_of(word: &str) -> Result<PromiseStatus, Problem> {
+    use PromiseStatus::{Committed, Expired, Held, Released};
+    let found = [Held, Committed, Released, Expired].into_iter().find(|status| promise_word(*status) == word);
+    found.ok_or_else(|| Problem::field("/status", "invalid_value", "must be held, committed, released or expired"))
 }
 
 fn cursor(before: u64) -> String {
@@ -61,21 +60,21 @@ fn cursor(before: u64) -> String {
 fn read_cursor(text: &str) -> Result<u64, Problem> {
     let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_prefix(CURSOR)?.parse().ok());
-    number.ok_or_else(|| Problem::new(Code::InvalidCursor).detail("no cursor of ours"))
+    number.ok_or_else(|| Problem::new(Code::InvalidCursor).detail("the cursor is not one of a page before"))
 }
 
-pub(crate) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let Query { sku, status, limit, before } = query(&request)?;
     let owner = request.principal()?;
     let command = inventory::Command::ListPromises { owner: owner.clone(), status, before, limit };
-    let accepted = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).await?;
+    let accepted = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await?;
     let any::Reply::Inventory(inventory::Reply::PromiseList { found, next }) = &accepted.reply else {
         return Err(not_found());
     };
     let mut whole = Vec::new();
     for promised in found.iter().filter(|promised| promised.promise.keeper != Keeper::Stock) {
         let read = any::Command::Reservation(reservation::Command::Read { owner: owner.clone() });
-        if let Ok(accepted) = request.ask(EntityId::Reservation(promised.id), read).await {
+        if let Ok(accepted) = request.ask(EntityId::Reservation(promised.id), read).send().await {
             whole.push((promised.id, accepted));
         }
     }

@@ -10,6 +10,7 @@
 //! the order meant to have decided, the cart asks it, again until answered. So a late copy of a dead order's `Freeze` does not
 //! keep a cart for ever.
 
+mod snapshot;
 mod words;
 
 #[cfg(test)]

@@ -69,10 +69,7 @@ impl Inventory {
         if let Some(expected) = wish.expected.filter(|expected| *expected != now) {
             return Err(Refusal::PriceChanged { expected, now });
         }
-        match offer.max_per_order {
-            Some(limit) if wish.units > limit => Err(Refusal::LimitExceeded { limit, wanted: wish.units }),
-            Some(_) | None => Ok(()),
-        }
+        offer.check_limit(wish.units)
     }
 
     /// The order's reservation of that number (rule R1).

@@ -130,11 +130,10 @@ impl Inventory {
             return Err(Refusal::NotThatMany);
         }
         let Some(offer) = &self.offer else { return Ok(()) };
-        match offer.max_per_order {
-            _ if !offer.on_sale => Err(Refusal::NotOnSale),
-            Some(limit) if wish.units > limit => Err(Refusal::LimitExceeded { limit, wanted: wish.units }),
-            Some(_) | None => Ok(()),
+        if !offer.on_sale {
+            return Err(Refusal::NotOnSale);
         }
+        offer.check_limit(wish.units)
     }
 
     fn short_of(&self, wanted: Units, taken: &BTreeMap<WarehouseId, u64>) -> Refusal {

@@ -1,4 +1,4 @@
-//! Stock levels: the numbers of one warehouse, and what they mean to a shopper.
+//! Stock levels: the counts of one warehouse.
 
 use super::words::{Offer, Units};
 use crate::codec::text;
@@ -129,32 +129,6 @@ impl FromIterator<Level> for ByWarehouse {
     }
 }
 
-/// What a shopper is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stock {
-    /// Enough.
-    InStock,
-    /// At most as many as the setting calls low.
-    LowStock,
-    /// None to be had, but some are in someone's checkout and may come back.
-    AllReserved,
-    /// None.
-    SoldOut,
-}
-
-impl Stock {
-    /// The word of the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InStock => "in_stock",
-            Self::LowStock => "low_stock",
-            Self::AllReserved => "all_reserved",
-            Self::SoldOut => "sold_out",
-        }
-    }
-}
-
 impl Level {
     /// An empty level of a warehouse.
     #[must_use]
@@ -186,17 +160,6 @@ impl Levels {
     #[must_use]
     pub fn reserved(&self) -> u64 {
         self.levels.iter().map(|level| level.reserved).fold(0, u64::saturating_add)
-    }
-
-    /// What a shopper is told; `low_stock_at` is the setting.
-    #[must_use]
-    pub fn stock(&self, low_stock_at: u64) -> Stock {
-        match (self.available(), self.reserved()) {
-            (0, 0) => Stock::SoldOut,
-            (0, _) => Stock::AllReserved,
-            (available, _) if available <= low_stock_at => Stock::LowStock,
-            (_, _) => Stock::InStock,
-        }
     }
 }
 

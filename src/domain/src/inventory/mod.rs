@@ -30,8 +30,10 @@ mod event;
 mod evolve;
 mod levels;
 mod memory;
+mod offer;
 mod promises;
 mod restore;
+mod stock_state;
 mod words;
 
 #[cfg(test)]
@@ -44,13 +46,14 @@ mod tests;
 pub use audit::{AuditFold, OrderUnits, PromiseUnits};
 pub use decide_promise::PromiseEnd;
 pub use event::{Asked, Event};
-pub use levels::{Incoming, Level, Levels, Stock};
+pub use levels::{Incoming, Level, Levels};
 pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
 pub use promises::{
     EXTENSIONS_MAX, Keeper, PROMISE_MEMORY_S, PROMISES_PER_DECISION_MAX, Party, Promise, PromiseStatus, PromiseWish,
     Promised,
 };
 pub use restore::Chunk;
+pub use stock_state::StockState;
 pub use words::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };

@@ -432,15 +432,16 @@ fn the_newest_offer_wins_and_a_sku_stays_with_its_product() {
 
 #[test]
 fn shoppers_are_told_low_stock_all_reserved_and_sold_out_apart() {
+    let state = |levels: &Levels| StockState::of(levels.available(), levels.reserved(), true, 2);
     let mut shelf = Shelf::with(&[5]);
-    assert_eq!(shelf.stock.read().stock(2), Stock::InStock);
+    assert_eq!(state(&shelf.stock.read()), StockState::InStock);
     shelf.sell(1, 3);
-    assert_eq!(shelf.stock.read().stock(2), Stock::LowStock);
+    assert_eq!(state(&shelf.stock.read()), StockState::LowStock);
     shelf.hold(2, 2);
     let levels = shelf.stock.read();
-    assert_eq!((levels.stock(2), levels.next_release_at), (Stock::AllReserved, Some(DEADLINE)));
+    assert_eq!((state(&levels), levels.next_release_at), (StockState::AllReserved, Some(DEADLINE)));
     shelf.tell(Command::Commit { order: order(2), reservation: levels.version }).unwrap();
-    assert_eq!(shelf.stock.read().stock(2), Stock::SoldOut);
+    assert_eq!(state(&shelf.stock.read()), StockState::SoldOut);
     assert_eq!(Shelf::empty().tell(Command::Read), Err(Refusal::Unknown));
 }
 

@@ -6,7 +6,7 @@ use doorbuster_api::operator::{
     Cluster, Fault, HandOff, Node, NodeStanding, OperationError, Operations, Readiness, RegistryShown, Saga, SetAside,
     Shard, ShardHere, filter,
 };
-use doorbuster_api::{Limits, SocketCounts, bind, serve};
+use doorbuster_api::{SocketCounts, SocketLimits, bind, serve};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::{ProviderAnswer, Reference};
 use serde_json::{Value, json};
@@ -42,7 +42,8 @@ impl Fake {
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
         let counts = Arc::new(SocketCounts::default());
-        let serving = serve(listener, None, filter(self.clone()), Limits::default(), counts, std::future::pending());
+        let serving =
+            serve(listener, None, filter(self.clone()), SocketLimits::default(), counts, std::future::pending());
         tokio::spawn(serving.expect("room for a thread"));
         address
     }

@@ -1,0 +1,215 @@
+//! The caller of a request: a seller by a secret key, a guest by a signed token (header or cookie), the holder of an order's token.
+//!
+//! An invalid credential is 401, never an anonymous request: a forged cookie must not pass as one. A browser sends a cookie with requests that other
+//! sites cause, so a request that writes with a cookie must come from this node's own pages.
+
+use super::keys::{Key, Keys, Scope};
+use super::problem::{Code, Problem};
+use super::secret::Secret;
+use compact_str::{CompactString, format_compact};
+use doorbuster_domain::entity::By;
+use doorbuster_domain::ids::{GuestId, OrderId};
+use doorbuster_domain::time::Timestamp;
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
+use std::sync::Arc;
+
+/// The name of the cookie that holds a guest's token.
+pub const GUEST_COOKIE: &str = "doorbuster_guest";
+
+/// The caller of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A request without a credential.
+    Anyone,
+    /// A seller's account, by one of its keys.
+    Seller(Arc<Key>),
+    /// A guest.
+    Guest(GuestId),
+    /// The holder of this order's token.
+    Holder(OrderId),
+}
+
+impl Caller {
+    /// The principal: the name under which this caller's requests and resources are kept. A seller's is the account, never the key, which rotates.
+    #[must_use]
+    pub fn principal(&self) -> Option<CompactString> {
+        match self {
+            Self::Anyone => None,
+            Self::Seller(key) => Some(format_compact!("seller:{}", key.account)),
+            Self::Guest(guest) => Some(format_compact!("guest:{guest}")),
+            Self::Holder(order) => Some(format_compact!("order:{order}")),
+        }
+    }
+
+    /// The actor that the journal records for this caller.
+    #[must_use]
+    pub fn by(&self) -> By {
+        match self {
+            Self::Anyone => By::Guest(CompactString::const_new("anyone")),
+            Self::Seller(key) => By::Seller(key.account.clone()),
+            Self::Guest(guest) => By::Guest(format_compact!("{guest}")),
+            Self::Holder(order) => By::Guest(format_compact!("{order}")),
+        }
+    }
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Every caller.
+    Anyone,
+    /// A seller's key with this scope.
+    Scope(Scope),
+    /// A guest, or a seller's key with `orders`: they have carts and place orders.
+    Shopper,
+    /// The same, or the holder of an order's token: they read, pay, cancel and return an order.
+    OrderParty,
+    /// The payment provider, who signs the body.
+    Provider,
+}
+
+/// Identifies the caller. `writes`: the request changes something.
+///
+/// # Errors
+/// 401 for an invalid credential, 403 for a request that writes with a cookie and may come from another site.
+pub fn identify(
+    headers: &HeaderMap,
+    writes: bool,
+    keys: &Keys,
+    secret: &Secret,
+    now: Timestamp,
+) -> Result<Caller, Problem> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(bearer).ok_or_else(unauthenticated)?;
+        return of_token(token, keys, secret, now).ok_or_else(unauthenticated);
+    }
+    let Some(token) = guest_cookie(headers) else { return Ok(Caller::Anyone) };
+    let guest = secret.guest_of(token, now).ok_or_else(unauthenticated)?;
+    if writes && !is_same_origin(headers) {
+        let detail = "a request that writes with a cookie must come from the same origin";
+        return Err(Problem::new(Code::ForeignOrigin).detail(detail));
+    }
+    Ok(Caller::Guest(guest))
+}
+
+fn of_token(token: &str, keys: &Keys, secret: &Secret, now: Timestamp) -> Option<Caller> {
+    match token.get(..3)? {
+        "sk_" => keys.verify(token, now).map(Caller::Seller),
+        "gt_" => secret.guest_of(token, now).map(Caller::Guest),
+        "ot_" => secret.order_of(token).map(Caller::Holder),
+        // Shoppers have no tokens of their own yet: a JWT is forged, with `alg: none` or any other.
+        _ => None,
+    }
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(Code::Unauthenticated).detail("the key or token is invalid, or it has expired")
+}
+
+fn guest_cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == GUEST_COOKIE)
+        .map(|(_, token)| token)
+}
+
+/// Does the browser say that the request comes from this node's own pages? Without such a header the answer is no.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let (Some(host), Some(origin)) = (host, origin) else { return false };
+    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+}
+
+/// Checks that a caller may use a route.
+///
+/// # Errors
+/// 401 without a credential, 403 `missing_scope` without the scope.
+pub fn allow(caller: &Caller, access: Access) -> Result<(), Problem> {
+    let needed = match (access, caller) {
+        (Access::Anyone | Access::Provider, _)
+        | (Access::Shopper | Access::OrderParty, Caller::Guest(_))
+        | (Access::OrderParty, Caller::Holder(_)) => return Ok(()),
+        (_, Caller::Anyone) => {
+            return Err(Problem::new(Code::Unauthenticated).detail("a key or a token is needed"));
+        }
+        (Access::Scope(scope), _) => scope,
+        (Access::Shopper | Access::OrderParty, _) => Scope::Orders,
+    };
+    match caller {
+        Caller::Seller(key) if key.scopes.contains(&needed) => Ok(()),
+        _ => {
+            let detail = format!("the scope {} is needed", needed.as_str());
+            Err(Problem::new(Code::MissingScope).detail(detail).with("scope", needed.as_str()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn who(pairs: &[(&'static str, String)], writes: bool) -> Result<Caller, Code> {
+        let keys = Keys::in_memory(&[("sk_good", "sel_main", &[Scope::Catalog])]);
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        identify(&headers, writes, &keys, &Secret::new(&[7; 32]), Timestamp(100)).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn an_invalid_credential_never_passes_as_an_anonymous_request() {
+        let expired = Secret::new(&[7; 32]).guest_token(GuestId(1), Timestamp(99));
+        let foreign = Secret::new(&[8; 32]).guest_token(GuestId(1), Timestamp(999));
+        let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.".to_owned();
+        for token in ["sk_bad".to_owned(), "x".to_owned(), String::new(), none, expired, foreign.clone()] {
+            let identified = who(&[("authorization", format!("Bearer {token}"))], false);
+            assert_eq!(identified, Err(Code::Unauthenticated), "{token}");
+        }
+        assert_eq!(who(&[("authorization", "Basic c2s6".to_owned())], false), Err(Code::Unauthenticated));
+        assert_eq!(who(&[("cookie", format!("{GUEST_COOKIE}={foreign}"))], false), Err(Code::Unauthenticated));
+        assert_eq!(who(&[], true), Ok(Caller::Anyone));
+    }
+
+    #[test]
+    fn a_cookie_writes_only_from_the_same_origin() {
+        let token = Secret::new(&[7; 32]).guest_token(GuestId(1), Timestamp(999));
+        let cookie = ("cookie", format!("a=b; {GUEST_COOKIE}={token}"));
+        let host = ("host", "shop.example".to_owned());
+        let guest = Ok(Caller::Guest(GuestId(1)));
+        assert_eq!(who(&[cookie.clone(), host.clone()], false), guest);
+        assert_eq!(who(&[cookie.clone(), host.clone()], true), Err(Code::ForeignOrigin));
+        let own = ("origin", "https://shop.example".to_owned());
+        assert_eq!(who(&[cookie.clone(), host.clone(), own.clone()], true), guest);
+        let foreign = ("origin", "https://evil.example".to_owned());
+        assert_eq!(who(&[cookie.clone(), host.clone(), foreign], true), Err(Code::ForeignOrigin));
+        let cross = ("sec-fetch-site", "cross-site".to_owned());
+        assert_eq!(who(&[cookie, host, own, cross], true), Err(Code::ForeignOrigin));
+    }
+
+    #[test]
+    fn a_scope_that_a_key_lacks_is_named() {
+        let caller = who(&[("authorization", "bearer sk_good".to_owned())], false).unwrap();
+        assert!(allow(&caller, Access::Scope(Scope::Catalog)).is_ok());
+        assert_eq!(allow(&caller, Access::Shopper).unwrap_err().code(), Code::MissingScope);
+        assert_eq!(allow(&Caller::Anyone, Access::Shopper).unwrap_err().code(), Code::Unauthenticated);
+        assert_eq!(
+            allow(&Caller::Guest(GuestId(1)), Access::Scope(Scope::Catalog)).unwrap_err().code(),
+            Code::MissingScope
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! The headers that mean the same on every route: `Idempotency-Key`, `If-Match`, `Prefer`.
+
+use super::problem::{Code, Problem};
+use hyper::header::{HeaderMap, IF_MATCH};
+
+/// Longest `Idempotency-Key`, in characters.
+pub const KEY_LENGTH_MAX: usize = 255;
+
+/// The key that makes this request and its repetitions one.
+///
+/// # Errors
+/// 400 when it is missing, given twice, too long, or has characters other than visible ASCII.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut all = headers.get_all("idempotency-key").iter();
+    let Some(value) = all.next() else {
+        return Err(Problem::new(Code::MissingIdempotencyKey).detail("this request needs an Idempotency-Key"));
+    };
+    value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=KEY_LENGTH_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
+        .filter(|_| all.next().is_none())
+        .ok_or_else(|| {
+            Problem::new(Code::InvalidIdempotencyKey)
+                .detail("Idempotency-Key must be given once, with 1 to 255 visible ASCII characters")
+        })
+}
+
+/// The version that `If-Match` names; `None`: any. Of several it is the newest: if that one does not match, the older ones do not either.
+///
+/// # Errors
+/// 412 for a tag that no version has (a weak tag, or no number): it cannot match.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let mut newest = None;
+    for value in headers.get_all(IF_MATCH) {
+        for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            if tag == "*" {
+                return Ok(None);
+            }
+            let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            newest = newest.max(quoted.and_then(|number| number.parse::<u64>().ok()));
+        }
+    }
+    if newest.is_none() && headers.contains_key(IF_MATCH) {
+        return Err(Problem::new(Code::StaleVersion).detail("If-Match names no version of this resource"));
+    }
+    Ok(newest)
+}
+
+/// The seconds of `Prefer: wait=N`, at most `most`. A preference that cannot be parsed is none (RFC 7240).
+#[must_use]
+pub fn prefer_wait(headers: &HeaderMap, most: u64) -> Option<u64> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.trim().strip_prefix("wait="))
+        .find_map(|seconds| seconds.trim_matches('"').parse::<u64>().ok())
+        .map(|seconds| seconds.min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_key_is_1_to_255_visible_ascii_characters() {
+        let read =
+            |key: &str| idempotency_key(&headers(&[("idempotency-key", key)])).map_err(|p| p.code()).map(str::len);
+        assert_eq!(read("k"), Ok(1));
+        assert_eq!(read(&"k".repeat(255)), Ok(255));
+        for key in ["", " ", "a b", &"k".repeat(256), "a\tb"] {
+            assert_eq!(read(key), Err(Code::InvalidIdempotencyKey), "{key:?}");
+        }
+        assert_eq!(idempotency_key(&HeaderMap::new()).unwrap_err().code(), Code::MissingIdempotencyKey);
+    }
+
+    #[test]
+    fn if_match_names_versions() {
+        assert_eq!(if_match(&headers(&[("if-match", "\"7\", \"9\"")])).unwrap(), Some(9));
+        assert!(if_match(&headers(&[("if-match", "*")])).unwrap().is_none());
+        assert_eq!(if_match(&headers(&[("if-match", "W/\"7\"")])).unwrap_err().code(), Code::StaleVersion);
+    }
+
+    #[test]
+    fn a_wait_is_bounded_and_a_preference_that_cannot_be_parsed_is_none() {
+        assert_eq!(prefer_wait(&headers(&[("prefer", "respond-async, wait=5")]), 30), Some(5));
+        assert_eq!(prefer_wait(&headers(&[("prefer", "wait=600")]), 30), Some(30));
+        assert_eq!(prefer_wait(&headers(&[("prefer", "wait=soon")]), 30), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! What every resource is made with: the request, the row of a route, asking an entity, problems, the types of bodies and views.
+
+pub mod ask;
+pub mod caller;
+pub mod fingerprint;
+pub mod headers;
+pub mod json;
+pub mod keys;
+pub mod priority_class;
+pub mod problem;
+pub mod refusals;
+pub mod reply;
+pub mod request;
+pub mod route;
+pub mod secret;
+pub mod service;
+pub mod settings;
+pub mod types;
+pub mod view;
+pub mod words;

@@ -1,0 +1,118 @@
+//! A successful answer: a resource as JSON, with its headers.
+
+use bytes::Bytes;
+use compact_str::{CompactString, format_compact};
+use doorbuster_actors::ask::Accepted;
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
+use serde::Serialize;
+use warp::reply::Response;
+
+static SEQ: HeaderName = HeaderName::from_static("doorbuster-seq");
+static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// First size of a body's buffer: an order of one line fits, which is the most frequent answer of a sale.
+const BODY_BYTES: usize = 3_072;
+
+/// An answer under construction.
+#[derive(Debug)]
+pub struct Reply {
+    response: Response,
+}
+
+impl Reply {
+    /// A resource as JSON.
+    ///
+    /// # Panics
+    /// When the resource has a map whose keys are not texts; no view has one.
+    #[must_use]
+    pub fn json(status: u16, resource: &impl Serialize) -> Self {
+        let mut body = Vec::with_capacity(BODY_BYTES);
+        serde_json::to_writer(&mut body, resource)
+            .expect("views are texts, whole numbers, lists and maps keyed by text");
+        Self::bytes(status, "application/json", body.into())
+    }
+
+    /// A body that is serialized already.
+    #[must_use]
+    pub fn bytes(status: u16, content_type: &'static str, body: Bytes) -> Self {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { response }
+    }
+
+    /// No body.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::NO_CONTENT);
+        Self { response }
+    }
+
+    fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.response.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    /// Sets `ETag` to the version of the resource.
+    #[must_use]
+    pub fn etag(self, version: u64) -> Self {
+        self.header(ETAG, &format_compact!("\"{version}\""))
+    }
+
+    /// Sets `Location` to the path of the resource.
+    #[must_use]
+    pub fn location(self, path: &str) -> Self {
+        self.header(LOCATION, path)
+    }
+
+    /// Sets `Retry-After`.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        self.header(RETRY_AFTER, &format_compact!("{seconds}"))
+    }
+
+    /// Sets `Doorbuster-Seq`, and `Idempotency-Replayed` if the answer repeats an earlier one.
+    #[must_use]
+    pub fn of(self, accepted: &Accepted) -> Self {
+        let reply = self.header(SEQ.clone(), &format_compact!("{}-{}", accepted.shard, accepted.seq));
+        if accepted.repeated { reply.header(REPLAYED.clone(), "true") } else { reply }
+    }
+
+    /// Sets `Preference-Applied` if the request had `Prefer: wait`.
+    #[must_use]
+    pub fn waited(self, seconds: Option<u64>) -> Self {
+        match seconds {
+            Some(seconds) => self.header(PREFERENCE_APPLIED.clone(), &format_compact!("wait={seconds}")),
+            None => self,
+        }
+    }
+
+    /// Sets a cookie.
+    #[must_use]
+    pub fn cookie(self, cookie: &CompactString) -> Self {
+        self.header(SET_COOKIE, cookie)
+    }
+
+    /// Sets `Cache-Control`.
+    #[must_use]
+    pub fn cache(self, policy: &str) -> Self {
+        self.header(CACHE_CONTROL, policy)
+    }
+
+    /// Sets another header.
+    #[must_use]
+    pub fn with(self, name: &'static str, value: &str) -> Self {
+        self.header(HeaderName::from_static(name), value)
+    }
+
+    /// The response.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        self.response
+    }
+}

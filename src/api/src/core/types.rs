@@ -1,0 +1,435 @@
+//! The types that request bodies consist of: each checks its value when it is read.
+//!
+//! Each also states the same rule in its JSON schema, so what OpenAPI says is what is checked.
+
+use super::headers::KEY_LENGTH_MAX;
+use compact_str::CompactString;
+use doorbuster_domain::ids::{CartId, IdError, ProductId, Sku, WarehouseId};
+use doorbuster_domain::money::{AMOUNT_MAX, Currency, Money};
+use doorbuster_domain::time::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Greatest quantity of a line, a receipt or a correction, in units.
+pub const QUANTITY_MAX: u32 = 1_000_000;
+/// Bounds of `metadata`: number of pairs, characters of a key, characters of a value.
+pub const METADATA_MAX: (usize, usize, usize) = (50, 40, 500);
+/// The keyword in schemas of texts that must not contain a card number.
+pub const NO_CARD: &str = "x-no-card-number";
+
+/// Does a text contain what looks like a card number: 13 to 19 digits, possibly grouped by spaces or dashes, with the first digit
+/// of a card and a correct check digit (Luhn)?
+#[must_use]
+pub fn holds_card_number(text: &str) -> bool {
+    if text.bytes().filter(u8::is_ascii_digit).nth(12).is_none() {
+        return false;
+    }
+    let mut digits: Vec<u8> = Vec::with_capacity(20);
+    let mut gap = true;
+    for byte in text.bytes().chain([b'.']) {
+        match byte {
+            b'0'..=b'9' => {
+                digits.push(byte - b'0');
+                gap = false;
+            }
+            b' ' | b'-' if !gap => gap = true,
+            _ => {
+                if is_card_number(&digits) {
+                    return true;
+                }
+                digits.clear();
+                gap = true;
+            }
+        }
+    }
+    false
+}
+
+fn is_card_number(digits: &[u8]) -> bool {
+    if !(13..=19).contains(&digits.len()) || !digits.first().is_some_and(|first| (2..=6).contains(first)) {
+        return false;
+    }
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let doubled = u32::from(*digit) * if place % 2 == 1 { 2 } else { 1 };
+            if doubled > 9 { doubled - 9 } else { doubled }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+fn is_clean(text: &str, max: usize) -> bool {
+    (text.len() <= max || text.chars().count() <= max)
+        && !text.chars().any(|letter| letter.is_control() && letter != '\n' && letter != '\t' && letter != '\r')
+}
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $cards:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct $name<const MAX: usize>(pub CompactString);
+
+        impl<'de, const MAX: usize> Deserialize<'de> for $name<MAX> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct TextVisitor<const MAX: usize>;
+                impl<const MAX: usize> Visitor<'_> for TextVisitor<MAX> {
+                    type Value = CompactString;
+                    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(out, "a text of at most {MAX} characters")
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<CompactString, E> {
+                        if is_clean(text, MAX) && ($cards || !holds_card_number(text)) {
+                            Ok(CompactString::new(text))
+                        } else {
+                            Err(E::invalid_value(de::Unexpected::Other("this text"), &self))
+                        }
+                    }
+                }
+                deserializer.deserialize_str(TextVisitor::<MAX>).map(Self)
+            }
+        }
+
+        impl<const MAX: usize> JsonSchema for $name<MAX> {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                format!("{}{MAX}", stringify!($name)).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                if $cards {
+                    json_schema!({ "type": "string", "maxLength": MAX })
+                } else {
+                    json_schema!({ "type": "string", "maxLength": MAX, (NO_CARD): true })
+                }
+            }
+        }
+    };
+}
+
+text!(
+    /// A text of at most `MAX` characters, without control characters except tabs and line ends.
+    Text, true
+);
+text!(
+    /// The same, without a card number: names, notes, metadata.
+    Prose, false
+);
+
+/// A JSON number as an integer. `2.0` is whole, as in JSON Schema: JSON has numbers without types. `None`: it is not whole, or beyond
+/// 2^53 − 1, up to which every JSON parser is exact.
+#[must_use]
+pub fn whole(number: f64) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
+    let is_whole = number.fract() == 0.0 && number.abs() <= EXACT_MAX;
+    is_whole.then(|| format!("{number:.0}").parse().ok()).flatten()
+}
+
+struct WholeNumber;
+
+impl Visitor<'_> for WholeNumber {
+    type Value = i64;
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a whole number")
+    }
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<i64, E> {
+        Ok(number)
+    }
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<i64, E> {
+        i64::try_from(number).map_err(|_too_large| E::custom("out of range"))
+    }
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<i64, E> {
+        whole(number).ok_or_else(|| E::custom("must be a whole number"))
+    }
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $min:expr, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name(pub $inner);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let number = deserializer.deserialize_i64(WholeNumber)?;
+                <$inner>::try_from(number)
+                    .ok()
+                    .filter(|number| (($min)..=($max)).contains(number))
+                    .map(Self)
+                    .ok_or_else(|| de::Error::custom("out of range"))
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "integer", "minimum": $min, "maximum": $max })
+            }
+        }
+    };
+}
+
+number!(
+    /// Units of a line, a receipt or a shipment.
+    Quantity(u32), 1, QUANTITY_MAX
+);
+number!(
+    /// Units counted by a stocktake.
+    Counted(u32), 0, u32::MAX
+);
+number!(
+    /// A correction of stock, in units.
+    Delta(i64), -1_000_000_000_000_i64, 1_000_000_000_000_i64
+);
+number!(
+    /// An amount in minor units.
+    Amount(i64), 0, AMOUNT_MAX
+);
+number!(
+    /// A whole number that is not negative: seconds, grams, millimetres.
+    Whole(u32), 0, u32::MAX
+);
+
+/// A type of ids that a body may contain.
+pub trait NamedId: Sized {
+    /// The `format` of its schema; a body that violates it is answered 400 `invalid_id`.
+    const FORMAT: &'static str;
+    /// Parses it.
+    ///
+    /// # Errors
+    /// When the text is no lawful id.
+    fn read(text: &str) -> Result<Self, IdError>;
+}
+
+macro_rules! named_id {
+    ($($name:ty, $format:literal;)+) => {
+        $(impl NamedId for $name {
+            const FORMAT: &'static str = $format;
+            fn read(text: &str) -> Result<Self, IdError> {
+                Self::parse(text)
+            }
+        })+
+    };
+}
+named_id! { Sku, "name"; ProductId, "name"; WarehouseId, "name"; CartId, "cart-id"; }
+
+/// An id in a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id<T>(pub T);
+
+impl<'de, T: NamedId> Deserialize<'de> for Id<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IdVisitor<T>(PhantomData<T>);
+        impl<T: NamedId> Visitor<'_> for IdVisitor<T> {
+            type Value = T;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an id")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+                T::read(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(IdVisitor(PhantomData)).map(Self)
+    }
+}
+
+impl<T: NamedId> JsonSchema for Id<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        T::FORMAT.into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": (T::FORMAT) })
+    }
+}
+
+/// Does a text satisfy a format of this file? `None`: the format is not one of them.
+#[must_use]
+pub fn has_format(format: &str, text: &str) -> Option<bool> {
+    match format {
+        "name" => Some(Sku::parse(text).is_ok()),
+        "cart-id" => Some(CartId::parse(text).is_ok()),
+        "currency" => Some(Currency::parse(text).is_ok()),
+        "country" => Some(is_country(text)),
+        "date-time" => Some(Instant::read(text).is_some()),
+        "reference" => Some(is_reference(text)),
+        _ => None,
+    }
+}
+
+/// A reference serves as a key, and has the form of one.
+fn is_reference(text: &str) -> bool {
+    (1..=KEY_LENGTH_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_country(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+macro_rules! formatted {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $format:literal, $read:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name(pub $inner);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = CompactString::deserialize(deserializer)?;
+                let read: fn(&str) -> Option<$inner> = $read;
+                read(&text).map(Self).ok_or_else(|| de::Error::custom(concat!("not a ", $format)))
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                $format.into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "format": $format })
+            }
+        }
+    };
+}
+
+formatted!(
+    /// An ISO 4217 currency code.
+    Code4217(Currency), "currency", |text| Currency::parse(text).ok()
+);
+formatted!(
+    /// An ISO 3166-1 alpha-2 country code.
+    Country(CompactString), "country", |text| is_country(text).then(|| CompactString::new(text))
+);
+formatted!(
+    /// The caller's own name for a resource, which serves as the idempotency key of the request: 1 to 255 visible ASCII characters.
+    Reference(CompactString), "reference", |text| is_reference(text).then(|| CompactString::new(text))
+);
+formatted!(
+    /// An RFC 3339 instant.
+    Instant(Timestamp), "date-time", Instant::read
+);
+
+impl Instant {
+    fn read(text: &str) -> Option<Timestamp> {
+        let instant: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(instant.as_millisecond()).ok().map(Timestamp)
+    }
+}
+
+/// Money in a body.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoneyIn {
+    /// In minor units.
+    pub amount: Amount,
+    /// ISO 4217 code.
+    pub currency: Code4217,
+}
+
+impl From<MoneyIn> for Money {
+    fn from(money: MoneyIn) -> Self {
+        Self { amount: money.amount.0, currency: money.currency.0 }
+    }
+}
+
+/// The caller's own pairs, which the API stores and does not interpret: sorted by key, each key once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Metadata(pub Vec<(CompactString, CompactString)>);
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Metadata;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("pairs of texts")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((key, value)) = map.next_entry::<Prose<40>, Prose<500>>()? {
+                    pairs.push((key.0, value.0));
+                }
+                pairs.sort();
+                let repeated = pairs.windows(2).any(|two| matches!(two, [one, other] if one.0 == other.0));
+                if repeated || pairs.len() > METADATA_MAX.0 {
+                    return Err(de::Error::custom("too many pairs, or a repeated key"));
+                }
+                Ok(Metadata(pairs))
+            }
+        }
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+impl JsonSchema for Metadata {
+    fn schema_name() -> Cow<'static, str> {
+        "Metadata".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let (pairs, key, value) = METADATA_MAX;
+        json_schema!({
+            "type": "object",
+            "maxProperties": pairs,
+            "propertyNames": { "type": "string", "maxLength": key, (NO_CARD): true },
+            "additionalProperties": { "type": "string", "maxLength": value, (NO_CARD): true }
+        })
+    }
+}
+
+/// A body without fields.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmptyBody {}
+
+/// Reads a field for which `null` (clear it) differs from absent (keep it): `Some(None)` for `null`.
+///
+/// # Errors
+/// When the value is no `T`.
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_number_is_found_however_it_is_grouped() {
+        for text in ["4242424242424242", "pay 4242 4242 4242 4242!", "5555-5555-5555-4444", "amex 378282246310005"] {
+            assert!(holds_card_number(text), "{text}");
+        }
+        for text in ["4242424242424241", "order 20240101123", "07700 900123", "1234567890123456789012", ""] {
+            assert!(!holds_card_number(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quantity_is_a_whole_number_from_1_to_a_million() {
+        for text in ["0", "-1", "1.5", "1e308", "2147483648", "1000001", "\"1\"", "null"] {
+            assert!(serde_json::from_str::<Quantity>(text).is_err(), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Quantity>("1000000").unwrap(), Quantity(1_000_000));
+    }
+
+    #[test]
+    fn metadata_has_each_key_once() {
+        assert!(serde_json::from_str::<Metadata>(r#"{"a":"1","a":"2"}"#).is_err());
+        assert_eq!(serde_json::from_str::<Metadata>(r#"{"b":"2","a":"1"}"#).unwrap().0.first().unwrap().0, "a");
+    }
+}

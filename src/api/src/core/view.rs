@@ -1,0 +1,156 @@
+//! The types that views consist of. A view is a resource as the contract shows it, serialized straight from the state.
+//!
+//! Fields that can be empty are `null`. Views borrow: nothing is copied to be serialized.
+
+use compact_str::{CompactString, format_compact};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::order::LineNumber;
+use doorbuster_domain::time::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+
+/// A value that is shown as its text, such as an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown<T>(pub T);
+
+impl<T: Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<T> JsonSchema for Shown<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Id".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// Money as `{ "amount", "currency" }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Money")]
+pub struct MoneyView {
+    /// In minor units.
+    pub amount: i64,
+    /// ISO 4217 code.
+    #[schemars(with = "String")]
+    pub currency: Iso4217,
+}
+
+/// A currency as its ISO 4217 code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Iso4217(pub Currency);
+
+impl Serialize for Iso4217 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl From<Money> for MoneyView {
+    fn from(money: Money) -> Self {
+        Self { amount: money.amount, currency: Iso4217(money.currency) }
+    }
+}
+
+/// An instant as RFC 3339, UTC, milliseconds, `Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At(pub Timestamp);
+
+impl At {
+    /// Written digit by digit: every answer has several, and `format!` costs as much as the rest of a line.
+    fn text(self) -> CompactString {
+        let millis = i64::try_from(self.0.0).unwrap_or(i64::MAX);
+        let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+        let utc = jiff::tz::TimeZone::UTC.to_datetime(instant);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut part = |end: usize, value: i16, digits: usize| {
+            let mut rest = value.unsigned_abs();
+            for place in text.iter_mut().take(end).rev().take(digits) {
+                *place = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
+                rest /= 10;
+            }
+        };
+        part(4, utc.year(), 4);
+        part(7, i16::from(utc.month()), 2);
+        part(10, i16::from(utc.day()), 2);
+        part(13, i16::from(utc.hour()), 2);
+        part(16, i16::from(utc.minute()), 2);
+        part(19, i16::from(utc.second()), 2);
+        part(23, utc.millisecond(), 3);
+        // All of it is ASCII; `from_utf8_lossy` would push it byte by byte.
+        CompactString::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl Display for At {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text())
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+impl JsonSchema for At {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Instant".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// The id of a line: its number as text.
+#[must_use]
+pub fn line_id(line: LineNumber) -> CompactString {
+    format_compact!("{line}")
+}
+
+/// Pairs as a JSON object.
+#[derive(Debug, Clone, Copy)]
+pub struct Pairs<'a>(pub &'a [(CompactString, CompactString)]);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl JsonSchema for Pairs<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Pairs".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_has_milliseconds_and_a_z() {
+        assert_eq!(At(Timestamp(0)).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(At(Timestamp(1_764_547_200_007)).to_string(), "2025-12-01T00:00:00.007Z");
+        assert_eq!(At(Timestamp(1_709_164_799_999)).to_string(), "2024-02-28T23:59:59.999Z");
+        assert_eq!(At(Timestamp(u64::MAX)).to_string().len(), 24);
+    }
+}

@@ -1,0 +1,277 @@
+//! The OpenAPI 3.1 document, written from the table of routes and the types of bodies and views.
+
+use crate::core::caller::{Access, GUEST_COOKIE};
+use crate::core::problem::Code;
+use crate::core::route::{Body, Route};
+use doorbuster_domain::ids::{CartId, OrderId, PaymentId, ReturnId, ShipmentId};
+use doorbuster_domain::money::Currency;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+/// An id that a seller chose: it has a character other than a point, or more than two points.
+const NAME: &str = "^([A-Za-z0-9 ._~:+-]*[A-Za-z0-9 _~:+-][A-Za-z0-9 ._~:+-]*|[.]{3,})$";
+const NAME_LENGTH_MAX: usize = 64;
+/// A text without control characters except tabs and line ends.
+const TEXT: &str = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$";
+/// Instants are not before 1970.
+const SINCE_1970: &str = "^(19[789][0-9]|[2-9][0-9]{3})-";
+
+/// The document of these routes, as JSON.
+#[must_use]
+pub fn document<S: 'static>(routes: impl Iterator<Item = &'static Route<S>>) -> Vec<u8> {
+    serde_json::to_vec(&describe(routes)).unwrap_or_default()
+}
+
+/// The document of these routes, as a JSON value.
+#[must_use]
+pub fn describe<S: 'static>(routes: impl Iterator<Item = &'static Route<S>>) -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    let mut generator = settings.into_generator();
+    let mut paths = Map::new();
+    for route in routes {
+        let operation = operation(route, &mut generator);
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        if let Some(methods) = path.as_object_mut() {
+            methods.insert(route.method.to_ascii_lowercase(), operation);
+        }
+    }
+    let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
+    schemas.insert("Problem".to_owned(), problem());
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "info": {
+            "title": "Doorbuster",
+            "version": "1",
+            "description": "A commerce back end for the minute in which everyone presses Buy at once. Money is in minor units; every POST that changes something needs an Idempotency-Key; problems follow RFC 9457 with a stable code.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": { "type": "http", "scheme": "bearer", "description": "A seller's secret key (sk_…), a guest's token (gt_…) or an order's (ot_…)." },
+                "cookie": { "type": "apiKey", "in": "cookie", "name": GUEST_COOKIE }
+            }
+        }
+    });
+    add_patterns(&mut document);
+    document
+}
+
+/// Adds the pattern of each format that only this API has; bodies are checked by `types::has_format`, which follows the same rules. Texts of
+/// bounded length get the pattern without control characters.
+fn add_patterns(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let pattern = match fields.get("format").and_then(Value::as_str) {
+                Some("name") => Some(NAME.to_owned()),
+                Some("cart-id") => Some(uid(CartId::PREFIX)),
+                Some("country") => Some("^[A-Z]{2}$".to_owned()),
+                Some("currency") => Some(format!("^({})$", Currency::codes().collect::<Vec<_>>().join("|"))),
+                Some("date-time") => Some(SINCE_1970.to_owned()),
+                Some(_) => None,
+                None => (fields.contains_key("maxLength") && !fields.contains_key("pattern")).then(|| TEXT.to_owned()),
+            };
+            if fields.get("format").and_then(Value::as_str) == Some("name") {
+                fields.insert("maxLength".into(), NAME_LENGTH_MAX.into());
+            }
+            if let Some(pattern) = pattern {
+                fields.insert("pattern".into(), pattern.into());
+            }
+            fields.values_mut().for_each(add_patterns);
+        }
+        Value::Array(items) => items.iter_mut().for_each(add_patterns),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The schema of a segment of a path.
+fn segment(path: &str, name: &str) -> Value {
+    let uids = [
+        ("/v1/carts/", CartId::PREFIX),
+        ("/v1/orders/", OrderId::PREFIX),
+        ("/v1/payments/", PaymentId::PREFIX),
+        ("/v1/shipments/", ShipmentId::PREFIX),
+        ("/v1/returns/", ReturnId::PREFIX),
+    ];
+    match uids.iter().find(|(folder, _)| name == "id" && path.starts_with(folder)) {
+        Some((_, prefix)) => json!({ "type": "string", "pattern": uid(prefix) }),
+        None if name == "provider" => json!({ "type": "string", "minLength": 1 }),
+        None => json!({ "type": "string", "format": "name" }),
+    }
+}
+
+/// The pattern of an id made by the node: 26 digits of Crockford's base32, which hold 128 bits.
+fn uid(prefix: &str) -> String {
+    format!("^{prefix}[0-7][0-9a-hjkmnp-tv-z]{{25}}$")
+}
+
+fn operation<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
+    let mut operation = Map::new();
+    operation.insert("operationId".into(), route.docs.id.into());
+    operation.insert("summary".into(), route.docs.summary.into());
+    operation.insert("tags".into(), json!([route.docs.tag]));
+    operation.insert("parameters".into(), parameters(route).into());
+    operation.insert("responses".into(), responses(route, generator));
+    operation.insert("security".into(), security(route.access));
+    if let Some(body) = body(route, generator) {
+        operation.insert("requestBody".into(), body);
+    }
+    operation.into()
+}
+
+fn security(access: Access) -> Value {
+    match access {
+        Access::Anyone | Access::Provider => json!([]),
+        Access::Scope(scope) => json!([{ "key": [scope.as_str()] }]),
+        Access::Shopper | Access::OrderParty => json!([{ "key": ["orders"] }, { "cookie": [] }]),
+    }
+}
+
+fn parameters<S>(route: &Route<S>) -> Vec<Value> {
+    let segments = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = segments
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": segment(route.path, name) }))
+        .collect();
+    let header = |name: &str, required: bool, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": required, "description": description, "schema": schema });
+    parameters.extend(route.docs.query.iter().map(|(name, description)| {
+        let required = description.starts_with("Required");
+        json!({ "name": name, "in": "query", "required": required, "description": description, "schema": { "type": "string" } })
+    }));
+    if route.key {
+        let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$" });
+        parameters.push(header(
+            "Idempotency-Key",
+            true,
+            "The key of this request; a repetition with the same key is the same request.",
+            schema,
+        ));
+        parameters.push(header("Prefer", false, "wait=N, 0 to 30 seconds.", json!({ "type": "string" })));
+    }
+    if matches!(route.method, "PUT" | "PATCH" | "DELETE") {
+        let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}\")$" });
+        parameters.push(header("If-Match", false, "The version to change; another one is refused.", schema));
+    }
+    parameters
+}
+
+fn body<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Option<Value> {
+    let (schema, required) = match route.body {
+        Body::None => return None,
+        Body::Raw => return Some(json!({ "required": true, "content": { "application/json": { "schema": {} } } })),
+        Body::Json(schema) | Body::LargeJson(schema) => (schema, true),
+        Body::JsonOrNothing(schema) => (schema, false),
+    };
+    Some(json!({ "required": required, "content": { "application/json": { "schema": schema(generator) } } }))
+}
+
+fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
+    let mut responses = Map::new();
+    for (status, schema) in route.docs.answers {
+        let content = schema.map(|schema| json!({ "application/json": { "schema": schema(generator) } }));
+        let mut response = json!({ "description": success(*status) });
+        if let (Some(content), Some(fields)) = (content, response.as_object_mut()) {
+            fields.insert("content".into(), content);
+        }
+        responses.insert(status.to_string(), response);
+    }
+    let codes = route.all_codes();
+    for code in &codes {
+        let status = code.status_number();
+        let same: Vec<&str> =
+            codes.iter().filter(|other| other.status_number() == status).map(|code| code.as_str()).collect();
+        let response = json!({
+            "description": same.join(", "),
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } }
+        });
+        responses.insert(status.to_string(), response);
+    }
+    responses.into()
+}
+
+const fn success(status: u16) -> &'static str {
+    match status {
+        201 => "Created",
+        202 => "Accepted and not decided yet: read it at Location",
+        _ => "OK",
+    }
+}
+
+fn problem() -> Value {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "code", "retry", "errors"],
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "code": { "type": "string", "enum": codes },
+            "retry": { "type": "string", "enum": ["never", "same_key", "new_key", "later"] },
+            "retry_after_s": { "type": ["integer", "null"] },
+            "errors": { "type": "array", "items": {
+                "type": "object",
+                "required": ["pointer", "code", "message"],
+                "properties": {
+                    "pointer": { "type": "string" }, "code": { "type": "string" }, "message": { "type": "string" }
+                }
+            } }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::service::tests::NoShop;
+    use crate::routes::routes;
+
+    #[test]
+    fn every_reference_resolves() {
+        fn walk(value: &Value, root: &Value) {
+            match value {
+                Value::Object(fields) => {
+                    if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                        assert!(root.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+                    }
+                    fields.values().for_each(|value| walk(value, root));
+                }
+                Value::Array(items) => items.iter().for_each(|value| walk(value, root)),
+                _ => {}
+            }
+        }
+        let document = describe(routes::<NoShop>());
+        walk(&document, &document);
+    }
+
+    /// What the document says of a format is what the API accepts: neither more nor less.
+    #[test]
+    fn ids_and_currencies_are_described_as_they_are_read() {
+        let mut described = json!([{ "format": "currency" }, { "format": "name" }, { "format": "cart-id" }]);
+        add_patterns(&mut described);
+        let codes = described[0]["pattern"].as_str().unwrap().trim_matches(['^', '(', ')', '$']).to_owned();
+        assert!(codes.split('|').all(|code| Currency::parse(code).is_ok()) && codes.contains("|EUR|"));
+        assert_eq!(described[1]["maxLength"], NAME_LENGTH_MAX);
+        assert_eq!(described[2]["pattern"], "^crt_[0-7][0-9a-hjkmnp-tv-z]{25}$");
+        let largest = CartId(u128::MAX).to_string();
+        assert!(largest.starts_with("crt_7") && largest.len() == CartId::PREFIX.len() + 26);
+    }
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let document = describe(routes::<NoShop>());
+        let described: usize =
+            document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
+        assert_eq!(described, routes::<NoShop>().count());
+        for route in routes::<NoShop>() {
+            let operation = &document["paths"][route.path][route.method.to_ascii_lowercase()];
+            assert_eq!(operation["operationId"], route.docs.id);
+        }
+    }
+}

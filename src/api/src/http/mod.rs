@@ -1,0 +1,12 @@
+//! From a socket to a handler: the server, the overload gate, the pipeline with its admission, and the router.
+
+pub mod admission;
+mod overload_gate;
+mod pipeline;
+pub mod router;
+pub mod server;
+
+pub(crate) use pipeline::catch_panic;
+
+pub use overload_gate::OverloadGate;
+pub use pipeline::{Api, PipelineCounts};

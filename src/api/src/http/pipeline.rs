@@ -1,0 +1,409 @@
+//! The pipeline: the checks that every request passes, in this order.
+//!
+//! ```text
+//! route (404, 405) ─► permit (503) ─► caller (401) ─► rate limit (429) ─► scope (403) ─► key (400) ─► body (408, 413, 415) ─► handler ─► answer
+//! ```
+//!
+//! One warp filter passes every request on; the table of routes decides. Handlers only submit commands and wait: when a request is cancelled (its
+//! connection closes, its deadline passes), what was decided stands.
+
+use super::admission::{Admission, Permit, PriorityClass};
+use super::overload_gate::{Gated, OverloadGate};
+use super::router::{Found, Router};
+use super::server::Peer;
+use crate::core::caller::{Access, Caller, allow, identify};
+use crate::core::headers;
+use crate::core::keys::Keys;
+use crate::core::problem::{Code, Problem};
+use crate::core::refusals::not_found;
+use crate::core::reply::Reply;
+use crate::core::request::{Context, Params, Request};
+use crate::core::route::{Body, Route};
+use crate::core::secret::Secret;
+use crate::core::service::Shop;
+use crate::core::settings::ApiSettings;
+use crate::docs::openapi;
+use crate::routes::routes;
+use bytes::{Buf, Bytes, BytesMut};
+use doorbuster_domain::time::Timestamp;
+use futures_util::{FutureExt, Stream, StreamExt};
+use hyper::Method;
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use std::convert::Infallible;
+use std::fmt;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+use warp::Filter;
+use warp::reply::Response;
+
+/// Counters of the pipeline, for metrics.
+#[derive(Debug, Default)]
+pub struct PipelineCounts {
+    /// Requests in flight, queued and refused.
+    pub admission: Admission,
+    /// Answers since the start, by the hundreds of their status: 2xx at 2, 4xx at 4, …
+    pub answers: [AtomicU64; 6],
+}
+
+impl PipelineCounts {
+    /// Counts an answer.
+    pub(super) fn count(&self, response: &Response) {
+        if let Some(count) = self.answers.get(usize::from(response.status().as_u16() / 100)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The public API over a shop; its clones are the same API.
+pub struct Api<S: 'static>(Arc<Pipeline<S>>);
+
+impl<S> Clone for Api<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> fmt::Debug for Api<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Api")
+    }
+}
+
+struct Pipeline<S: 'static> {
+    context: Context<S>,
+    router: Router<S>,
+    counts: Arc<PipelineCounts>,
+}
+
+/// A request as it arrived.
+struct Arrived<'a> {
+    method: &'a Method,
+    path: &'a str,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    address: Option<IpAddr>,
+    /// Seconds of `Prefer: wait`, bounded.
+    prefer_wait: Option<u64>,
+}
+
+impl Arrived<'_> {
+    fn long_wait(&self) -> bool {
+        self.prefer_wait.is_some_and(|seconds| seconds > 0)
+    }
+}
+
+/// A request that has a permit.
+struct Admitted<'a, S: 'static> {
+    route: &'static Route<S>,
+    params: Params,
+    permit: Permit<'a>,
+    now: Timestamp,
+}
+
+/// Why a request is refused.
+enum Refused {
+    /// There is no permit: the prepared response is the answer.
+    NoPermit,
+    Problem(Problem),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl<S: Shop> Api<S> {
+    /// The API of `shop`.
+    #[must_use]
+    pub fn new(shop: S, settings: ApiSettings, keys: Keys, secret: Secret) -> Self {
+        let counts = PipelineCounts { admission: Admission::new(settings.admission), answers: Default::default() };
+        Self(Arc::new(Pipeline {
+            context: Context { shop, settings, keys, secret, openapi: openapi::document(routes::<S>()).into() },
+            router: Router::new(routes()),
+            counts: Arc::new(counts),
+        }))
+    }
+
+    /// The counters of the pipeline.
+    #[must_use]
+    pub fn counts(&self) -> Arc<PipelineCounts> {
+        Arc::clone(&self.0.counts)
+    }
+
+    /// The overload gate before this pipeline, for the server.
+    #[must_use]
+    pub fn gate(&self) -> OverloadGate {
+        OverloadGate::new(Arc::<Pipeline<S>>::clone(&self.0))
+    }
+
+    /// The filter that serves every route. It needs no socket.
+    pub fn filter(&self) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+        let api = Arc::clone(&self.0);
+        warp::method()
+            .and(warp::path::full())
+            .and(warp::query::<Vec<(String, String)>>())
+            .and(warp::header::headers_cloned())
+            .and(warp::ext::optional::<Peer>())
+            .and(warp::body::stream())
+            .then(
+                move |method: Method,
+                      path: warp::path::FullPath,
+                      query,
+                      headers: HeaderMap,
+                      peer: Option<Peer>,
+                      body| {
+                    let api = Arc::clone(&api);
+                    let address = peer.map(|peer| peer.0.ip());
+                    async move {
+                        let wait_max_s = api.context.settings.requests.prefer_wait_max_s;
+                        let prefer_wait = headers::prefer_wait(&headers, wait_max_s);
+                        let arrived =
+                            Arrived { method: &method, path: path.as_str(), query, headers, address, prefer_wait };
+                        api.serve(arrived, pin!(body)).await
+                    }
+                },
+            )
+            .recover(|_rejection: warp::Rejection| async {
+                // Only a query that cannot be parsed gets here: everything else is decided by the table of routes.
+                let problem = Problem::new(Code::MalformedRequest).detail("the query cannot be parsed");
+                Ok::<_, Infallible>(problem.into_response())
+            })
+            .unify()
+    }
+}
+
+impl<S: Shop> Gated for Pipeline<S> {
+    fn counts(&self) -> &PipelineCounts {
+        &self.counts
+    }
+
+    fn class_of(&self, method: &Method, path: &str) -> Option<PriorityClass> {
+        match self.router.find(method, path) {
+            Found::Route(route, _) => Some(route.class),
+            Found::Methods(_) | Found::Undecodable | Found::Nothing => None,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.context.shop.now()
+    }
+}
+
+impl<S: Shop> Pipeline<S> {
+    async fn serve<B: Buf, E: fmt::Display>(
+        &self,
+        arrived: Arrived<'_>,
+        body: Pin<&mut impl Stream<Item = Result<B, E>>>,
+    ) -> Response {
+        let admission = &self.counts.admission;
+        let response = match AssertUnwindSafe(self.answer(arrived, body)).catch_unwind().await {
+            Ok(Ok(reply)) => reply.into_response(),
+            Ok(Err(Refused::NoPermit)) => admission.overloaded_response(),
+            // An entity had no room: the `Retry-After` is spread as for requests without a permit.
+            Ok(Err(Refused::Problem(problem))) if problem.code() == Code::Overloaded => {
+                problem.retry_after(admission.next_retry_after_s()).into_response()
+            }
+            Ok(Err(Refused::Problem(problem))) => problem.into_response(),
+            Err(_panic) => panicked(),
+        };
+        self.counts.count(&response);
+        response
+    }
+
+    async fn answer<B: Buf, E: fmt::Display>(
+        &self,
+        arrived: Arrived<'_>,
+        body: Pin<&mut impl Stream<Item = Result<B, E>>>,
+    ) -> Result<Reply, Refused> {
+        let Admitted { route, params, permit, now } = self.admit(&arrived)?;
+        let caller = self.authorize(route, &arrived, now)?;
+        let (body, permit) = self.read_body(route, &arrived, body, permit).await?;
+        let (context, template) = (&self.context, route.path);
+        let Arrived { query, headers, prefer_wait, .. } = arrived;
+        let request = Request { context, template, params, caller, headers, query, body, prefer_wait, now };
+        let answer = (route.handler)(request).await;
+        if answer.as_ref().is_err_and(|problem| problem.code() == Code::Overloaded) {
+            permit.release_refused();
+        }
+        Ok(answer?)
+    }
+
+    /// The route of a request, and a permit for it.
+    fn admit(&self, arrived: &Arrived<'_>) -> Result<Admitted<'_, S>, Refused> {
+        let (route, params) = match self.router.find(arrived.method, arrived.path) {
+            Found::Route(route, params) => (route, params),
+            Found::Methods(methods) => {
+                let allowed = methods.join(", ");
+                let problem = Problem::new(Code::MethodNotAllowed).detail(format!("only {allowed}"));
+                return Err(problem.header(ALLOW, &allowed).into());
+            }
+            Found::Undecodable => {
+                return Err(Problem::new(Code::InvalidId).detail("the path cannot be decoded").into());
+            }
+            Found::Nothing => return Err(not_found().into()),
+        };
+        let now = self.context.shop.now();
+        let permit = self.acquire(route, arrived, now)?;
+        Ok(Admitted { route, params, permit, now })
+    }
+
+    /// A permit of the route's priority class.
+    fn acquire(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<Permit<'_>, Refused> {
+        self.counts.admission.acquire(route.class, arrived.long_wait(), now).ok_or(Refused::NoPermit)
+    }
+
+    /// The caller, which may use the route and is within its rate limit.
+    fn authorize(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<Caller, Problem> {
+        let caller = self.identify(route, arrived, now)?;
+        allow(&caller, route.access)?;
+        if route.key {
+            headers::idempotency_key(&arrived.headers)?;
+        }
+        Ok(caller)
+    }
+
+    /// The caller, within its rate limit. A request with an invalid credential counts for its address, like one without.
+    fn identify(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<Caller, Problem> {
+        if route.access == Access::Provider {
+            // A provider sends the webhooks of a whole crowd from a few addresses: its priority class bounds it.
+            return Ok(Caller::Anyone);
+        }
+        let caller = identify(&arrived.headers, route.writes(), &self.context.keys, &self.context.secret, now);
+        let charged = caller.as_ref().unwrap_or(&Caller::Anyone);
+        self.counts.admission.charge(charged, arrived.address, now).map_err(|seconds| {
+            Problem::new(Code::TooManyRequests).detail("the caller has reached its rate limit").retry_after(seconds)
+        })?;
+        caller
+    }
+
+    async fn read_body<'a, B: Buf, E: fmt::Display>(
+        &'a self,
+        route: &Route<S>,
+        arrived: &Arrived<'_>,
+        body: Pin<&mut impl Stream<Item = Result<B, E>>>,
+        permit: Permit<'a>,
+    ) -> Result<(Bytes, Permit<'a>), Refused> {
+        let settings = &self.context.settings.requests;
+        let (most, optional) = match route.body {
+            Body::None => return Ok((Bytes::new(), permit)),
+            Body::Raw | Body::JsonOrNothing(_) => (settings.small_body_bytes_max, true),
+            Body::Json(_) => (settings.small_body_bytes_max, false),
+            Body::LargeJson(_) => (settings.body_bytes_max, false),
+        };
+        let headers = &arrived.headers;
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if length.is_some_and(|length| length > most) {
+            return Err(too_large(most).into());
+        }
+        let json = !matches!(route.body, Body::Raw);
+        if json && !(optional && length.unwrap_or(0) == 0 && !headers.contains_key(CONTENT_TYPE)) && !is_json(headers) {
+            return Err(Problem::new(Code::UnsupportedMediaType)
+                .detail("Content-Type must be application/json")
+                .into());
+        }
+        let mut body = pin!(collect(body, most, length.unwrap_or(0)));
+        // Nearly every body arrives with its head: only one that does not costs a timer.
+        let (read, permit) = match futures_util::poll!(body.as_mut()) {
+            Poll::Ready(read) => (read, Some(permit)),
+            Poll::Pending => {
+                // A slow body takes no permit from requests that are ready. The memory of slow bodies has a bound of its own.
+                permit.release_unanswered();
+                let announced = u64::try_from(length.unwrap_or(most)).unwrap_or(u64::MAX);
+                let slow = self.counts.admission.slow_body(announced).ok_or(Refused::NoPermit)?;
+                let timeout = Duration::from_millis(settings.body_timeout_ms);
+                let read = tokio::time::timeout(timeout, body).await.unwrap_or(Err(Cut::Slow));
+                drop(slow);
+                (read, None)
+            }
+        };
+        match read {
+            Ok(bytes) => {
+                let permit = permit.map_or_else(|| self.acquire(route, arrived, self.context.shop.now()), Ok)?;
+                let nothing = bytes.is_empty() && optional && json;
+                Ok((if nothing { Bytes::from_static(b"{}") } else { bytes }, permit))
+            }
+            Err(cut) => Err(cut.problem(most).into()),
+        }
+    }
+}
+
+/// Why a body was not read to its end.
+enum Cut {
+    TooLarge,
+    Slow,
+    Broken(String),
+}
+
+impl Cut {
+    fn problem(self, most: usize) -> Problem {
+        match self {
+            Self::TooLarge => too_large(most),
+            Self::Slow => {
+                Problem::new(Code::RequestTimeout).detail("the body did not arrive in time").header(CONNECTION, "close")
+            }
+            Self::Broken(error) => Problem::new(Code::MalformedRequest)
+                .detail(format!("the body cannot be read: {error}"))
+                .header(CONNECTION, "close"),
+        }
+    }
+}
+
+fn too_large(most: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge).detail(format!("at most {most} bytes")).with("limit", most)
+}
+
+async fn collect<B: Buf, E: fmt::Display>(
+    mut body: Pin<&mut impl Stream<Item = Result<B, E>>>,
+    most: usize,
+    expected: usize,
+) -> Result<Bytes, Cut> {
+    let mut first = Bytes::new();
+    let mut all: Option<BytesMut> = None;
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.map_err(|error| Cut::Broken(error.to_string()))?;
+        let length = chunk.remaining();
+        if first.len() + all.as_ref().map_or(0, BytesMut::len) + length > most {
+            return Err(Cut::TooLarge);
+        }
+        let chunk = chunk.copy_to_bytes(length);
+        if let Some(all) = all.as_mut() {
+            all.extend_from_slice(&chunk);
+        } else if first.is_empty() {
+            // A body of one chunk, as nearly all are, is not copied.
+            first = chunk;
+        } else {
+            let mut joined = BytesMut::with_capacity(expected.max(first.len() + length));
+            joined.extend_from_slice(&first);
+            joined.extend_from_slice(&chunk);
+            first = Bytes::new();
+            all = Some(joined);
+        }
+    }
+    Ok(all.map_or(first, BytesMut::freeze))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// The answer, or a 500 when making it panics: the connection and all other requests go on.
+pub(crate) async fn catch_panic(answer: impl Future<Output = Result<Reply, Problem>>) -> Response {
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(reply)) => reply.into_response(),
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_panic) => panicked(),
+    }
+}
+
+fn panicked() -> Response {
+    tracing::error!("a handler panicked");
+    Problem::new(Code::Internal).detail("an internal error occurred").into_response()
+}

@@ -1,0 +1,177 @@
+//! Stock of a SKU: the seller's levels and movements, the shopper's availability.
+
+mod bodies;
+pub(crate) mod views;
+
+pub use bodies::{AdjustmentBody, CountBody, ReceiptBody};
+pub use views::{AvailabilityView, InventoryView, LevelView};
+
+use crate::core::caller::Access;
+use crate::core::keys::Scope;
+use crate::core::priority_class::PriorityClass;
+use crate::core::problem::{Code, Problem};
+use crate::core::refusals::not_found;
+use crate::core::reply::Reply;
+use crate::core::request::Request;
+use crate::core::route::{Body, Docs, Route, schema_of};
+use crate::core::service::Shop;
+use doorbuster_actors::ask::Accepted;
+use doorbuster_actors::view::Stock;
+use doorbuster_domain::any;
+use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
+use doorbuster_domain::inventory::{Command, Level, Levels, Reply as Replied};
+use std::sync::Arc;
+
+const INVENTORY: Access = Access::Scope(Scope::Inventory);
+
+/// The rows of this resource.
+pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
+    const {
+        &[
+            Route {
+                method: "GET",
+                path: "/v1/inventory/{sku}",
+                class: PriorityClass::Cart,
+                access: INVENTORY,
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(get(request)),
+                docs: Docs::new("GetInventory", "Inventory", "Stock of a SKU, by warehouse")
+                    .answers(&[(200, Some(schema_of::<InventoryView>))]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/inventory/{sku}/receipts",
+                class: PriorityClass::Cart,
+                access: INVENTORY,
+                key: true,
+                body: Body::Json(schema_of::<ReceiptBody>),
+                handler: |request| Box::pin(receive(request)),
+                docs: Docs::new("Receive", "Inventory", "Add units that have arrived, or announce units")
+                    .answers(&[(201, Some(schema_of::<LevelView>))])
+                    .codes(&[Code::LimitExceeded, Code::AmountOverflow]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/inventory/{sku}/adjustments",
+                class: PriorityClass::Cart,
+                access: INVENTORY,
+                key: true,
+                body: Body::Json(schema_of::<AdjustmentBody>),
+                handler: |request| Box::pin(adjust(request)),
+                docs: Docs::new("Adjust", "Inventory", "Correct stock, with a reason")
+                    .answers(&[(201, Some(schema_of::<LevelView>))])
+                    .codes(&[Code::Promised, Code::AmountOverflow]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/inventory/{sku}/counts",
+                class: PriorityClass::Cart,
+                access: INVENTORY,
+                key: true,
+                body: Body::Json(schema_of::<CountBody>),
+                handler: |request| Box::pin(count(request)),
+                docs: Docs::new("Count", "Inventory", "Set stock to what was counted")
+                    .answers(&[(201, Some(schema_of::<LevelView>))])
+                    .codes(&[Code::Promised, Code::StaleVersion, Code::AmountOverflow]),
+            },
+            Route {
+                method: "GET",
+                path: "/v1/skus/{sku}/availability",
+                class: PriorityClass::Browsing,
+                access: Access::Anyone,
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(availability(request)),
+                docs: Docs::new("GetAvailability", "Catalogue", "The availability of a SKU, for shoppers")
+                    .answers(&[(200, Some(schema_of::<AvailabilityView>))]),
+            },
+        ]
+    }
+}
+
+fn levels_of(accepted: &Accepted) -> Result<&Levels, Problem> {
+    match &accepted.reply {
+        any::Reply::Inventory(Replied::Levels(levels)) => Ok(levels),
+        _ => Err(not_found()),
+    }
+}
+
+async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let sku = request.id(Sku::parse)?;
+    let command = any::Command::Inventory(Command::Read);
+    let accepted = request.ask(EntityId::Inventory(sku.clone()), command).send().await?;
+    let levels = levels_of(&accepted)?;
+    let times = [accepted.meta.created_at, accepted.meta.updated_at];
+    let view = InventoryView::new(&sku, levels, request.shop_settings().low_stock_at, times);
+    Ok(Reply::json(200, &view).etag(levels.version).of(&accepted))
+}
+
+async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let body: ReceiptBody = request.read()?;
+    let key = request.body_key()?;
+    let warehouse = body.warehouse.0.clone();
+    let command = Command::Receive {
+        request: key,
+        warehouse: body.warehouse.0,
+        units: body.units.0,
+        reference: body.reference.map(|text| text.0),
+        expected_at: body.expected_at.map(|at| at.0),
+    };
+    change(request, warehouse, command).await
+}
+
+async fn adjust<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let body: AdjustmentBody = request.read()?;
+    if body.delta.0 == 0 {
+        return Err(Problem::field("/delta", "out_of_range", "must not be 0"));
+    }
+    let key = request.body_key()?;
+    let (warehouse, delta, reason) = (body.warehouse.0.clone(), body.delta.0, body.reason.0);
+    let command = Command::Adjust { request: key, warehouse: body.warehouse.0, delta, reason };
+    change(request, warehouse, command).await
+}
+
+async fn count<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let body: CountBody = request.read()?;
+    let key = request.body_key()?;
+    let warehouse = body.warehouse.0.clone();
+    let command = Command::Count {
+        request: key,
+        warehouse: body.warehouse.0,
+        counted: body.counted.0,
+        expected_in_building: body.expected_in_building.map(|units| units.0.into()),
+    };
+    change(request, warehouse, command).await
+}
+
+/// Sends a seller's command and shows the level of the warehouse after it.
+async fn change<S: Shop>(request: Request<'_, S>, warehouse: WarehouseId, command: Command) -> Result<Reply, Problem> {
+    let sku = request.id(Sku::parse)?;
+    let accepted = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await?;
+    let levels = levels_of(&accepted)?;
+    let empty = Level::at(warehouse);
+    let level = levels.levels.iter().find(|level| level.warehouse == empty.warehouse).unwrap_or(&empty);
+    let view = LevelView::new(&sku, level, levels.version, request.shop_settings().low_stock_at);
+    Ok(Reply::json(201, &view).of(&accepted))
+}
+
+async fn availability<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let sku = request.id(Sku::parse)?;
+    let stock = match request.context.shop.cached_availability(&sku).filter(|stock| stock.levels.is_some()) {
+        Some(stock) => stock,
+        // The read model does not have it since the start of the node: the entity is asked.
+        None => Box::pin(read(&request, &sku)).await?,
+    };
+    let view = AvailabilityView::new(&sku, &stock, request.shop_settings().low_stock_at);
+    Ok(Reply::json(200, &view).etag(stock.version).cache("no-cache"))
+}
+
+/// Asks the entity for the stock of a SKU.
+pub(crate) async fn read<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Result<Stock, Problem> {
+    let command = any::Command::Inventory(Command::Read);
+    let accepted = request.ask(EntityId::Inventory(sku.clone()), command).send().await?;
+    let any::Reply::Inventory(Replied::Levels(levels)) = accepted.reply else { return Err(not_found()) };
+    let (available, reserved, version) = (levels.available(), levels.reserved(), levels.version);
+    Ok(Stock { available, reserved, version, levels: Some(Arc::from(levels)) })
+}

@@ -1,0 +1,162 @@
+//! Payments of an order: attempts to pay, captures, refunds, and the webhooks of providers.
+
+mod bodies;
+pub(crate) mod views;
+mod webhooks;
+
+pub use bodies::{CaptureBody, RefundBody};
+pub use views::{PaymentErrorView, PaymentView, RefundView};
+
+use crate::core::caller::Access;
+use crate::core::keys::Scope;
+use crate::core::priority_class::PriorityClass;
+use crate::core::problem::{Code, Problem};
+use crate::core::refusals::not_found;
+use crate::core::reply::Reply;
+use crate::core::request::Request;
+use crate::core::route::{Body, Docs, Route, schema_of};
+use crate::core::service::Shop;
+use crate::orders::{
+    PaymentBody, ask, ask_until, instruction, line_units, made, not_empty, order_id, order_of, visible, wait_for,
+};
+use compact_str::format_compact;
+use doorbuster_actors::ask::Accepted;
+use doorbuster_domain::entity::Wait;
+use doorbuster_domain::ids::PaymentId;
+use doorbuster_domain::money::Money;
+use doorbuster_domain::order::{Attempt, Command, Made, Payment, RefundWhat};
+
+/// The rows of this resource.
+pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
+    const {
+        &[
+            Route {
+                method: "POST",
+                path: "/v1/orders/{id}/refunds",
+                class: PriorityClass::Cart,
+                access: Access::Scope(Scope::Payments),
+                key: true,
+                body: Body::Json(schema_of::<RefundBody>),
+                handler: |request| Box::pin(refund(request)),
+                docs: Docs::new("RefundOrder", "Orders", "Refund money without a return")
+                    .answers(&[(201, Some(schema_of::<RefundView>))])
+                    .codes(&[Code::WrongState, Code::RefundTooLarge, Code::LimitExceeded, Code::CurrencyMismatch]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/orders/{id}/captures",
+                class: PriorityClass::Completion,
+                access: Access::Scope(Scope::Payments),
+                key: true,
+                body: Body::JsonOrNothing(schema_of::<CaptureBody>),
+                handler: |request| Box::pin(capture(request)),
+                docs: Docs::new("CaptureOrder", "Orders", "Capture money by hand")
+                    .answers(&[(201, Some(schema_of::<PaymentView>))])
+                    .codes(&[Code::WrongState, Code::LimitExceeded, Code::CurrencyMismatch]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/orders/{id}/payment",
+                class: PriorityClass::Completion,
+                access: Access::OrderParty,
+                key: true,
+                body: Body::Json(schema_of::<PaymentBody>),
+                handler: |request| Box::pin(pay(request)),
+                docs: Docs::new("PayOrder", "Payments", "Try to pay")
+                    .answers(&[(201, Some(schema_of::<PaymentView>)), (202, Some(schema_of::<PaymentView>))])
+                    .codes(&[Code::WrongState, Code::LimitExceeded]),
+            },
+            Route {
+                method: "GET",
+                path: "/v1/payments/{id}",
+                class: PriorityClass::Checkout,
+                access: Access::OrderParty,
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(get(request)),
+                docs: Docs::new("GetPayment", "Payments", "One attempt to pay")
+                    .answers(&[(200, Some(schema_of::<PaymentView>))]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/providers/{provider}/webhooks",
+                class: PriorityClass::Completion,
+                access: Access::Provider,
+                key: false,
+                body: Body::Raw,
+                handler: |request| Box::pin(webhooks::receive(request)),
+                docs: Docs::new("Webhook", "Payments", "A payment provider reports the outcome of a payment")
+                    .answers(&[(200, None)]),
+            },
+        ]
+    }
+}
+
+fn show<S: Shop>(request: &Request<'_, S>, status: u16, number: u16, accepted: &Accepted) -> Result<Reply, Problem> {
+    let order = order_of(accepted)?;
+    let payment = order.payment(number).ok_or_else(not_found)?;
+    Ok(Reply::json(status, &PaymentView::new(order, payment, request.now)).of(accepted))
+}
+
+async fn pay<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = order_id(&request)?;
+    let body: PaymentBody = request.read()?;
+    let key = request.body_key()?;
+    let instruction = instruction(request.shop_settings(), body, "")?;
+    visible(&request, id).await?;
+    let (wait, deadline) = wait_for(&request, Wait::Settled);
+    let command = Command::Pay { request: key, instruction };
+    let accepted = ask_until(&request, id, command, wait, deadline).await?;
+    let Some(Made::Payment(number)) = made(&accepted) else { return Err(not_found()) };
+    let decided = order_of(&accepted)?.payment(number).is_some_and(is_decided);
+    let location = format_compact!("/v1/payments/{}", PaymentId::of(id, number));
+    let reply = show(&request, if decided { 201 } else { 202 }, number, &accepted)?.location(&location);
+    let reply = if decided { reply } else { reply.retry_after(request.settings().retry_after_s) };
+    Ok(reply.waited(request.prefer_wait))
+}
+
+/// Is the outcome known, or does the shopper have to act?
+fn is_decided(payment: &Payment) -> bool {
+    payment.settled() || matches!(payment.attempt, Attempt::RequiresAction(_))
+}
+
+async fn capture<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = order_id(&request)?;
+    let body: CaptureBody = request.read()?;
+    let command = Command::Capture { request: request.body_key()?, amount: body.amount.map(Money::from) };
+    visible(&request, id).await?;
+    let accepted = ask(&request, id, command).await?;
+    let Some(Made::Capture { payment, .. }) = made(&accepted) else { return Err(not_found()) };
+    Ok(show(&request, 201, payment, &accepted)?.waited(request.prefer_wait))
+}
+
+async fn refund<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = order_id(&request)?;
+    let body: RefundBody = request.read()?;
+    let key = request.body_key()?;
+    let what = match (&body.lines, body.amount) {
+        (Some(_), Some(_)) => return Err(Problem::field("", "invalid_value", "must not have both lines and amount")),
+        (None, Some(amount)) if amount.amount.0 == 0 => {
+            return Err(Problem::field("/amount/amount", "out_of_range", "must not be 0"));
+        }
+        (None, Some(amount)) => RefundWhat::Amount(amount.into()),
+        (Some(lines), None) => {
+            not_empty(lines)?;
+            RefundWhat::Lines { lines: line_units(lines)?, shipping: body.shipping.unwrap_or(false) }
+        }
+        (None, None) => RefundWhat::Everything,
+    };
+    visible(&request, id).await?;
+    let command = Command::Refund { request: key, what, reason: body.reason.0 };
+    let accepted = ask(&request, id, command).await?;
+    let Some(Made::Refund(number)) = made(&accepted) else { return Err(not_found()) };
+    let order = order_of(&accepted)?;
+    let refund = order.refund(number).ok_or_else(not_found)?;
+    Ok(Reply::json(201, &RefundView::new(order, refund)).of(&accepted).waited(request.prefer_wait))
+}
+
+async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = request.id(PaymentId::parse)?;
+    let accepted = visible(&request, id.order()).await?;
+    Ok(show(&request, 200, id.number(), &accepted)?.etag(accepted.meta.version))
+}

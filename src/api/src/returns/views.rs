@@ -1,0 +1,80 @@
+//! Views of returns.
+
+use crate::core::view::{At, MoneyView, Shown, line_id};
+use crate::core::words::condition_word;
+use compact_str::CompactString;
+use doorbuster_domain::ids::{OrderId, ReturnId};
+use doorbuster_domain::order::{Order, RefundStatus, Return, ReturnStatus};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReturnLine")]
+struct ReturnLineView<'a> {
+    #[schemars(with = "String")]
+    line: CompactString,
+    quantity: u32,
+    reason: &'a str,
+    received: u32,
+    condition: Option<&'static str>,
+    restock: Option<bool>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReturnRefund")]
+struct ReturnRefundView {
+    amount: MoneyView,
+    status: &'static str,
+}
+
+/// A return of an order.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Return")]
+pub struct ReturnView<'a> {
+    id: Shown<ReturnId>,
+    order: Shown<OrderId>,
+    status: &'static str,
+    lines: Vec<ReturnLineView<'a>>,
+    refund: ReturnRefundView,
+    rejected_because: Option<&'a str>,
+    window_ends_at: At,
+}
+
+impl<'a> ReturnView<'a> {
+    /// A return of an order.
+    #[must_use]
+    pub fn new(order: &'a Order, one: &'a Return) -> Self {
+        let lines = one.lines.iter().map(|line| {
+            let receipts = one.receipts.iter().filter(|receipt| receipt.line == line.line);
+            let last = receipts.clone().next_back();
+            let received = receipts.flat_map(|receipt| &receipt.to).map(|part| part.units);
+            ReturnLineView {
+                line: line_id(line.line),
+                quantity: line.units,
+                reason: &line.reason,
+                received: received.fold(0, u32::saturating_add),
+                condition: last.map(|receipt| condition_word(receipt.condition)),
+                restock: last.map(|receipt| receipt.restock),
+            }
+        });
+        let unpaid = order.refunds.iter().any(|refund| refund.status == RefundStatus::Pending);
+        Self {
+            id: Shown(ReturnId::of(order.id, one.number)),
+            order: Shown(order.id),
+            status: match one.status {
+                ReturnStatus::Requested => "requested",
+                ReturnStatus::Approved => "approved",
+                ReturnStatus::Rejected => "rejected",
+                ReturnStatus::Received => "received",
+                ReturnStatus::Closed => "closed",
+            },
+            lines: lines.collect(),
+            refund: ReturnRefundView {
+                amount: order.money(one.amount).into(),
+                status: if one.receipts.is_empty() || unpaid { "pending" } else { "succeeded" },
+            },
+            rejected_because: one.rejected_because.as_deref(),
+            window_ends_at: At(one.window_ends_at),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Views of shipments.
+
+use crate::core::view::{At, Shown, line_id};
+use compact_str::CompactString;
+use doorbuster_domain::ids::{OrderId, ShipmentId, WarehouseId};
+use doorbuster_domain::order::{Order, Shipment, ShipmentStatus};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ShipmentLine")]
+struct ShipmentLineView {
+    #[schemars(with = "String")]
+    line: CompactString,
+    quantity: u32,
+}
+
+/// A shipment of an order.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Shipment")]
+pub struct ShipmentView<'a> {
+    id: Shown<ShipmentId>,
+    order: Shown<OrderId>,
+    status: &'static str,
+    lines: Vec<ShipmentLineView>,
+    warehouse: Shown<&'a WarehouseId>,
+    carrier: Option<&'a str>,
+    tracking_number: Option<&'a str>,
+    tracking_url: Option<&'a str>,
+    shipped_at: At,
+    delivered_at: Option<At>,
+}
+
+impl<'a> ShipmentView<'a> {
+    /// A shipment of an order.
+    #[must_use]
+    pub fn new(order: &'a Order, shipment: &'a Shipment) -> Self {
+        let started = &shipment.started;
+        let lines =
+            started.lines.iter().map(|line| ShipmentLineView { line: line_id(line.line), quantity: line.units });
+        Self {
+            id: Shown(ShipmentId::of(order.id, started.number)),
+            order: Shown(order.id),
+            status: match shipment.status {
+                ShipmentStatus::Shipped => "shipped",
+                ShipmentStatus::Delivered => "delivered",
+                ShipmentStatus::Lost => "lost",
+            },
+            lines: lines.collect(),
+            warehouse: Shown(&started.warehouse),
+            carrier: started.carrier.as_deref(),
+            tracking_number: started.tracking_number.as_deref(),
+            tracking_url: started.tracking_url.as_deref(),
+            shipped_at: At(started.at),
+            delivered_at: shipment.delivered_at.map(At),
+        }
+    }
+}
