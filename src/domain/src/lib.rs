@@ -18,7 +18,6 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod product;
-pub mod referee;
 pub mod reservation;
 pub mod time;
 pub mod warehouse;
