@@ -8,7 +8,7 @@ use crate::relay::Relay;
 use crate::until::{PATIENCE, until};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::payment::LedgerLine;
-use doorbuster_domain::referee;
+use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::wire::LineForm;
 use serde_json::{Value, json};
@@ -124,8 +124,8 @@ impl Provider {
         let due: BTreeMap<OrderId, i64> = orders.iter().map(of).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         let now = Timestamp(u64::try_from(now.as_millis()).expect("a few more years"));
-        let findings = referee::judge(&lines, &due, |_| false, now);
-        let sums = referee::sums(&lines, now);
+        let findings = reconciliation::reconcile(&lines, &due, |_| false, now);
+        let sums = reconciliation::totals_by_order(&lines, now);
         let told = |(order, finding)| {
             let (due, sums) = (due.get(&order), sums.get(&order));
             format!("{finding:?}: {order}, due {due:?}, the ledger has {sums:?}")

@@ -11,7 +11,7 @@ use doorbuster_bench::trouble::Trouble;
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::payment::LedgerLine;
-use doorbuster_domain::referee::{Finding, judge};
+use doorbuster_domain::payment::reconciliation::{Discrepancy, reconcile};
 use doorbuster_payments::wire::LineForm;
 use futures_util::future::try_join_all;
 use serde_json::Value;
@@ -104,11 +104,11 @@ pub(crate) async fn compare(
 fn judged(lines: &[LedgerLine], due: &BTreeMap<OrderId, i64>, open: &BTreeSet<OrderId>) -> Books {
     let mut books =
         Books { lines: lines.len(), orders: due.len() + open.len(), in_flight: open.len(), ..Books::default() };
-    for (order, finding) in judge(lines, due, |order| open.contains(&order), SystemClock.now()) {
+    for (order, finding) in reconcile(lines, due, |order| open.contains(&order), SystemClock.now()) {
         let list = match finding {
-            Finding::Double => &mut books.double,
-            Finding::Orphan => &mut books.orphan,
-            Finding::Missing => &mut books.missing,
+            Discrepancy::Double => &mut books.double,
+            Discrepancy::Orphan => &mut books.orphan,
+            Discrepancy::Missing => &mut books.missing,
         };
         list.push(order.to_string());
     }

@@ -7,7 +7,7 @@ use doorbuster_domain::inventory::{AuditFold, Inventory, Keeper, PromiseStatus};
 use doorbuster_domain::laws::{self, Violation};
 use doorbuster_domain::order::{Order, Stage, laws as order_laws};
 use doorbuster_domain::payment::LedgerLine;
-use doorbuster_domain::referee;
+use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::reservation::{self, Reservation};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::wire::{self, Decided};
@@ -289,8 +289,8 @@ impl Audit {
         if let Some((lines, now)) = ledger {
             report.ledger_compared = true;
             let moving = |order: OrderId| in_flight.contains(&order) || changed(order);
-            for (order, finding) in referee::judge(lines, &due, moving, now) {
-                let what = format!("{order}: {finding:?}");
+            for (order, discrepancy) in reconciliation::reconcile(lines, &due, moving, now) {
+                let what = format!("{order}: {discrepancy:?}");
                 found.push(Violation { law: "the_provider_s_ledger_agrees", what });
             }
         }

@@ -1,18 +1,18 @@
-//! The laws as named functions: property tests, the simulation and `/admin/audit` all check these.
+//! The laws, which are invariants, as named functions: property tests, the simulation and `/admin/audit` check them.
 //!
-//! A law looks at a state, or at the events that made it, and says nothing or what breaks it.
+//! A law checks a state, or the events that made it, and returns the violation if there is one.
 
 use super::entity::Entity;
 use super::inventory::{AuditFold, Event, Inventory, Level, PromiseStatus, ReservationStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// A law that does not hold.
+/// A violated law.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The function's name.
+    /// The name of the law's function.
     pub law: &'static str,
-    /// What breaks it, for a person to read.
+    /// A description of the violation.
     pub what: String,
 }
 
@@ -74,7 +74,7 @@ pub fn reserved_is_the_sum_of_live_reservations(stock: &Inventory) -> Result<(),
     holds("reserved_is_the_sum_of_live_reservations", sums.is_empty(), || format!("no level for {sums:?}"))
 }
 
-/// Per warehouse: what is to ship was sold and did not come back.
+/// Per warehouse: units to ship are sold and have not come back.
 pub fn what_is_to_ship_is_sold(stock: &Inventory) -> Result<(), Violation> {
     let covered = |level: &Level| level.to_ship <= level.sold.saturating_sub(level.returned);
     for level in stock.levels() {
@@ -83,7 +83,7 @@ pub fn what_is_to_ship_is_sold(stock: &Inventory) -> Result<(), Violation> {
     Ok(())
 }
 
-/// All laws of one SKU's stock that can be seen in its state.
+/// All laws of a SKU's stock that depend on its state only.
 pub fn stock_is_lawful(stock: &Inventory) -> Result<(), Violation> {
     stock_is_conserved(stock)?;
     available_is_never_negative(stock)?;
@@ -145,7 +145,7 @@ pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Even
     Ok(())
 }
 
-/// The books folded from **all** events of one SKU agree with its state: what is live, sold, and unsold.
+/// The sums over **all** events of one SKU agree with its state: live, sold and returned units.
 pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation> {
     const LAW: &str = "books_agree";
     let mut live: u64 = 0;

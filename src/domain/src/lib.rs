@@ -20,7 +20,6 @@ pub mod order;
 pub mod payment;
 pub mod product;
 pub mod ranking;
-pub mod referee;
 pub mod reservation;
 pub mod time;
 pub mod warehouse;

@@ -3,6 +3,8 @@
 //! Every call carries our own reference, which is its idempotency key: `order.operation.attempt` (rules M1, M2, M4). A call that was
 //! sent and not answered is `Unknown`, never "failed".
 
+pub mod reconciliation;
+
 use super::ids::OrderId;
 use super::money::Money;
 use super::time::Timestamp;

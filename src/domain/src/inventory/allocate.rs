@@ -1,4 +1,4 @@
-//! Which warehouse an order's units come from: the first of the ranking that has them all, else as few as possible.
+//! Allocates units to warehouses: the first warehouse of the ranking that has all of them, otherwise as few warehouses as possible.
 
 use super::Inventory;
 use super::levels::Level;
@@ -8,12 +8,12 @@ use crate::ids::WarehouseId;
 use std::cmp::Reverse;
 
 impl Inventory {
-    /// Where `units` come from; `None` when all warehouses together have fewer. Warehouses that the ranking does not name come last, by id.
+    /// Allocates `units`; `None`: all warehouses together have fewer. Warehouses that the ranking does not name come last, by id.
     pub(super) fn allocate(&self, units: Units, ranking: &[WarehouseId]) -> Option<Vec<Allocation>> {
         self.allocate_with(units, ranking, Level::available)
     }
 
-    /// The same, where `free` says what a level can still give.
+    /// The same, with `free` as the number of units that a level can give.
     pub(super) fn allocate_with(
         &self,
         units: Units,
@@ -32,7 +32,7 @@ impl Inventory {
         if let Some((_, warehouse, _)) = stocked.iter().find(|(_, _, available)| *available >= wanted) {
             return Some(vec![Allocation { warehouse: (*warehouse).clone(), units }]);
         }
-        // No one has them all: taking the largest first takes the fewest warehouses. The sort is stable: ties stay in the ranking's order.
+        // No warehouse has all units: taking the largest first uses the fewest warehouses. The sort is stable, so ties keep the ranking's order.
         stocked.sort_by_key(|(_, _, available)| Reverse(*available));
         let mut left = wanted;
         let mut taken = Vec::new();

@@ -1,5 +1,5 @@
-//! What a SKU's events say of each order: the books by which an audit checks "every confirmed order has its commits" (rule A1), long after the
-//! SKU itself has forgotten the order.
+//! The units of each order and external reservation, summed over a SKU's events. An audit checks by them that every confirmed order has its
+//! commits (rule A1), long after the SKU itself has forgotten the order.
 
 use super::event::Event;
 use super::memory::units_of;
@@ -9,28 +9,28 @@ use std::collections::BTreeMap;
 /// One order's units of one SKU, summed over all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OrderUnits {
-    /// Ever promised, over all reservations.
+    /// Units ever reserved.
     pub reserved: u64,
-    /// Of those: free again.
+    /// Reserved units that were released.
     pub released: u64,
-    /// Of those: sold.
+    /// Reserved units that were sold.
     pub committed: u64,
-    /// Of the sold: have left.
+    /// Sold units that were shipped.
     pub shipped: u64,
-    /// Of the sold: came back after they had left.
+    /// Shipped units that came back.
     pub returned: u64,
-    /// Of the sold: cancelled before they left.
+    /// Sold units that were cancelled before they were shipped.
     pub cancelled: u64,
 }
 
 impl OrderUnits {
-    /// Still promised.
+    /// Units that are still reserved.
     #[must_use]
     pub const fn live(&self) -> u64 {
         self.reserved.saturating_sub(self.released).saturating_sub(self.committed)
     }
 
-    /// Sold and not unsold.
+    /// Units sold and neither returned nor cancelled.
     #[must_use]
     pub const fn sold(&self) -> u64 {
         self.committed.saturating_sub(self.returned).saturating_sub(self.cancelled)
@@ -40,25 +40,25 @@ impl OrderUnits {
 /// One reference's units of one SKU, summed over all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PromiseUnits {
-    /// Was it the SKU's to decide?
+    /// Whether the SKU decides about it.
     pub kept_by_the_stock: bool,
-    /// Ever promised.
+    /// Units ever reserved.
     pub promised: u64,
-    /// Of those: free again, by word or by time.
+    /// Reserved units that were released or expired.
     pub freed: u64,
-    /// Of those: sold.
+    /// Reserved units that were sold.
     pub committed: u64,
 }
 
 impl PromiseUnits {
-    /// Still promised.
+    /// Units that are still reserved.
     #[must_use]
     pub const fn live(&self) -> u64 {
         self.promised.saturating_sub(self.freed).saturating_sub(self.committed)
     }
 }
 
-/// Folds the events of **one** SKU, in order, into what each order has of it.
+/// Sums the events of **one** SKU, in order, by order and reference.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditFold {
     orders: BTreeMap<OrderId, OrderUnits>,
@@ -68,7 +68,7 @@ pub struct AuditFold {
 }
 
 impl AuditFold {
-    /// Takes one event in.
+    /// Adds an event.
     pub fn take(&mut self, event: &Event) {
         match event {
             Event::Reserved { order, reservation, allocations, .. } => {
@@ -118,30 +118,30 @@ impl AuditFold {
         }
     }
 
-    /// What an order has of the SKU.
+    /// An order's units of the SKU.
     #[must_use]
     pub fn order(&self, order: OrderId) -> OrderUnits {
         self.orders.get(&order).copied().unwrap_or_default()
     }
 
-    /// Every order that ever had some.
+    /// Every order that ever reserved units.
     pub fn orders(&self) -> impl Iterator<Item = (OrderId, OrderUnits)> + '_ {
         self.orders.iter().map(|(order, units)| (*order, *units))
     }
 
-    /// What a reference has of the SKU.
+    /// An external reservation's units of the SKU.
     #[must_use]
     pub fn promise(&self, id: ReservationId) -> PromiseUnits {
         self.promises.get(&id).copied().unwrap_or_default()
     }
 
-    /// How many references the SKU itself kept.
+    /// The number of external reservations that the SKU itself decides.
     #[must_use]
     pub fn kept_by_the_stock(&self) -> usize {
         self.promises.values().filter(|units| units.kept_by_the_stock).count()
     }
 
-    /// Every reference that ever had some.
+    /// Every external reservation that ever had units.
     pub fn promises(&self) -> impl Iterator<Item = (ReservationId, PromiseUnits)> + '_ {
         self.promises.iter().map(|(id, units)| (*id, *units))
     }

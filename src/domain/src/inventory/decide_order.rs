@@ -1,4 +1,4 @@
-//! What orders ask of a SKU's stock: reserve, commit, release, forget, ship, return; and their answers to the question of rule R3.
+//! Decisions on the commands of orders: reserve, commit, release, forget, ship, return; and on their answers to the question of rule R3.
 
 use super::event::Event;
 use super::memory::{Move, Reservation, ReservationStatus};
@@ -10,7 +10,7 @@ use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 
-/// What an order wishes to be promised.
+/// The units that an order wants to reserve.
 pub(super) struct Wish {
     pub(super) order: OrderId,
     pub(super) units: Units,
@@ -26,7 +26,7 @@ impl Inventory {
         if let Some(known) = self.reservations.get(&wish.order) {
             return reserve_again(known, wish);
         }
-        // Only now: what is held is held, however late the question comes.
+        // The deadline is checked only now: an existing reservation is returned however late the command comes.
         if wish.expires_at <= now {
             return Err(Refusal::Ended);
         }
@@ -72,7 +72,7 @@ impl Inventory {
         offer.check_limit(wish.units)
     }
 
-    /// The order's reservation of that number (rule R1).
+    /// The order's reservation with this number (rule R1).
     fn named(&self, order: OrderId, reservation: u64) -> Option<&Reservation> {
         self.reservations.get(&order).filter(|known| known.number == reservation)
     }
@@ -105,13 +105,13 @@ impl Inventory {
         }
     }
 
-    /// An answer that comes after the reservation ended changes nothing: the order's own command was faster.
+    /// An answer after the end of the reservation changes nothing: the order's own command was faster.
     pub(super) fn decide_answer(&self, order: OrderId, reservation: u64, says: OrderSays, now: Timestamp) -> Decided {
         let live = self.named(order, reservation).filter(|known| known.status == ReservationStatus::Held);
         let Some(known) = live else { return Ok(Decision::nothing(Reply::Unknown)) };
         match says {
             OrderSays::Keep { until } => {
-                // At least the grace away: an order that says "until now" is not asked in a circle.
+                // At least the grace period away: an order that answers "until now" is not asked again at once.
                 let ask_at = until.max(now.plus_s(QUESTION_GRACE_S));
                 if ask_at == known.ask_at {
                     return Ok(Decision::again(Reply::Done));
@@ -156,7 +156,7 @@ impl Inventory {
         Ok(Decision::one(event, Reply::Done))
     }
 
-    /// Are there so many in each warehouse? Parts of one warehouse are summed first.
+    /// Checks that each warehouse has enough units; parts of one warehouse are summed first.
     fn check_move(&self, allocations: &[Allocation], there_are: impl Fn(&super::Level) -> u64) -> Result<(), Refusal> {
         let mut wanted: BTreeMap<&WarehouseId, u64> = BTreeMap::new();
         for part in allocations {
@@ -185,7 +185,7 @@ impl Inventory {
     }
 }
 
-/// Rule R1: the same terms give the same reservation again; a released one is not had a second time.
+/// Rule R1: the same terms return the same reservation; a released one is not reserved again.
 fn reserve_again(known: &Reservation, wish: &Wish) -> Decided {
     let price = known.agreed.price.unit;
     let same = known.units() == u64::from(wish.units)
@@ -202,7 +202,7 @@ fn reserve_again(known: &Reservation, wish: &Wish) -> Decided {
     }
 }
 
-/// Rule R2: the same movement once.
+/// Rule R2: a repeated movement takes effect once.
 fn move_again(known: &Move, allocations: &[Allocation], restock: bool) -> Decided {
     if known.allocations == allocations && known.restock == restock {
         Ok(Decision::again(Reply::Done))

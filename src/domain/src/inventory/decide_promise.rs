@@ -1,4 +1,4 @@
-//! What callers with a checkout of their own ask of a SKU's stock: promise, commit, release, extend; and what time does to a promise.
+//! Decisions on external reservations, which belong to shops with a checkout of their own: reserve, commit, release, extend, expire.
 
 use super::event::Event;
 use super::memory::narrow;
@@ -15,25 +15,25 @@ use std::collections::BTreeMap;
 
 type Decided = Result<Decision<Event, Reply>, Refusal>;
 
-/// How a caller ends a promise.
+/// How a caller ends an external reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PromiseEnd {
-    /// Sold.
+    /// The units are sold.
     Commit,
-    /// No longer wanted.
+    /// The units are no longer wanted.
     Release,
 }
 
-/// What the wishes of one command have taken so far: each is decided as if those before it had happened.
+/// The units that the requests of one command have taken so far: each request is decided as if those before it had taken effect.
 struct Draft {
     taken: BTreeMap<WarehouseId, u64>,
-    /// What earlier wishes of the same command made, by place in `events`.
+    /// The reservations that earlier requests of the same command made.
     made: BTreeMap<ReservationId, Promise>,
     events: Vec<Event>,
 }
 
 impl Inventory {
-    /// Each wish is answered on its own.
+    /// Each request is answered separately.
     pub(super) fn decide_promise(
         &self,
         keeper: Keeper,
@@ -56,7 +56,7 @@ impl Inventory {
         }
         let repeated = draft.events.is_empty() && matches!(answers.as_slice(), [Ok(one)] if one.repeated);
         if !repeated {
-            // Who comes makes room, also who comes in vain: what is overdue ends, and at least as many old memories go as new ones come.
+            // Every decision, even a refusal, ends what is overdue and forgets at least as many ended reservations as it adds.
             self.pass_time(&mut draft.events, now);
         }
         Ok(Decision { events: draft.events, reply: Reply::Promises(answers), repeated })
@@ -121,7 +121,7 @@ impl Inventory {
         Ok(Box::new(Promised { id: wish.id, promise, repeated: false }))
     }
 
-    /// A seller who keeps a catalogue elsewhere has stock here and no offer: that may be promised. An offer that is there is believed.
+    /// A seller with a catalogue elsewhere has stock here without an offer: such stock may be reserved. An existing offer is checked.
     fn check_wish(&self, wish: &PromiseWish) -> Result<(), Refusal> {
         if !self.is_known() {
             return Err(Refusal::Unknown);
@@ -146,7 +146,7 @@ impl Inventory {
         Refusal::SoldOut { wanted, available, all_reserved }
     }
 
-    /// The promise, if whoever asks is the one to speak about it.
+    /// The reservation, if the requester may act on it.
     fn promise_of(&self, id: ReservationId, party: &Party) -> Option<&Promise> {
         self.promises.get(id).filter(|promise| match (party, promise.keeper) {
             (Party::Caller(name), Keeper::Stock) => ReservationId::of_reference(name, &promise.reference) == id,
@@ -160,7 +160,7 @@ impl Inventory {
         Ok(Decision::nothing(reply(id, promise, false)))
     }
 
-    /// Until its end is journaled a promise is held, also a moment past its time: whoever commits it then has it still.
+    /// Until its end is journaled the reservation holds its units, even a moment past its deadline: a commit then still succeeds.
     pub(super) fn decide_end_promise(
         &self,
         id: ReservationId,
@@ -210,7 +210,7 @@ impl Inventory {
             let (limit, wanted) = (narrow_len(EXTENSIONS_MAX), narrow_len(EXTENSIONS_MAX).saturating_add(1));
             return Err(Refusal::LimitExceeded { limit, wanted });
         }
-        // Never shorter: what the caller was told stays true.
+        // Never shorter, because the caller has already received the longer deadline.
         let expires_at = promise.expires_at.max(expires_at);
         let mut after = promise.clone();
         after.extensions.push(request);
@@ -218,7 +218,7 @@ impl Inventory {
         Ok(Decision::one(Event::PromiseExtended { id, request, at: now, expires_at }, reply(id, &after, false)))
     }
 
-    /// Newest first, those of one caller.
+    /// The reservations of one caller, newest first.
     pub(super) fn list_promises(
         &self,
         owner: &str,
@@ -244,7 +244,7 @@ impl Inventory {
         Ok(Decision::nothing(Reply::PromiseList { found, next }))
     }
 
-    /// What time does: promises end, memories fade.
+    /// Applies the time: expires overdue reservations and forgets ended ones after their memory time.
     pub(super) fn decide_wake(&self, now: Timestamp) -> Decided {
         let mut events = Vec::new();
         self.pass_time(&mut events, now);
@@ -263,7 +263,7 @@ impl Inventory {
         }
     }
 
-    /// The reservation, asked about its line (rule R3). An answer that comes after the promise ended changes nothing.
+    /// The answer of a reservation of several lines about its line (rule R3). An answer after the end changes nothing.
     pub(super) fn decide_promise_answer(&self, id: ReservationId, says: OrderSays, now: Timestamp) -> Decided {
         let held = self.promise_of(id, &Party::Reservation).filter(|promise| promise.status == PromiseStatus::Held);
         let Some(promise) = held else { return Ok(Decision::nothing(Reply::Unknown)) };
@@ -281,7 +281,7 @@ impl Inventory {
         Ok(Decision::one(event, Reply::Done))
     }
 
-    /// Where units come from beside what is taken already; see [`Self::allocate`].
+    /// Allocates units that are not taken already; see [`Self::allocate`].
     fn allocate_beside(
         &self,
         taken: &BTreeMap<WarehouseId, u64>,
@@ -304,7 +304,7 @@ fn reply(id: ReservationId, promise: &Promise, repeated: bool) -> Reply {
     Reply::Promise(Box::new(Promised { id, promise: promise.clone(), repeated }))
 }
 
-/// The same reference for the same thing gives the same promise again, as it is now.
+/// The same reference with the same terms returns the existing reservation in its current state.
 fn promise_again(known: &Promise, keeper: Keeper, wish: &PromiseWish) -> Result<Box<Promised>, Refusal> {
     let same = known.units() == u64::from(wish.units)
         && known.hold_s == wish.hold_s

@@ -1,4 +1,4 @@
-//! What a seller asks of a SKU's stock: receipts, adjustments, counts; and what the product says of it.
+//! Decisions on the commands of sellers: receipts, adjustments, counts; and on the product's offers.
 
 use super::event::{Asked, Event};
 use super::levels::{Level, Levels};
@@ -12,7 +12,7 @@ use compact_str::CompactString;
 type Decided = Result<Decision<Event, Reply>, Refusal>;
 
 impl Inventory {
-    /// The newest version wins; a SKU stays with its product.
+    /// The newest version of an offer wins; a SKU does not change its product.
     pub(super) fn decide_offer(&self, offer: &Offer) -> Decided {
         match &self.offer {
             Some(known) if known.product != offer.product => {
@@ -90,7 +90,7 @@ impl Inventory {
         Ok(self.with_level(Event::Counted { asked, warehouse: warehouse.clone(), counted, delta }))
     }
 
-    /// Would the stock still cover what is promised, and fit?
+    /// Checks that the stock still covers the reserved units and stays within its bounds.
     fn check_delta(&self, warehouse: &WarehouseId, delta: i64) -> Result<(), Refusal> {
         if !self.is_known() {
             return Err(Refusal::Unknown);
@@ -111,7 +111,7 @@ impl Inventory {
         Ok(())
     }
 
-    /// The oldest orders that hold units there.
+    /// The oldest orders with units in the warehouse.
     fn in_the_way(&self, warehouse: &WarehouseId) -> Vec<OrderId> {
         self.live()
             .filter(|(_, reservation)| reservation.allocations.iter().any(|part| part.warehouse == *warehouse))
@@ -120,7 +120,7 @@ impl Inventory {
             .collect()
     }
 
-    /// The reservations that hold units there, those that end first first.
+    /// The external reservations with units in the warehouse, by their deadlines.
     fn promised_there(&self, warehouse: &WarehouseId) -> Vec<ReservationId> {
         self.promises
             .held()
@@ -130,7 +130,7 @@ impl Inventory {
             .collect()
     }
 
-    /// The first answer again, or why there is none (rule R2).
+    /// The answer to a repeated request: the first answer, or a refusal (rule R2).
     fn answered_before(&self, request: Request) -> Option<Decided> {
         let known = self.requests.get(&request.id)?;
         if known.terms != request.terms {
@@ -139,7 +139,7 @@ impl Inventory {
         Some(Ok(Decision::again(level_reply(known.level.clone(), known.version))))
     }
 
-    /// The event, answered by the level as it is after it.
+    /// The event, with the level after it as the answer.
     fn with_level(&self, event: Event) -> Decision<Event, Reply> {
         let (Event::Received { warehouse, .. }
         | Event::Announced { warehouse, .. }
@@ -148,7 +148,7 @@ impl Inventory {
         else {
             return Decision::one(event, Reply::Done);
         };
-        // The one level is replayed apart: copying a hot SKU with all its reservations would not be cheap.
+        // Only this level is replayed, because a copy of a hot SKU with all its reservations would be expensive.
         let mut after = Self { version: self.version, ..Self::default() };
         if let Some(level) = self.levels.get(warehouse) {
             after.levels.put(level.clone());

@@ -79,7 +79,7 @@ struct Kept {
 /// One SKU, its buyers, and a shop with a checkout of its own.
 #[derive(Debug)]
 pub struct World {
-    /// The SKU.
+    /// The SKU's state.
     pub stock: Inventory,
     /// Everything that has happened to it.
     pub events: Vec<Event>,

@@ -1,6 +1,6 @@
-//! Cancels an order, or units of it: before it is sold by letting go, afterwards by unselling what has not shipped.
+//! Cancels an order, or units of it. Before the sale it releases the units; after the sale it takes back what has not shipped.
 //!
-//! A cancel is journaled as requested (rule R6): what is not known yet is asked until it is, and only then undone.
+//! A cancellation is journaled as requested (rule R6): a step with an unknown outcome is queried until it is known, and only then undone.
 
 use super::command::{CancelReason, LineUnits, Made, Refusal};
 use super::event::{CancelledLine, Event};
@@ -30,7 +30,7 @@ impl Order {
                 let cut = self.cut(lines)?;
                 if self.leaves_nothing(&cut) { whole() } else { self.cancel_lines(request, cut, reason, now) }
             }
-            // It is being sold: unsold again as soon as that is known.
+            // The sale is in progress: its units are taken back as soon as its outcome is known.
             Stage::Committing if lines.is_empty() && self.cancel_requested.is_none() => {
                 let requested = Event::CancelRequested { request: *request, reason };
                 Ok(self.follow(vec![requested], now, made(Made::Order)))
@@ -69,7 +69,7 @@ impl Order {
         Ok(self.follow(vec![cancelled], now, made(Made::Cancel(number))))
     }
 
-    /// Which units these are, by warehouse.
+    /// The units by warehouse.
     fn cut(&self, lines: &[LineUnits]) -> Result<Vec<CancelledLine>, Refusal> {
         self.distinct(lines)?
             .iter()

@@ -1,4 +1,4 @@
-//! What of an order may still be changed, and forgetting whose it was.
+//! Changes of an order after its placement, and the erasure of its personal data.
 
 use super::command::{Made, Patch, Refusal, Reply};
 use super::event::{Amended, Event};
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 
 impl Order {
-    /// While it waits for money: address, shipping option, buyer (priced anew). Once sold, until something ships: the address
+    /// While the order waits for payment: address, shipping option and buyer, with new prices. After the sale, until something ships: an address
     /// with the same tax and area, the buyer's phone, the note. Metadata at any time.
     pub(super) fn patch(&self, patch: &Patch, now: Timestamp) -> Decided {
         let Some(terms) = self.terms() else { return Err(Refusal::Unknown) };
@@ -55,7 +55,7 @@ impl Order {
             amended.metadata = (terms.metadata != *metadata).then(|| metadata.clone());
         }
         if amended.destination.is_some() || amended.shipping.is_some() {
-            // What was cancelled was counted in the old prices; it cannot be counted again in others.
+            // Cancelled units were counted at the old prices, so the prices may not change any more.
             if !self.cancels.is_empty() {
                 return Err(self.wrong_state());
             }
@@ -73,7 +73,7 @@ impl Order {
         if !touched {
             return Ok(());
         }
-        // Once erased there is nobody to change.
+        // After the erasure there is no personal data to change.
         let known = self.personal.as_ref().ok_or_else(|| self.wrong_state())?;
         let mut people = Personal::clone(known);
         if let Some(buyer) = &patch.buyer {

@@ -1,5 +1,5 @@
-//! What an order owes the world, when it must be woken, and what the answers mean to it. Everything is read off the state, so a
-//! restarted order simply goes on.
+//! The effects that an order owes, its wake-up times, and the commands that follow from answers. All are derived from the state, so a
+//! restarted order continues.
 
 use super::command::{Answer, CartRefusal, Command, Shortage};
 use super::step::{CallKey, Step, Todo};
@@ -23,7 +23,7 @@ impl Order {
         keys.take(OWED_MAX).collect()
     }
 
-    /// Units come back only once the SKU knows that they left: a return that overtakes its shipment would be refused.
+    /// Whether a return's shipments are known to the SKU: a return that overtakes its shipment would be refused.
     fn step_is_due(&self, step: Step) -> bool {
         let Step::Restock { number, receipt } = step else { return true };
         let Some(line) = self.receipt_line(number, receipt) else { return false };
@@ -36,7 +36,7 @@ impl Order {
         receipts.get(usize::from(receipt.checked_sub(1)?)).map(|receipt| receipt.line)
     }
 
-    /// Calls whose outcome is not known.
+    /// Calls with an unknown outcome.
     pub(super) fn open_calls(&self) -> impl Iterator<Item = CallKey> {
         let first = Todo::Call(CallKey { operation: Operation::Authorize, payment: 0, attempt: 0 });
         self.todo.range(first..).filter_map(|todo| match todo {
@@ -45,7 +45,7 @@ impl Order {
         })
     }
 
-    /// How a call is made at `now`: sent, only asked about, or not yet.
+    /// Whether a call is due at `now`, and whether it is sent or only queried.
     fn call_at(&self, call: CallKey, now: Timestamp) -> Option<EffectKey> {
         let life_s = self.terms()?.payment.keys_life_s;
         if let Some(sent_at) = self.sent_at(call) {
@@ -57,7 +57,7 @@ impl Order {
         }
     }
 
-    /// From when an attempt that waits for shopper or provider is asked about.
+    /// When queries begin about an attempt that waits for the shopper or the provider.
     fn asked_from(&self, call: CallKey) -> Option<Timestamp> {
         if call.operation != Operation::Authorize {
             return None;
@@ -85,7 +85,7 @@ impl Order {
         let keys = self.open_calls().filter_map(|call| self.sent_at(call));
         let keys = keys.map(|sent_at| sent_at.plus_s(terms.payment.keys_life_s)).min();
         let asking = self.open_calls().filter_map(|call| self.asked_from(call)).filter(|from| *from > now).min();
-        // What is past due is due at once: a wake that was missed is not lost.
+        // Overdue work is due at once, so a missed wake-up is not lost.
         [deadline, keys, self.lapse_wake(), asking].into_iter().flatten().min().map(|at| at.max(now.plus_ms(1)))
     }
 
@@ -198,7 +198,7 @@ impl Order {
     fn call_effect(&self, call: CallKey, query: bool) -> Option<Effect> {
         let payment = self.payment(call.payment)?;
         let authorize = call.operation == Operation::Authorize;
-        // A call that is only asked about any more is never sent again (rule M2).
+        // A call that is only queried is never sent again (rule M2).
         if !self.todo.contains(&Todo::Call(call)) || (!query && self.sent_at(call).is_none()) {
             return None;
         }
@@ -216,7 +216,7 @@ impl Order {
     pub(super) fn answer_to(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         if let Some((call, _)) = CallKey::of(key) {
             let Outcome::Provider(answer) = outcome else { return None };
-            // The instant does not matter here: only whether the answer says anything new.
+            // The time does not matter here: only whether the answer changes anything.
             self.meaning(call, &answer, Timestamp::default()).ok().flatten()?;
             return Some(Command::ProviderSays { reference: self.reference(call), answer });
         }
@@ -229,7 +229,7 @@ impl Order {
             }
             (Step::Reserve(_), Outcome::Refused(Refusal::Inventory(refusal))) => Answer::Short(shortage(&refusal)),
             (Step::Freeze | Step::Reserve(_), Outcome::Replied(_) | Outcome::Refused(_)) => return None,
-            // Whatever a SKU or cart does not know any more needs no letting go of; what was to be sold or moved does.
+            // A release of something that a SKU or cart does not know is done; a sale or movement of it has failed.
             (
                 Step::Commit(_) | Step::Ship { .. } | Step::Unsell { .. } | Step::Restock { .. },
                 Outcome::Replied(Reply::Inventory(inventory::Reply::Unknown)) | Outcome::Refused(_),
@@ -245,7 +245,7 @@ impl Order {
         if self.terms().is_some_and(|terms| terms.currency != frozen.currency) {
             return Answer::NoCart(CartRefusal::Currency);
         }
-        // The cart shows today's price beside the one at adding, so today's is what is meant; `expected_total` protects who wants it.
+        // The cart shows the current price beside the one at adding, so the current price is expected; `expected_total` protects a caller who wants it.
         let lines = frozen.lines.iter();
         Answer::Frozen(
             lines
@@ -259,7 +259,7 @@ impl Order {
             (Wait::Decided, _) | (_, Stage::Nothing | Stage::Confirmed | Stage::Ended(_)) => true,
             (_, Stage::Freezing | Stage::Reserving) => false,
             (Wait::Held, Stage::Held | Stage::Committing) => true,
-            // An order that was held once was answered then; one that never was is answered when nothing is held.
+            // An order that was held has been answered then; one that never was is answered when nothing is held.
             (Wait::Held, Stage::Ending(_)) => self.priced.is_some(),
             (Wait::Settled, Stage::Held) => self.payments.last().is_none_or(|payment| match payment.attempt {
                 Attempt::RequiresAction(_) | Attempt::Declined { .. } => true,

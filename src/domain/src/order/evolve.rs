@@ -1,4 +1,4 @@
-//! Takes one event into an order's state. Nothing here decides: whatever is true of the event was true when it was journaled.
+//! Applies an event to an order's state. It decides nothing: the event was valid when it was journaled.
 
 use super::{
     Agreed, Attempt, Call, CallKey, CallState, Event, Hold, Instruction, Line, LineNumber, Made, Order, Payment,
@@ -272,7 +272,7 @@ impl Order {
         self.todo.insert(Todo::Step(Step::Release(number)));
     }
 
-    /// What is known to be held is let go of; what is not known yet stays asked for, and is let go of once it is (rule R6).
+    /// Releases units that are known to be reserved. A reservation with an unknown outcome is queried first, and released once it is known (rule R6).
     fn undo(&mut self) {
         for number in (1..=LineNumber::MAX).take(self.lines.len()) {
             if self.line(number).is_some_and(|line| line.hold == Hold::Held) {
@@ -285,7 +285,7 @@ impl Order {
         self.unsell_cancelled();
     }
 
-    /// Units that were cancelled before they were sold go back now that they are.
+    /// Takes back units that were cancelled before their sale, now that they are sold.
     fn unsell_cancelled(&mut self) {
         let committed = |line: LineNumber| self.line(line).is_some_and(|line| line.hold == Hold::Committed);
         let mut owed = Vec::new();

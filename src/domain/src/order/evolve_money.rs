@@ -1,4 +1,4 @@
-//! Takes what happened to an order's money into its state.
+//! Applies payment events to an order's state.
 
 use super::{
     Attempt, Call, CallKey, CallState, LineUnits, Made, Order, Payment, Refund, RefundCause, RefundStarted,
@@ -8,7 +8,7 @@ use crate::payment::Operation;
 use crate::time::Timestamp;
 
 impl Order {
-    /// A definite answer came: nobody needs to ask or find out any more.
+    /// A definite answer came: the call is no longer owed and needs no attention.
     pub(super) fn call_answered(&mut self, key: CallKey) {
         self.todo.remove(&Todo::Call(key));
         self.troubles.retain(|trouble| match trouble {

@@ -1,4 +1,4 @@
-//! Takes what happened to units after they were promised into an order's state: cancelled, shipped, returned; and amendments.
+//! Applies events about reserved and sold units to an order's state: cancellations, shipments, returns; and amendments.
 
 use super::line::{add_to, take_from, units_of};
 use super::{

@@ -1,4 +1,4 @@
-//! The laws of an order: property tests, the simulation and the audit check these.
+//! The invariants of an order; property tests, the simulation and the audit check them.
 
 use super::line::units_of;
 use super::step::{Step, Todo};
@@ -10,10 +10,10 @@ fn holds(law: &'static str, truth: bool, what: impl FnOnce() -> String) -> Resul
     if truth { Ok(()) } else { Err(Violation { law, what: what() }) }
 }
 
-/// Every law of one state.
+/// Checks every invariant of a state.
 ///
 /// # Errors
-/// The first law that does not hold.
+/// The first invariant that does not hold.
 pub fn all(order: &Order) -> Result<(), Violation> {
     lines_add_up_to_the_order(order)?;
     units_are_in_one_place(order)?;
@@ -28,7 +28,7 @@ pub fn all(order: &Order) -> Result<(), Violation> {
 /// Totals and shipping shares of the lines are the order's total.
 ///
 /// # Errors
-/// They are not.
+/// The sums differ.
 pub fn lines_add_up_to_the_order(order: &Order) -> Result<(), Violation> {
     let Some(priced) = order.priced else { return Ok(()) };
     let sum = |of: fn(&Line) -> i64| order.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
@@ -39,10 +39,10 @@ pub fn lines_add_up_to_the_order(order: &Order) -> Result<(), Violation> {
     })
 }
 
-/// Each unit of a line is left, cancelled, or shipped, and where its warehouse says.
+/// Each unit of a line is either left, cancelled or shipped, and counted in one warehouse.
 ///
 /// # Errors
-/// A unit is in two places, or in none.
+/// A unit is counted twice, or not at all.
 pub fn units_are_in_one_place(order: &Order) -> Result<(), Violation> {
     for (number, line) in order.numbered().filter(|(_, line)| line.agreed.is_some()) {
         let gone = line.cancelled.saturating_add(line.shipped);
@@ -57,10 +57,10 @@ pub fn units_are_in_one_place(order: &Order) -> Result<(), Violation> {
     Ok(())
 }
 
-/// A confirmed order has a commit for every line, but for lines that were cancelled whole before.
+/// A confirmed order has a commit for every line that was not cancelled entirely before the sale.
 ///
 /// # Errors
-/// A line was never sold to it.
+/// A line was not sold to it.
 pub fn confirmed_order_has_every_commit(order: &Order) -> Result<(), Violation> {
     if order.stage != Stage::Confirmed {
         return Ok(());
@@ -76,7 +76,7 @@ pub fn confirmed_order_has_every_commit(order: &Order) -> Result<(), Violation> 
     Ok(())
 }
 
-/// An order that ended otherwise has no stock, no cart and no money, and is owed nothing by anybody.
+/// An order that ended otherwise holds no stock, no cart and no money, and owes no effect.
 ///
 /// # Errors
 /// It has.
@@ -115,15 +115,15 @@ pub fn an_ended_order_holds_nothing(order: &Order) -> Result<(), Violation> {
     })
 }
 
-/// Is nothing of its money under way, nor waiting for an operator?
+/// Whether no payment call is in flight or waits for an operator.
 pub(super) fn quiet(order: &Order) -> bool {
     order.troubles.is_empty()
         && order.payments.iter().all(|payment| payment.settled() && payment.calls.iter().all(|call| !call.open()))
         && order.refunds.iter().all(|refund| refund.status == RefundStatus::Succeeded)
 }
 
-/// Rule M5: what is captured net of refunds, plus what a live authorization still covers of the rest, is what is due. An order
-/// that ended is due nothing. Looked at while nothing is under way.
+/// Rule M5: the captured amount net of refunds, plus what a live authorization still covers of the rest, equals the amount due. For an ended
+/// order nothing is due. Checked while no call is in flight.
 ///
 /// # Errors
 /// Too much or too little was charged.
@@ -136,7 +136,7 @@ pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation>
     for payment in &order.payments {
         let due = if order.paying == Some(payment.number) { order.due() } else { 0 };
         let net = payment.captured.saturating_sub(payment.refunded);
-        // What was promised beyond what is due lapses by itself once a part was taken; before, it must be let go of.
+        // After a partial capture, the rest of an authorization lapses by itself; before, it must be voided.
         let promised = payment.promised();
         let live =
             if payment.captured == 0 && due == 0 { promised } else { promised.min(due.saturating_sub(net).max(0)) };
@@ -150,16 +150,16 @@ pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation>
 /// Rule M2: no new attempt to pay while one is not settled.
 ///
 /// # Errors
-/// Two are under way.
+/// Two attempts are in flight.
 pub fn one_attempt_at_a_time(order: &Order) -> Result<(), Violation> {
     let open = order.payments.iter().filter(|payment| !payment.settled()).count();
     holds("one_attempt_at_a_time", open <= 1, || format!("{}: {open} attempts are under way", order.id))
 }
 
-/// `refunded ≤ captured ≤ authorized`, counting what is under way.
+/// `refunded ≤ captured ≤ authorized`, calls in flight included.
 ///
 /// # Errors
-/// More was asked for than there is.
+/// More was requested than there is.
 pub fn money_never_exceeds_what_was_promised(order: &Order) -> Result<(), Violation> {
     let open = |payment: &Payment, operation: Operation| {
         let calls = payment.calls_of(operation).filter(|call| call.open());
@@ -179,10 +179,10 @@ pub fn money_never_exceeds_what_was_promised(order: &Order) -> Result<(), Violat
     Ok(())
 }
 
-/// Nothing that waits for an answer is forgotten: each open step and call is owed.
+/// Each open step and call is owed, so none is forgotten.
 ///
 /// # Errors
-/// Something waits and nobody asks.
+/// An open step or call is not owed.
 pub fn what_is_open_is_owed(order: &Order) -> Result<(), Violation> {
     let owed = |todo: Todo| order.todo.contains(&todo);
     for (number, line) in order.numbered() {
@@ -208,7 +208,7 @@ pub fn what_is_open_is_owed(order: &Order) -> Result<(), Violation> {
     Ok(())
 }
 
-/// The saga moves along its drawing only.
+/// The saga's stages follow each other as drawn.
 ///
 /// # Errors
 /// It jumped.

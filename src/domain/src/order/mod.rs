@@ -1,4 +1,4 @@
-//! An order: the checkout saga and everything that happens to what was sold.
+//! An order: the checkout saga, and shipments, cancellations, returns and refunds after the sale.
 //!
 //! ```text
 //!            freeze          reserve, all or none        authorize               commit
@@ -7,14 +7,14 @@
 //!                                               │        │  └ again       │ vanished                    capture
 //!        refused · cancelled · deadline ◄───────┴────────┴────────────────┘
 //!                    ▼
-//!                 ending ── release, thaw, unsell, void, refund: asked until known, then undone (R6) ──► ended
+//!                 ending ── release, thaw, unsell, void, refund: queried until known, then undone (R6) ──► ended
 //! ```
 //!
-//! - Each decision is one event and whatever follows from it at once (`saga`), one record of the log.
-//! - What is owed stands in one set, `todo`, which `evolve` keeps: `owed` reads it off, so a restarted order goes on.
-//! - The order alone decides its deadline (R3, R4). At the deadline with an attempt unsettled the stock is kept (M1).
-//! - Money is derived from what is due (`money`, rule M5), never remembered as a plan.
-//! - A request and what it made are remembered for ever; the same request again has no second effect.
+//! - Each decision is one event and the events that follow from it at once (`saga`): one record of the log.
+//! - Owed steps and calls are in one set, `todo`, which `evolve` maintains and `owed` reads, so a restarted order continues.
+//! - Only the order decides about its deadline (R3, R4). While an attempt is unsettled the stock stays reserved past it (M1).
+//! - Captures, voids and refunds are derived from the amount due (`money`, rule M5); no plan is stored.
+//! - A request and its result are remembered for ever; a repetition has no second effect.
 
 mod cancel;
 mod command;
@@ -41,7 +41,7 @@ mod status;
 mod step;
 mod terms;
 
-/// Tests: claims about one order, and a world of many that loses, doubles and delays everything.
+/// Tests: claims about one order, and a world of many orders that loses, duplicates and delays messages.
 #[cfg(test)]
 mod world;
 
@@ -144,7 +144,7 @@ impl Entity for Order {
 }
 
 impl Order {
-    /// Has the saga ended, and is nothing under way?
+    /// Whether the saga has ended and no call is in flight.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         matches!(self.stage, Stage::Confirmed | Stage::Ended(_)) && laws::quiet(self)

@@ -1,10 +1,10 @@
-//! What is done with money that was promised or taken: captures, voids, refunds. Each is derived from what is due (rule M5):
+//! Captures, voids and refunds. Each is derived from the amount due (rule M5):
 //!
 //! ```text
-//! taken > due ──► refund      promised, nothing taken, nothing due ──► void      due > taken ──► capture, as the policy says
+//! captured > due ──► refund      authorized, nothing captured, nothing due ──► void      due > captured ──► capture, by policy
 //! ```
 //!
-//! One capture or void of a payment is under way at a time: a step whose outcome is unknown is asked until it is known (rule R6).
+//! One capture or void of a payment is in flight at a time: a call with an unknown outcome is queried until it is known (rule R6).
 
 use super::command::{CancelReason, LineUnits, Made, RefundWhat, Refusal};
 use super::event::{Event, RefundCause, RefundStarted};
@@ -17,11 +17,11 @@ use crate::money::Money;
 use crate::payment::{Operation, Retry};
 use crate::time::Timestamp;
 
-/// Tries of one capture, void or refund before its refusal counts as one for good (rule M4).
+/// The number of refused attempts of a capture, void or refund after which the refusal is final (rule M4).
 pub const TRIES_MAX: usize = 3;
 
 impl Order {
-    /// The next thing to do with money, if any.
+    /// The next capture, void or refund, if any.
     pub(super) fn next_money(&self, now: Timestamp) -> Option<Event> {
         self.payments.iter().find_map(|payment| self.next_of(payment, now))
     }
@@ -42,7 +42,7 @@ impl Order {
             })
     }
 
-    /// What we have of a payment and mean to keep, minor units: taken, less what was given back or is to be.
+    /// The captured amount of a payment less refunds, those in flight included, in minor units.
     pub(super) fn net_of(&self, payment: &Payment) -> i64 {
         self.refunds
             .iter()
@@ -107,7 +107,7 @@ impl Order {
             return None;
         }
         if let Some(call) = refused_for_good(payment.calls_of(Operation::Capture)) {
-            // The money cannot be had without the shopper: what has not shipped is unsold, the rest is for a person (rule M4).
+            // The amount cannot be captured without the shopper: what has not shipped is cancelled, the rest is for the operator (rule M4).
             let unshipped = self.lines.iter().any(|line| line.left() > 0);
             return if unshipped && payment.capture != CapturePolicy::Manual {
                 Some(self.cancel_unshipped(None, CancelReason::Declined))
@@ -127,18 +127,18 @@ impl Order {
         (wanted > 0).then(|| payment.start(Operation::Capture, wanted, None, None, now))
     }
 
-    /// What was promised is taken before the promise lapses.
+    /// Captures an authorized amount before the authorization lapses.
     fn lapses_soon(&self, payment: &Payment, now: Timestamp) -> bool {
         self.capture_by(payment).is_some_and(|by| now >= by)
     }
 
-    /// When what is due must be captured because the authorization would lapse.
+    /// When the amount due must be captured because the authorization would lapse.
     pub(super) fn capture_by(&self, payment: &Payment) -> Option<Timestamp> {
         let margin_s = self.terms()?.payment.lapse_margin_s;
         payment.lapses_at().map(|at| Timestamp(at.0.saturating_sub(margin_s.saturating_mul(1_000))))
     }
 
-    /// What everything that ever shipped is worth, minor units; everything, once nothing is left to ship.
+    /// The value of all shipped units, in minor units; the whole order, once nothing is left to ship.
     fn shipped_worth(&self) -> i64 {
         if self.lines.iter().all(|line| line.left() == 0) {
             return self.total();
@@ -154,7 +154,7 @@ impl Order {
         (!self.troubled(call.key)).then(|| call.trouble())
     }
 
-    /// Takes money by hand, policy `manual`.
+    /// Decides on a capture by hand, with the policy `manual`.
     pub(super) fn capture_by_hand(&self, request: &Request, amount: Option<Money>, now: Timestamp) -> Decided {
         if let Some(again) = self.seen(request) {
             return again;
@@ -177,7 +177,7 @@ impl Order {
         Ok(self.follow(vec![started], now, reply))
     }
 
-    /// Gives money back without a return.
+    /// Decides on a refund without a return.
     pub(super) fn refund_by_hand(&self, request: &Request, what: &RefundWhat, reason: &str, now: Timestamp) -> Decided {
         if let Some(again) = self.seen(request) {
             return again;
@@ -224,7 +224,7 @@ impl Order {
         Ok(self.follow(vec![Event::RefundStarted(Box::new(started))], now, made(Made::Refund(number))))
     }
 
-    /// The lines of a request: each known, with units, and named once.
+    /// Checks the lines of a request: each exists, has units, and is named once.
     pub(super) fn distinct(&self, lines: &[LineUnits]) -> Result<Vec<LineUnits>, Refusal> {
         let mut sorted = lines.to_vec();
         sorted.sort_by_key(|one| one.line);
@@ -267,7 +267,7 @@ impl Call {
     }
 }
 
-/// The last refusal, when it is one for good: the provider said so, or all tries since the last success are used up.
+/// The last refusal, if it is final: the provider said so, or all attempts since the last success are used up.
 fn refused_for_good<'a>(calls: impl Iterator<Item = &'a Call>) -> Option<&'a Call> {
     let mut tries = 0_usize;
     let mut last = None;

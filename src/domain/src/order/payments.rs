@@ -1,7 +1,7 @@
-//! Attempts to pay: what the shopper tries, what the provider says of it, and the operator's word where nobody else can say.
+//! Attempts to pay: their start, the provider's answers, and the operator's decisions about unsettled calls.
 //!
 //! ```text
-//! asked ──► requires_action ⇄ processing ──► authorized      unknown, not found: asked again (rule M1)
+//! sent ───► requires_action ⇄ processing ──► authorized      unknown, not found: sent again (rule M1)
 //!   └──────────────┴──────────────┴────────► declined        a new attempt only once the last is settled (rule M2)
 //! ```
 
@@ -33,7 +33,7 @@ impl Order {
         Ok(Decision::one(started, made(Made::Payment(number))))
     }
 
-    /// A payment with its own hold: stock is kept for the time the method needs (rule M3).
+    /// Starts a payment. The stock stays reserved for the time that the method needs (rule M3).
     pub(super) fn start_payment(
         &self,
         asked: Option<(Request, Instruction)>,
@@ -63,7 +63,7 @@ impl Order {
         }
     }
 
-    /// What an answer changes; `None`: nothing, because it is known, out of date, or settles nothing.
+    /// The event that follows from an answer; `None`: it is known, outdated, or settles nothing.
     pub(super) fn meaning(
         &self,
         call: CallKey,
@@ -79,7 +79,7 @@ impl Order {
         }
     }
 
-    /// Rule M2's dead end: an operator found out how a call ended.
+    /// Decides on an operator's settlement of a call that the provider can no longer be asked about (rule M2).
     pub(super) fn settle(&self, reference: &Reference, answer: &ProviderAnswer, now: Timestamp) -> Decided {
         let call = CallKey { operation: reference.operation, payment: reference.payment, attempt: reference.attempt };
         if reference.order != self.id || !self.exists() {
@@ -104,7 +104,7 @@ impl Order {
         Ok(self.follow(events, now, Reply::Done))
     }
 
-    /// Must an operator look at this call?
+    /// Whether this call needs an operator's attention.
     pub(super) fn troubled(&self, call: CallKey) -> bool {
         self.troubles.iter().any(|trouble| match trouble {
             Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => *one == call,
@@ -112,7 +112,7 @@ impl Order {
         })
     }
 
-    /// Beyond the life of the provider's keys a call is only asked about, and an operator sees it (rule M2).
+    /// After the life of the provider's keys a call is only queried, and needs an operator's attention (rule M2).
     pub(super) fn next_asking(&self, now: Timestamp) -> Option<Event> {
         let life_s = self.terms()?.payment.keys_life_s;
         self.open_calls()
@@ -120,7 +120,7 @@ impl Order {
             .map(|call| Event::QueryOnly { call, conflict: false })
     }
 
-    /// When a call was first sent, while it may be sent again; `None`: it is only asked about, or settled.
+    /// When a call was first sent, while it may be sent again; `None`: it is only queried, or settled.
     pub(super) fn sent_at(&self, call: CallKey) -> Option<Timestamp> {
         let payment = self.payment(call.payment)?;
         if call.operation == Operation::Authorize {
@@ -133,11 +133,11 @@ impl Order {
 }
 
 impl Payment {
-    /// What an answer about the authorization changes.
+    /// The event that follows from an answer about an authorization.
     fn meaning(&self, answer: &ProviderAnswer, now: Timestamp) -> Option<Event> {
         let payment = self.number;
         match (answer, &self.attempt) {
-            // A charge that lands is taken note of whatever was thought of it before (rule M5).
+            // A charge that takes effect is recorded, whatever its state was before (rule M5).
             (
                 ProviderAnswer::Authorized { provider_reference, lapses_at },
                 Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. },
@@ -184,7 +184,7 @@ impl Payment {
 }
 
 impl Call {
-    /// What an answer about a capture, void or refund changes. A call that was refused and then done is done: money moved.
+    /// The event that follows from an answer about a capture, void or refund. A call that was declined and then succeeded has succeeded: money moved.
     fn meaning(&self, answer: &ProviderAnswer) -> Option<Event> {
         let call = self.key;
         match (answer, &self.state) {

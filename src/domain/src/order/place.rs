@@ -1,4 +1,4 @@
-//! How an order comes to be: from lines, or from a cart that is frozen for it.
+//! Places an order: from lines, or from a cart that is frozen for it.
 
 use super::command::{CartRefusal, Made, Refusal, Reply};
 use super::event::{Event, Placed};
@@ -49,7 +49,7 @@ impl Order {
         Ok(Decision::one(Event::Placed(Box::new(placed)), made(Made::Order)))
     }
 
-    /// Is the same request about the same people? Compared under the first salt; once erased there is nothing to compare.
+    /// Whether a repeated request has the same personal data, compared under the first salt. After the erasure there is nothing to compare.
     fn same_people(&self, place: &Place) -> bool {
         match (&self.head, &self.personal) {
             (Some(head), Some(personal)) => place.personal.hash_under(&personal.salt) == head.personal_hash,
@@ -62,12 +62,12 @@ impl Order {
         if self.stage != Stage::Freezing {
             return Ok(self.follow(vec![frozen(Vec::new())], now, Reply::Done));
         }
-        // A cart is never empty nor too long when it is frozen; if it were, it is thawed again.
+        // A frozen cart is never empty or too long; if it were, it would be thawed again.
         let Some(lines) = summed(lines) else { return Ok(self.give_cart_back(CartRefusal::Empty, now)) };
         Ok(self.follow(vec![frozen(lines)], now, Reply::Done))
     }
 
-    /// The cart is frozen for this order, which cannot use it.
+    /// Returns a frozen cart that this order cannot use.
     pub(super) fn give_cart_back(&self, why: CartRefusal, now: Timestamp) -> Decision<Event, Reply> {
         let thaw = Event::Frozen { lines: Vec::new() };
         let end = ending(Outcome::Rejected(Rejection::Cart(why)), None, now);
@@ -76,7 +76,7 @@ impl Order {
     }
 }
 
-/// One line per SKU, in the order of their first mention; `None`: not an order. (Rule R1 knows one reservation per order and SKU.)
+/// One line for each SKU, in the order of their first mention; `None`: the lines are invalid. (Rule R1: one reservation per order and SKU.)
 fn summed(lines: &[Wanted]) -> Option<Vec<Wanted>> {
     let mut places: BTreeMap<&Sku, usize> = BTreeMap::new();
     let mut summed: Vec<Wanted> = Vec::with_capacity(lines.len());

@@ -1,7 +1,7 @@
-//! What an order costs: a pure sum over what the SKUs agreed to.
+//! Prices an order: a sum over the terms that the SKUs agreed to.
 //!
-//! Tax is rounded once per line and once for the shipping, halves away from zero; the shipping is spread over the lines by
-//! largest remainder, so that what is given back line by line adds up to the order exactly.
+//! Tax is rounded once per line and once for the shipping, halves away from zero. The shipping is spread over the lines by
+//! largest remainder, so that refunds line by line add up to the order exactly.
 
 use super::event::{Priced, PricedLine};
 use super::terms::{Shipping, TaxTable};
@@ -20,7 +20,7 @@ const fn bounded(amount: i64) -> Result<i64, MoneyError> {
 /// Prices lines and shipping.
 ///
 /// # Errors
-/// [`MoneyError::Overflow`]: a line or the total is beyond what can be counted.
+/// [`MoneyError::Overflow`]: a line or the total exceeds the largest amount.
 pub(super) fn price<'a>(
     lines: impl Iterator<Item = (Units, &'a Agreed)>,
     shipping: Option<&Shipping>,
@@ -50,7 +50,7 @@ pub(super) fn price<'a>(
 }
 
 impl Order {
-    /// Prices the order as it is, under other terms of travel if these are given.
+    /// Prices the order with this shipping option and tax.
     pub(super) fn price_with(&self, shipping: Option<&Shipping>, tax: &TaxTable) -> Result<Priced, MoneyError> {
         price(
             self.lines.iter().filter_map(|line| line.agreed.as_ref().map(|agreed| (line.units, agreed))),

@@ -1,4 +1,4 @@
-//! Returns: asked for within a window, agreed to, received; what came in is given back, and goes back to where it came from.
+//! Returns: requested within a window, approved, received. Received units are refunded and go back to their warehouse.
 
 use super::command::{LineUnits, Made, ReceivedLine, Refusal};
 use super::event::{Event, Receipt};
@@ -47,7 +47,7 @@ impl Order {
         Ok(Decision::one(event, made(Made::Return(number))))
     }
 
-    /// Until when units of a line may be sent back: counted from its latest delivery, or shipment while nobody says more.
+    /// The end of the return window of a line: counted from its latest delivery, or from its shipment while no delivery is known.
     #[must_use]
     pub fn window_of(&self, line: u16) -> Timestamp {
         self.window_after(self.last_departures().get(&line).copied())
@@ -120,7 +120,7 @@ impl Order {
         if lines.is_empty() || lines.iter().any(|line| line.units == 0) {
             return Err(Refusal::Malformed);
         }
-        // Each receipt is counted from what the one before it left behind: of this line, and of the money that is due.
+        // Each receipt is counted from the state that the one before it leaves: of this line, and of the amount due.
         let mut expected = one.expected();
         let mut touched: BTreeMap<LineNumber, Line> = BTreeMap::new();
         let mut due = self.due();
@@ -136,7 +136,7 @@ impl Order {
             if got.units > *left {
                 return Err(Refusal::TooMany { line: got.line, left: *left });
             }
-            // Units that were refunded before they came back are not given back twice.
+            // Units that were refunded before they came back are not refunded twice.
             let settled = got.units.min(line.units.saturating_sub(line.settled));
             let worth = line.worth(settled, false).min(due).max(0);
             let receipt = Receipt {

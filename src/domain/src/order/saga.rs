@@ -1,6 +1,6 @@
-//! The saga itself: what follows from where the order stands, and what it answers to those who hold something for it.
+//! The checkout saga: the events that follow from the order's stage, and its answers to entities that hold something for it.
 //!
-//! Every decision is one event of its own and whatever follows at once: the last SKU's promise, the price and the first attempt
+//! Every decision is one event and the events that follow from it at once: the last SKU's reservation, the price and the first attempt
 //! to pay are one record.
 
 use super::command::{Answer, CancelReason, CartRefusal, Made, Refusal, Reply, Shortage};
@@ -12,16 +12,16 @@ use crate::ids::{Request, Sku};
 use crate::time::Timestamp;
 use std::ops::Bound;
 
-/// What a decision of an order gives.
+/// The result of a decision of an order.
 pub(super) type Decided = Result<Decision<Event, Reply>, Refusal>;
 
-/// Most events that may follow from one: far above what any state needs, so that a mistake in the rules cannot hang a node.
+/// The most events that may follow from one, far above the need of any state, so that a mistake in the rules cannot hang a node.
 const FOLLOWING_MAX: usize = 64;
-/// What holds something for an order that has not decided yet asks again after so many seconds.
+/// The seconds after which an entity that holds something for an undecided order asks again.
 const ASK_AGAIN_S: u64 = 60;
 
 impl Order {
-    /// These events and everything that follows from them at once.
+    /// A decision with these events and all that follow from them at once.
     pub(super) fn follow(&self, mut events: Vec<Event>, now: Timestamp, reply: Reply) -> Decision<Event, Reply> {
         let mut after = self.clone();
         for event in &events {
@@ -35,7 +35,7 @@ impl Order {
         Decision::events(events, reply)
     }
 
-    /// The one event that is due now of itself.
+    /// The next event that is due without a command, if any.
     fn next(&self, now: Timestamp) -> Option<Event> {
         if let Some(event) = self.next_asking(now) {
             return Some(event);
@@ -83,7 +83,7 @@ impl Order {
     }
 
     fn next_held(&self, now: Timestamp) -> Option<Event> {
-        // Stock is kept while an attempt is not settled, whatever the clock says (rule M1).
+        // The stock stays reserved while an attempt is unsettled, whatever the clock says (rule M1).
         if self.unsettled() {
             return None;
         }
@@ -114,7 +114,7 @@ impl Order {
         if self.lines.iter().all(|line| line.hold != Hold::Vanished) {
             return Some(Event::Confirmed { at: now });
         }
-        // A reservation was gone when it was to be sold: what was sold so far is unsold, then the money is let go.
+        // A reservation was unknown at the commit: the units sold so far are taken back, then the payment is voided.
         let sold: Vec<CancelledLine> = self
             .numbered()
             .filter(|(_, line)| line.hold == Hold::Committed && line.left() > 0)
@@ -132,7 +132,7 @@ impl Order {
         })))
     }
 
-    /// Is everything undone that was done for an order that ends?
+    /// Whether all steps of an ending order are undone.
     fn all_undone(&self) -> bool {
         !self.unsettled()
             && self.blocking().next().is_none()
@@ -159,7 +159,7 @@ impl Order {
         })
     }
 
-    /// Can nothing follow from this step's answer, because others of its stage are still to come? Spares a large order the
+    /// Whether no event can follow from this step's answer, because other steps of the stage are still open. This saves a large order a
     /// copy of its state at each of a thousand answers.
     fn more_to_come(&self, step: Step) -> bool {
         match (self.stage, step) {
@@ -170,7 +170,7 @@ impl Order {
         }
     }
 
-    /// An answer to something asked of another entity.
+    /// Decides on another entity's answer to a step.
     pub(super) fn step_answered(&self, step: Step, answer: &Answer, now: Timestamp) -> Decided {
         if !self.todo.contains(&Todo::Step(step)) {
             return Ok(Decision::nothing(Reply::Done));
@@ -178,7 +178,7 @@ impl Order {
         let event = match (step, answer) {
             (Step::Freeze, Answer::Frozen(lines)) => return self.cart_frozen_with(lines, now),
             (Step::Freeze, Answer::NoCart(why @ CartRefusal::Currency)) => {
-                // It is frozen for this order, which cannot use it.
+                // The cart is frozen for this order, which cannot use it.
                 return Ok(self.give_cart_back(*why, now));
             }
             (Step::Freeze, Answer::NoCart(why)) => {
@@ -190,7 +190,7 @@ impl Order {
             }
             (Step::Reserve(line), Answer::Reserved(reserved)) => {
                 let event = Event::Reserved { line, reserved: reserved.clone() };
-                // While the order ends, a promise that comes late is one more thing to undo.
+                // While the order ends, a late reservation is one more step to undo.
                 if matches!(self.stage, Stage::Ending(_)) {
                     return Ok(Decision::one(event, Reply::Done));
                 }
@@ -216,12 +216,12 @@ impl Order {
         Ok(self.follow(vec![event], now, Reply::Done))
     }
 
-    /// Rule R3: what becomes of something that is held for this order.
+    /// Rule R3: the answer to an entity that holds something for this order.
     pub(super) fn still_wanted(&self, sku: Option<&Sku>, reservation: Option<u64>, now: Timestamp) -> Reply {
         let keep = Reply::Keep { until: self.expires_at.max(now.plus_s(ASK_AGAIN_S)) };
         let Some(sku) = sku else {
             return match self.stage {
-                // An order that does not know yet whether it holds the cart goes on asking, and thaws it then.
+                // An order that does not know yet whether it holds the cart continues to query, and thaws it then.
                 Stage::Freezing => keep,
                 Stage::Reserving | Stage::Held | Stage::Committing if self.cart_frozen => keep,
                 Stage::Confirmed if self.cart_frozen => Reply::Taken,
@@ -237,7 +237,7 @@ impl Order {
         let Some(line) = self.lines.iter().find(|line| line.sku == *sku) else {
             return Reply::Release;
         };
-        // A late copy of `Reserve` may have made another reservation than the one that is known (rule R1).
+        // A late copy of `Reserve` may have made another reservation than the known one (rule R1).
         let ours = line.agreed.as_ref().is_none_or(|agreed| Some(agreed.reservation) == reservation);
         match line.hold {
             _ if !ours => Reply::Release,
@@ -247,7 +247,7 @@ impl Order {
         }
     }
 
-    /// The answer to a request that had its effect before; `None`: it is new.
+    /// The answer to a repeated request; `None`: the request is new.
     pub(super) fn seen(&self, request: &Request) -> Option<Decided> {
         let seen = self.requests.get(&request.id)?;
         Some(if seen.terms == request.terms {
@@ -257,12 +257,12 @@ impl Order {
         })
     }
 
-    /// The refusal of everything that does not fit the order's state.
+    /// The refusal of a command that the order's state does not allow.
     pub(super) fn wrong_state(&self) -> Refusal {
         if self.exists() { Refusal::WrongState { status: self.status() } } else { Refusal::Unknown }
     }
 
-    /// Cancels the whole order, or what has not shipped of it.
+    /// Cancels everything that has not shipped.
     pub(super) fn cancel_unshipped(&self, request: Option<Request>, reason: CancelReason) -> Event {
         let lines: Vec<CancelledLine> = self
             .numbered()
@@ -307,7 +307,7 @@ const fn outcome_of(why: Shortage) -> Outcome {
     }
 }
 
-/// The answer that names what a request made.
+/// The reply with the result of a request.
 pub(super) const fn made(made: Made) -> Reply {
     Reply::Made(made)
 }

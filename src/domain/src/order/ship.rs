@@ -1,4 +1,4 @@
-//! Shipments: units handed to a carrier from one warehouse, which arrive or are lost.
+//! Shipments: units given to a carrier from one warehouse, which arrive or are lost.
 
 use super::command::{LineUnits, Made, Refusal};
 use super::event::{Event, ShipmentStarted};
@@ -9,7 +9,7 @@ use crate::ids::{Request, WarehouseId};
 use crate::time::Timestamp;
 use compact_str::CompactString;
 
-/// Who carries a shipment, and under which number.
+/// The carrier of a shipment and its tracking data.
 #[derive(Debug)]
 pub(super) struct Carriage<'a> {
     pub(super) carrier: Option<&'a CompactString>,
@@ -54,7 +54,7 @@ impl Order {
         Ok(self.follow(vec![Event::Shipped(Box::new(started))], now, made(Made::Shipment(number))))
     }
 
-    /// Everything that has not shipped: of one warehouse, when it is named.
+    /// Everything that has not shipped, from one warehouse if it is given.
     fn all_left(&self, warehouse: Option<&WarehouseId>) -> Vec<LineUnits> {
         self.numbered()
             .map(|(line, it)| LineUnits { line, units: warehouse.map_or_else(|| it.left(), |here| it.left_in(here)) })

@@ -1,4 +1,4 @@
-//! What an order looks like from outside: its statuses, totals and what may be done with it now. Derived, never stored.
+//! An order's statuses, totals and allowed actions, derived from its state.
 
 use super::terms::CapturePolicy;
 use super::{Attempt, Hold, Order, Outcome, Payment, RefundStatus, ReturnStatus, Stage, Status};
@@ -7,42 +7,42 @@ use crate::money::Money;
 use crate::payment::Operation;
 use crate::time::Timestamp;
 
-/// Milliseconds after which an attempt that nobody answered is shown as `unknown`.
+/// The milliseconds after which an unanswered attempt is shown as `unknown`.
 pub const UNKNOWN_AFTER_MS: u64 = 10_000;
 
-/// How the money stands.
+/// The payment status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentStatus {
-    /// Nothing is to be paid.
+    /// No payment is required.
     NotRequired,
-    /// Nothing was promised yet.
+    /// Nothing is authorized yet.
     Pending,
     /// The shopper must act.
     RequiresAction,
-    /// The provider works on it.
+    /// The provider is processing the payment.
     Processing,
-    /// We asked and do not know.
+    /// The outcome of an attempt is unknown.
     Unknown,
-    /// Promised.
+    /// The whole amount due is authorized.
     Authorized,
-    /// Part of what is due was taken.
+    /// A part of the amount due is captured.
     PartiallyCaptured,
-    /// All that is due was taken.
+    /// The whole amount due is captured.
     Captured,
-    /// Part of what was taken was given back.
+    /// A part of the captured amount is refunded.
     PartiallyRefunded,
-    /// All that was taken was given back.
+    /// The whole captured amount is refunded.
     Refunded,
-    /// The promise was let go of.
+    /// The authorization is voided.
     Voided,
-    /// A definite no, and no further attempt.
+    /// The last attempt was declined, and no further one will follow.
     Failed,
 }
 
-/// How far the goods are.
+/// The fulfilment status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FulfilmentStatus {
-    /// Nothing is to travel.
+    /// Nothing is to be shipped.
     NotRequired,
     /// Nothing has shipped.
     Unfulfilled,
@@ -56,58 +56,58 @@ pub enum FulfilmentStatus {
     Delivered,
 }
 
-/// How much is coming back.
+/// The return status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderReturnStatus {
-    /// Nothing.
+    /// There is no return.
     None,
-    /// Asked for.
+    /// The return is requested.
     Requested,
-    /// Part came in.
+    /// A part has arrived.
     PartiallyReturned,
-    /// All that shipped came in.
+    /// Everything shipped has come back.
     Returned,
 }
 
-/// What may be done now.
+/// The actions that the order's state allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
-    /// Try to pay.
+    /// Whether an attempt to pay may begin.
     Pay,
-    /// Change address, shipping option, buyer.
+    /// Whether address, shipping option and buyer may be changed.
     Edit,
-    /// Cancel what has not shipped.
+    /// Whether units may be cancelled.
     Cancel,
-    /// Take money by hand (seller).
+    /// Whether the seller may capture by hand.
     Capture,
-    /// Hand units to a carrier (seller).
+    /// Whether the seller may ship units.
     Ship,
-    /// Give money back (seller).
+    /// Whether the seller may refund.
     Refund,
-    /// Send units back.
+    /// Whether a return may be requested.
     Return,
 }
 
-/// The order's sums, in its currency.
+/// The order's totals, in its currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
-    /// Lines.
+    /// The sum of the lines.
     pub subtotal: Money,
-    /// Shipping.
+    /// The shipping cost.
     pub shipping: Money,
-    /// Tax of lines and shipping.
+    /// The tax of lines and shipping.
     pub tax: Money,
-    /// Is it inside the prices?
+    /// Whether the prices include it.
     pub tax_included: bool,
-    /// Everything the shopper was to pay.
+    /// The total of the order as placed.
     pub total: Money,
-    /// What is due by now: the total less what was cancelled, returned or refunded.
+    /// The amount due: the total less what was cancelled, returned or refunded.
     pub due: Money,
-    /// Taken.
+    /// The captured amount.
     pub captured: Money,
-    /// Given back.
+    /// The refunded amount.
     pub refunded: Money,
-    /// What could still be given back.
+    /// The amount that can still be refunded.
     pub refundable: Money,
 }
 
@@ -160,7 +160,7 @@ impl Order {
         }
     }
 
-    /// The stage of the slowest unit still wanted.
+    /// The fulfilment stage of the slowest unit that is not cancelled.
     fn status_of_goods(&self) -> Status {
         let sum = self.sum_units();
         let bought = sum.bought.saturating_sub(sum.cancelled);
@@ -189,25 +189,25 @@ impl Order {
             .fold(0, |sum, line| sum.saturating_add(u64::from(line.units)))
     }
 
-    /// Taken, over all payments, minor units.
+    /// The captured amount over all payments, in minor units.
     #[must_use]
     pub fn captured(&self) -> i64 {
         self.payments.iter().fold(0, |sum, payment| sum.saturating_add(payment.captured))
     }
 
-    /// Given back, over all payments, minor units.
+    /// The refunded amount over all payments, in minor units.
     #[must_use]
     pub fn refunded(&self) -> i64 {
         self.payments.iter().fold(0, |sum, payment| sum.saturating_add(payment.refunded))
     }
 
-    /// Everything the shopper was to pay, minor units; 0 until priced.
+    /// The total of the order as placed, in minor units; 0 until it is priced.
     #[must_use]
     pub fn total(&self) -> i64 {
         self.priced.map_or(0, |priced| priced.total)
     }
 
-    /// What is due (rule M5): the total less what was cancelled, returned or refunded. Nothing once the order ended.
+    /// The amount due (rule M5), in minor units: the total less what was cancelled, returned or refunded; 0 once the order has ended.
     #[must_use]
     pub fn due(&self) -> i64 {
         match self.stage {
@@ -221,8 +221,8 @@ impl Order {
         }
     }
 
-    /// What could still be given back, minor units: due, taken and not given back,
-    /// nor on its way back.
+    /// The amount that can still be refunded, in minor units: due, captured, not refunded,
+    /// and in no refund in flight.
     #[must_use]
     pub fn refundable(&self) -> i64 {
         let on_its_way = self
@@ -233,7 +233,7 @@ impl Order {
         self.captured().saturating_sub(self.refunded()).saturating_sub(on_its_way).min(self.due()).max(0)
     }
 
-    /// The order's sums.
+    /// The order's totals.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let sum = |of: fn(&super::Line) -> i64| self.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
@@ -254,7 +254,7 @@ impl Order {
         }
     }
 
-    /// How the money stands at `now`.
+    /// The payment status at `now`.
     #[must_use]
     pub fn payment_status(&self, now: Timestamp) -> PaymentStatus {
         let Some(payment) = self.paying.and_then(|number| self.payment(number)).or_else(|| self.payments.last()) else {
@@ -282,7 +282,7 @@ impl Order {
         }
     }
 
-    /// How far the goods are.
+    /// The fulfilment status.
     #[must_use]
     pub fn fulfilment_status(&self) -> FulfilmentStatus {
         let sum = self.sum_units();
@@ -302,7 +302,7 @@ impl Order {
         }
     }
 
-    /// How much is coming back.
+    /// The return status.
     #[must_use]
     pub fn return_status(&self) -> OrderReturnStatus {
         let sum = self.sum_units();
@@ -321,19 +321,19 @@ impl Order {
         }
     }
 
-    /// Is an attempt to pay not settled?
+    /// Whether an attempt to pay is unsettled.
     #[must_use]
     pub fn unsettled(&self) -> bool {
         self.payments.iter().any(|payment| !payment.settled())
     }
 
-    /// Does it wait for the shopper to pay, with nothing under way?
+    /// Whether it waits for the shopper to pay, with no attempt in flight.
     #[must_use]
     pub fn awaits_payment(&self) -> bool {
         self.stage == Stage::Held && !self.unsettled() && self.paying.is_none()
     }
 
-    /// What may be done now, by whoever may do it.
+    /// The actions that the state allows; permissions are checked elsewhere.
     #[must_use]
     pub fn allowed(&self) -> Vec<Allowed> {
         let mut allowed = Vec::new();
@@ -375,7 +375,7 @@ impl Order {
         allowed
     }
 
-    /// When money is taken: as the payment that pays says, else as the policy does.
+    /// The capture policy: that of the paying payment, else that of the order.
     #[must_use]
     pub fn capture_policy(&self) -> CapturePolicy {
         let paying = self.paying.and_then(|number| self.payment(number));
@@ -385,7 +385,7 @@ impl Order {
         )
     }
 
-    /// What could be taken now, minor units: due, promised and not taken, nor asked for.
+    /// The amount that can be captured now, in minor units: due, authorized, not captured, and in no capture in flight.
     #[must_use]
     pub fn capturable(&self) -> i64 {
         let Some(payment) = self.paying.and_then(|number| self.payment(number)) else {
@@ -399,7 +399,7 @@ impl Order {
         payment.promised().min(rest).saturating_sub(asked).max(0)
     }
 
-    /// Is anything held for it, as far as we know?
+    /// Whether stock or a cart is held for it, as far as the order knows.
     #[must_use]
     pub fn holds_stock(&self) -> bool {
         self.lines.iter().any(|line| match line.hold {
@@ -410,7 +410,7 @@ impl Order {
 }
 
 impl Payment {
-    /// How it stands at `now`.
+    /// The status at `now`.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> PaymentStatus {
         match &self.attempt {

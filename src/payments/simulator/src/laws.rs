@@ -5,8 +5,8 @@ use super::engine::{Engine, Reply, ShopperAction};
 use super::ledger::{Ledger, LedgerRecord};
 use super::testing::{answer, authorize, code, engine, engine_with, follow_up, named, order, question};
 use doorbuster_domain::payment::Operation::{Capture, Refund, Void};
+use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, Reference, Retry};
-use doorbuster_domain::referee;
 use doorbuster_domain::time::Timestamp;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ fn the_same_key_with_other_parameters_is_a_conflict() {
 }
 
 #[test]
-fn m2_a_key_sent_again_after_its_life_charges_again_and_the_referee_sees_it() {
+fn m2_a_key_sent_again_after_its_life_charges_again_and_the_reconciliation_finds_it() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_ok", 100);
     answer(engine.call(&call, NOW));
@@ -41,7 +41,10 @@ fn m2_a_key_sent_again_after_its_life_charges_again_and_the_referee_sees_it() {
     answer(engine.call(&call, later));
     let lines: Vec<_> = engine.ledger().lines(0, 10, later).into_iter().map(|(_, line)| line).collect();
     let due = BTreeMap::from([(order(1), 100)]);
-    assert_eq!(referee::judge(&lines, &due, |_| false, later), vec![(order(1), referee::Finding::Double)]);
+    assert_eq!(
+        reconciliation::reconcile(&lines, &due, |_| false, later),
+        vec![(order(1), reconciliation::Discrepancy::Double)]
+    );
 }
 
 #[test]
