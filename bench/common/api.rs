@@ -1,7 +1,7 @@
 //! Talking to a node outside the measured path: sets the shop up, reads it back, waits out a restart.
 
-use super::http::{Connection, Reply};
-use super::trouble::Trouble;
+use super::error::BenchError;
+use doorbuster_test_kit::http::{Connection, Reply};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -39,12 +39,13 @@ pub struct Request<'a> {
 
 impl Target {
     /// Reads `http://HOST:PORT`, by the first address the name has.
-    pub fn parse(url: &str, key: &str) -> Result<Self, Trouble> {
+    pub fn parse(url: &str, key: &str) -> Result<Self, BenchError> {
         use std::net::ToSocketAddrs;
         let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-        let mut found = authority.to_socket_addrs().map_err(|source| Trouble::io(format!("look up {url}"), source))?;
-        let address = found.next().ok_or_else(|| Trouble::Input(format!("{url} has no address")))?;
+        let mut found =
+            authority.to_socket_addrs().map_err(|source| BenchError::io(format!("look up {url}"), source))?;
+        let address = found.next().ok_or_else(|| BenchError::Input(format!("{url} has no address")))?;
         Ok(Self { address, key: key.to_owned() })
     }
 
@@ -109,10 +110,10 @@ impl Answer {
     pub fn code(&self) -> String {
         self.json().get("code").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
-    /// The answer as the trouble it is.
-    pub fn trouble(&self, what: impl Into<String>) -> Trouble {
+    /// The answer as an error.
+    pub fn error(&self, what: impl Into<String>) -> BenchError {
         let body = String::from_utf8_lossy(&self.body).chars().take(400).collect();
-        Trouble::Answer { what: what.into(), status: self.status, body }
+        BenchError::Answer { what: what.into(), status: self.status, body }
     }
 }
 
@@ -128,7 +129,7 @@ impl Caller {
     }
 
     /// Sends until there is an answer that says more than "try again", at most [`PATIENCE`] long.
-    pub async fn send(&mut self, request: Request<'_>) -> Result<Answer, Trouble> {
+    pub async fn send(&mut self, request: Request<'_>) -> Result<Answer, BenchError> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -136,7 +137,9 @@ impl Caller {
             let late = began.elapsed() > PATIENCE;
             match attempt {
                 Ok((answer, _)) if late || !matches!(answer.status, 429 | 503) => return Ok(answer),
-                Err(source) if late => return Err(Trouble::io(format!("{} {}", request.method, request.path), source)),
+                Err(source) if late => {
+                    return Err(BenchError::io(format!("{} {}", request.method, request.path), source));
+                }
                 Ok((_, Some(after))) => tokio::time::sleep(after.min(RETRY_AFTER_MAX)).await,
                 Ok((_, None)) | Err(_) => tokio::time::sleep(pause).await,
             }
@@ -163,34 +166,40 @@ impl Caller {
     }
 
     /// Reads `path`.
-    pub async fn get(&mut self, path: &str) -> Result<Answer, Trouble> {
+    pub async fn get(&mut self, path: &str) -> Result<Answer, BenchError> {
         self.send(Request { method: "GET", path, key: None, wait_s: None, body: b"" }).await
     }
 
     /// Reads `path`, which must be there.
-    pub async fn read(&mut self, path: &str) -> Result<Value, Trouble> {
+    pub async fn read(&mut self, path: &str) -> Result<Value, BenchError> {
         let answer = self.get(path).await?;
-        if answer.is_ok() { Ok(answer.json()) } else { Err(answer.trouble(format!("GET {path}"))) }
+        if answer.is_ok() { Ok(answer.json()) } else { Err(answer.error(format!("GET {path}"))) }
     }
 
-    /// Puts `body` at `path`; anything but a 2xx is trouble.
-    pub async fn put(&mut self, path: &str, body: &Value) -> Result<Value, Trouble> {
+    /// Puts `body` at `path`; anything but a 2xx is an error.
+    pub async fn put(&mut self, path: &str, body: &Value) -> Result<Value, BenchError> {
         let text = body.to_string();
         let request = Request { method: "PUT", path, key: None, wait_s: None, body: text.as_bytes() };
         let answer = self.send(request).await?;
-        if answer.is_ok() { Ok(answer.json()) } else { Err(answer.trouble(format!("PUT {path}"))) }
+        if answer.is_ok() { Ok(answer.json()) } else { Err(answer.error(format!("PUT {path}"))) }
     }
 
     /// Posts `body` under `key`; the caller looks at the status.
-    pub async fn post(&mut self, path: &str, key: &str, wait_s: Option<u32>, body: &Value) -> Result<Answer, Trouble> {
+    pub async fn post(
+        &mut self,
+        path: &str,
+        key: &str,
+        wait_s: Option<u32>,
+        body: &Value,
+    ) -> Result<Answer, BenchError> {
         let text = body.to_string();
         self.send(Request { method: "POST", path, key: Some(key), wait_s, body: text.as_bytes() }).await
     }
 
-    /// [`Caller::post`], where anything but a 2xx is trouble.
-    pub async fn must_post(&mut self, path: &str, key: &str, body: &Value) -> Result<Value, Trouble> {
+    /// [`Caller::post`], where anything but a 2xx is an error.
+    pub async fn must_post(&mut self, path: &str, key: &str, body: &Value) -> Result<Value, BenchError> {
         let answer = self.post(path, key, Some(30), body).await?;
-        if answer.is_ok() { Ok(answer.json()) } else { Err(answer.trouble(format!("POST {path}"))) }
+        if answer.is_ok() { Ok(answer.json()) } else { Err(answer.error(format!("POST {path}"))) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The shop a run needs: a warehouse, products with their SKUs, stock.
 
 use super::api::{Caller, segment};
-use super::trouble::Trouble;
+use super::error::BenchError;
 use serde_json::{Value, json};
 
 /// The one warehouse of every run.
@@ -10,7 +10,7 @@ pub const WAREHOUSE: &str = "main";
 const RECEIPT_UNITS_MAX: u64 = 1_000_000;
 
 /// Opens the warehouse.
-pub async fn open_warehouse(caller: &mut Caller) -> Result<(), Trouble> {
+pub async fn open_warehouse(caller: &mut Caller) -> Result<(), BenchError> {
     caller.put(&format!("/v1/warehouses/{WAREHOUSE}"), &json!({ "name": "Main", "country": "GB" })).await.map(drop)
 }
 
@@ -24,7 +24,7 @@ pub struct Offered {
 }
 
 /// Puts a product with its SKUs, all for sale.
-pub async fn put_product(caller: &mut Caller, id: &str, title: &str, skus: &[Offered]) -> Result<(), Trouble> {
+pub async fn put_product(caller: &mut Caller, id: &str, title: &str, skus: &[Offered]) -> Result<(), BenchError> {
     let skus: Vec<Value> = skus
         .iter()
         .map(|offered| {
@@ -39,7 +39,7 @@ pub async fn put_product(caller: &mut Caller, id: &str, title: &str, skus: &[Off
 }
 
 /// Receives `units` of `sku`, in as many receipts as that takes.
-pub async fn receive(caller: &mut Caller, sku: &str, units: u64) -> Result<(), Trouble> {
+pub async fn receive(caller: &mut Caller, sku: &str, units: u64) -> Result<(), BenchError> {
     let path = format!("/v1/inventory/{}/receipts", segment(sku));
     let (mut left, mut receipt) = (units, 1_u32);
     while left > 0 {
@@ -75,7 +75,7 @@ impl Level {
 }
 
 /// Reads the levels of `sku`.
-pub async fn level(caller: &mut Caller, sku: &str) -> Result<Level, Trouble> {
+pub async fn level(caller: &mut Caller, sku: &str) -> Result<Level, BenchError> {
     let read = caller.read(&format!("/v1/inventory/{}", segment(sku))).await?;
     let sum = |name: &str| {
         let levels = read.get("levels").and_then(Value::as_array);

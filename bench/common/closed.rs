@@ -4,9 +4,9 @@
 //! come meanwhile; the flash sale itself is an open loop.
 
 use super::api::Target;
-use super::http::Connection;
+use super::error::BenchError;
 use super::number::{micros, ratio};
-use super::trouble::Trouble;
+use doorbuster_test_kit::http::Connection;
 use hdrhistogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 /// Latencies are kept up to this many microseconds.
-pub const LATENCY_MAX_MICROS: u64 = 120_000_000;
+const LATENCY_MAX_MICROS: u64 = 120_000_000;
 
 /// What one connection sends, and how it reads the answers.
 pub trait Script: Send {
@@ -79,7 +79,7 @@ pub async fn run<S: Script + 'static>(
     closed: Closed,
     numbers: &Arc<AtomicU64>,
     script: impl Fn(usize) -> S,
-) -> Result<Measured, Trouble> {
+) -> Result<Measured, BenchError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(closed.connections).max(1);
     let mut lanes = Vec::new();
     for lane in 0..threads {
@@ -89,7 +89,7 @@ pub async fn run<S: Script + 'static>(
     }
     let mut total = Measured { rate: 0.0, latency: latencies(3), done: 0, failed: 0 };
     for lane in lanes {
-        let part = lane.await.map_err(|panic| Trouble::Node(format!("a load thread failed: {panic}")))??;
+        let part = lane.await.map_err(|panic| BenchError::Node(format!("a load thread failed: {panic}")))??;
         total.latency.add(&part.latency).expect("both have the same bounds");
         total.done += part.done;
         total.failed += part.failed;
@@ -103,9 +103,9 @@ fn lane_run<S: Script + 'static>(
     closed: Closed,
     numbers: &Arc<AtomicU64>,
     scripts: Vec<S>,
-) -> Result<Measured, Trouble> {
+) -> Result<Measured, BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| Trouble::io("start a load thread", source))?;
+    let runtime = runtime.map_err(|source| BenchError::io("start a load thread", source))?;
     let local = LocalSet::new();
     let measured = Rc::new(RefCell::new(Measured { rate: 0.0, latency: latencies(3), done: 0, failed: 0 }));
     let begin = Instant::now() + closed.warm_up;
@@ -122,14 +122,14 @@ fn lane_run<S: Script + 'static>(
             }
         });
     }
-    // Whoever is still waiting for an answer long after the end is given up: a phase is bounded in time.
+    // A request that is still unanswered long after the end is given up: a phase is bounded in time.
     runtime.block_on(local.run_until(async {
         tokio::time::sleep_until(end.into()).await;
     }));
     let grace = Duration::from_secs(5);
     let finished = runtime.block_on(async { tokio::time::timeout(grace, local).await.is_ok() });
     if lost.get() > 0 {
-        return Err(Trouble::Node(format!("{} of {connections} connections were lost while measuring", lost.get())));
+        return Err(BenchError::Node(format!("{} of {connections} connections were lost while measuring", lost.get())));
     }
     let mut measured = measured.borrow().clone();
     if !finished {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_is_not_there_is_trouble_and_no_figure() {
+    async fn a_server_that_is_not_there_is_an_error_and_no_figure() {
         let target = Target::parse("http://127.0.0.1:1", "").unwrap();
         let closed = Closed { connections: 2, warm_up: Duration::ZERO, duration: Duration::from_millis(50) };
         assert!(run(&target, closed, &Arc::new(AtomicU64::new(0)), |_| Fixed).await.is_err());

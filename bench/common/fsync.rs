@@ -1,7 +1,7 @@
 //! How long a small synced write takes in a folder: the yardstick beside every durable figure.
 
+use super::error::BenchError;
 use super::number::micros;
-use super::trouble::Trouble;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -13,12 +13,12 @@ const PROBE_BYTES: usize = 4 << 10;
 const PROBE_SLOTS: usize = 256;
 
 /// The median of `rounds` overwrites of [`PROBE_BYTES`] with `fdatasync`, in microseconds.
-pub fn p50_micros(folder: &Path, rounds: usize) -> Result<u64, Trouble> {
+pub fn p50_micros(folder: &Path, rounds: usize) -> Result<u64, BenchError> {
     let path = folder.join("fsync-probe");
     let measured = probe(&path, rounds);
     // The probe leaves nothing behind, whether it succeeded or not; a file that is not there is no loss.
     drop(std::fs::remove_file(&path));
-    measured.map_err(|source| Trouble::io(format!("probe fsync in {}", folder.display()), source))
+    measured.map_err(|source| BenchError::io(format!("probe fsync in {}", folder.display()), source))
 }
 
 fn probe(path: &Path, rounds: usize) -> std::io::Result<u64> {

@@ -1,4 +1,4 @@
-//! What both harness programs share: a cheap HTTP client, a node of one's own, load, figures.
+//! What both harness programs share: a node that they start, requests, load, figures.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
@@ -7,15 +7,14 @@
 pub mod api;
 pub mod catalogue;
 pub mod closed;
+pub mod error;
 pub mod fsync;
-pub mod http;
 pub mod node;
 pub mod number;
 pub mod prometheus;
 pub mod scan;
 pub mod scripts;
 pub mod shopper;
-pub mod trouble;
 
 /// Comes back when the run is to end from outside: ctrl-c or SIGTERM. Dropping what runs then kills its children and removes its folder.
 pub async fn interrupted() {

@@ -1,4 +1,4 @@
-//! A node of one's own: started from this very executable, on free ports, in a temporary folder, and gone afterwards.
+//! A node that the harness starts itself: from this very executable, on free ports, in a temporary folder, and gone afterwards.
 //!
 //! ```text
 //! harness ──spawns──► harness __node  (the same code as the `doorbuster` binary)
@@ -10,19 +10,20 @@
 //! handle is dropped (return, panic, ctrl-c); should the harness itself be killed, the child sees its standard input end and leaves.
 
 use super::api::Target;
-use super::trouble::Trouble;
+use super::error::BenchError;
+use doorbuster_test_kit::process::Process;
+use doorbuster_test_kit::settings::Settings;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::Command;
 
-/// A child that has not said its addresses by then does not start any more. Recovering a long log counts as starting.
+/// How long a child may take until it has written its addresses; recovering a long log is part of it.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// A key is said right behind the addresses. Of several nodes only the one that made it knows it, so the others are not waited for longer than this.
+/// How long the key is waited for after the addresses. Of several nodes only the one that made it writes it.
 const KEY_LIMIT: Duration = Duration::from_secs(1);
 
 /// What this executable can be besides itself.
@@ -58,10 +59,10 @@ impl Role {
 }
 
 /// The command that starts this executable in `role`, in `folder`.
-pub fn spawn_command(role: Role, folder: &Path) -> Result<Command, Trouble> {
-    let own = std::env::current_exe().map_err(|source| Trouble::io("find this executable", source))?;
+pub fn spawn_command(role: Role, folder: &Path) -> Result<Command, BenchError> {
+    let own = std::env::current_exe().map_err(|source| BenchError::io("find this executable", source))?;
     let mut command = Command::new(own);
-    command.arg(role.word()).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.arg(role.word()).current_dir(folder).stdin(Stdio::piped());
     Ok(command)
 }
 
@@ -77,7 +78,7 @@ pub fn become_program(role: Role, arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// Ends this process when whoever started it is gone: its standard input, which nobody writes to, then ends.
+/// Ends this process when its parent is gone: its standard input, to which nothing is written, then ends.
 pub fn leave_with_parent() {
     std::thread::spawn(|| {
         use std::io::Read;
@@ -93,10 +94,11 @@ pub struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
     /// A new folder in `parent`, or in the system's place for such.
-    pub fn new(parent: Option<&Path>) -> Result<Self, Trouble> {
+    pub fn new(parent: Option<&Path>) -> Result<Self, BenchError> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let path = parent.join(format!("doorbuster-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(&path).map_err(|source| Trouble::io(format!("create {}", path.display()), source))?;
+        std::fs::create_dir_all(&path)
+            .map_err(|source| BenchError::io(format!("create {}", path.display()), source))?;
         Ok(Self(path))
     }
     /// Where it is.
@@ -118,54 +120,35 @@ impl Drop for TemporaryFolder {
     }
 }
 
-/// Settings of a node, each as the environment variable that sets it.
-#[derive(Debug, Clone, Default)]
-pub struct Settings(Vec<(String, String)>);
+/// Room for a crowd from one address, and only warnings in the log: both would otherwise measure the limit, not the node.
+#[must_use]
+pub fn settings_for_load() -> Settings {
+    Settings::default()
+        .with("api.connections_max", 10_000)
+        .with("api.connections_per_address_max", 10_000)
+        .with("log.level", "warn")
+}
 
-impl Settings {
-    /// `section.key = value`, laid over what was there.
-    #[must_use]
-    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.0.push((format!("DOORBUSTER__{}", key.to_ascii_uppercase().replace('.', "__")), value.to_string()));
-        self
-    }
-    /// A variable of the environment that is no setting of the node.
-    #[must_use]
-    pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
-        self.0.push((name.to_owned(), value.to_string()));
-        self
-    }
-    /// All of them, by the names of the environment.
-    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-    /// Room for a crowd from one address, and only warnings in the log: both would otherwise measure the limit, not the node.
-    #[must_use]
-    pub fn for_load() -> Self {
-        Self::default()
-            .with("api.connections_max", 10_000)
-            .with("api.connections_per_address_max", 10_000)
-            .with("log.level", "warn")
-    }
-    /// No tax and no shipping: an order costs what its lines cost.
-    #[must_use]
-    pub fn without_tax_and_shipping(self) -> Self {
-        self.with("tax.charge", false).with("shipping.charge", false)
-    }
-    /// Payments by a process of their own, so that its ledger survives the node.
-    #[must_use]
-    pub fn paid_through(self, simulator: SocketAddr) -> Self {
-        self.with("payments.provider", "http")
-            .with("payments.url", format!("http://{simulator}"))
-            // "flash-sale harness secret" in base64: nobody calls back, but the setting must be there.
-            .with("payments.webhook_secret", "whsec_Zmxhc2gtc2FsZSBoYXJuZXNzIHNlY3JldA==")
-    }
+/// No tax and no shipping: an order costs what its lines cost.
+#[must_use]
+pub fn without_tax_and_shipping(settings: Settings) -> Settings {
+    settings.with("tax.charge", false).with("shipping.charge", false)
+}
+
+/// Payments by a process of their own, so that its ledger survives the node.
+#[must_use]
+pub fn paid_through(settings: Settings, simulator: SocketAddr) -> Settings {
+    settings
+        .with("payments.provider", "http")
+        .with("payments.url", format!("http://{simulator}"))
+        // "flash-sale harness secret" in base64: nothing calls back, but the setting must be there.
+        .with("payments.webhook_secret", "whsec_Zmxhc2gtc2FsZSBoYXJuZXNzIHNlY3JldA==")
 }
 
 /// A node that runs, and how to start it again on the same folder and ports.
 #[derive(Debug)]
 pub struct Node {
-    child: Child,
+    process: Process,
     settings: Settings,
     folder: PathBuf,
     /// Where shoppers and sellers go, with the key that was made on the first start.
@@ -176,53 +159,50 @@ pub struct Node {
 
 impl Node {
     /// Starts a node whose data is in `folder`, on free ports.
-    pub async fn start(folder: &Path, settings: Settings) -> Result<Self, Trouble> {
+    pub async fn start(folder: &Path, settings: Settings) -> Result<Self, BenchError> {
         let settings = settings.with("node.data_folder", folder.join("data").display());
         let toml = "# Made by the harness; what differs from the defaults comes by environment variables.\n";
         let path = folder.join("cluster.toml");
-        std::fs::write(&path, toml).map_err(|source| Trouble::io(format!("write {}", path.display()), source))?;
+        std::fs::write(&path, toml).map_err(|source| BenchError::io(format!("write {}", path.display()), source))?;
         let free = settings.clone().with("api.listen", "127.0.0.1:0").with("api.operator_listen", "127.0.0.1:0");
-        let (child, said) = launch(&Launch::new(folder, &free, WantedKey::Must)).await?;
+        let (process, said) = launch(&Launch::new(folder, &free, WantedKey::Must)).await?;
         let public = Target { address: said.public, key: said.key.unwrap_or_default() };
         let operator = Target { address: said.operator, key: String::new() };
-        Ok(Self { child, settings, folder: folder.to_owned(), public, operator })
+        Ok(Self { process, settings, folder: folder.to_owned(), public, operator })
     }
 
     /// SIGKILL, and the wait until the process is gone.
-    pub async fn kill(&mut self) -> Result<(), Trouble> {
-        self.child.kill().await.map_err(|source| Trouble::io("kill the node", source))
+    pub async fn kill(&mut self) -> Result<(), BenchError> {
+        self.process.kill().await.map_err(|source| BenchError::io("kill the node", source))
     }
 
     /// SIGTERM, and the wait until the process is gone: it answers what it accepted and stores everything.
-    pub async fn terminate(&mut self) -> Result<(), Trouble> {
-        if let Some(process) = self.child.id() {
-            let told = Command::new("kill").arg("-TERM").arg(process.to_string()).status().await;
-            told.map_err(|source| Trouble::io("run kill", source))?;
-        }
-        self.child.wait().await.map(drop).map_err(|source| Trouble::io("wait for the node", source))
+    pub async fn terminate(&mut self) -> Result<(), BenchError> {
+        self.process.terminate();
+        self.process.wait().await.map(drop).map_err(|source| BenchError::io("wait for the node", source))
     }
 
     /// The process's number, while it runs.
     pub fn id(&self) -> Option<u32> {
-        self.child.id()
+        self.process.id()
     }
 
     /// Starts it again on the same folder, at the same addresses.
-    pub async fn restart(&mut self) -> Result<(), Trouble> {
+    pub async fn restart(&mut self) -> Result<(), BenchError> {
         let same = self
             .settings
             .clone()
             .with("api.listen", self.public.address)
             .with("api.operator_listen", self.operator.address);
-        let (child, _said) = launch(&Launch::new(&self.folder, &same, WantedKey::No)).await?;
-        self.child = child;
+        let (process, _said) = launch(&Launch::new(&self.folder, &same, WantedKey::No)).await?;
+        self.process = process;
         Ok(())
     }
 
     /// Memory of the process that is in RAM, in bytes.
     pub fn resident_bytes(&self) -> Option<u64> {
         const PAGE_BYTES: u64 = 4096;
-        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()?)).ok()?;
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.process.id()?)).ok()?;
         text.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE_BYTES)
     }
 }
@@ -230,32 +210,23 @@ impl Node {
 /// A payment simulator that runs, with a slow profile, and its ledger in `folder`.
 #[derive(Debug)]
 pub struct Simulator {
-    _child: Child,
+    _process: Process,
     /// Where it listens.
     pub target: Target,
 }
 
 impl Simulator {
-    /// Starts it. It calls nobody back: every answer that got lost must be asked for, which is the harder case.
-    pub async fn start(folder: &Path, seed: u64, profile: &str) -> Result<Self, Trouble> {
+    /// Starts it. It sends no webhooks: every answer that got lost must be asked for, which is the harder case.
+    pub async fn start(folder: &Path, seed: u64, profile: &str) -> Result<Self, BenchError> {
         let mut command = spawn_command(Role::Simulator, folder)?;
         command.args(["--listen", "127.0.0.1:0", "--profile", profile]);
         command.arg("--seed").arg(seed.to_string()).arg("--ledger").arg(folder.join("ledger"));
-        let mut child = command.spawn().map_err(|source| Trouble::io("start the payment simulator", source))?;
-        let mut lines = lines_of(&mut child)?;
-        let find = async {
-            while let Ok(Some(line)) = lines.next_line().await {
-                if let Some(address) = line.split_whitespace().find_map(address_of) {
-                    return Some(address);
-                }
-            }
-            None
-        };
-        let found = tokio::time::timeout(START_LIMIT, find).await.ok().flatten();
+        let process = Process::spawn("payment simulator", &mut command);
+        let process = process.map_err(|source| BenchError::io("start the payment simulator", source))?;
+        let address = process.line(START_LIMIT, |line| line.split_whitespace().find_map(address_of)).await;
         let address =
-            found.ok_or_else(|| Trouble::Node("the payment simulator did not say where it listens".into()))?;
-        drain(lines);
-        Ok(Self { _child: child, target: Target { address, key: String::new() } })
+            address.ok_or_else(|| BenchError::Node("the payment simulator did not say where it listens".into()))?;
+        Ok(Self { _process: process, target: Target { address, key: String::new() } })
     }
 }
 
@@ -301,64 +272,34 @@ impl<'a> Launch<'a> {
 }
 
 /// Starts a node, and waits until it has said its addresses.
-pub async fn launch(how: &Launch<'_>) -> Result<(Child, Said), Trouble> {
+pub async fn launch(how: &Launch<'_>) -> Result<(Process, Said), BenchError> {
     let mut command = spawn_command(Role::Node, how.folder)?;
     command.envs(how.settings.variables());
     if let Some(path) = how.log {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        command.stderr(file.map_err(|source| Trouble::io(format!("write {}", path.display()), source))?);
+        command.stderr(file.map_err(|source| BenchError::io(format!("write {}", path.display()), source))?);
     }
-    let mut child = command.spawn().map_err(|source| Trouble::io("start the node", source))?;
-    if let Some(process) = how.process {
-        process.store(child.id().unwrap_or(0), Ordering::Relaxed);
+    let process = Process::spawn("node", &mut command).map_err(|source| BenchError::io("start the node", source))?;
+    if let Some(number) = how.process {
+        number.store(process.id().unwrap_or(0), Ordering::Relaxed);
     }
-    let mut lines = lines_of(&mut child)?;
-    let mut heard = Vec::new();
-    let listen = hear(&mut lines, how.key, &mut heard);
-    let said = tokio::time::timeout(START_LIMIT, listen).await.ok().flatten();
-    let said = said.ok_or_else(|| Trouble::Node(format!("the node did not start; it said:\n{}", heard.join("\n"))))?;
-    drain(lines);
-    Ok((child, said))
+    match said_by(&process, how.key).await {
+        Some(said) => Ok((process, said)),
+        None => Err(BenchError::Node(format!("the node did not start; it said:\n{}", process.stdout()))),
+    }
 }
 
-fn lines_of(child: &mut Child) -> Result<Lines<BufReader<ChildStdout>>, Trouble> {
-    let stdout = child.stdout.take().ok_or_else(|| Trouble::Node("a child without standard output".into()))?;
-    Ok(BufReader::new(stdout).lines())
-}
-
-/// Reads on for as long as the child talks, so that it never blocks on a full pipe.
-fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-}
-
-/// Listens until everything needed was said; `None` when the output ended before.
-async fn hear(lines: &mut Lines<BufReader<ChildStdout>>, wanted: WantedKey, heard: &mut Vec<String>) -> Option<Said> {
-    let (mut public, mut operator, mut key) = (None, None, None);
-    loop {
-        let complete = public.is_some() && operator.is_some();
-        let line = match (complete, wanted) {
-            (true, WantedKey::No) => break,
-            (true, _) if key.is_some() => break,
-            (true, WantedKey::Perhaps) => match tokio::time::timeout(KEY_LIMIT, lines.next_line()).await {
-                Ok(line) => line,
-                Err(_silence) => break,
-            },
-            _ => lines.next_line().await,
-        };
-        let Ok(Some(line)) = line else { break };
-        let mut words = line.split_whitespace();
-        match (words.next(), words.next()) {
-            (Some("public"), Some(url)) => public = address_of(url),
-            (Some("operator"), Some(url)) => operator = address_of(url),
-            (Some("key"), Some(secret)) => key = Some(secret.to_owned()),
-            _ => {}
-        }
-        heard.push(line);
-    }
-    if wanted == WantedKey::Must && key.is_none() {
-        return None;
-    }
-    Some(Said { public: public?, operator: operator?, key })
+/// Waits until everything needed was said; `None`: its output ended before, or it took too long.
+async fn said_by(process: &Process, wanted: WantedKey) -> Option<Said> {
+    let public = address_of(&process.said("public ", START_LIMIT).await?)?;
+    let operator = address_of(&process.said("operator ", START_LIMIT).await?)?;
+    let key = match wanted {
+        WantedKey::Must => Some(process.said("key ", START_LIMIT).await?),
+        WantedKey::Perhaps => process.said("key ", KEY_LIMIT).await,
+        WantedKey::No => None,
+    };
+    let key = key.and_then(|said| said.split_whitespace().next().map(str::to_owned));
+    Some(Said { public, operator, key })
 }
 
 fn address_of(url: &str) -> Option<SocketAddr> {
@@ -368,12 +309,6 @@ fn address_of(url: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_setting_is_the_environment_variable_the_node_reads() {
-        let settings = Settings::default().with("journal.checkpoint_interval_ms", 5);
-        assert_eq!(settings.0, [("DOORBUSTER__JOURNAL__CHECKPOINT_INTERVAL_MS".to_owned(), "5".to_owned())]);
-    }
 
     #[test]
     fn only_a_hidden_word_in_the_first_place_makes_another_program_of_it() {

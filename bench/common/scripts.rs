@@ -83,7 +83,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// So many items in each request, all over `skus`.
+    /// Items in each request, all over `skus`.
     pub fn new(target: &Target, run: &str, skus: &Arc<Vec<String>>, items: u64) -> Self {
         Self { orders: Orders::new(target, run, skus, None), items }
     }

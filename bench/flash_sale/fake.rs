@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 /// What the shop does wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
-    /// Every so many orders are answered 503 after they were taken: the same key must bring the same order.
+    /// One order of this many is answered 503 after it was taken: the same key must bring the same order.
     pub(crate) unknown_every: Option<u64>,
     /// The order of this number is forgotten once it was acknowledged.
     pub(crate) forgets: Option<u64>,
@@ -190,7 +190,7 @@ mod claims {
         let mut all = vec!["--units", "50", "--buyers", "200", "--rate", "2000", "--report", report.to_str().unwrap()];
         all.extend(arguments);
         let target = shop(faults).await;
-        let good = crate::sale::hold(&options(&target, &all).sale).await.unwrap();
+        let good = crate::sale::run(&options(&target, &all).sale).await.unwrap();
         (good, std::fs::read_to_string(report).unwrap())
     }
 

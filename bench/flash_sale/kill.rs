@@ -2,12 +2,12 @@
 
 use super::record::Acknowledged;
 use doorbuster_bench::api::{Caller, Target};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// At most so many orders are asked for their events, the newest before the kill first.
+/// The most orders whose events are read, the newest before the kill first.
 const LOOKED_AT_MAX: usize = 5_000;
 
 /// When the node was killed and when it was there again, from the beginning of the sale.
@@ -32,7 +32,7 @@ pub(crate) struct Story {
     pub(crate) mid_payment: usize,
     /// Of those, how each ended.
     pub(crate) ends: std::collections::BTreeMap<String, usize>,
-    /// One of them, told line by line.
+    /// The events of one of them, line by line.
     pub(crate) lines: Vec<String>,
     /// Orders for which the provider took money more than once.
     pub(crate) charged_twice: Vec<String>,
@@ -79,13 +79,13 @@ pub(crate) async fn tell(
     simulator: &Target,
     acknowledged: &[Acknowledged],
     kill: &Kill,
-) -> Result<Story, Trouble> {
+) -> Result<Story, BenchError> {
     let mut caller = Caller::new(public.clone());
     let charges = ledger(&mut Caller::new(simulator.clone())).await;
     let mut story = Story::default();
     let mut seen = BTreeSet::new();
     let mut near: Vec<&Acknowledged> = acknowledged.iter().filter(|told| seen.insert(told.order.clone())).collect();
-    // A buyer whose answer the kill cut off was told of the order after the restart: they are near it, too.
+    // A buyer whose answer the kill cut off got it after the restart: such orders are near the kill, too.
     near.sort_by_key(|told| kill.at.abs_diff(told.at));
     for told in near.into_iter().take(LOOKED_AT_MAX) {
         let answer = caller.get(&format!("/v1/orders/{}/events", told.order)).await?;

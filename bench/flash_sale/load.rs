@@ -13,11 +13,11 @@
 use super::crowd::{Aim, Crowd};
 use super::record::{Acknowledged, Live, Record};
 use doorbuster_bench::api::{RETRY_AFTER_MAX, Request, Target, segment};
-use doorbuster_bench::http::Connection;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::{count, length, nanos};
 use doorbuster_bench::scan;
 use doorbuster_bench::shopper::{Basket, Verdict, judge, order_body};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_test_kit::http::Connection;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -34,7 +34,7 @@ const BUYER_PATIENCE: Duration = Duration::from_secs(90);
 /// How often the pacer looks at the schedule: the error of "by schedule", and what it costs.
 const PACE: Duration = Duration::from_micros(250);
 
-/// The public ports of the nodes, as a load balancer in front of them sees them: it sends nobody to one that says it is not ready.
+/// The public ports of the nodes, as a load balancer in front of them sees them: it sends no buyer to one that is not ready.
 #[derive(Debug)]
 pub(crate) struct Doors(Vec<Door>);
 
@@ -63,7 +63,7 @@ impl Doors {
         }
     }
 
-    /// Is anybody sent there?
+    /// Are buyers sent there?
     pub(crate) fn is_open(&self, index: usize) -> bool {
         self.0.get(index).is_some_and(|door| !door.shut.load(Ordering::Relaxed))
     }
@@ -85,7 +85,7 @@ impl Doors {
     }
 }
 
-/// From when on nobody is let in any more; never, until somebody says so.
+/// The time from which on no buyer is let in; unset: never.
 #[derive(Debug)]
 pub(crate) struct Closing(AtomicU64);
 
@@ -96,7 +96,7 @@ impl Default for Closing {
 }
 
 impl Closing {
-    /// Whoever means to come later than this, from the beginning of the sale, is not let in.
+    /// A buyer whose intended arrival, from the beginning of the sale, is later than this is not let in.
     pub(crate) fn close(&self, at: Duration) {
         self.0.store(nanos(at), Ordering::Relaxed);
     }
@@ -143,7 +143,7 @@ impl Sale {
 }
 
 /// Runs the whole crowd; comes back when the last buyer has an answer or has gone home.
-pub(crate) async fn run(sale: &Arc<Sale>) -> Result<Record, Trouble> {
+pub(crate) async fn run(sale: &Arc<Sale>) -> Result<Record, BenchError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(sale.connections).max(1);
     let gates: Vec<Arc<Semaphore>> = (0..threads).map(|_| Arc::new(Semaphore::new(0))).collect();
     let mut lanes = Vec::new();
@@ -157,9 +157,9 @@ pub(crate) async fn run(sale: &Arc<Sale>) -> Result<Record, Trouble> {
     };
     let mut record = Record::new();
     for lane in lanes {
-        record.add(lane.await.map_err(|panic| Trouble::Node(format!("a load thread failed: {panic}")))??);
+        record.add(lane.await.map_err(|panic| BenchError::Node(format!("a load thread failed: {panic}")))??);
     }
-    pacer.await.map_err(|panic| Trouble::Node(format!("the pacer failed: {panic}")))?;
+    pacer.await.map_err(|panic| BenchError::Node(format!("the pacer failed: {panic}")))?;
     Ok(record)
 }
 
@@ -167,7 +167,7 @@ pub(crate) async fn run(sale: &Arc<Sale>) -> Result<Record, Trouble> {
 fn pace(sale: &Sale, gates: &[Arc<Semaphore>]) {
     let mut let_in = 0_usize;
     while let_in < sale.crowd.arrivals.len() {
-        // Once the doors are closed the rest of the crowd is told so all at once.
+        // Once the doors are closed the rest of the crowd is answered all at once.
         let now = if sale.closed_after.is_closed() { u64::MAX } else { nanos(sale.began.elapsed()) };
         let due = sale.crowd.arrivals.partition_point(|at| *at <= now);
         for (lane, gate) in gates.iter().enumerate() {
@@ -212,9 +212,9 @@ struct Lane {
     record: RefCell<Record>,
 }
 
-fn lane_run(sale: &Arc<Sale>, gate: &Arc<Semaphore>, number: usize, lanes: usize) -> Result<Record, Trouble> {
+fn lane_run(sale: &Arc<Sale>, gate: &Arc<Semaphore>, number: usize, lanes: usize) -> Result<Record, BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| Trouble::io("start a load thread", source))?;
+    let runtime = runtime.map_err(|source| BenchError::io("start a load thread", source))?;
     let members = sale.crowd.arrivals.len().saturating_sub(number).div_ceil(lanes);
     if members == 0 {
         return Ok(Record::new());

@@ -11,13 +11,13 @@ mod fake;
 mod kill;
 mod load;
 mod options;
+mod overload;
 mod progress;
 mod record;
 mod replay;
 mod report;
 mod sale;
 mod svg;
-mod upright;
 mod verify;
 mod week;
 
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             () = doorbuster_bench::interrupted() => ExitCode::from(INTERRUPTED),
         }
     });
-    // Load threads may still be at it after an interruption; nobody waits for them.
+    // Load threads may still run after an interruption; they are not waited for.
     runtime.shutdown_background();
     ended
 }
@@ -60,18 +60,18 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> ExitCode {
     let good = match options.command {
         Some(Command::Replay(replay)) => replay::replay(&replay).await,
-        Some(Command::Week(week)) => week::hold(&week).await,
-        Some(Command::Cluster(cluster)) => cluster::hold(&cluster).await,
-        Some(Command::Overload(overload)) => upright::overload(&overload).await,
-        Some(Command::Sockets(sockets)) => upright::sockets(&sockets).await,
-        Some(Command::Soak(soak)) => upright::soak(&soak).await,
-        None => sale::hold(&options.sale).await,
+        Some(Command::Week(week)) => week::run(&week).await,
+        Some(Command::Cluster(cluster)) => cluster::run(&cluster).await,
+        Some(Command::Overload(overload)) => overload::overload(&overload).await,
+        Some(Command::Sockets(sockets)) => overload::sockets(&sockets).await,
+        Some(Command::Soak(soak)) => overload::soak(&soak).await,
+        None => sale::run(&options.sale).await,
     };
     match good {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(trouble) => {
-            eprintln!("flash-sale: {trouble}");
+        Err(error) => {
+            eprintln!("flash-sale: {error}");
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "flash-sale", args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
-    /// Something else than a flash sale.
+    /// Another run than a flash sale.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// The sale.
@@ -15,30 +15,30 @@ pub(crate) struct Options {
     pub(crate) sale: SaleOptions,
 }
 
-/// What else there is.
+/// The other runs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Replay real trade: the Online Retail file (UCI, doi:10.24432/C5BW33), as .csv or .csv.gz.
     Replay(ReplayOptions),
     /// A week of orders on disk: bytes per order, what checkpoints cost, whether compaction keeps up.
     Week(WeekOptions),
-    /// Several nodes on this machine with a CQL store and Redis, trouble in the middle of the sale, and the proof.
+    /// Several nodes on this machine with a CQL store and Redis, faults in the middle of the sale, and the proof.
     Cluster(Box<super::cluster::ClusterOptions>),
-    /// More than the node can do: its peak, then 2, 5 and 10 times of it, and how soon all is as before.
-    Overload(super::upright::OverloadOptions),
-    /// Thousands of sockets that idle, drip, stall and hang up, and honest callers among them.
-    Sockets(super::upright::SocketsOptions),
+    /// More load than the node can serve: its peak, then 2, 5 and 10 times of it, and how soon all is as before.
+    Overload(super::overload::OverloadOptions),
+    /// Thousands of hostile sockets that idle, drip, stall and hang up, and honest callers among them.
+    Sockets(super::overload::SocketsOptions),
     /// A long time at 60 % of the peak, with expiries, returns, restarts and kills: is everything flat?
-    Soak(super::upright::SoakOptions),
+    Soak(super::overload::SoakOptions),
 }
 
 /// A week on disk.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WeekOptions {
-    /// So many orders, each paid and confirmed.
+    /// Number of orders, each paid and confirmed.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(10..=100_000_000))]
     pub(crate) orders: u64,
-    /// Over so many SKUs.
+    /// Number of SKUs they are spread over.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) skus: u32,
     /// Milliseconds between two checkpoints.
@@ -107,7 +107,7 @@ pub(crate) struct SaleOptions {
     /// `ok`, `none`, or test tokens with weights: tok_ok=90,tok_decline_soft=8,tok_slow=2.
     #[arg(long, default_value = "ok")]
     pub(crate) payment: String,
-    /// No one comes after this many seconds.
+    /// Seconds after which no more buyers come.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) duration: Option<f64>,
     /// SIGKILL the own node after this many seconds and start it again; payments then go through a process of their own, slowly.
@@ -164,7 +164,7 @@ fn thousandths(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The tokens buyers pay with and their weights; empty: nobody pays.
+/// The tokens buyers pay with and their weights; empty: no buyer pays.
 pub(crate) fn payment_mix(text: &str) -> Result<Vec<(String, u64)>, String> {
     match text {
         "ok" => return Ok(vec![("tok_ok".to_owned(), 1)]),

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// One point of the plots over time covers this long.
 pub(crate) const SLOT: Duration = Duration::from_millis(500);
 
-/// An order the node has told a buyer of: it must never be lost.
+/// An acknowledged order: it must never be lost.
 #[derive(Debug, Clone)]
 pub(crate) struct Acknowledged {
     /// `ord_…`.
@@ -54,9 +54,9 @@ pub(crate) struct Record {
     pub(crate) latency: Histogram<u64>,
     /// By time of the answer.
     pub(crate) slots: Vec<Slot>,
-    /// Every order a buyer was told of.
+    /// Every acknowledged order.
     pub(crate) acknowledged: Vec<Acknowledged>,
-    /// By what the buyer was told last.
+    /// By the last answer to the buyer.
     pub(crate) verdicts: BTreeMap<Verdict, u64>,
     /// Buyers who only looked.
     pub(crate) looked: u64,
@@ -145,12 +145,12 @@ impl Record {
         self.ended = self.ended.max(other.ended);
     }
 
-    /// Buyers who were told this last.
+    /// Buyers whose last answer was this.
     pub(crate) fn told(&self, verdict: Verdict) -> u64 {
         self.verdicts.get(&verdict).copied().unwrap_or(0)
     }
 
-    /// Buyers who were told something.
+    /// Buyers who got an answer.
     pub(crate) fn answers(&self) -> u64 {
         self.verdicts.values().sum()
     }

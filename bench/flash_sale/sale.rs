@@ -12,12 +12,12 @@ use super::report::{self, Figures};
 use super::verify::{self, Verified};
 use doorbuster_bench::api::{Caller, REQUEST_LIFE, Target};
 use doorbuster_bench::catalogue::{self, Level, Offered};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::fsync;
-use doorbuster_bench::node::{Node, Settings, Simulator, TemporaryFolder};
+use doorbuster_bench::node::{Node, Simulator, TemporaryFolder, paid_through, settings_for_load};
 use doorbuster_bench::number::{count, float, grouped, ratio, shown_micros, whole};
 use doorbuster_bench::prometheus::Histogram;
 use doorbuster_bench::shopper::Verdict;
-use doorbuster_bench::trouble::Trouble;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,18 +46,18 @@ struct House {
 }
 
 impl House {
-    async fn open(options: &SaleOptions) -> Result<Self, Trouble> {
+    async fn open(options: &SaleOptions) -> Result<Self, BenchError> {
         if let Some(url) = &options.node.target {
             let operator = options.node.operator.as_deref().map(|url| Target::parse(url, "")).transpose()?;
             let public = Target::parse(url, &options.node.key)?;
             return Ok(Self { public, operator, node: None, simulator: None, folder: None });
         }
         let folder = TemporaryFolder::new(options.node.data.as_deref())?;
-        let mut settings = Settings::for_load();
+        let mut settings = settings_for_load();
         let mut simulator = None;
         if options.kill_after.is_some() {
             let started = Simulator::start(folder.path(), options.seed, "realistic").await?;
-            settings = settings.paid_through(started.target.address);
+            settings = paid_through(settings, started.target.address);
             simulator = Some(started);
         }
         let node = Node::start(folder.path(), settings).await?;
@@ -73,8 +73,8 @@ impl House {
 }
 
 /// Holds the sale; `true` when the audit is clean and every acknowledged order is there.
-pub(crate) async fn hold(options: &SaleOptions) -> Result<bool, Trouble> {
-    let tokens = payment_mix(&options.payment).map_err(Trouble::Input)?;
+pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
+    let tokens = payment_mix(&options.payment).map_err(BenchError::Input)?;
     let paid = !tokens.is_empty();
     let mut house = House::open(options).await?;
     let probed = match &house.folder {
@@ -156,12 +156,12 @@ pub(crate) async fn hold(options: &SaleOptions) -> Result<bool, Trouble> {
     };
     let good = print(&figures);
     std::fs::write(&options.report, report::html(&figures))
-        .map_err(|source| Trouble::io(format!("write {}", options.report.display()), source))?;
+        .map_err(|source| BenchError::io(format!("write {}", options.report.display()), source))?;
     println!("report     {}", options.report.display());
     Ok(good)
 }
 
-async fn set_up(public: &Target, options: &SaleOptions, run: &str) -> Result<(String, Vec<String>), Trouble> {
+async fn set_up(public: &Target, options: &SaleOptions, run: &str) -> Result<(String, Vec<String>), BenchError> {
     let mut caller = Caller::new(public.clone());
     catalogue::open_warehouse(&mut caller).await?;
     let number = u64::from(options.skus);
@@ -185,7 +185,7 @@ async fn run_sale(
     sale: &Arc<Sale>,
     house: &mut House,
     options: &SaleOptions,
-) -> Result<(Record, Option<Kill>), Trouble> {
+) -> Result<(Record, Option<Kill>), BenchError> {
     let load = load::run(sale);
     let killing = kill_in_the_middle(house, options.kill_after, sale.began);
     let (load, killing) = (std::pin::pin!(load), std::pin::pin!(killing));
@@ -219,10 +219,10 @@ pub(crate) fn live_line(sale: &Sale) -> String {
     )
 }
 
-async fn kill_in_the_middle(house: &mut House, after: Option<f64>, began: Instant) -> Result<Option<Kill>, Trouble> {
+async fn kill_in_the_middle(house: &mut House, after: Option<f64>, began: Instant) -> Result<Option<Kill>, BenchError> {
     let (Some(seconds), Some(node)) = (after, &mut house.node) else { return Ok(None) };
     let after =
-        Duration::try_from_secs_f64(seconds).map_err(|error| Trouble::Input(format!("--kill-after: {error}")))?;
+        Duration::try_from_secs_f64(seconds).map_err(|error| BenchError::Input(format!("--kill-after: {error}")))?;
     tokio::time::sleep_until((began + after).into()).await;
     let (at, killed_at) = (began.elapsed(), now_text());
     node.kill().await?;
@@ -309,7 +309,7 @@ fn print(figures: &Figures) -> bool {
         (_, None) => println!("audit      not asked: give --operator URL"),
     }
     let charged = figures.story.as_ref().is_none_or(|story| story.charged_twice.is_empty());
-    // A foreign node whose operator port nobody named cannot prove anything; that is not a success.
+    // Without its operator port a given node cannot be audited; that is not a success.
     verified.is_kept() && !over && charged && clean == Some(true)
 }
 

@@ -1,10 +1,10 @@
-//! After the sale: every order a buyer was told of is read again, and must be what was said.
+//! After the sale every acknowledged order is read again, and must be what its buyer was answered.
 
 use super::record::Acknowledged;
 use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::{count, length};
 use doorbuster_bench::shopper::{Verdict, of_status};
-use doorbuster_bench::trouble::Trouble;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 /// What reading back found.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
-    /// Orders buyers were told of.
+    /// Acknowledged orders.
     pub(crate) acknowledged: u64,
     /// Orders read again; fewer when sampled.
     pub(crate) read: u64,
     /// Orders that are not there.
     pub(crate) missing: Vec<String>,
-    /// Orders that are not what the buyer was told, and why.
+    /// Orders that are not what the buyer was answered, and why.
     pub(crate) contradicted: Vec<String>,
     /// Orders whose saga had not ended within the limit.
     pub(crate) unsettled: u64,
@@ -58,7 +58,11 @@ impl Verified {
 }
 
 /// Reads the acknowledged orders again. `paid`: each is on the way to be paid, so its end is waited for.
-pub(crate) async fn read_back(target: &Target, acknowledged: &[Acknowledged], paid: bool) -> Result<Verified, Trouble> {
+pub(crate) async fn read_back(
+    target: &Target,
+    acknowledged: &[Acknowledged],
+    paid: bool,
+) -> Result<Verified, BenchError> {
     let stride = acknowledged.len().div_ceil(READ_MAX).max(1);
     let sample: Arc<Vec<Acknowledged>> = Arc::new(acknowledged.iter().step_by(stride).cloned().collect());
     let next = Arc::new(AtomicUsize::new(0));
@@ -71,12 +75,12 @@ pub(crate) async fn read_back(target: &Target, acknowledged: &[Acknowledged], pa
             while let Some(told) = sample.get(next.fetch_add(1, Ordering::Relaxed)) {
                 check(&mut caller, told, paid, until, &mut verified).await?;
             }
-            Ok::<_, Trouble>(verified)
+            Ok::<_, BenchError>(verified)
         }));
     }
     let mut verified = Verified { acknowledged: count(acknowledged.len()), ..Verified::default() };
     for reader in readers {
-        verified.add(reader.await.map_err(|panic| Trouble::Node(format!("a reader failed: {panic}")))??);
+        verified.add(reader.await.map_err(|panic| BenchError::Node(format!("a reader failed: {panic}")))??);
     }
     Ok(verified)
 }
@@ -87,7 +91,7 @@ async fn check(
     paid: bool,
     until: Instant,
     verified: &mut Verified,
-) -> Result<(), Trouble> {
+) -> Result<(), BenchError> {
     let path = format!("/v1/orders/{}", told.order);
     verified.read += 1;
     let order = loop {
@@ -97,7 +101,7 @@ async fn check(
             return Ok(());
         }
         if !answer.is_ok() {
-            return Err(answer.trouble(format!("GET {path}")));
+            return Err(answer.error(format!("GET {path}")));
         }
         let order = answer.json();
         if !paid || is_settled(&order) {

@@ -10,11 +10,11 @@ use super::options::WeekOptions;
 use doorbuster_bench::api::Caller;
 use doorbuster_bench::catalogue::{self, Offered};
 use doorbuster_bench::closed::{self, Closed};
-use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::error::BenchError;
+use doorbuster_bench::node::{Node, TemporaryFolder, settings_for_load};
 use doorbuster_bench::number::{grouped, shown_micros};
 use doorbuster_bench::prometheus;
 use doorbuster_bench::scripts::Orders;
-use doorbuster_bench::trouble::Trouble;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,10 +81,10 @@ fn mib(bytes: u64) -> String {
 }
 
 /// Runs it and prints the table.
-pub(crate) async fn hold(options: &WeekOptions) -> Result<bool, Trouble> {
+pub(crate) async fn run(options: &WeekOptions) -> Result<bool, BenchError> {
     let folder = TemporaryFolder::new(options.data.as_deref())?;
     // Nothing is kept for its retention: what is still there is what the node needs.
-    let settings = Settings::for_load()
+    let settings = settings_for_load()
         .with("journal.checkpoint_interval_ms", options.checkpoint_ms)
         .with("journal.retention_days", 0);
     let node = Node::start(folder.path(), settings).await?;
@@ -117,7 +117,7 @@ pub(crate) async fn hold(options: &WeekOptions) -> Result<bool, Trouble> {
         let mut latency = closed::latencies(3);
         while placed < upto {
             if began.elapsed() > SLICE_MAX {
-                return Err(Trouble::Node(format!("only {placed} of {upto} orders within {SLICE_MAX:?}")));
+                return Err(BenchError::Node(format!("only {placed} of {upto} orders within {SLICE_MAX:?}")));
             }
             let closed = Closed { connections: 64, warm_up: Duration::ZERO, duration: STEP };
             let script = |_| Orders::new(&node.public, "week", &skus, Some("tok_ok"));
@@ -144,7 +144,7 @@ pub(crate) async fn hold(options: &WeekOptions) -> Result<bool, Trouble> {
     Ok(true)
 }
 
-async fn row(node: &Node, data: &Path, placed: u64, speed: &[String; 3]) -> Result<(), Trouble> {
+async fn row(node: &Node, data: &Path, placed: u64, speed: &[String; 3]) -> Result<(), BenchError> {
     let metrics = Caller::new(node.operator.clone()).get("/metrics").await?;
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
     let checkpoints = prometheus::sum(&text, &["checkpoints"]).map_or(0, doorbuster_bench::number::whole);

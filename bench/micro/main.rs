@@ -125,7 +125,7 @@ fn record_decode_promised(bencher: Bencher<'_, '_>, events: u64) {
     bencher.bench_local(|| wire::decode(black_box(&body)).unwrap());
 }
 
-/// The frame of so many orders' records, CRC included, into memory.
+/// The frame of the records of several orders, CRC included, into memory.
 #[divan::bench(args = [1, 30, 256])]
 fn frame_in_memory_of_records(bencher: Bencher<'_, '_>, records: u64) {
     let body = wire::encode(&placed());

@@ -1,15 +1,14 @@
 //! The ceiling: stock warp that parses the same JSON POST and answers the same bytes, in a process of its own.
 
 use doorbuster_bench::api::Target;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::node::{Role, spawn_command};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_test_kit::process::Process;
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Child;
 use warp::Filter;
 
 /// The body of an order, typed as any handler would have it; what is in it is not used.
@@ -106,26 +105,22 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
 /// A bare server that runs.
 #[derive(Debug)]
 pub(crate) struct Bare {
-    _child: Child,
+    _process: Process,
     /// Where it listens.
     pub(crate) target: Target,
 }
 
 impl Bare {
     /// Starts one that answers `text`; `key` is sent like to the node, and not looked at.
-    pub(crate) async fn start(folder: &Path, post: Post, text: &[u8], key: &str) -> Result<Self, Trouble> {
+    pub(crate) async fn start(folder: &Path, post: Post, text: &[u8], key: &str) -> Result<Self, BenchError> {
         let file = folder.join("answer.json");
-        std::fs::write(&file, text).map_err(|source| Trouble::io(format!("write {}", file.display()), source))?;
-        let mut child = spawn_command(Role::Bare, folder)?
-            .arg(&file)
-            .arg(post.as_str())
-            .spawn()
-            .map_err(|source| Trouble::io("start the bare server", source))?;
-        let stdout = child.stdout.take().ok_or_else(|| Trouble::Node("a child without standard output".into()))?;
-        let mut lines = BufReader::new(stdout).lines();
-        let said = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
-        let line = said.ok().and_then(Result::ok).flatten().unwrap_or_default();
-        let url = line.strip_prefix("public ").ok_or_else(|| Trouble::Node(format!("the bare server said: {line}")))?;
-        Ok(Self { _child: child, target: Target::parse(url, key)? })
+        std::fs::write(&file, text).map_err(|source| BenchError::io(format!("write {}", file.display()), source))?;
+        let mut command = spawn_command(Role::Bare, folder)?;
+        command.arg(&file).arg(post.as_str());
+        let process = Process::spawn("bare server", &mut command);
+        let process = process.map_err(|source| BenchError::io("start the bare server", source))?;
+        let url = process.said("public ", Duration::from_secs(20)).await;
+        let url = url.ok_or_else(|| BenchError::Node(format!("the bare server said: {}", process.stdout())))?;
+        Ok(Self { _process: process, target: Target::parse(&url, key)? })
     }
 }

@@ -11,8 +11,8 @@ mod suite;
 mod table;
 
 use clap::Parser;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::node::{Role, become_program, leave_with_parent};
-use doorbuster_bench::trouble::Trouble;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,25 +61,25 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = run(&options) => ended,
-            () = doorbuster_bench::interrupted() => Err(Trouble::Node("interrupted".to_owned())),
+            () = doorbuster_bench::interrupted() => Err(BenchError::Node("interrupted".to_owned())),
         }
     });
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            eprintln!("bench-table: {trouble}");
+        Err(error) => {
+            eprintln!("bench-table: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(options: &Options) -> Result<(), Trouble> {
+async fn run(options: &Options) -> Result<(), BenchError> {
     let table = suite::measure(options).await?;
     println!("{}", table.markdown());
     if let Some(path) = &options.json {
         std::fs::write(path, table.json().to_string())
-            .map_err(|source| Trouble::io(format!("write {}", path.display()), source))?;
+            .map_err(|source| BenchError::io(format!("write {}", path.display()), source))?;
     }
     Ok(())
 }

@@ -8,23 +8,23 @@ use super::suite::{lone_row, set_up};
 use super::table::Row;
 use doorbuster_bench::api::Caller;
 use doorbuster_bench::catalogue;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::node::{Node, TemporaryFolder};
 use doorbuster_bench::number::{count, float, grouped, ratio};
 use doorbuster_bench::prometheus;
-use doorbuster_bench::trouble::Trouble;
 use std::path::Path;
 use std::time::Duration;
 
 /// Until buffers and actors that are about to end are gone.
 const REST: Duration = Duration::from_secs(2);
 
-async fn resident(node: &Node) -> Result<u64, Trouble> {
+async fn resident(node: &Node) -> Result<u64, BenchError> {
     tokio::time::sleep(REST).await;
-    node.resident_bytes().ok_or_else(|| Trouble::Node("the node's memory cannot be read from /proc".to_owned()))
+    node.resident_bytes().ok_or_else(|| BenchError::Node("the node's memory cannot be read from /proc".to_owned()))
 }
 
 /// Both rows.
-pub(crate) async fn measure(parent: Option<&Path>, quick: bool) -> Result<Vec<Row>, Trouble> {
+pub(crate) async fn measure(parent: Option<&Path>, quick: bool) -> Result<Vec<Row>, BenchError> {
     let (skus, orders) = if quick { (1_000, 10_000) } else { (5_000, 100_000) };
     let folder = TemporaryFolder::new(parent)?;
     // Idle actors stay: an hour is longer than this takes.

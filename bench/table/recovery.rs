@@ -5,10 +5,11 @@ use super::table::Row;
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::catalogue;
 use doorbuster_bench::closed::{self, Closed};
-use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::error::BenchError;
+use doorbuster_bench::node::{Node, TemporaryFolder, settings_for_load};
 use doorbuster_bench::number::grouped;
 use doorbuster_bench::scripts::Orders;
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_test_kit::settings::Settings;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -23,19 +24,19 @@ const PLACING_LIMIT: Duration = Duration::from_secs(180);
 
 /// Nothing is flushed by itself: the whole log since the start is the tail, and all states wait.
 pub(crate) fn without_checkpoints() -> Settings {
-    Settings::for_load()
+    settings_for_load()
         .with("journal.checkpoint_interval_ms", 60 * 60 * 1_000)
         .with("journal.checkpoint_bytes", 64_u64 << 30)
 }
 
 /// Places at least `orders` orders over `skus`.
-pub(crate) async fn place(target: &Target, skus: &Arc<Vec<String>>, orders: u64) -> Result<u64, Trouble> {
+pub(crate) async fn place(target: &Target, skus: &Arc<Vec<String>>, orders: u64) -> Result<u64, BenchError> {
     let numbers = Arc::new(AtomicU64::new(1));
     let until = Instant::now() + PLACING_LIMIT;
     let mut placed = 0;
     while placed < orders {
         if Instant::now() > until {
-            return Err(Trouble::Node(format!("only {placed} of {orders} orders within {PLACING_LIMIT:?}")));
+            return Err(BenchError::Node(format!("only {placed} of {orders} orders within {PLACING_LIMIT:?}")));
         }
         let closed = Closed { connections: 64, warm_up: Duration::ZERO, duration: Duration::from_millis(250) };
         placed += closed::run(target, closed, &numbers, |_| Orders::new(target, "fill", skus, None)).await?.done;
@@ -44,7 +45,7 @@ pub(crate) async fn place(target: &Target, skus: &Arc<Vec<String>>, orders: u64)
 }
 
 /// The row.
-pub(crate) async fn measure(parent: Option<&Path>, quick: bool) -> Result<Vec<Row>, Trouble> {
+pub(crate) async fn measure(parent: Option<&Path>, quick: bool) -> Result<Vec<Row>, BenchError> {
     let folder = TemporaryFolder::new(parent)?;
     let mut node = Node::start(folder.path(), without_checkpoints()).await?;
     let mut caller = Caller::new(node.public.clone());
@@ -61,7 +62,7 @@ pub(crate) async fn measure(parent: Option<&Path>, quick: bool) -> Result<Vec<Ro
     let after = catalogue::level(&mut caller, sku).await?;
     let took = began.elapsed();
     if after != before {
-        return Err(Trouble::Node(format!("stock was {before:?} before the kill and is {after:?} after it")));
+        return Err(BenchError::Node(format!("stock was {before:?} before the kill and is {after:?} after it")));
     }
     let note = format!(
         "from the start of the process to the first answer of the hot SKU; {} orders in the tail",

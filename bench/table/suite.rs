@@ -7,12 +7,12 @@ use super::{memory, recovery};
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::catalogue::{self, Offered};
 use doorbuster_bench::closed::{self, Closed, Measured, Script};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::fsync;
-use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::node::{Node, TemporaryFolder, settings_for_load};
 use doorbuster_bench::number::{float, grouped, median, ratio, shown_micros, whole};
 use doorbuster_bench::scripts::{Batches, Journey, Orders, Reservations};
 use doorbuster_bench::shopper::{Basket, order_body};
-use doorbuster_bench::trouble::Trouble;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -123,9 +123,9 @@ pub(crate) fn lone_row(
 }
 
 impl Bench {
-    async fn open(options: &Options, effort: Effort) -> Result<Self, Trouble> {
+    async fn open(options: &Options, effort: Effort) -> Result<Self, BenchError> {
         let folder = TemporaryFolder::new(options.data.as_deref())?;
-        let node = Node::start(folder.path(), Settings::for_load()).await?;
+        let node = Node::start(folder.path(), settings_for_load()).await?;
         let mut caller = Caller::new(node.public.clone());
         catalogue::open_warehouse(&mut caller).await?;
         let hot = set_up(&mut caller, "hot", HOT, PLENTY).await?;
@@ -137,7 +137,7 @@ impl Bench {
         let (paid_folder, held_folder) = (folder.path().join("paid"), folder.path().join("held"));
         let reserved_folder = folder.path().join("reserved");
         for folder in [&paid_folder, &held_folder, &reserved_folder] {
-            std::fs::create_dir_all(folder).map_err(|source| Trouble::io("create a folder", source))?;
+            std::fs::create_dir_all(folder).map_err(|source| BenchError::io("create a folder", source))?;
         }
         let bare_held = Bare::start(&held_folder, Post::Orders, &held, &key).await?;
         let bare_paid = Bare::start(&paid_folder, Post::Orders, &paid, &key).await?;
@@ -167,7 +167,7 @@ impl Bench {
         target: &Target,
         connections: usize,
         script: impl Fn(usize) -> S,
-    ) -> Result<Measured, Trouble> {
+    ) -> Result<Measured, BenchError> {
         closed::run(target, self.closed(connections), &self.numbers, script).await
     }
 
@@ -177,7 +177,7 @@ impl Bench {
         skus: &Arc<Vec<String>>,
         token: Option<&'static str>,
         connections: usize,
-    ) -> Result<Sides, Trouble> {
+    ) -> Result<Sides, BenchError> {
         let bare = if token.is_some() { &self.bare_paid.target } else { &self.bare_held.target };
         let mut sides = Sides { bare: Vec::new(), ours: Vec::new() };
         for _ in 0..self.effort.rounds {
@@ -188,13 +188,13 @@ impl Bench {
         Ok(sides)
     }
 
-    /// One that nothing was sold of yet: a SKU with a million reservations that nobody ends is no sale.
+    /// A SKU of which nothing was sold yet: one with a million open reservations would not be a sale.
     fn hot_sku(&self) -> Arc<Vec<String>> {
         let used = self.hot_used.fetch_add(1, Ordering::Relaxed);
         self.hot.get(used % HOT).cloned().unwrap_or_default()
     }
 
-    async fn hot(&self) -> Result<Vec<Row>, Trouble> {
+    async fn hot(&self) -> Result<Vec<Row>, BenchError> {
         let at_64 = self.sides(&self.hot_sku(), None, 64).await?;
         let at_256 = self.sides(&self.hot_sku(), None, 256).await?;
         let at_1024 = self.sides(&self.hot_sku(), None, 1_024).await?;
@@ -217,7 +217,7 @@ impl Bench {
     }
 
     /// The same through `POST /v1/reservations`, where no order is made.
-    async fn reserve(&self) -> Result<Vec<Row>, Trouble> {
+    async fn reserve(&self) -> Result<Vec<Row>, BenchError> {
         let mut rows = Vec::new();
         for (connections, gate, goal) in [(64, 0.0, 0.85), (256, 0.50, 0.90), (1_024, 0.0, 0.0)] {
             let (bare, ours) = (&self.bare_reserved.target, &self.node.public);
@@ -240,7 +240,7 @@ impl Bench {
     }
 
     /// Many in one request.
-    async fn batch(&self) -> Result<Vec<Row>, Trouble> {
+    async fn batch(&self) -> Result<Vec<Row>, BenchError> {
         let (ours, hot) = (&self.node.public, self.hot_sku());
         let mut rounds = Vec::new();
         for _ in 0..self.effort.rounds {
@@ -258,7 +258,7 @@ impl Bench {
         Ok(vec![lone_row(&metric, (rate, shown), 0.0, PENDING_TRANSFERS, false, note)])
     }
 
-    async fn many(&self) -> Result<Vec<Row>, Trouble> {
+    async fn many(&self) -> Result<Vec<Row>, BenchError> {
         Ok(vec![self.sides(&self.many, None, 64).await?.row(
             "1000 SKUs, order without payment, 64 connections",
             0.35,
@@ -266,7 +266,7 @@ impl Bench {
         )])
     }
 
-    async fn checkout(&self) -> Result<Vec<Row>, Trouble> {
+    async fn checkout(&self) -> Result<Vec<Row>, BenchError> {
         let sides = self.sides(&self.hot_sku(), Some("tok_ok"), 256).await?;
         let mut row = sides.row("one-POST checkout to confirmed, instant provider, 256 connections", 0.15, 0.50);
         row.note =
@@ -274,7 +274,7 @@ impl Bench {
         Ok(vec![row])
     }
 
-    async fn journey(&self) -> Result<Vec<Row>, Trouble> {
+    async fn journey(&self) -> Result<Vec<Row>, BenchError> {
         let (ours, hot) = (&self.node.public, self.hot_sku());
         let mut rounds = Vec::new();
         for _ in 0..self.effort.rounds {
@@ -288,7 +288,7 @@ impl Bench {
         Ok(vec![lone_row(metric, (rate, shown), 3_000.0, 15_000.0, false, sides.note())])
     }
 
-    async fn single(&self) -> Result<Vec<Row>, Trouble> {
+    async fn single(&self) -> Result<Vec<Row>, BenchError> {
         let (ours, hot) = (&self.node.public, self.hot_sku());
         let (mut ratios, mut note) = (Vec::new(), String::new());
         for _ in 0..self.effort.rounds {
@@ -310,7 +310,7 @@ pub(crate) async fn set_up(
     name: &str,
     skus: usize,
     units: u64,
-) -> Result<Arc<Vec<String>>, Trouble> {
+) -> Result<Arc<Vec<String>>, BenchError> {
     const SKUS_PER_PRODUCT: usize = 100;
     let ids: Vec<String> = (0..skus).map(|n| format!("{name}-sku-{n}")).collect();
     for (index, chunk) in ids.chunks(SKUS_PER_PRODUCT).enumerate() {
@@ -324,30 +324,30 @@ pub(crate) async fn set_up(
 }
 
 /// What the node answers to the POST that is measured.
-async fn one_answer(caller: &mut Caller, skus: &[String], token: Option<&str>) -> Result<Vec<u8>, Trouble> {
+async fn one_answer(caller: &mut Caller, skus: &[String], token: Option<&str>) -> Result<Vec<u8>, BenchError> {
     let mut body = Vec::new();
     order_body(&mut body, Basket::One(skus.first().map_or("", String::as_str)), 0, token);
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let answer = caller.post("/v1/orders", &format!("sample-{}", token.is_some()), Some(10), &body).await?;
-    if answer.status == 201 { Ok(answer.body) } else { Err(answer.trouble("the sample order")) }
+    if answer.status == 201 { Ok(answer.body) } else { Err(answer.error("the sample order")) }
 }
 
 /// What the node answers to a reservation.
-async fn one_reservation(caller: &mut Caller, skus: &[String]) -> Result<Vec<u8>, Trouble> {
+async fn one_reservation(caller: &mut Caller, skus: &[String]) -> Result<Vec<u8>, BenchError> {
     let sku = skus.first().map_or("", String::as_str);
     let body = serde_json::json!({ "reference": "sample-reserved", "lines": [{ "sku": sku, "quantity": 1 }] });
     let answer = caller.post("/v1/reservations", "sample-reserved", None, &body).await?;
-    if answer.status == 201 { Ok(answer.body) } else { Err(answer.trouble("the sample reservation")) }
+    if answer.status == 201 { Ok(answer.body) } else { Err(answer.error("the sample reservation")) }
 }
 
 /// Measures all that is asked for. What fails stands in the table with its reason; the rest goes on.
-pub(crate) async fn measure(options: &Options) -> Result<Table, Trouble> {
+pub(crate) async fn measure(options: &Options) -> Result<Table, BenchError> {
     let effort = Effort::of(options.quick);
     let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let mut table = Table::default();
-    let mut take = |name: &str, rows: Result<Vec<Row>, Trouble>| match rows {
+    let mut take = |name: &str, rows: Result<Vec<Row>, BenchError>| match rows {
         Ok(rows) => table.rows.extend(rows),
-        Err(trouble) => table.failed.push((name.to_owned(), trouble.to_string())),
+        Err(error) => table.failed.push((name.to_owned(), error.to_string())),
     };
     let mut syncs = Vec::new();
     {

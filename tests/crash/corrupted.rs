@@ -1,11 +1,12 @@
 //! A byte flipped anywhere in the journal is noticed by name and place, and stops the node; a torn tail is cut and reported.
 
-use crate::client::Call;
-use crate::node::{Node, Settings};
+use crate::node::{Node, quick};
 use crate::oracle::contradiction;
-use crate::process::Ended;
 use crate::shop;
-use crate::until::PATIENCE;
+use doorbuster_test_kit::client::Call;
+use doorbuster_test_kit::process::Ended;
+use doorbuster_test_kit::settings::Settings;
+use doorbuster_test_kit::until::PATIENCE;
 use serde_json::Value;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ async fn sell(node: &Node) -> Vec<Value> {
 }
 
 fn settings() -> Settings {
-    Settings::quick().with("journal.checkpoint_interval_ms", 3_600_000).with("payments.profile", "instant")
+    quick().with("journal.checkpoint_interval_ms", 3_600_000).with("payments.profile", "instant")
 }
 
 #[track_caller]
@@ -116,7 +117,7 @@ async fn a_flipped_byte_in_any_field_of_any_frame_is_found_and_named() {
         journal.flip(at);
         assert_refused(&format!("header, byte {at}"), &journal.path, &node.run(&["audit"]).await);
     }
-    // An unsealed log's last frame cannot be told from a torn one: that is the next test's.
+    // An unsealed log's last frame cannot be distinguished from a torn one: that is the next test's.
     let inner = &journal.frames[..journal.frames.len() - 1];
     for (number, frame) in inner.iter().enumerate() {
         let middle = (frame.start + frame.end) / 2;
@@ -167,7 +168,7 @@ async fn the_torn_tail_of_an_unsealed_log_is_cut_and_reported_and_everything_bef
         node.start().await;
         assert!(node.stdout().contains("a torn tail was cut"), "{}", node.stdout());
         assert!(node.stdout().contains(&format!("at position {}", last.start)), "{}", node.stdout());
-        // All but the very last frame is there; that one may have told of the last order's capture.
+        // All but the very last frame is there; that one may have held the last order's capture.
         for order in &orders[..orders.len() - 1] {
             let now = shop::read(&node.door(), &format!("/v1/orders/{}", order["id"].as_str().expect("an id"))).await;
             assert_eq!(contradiction(order, &now), None);

@@ -1,17 +1,18 @@
-//! Actors that nobody needs leave memory; their deadlines fire all the same, also those that passed while nothing ran.
+//! Actors that are not needed leave memory; their deadlines fire all the same, also those that passed while nothing ran.
 
-use crate::client::Call;
-use crate::node::{Door, Node, Settings};
+use crate::node::{Door, Node, quick};
 use crate::shop;
-use crate::until::{PATIENCE, until};
+use doorbuster_test_kit::client::Call;
+use doorbuster_test_kit::settings::Settings;
+use doorbuster_test_kit::until::{PATIENCE, until};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
 fn settings() -> Settings {
-    Settings::quick().with("entities.idle_ms", 50).with("orders.hold_s", 2)
+    quick().with("entities.idle_ms", 50).with("orders.hold_s", 2)
 }
 
-/// All units are free again; nobody asked the order.
+/// All units are free again, without a request for the order.
 async fn stock_is_free(door: &Door, units: u64) {
     until("the stock of an unpaid order", PATIENCE, || async {
         let level = shop::level(door, "A").await;

@@ -1,11 +1,11 @@
 //! Faults made on purpose in a running node: what they hit starts again or is set aside, and everything else goes on.
 
-use crate::client::{Answer, Call};
-use crate::node::{Door, Node, Settings};
+use crate::node::{Door, Node, quick};
 use crate::oracle::is_confirmed;
 use crate::provider::Provider;
 use crate::shop;
-use crate::until::{PATIENCE, until};
+use doorbuster_test_kit::client::{Answer, Call};
+use doorbuster_test_kit::until::{PATIENCE, until};
 use serde_json::{Value, json};
 
 async fn lever(door: &Door, path: &str, body: Value) -> Answer {
@@ -19,7 +19,7 @@ async fn fault(door: &Door, fault: Value) {
 }
 
 async fn node_that_may_fail() -> Node {
-    let settings = Settings::quick()
+    let settings = quick()
         .with("faults.allowed", true)
         .with("entities.restart_delay_min_ms", 5)
         .with("entities.restart_delay_max_ms", 50);
@@ -34,7 +34,7 @@ fn order_of(sku: &str, key: &str) -> Call {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_need_the_configurations_leave() {
-    let mut node = Node::started(Settings::quick()).await;
+    let mut node = Node::started(quick()).await;
     let answer = lever(&node.door(), "/admin/faults", json!({ "fault": "slow_disk", "millis": 1 })).await;
     assert_eq!(answer.status, 403, "{answer}");
     node.stop().await;
@@ -126,7 +126,7 @@ async fn a_saga_whose_steps_are_lost_on_their_way_sends_them_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_disk_makes_answers_late_not_wrong() {
     let provider = Provider::started("instant", 1).await;
-    let mut node = Node::started(provider.settings(Settings::quick().with("faults.allowed", true))).await;
+    let mut node = Node::started(provider.settings(quick().with("faults.allowed", true))).await;
     provider.calls_back(&node);
     let door = node.door();
     shop::open(&door, "nova-low", &[("A", 100)]).await;

@@ -1,14 +1,15 @@
 //! Killed at random moments under load, and again during recovery: nothing acknowledged is lost, every saga ends, and the
 //! provider's ledger agrees to the penny.
 
-use crate::client::Call;
-use crate::node::{Node, Settings};
+use crate::node::{Node, quick};
 use crate::oracle::{Oracle, is_confirmed, is_settled, status, units_sold};
 use crate::provider::Provider;
 use crate::reservers::{KEPT, Ledger, adds_up, reserve_on};
 use crate::shop;
 use crate::shoppers::{Crowd, look_at, shop_on};
-use crate::until::{PATIENCE, until};
+use doorbuster_test_kit::campaign;
+use doorbuster_test_kit::client::Call;
+use doorbuster_test_kit::until::{PATIENCE, until};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,14 +25,11 @@ const SHOPPERS: u64 = 8;
 const RESERVERS: u64 = 2;
 /// Orders that are looked at again after each start.
 const LOOKED_AT: usize = 12;
-/// The whole state is audited every so many kills.
+/// The whole state is audited once in this many kills.
 const AUDIT_EVERY: u32 = 10;
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
-}
+/// Kills of the short and of the long campaign.
+const KILLS: (u64, u64) = (20, 50);
 
 #[derive(Debug, Default)]
 struct Kills {
@@ -42,11 +40,11 @@ struct Kills {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_nothing_twice() {
-    let seed = number("DOORBUSTER_SEED", 1);
-    let kills = u32::try_from(number("DOORBUSTER_KILLS", 50)).expect("not that many");
+    let seed = campaign::number("DOORBUSTER_SEED").unwrap_or(1);
+    let kills = u32::try_from(campaign::size("DOORBUSTER_KILLS", KILLS.0, KILLS.1)).expect("not that many");
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut provider = Provider::started("fast", seed).await;
-    let settings = Settings::quick().with("orders.hold_s", 4);
+    let settings = quick().with("orders.hold_s", 4);
     let mut node = Node::started(provider.settings(settings)).await;
     provider.calls_back(&node);
     shop::open(&node.door(), "nova-low", &STOCK).await;

@@ -1,17 +1,18 @@
 //! The same over sockets: shoppers of a real process that is killed again and again see one shelf.
 //!
-//! Orders do not tell the version of their SKU, so the versions come from the journal, and what shoppers saw is held against it: each
+//! An answer about an order does not name the version of its SKU, so the versions come from the journal. What shoppers saw is compared with it: each
 //! promise lies between the question and its answer, each read and each "sold out" is what there was at a version of its time. In the memory of
-//! one process, and with every version told by the answer itself, `tests/linear` does a million.
+//! one process, and with every version in the answer itself, `tests/linear` does a million.
 
 #[path = "../linear/check/mod.rs"]
 mod check;
 
-use crate::client::Call;
-use crate::node::{Door, Node, Settings};
+use crate::node::{Door, Node, quick};
 use crate::shop;
 use check::{Answer, Op, Operation, check};
 use doorbuster_domain::ids::OrderId;
+use doorbuster_test_kit::campaign;
+use doorbuster_test_kit::client::Call;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ const KILLS: u64 = 6;
 /// What a shopper saw.
 #[derive(Debug, Clone)]
 enum Saw {
-    /// An order of so many units, by its number, and whether it was told that they are held.
+    /// An order of `units`, by its number, and whether its answer said that they are held.
     Order { order: u128, units: u32, held: bool },
     /// Too few are free.
     SoldOut { units: u32, available: u64, all_reserved: Option<bool> },
@@ -257,9 +258,9 @@ fn history(sku: usize, events: &[Value], noted: &[Noted]) -> Vec<Operation> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shoppers_of_a_process_that_is_killed_again_and_again_see_one_shelf() {
-    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
-    let (seed, kills) = (number("DOORBUSTER_SEED", 1), number("DOORBUSTER_KILLS", KILLS));
-    let settings = Settings::quick().with("orders.hold_s", 3_600).with("payments.profile", "instant");
+    let seed = campaign::number("DOORBUSTER_SEED").unwrap_or(1);
+    let kills = campaign::number("DOORBUSTER_KILLS").unwrap_or(KILLS);
+    let settings = quick().with("orders.hold_s", 3_600).with("payments.profile", "instant");
     let mut node = Node::started(settings).await;
     shop::open(&node.door(), "nova-low", &SKUS.map(|sku| (sku, 1))).await;
     let notes = Arc::<Notes>::default();

@@ -8,14 +8,13 @@
 //!
 //! `process`, `relay`, `node`, `provider`: children and where they are. `client`, `shop`: how a test talks to them. `oracle`: what was
 //! acknowledged. `inject`: faults at every write. The other files are the claims. `DOORBUSTER_KILLS=1000 cargo test --test crash killed` kills more often;
-//! `DOORBUSTER_SEED=7` with other dice.
+//! `DOORBUSTER_SEED=7` uses another seed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests measure their own patience, and read how often to kill")]
 #![allow(clippy::print_stderr, reason = "a run says what it tried")]
 #![allow(unreachable_pub, reason = "one binary, nobody outside")]
 
-mod client;
 mod corrupted;
 mod deadlines;
 mod faults;
@@ -26,12 +25,9 @@ mod killed;
 mod linear;
 mod node;
 mod oracle;
-mod process;
 mod provider;
-mod relay;
 mod repeated;
 mod reservers;
 mod shop;
 mod shoppers;
 mod stopped;
-mod until;

@@ -1,8 +1,9 @@
 //! A node of one's own: a data folder that outlives its processes, and where the present one listens.
 
-use crate::client::{Answer, Call, Client, Lost};
-use crate::process::{Ended, Process};
-use crate::until::PATIENCE;
+use doorbuster_test_kit::client::{Answer, Call, Client, Lost};
+use doorbuster_test_kit::process::{Ended, Process};
+use doorbuster_test_kit::settings::Settings;
+use doorbuster_test_kit::until::{PATIENCE, until};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -11,32 +12,19 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tested-doorbuster");
 
-/// Settings of a node, each as the environment variable that sets it.
-#[derive(Debug, Clone, Default)]
-pub struct Settings(Vec<(String, String)>);
-
-impl Settings {
-    /// Small files and short times, so that in seconds there are checkpoints, new segments and actors that left.
-    pub fn quick() -> Self {
-        Self::default()
-            .with("api.body_bytes_max", 16_384)
-            .with("journal.batch_bytes_max", 65_536)
-            .with("journal.segment_bytes", 262_144)
-            .with("journal.checkpoint_interval_ms", 300)
-            .with("entities.idle_ms", 200)
-            .with("entities.effect_retry_min_ms", 20)
-            .with("entities.effect_retry_max_ms", 500)
-            .with("payments.timeout_ms", 400)
-            .with("node.worker_threads", 2)
-            .with("log.level", "warn")
-    }
-
-    /// `section.key = value`, laid over what was there.
-    #[must_use]
-    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.0.push((format!("DOORBUSTER__{}", key.to_ascii_uppercase().replace('.', "__")), value.to_string()));
-        self
-    }
+/// Small files and short times, so that in seconds there are checkpoints, new segments and actors that left.
+pub fn quick() -> Settings {
+    Settings::default()
+        .with("api.body_bytes_max", 16_384)
+        .with("journal.batch_bytes_max", 65_536)
+        .with("journal.segment_bytes", 262_144)
+        .with("journal.checkpoint_interval_ms", 300)
+        .with("entities.idle_ms", 200)
+        .with("entities.effect_retry_min_ms", 20)
+        .with("entities.effect_retry_max_ms", 500)
+        .with("payments.timeout_ms", 400)
+        .with("node.worker_threads", 2)
+        .with("log.level", "warn")
 }
 
 /// Where the present process listens: what every client of the node shares.
@@ -65,7 +53,7 @@ impl Door {
 
     /// Sends until there is an answer that binds: through restarts, and while the node is full or starting.
     pub async fn insist(&self, call: &Call) -> Answer {
-        crate::until::until(&call.to_string(), PATIENCE, || async {
+        until(&call.to_string(), PATIENCE, || async {
             match self.send(call).await {
                 Ok(answer) if answer.is_to_be_repeated() => Err(answer.to_string()),
                 Ok(answer) => Ok(answer),
@@ -92,7 +80,7 @@ impl Node {
     /// A node that was never started, in an empty folder.
     pub fn new(settings: Settings) -> Self {
         let folder = tempfile::Builder::new().prefix("doorbuster-crash-").tempdir().expect("a temporary folder");
-        let door = Door { client: Client::new(), at: Arc::default(), key: Arc::default() };
+        let door = Door { client: Client::default(), at: Arc::default(), key: Arc::default() };
         Self { process: None, settings, door, heard: String::new(), folder }
     }
 
@@ -136,9 +124,11 @@ impl Node {
             .with("node.data_folder", self.data().display())
             .with("api.listen", "127.0.0.1:0")
             .with("api.operator_listen", "127.0.0.1:0");
-        settings.0.extend(environment);
+        for (name, value) in environment {
+            settings = settings.variable(&name, value);
+        }
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        Process::start("doorbuster", PROGRAM, self.folder.path(), &arguments, &settings.0)
+        Process::start("doorbuster", PROGRAM, self.folder.path(), &arguments, &settings)
     }
 
     /// Runs a subcommand to its end.
@@ -172,7 +162,7 @@ impl Node {
         serves
     }
 
-    /// A first start that dies before it shows its key has made one that nobody knows: another is made.
+    /// A first start that dies before it shows its key has made a key that is not known: another is made.
     pub async fn make_a_key_if_none_was_shown(&self) {
         if !self.door.key.lock().unwrap().is_empty() || !self.data().join("keys.jsonl").exists() {
             return;
@@ -221,7 +211,7 @@ impl Node {
     pub async fn kill(&mut self) {
         let mut process = self.process.take().expect("running");
         *self.door.at.lock().unwrap() = None;
-        process.kill().await;
+        process.kill().await.expect("a process of our own");
         self.heard.push_str(&process.stderr());
     }
 

@@ -1,4 +1,4 @@
-//! What callers were told, and whether what they are told now agrees: nothing acknowledged is ever taken back.
+//! What was answered to callers, and whether the present answers agree: nothing acknowledged is ever taken back.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 /// How an order may end without being confirmed.
 pub const ENDS: [&str; 5] = ["sold_out", "rejected", "expired", "payment_failed", "cancelled"];
 
-/// Everything acknowledged so far: per order the newest that anyone was told, whoever asked.
+/// Everything acknowledged so far: per order the newest answer to any caller.
 #[derive(Debug, Default)]
 pub struct Oracle {
     orders: Mutex<BTreeMap<String, Value>>,
@@ -22,7 +22,7 @@ impl Oracle {
         self.orders.lock().unwrap().get(id).cloned()
     }
 
-    /// All orders that anyone was told of.
+    /// All acknowledged orders.
     pub fn orders(&self) -> Vec<String> {
         self.orders.lock().unwrap().keys().cloned().collect()
     }

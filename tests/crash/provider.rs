@@ -1,16 +1,17 @@
 //! The payment provider as a process of its own. Its ledger is the referee: it outlives every process.
 
-use crate::client::{Call, Client};
-use crate::node::{Node, Settings};
+use crate::node::Node;
 use crate::oracle::is_confirmed;
-use crate::process::Process;
-use crate::relay::Relay;
-use crate::until::{PATIENCE, until};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::wire::LineForm;
+use doorbuster_test_kit::client::{Call, Client};
+use doorbuster_test_kit::process::Process;
+use doorbuster_test_kit::relay::Relay;
+use doorbuster_test_kit::settings::Settings;
+use doorbuster_test_kit::until::{PATIENCE, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,9 +40,11 @@ impl Provider {
     /// One that serves. `profile`: `instant`, or `fast` with its declines, lost answers and late webhooks.
     pub async fn started(profile: &'static str, seed: u64) -> Self {
         let folder = tempfile::Builder::new().prefix("doorbuster-crash-").tempdir().expect("a temporary folder");
-        let (calls, webhooks) = (Relay::start().await, Relay::start().await);
+        let relay = async || Relay::without_target().await.expect("a free port");
+        let (calls, webhooks) = (relay().await, relay().await);
         let at = calls.address();
-        let mut provider = Self { process: None, at, profile, seed, client: Client::new(), calls, webhooks, folder };
+        let mut provider =
+            Self { process: None, at, profile, seed, client: Client::default(), calls, webhooks, folder };
         provider.start().await;
         provider
     }
@@ -68,7 +71,8 @@ impl Provider {
             .into_iter()
             .chain(["--profile", self.profile, "--webhook-url", &hooks, "--webhook-secret", SECRET]);
         let arguments: Vec<String> = arguments.map(str::to_owned).collect();
-        let mut process = Process::start("payment-simulator", PROGRAM, self.folder.path(), &arguments, &[]);
+        let mut process =
+            Process::start("payment-simulator", PROGRAM, self.folder.path(), &arguments, &Settings::default());
         let Some(said) = process.said("listening on http://", PATIENCE).await else {
             panic!("the payment simulator does not start:\n{}", process.ended(PATIENCE).await.all());
         };
@@ -81,7 +85,7 @@ impl Provider {
     pub async fn kill_and_restart(&mut self) {
         self.calls.point_to(None);
         if let Some(mut process) = self.process.take() {
-            process.kill().await;
+            process.kill().await.expect("a process of our own");
             assert!(!process.stderr().contains("panicked"), "the simulator panicked:\n{}", process.stderr());
         }
         self.start().await;
@@ -118,7 +122,7 @@ impl Provider {
         let of = |order: &Value| {
             let id = OrderId::parse(order["id"].as_str().unwrap_or_default()).expect("an order's id");
             let due = order["totals"]["due"]["amount"].as_i64().expect("due");
-            // Before it is confirmed the money is owed to nobody, and an order that ended otherwise owes none.
+            // Before it is confirmed no money is due, and an order that ended otherwise owes none.
             (id, if is_confirmed(order) { due } else { 0 })
         };
         let due: BTreeMap<OrderId, i64> = orders.iter().map(of).collect();
@@ -142,7 +146,7 @@ pub struct Bank {
 }
 
 impl Bank {
-    /// Passes (`ok`) or fails (`fail`) the check that an order told of.
+    /// Passes (`ok`) or fails (`fail`) the check that an order asks for.
     pub async fn act(&self, url: &str, outcome: &str) {
         // The address in it is of the process that made it, which may be gone: the reference is what counts.
         let reference = url.rsplit('/').next().unwrap_or_default();

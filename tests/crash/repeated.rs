@@ -1,10 +1,10 @@
 //! Every POST sent one to five times, at once and again after restarts: the same answer, one effect.
 
-use crate::client::{Answer, Call};
-use crate::node::{Door, Node, Settings};
+use crate::node::{Door, Node, quick};
 use crate::provider::Provider;
 use crate::shop::{self, WAREHOUSE};
-use crate::until::{PATIENCE, until};
+use doorbuster_test_kit::client::{Answer, Call};
+use doorbuster_test_kit::until::{PATIENCE, until};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ fn assert_same(call: &Call, fixed: &[&str], first: &Answer, answer: &Answer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_post_sent_up_to_five_times_and_again_after_restarts_has_one_effect() {
     let provider = Provider::started("instant", 1).await;
-    let mut node = Node::started(provider.settings(Settings::quick().with("payments.timeout_ms", 10_000))).await;
+    let mut node = Node::started(provider.settings(quick().with("payments.timeout_ms", 10_000))).await;
     provider.calls_back(&node);
     shop::open(&node.door(), "nova-low", &[("A", 1), ("B", 50)]).await;
     let mut seller = Seller { door: node.door(), sent: Vec::new() };
@@ -214,7 +214,7 @@ async fn state(door: &Door, orders: &[&str]) -> Value {
         all[*order] = shop::read(door, &format!("/v1/orders/{order}")).await;
     }
     for sku in ["A", "B"] {
-        // Not its version: what is forgotten when nobody can ask for it any more (rule R1) is an event, too.
+        // Not its version: to forget what can no longer be asked for (rule R1) is an event, too.
         all[sku] = shop::read(door, &format!("/v1/inventory/{sku}")).await["levels"][0].clone();
         all[sku].as_object_mut().expect("a level").retain(|name, _| name != "version" && name != "updated_at");
     }

@@ -1,16 +1,16 @@
-//! Shops with a checkout of their own, who do not care that the node dies: what they were told is sold is sold, what is not is free again.
+//! Shops with a checkout of their own, through kills of the node: what was acknowledged as sold is sold, everything else is free again.
 
-use crate::client::{Answer, Call};
 use crate::node::Door;
 use crate::shop;
-use crate::until::{PATIENCE, until};
+use doorbuster_test_kit::client::Call;
+use doorbuster_test_kit::until::{PATIENCE, until};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// SKUs that nobody else touches, with their units.
+/// SKUs that no other part of the test uses, with their units.
 pub const KEPT: [(&str, u32); 2] = [("KEPT", 1_000_000), ("SCARCE", 200)];
 
 /// What became of a reservation, as its shop knows it.
@@ -20,7 +20,7 @@ struct Fate {
     committed: bool,
 }
 
-/// What all of them were told, by the reservation's path.
+/// What was answered to all of them, by the reservation's path.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<BTreeMap<String, Fate>>);
 
@@ -35,7 +35,7 @@ impl Ledger {
     }
 }
 
-/// Reserves, and then commits, releases or forgets, until it is told to stop.
+/// Reserves, and then commits, releases or forgets, until `stop` says so.
 pub async fn reserve_on(
     door: Door,
     ledger: Arc<Ledger>,
@@ -86,8 +86,7 @@ async fn alone(door: &Door, item: &Value) -> Option<String> {
     if answer.status == 409 {
         return None;
     }
-    let Answer { headers, .. } = answer.expect(&call, 201);
-    headers.get("location").and_then(|path| path.to_str().ok()).map(str::to_owned)
+    answer.expect(&call, 201).header("location").map(str::to_owned)
 }
 
 async fn by_batch(door: &Door, item: &Value) -> Option<String> {

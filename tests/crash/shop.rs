@@ -1,13 +1,13 @@
 //! A small shop to sell from, and the bodies of requests.
 
-use crate::client::{Answer, Call};
 use crate::node::Door;
+use doorbuster_test_kit::client::{Answer, Call};
 use serde_json::{Value, json};
 
 /// The one warehouse.
 pub const WAREHOUSE: &str = "lon1";
 
-/// Sets up the warehouse and a product with one SKU for each name, and receives so many units of each.
+/// Sets up the warehouse and a product with one SKU for each name, and receives the units of each.
 pub async fn open(door: &Door, product: &str, stock: &[(&str, u32)]) {
     let warehouse = json!({ "name": "London", "country": "GB" });
     good(door, &Call::put(format!("/v1/warehouses/{WAREHOUSE}"), warehouse)).await;

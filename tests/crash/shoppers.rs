@@ -1,10 +1,10 @@
 //! Shoppers and sellers who do not care that the node dies: each sends a request until it is answered, always with the same key.
 
-use crate::client::{Answer, Call};
 use crate::node::Door;
 use crate::oracle::{Oracle, is_confirmed, is_settled, status};
 use crate::provider::Bank;
 use crate::shop;
+use doorbuster_test_kit::client::{Answer, Call};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub struct Crowd {
     pub bank: Bank,
     /// What is for sale, with how often it is chosen.
     pub skus: Vec<&'static str>,
-    /// What they were told.
+    /// The answers they got.
     pub oracle: Oracle,
     /// Refused at the door or for want of stock.
     pub refused: AtomicU64,

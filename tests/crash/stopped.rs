@@ -1,17 +1,17 @@
 //! One process at a time; a polite stop answers what it took; whatever the stop was like, everything is there afterwards.
 
-use crate::client::Call;
-use crate::node::{Node, Settings};
+use crate::node::{Node, quick};
 use crate::oracle::is_confirmed;
 use crate::provider::Provider;
 use crate::shop;
-use crate::until::{PATIENCE, until};
+use doorbuster_test_kit::client::Call;
+use doorbuster_test_kit::until::{PATIENCE, until};
 use serde_json::Value;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_in_use_is_refused_to_everybody_else() {
-    let mut node = Node::started(Settings::quick()).await;
+    let mut node = Node::started(quick()).await;
     shop::open(&node.door(), "nova-low", &[("A", 10)]).await;
     for arguments in [&[][..], &["audit"], &["journal", "dump"]] {
         let refused = node.run(arguments).await;
@@ -30,7 +30,7 @@ async fn a_folder_in_use_is_refused_to_everybody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_answers_what_is_under_way_and_the_next_start_finds_a_clean_stop() {
     let provider = Provider::started("instant", 1).await;
-    let mut node = Node::started(provider.settings(Settings::quick().with("payments.timeout_ms", 10_000))).await;
+    let mut node = Node::started(provider.settings(quick().with("payments.timeout_ms", 10_000))).await;
     provider.calls_back(&node);
     shop::open(&node.door(), "nova-low", &[("A", 10)]).await;
     let door = node.door();
@@ -102,7 +102,7 @@ async fn assert_confirmed(node: &Node, key: &str, call: &Call) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_that_cannot_drain_in_time_ends_all_the_same_and_the_saga_goes_on() {
     let provider = Provider::started("instant", 1).await;
-    let settings = Settings::quick().with("payments.timeout_ms", 10_000).with("node.drain_timeout_ms", 300);
+    let settings = quick().with("payments.timeout_ms", 10_000).with("node.drain_timeout_ms", 300);
     let mut node = Node::started(provider.settings(settings)).await;
     provider.calls_back(&node);
     shop::open(&node.door(), "nova-low", &[("A", 10)]).await;

@@ -7,6 +7,7 @@ mod features;
 mod layering;
 mod licences;
 mod mutants;
+mod runner;
 mod settings;
 mod sources;
 

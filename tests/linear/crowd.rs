@@ -18,14 +18,14 @@ pub struct Crowd {
     shop: Arc<Shop>,
     doctor: Doctor,
     skus: u32,
-    /// One tick for each thing that anybody does or hears.
+    /// One tick for each question and each answer.
     clock: AtomicU64,
     numbers: AtomicU64,
     history: Mutex<Vec<Operation>>,
 }
 
 impl Crowd {
-    /// Nobody has done anything yet.
+    /// A crowd that has done nothing yet.
     pub fn new(shop: Arc<Shop>, doctor: Doctor, skus: u32) -> Arc<Self> {
         Arc::new(Self {
             shop,
@@ -52,7 +52,7 @@ impl Crowd {
         }
     }
 
-    /// So many operations by so many clients.
+    /// `operations` operations by `clients` clients.
     pub async fn live(self: &Arc<Self>, clients: u32, operations: usize, seed: u64) {
         let clients: Vec<_> = (1..=clients)
             .map(|number| {
@@ -157,7 +157,7 @@ impl Client {
         match heard.map(|heard| heard.answer) {
             Some(Answer::Done | Answer::Ended) => self.own[at].is_ended = true,
             Some(_) => {}
-            // Nobody knows; it is left alone.
+            // The outcome is unknown; it is left alone.
             None => {
                 self.own.swap_remove(at);
             }

@@ -5,21 +5,18 @@ use crate::crowd::Crowd;
 use crate::doctor::{Doctor, Wrong};
 use crate::shop::Shop;
 use doorbuster_storage::memory::Groups;
+use doorbuster_test_kit::campaign;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Operations in a plain test run; half of them with one log for all, half with a log for each shard.
-const OPERATIONS: usize = 50_000;
+/// Operations of the short and of the long campaign; half of them with one log for all, half with a log for each shard.
+const OPERATIONS: (u64, u64) = (16_000, 50_000);
 /// Operations until a shop that is wrong must be found out.
 const FEW: usize = 4_000;
 const CLIENTS: u32 = 24;
 const SKUS: u32 = 6;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
-}
 
 /// What a run was like.
 struct Run {
@@ -47,9 +44,9 @@ fn run(groups: Groups, wrong: Wrong, forgets: usize, operations: usize, seed: u6
 }
 
 fn is_linear(groups: Groups) {
-    let operations =
-        number("DOORBUSTER_OPERATIONS").map_or(OPERATIONS, |all| usize::try_from(all).expect("a count")) / 2;
-    let seed = number("DOORBUSTER_SEED").unwrap_or(1);
+    let operations = campaign::size("DOORBUSTER_OPERATIONS", OPERATIONS.0, OPERATIONS.1) / 2;
+    let operations = usize::try_from(operations).expect("a count");
+    let seed = campaign::number("DOORBUSTER_SEED").unwrap_or(1);
     let run = run(groups, Wrong::Nothing, 0, operations, seed);
     match run.result {
         Ok(checked) => {

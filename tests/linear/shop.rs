@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Nothing expires while anybody looks.
+/// Nothing expires while the clients run.
 const HOLD_S: u64 = 100 * 365 * 86_400;
 /// A question that waits longer is dropped.
 const PATIENCE_S: u64 = 5;

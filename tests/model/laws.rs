@@ -1,4 +1,4 @@
-//! What must hold in every state, whoever stopped where: the names by which the tests ask.
+//! What must hold in every state, wherever a process has stopped: the names by which the tests ask.
 
 use crate::protocol::Protocol;
 use crate::store::{PerSeq, StateRow, epoch_of, reserves};
@@ -38,7 +38,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
     ]
 }
 
-/// Would an owner that claims now find everything that anybody was told? It takes from the states what `flushed_upto`
+/// Would an owner that claims now find everything that was ever answered? It takes from the states what `flushed_upto`
 /// covers, and from the log what comes after.
 fn nothing_lost(world: &World) -> bool {
     let store = &world.store;

@@ -7,7 +7,7 @@
 //!
 //! A step is one CQL statement, for what happens *between* two statements is the question; a stopped or killed process is one whose
 //! next step comes late, or never. [`rules`] lists what can be taken out; [`taken_out`] shows what each of them is for. The page
-//! `docs/ownership.md` tells the protocol in words.
+//! `docs/ownership.md` describes the protocol.
 //!
 //! `DOORBUSTER_MODEL=large` explores larger worlds as well: up to eleven million states each, some minutes in all.
 
@@ -31,7 +31,7 @@ use rules::Size;
 use stateright::{Checker, Model};
 use std::collections::BTreeSet;
 
-/// Explores a world to its end, finds no law broken, and tells what it came by.
+/// Explores a world to its end, finds no law broken, and gives the situations it met.
 fn holds(size: Size) -> BTreeSet<&'static str> {
     let checker = Protocol::new(size, &[]).checker().spawn_bfs().join();
     eprintln!("{size:?}: {} states, {} steps", checker.unique_state_count(), checker.state_count());

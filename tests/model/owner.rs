@@ -4,7 +4,7 @@
 //! Absent ─(1)─► (2) ─► (3) read, raise ─► (4) ─► (5) ─┬─► (8) ─► replay ─► load ─► Serving ◄──► Unsettled, Roll
 //!                       ▲    later or full bucket (6) ─┘                              │
 //!                       └─────────────────────────────┘                              ▼
-//!  anywhere: somebody else has it ───────────────────────────────────────────────► Gone
+//!  anywhere: another owner has it ───────────────────────────────────────────────► Gone
 //! ```
 //!
 //! What a process does without the store is part of the statement before it. A process that is stopped, or killed, is one

@@ -1,4 +1,4 @@
-//! The protocol as `stateright` explores it: from a state, every statement that anybody could execute next.
+//! The protocol as `stateright` explores it: from a state, every statement that any process could execute next.
 
 use crate::laws;
 use crate::owner::{At, Flush, Owner, Turn};

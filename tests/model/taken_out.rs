@@ -48,7 +48,7 @@ fn an_owner_that_rolls_over_a_higher_fence_acknowledges_what_another_has() {
     assert!(breaks(&[Rule::HigherFenceStops], Size::LONGER, laws::ONE_ACKNOWLEDGEMENT)); // O3
 }
 
-/// O3's other condition, that the bucket is empty, is a second line of defence. While O2 holds nobody ever rolls on to rows, and nothing
+/// O3's other condition, that the bucket is empty, is a second line of defence. While O2 holds no owner ever rolls on to rows, and nothing
 /// breaks without it. It stops an owner whose claim did not look behind a full bucket.
 #[test]
 fn rows_in_the_next_bucket_stop_an_owner_whose_claim_was_not_careful() {

@@ -79,7 +79,7 @@ impl Ghost {
         self.sold += u8::from(reserves(event));
     }
 
-    /// An owner answers from this memory: it must hold all that anybody has been told.
+    /// An owner answers from this memory: it must hold everything that was ever answered.
     pub(crate) fn answer_from(&mut self, memory: &PerSeq) {
         if self.acknowledged.iter().zip(memory).any(|(told, known)| *told != 0 && told != known) {
             self.broken |= Broken::STALE;

@@ -1,13 +1,24 @@
 # What the scripts beside this file share. Sourced, not run: it expects `set -euo pipefail`, and `name` set to the script's own name.
 : "${name:?}"
 
-# Where downloads and running servers are kept: below cargo's target folder, which no commit ever holds.
+# Where running servers are kept: below cargo's target folder, which no commit ever holds.
 servers_root() {
   local top
   top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
   local target=${CARGO_TARGET_DIR:-$top/target}
   case $target in /*) ;; *) target=$top/$target ;; esac
   printf '%s/servers' "$target"
+}
+
+# Where downloads are kept: outside of the repository, so that a fresh clone finds them. DOORBUSTER_SERVERS names another folder.
+downloads_root() {
+  if [ -n "${DOORBUSTER_SERVERS:-}" ]; then
+    printf '%s' "$DOORBUSTER_SERVERS"
+  elif [ -n "${XDG_CACHE_HOME:-}${HOME:-}" ]; then
+    printf '%s/doorbuster' "${XDG_CACHE_HOME:-$HOME/.cache}"
+  else
+    servers_root
+  fi
 }
 
 say() { printf '%s: %s\n' "$name" "$*" >&2; }
@@ -25,10 +36,14 @@ install_packages() {
     sudo -n true >/dev/null 2>&1 || die "needs $*, and may not install it: run apt-get install $*"
     become=(sudo -n)
   fi
-  say "installing $*"
-  "${become[@]}" apt-get update -qq >&2 || say 'apt-get update failed: trying with the lists that are there'
-  "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 \
-    || die "could not install $*"
+  # One at a time: the servers are fetched side by side, and apt-get has one lock.
+  mkdir -p "$(servers_root)"
+  (
+    flock 8
+    say "installing $*"
+    "${become[@]}" apt-get update -qq >&2 || say 'apt-get update failed: trying with the lists that are there'
+    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+  ) 8>"$(servers_root)/apt-get.lock" || die "could not install $*"
 }
 
 # A port that the system gave out as free on each of the addresses, and that nobody holds any more. Somebody else may take it before the server

@@ -119,7 +119,7 @@ impl Client {
         Some(id)
     }
 
-    /// Turns to anybody's order: the seller's people do that, and impatient shoppers with two windows.
+    /// Turns to any order: the seller's people do that, and impatient shoppers with two windows.
     async fn tend_any(&mut self) {
         let orders = self.world.orders();
         if orders.is_empty() {

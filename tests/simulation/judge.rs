@@ -48,9 +48,9 @@ pub(crate) struct Judge {
     moved: BTreeSet<RequestId>,
     /// What was acknowledged: by request, whom it was sent to and what was answered.
     acked: BTreeMap<RequestId, (EntityId, Reply)>,
-    /// Orders that somebody was told are sold.
+    /// Orders that were acknowledged as sold.
     told_confirmed: BTreeSet<OrderId>,
-    /// Reservations that somebody was told are sold, by SKU.
+    /// Reservations that were acknowledged as sold, by SKU.
     told_sold: BTreeSet<(Sku, ReservationId)>,
     hash: Sha256,
 }
@@ -240,7 +240,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Somebody was told that a reservation's units are sold.
+    /// A reservation's units were acknowledged as sold.
     pub(crate) fn told_sold(&mut self, sku: Sku, id: ReservationId) {
         self.told_sold.insert((sku, id));
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-/// How the keeper is told to end the node's present life.
+/// How the node's present life is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// At once, in the middle of everything.
@@ -142,7 +142,7 @@ async fn panic_somebody(world: &World, dice: &mut rand_chacha::ChaCha8Rng, times
             // It panics when it is next needed.
             return;
         }
-        // On a node that hangs nobody answers; the fault is ordered all the same.
+        // A node that hangs does not answer; the fault is ordered all the same.
         drop(tokio::time::timeout(Duration::from_millis(50), node.panic_entity(&entity)).await);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DOORBUSTER_SEEDS=100000 cargo test --test simulation                          more worlds
-//! DOORBUSTER_SEED=123 cargo test --test simulation one_seed -- --nocapture     one world, told line by line
+//! DOORBUSTER_SEED=123 cargo test --test simulation one_seed -- --nocapture     one world, line by line
 //! ```
 //!
 //! Every record is held against the laws as soon as it is durable, every answer against the records; at the end the world heals, and

@@ -31,7 +31,7 @@ impl Paper {
         self.files().keys().cloned().collect()
     }
 
-    /// Changes a file behind everybody's back.
+    /// Changes a file without the store's knowledge.
     pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.sheet(path).expect("a file that is there").bytes());
     }

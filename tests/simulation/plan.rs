@@ -45,17 +45,17 @@ pub(crate) enum Trouble {
     Crash,
     /// The process is stopped in good order, and started again.
     Stop,
-    /// An entity's actor panics, so many times.
+    /// An entity's actor panics, this many times.
     Panic(u32),
-    /// A message is lost on its way, so many times, of one kind of step.
+    /// A message of one kind of step is lost on its way, this many times.
     Lose(&'static str, u32),
-    /// The clock jumps by so many ms.
+    /// The clock jumps, in ms.
     Jump(i64),
-    /// The provider answers nothing but errors for so many ms.
+    /// The provider answers nothing but errors, for this many ms.
     Outage(u64),
-    /// Somebody else claims a shard.
+    /// Another owner claims a shard.
     Fence,
-    /// The disk is slow by so many ms an append from now on.
+    /// From now on an append takes this many ms longer.
     SlowDisk(u64),
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Ended {
     pub(crate) hash: String,
     /// What happened in it.
     pub(crate) summary: String,
-    /// Line by line, if it was to be told.
+    /// Line by line, if that was asked for.
     pub(crate) story: String,
     /// How many records became durable.
     pub(crate) records: u64,

@@ -1,21 +1,18 @@
 //! Many seeds, one seed, and the same seeds twice.
 
 use crate::run;
+use doorbuster_test_kit::campaign;
 use std::panic;
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Seeds in a plain test run.
-const SEEDS: u64 = 10_000;
+/// Seeds of the short and of the long campaign.
+const SEEDS: (u64, u64) = (3_000, 10_000);
 /// Seeds that are run twice, in two processes.
 const TWICE: u64 = 100;
 /// Each thread runs its own worlds.
 const THREADS: usize = 2;
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-}
 
 /// Panics that were ordered are no news.
 pub(crate) fn hush() {
@@ -40,8 +37,8 @@ fn replay(seed: u64) -> String {
 #[test]
 fn every_world_keeps_the_laws_and_comes_to_rest() {
     hush();
-    let first = setting("DOORBUSTER_FIRST_SEED").unwrap_or(1);
-    let seeds = setting("DOORBUSTER_SEEDS").unwrap_or(SEEDS);
+    let first = campaign::number("DOORBUSTER_FIRST_SEED").unwrap_or(1);
+    let seeds = campaign::size("DOORBUSTER_SEEDS", SEEDS.0, SEEDS.1);
     let next = AtomicU64::new(first);
     let records = AtomicU64::new(0);
     let failed = std::sync::Mutex::new(Vec::new());
@@ -71,7 +68,7 @@ fn every_world_keeps_the_laws_and_comes_to_rest() {
 #[test]
 fn one_seed() {
     hush();
-    let asked = setting("DOORBUSTER_SEED");
+    let asked = campaign::number("DOORBUSTER_SEED");
     let seed = asked.unwrap_or(1);
     let ended = run::seed(seed, asked.is_some());
     if asked.is_some() {

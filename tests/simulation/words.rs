@@ -1,4 +1,4 @@
-//! What clients say: the commands behind the requests of the API, made from a request's key and a few throws of the dice.
+//! What clients say: the commands behind the requests of the API, made from a request's key and a few random numbers.
 
 use crate::plan::Plan;
 use doorbuster_domain::any::Command;

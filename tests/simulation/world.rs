@@ -162,12 +162,12 @@ impl World {
         self.clock.now()
     }
 
-    /// Orders that somebody tried to place.
+    /// Orders that a client tried to place.
     pub(crate) fn orders(&self) -> Vec<OrderId> {
         locked(&self.orders).clone()
     }
 
-    /// Somebody tries to place an order.
+    /// A client tries to place an order.
     pub(crate) fn placing(&self, order: OrderId) {
         let mut orders = locked(&self.orders);
         if !orders.contains(&order) {
@@ -185,7 +185,7 @@ impl World {
         (1..=self.plan.warehouses).map(|number| WarehouseId::parse(&format!("w{number}")).expect("lawful")).collect()
     }
 
-    /// A line of the story, for whoever replays a seed.
+    /// A line of the story, for the replay of a seed.
     pub(crate) fn tell(&self, line: impl FnOnce() -> String) {
         if let Some(told) = &self.told {
             let at = self.begun.elapsed().as_millis();
@@ -236,7 +236,7 @@ impl World {
         answer
     }
 
-    /// A question with a deadline so many ms from now.
+    /// A question with a deadline, in ms from now.
     pub(crate) fn question(&self, entity: EntityId, command: Command, by: By, wait: Wait, patience_ms: u64) -> Ask {
         Ask {
             entity,
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// The bank tells what became of a call. Taken as soon as it is sent on: what is lost then is asked about (rule M1).
+    /// The provider's webhook about a call. Taken as soon as it is sent on: what is lost then is asked about (rule M1).
     fn webhook(self: &Arc<Self>, webhook: &SignedWebhook) -> bool {
         if self.node().is_none() {
             return false;
@@ -305,7 +305,7 @@ pub(crate) fn in_short(answer: &Answer) -> String {
     }
 }
 
-/// Lets so many ms of the world's time pass.
+/// Lets `millis` of the world's time pass.
 pub(crate) async fn pass(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }

@@ -73,7 +73,7 @@ async fn each_claim_raises_the_epoch_also_across_a_restart<T: Backend>() {
     }
 }
 
-/// Rule O2 in small: whoever claimed last owns the shard.
+/// Rule O2 in small: the last claimant owns the shard.
 async fn an_older_owner_is_fenced_and_leaves_nothing<T: Backend>() {
     let store = T::default();
     let journal = store.open().await;

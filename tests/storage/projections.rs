@@ -45,7 +45,7 @@ async fn only_newer_figures_replace_what_is_there(cache: &impl Cache) {
         1,
         "10 is newer than 9, though not as a text"
     );
-    // Beyond what a double can tell apart.
+    // Beyond what a double distinguishes.
     let large = 1 << 60;
     assert_eq!(cache.put(&[(a.clone(), snapshot(large, 1))]).await.unwrap(), 1);
     assert_eq!(cache.put(&[(a.clone(), snapshot(large + 1, 2))]).await.unwrap(), 1);
@@ -91,7 +91,7 @@ async fn publishing_twice_adds_nothing(streams: &impl Streams) {
     let first = [event(1, 0), event(1, 1), event(3, 0)];
     let last = first[2].id;
     assert_eq!(streams.publish(SHARD, EventId::START, &first).await.unwrap(), last);
-    // Again, and half again with something new behind it; by somebody who knows less.
+    // Again, and half again with something new behind it; by a publisher that knows less.
     assert_eq!(streams.publish(SHARD, EventId::START, &first).await.unwrap(), last);
     let second = [event(1, 1), event(3, 0), event(4, 0)];
     assert_eq!(streams.publish(SHARD, last, &second).await.unwrap().to_string(), "4-0");

@@ -1,4 +1,4 @@
-//! Redis that is emptied, killed and hung: what is in it comes back from the journal, and nobody waits for it longer than its bound.
+//! Redis that is emptied, killed and hung: what is in it comes back from the journal, and no caller waits for it longer than its bound.
 //!
 //! Tests that harm a server have one of their own, started by `tests/servers/redis`.
 
@@ -47,7 +47,7 @@ pub(crate) fn test_redis(claim: &str) -> Option<String> {
     address
 }
 
-/// A prefix nobody else has.
+/// A prefix that no other test has.
 pub(crate) fn prefix() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
@@ -161,7 +161,7 @@ impl Shop {
         }
     }
 
-    /// So many receipts of one unit each.
+    /// Receipts of one unit each.
     async fn receive(&mut self, times: u64) {
         for _ in 0..times {
             let id = RequestId::new("p", "/receipts", &self.version.to_string());
@@ -387,7 +387,7 @@ async fn after_flushall_cache_and_streams_come_back_from_the_journal() {
     assert_eq!(fill(&shop.journal, &[SHARD], &cache).await.unwrap(), 1);
     assert_eq!(cache.get(&[shop.sku()]).await.unwrap(), [Some(shop.truth())]);
     assert!(reconcile(&shop.journal, &[SHARD], &cache, false).await.unwrap().in_order);
-    // A version that somebody made up would refuse every newer one for a long time.
+    // An invented version would refuse every newer one for a long time.
     server.say(&format!("HSET t:sku1:{} v 99999", shop.sku())).await;
     let report = reconcile(&shop.journal, &[SHARD], &cache, true).await.unwrap();
     assert_eq!((report.drift[0].difference, report.repaired), (Difference::Ahead, 1));

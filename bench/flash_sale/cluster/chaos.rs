@@ -1,4 +1,4 @@
-//! Trouble, one kind after the other, each measured: noticed, serving again, whole again.
+//! BenchError, one kind after the other, each measured: noticed, serving again, whole again.
 //!
 //! ```text
 //! quiet ── it happens ── noticed by all others ── every shard serves ── (it ends) ── whole again ── quiet …
@@ -13,14 +13,14 @@ use super::screen::Screen;
 use super::stats::seconds;
 use super::view::Board;
 use doorbuster_bench::api::Caller;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::length;
-use doorbuster_bench::trouble::Trouble;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// How long a loss is watched for before it counts as never noticed, or never served again.
 const WATCH_LIMIT: Duration = Duration::from_secs(40);
-/// How long the cluster has to become whole again after the trouble is over.
+/// How long the cluster has to become whole again after the fault is over.
 const WHOLE_LIMIT: Duration = Duration::from_secs(90);
 /// A killed node stays away at least so long; a restart that is quicker than being noticed would try something else.
 const AWAY_MIN: Duration = Duration::from_secs(3);
@@ -63,17 +63,17 @@ pub(crate) struct Stage<'a> {
     pub(crate) board: &'a Board,
     /// What the shards answer.
     pub(crate) probe: &'a Probe,
-    /// Where it is told.
+    /// Where it is printed.
     pub(crate) screen: &'a Screen,
     /// When the sale began.
     pub(crate) sale_began: Instant,
-    /// Between two troubles.
+    /// Pause between two faults.
     pub(crate) quiet: Duration,
     /// Who is first.
     pub(crate) seed: u64,
 }
 
-/// The victim of the trouble of this number: everybody in turn, beginning where the seed says.
+/// The victim of the fault of this number: each node in turn, beginning where the seed says.
 fn victim(seed: u64, number: usize, nodes: usize) -> usize {
     let nodes = doorbuster_bench::number::count(nodes).max(1);
     length(seed.wrapping_add(doorbuster_bench::number::count(number)) % nodes)
@@ -81,7 +81,7 @@ fn victim(seed: u64, number: usize, nodes: usize) -> usize {
 
 impl Stage<'_> {
     /// Does all of it.
-    pub(crate) async fn run(&mut self, plan: &[Chaos]) -> Result<Vec<Event>, Trouble> {
+    pub(crate) async fn run(&mut self, plan: &[Chaos]) -> Result<Vec<Event>, BenchError> {
         let mut events = Vec::new();
         for (number, chaos) in plan.iter().enumerate() {
             tokio::time::sleep(self.quiet).await;
@@ -96,7 +96,7 @@ impl Stage<'_> {
                 let is_whole = event.whole.is_some();
                 events.push(event);
                 if !is_whole {
-                    return Err(Trouble::Node(format!(
+                    return Err(BenchError::Node(format!(
                         "{}: the cluster is not whole again {} s after it was over",
                         told(events.last().expect("pushed just now")),
                         WHOLE_LIMIT.as_secs()
@@ -108,8 +108,8 @@ impl Stage<'_> {
         Ok(events)
     }
 
-    /// One trouble, from its beginning until all is whole again.
-    pub(crate) async fn one(&mut self, chaos: Chaos, index: usize) -> Result<Event, Trouble> {
+    /// One fault, from its beginning until all is whole again.
+    pub(crate) async fn one(&mut self, chaos: Chaos, index: usize) -> Result<Event, BenchError> {
         let node = self.board.names().get(index).cloned().unwrap_or_default();
         let incarnation = self.board.incarnation(index);
         self.probe.attend(true);
@@ -132,9 +132,9 @@ impl Stage<'_> {
                 seen
             }
             Chaos::Cut | Chaos::CutOut | Chaos::CutIn | Chaos::CutPeers => {
-                let network = self.network.ok_or_else(|| Trouble::Input("no relays were laid".to_owned()))?;
+                let network = self.network.ok_or_else(|| BenchError::Input("no relays were laid".to_owned()))?;
                 network.cut(chaos, index);
-                // A node that only its peers cannot reach lives on: nobody may evict it, so nothing is there to be noticed.
+                // A node that only its peers cannot reach lives on: it may not be evicted, so there is nothing to be noticed.
                 let seen = if chaos == Chaos::CutPeers {
                     (None, None)
                 } else {
@@ -180,8 +180,8 @@ impl Stage<'_> {
         self.probe.served_since(since).map(|at| at.saturating_duration_since(since))
     }
 
-    /// Waits until all is as it was, and starts again whoever ended by itself meanwhile.
-    async fn wait_until_whole(&mut self, began: Instant) -> Result<Option<Duration>, Trouble> {
+    /// Waits until all is as it was, and starts again every node that ended by itself meanwhile.
+    async fn wait_until_whole(&mut self, began: Instant) -> Result<Option<Duration>, BenchError> {
         let over = Instant::now();
         while over.elapsed() < WHOLE_LIMIT {
             self.fleet.tend().await?;
@@ -194,12 +194,12 @@ impl Stage<'_> {
     }
 
     /// Says by another node's operator port what is wished of this one.
-    async fn wish(&self, index: usize, wish: &str) -> Result<(), Trouble> {
-        let node = self.fleet.members.get(index).ok_or_else(|| Trouble::Input("no such node".to_owned()))?;
+    async fn wish(&self, index: usize, wish: &str) -> Result<(), BenchError> {
+        let node = self.fleet.members.get(index).ok_or_else(|| BenchError::Input("no such node".to_owned()))?;
         let asked = self.fleet.members.iter().find(|member| member.name != node.name).unwrap_or(node);
         let path = format!("/admin/nodes/{}/{wish}", node.name);
         let answer = Caller::new(asked.operator.clone()).post(&path, wish, None, &json!({})).await?;
-        if answer.is_ok() { Ok(()) } else { Err(answer.trouble(format!("POST {path}"))) }
+        if answer.is_ok() { Ok(()) } else { Err(answer.error(format!("POST {path}"))) }
     }
 }
 

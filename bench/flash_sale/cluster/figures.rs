@@ -10,9 +10,9 @@ use super::shop;
 use super::stats::Sample;
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::closed::{self, Closed, Measured};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::{float, grouped, ratio, shown_micros, whole};
 use doorbuster_bench::scripts::Orders;
-use doorbuster_bench::trouble::Trouble;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ struct Row {
 }
 
 /// Makes all rows that are wanted, prints them as Markdown, and writes them as JSON. `true`: nothing was broken in any run.
-pub(crate) async fn table(site: &Site, options: &ClusterOptions) -> Result<bool, Trouble> {
+pub(crate) async fn table(site: &Site, options: &ClusterOptions) -> Result<bool, BenchError> {
     let is_wanted = |row: &str| options.only.is_empty() || options.only.iter().any(|only| only == row);
     let mut rows = Vec::new();
     let several = usize::from(options.nodes);
@@ -101,7 +101,7 @@ async fn saturate(
     options: &ClusterOptions,
     duration: (Duration, Duration),
     script: impl Fn(&Target, usize) -> Orders,
-) -> Result<Measured, Trouble> {
+) -> Result<Measured, BenchError> {
     let connections = usize::try_from(options.connections).unwrap_or(1).div_ceil(publics.len().max(1));
     let numbers = Arc::new(AtomicU64::new(0));
     let closed = Closed { connections, warm_up: duration.0, duration: duration.1 };
@@ -110,7 +110,7 @@ async fn saturate(
         async move { closed::run(target, closed, numbers, |_| script(target, index)).await }
     });
     let mut parts = try_join_all(loops).await?.into_iter();
-    let mut sum = parts.next().ok_or_else(|| Trouble::Input("a cluster has a node at least".to_owned()))?;
+    let mut sum = parts.next().ok_or_else(|| BenchError::Input("a cluster has a node at least".to_owned()))?;
     for part in parts {
         sum.rate += part.rate;
         sum.done += part.done;
@@ -120,7 +120,7 @@ async fn saturate(
     Ok(sum)
 }
 
-async fn metrics(fleet: &Fleet) -> Result<Vec<String>, Trouble> {
+async fn metrics(fleet: &Fleet) -> Result<Vec<String>, BenchError> {
     let mut texts = Vec::new();
     for operator in fleet.operators() {
         let answer = Caller::new(operator).get("/metrics").await?;
@@ -129,12 +129,12 @@ async fn metrics(fleet: &Fleet) -> Result<Vec<String>, Trouble> {
     Ok(texts)
 }
 
-fn first(targets: Vec<Target>) -> Result<Target, Trouble> {
-    targets.into_iter().next().ok_or_else(|| Trouble::Input("a cluster has a node at least".to_owned()))
+fn first(targets: Vec<Target>) -> Result<Target, BenchError> {
+    targets.into_iter().next().ok_or_else(|| BenchError::Input("a cluster has a node at least".to_owned()))
 }
 
 /// Reservations per second: orders without payment, answered once their stock is durably held.
-async fn reservations(site: &Site, options: &ClusterOptions, nodes: usize, skus: u32) -> Result<Row, Trouble> {
+async fn reservations(site: &Site, options: &ClusterOptions, nodes: usize, skus: u32) -> Result<Row, BenchError> {
     let metric = format!(
         "reservations/s, {} on {nodes} node(s)",
         if skus == 1 { "one hot SKU".to_owned() } else { format!("{} SKUs", grouped(u64::from(skus))) }
@@ -173,13 +173,17 @@ async fn reservations(site: &Site, options: &ClusterOptions, nodes: usize, skus:
 }
 
 /// The audit's verdict where unpaid orders keep their stock: these are under way on purpose, and not waited for.
-async fn audit_while_held(operator: &Target) -> Result<bool, Trouble> {
+async fn audit_while_held(operator: &Target) -> Result<bool, BenchError> {
     let audit = Caller::waiting(operator.clone(), ONE_AUDIT_LIMIT).read("/admin/audit").await?;
     Ok(audit.get("clean").and_then(Value::as_bool) == Some(true))
 }
 
 /// Does the work and drops the run's keyspace, whatever came of it.
-async fn finish<T>(site: &Site, stand: &Stand, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+async fn finish<T>(
+    site: &Site,
+    stand: &Stand,
+    work: impl Future<Output = Result<T, BenchError>>,
+) -> Result<T, BenchError> {
     let done = work.await;
     let dropped = site.cql.drop_keyspace(&stand.keyspace).await;
     let done = done?;
@@ -203,7 +207,7 @@ fn wanted(options: &ClusterOptions, plan: Vec<Chaos>) -> Wanted {
 }
 
 /// Each kind of failure so often; noticed and serving as quantiles.
-async fn fail_over(site: &Site, options: &ClusterOptions) -> Result<Vec<Row>, Trouble> {
+async fn fail_over(site: &Site, options: &ClusterOptions) -> Result<Vec<Row>, BenchError> {
     let mut rows = Vec::new();
     for chaos in [Chaos::Kill, Chaos::Stop, Chaos::Cut, Chaos::CutOut] {
         let plan = (0..options.repeat).map(|_| chaos).collect();
@@ -242,7 +246,7 @@ fn fail_over_row(chaos: Chaos, outcome: &Outcome) -> Row {
 }
 
 /// All nodes restarted in turn under load; errors over the whole time.
-async fn rolling(site: &Site, options: &ClusterOptions) -> Result<Row, Trouble> {
+async fn rolling(site: &Site, options: &ClusterOptions) -> Result<Row, BenchError> {
     let outcome = run::sale(site, options, &wanted(options, vec![Chaos::Rolling])).await?;
     report::print(&outcome);
     let seen = Seen::between(&outcome.record, Duration::ZERO, Duration::MAX);
@@ -260,7 +264,7 @@ async fn rolling(site: &Site, options: &ClusterOptions) -> Result<Row, Trouble> 
 }
 
 /// Paid orders at full load, while Redis is left alone and while it is not; the same nodes throughout.
-async fn disturbed(site: &Site, options: &ClusterOptions) -> Result<Vec<Row>, Trouble> {
+async fn disturbed(site: &Site, options: &ClusterOptions) -> Result<Vec<Row>, BenchError> {
     let Some(server) = site.redis.as_ref().filter(|redis| redis.is_own()) else {
         println!("           Redis: not measured, it is not ours to disturb");
         return Ok(Vec::new());
@@ -279,11 +283,11 @@ async fn disturbed(site: &Site, options: &ClusterOptions) -> Result<Vec<Row>, Tr
             let load = saturate(&publics, options, (WARM_UP, DISTURBED), |target, _| {
                 Orders::new(target, &key, &skus, Some("tok_ok"))
             });
-            let trouble = async {
+            let faults = async {
                 tokio::time::sleep(WARM_UP).await;
                 redis::act(server, act, DISTURBED).await
             };
-            let (measured, acted) = tokio::join!(load, trouble);
+            let (measured, acted) = tokio::join!(load, faults);
             acted?;
             rates.push((act, measured?));
         }

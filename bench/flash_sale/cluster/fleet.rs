@@ -4,8 +4,12 @@ use super::network::{Network, Processes};
 use super::options::ClusterOptions;
 use super::servers::{self, Cql, Redis};
 use doorbuster_bench::api::{Caller, Target};
-use doorbuster_bench::node::{Launch, Role, Said, Settings, Simulator, WantedKey, launch, spawn_command};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
+use doorbuster_bench::node::{
+    Launch, Role, Said, Simulator, WantedKey, launch, paid_through, settings_for_load, spawn_command,
+};
+use doorbuster_test_kit::process::Process;
+use doorbuster_test_kit::settings::Settings;
 use futures_util::future::try_join_all;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,11 +17,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tokio::process::Child;
 
 /// A command that makes the schema or a key has done so by then.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
-/// A node that was told to stop is gone by then: its own limit for draining is shorter.
+/// A node that got SIGTERM is gone by then: its own limit for draining is shorter.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 /// All nodes serve by then.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -34,7 +37,7 @@ pub(crate) struct Member {
     folder: PathBuf,
     log: PathBuf,
     settings: Settings,
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 /// All of them.
@@ -42,7 +45,7 @@ pub(crate) struct Member {
 pub(crate) struct Fleet {
     /// By index; the names are `node1`, `node2`, …
     pub(crate) members: Vec<Member>,
-    /// How often a node ended without being told to; it is started again then, as a supervisor would.
+    /// The nodes that ended by themselves, and why; each was started again, as a supervisor would.
     pub(crate) ended_by_themselves: Vec<String>,
     processes: Processes,
 }
@@ -80,7 +83,7 @@ fn list(addresses: &[SocketAddr]) -> String {
 fn settings(ground: &Ground<'_>, index: usize, cookie: &str) -> Settings {
     let paths = ground.network.and_then(|network| network.paths(index));
     let cql = paths.map_or(ground.cql.addresses.as_slice(), |paths| paths.cql.as_slice());
-    let mut settings = Settings::for_load()
+    let mut settings = settings_for_load()
         .with("log.level", &ground.options.log_level)
         .with("node.name", name(index))
         .with("node.data_folder", ground.folder.join(name(index)).join("data").display())
@@ -90,8 +93,8 @@ fn settings(ground: &Ground<'_>, index: usize, cookie: &str) -> Settings {
         .with("cql.keyspace", ground.keyspace)
         .with("cql.replication_factor", ground.cql.replication())
         .with("cluster.cookie", cookie)
-        .with("cluster.listen", paths.map_or_else(|| "127.0.0.1:0".to_owned(), |paths| paths.listen.to_string()))
-        .paid_through(ground.simulator.target.address);
+        .with("cluster.listen", paths.map_or_else(|| "127.0.0.1:0".to_owned(), |paths| paths.listen.to_string()));
+    settings = paid_through(settings, ground.simulator.target.address);
     if let Some(paths) = paths {
         settings = settings.with("cluster.advertise", paths.advertise);
     }
@@ -113,22 +116,23 @@ fn fresh_cookie() -> String {
 
 impl Fleet {
     /// Makes the schema, starts all nodes, makes the key, and waits until all serve.
-    pub(crate) async fn start(ground: &Ground<'_>) -> Result<Self, Trouble> {
+    pub(crate) async fn start(ground: &Ground<'_>) -> Result<Self, BenchError> {
         let cookie = fresh_cookie();
         let mut members = Vec::new();
         for index in 0..ground.nodes {
             let folder = ground.folder.join(name(index));
             std::fs::create_dir_all(&folder)
-                .map_err(|source| Trouble::io(format!("create {}", folder.display()), source))?;
+                .map_err(|source| BenchError::io(format!("create {}", folder.display()), source))?;
             let toml = "# Made by the harness; what differs from the defaults comes by environment variables.\n";
             let path = folder.join("cluster.toml");
-            std::fs::write(&path, toml).map_err(|source| Trouble::io(format!("write {}", path.display()), source))?;
+            std::fs::write(&path, toml)
+                .map_err(|source| BenchError::io(format!("write {}", path.display()), source))?;
             let log = match &ground.options.logs {
                 Some(logs) => {
                     std::fs::create_dir_all(logs)
-                        .map_err(|source| Trouble::io(format!("create {}", logs.display()), source))?;
+                        .map_err(|source| BenchError::io(format!("create {}", logs.display()), source))?;
                     std::path::absolute(logs)
-                        .map_err(|source| Trouble::io("find the folder of the logs", source))?
+                        .map_err(|source| BenchError::io("find the folder of the logs", source))?
                         .join(format!("{}.log", name(index)))
                 }
                 None => folder.join("log"),
@@ -141,10 +145,10 @@ impl Fleet {
                 folder,
                 log,
                 settings: settings(ground, index, &cookie),
-                child: None,
+                process: None,
             });
         }
-        let first = members.first().ok_or_else(|| Trouble::Input("a cluster has a node at least".to_owned()))?;
+        let first = members.first().ok_or_else(|| BenchError::Input("a cluster has a node at least".to_owned()))?;
         run_command(first, &["schema", "apply"]).await?;
         let starts = members
             .iter()
@@ -152,8 +156,8 @@ impl Fleet {
             .map(|(member, process)| member.launch(WantedKey::Perhaps, process));
         let started = try_join_all(starts).await?;
         let said_key = started.iter().find_map(|(_, said)| said.key.clone());
-        for (member, (child, said)) in members.iter_mut().zip(started) {
-            member.child = Some(child);
+        for (member, (process, said)) in members.iter_mut().zip(started) {
+            member.process = Some(process);
             member.public.address = said.public;
             member.operator.address = said.operator;
         }
@@ -170,21 +174,22 @@ impl Fleet {
     }
 
     /// One key for the whole cluster, where no start has made one.
-    async fn make_key(&self) -> Result<String, Trouble> {
-        let first = self.members.first().ok_or_else(|| Trouble::Input("a cluster has a node at least".to_owned()))?;
+    async fn make_key(&self) -> Result<String, BenchError> {
+        let first =
+            self.members.first().ok_or_else(|| BenchError::Input("a cluster has a node at least".to_owned()))?;
         let scopes = doorbuster_node::cli::SCOPES.join(",");
         let said = run_command(first, &["key", "create", "--account", "sel_main", "--scopes", &scopes]).await?;
         let key = said.split_whitespace().find(|word| word.starts_with("sk_"));
-        key.map(str::to_owned).ok_or_else(|| Trouble::Node(format!("`key create` said no key:\n{said}")))
+        key.map(str::to_owned).ok_or_else(|| BenchError::Node(format!("`key create` said no key:\n{said}")))
     }
 
-    async fn wait_until_ready(&self) -> Result<(), Trouble> {
+    async fn wait_until_ready(&self) -> Result<(), BenchError> {
         let began = Instant::now();
         for member in &self.members {
             let mut caller = Caller::new(member.operator.clone());
             while !is_ready(&mut caller).await {
                 if began.elapsed() > READY_LIMIT {
-                    return Err(Trouble::Node(format!(
+                    return Err(BenchError::Node(format!(
                         "{} does not serve after {} s{}",
                         member.name,
                         READY_LIMIT.as_secs(),
@@ -197,8 +202,8 @@ impl Fleet {
         Ok(())
     }
 
-    fn parts(&mut self, index: usize) -> Result<(&mut Member, &AtomicU32), Trouble> {
-        let missing = || Trouble::Input(format!("there is no node {}", index + 1));
+    fn parts(&mut self, index: usize) -> Result<(&mut Member, &AtomicU32), BenchError> {
+        let missing = || BenchError::Input(format!("there is no node {}", index + 1));
         let process = self.processes.get(index).ok_or_else(missing)?;
         Ok((self.members.get_mut(index).ok_or_else(missing)?, process))
     }
@@ -209,55 +214,52 @@ impl Fleet {
     }
 
     /// SIGKILL, and the wait until the process is gone.
-    pub(crate) async fn kill(&mut self, index: usize) -> Result<(), Trouble> {
-        let (member, process) = self.parts(index)?;
-        if let Some(mut child) = member.child.take() {
-            child.kill().await.map_err(|source| Trouble::io(format!("kill {}", member.name), source))?;
+    pub(crate) async fn kill(&mut self, index: usize) -> Result<(), BenchError> {
+        let (member, number) = self.parts(index)?;
+        if let Some(mut process) = member.process.take() {
+            process.kill().await.map_err(|source| BenchError::io(format!("kill {}", member.name), source))?;
         }
-        process.store(0, Ordering::Relaxed);
+        number.store(0, Ordering::Relaxed);
         Ok(())
     }
 
     /// SIGTERM, and the wait until the process has ended by itself. `false`: it had to be killed, or said that it failed.
-    pub(crate) async fn stop(&mut self, index: usize) -> Result<bool, Trouble> {
-        let pid = self.process(index);
-        let (member, process) = self.parts(index)?;
-        let (Some(mut child), Some(pid)) = (member.child.take(), pid) else { return Ok(true) };
-        // Waiting closes a child's standard input, and a node whose input ends takes us for dead and leaves at once: it would not be stopped, but killed.
-        let input = child.stdin.take();
-        servers::signal(pid, "TERM").await?;
-        let ended = tokio::time::timeout(STOP_LIMIT, child.wait()).await;
-        drop(input);
+    pub(crate) async fn stop(&mut self, index: usize) -> Result<bool, BenchError> {
+        let (member, number) = self.parts(index)?;
+        let Some(mut process) = member.process.take() else { return Ok(true) };
+        process.terminate();
+        // Its standard input stays open meanwhile: a node whose input ends takes the harness for dead and leaves at once.
+        let ended = tokio::time::timeout(STOP_LIMIT, process.wait()).await;
         if ended.is_err() {
-            child.kill().await.map_err(|source| Trouble::io(format!("kill {}", member.name), source))?;
+            process.kill().await.map_err(|source| BenchError::io(format!("kill {}", member.name), source))?;
         }
-        process.store(0, Ordering::Relaxed);
+        number.store(0, Ordering::Relaxed);
         Ok(matches!(ended, Ok(Ok(status)) if status.success()))
     }
 
-    /// SIGSTOP for so many seconds.
-    pub(crate) fn pause(&self, index: usize, seconds: u64) -> Result<(), Trouble> {
-        let process = self.process(index).ok_or_else(|| Trouble::Node(format!("node {} does not run", index + 1)))?;
+    /// SIGSTOP for `seconds`.
+    pub(crate) fn pause(&self, index: usize, seconds: u64) -> Result<(), BenchError> {
+        let process =
+            self.process(index).ok_or_else(|| BenchError::Node(format!("node {} does not run", index + 1)))?;
         servers::pause(process, seconds)
     }
 
     /// Starts a node again under its name, on its folder, at its addresses for shoppers and operators.
-    pub(crate) async fn restart(&mut self, index: usize) -> Result<(), Trouble> {
+    pub(crate) async fn restart(&mut self, index: usize) -> Result<(), BenchError> {
         let (member, process) = self.parts(index)?;
-        let (child, _said) = member.launch(WantedKey::No, process).await?;
-        member.child = Some(child);
+        let (started, _said) = member.launch(WantedKey::No, process).await?;
+        member.process = Some(started);
         Ok(())
     }
 
-    /// Starts again whatever has ended without being told to. Such an end is lawful (a node that finds itself replaced, or its store gone for
+    /// Starts again every node that has ended by itself. Such an end is lawful (a node that finds itself replaced, or its store gone for
     /// good, says so and ends), and is reported.
-    pub(crate) async fn tend(&mut self) -> Result<(), Trouble> {
+    pub(crate) async fn tend(&mut self) -> Result<(), BenchError> {
         for index in 0..self.members.len() {
-            let (member, process) = self.parts(index)?;
-            let ended = member.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            let Some(status) = ended else { continue };
-            process.store(0, Ordering::Relaxed);
-            member.child = None;
+            let (member, number) = self.parts(index)?;
+            let Some(status) = member.process.as_mut().and_then(Process::status) else { continue };
+            number.store(0, Ordering::Relaxed);
+            member.process = None;
             let told = format!("{} ended by itself: {}{}", member.name, shown(status), member.last_words());
             self.ended_by_themselves.push(told);
             self.restart(index).await?;
@@ -288,7 +290,7 @@ pub(crate) async fn is_ready(caller: &mut Caller) -> bool {
 }
 
 impl Member {
-    async fn launch(&self, wanted: WantedKey, process: &AtomicU32) -> Result<(Child, Said), Trouble> {
+    async fn launch(&self, wanted: WantedKey, process: &AtomicU32) -> Result<(Process, Said), BenchError> {
         let settings = self
             .settings
             .clone()
@@ -297,7 +299,7 @@ impl Member {
         let mut how = Launch::new(&self.folder, &settings, wanted);
         how.log = Some(&self.log);
         how.process = Some(process);
-        launch(&how).await.map_err(|trouble| Trouble::Node(format!("{}: {trouble}{}", self.name, self.last_words())))
+        launch(&how).await.map_err(|error| BenchError::Node(format!("{}: {error}{}", self.name, self.last_words())))
     }
 
     /// The end of its log, for a message that says why it does not run.
@@ -311,24 +313,24 @@ impl Member {
 }
 
 /// Runs a subcommand with a node's settings to its end, and returns what it said.
-async fn run_command(member: &Member, words: &[&str]) -> Result<String, Trouble> {
+async fn run_command(member: &Member, words: &[&str]) -> Result<String, BenchError> {
     let what = format!("doorbuster {}", words.join(" "));
     let mut command = spawn_command(Role::Node, &member.folder)?;
     // Its standard input stays open until it has ended: at the end of it the process would leave.
-    command.args(words).envs(member.settings.variables()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| Trouble::io(&what, source))?;
+    command.args(words).envs(member.settings.variables()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().map_err(|source| BenchError::io(&what, source))?;
     let input = child.stdin.take();
     let ended = tokio::time::timeout(COMMAND_LIMIT, child.wait_with_output()).await;
     drop(input);
     let ended =
-        ended.map_err(|_elapsed| Trouble::Node(format!("{what}: not done in {} s", COMMAND_LIMIT.as_secs())))?;
-    let ended = ended.map_err(|source| Trouble::io(&what, source))?;
+        ended.map_err(|_elapsed| BenchError::Node(format!("{what}: not done in {} s", COMMAND_LIMIT.as_secs())))?;
+    let ended = ended.map_err(|source| BenchError::io(&what, source))?;
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
     if ended.status.success() {
         Ok(said)
     } else {
         let error = String::from_utf8_lossy(&ended.stderr).into_owned();
-        Err(Trouble::Node(format!("{what}: {}: {said}{error}", ended.status)))
+        Err(BenchError::Node(format!("{what}: {}: {said}{error}", ended.status)))
     }
 }
 

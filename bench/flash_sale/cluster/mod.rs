@@ -1,4 +1,4 @@
-//! A cluster on one machine: nodes as processes, one store and one Redis for all, a sale against every node, trouble in the middle, the proof.
+//! A cluster on one machine: nodes as processes, one store and one Redis for all, a sale against every node, faults in the middle, and the proof.
 //!
 //! ```text
 //! tests/servers ──► CQL, Redis        payment simulator: the referee's ledger
@@ -18,7 +18,6 @@ mod options;
 mod probe;
 mod redis;
 mod referee;
-mod relay;
 mod report;
 mod run;
 mod screen;
@@ -29,11 +28,11 @@ mod view;
 
 pub(crate) use options::ClusterOptions;
 
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
 use run::{Site, Wanted};
 
 /// Holds the sale, or makes the table; `true` when nothing was broken.
-pub(crate) async fn hold(options: &ClusterOptions) -> Result<bool, Trouble> {
+pub(crate) async fn run(options: &ClusterOptions) -> Result<bool, BenchError> {
     let site = Site::open(options).await?;
     if options.figures {
         return figures::table(&site, options).await;

@@ -5,12 +5,12 @@
 //! node 1 ──► relay in front of node 2 ──► node 2            … and one in front of it, for the nodes that dial it
 //! ```
 //!
-//! The ports of shoppers and operators are never cut: the crowd comes from elsewhere, and we must be able to look.
+//! The ports of shoppers and operators are never cut: the crowd comes from elsewhere, and the harness must be able to look.
 
 use super::dialler;
 use super::options::Chaos;
-use super::relay::{Gate, Gates, Relay, listen_on_all};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
+use doorbuster_test_kit::relay::{Gate, Gates, Relay, listen_on_all};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +27,7 @@ enum Place {
     Redis,
 }
 
-/// What a node is told to dial instead of the real thing.
+/// The addresses that a node dials instead of the real ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     /// The CQL servers.
@@ -102,49 +102,51 @@ impl Flows {
 }
 
 impl Network {
-    /// Relays for so many nodes, in front of these servers.
+    /// Relays for as many nodes as there are `processes`, in front of these servers.
     pub(crate) async fn lay(
         processes: &Processes,
         cql: &[SocketAddr],
         redis: Option<SocketAddr>,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, BenchError> {
         let flows = Flows::new(processes.len());
         let (mut relays, mut paths) = (Vec::new(), Vec::new());
         let hosts: Vec<IpAddr> = cql.iter().map(SocketAddr::ip).collect();
         for node in 0..processes.len() {
             let own = Place::Node(node);
             let mut stand_ins = Vec::new();
-            for (listener, target) in listen_on_all(&hosts).await?.into_iter().zip(cql) {
-                stand_ins.push(address_of(&listener)?);
+            for (listener, target) in listen_on_all(&hosts).await.map_err(not_listening)?.into_iter().zip(cql) {
                 let gates = flows.gates(own, Place::Cql);
-                relays.push(Relay::start(listener, *target, move |_| gates.clone()));
+                let relay = Relay::start(listener, Some(*target), move |_| gates.clone()).map_err(not_listening)?;
+                stand_ins.push(relay.address());
+                relays.push(relay);
             }
             let mut stand_in = None;
             if let Some(target) = redis {
-                let listener = one_port().await?;
-                stand_in = Some(address_of(&listener)?);
                 let gates = flows.gates(own, Place::Redis);
-                relays.push(Relay::start(listener, target, move |_| gates.clone()));
+                let relay = Relay::start(one_port().await?, Some(target), move |_| gates.clone());
+                let relay = relay.map_err(not_listening)?;
+                stand_in = Some(relay.address());
+                relays.push(relay);
             }
             // The port that the node will listen on: the system gave it out and has it back now. The relay in front of it must know it before.
-            let behind = address_of(&one_port().await?)?;
-            let front = one_port().await?;
-            let advertise = address_of(&front)?;
+            let behind = one_port().await?.local_addr().map_err(not_listening)?;
             let (all, flows) = (Arc::clone(processes), flows.clone());
-            relays.push(Relay::start(front, behind, move |from| {
+            let front = Relay::start(one_port().await?, Some(behind), move |from| {
                 let pids: Vec<u32> = all.iter().map(|pid| pid.load(Ordering::Relaxed)).collect();
-                // Somebody who is none of ours is never cut off.
+                // A dialler that is none of the nodes is never cut off.
                 dialler::of(from, &pids).map_or_else(
                     || Gates { out: Gate::open(), back: Gate::open() },
                     |index| flows.gates(Place::Node(index), own),
                 )
-            }));
-            paths.push(Paths { cql: stand_ins, redis: stand_in, listen: behind, advertise });
+            });
+            let front = front.map_err(not_listening)?;
+            paths.push(Paths { cql: stand_ins, redis: stand_in, listen: behind, advertise: front.address() });
+            relays.push(front);
         }
         Ok(Self { flows, paths, _relays: relays })
     }
 
-    /// What the node of this index is told to dial.
+    /// The addresses that the node of this index dials.
     pub(crate) fn paths(&self, node: usize) -> Option<&Paths> {
         self.paths.get(node)
     }
@@ -164,12 +166,12 @@ impl Network {
     }
 }
 
-async fn one_port() -> Result<TcpListener, Trouble> {
-    TcpListener::bind("127.0.0.1:0").await.map_err(|source| Trouble::io("listen on loopback", source))
+async fn one_port() -> Result<TcpListener, BenchError> {
+    TcpListener::bind("127.0.0.1:0").await.map_err(not_listening)
 }
 
-fn address_of(listener: &TcpListener) -> Result<SocketAddr, Trouble> {
-    listener.local_addr().map_err(|source| Trouble::io("listen on loopback", source))
+fn not_listening(source: std::io::Error) -> BenchError {
+    BenchError::io("listen on loopback", source)
 }
 
 #[cfg(test)]
@@ -212,7 +214,7 @@ mod tests {
     async fn each_node_has_stand_ins_of_its_own_and_a_cut_closes_them() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let server = one_port().await.unwrap();
-        let target = address_of(&server).unwrap();
+        let target = server.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = server.accept().await {
                 tokio::spawn(async move {

@@ -72,7 +72,7 @@ impl ProviderProfile {
     }
 }
 
-/// Several nodes on this machine, a sale against all of them, trouble in the middle of it, and the proof.
+/// Several nodes on this machine, a sale against all of them, faults in the middle of it, and the proof.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterOptions {
     /// Nodes.
@@ -93,7 +93,7 @@ pub(crate) struct ClusterOptions {
     /// Into how many logs the entities are dealt.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) shards: u16,
-    /// Buyers who come; without it as many as come until the last trouble is over.
+    /// Buyers who come; without it as many as come until the last fault is over.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
     pub(crate) buyers: Option<u64>,
     /// Units in stock, over all SKUs; without it four for every five buyers that are expected.
@@ -146,7 +146,7 @@ pub(crate) struct ClusterOptions {
     pub(crate) json: Option<PathBuf>,
 }
 
-/// One kind of trouble may keep the sale open for so long: beyond it no more buyers are prepared.
+/// The longest time that one kind of fault may keep the sale open: beyond it no more buyers are prepared.
 const TROUBLE_SECONDS_MAX: u64 = 90;
 
 impl ClusterOptions {
@@ -164,14 +164,14 @@ impl ClusterOptions {
         if self.rate.is_finite() && self.rate > 0.0 { self.rate } else { 1.0 }
     }
 
-    /// Buyers who are prepared; where the doors close with the last trouble, not all of them come.
+    /// Buyers who are prepared; where the doors close with the last fault, not all of them come.
     pub(crate) fn buyers(&self) -> u64 {
         let seconds = (self.quiet + TROUBLE_SECONDS_MAX) * doorbuster_bench::number::count(self.plan().len()) + 20;
         self.buyers
             .unwrap_or_else(|| doorbuster_bench::number::whole(doorbuster_bench::number::float(seconds) * self.rate()))
     }
 
-    /// Do the doors close when the last trouble is over?
+    /// Do the doors close when the last fault is over?
     pub(crate) fn closes_early(&self) -> bool {
         self.buyers.is_none() && !self.chaos.is_empty()
     }
@@ -206,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_trouble_is_said_as_it_is_shown() {
+    fn every_kind_of_fault_has_one_name() {
         for chaos in Chaos::value_variants() {
             assert_eq!(options(&format!("--chaos {}", chaos.word())).unwrap().chaos, [*chaos]);
         }
     }
 
     #[test]
-    fn without_a_number_the_crowd_comes_until_the_last_trouble_is_over() {
+    fn without_a_number_the_crowd_comes_until_the_last_fault_is_over() {
         let open = options("--chaos kill --rate 100").unwrap();
         assert!(open.closes_early() && open.buyers() > 100 * TROUBLE_SECONDS_MAX && open.units() < open.buyers());
         let told = options("--chaos kill --buyers 500 --units 90").unwrap();

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Between two reads of a shard, while somebody wants to know: the resolution of "serving".
+/// Between two reads of a shard, while they are wanted: the resolution of "serving".
 const ATTENTIVE: Duration = Duration::from_millis(100);
 /// And otherwise, so that looking costs the sale little.
 const AT_REST: Duration = Duration::from_secs(1);

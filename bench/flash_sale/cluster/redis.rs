@@ -1,7 +1,7 @@
 //! What is done to Redis in the middle of a sale. No order may change by it, and little goodput be lost.
 
 use super::servers::Redis;
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
 use std::time::{Duration, Instant};
 
 /// Between two flushes.
@@ -16,7 +16,7 @@ pub(crate) enum RedisAct {
     Flush,
     /// SIGKILL; back, and empty, after a while.
     Kill,
-    /// SIGSTOP: it takes connections and answers nobody.
+    /// SIGSTOP: it accepts connections and answers nothing.
     Hang,
 }
 
@@ -36,7 +36,7 @@ impl RedisAct {
 }
 
 /// Does it to a Redis that is our own, from now on for as long as it lasts, and waits until all is as it was.
-pub(crate) async fn act(redis: &Redis, act: RedisAct, lasts: Duration) -> Result<(), Trouble> {
+pub(crate) async fn act(redis: &Redis, act: RedisAct, lasts: Duration) -> Result<(), BenchError> {
     let over = Instant::now() + lasts;
     match act {
         RedisAct::Nothing => tokio::time::sleep_until(over.into()).await,

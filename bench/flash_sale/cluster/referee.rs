@@ -6,8 +6,8 @@
 use crate::record::Acknowledged;
 use crate::verify::is_settled;
 use doorbuster_bench::api::{Caller, Target};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::shopper::{Verdict, of_status};
-use doorbuster_bench::trouble::Trouble;
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::payment::LedgerLine;
@@ -32,11 +32,11 @@ const PAGE: usize = 5_000;
 pub(crate) struct Books {
     /// Lines of the ledger.
     pub(crate) lines: usize,
-    /// Orders that were compared: all that buyers were told of, and all that the ledger names.
+    /// Orders that were compared: all acknowledged ones, and all that the ledger names.
     pub(crate) orders: usize,
     /// Charged more than once, or more than is due.
     pub(crate) double: Vec<String>,
-    /// Charged for an order that ended otherwise, or that nobody knows.
+    /// Charged for an order that ended otherwise, or that no node knows.
     pub(crate) orphan: Vec<String>,
     /// Confirmed, and less is charged than is due.
     pub(crate) missing: Vec<String>,
@@ -74,7 +74,7 @@ pub(crate) async fn compare(
     public: &Target,
     simulator: &Target,
     acknowledged: &[Acknowledged],
-) -> Result<Books, Trouble> {
+) -> Result<Books, BenchError> {
     let until = Instant::now() + SETTLE_LIMIT;
     let mut due = BTreeMap::new();
     let mut open: BTreeSet<OrderId> = acknowledged.iter().filter_map(|told| OrderId::parse(&told.order).ok()).collect();
@@ -115,7 +115,7 @@ fn judged(lines: &[LedgerLine], due: &BTreeMap<OrderId, i64>, open: &BTreeSet<Or
     books
 }
 
-async fn read(public: &Target, orders: &[OrderId]) -> Result<Vec<(OrderId, Standing)>, Trouble> {
+async fn read(public: &Target, orders: &[OrderId]) -> Result<Vec<(OrderId, Standing)>, BenchError> {
     let each = orders.len().div_ceil(READERS).max(1);
     let readers = orders.chunks(each).map(|part| async move {
         let mut caller = Caller::new(public.clone());
@@ -124,26 +124,26 @@ async fn read(public: &Target, orders: &[OrderId]) -> Result<Vec<(OrderId, Stand
             let path = format!("/v1/orders/{order}");
             let answer = caller.get(&path).await?;
             let standing = match answer.status {
-                // Nobody knows it: nothing is due. That buyers were told of it is another check's business.
+                // No node knows it: nothing is due. Whether it was acknowledged is another check.
                 404 => Standing::Due(0),
                 200 => standing(&answer.json()),
-                _ => return Err(answer.trouble(format!("GET {path}"))),
+                _ => return Err(answer.error(format!("GET {path}"))),
             };
             found.push((*order, standing));
         }
-        Ok::<_, Trouble>(found)
+        Ok::<_, BenchError>(found)
     });
     Ok(try_join_all(readers).await?.into_iter().flatten().collect())
 }
 
-async fn ledger(simulator: &Target) -> Result<Vec<LedgerLine>, Trouble> {
+async fn ledger(simulator: &Target) -> Result<Vec<LedgerLine>, BenchError> {
     let mut caller = Caller::new(simulator.clone());
     let (mut after, mut lines) = (0, Vec::new());
     loop {
         let path = format!("/v1/ledger?after={after}&limit={PAGE}");
         let answer = caller.get(&path).await?;
         if !answer.is_ok() {
-            return Err(answer.trouble(format!("GET {path}")));
+            return Err(answer.error(format!("GET {path}")));
         }
         let page = page(&answer.body)?;
         let Some((last, _)) = page.last() else { return Ok(lines) };
@@ -152,8 +152,8 @@ async fn ledger(simulator: &Target) -> Result<Vec<LedgerLine>, Trouble> {
     }
 }
 
-fn page(body: &[u8]) -> Result<Vec<(u64, LedgerLine)>, Trouble> {
-    let bad = |why: String| Trouble::Node(format!("a line of the provider's ledger cannot be read: {why}"));
+fn page(body: &[u8]) -> Result<Vec<(u64, LedgerLine)>, BenchError> {
+    let bad = |why: String| BenchError::Node(format!("a line of the provider's ledger cannot be read: {why}"));
     let mut lines = Vec::new();
     for text in body.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
         let form: LineForm = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;

@@ -8,10 +8,10 @@ use crate::record::{Record, SLOT};
 use crate::report::{STYLE, latency_over_time, throughput};
 use crate::sale::print_verified;
 use crate::svg::{self, Axes, escape};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::{float, grouped, ratio, shown_micros, whole};
 use doorbuster_bench::prometheus::{self, Histogram};
 use doorbuster_bench::shopper::Verdict;
-use doorbuster_bench::trouble::Trouble;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -270,7 +270,7 @@ fn event_json(record: &Record, event: &Event) -> Value {
 }
 
 /// Writes the page, and the JSON if it is wanted.
-pub(crate) fn write(outcome: &Outcome, options: &ClusterOptions) -> Result<(), Trouble> {
+pub(crate) fn write(outcome: &Outcome, options: &ClusterOptions) -> Result<(), BenchError> {
     write_file(&options.report, &html(outcome))?;
     println!("report     {}", options.report.display());
     if let Some(path) = &options.json {
@@ -281,8 +281,8 @@ pub(crate) fn write(outcome: &Outcome, options: &ClusterOptions) -> Result<(), T
 }
 
 /// Writes a text.
-pub(crate) fn write_file(path: &std::path::Path, text: &str) -> Result<(), Trouble> {
-    std::fs::write(path, text).map_err(|source| Trouble::io(format!("write {}", path.display()), source))
+pub(crate) fn write_file(path: &std::path::Path, text: &str) -> Result<(), BenchError> {
+    std::fs::write(path, text).map_err(|source| BenchError::io(format!("write {}", path.display()), source))
 }
 
 /// The whole page.

@@ -17,8 +17,8 @@ use crate::record::{Live, Record};
 use crate::verify::{self, Verified};
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::catalogue::Level;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::node::{Simulator, TemporaryFolder};
-use doorbuster_bench::trouble::Trouble;
 use doorbuster_node::HASH_VERSION;
 use doorbuster_storage::Layout;
 use serde_json::Value;
@@ -54,7 +54,7 @@ pub(crate) struct Site {
 
 impl Site {
     /// Gets the servers.
-    pub(crate) async fn open(options: &ClusterOptions) -> Result<Self, Trouble> {
+    pub(crate) async fn open(options: &ClusterOptions) -> Result<Self, BenchError> {
         let folder = TemporaryFolder::new(options.data.as_deref())?;
         let cql = Cql::get(options, folder.path()).await?;
         let redis = Redis::get(options, folder.path()).await?;
@@ -88,7 +88,7 @@ pub(crate) struct Wanted {
     pub(crate) units: u64,
     /// Buyers who are prepared.
     pub(crate) buyers: u64,
-    /// The doors close when the last trouble is over.
+    /// The doors close when the last fault is over.
     pub(crate) closes_early: bool,
     /// Relays are laid between the processes, so that paths can be cut.
     pub(crate) relays: bool,
@@ -109,7 +109,7 @@ pub(crate) struct Outcome {
     pub(crate) record: Record,
     /// What happened to the nodes.
     pub(crate) events: Vec<Event>,
-    /// Nodes that ended without being told to.
+    /// Nodes that ended by themselves.
     pub(crate) ended_by_themselves: Vec<String>,
     /// What reading back found.
     pub(crate) verified: Verified,
@@ -147,10 +147,10 @@ impl Outcome {
 }
 
 /// A run in which a crowd comes by schedule.
-pub(crate) async fn sale(site: &Site, options: &ClusterOptions, wanted: &Wanted) -> Result<Outcome, Trouble> {
+pub(crate) async fn sale(site: &Site, options: &ClusterOptions, wanted: &Wanted) -> Result<Outcome, BenchError> {
     let stand = Stand::build(site, options, wanted.nodes, wanted.relays).await?;
-    let held = stand.hold(site, options, wanted).await;
-    // Whatever came of it, the keyspace goes; but the first trouble is the one to tell.
+    let held = stand.run(site, options, wanted).await;
+    // Whatever came of it, the keyspace goes; but the first error is the one to report.
     let dropped = site.cql.drop_keyspace(&stand.keyspace).await;
     let outcome = held?;
     dropped.map(|()| outcome)
@@ -178,18 +178,18 @@ impl Stand {
         options: &ClusterOptions,
         nodes: usize,
         relays: bool,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, BenchError> {
         let run: String = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect();
         let keyspace = format!("flash_{run}");
         let folder = site.folder.path().join(&keyspace);
         std::fs::create_dir_all(&folder)
-            .map_err(|source| Trouble::io(format!("create {}", folder.display()), source))?;
+            .map_err(|source| BenchError::io(format!("create {}", folder.display()), source))?;
         let simulator = Simulator::start(&folder, options.seed, options.provider.word()).await?;
         let processes: Arc<Vec<AtomicU32>> = Arc::new((0..nodes).map(|_| AtomicU32::new(0)).collect());
         let network = if relays {
             let loopback = site.cql.addresses.iter().all(|address| address.ip().is_loopback());
             if !loopback {
-                return Err(Trouble::Input("paths can only be cut where the CQL servers are on loopback: drivers find the others by their own addresses".to_owned()));
+                return Err(BenchError::Input("paths can only be cut where the CQL servers are on loopback: drivers find the others by their own addresses".to_owned()));
             }
             let redis = site.redis.as_ref().map(|redis| redis.address);
             Some(Network::lay(&processes, &site.cql.addresses, redis).await?)
@@ -200,7 +200,7 @@ impl Stand {
     }
 
     /// Starts the nodes.
-    pub(crate) async fn start_nodes(&self, site: &Site, options: &ClusterOptions) -> Result<Fleet, Trouble> {
+    pub(crate) async fn start_nodes(&self, site: &Site, options: &ClusterOptions) -> Result<Fleet, BenchError> {
         let ground = Ground {
             options,
             nodes: self.nodes,
@@ -221,7 +221,7 @@ impl Stand {
         (shop::names(&self.run, number), probe::one_sku_per_shard(layout, &self.run))
     }
 
-    async fn hold(&self, site: &Site, options: &ClusterOptions, wanted: &Wanted) -> Result<Outcome, Trouble> {
+    async fn run(&self, site: &Site, options: &ClusterOptions, wanted: &Wanted) -> Result<Outcome, BenchError> {
         let mut fleet = self.start_nodes(site, options).await?;
         let (skus, looked_at) = self.skus(options, wanted.skus);
         let publics = fleet.publics();
@@ -289,8 +289,8 @@ impl Stand {
         fleet: Fleet,
         (record, events): (Record, Vec<Event>),
         skus: &[String],
-    ) -> Result<Outcome, Trouble> {
-        let missing = || Trouble::Input("a cluster has a node at least".to_owned());
+    ) -> Result<Outcome, BenchError> {
+        let missing = || BenchError::Input("a cluster has a node at least".to_owned());
         // Through another node than the first, where there is one: any node answers any request.
         let public = fleet.members.last().map(|member| member.public.clone()).ok_or_else(missing)?;
         let operator = fleet.members.first().map(|member| member.operator.clone()).ok_or_else(missing)?;
@@ -321,7 +321,7 @@ impl Stand {
 }
 
 /// The audit of the whole cluster, asked for again while orders are under way that would leave it incomplete.
-pub(crate) async fn audit(operator: &Target) -> Result<Value, Trouble> {
+pub(crate) async fn audit(operator: &Target) -> Result<Value, BenchError> {
     let until = Instant::now() + AUDIT_LIMIT;
     loop {
         let audit = Caller::waiting(operator.clone(), ONE_AUDIT_LIMIT).read("/admin/audit").await?;
@@ -330,7 +330,7 @@ pub(crate) async fn audit(operator: &Target) -> Result<Value, Trouble> {
         if (clean && under_way == 0) || Instant::now() > until {
             return Ok(audit);
         }
-        // A violation is told at once; only what is merely unfinished is waited for.
+        // A violation is reported at once; only what is merely unfinished is waited for.
         if !clean && under_way == 0 {
             return Ok(audit);
         }

@@ -3,7 +3,7 @@
 //! What was started ends with its handle; should this process be killed, the script's own watch ends it.
 
 use super::options::ClusterOptions;
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,7 +15,7 @@ const START_LIMIT: Duration = Duration::from_secs(900);
 /// A signal, a restart of Redis, a statement.
 const SHORT_LIMIT: Duration = Duration::from_secs(60);
 
-/// A script of `tests/servers`, with the folder that it was told to use.
+/// A script of `tests/servers`, with the folder that it uses.
 #[derive(Debug)]
 struct Script {
     path: PathBuf,
@@ -24,12 +24,12 @@ struct Script {
 
 impl Script {
     /// Beside the sources that this program was built from, or below the current folder.
-    fn find(name: &str, folder: &Path) -> Result<Self, Trouble> {
+    fn find(name: &str, folder: &Path) -> Result<Self, BenchError> {
         let below = |root: &Path| root.join("tests/servers").join(name);
         let candidates = [below(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))), below(Path::new("."))];
         let path = candidates.into_iter().find(|path| path.exists());
         let path = path.ok_or_else(|| {
-            Trouble::Input(format!(
+            BenchError::Input(format!(
                 "tests/servers/{name} is not there: give --cql and --redis addresses, or run this in the repository"
             ))
         })?;
@@ -37,22 +37,22 @@ impl Script {
     }
 
     /// Runs `start` and reads the addresses it prints.
-    async fn start(&self, arguments: &[String]) -> Result<Vec<SocketAddr>, Trouble> {
+    async fn start(&self, arguments: &[String]) -> Result<Vec<SocketAddr>, BenchError> {
         let what = format!("{} start", self.path.display());
         let mut command = Command::new("bash");
         command.arg(&self.path).arg("start").arg("--dir").arg(&self.folder);
         command.arg("--owner").arg(std::process::id().to_string()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let child = command.spawn().map_err(|source| Trouble::io(&what, source))?;
+        let child = command.spawn().map_err(|source| BenchError::io(&what, source))?;
         let ended = tokio::time::timeout(START_LIMIT, child.wait_with_output()).await;
         let ended =
-            ended.map_err(|_elapsed| Trouble::Node(format!("{what}: not done in {} s", START_LIMIT.as_secs())))?;
-        let ended = ended.map_err(|source| Trouble::io(&what, source))?;
+            ended.map_err(|_elapsed| BenchError::Node(format!("{what}: not done in {} s", START_LIMIT.as_secs())))?;
+        let ended = ended.map_err(|source| BenchError::io(&what, source))?;
         if !ended.status.success() {
-            return Err(Trouble::Node(format!("{what}: {}", ended.status)));
+            return Err(BenchError::Node(format!("{what}: {}", ended.status)));
         }
         addresses(&String::from_utf8_lossy(&ended.stdout))
-            .map_err(|line| Trouble::Node(format!("{what} said `{line}`")))
+            .map_err(|line| BenchError::Node(format!("{what} said `{line}`")))
     }
 }
 
@@ -71,10 +71,10 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     text.split_whitespace().map(|line| line.parse().map_err(|_no_address| line.to_owned())).collect()
 }
 
-async fn resolve(text: &str) -> Result<SocketAddr, Trouble> {
+async fn resolve(text: &str) -> Result<SocketAddr, BenchError> {
     let found = tokio::net::lookup_host(text).await;
-    let mut found = found.map_err(|source| Trouble::io(format!("look up {text}"), source))?;
-    found.next().ok_or_else(|| Trouble::Input(format!("{text} has no address")))
+    let mut found = found.map_err(|source| BenchError::io(format!("look up {text}"), source))?;
+    found.next().ok_or_else(|| BenchError::Input(format!("{text} has no address")))
 }
 
 /// The CQL servers, with the keyspace of this run.
@@ -89,7 +89,7 @@ pub(crate) struct Cql {
 
 impl Cql {
     /// Starts them below `folder`, or takes the addresses.
-    pub(crate) async fn get(options: &ClusterOptions, folder: &Path) -> Result<Self, Trouble> {
+    pub(crate) async fn get(options: &ClusterOptions, folder: &Path) -> Result<Self, BenchError> {
         if options.cql.is_empty() {
             let script = Script::find("cassandra", folder)?;
             println!("store      starting {} of Apache Cassandra", options.nodes_cql);
@@ -109,7 +109,7 @@ impl Cql {
     }
 
     /// Removes a keyspace from servers that go on; those of this run go as a whole.
-    pub(crate) async fn drop_keyspace(&self, keyspace: &str) -> Result<(), Trouble> {
+    pub(crate) async fn drop_keyspace(&self, keyspace: &str) -> Result<(), BenchError> {
         if self.own {
             return Ok(());
         }
@@ -122,7 +122,7 @@ impl Cql {
         };
         let done = tokio::time::timeout(SHORT_LIMIT, work).await;
         let done = done.unwrap_or_else(|_elapsed| Err(format!("not done in {} s", SHORT_LIMIT.as_secs())));
-        done.map_err(|why| Trouble::Node(format!("drop keyspace {keyspace}: {why}")))
+        done.map_err(|why| BenchError::Node(format!("drop keyspace {keyspace}: {why}")))
     }
 }
 
@@ -136,7 +136,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Starts it below `folder`, or takes the address; `None`: the run is without.
-    pub(crate) async fn get(options: &ClusterOptions, folder: &Path) -> Result<Option<Self>, Trouble> {
+    pub(crate) async fn get(options: &ClusterOptions, folder: &Path) -> Result<Option<Self>, BenchError> {
         if options.no_redis {
             return Ok(None);
         }
@@ -145,7 +145,7 @@ impl Redis {
         }
         let script = Script::find("redis", folder)?;
         let address = script.start(&[]).await?.first().copied();
-        let address = address.ok_or_else(|| Trouble::Node("Redis did not say where it listens".to_owned()))?;
+        let address = address.ok_or_else(|| BenchError::Node("Redis did not say where it listens".to_owned()))?;
         Ok(Some(Self { address, script: Some(script) }))
     }
 
@@ -154,17 +154,17 @@ impl Redis {
         self.script.is_some()
     }
 
-    fn process(&self) -> Result<u32, Trouble> {
+    fn process(&self) -> Result<u32, BenchError> {
         let script =
-            self.script.as_ref().ok_or_else(|| Trouble::Input("a Redis of others is left alone".to_owned()))?;
+            self.script.as_ref().ok_or_else(|| BenchError::Input("a Redis of others is left alone".to_owned()))?;
         let path = script.folder.join("pid");
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| Trouble::io(format!("read {}", path.display()), source))?;
-        text.trim().parse().map_err(|_no_number| Trouble::Node(format!("{} holds no process", path.display())))
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| BenchError::io(format!("read {}", path.display()), source))?;
+        text.trim().parse().map_err(|_no_number| BenchError::Node(format!("{} holds no process", path.display())))
     }
 
     /// Everything in it is gone.
-    pub(crate) async fn flush(&self) -> Result<(), Trouble> {
+    pub(crate) async fn flush(&self) -> Result<(), BenchError> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         self.process()?;
         let work = async {
@@ -175,50 +175,50 @@ impl Redis {
         };
         match tokio::time::timeout(SHORT_LIMIT, work).await {
             Ok(Ok(true)) => Ok(()),
-            Ok(Err(source)) => Err(Trouble::io("flush Redis", source)),
-            _ => Err(Trouble::Node("Redis did not flush".to_owned())),
+            Ok(Err(source)) => Err(BenchError::io("flush Redis", source)),
+            _ => Err(BenchError::Node("Redis did not flush".to_owned())),
         }
     }
 
     /// SIGKILL; it comes back empty, at the same address, with [`Redis::restart`].
-    pub(crate) async fn kill(&self) -> Result<(), Trouble> {
+    pub(crate) async fn kill(&self) -> Result<(), BenchError> {
         signal(self.process()?, "KILL").await
     }
 
     /// Starts it where it was.
-    pub(crate) async fn restart(&self) -> Result<(), Trouble> {
+    pub(crate) async fn restart(&self) -> Result<(), BenchError> {
         let Some(script) = &self.script else { return Ok(()) };
         script.start(&["--port".to_owned(), self.address.port().to_string()]).await.map(drop)
     }
 
     /// SIGSTOP for so long: it accepts and does not answer.
-    pub(crate) fn hang(&self, for_s: u64) -> Result<(), Trouble> {
+    pub(crate) fn hang(&self, for_s: u64) -> Result<(), BenchError> {
         pause(self.process()?, for_s)
     }
 }
 
 /// Sends a signal by name, and waits until it is sent.
-pub(crate) async fn signal(process: u32, name: &str) -> Result<(), Trouble> {
+pub(crate) async fn signal(process: u32, name: &str) -> Result<(), BenchError> {
     let what = format!("send SIG{name} to process {process}");
     let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "signal", name, &process.to_string()]).status();
     match tokio::time::timeout(SHORT_LIMIT, sent).await {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Err(source)) => Err(Trouble::io(what, source)),
-        _ => Err(Trouble::Node(format!("{what}: not done"))),
+        Ok(Err(source)) => Err(BenchError::io(what, source)),
+        _ => Err(BenchError::Node(format!("{what}: not done"))),
     }
 }
 
-/// Stops a process for so many seconds. It is a shell's task, not ours: whatever becomes of this program, the process goes on, and sees then
+/// Stops a process for `seconds`. A shell does it: whatever becomes of this program, the process goes on, and sees then
 /// that we are gone.
-pub(crate) fn pause(process: u32, seconds: u64) -> Result<(), Trouble> {
+pub(crate) fn pause(process: u32, seconds: u64) -> Result<(), BenchError> {
     let script = "kill -s STOP \"$1\" && sleep \"$2\"; kill -s CONT \"$1\"";
     let mut command = std::process::Command::new("sh");
     command.args(["-c", script, "pause", &process.to_string(), &seconds.to_string()]);
     let mut shell = command
         .stdin(Stdio::null())
         .spawn()
-        .map_err(|source| Trouble::io(format!("stop process {process}"), source))?;
-    // Somebody must take its exit status; nobody needs it.
+        .map_err(|source| BenchError::io(format!("stop process {process}"), source))?;
+    // The exit status must be collected, though it is not needed.
     std::thread::spawn(move || drop(shell.wait()));
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::catalogue::{self, Offered};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::count;
-use doorbuster_bench::trouble::Trouble;
 use futures_util::future::try_join_all;
 
 /// What one unit costs, in pence.
@@ -31,8 +31,8 @@ pub(crate) async fn open(
     skus: &[String],
     units: u64,
     looked_at: &[String],
-) -> Result<String, Trouble> {
-    let first = publics.first().ok_or_else(|| Trouble::Input("a cluster has a node at least".to_owned()))?;
+) -> Result<String, BenchError> {
+    let first = publics.first().ok_or_else(|| BenchError::Input("a cluster has a node at least".to_owned()))?;
     let mut caller = Caller::new(first.clone());
     catalogue::open_warehouse(&mut caller).await?;
     let mut products = Vec::new();
@@ -53,14 +53,14 @@ pub(crate) async fn open(
         for (sku, units) in part {
             catalogue::receive(&mut caller, sku, *units).await?;
         }
-        Ok::<(), Trouble>(())
+        Ok::<(), BenchError>(())
     });
     try_join_all(workers).await?;
-    products.into_iter().next().ok_or_else(|| Trouble::Input("a sale has a SKU at least".to_owned()))
+    products.into_iter().next().ok_or_else(|| BenchError::Input("a sale has a SKU at least".to_owned()))
 }
 
 /// What is left of all SKUs on sale.
-pub(crate) async fn stock(public: &Target, skus: &[String]) -> Result<catalogue::Level, Trouble> {
+pub(crate) async fn stock(public: &Target, skus: &[String]) -> Result<catalogue::Level, BenchError> {
     let each = skus.len().div_ceil(WORKERS).max(1);
     let readers = skus.chunks(each).map(|part| async move {
         let mut caller = Caller::new(public.clone());
@@ -69,7 +69,7 @@ pub(crate) async fn stock(public: &Target, skus: &[String]) -> Result<catalogue:
             let one = catalogue::level(&mut caller, sku).await?;
             sum = sum.and(one);
         }
-        Ok::<_, Trouble>(sum)
+        Ok::<_, BenchError>(sum)
     });
     let sums = try_join_all(readers).await?;
     Ok(sums.into_iter().fold(catalogue::Level::default(), catalogue::Level::and))

@@ -87,7 +87,7 @@ impl View {
         })
     }
 
-    /// Is everybody up, and every shard served by whom it is dealt to?
+    /// Is every node up, and every shard served by the node it is assigned to?
     fn is_whole(&self, names: &[String]) -> bool {
         let up = |name: &String| self.members.get(name).is_some_and(|seen| seen.state == "up");
         let settled = |shard: &ShardSeen| {
@@ -125,7 +125,7 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Begins to look. Whoever is not ready gets nobody from the sale's load balancer.
+    /// Begins to look. The sale's load balancer sends no buyer to a node that is not ready.
     pub(crate) fn watch(names: Vec<String>, operators: &[Target], sale: &Arc<Sale>) -> Self {
         let looks: Arc<Vec<Mutex<Look>>> = Arc::new(names.iter().map(|_| Mutex::new(Look::default())).collect());
         let mut watchers = JoinSet::new();
@@ -168,7 +168,7 @@ impl Board {
                 .all(|(_, view)| view.as_ref().is_some_and(|view| view.at > since && !view.counts(name, incarnation)))
     }
 
-    /// Does somebody else say that the node of this index owns nothing any more?
+    /// Does another node say that the node of this index owns nothing any more?
     pub(crate) fn is_emptied(&self, index: usize, since: Instant) -> bool {
         let name = self.names.get(index);
         let others = self.fresh_views();

@@ -10,11 +10,11 @@ pub(crate) struct Figures {
     pub(crate) orders: u64,
     /// Units sold.
     pub(crate) units: u64,
-    /// For so many pence.
+    /// Amount, in pence.
     pub(crate) pence: u64,
     /// Units brought back to their orders.
     pub(crate) returned_units: u64,
-    /// For so many pence.
+    /// Amount, in pence.
     pub(crate) returned_pence: u64,
     /// Units brought back that belong to no order.
     pub(crate) unmatched_units: u64,

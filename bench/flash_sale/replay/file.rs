@@ -1,7 +1,7 @@
 //! Reads the file, as it is or gzipped.
 
 use super::trade::{Row, Trade};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -10,19 +10,19 @@ use std::path::Path;
 const COLUMNS: [&str; 6] = ["InvoiceNo", "StockCode", "Quantity", "UnitPrice", "CustomerID", "Country"];
 
 /// The trade in the first `limit` rows of `path`.
-pub(crate) fn read(path: &Path, limit: Option<u64>) -> Result<Trade, Trouble> {
-    let file = File::open(path).map_err(|source| Trouble::io(format!("open {}", path.display()), source))?;
+pub(crate) fn read(path: &Path, limit: Option<u64>) -> Result<Trade, BenchError> {
+    let file = File::open(path).map_err(|source| BenchError::io(format!("open {}", path.display()), source))?;
     let zipped = path.extension().is_some_and(|extension| extension == "gz");
     if zipped { parse(flate2::read::MultiGzDecoder::new(BufReader::new(file)), limit) } else { parse(file, limit) }
 }
 
-fn parse(text: impl Read, limit: Option<u64>) -> Result<Trade, Trouble> {
-    let wrong = |error: csv::Error| Trouble::Input(format!("not the Online Retail file: {error}"));
+fn parse(text: impl Read, limit: Option<u64>) -> Result<Trade, BenchError> {
+    let wrong = |error: csv::Error| BenchError::Input(format!("not the Online Retail file: {error}"));
     let mut reader = csv::ReaderBuilder::new().from_reader(BufReader::with_capacity(1 << 16, text));
     let headers = reader.byte_headers().map_err(wrong)?.clone();
     let place = |name: &str| {
         let found = headers.iter().position(|header| header == name.as_bytes());
-        found.ok_or_else(|| Trouble::Input(format!("not the Online Retail file: there is no column {name}")))
+        found.ok_or_else(|| BenchError::Input(format!("not the Online Retail file: there is no column {name}")))
     };
     let mut places = [0; 6];
     for (slot, name) in places.iter_mut().zip(COLUMNS) {

@@ -15,21 +15,21 @@ mod trade;
 
 use super::options::ReplayOptions;
 use doorbuster_bench::api::{Caller, Target};
-use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::error::BenchError;
+use doorbuster_bench::node::{Node, TemporaryFolder, settings_for_load, without_tax_and_shipping};
 use doorbuster_bench::number::grouped;
-use doorbuster_bench::trouble::Trouble;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Runs the replay; `true` when file and API are equal.
-pub(crate) async fn replay(options: &ReplayOptions) -> Result<bool, Trouble> {
+pub(crate) async fn replay(options: &ReplayOptions) -> Result<bool, BenchError> {
     let trade = Arc::new(file::read(&options.file, options.limit)?);
     print_trade(&trade);
     let (target, own) = match &options.node.target {
         Some(url) => (Target::parse(url, &options.node.key)?, None),
         None => {
             let folder = TemporaryFolder::new(options.node.data.as_deref())?;
-            let node = Node::start(folder.path(), Settings::for_load().without_tax_and_shipping()).await?;
+            let node = Node::start(folder.path(), without_tax_and_shipping(settings_for_load())).await?;
             // The node first: it must be gone before its folder is removed.
             (node.public.clone(), Some((node, folder)))
         }
@@ -67,7 +67,7 @@ pub(crate) async fn replay(options: &ReplayOptions) -> Result<bool, Trouble> {
     Ok(equal)
 }
 
-async fn audit(operator: &Target) -> Result<bool, Trouble> {
+async fn audit(operator: &Target) -> Result<bool, BenchError> {
     let audit = Caller::new(operator.clone()).read("/admin/audit").await?;
     let clean = audit.get("clean").and_then(serde_json::Value::as_bool).unwrap_or(false);
     println!("audit      {}", if clean { "clean".to_owned() } else { audit.to_string() });

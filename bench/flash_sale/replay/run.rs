@@ -4,9 +4,9 @@ use super::trade::{Customer, Event, Open, Sale, SkuIndex, Trade, match_newest_fi
 use crate::progress::Progress;
 use doorbuster_bench::api::{Answer, Caller, Target, segment};
 use doorbuster_bench::catalogue::{self, Offered, WAREHOUSE};
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::{count, grouped};
 use doorbuster_bench::shopper::{Verdict, of_status};
-use doorbuster_bench::trouble::Trouble;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct Ran {
     pub(crate) accepted: BTreeMap<String, String>,
     /// Invoices refused because there was not enough.
     pub(crate) refused: Vec<String>,
-    /// Answers nobody expected.
+    /// Unexpected answers.
     pub(crate) unexpected: Vec<String>,
     /// Requests answered.
     pub(crate) requests: u64,
@@ -46,11 +46,11 @@ pub(crate) async fn side_by_side<T, W, F>(
     workers: u32,
     what: &str,
     work: W,
-) -> Result<Vec<T>, Trouble>
+) -> Result<Vec<T>, BenchError>
 where
     T: Default + Send + 'static,
     W: Fn(Caller, Arc<AtomicUsize>, Arc<AtomicU64>) -> F,
-    F: Future<Output = Result<T, Trouble>> + Send + 'static,
+    F: Future<Output = Result<T, BenchError>> + Send + 'static,
 {
     let next = Arc::new(AtomicUsize::new(0));
     let done = Arc::new(AtomicU64::new(0));
@@ -64,7 +64,7 @@ where
     loop {
         tokio::select! {
             joined = set.join_next() => match joined {
-                Some(joined) => results.push(joined.map_err(|panic| Trouble::Node(format!("a worker failed: {panic}")))??),
+                Some(joined) => results.push(joined.map_err(|panic| BenchError::Node(format!("a worker failed: {panic}")))??),
                 None => break,
             },
             _ = tick.tick() => progress.show(&format!("{what}: {} of {}", grouped(done.load(Ordering::Relaxed)), grouped(count(length)))),
@@ -75,7 +75,12 @@ where
 }
 
 /// Puts the products and receives the stock.
-pub(crate) async fn stock_up(target: &Target, trade: &Arc<Trade>, stock: &[u64], workers: u32) -> Result<(), Trouble> {
+pub(crate) async fn stock_up(
+    target: &Target,
+    trade: &Arc<Trade>,
+    stock: &[u64],
+    workers: u32,
+) -> Result<(), BenchError> {
     let mut caller = Caller::new(target.clone());
     catalogue::open_warehouse(&mut caller).await?;
     let mut by_product: BTreeMap<String, Vec<Offered>> = BTreeMap::new();
@@ -111,7 +116,7 @@ pub(crate) async fn stock_up(target: &Target, trade: &Arc<Trade>, stock: &[u64],
 }
 
 /// Lets every customer do what they did.
-pub(crate) async fn trade_all(target: &Target, trade: &Arc<Trade>, workers: u32) -> Result<Ran, Trouble> {
+pub(crate) async fn trade_all(target: &Target, trade: &Arc<Trade>, workers: u32) -> Result<Ran, BenchError> {
     let parts = side_by_side(target, trade.customers.len(), workers, "customers", |mut caller, next, done| {
         let trade = Arc::clone(trade);
         async move {
@@ -146,7 +151,7 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    async fn all_of(mut self, customer: &Customer) -> Result<(), Trouble> {
+    async fn all_of(mut self, customer: &Customer) -> Result<(), BenchError> {
         let mut open: Vec<Open> = Vec::new();
         for event in &customer.events {
             match event {
@@ -180,18 +185,18 @@ impl Visit<'_> {
         Ok(())
     }
 
-    async fn post(&mut self, path: &str, key: &str, wait_s: Option<u32>, body: &Value) -> Result<Answer, Trouble> {
+    async fn post(&mut self, path: &str, key: &str, wait_s: Option<u32>, body: &Value) -> Result<Answer, BenchError> {
         self.ran.requests += 1;
         self.caller.post(path, key, wait_s, body).await
     }
 
     /// A POST that must be accepted; otherwise it is on record as unexpected, and the answer is `None`.
-    async fn must(&mut self, path: &str, key: &str, body: &Value) -> Result<Option<Value>, Trouble> {
+    async fn must(&mut self, path: &str, key: &str, body: &Value) -> Result<Option<Value>, BenchError> {
         let answer = self.post(path, key, Some(30), body).await?;
         if answer.is_ok() {
             return Ok(Some(answer.json()));
         }
-        self.ran.unexpected.push(answer.trouble(format!("POST {path}")).to_string());
+        self.ran.unexpected.push(answer.error(format!("POST {path}")).to_string());
         Ok(None)
     }
 
@@ -200,7 +205,7 @@ impl Visit<'_> {
     }
 
     /// One invoice, one order, paid. `false`: refused, because there was not enough.
-    async fn buy(&mut self, customer: &Customer, sale: &Sale) -> Result<bool, Trouble> {
+    async fn buy(&mut self, customer: &Customer, sale: &Sale) -> Result<bool, BenchError> {
         let lines: Vec<Value> = sale
             .lines
             .iter()
@@ -237,14 +242,14 @@ impl Visit<'_> {
             }
             _ => {
                 let what = format!("invoice {} ({status})", sale.invoice);
-                self.ran.unexpected.push(answer.trouble(what).to_string());
+                self.ran.unexpected.push(answer.error(what).to_string());
                 Ok(false)
             }
         }
     }
 
     /// The order once its saga has ended.
-    async fn settled(&mut self, mut order: Value) -> Result<Value, Trouble> {
+    async fn settled(&mut self, mut order: Value) -> Result<Value, BenchError> {
         for _ in 0..SETTLE_LOOKS {
             let status = order.get("status").and_then(Value::as_str).unwrap_or_default();
             let id = order.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -273,7 +278,7 @@ impl Visit<'_> {
     }
 
     /// Only what has been delivered can be returned: the whole order leaves and arrives before its first return.
-    async fn deliver(&mut self, sale: usize) -> Result<bool, Trouble> {
+    async fn deliver(&mut self, sale: usize) -> Result<bool, BenchError> {
         let Some(bought) = self.sales.get(sale) else { return Ok(false) };
         if bought.delivered {
             return Ok(true);
@@ -295,7 +300,7 @@ impl Visit<'_> {
         Ok(true)
     }
 
-    async fn bring_back(&mut self, invoice: &str, sale: usize, units: &[(SkuIndex, u64)]) -> Result<(), Trouble> {
+    async fn bring_back(&mut self, invoice: &str, sale: usize, units: &[(SkuIndex, u64)]) -> Result<(), BenchError> {
         if !self.deliver(sale).await? {
             return Ok(());
         }
@@ -320,7 +325,7 @@ impl Visit<'_> {
         self.must(&format!("/v1/returns/{id}/receive"), invoice, &json!({ "lines": received })).await.map(drop)
     }
 
-    async fn adjust(&mut self, invoice: &str, sku: SkuIndex, units: u64) -> Result<(), Trouble> {
+    async fn adjust(&mut self, invoice: &str, sku: SkuIndex, units: u64) -> Result<(), BenchError> {
         let path = format!("/v1/inventory/{}/adjustments", segment(self.sku(sku).0));
         let body = json!({ "warehouse": WAREHOUSE, "delta": units, "reason": "return_unmatched" });
         self.must(&path, invoice, &body).await.map(drop)

@@ -5,9 +5,9 @@ use super::run::{Ran, side_by_side};
 use super::trade::Trade;
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::catalogue;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::{count, grouped};
 use doorbuster_bench::shopper::{Verdict, of_status};
-use doorbuster_bench::trouble::Trouble;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,12 +23,17 @@ pub(crate) struct Tally {
     pub(crate) figures: Figures,
     /// Units that are still promised to someone: must be none.
     pub(crate) reserved: u64,
-    /// Orders whose state nobody expected.
+    /// Orders in an unexpected state.
     pub(crate) unexpected: Vec<String>,
 }
 
 /// Reads every accepted order and every SKU.
-pub(crate) async fn read_back(target: &Target, trade: &Arc<Trade>, ran: &Ran, workers: u32) -> Result<Tally, Trouble> {
+pub(crate) async fn read_back(
+    target: &Target,
+    trade: &Arc<Trade>,
+    ran: &Ran,
+    workers: u32,
+) -> Result<Tally, BenchError> {
     let orders: Arc<Vec<String>> = Arc::new(ran.accepted.values().cloned().collect());
     let parts = side_by_side(target, orders.len(), workers, "orders read back", |mut caller, next, done| {
         let orders = Arc::clone(&orders);
@@ -67,7 +72,7 @@ pub(crate) async fn read_back(target: &Target, trade: &Arc<Trade>, ran: &Ran, wo
 }
 
 /// The order, once its refunds are carried out.
-async fn read_order(caller: &mut Caller, id: &str) -> Result<Value, Trouble> {
+async fn read_order(caller: &mut Caller, id: &str) -> Result<Value, BenchError> {
     let path = format!("/v1/orders/{id}");
     let mut order = caller.read(&path).await?;
     for _ in 0..REFUND_LOOKS {

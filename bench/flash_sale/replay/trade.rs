@@ -207,7 +207,7 @@ pub(crate) struct Open {
 pub(crate) struct Matched {
     /// Which of the customer's accepted sales.
     pub(crate) sale: usize,
-    /// So many.
+    /// Units.
     pub(crate) units: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A wrong cookie, another version, garbage, frames that are too large: they harm nobody and are logged.
+//! A wrong cookie, another version, garbage, frames that are too large: they do no harm and are logged.
 
 use super::process::{Process, Settings, pair};
 use std::time::Duration;

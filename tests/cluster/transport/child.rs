@@ -199,7 +199,7 @@ async fn obey(gateway: &Gateway, echo: &Echo, words: &[&str]) -> Value {
     }
 }
 
-/// So many questions at once.
+/// Questions at the same time.
 async fn ask(gateway: &Gateway, shard: Shard, sku: &str, count: u64, life_ms: u64, padding: usize) -> Value {
     let ends = join_all((0..count).map(|_| gateway.ask(shard, question(sku, life_ms, padding)))).await;
     let count = |is: fn(&Delivered) -> bool| ends.iter().filter(|end| is(end)).count();
@@ -212,7 +212,7 @@ async fn ask(gateway: &Gateway, shard: Shard, sku: &str, count: u64, life_ms: u6
     })
 }
 
-/// So many askers, each with one question after the other, for so many milliseconds; gives questions answered per second.
+/// `askers` askers, each with one question after the other, for some milliseconds; gives questions answered per second.
 async fn flood(gateway: &Gateway, shard: Shard, askers: u64, millis: u64) -> Value {
     let begun = Instant::now();
     let end = begun + Duration::from_millis(millis);

@@ -17,7 +17,7 @@ async fn a_stopped_peer_is_missed_by_the_heartbeat_and_its_questions_end_unknown
     let (answers, beats) = tokio::join!(asked, missed);
     assert_eq!(answers["unknown"], 20, "{answers}");
     assert_eq!(beats["b.1"][0], true, "still connected: only its heart is missed");
-    owner.signal("-CONT");
+    owner.signal("CONT");
     asker.until("beats", |beats| misses(beats, "b.1") == 0).await;
     assert_eq!(asker.tell("ask 1 echo 5 10000").await["accepted"], 5);
 }
@@ -31,7 +31,7 @@ async fn a_peer_that_is_stopped_for_long_is_cut_and_connected_again_when_it_goes
     assert_eq!(answers["unknown"], 5, "{answers}");
     asker.until("beats", |beats| beats["b.1"][0] == false).await;
     assert_eq!(asker.tell("ask 1 echo 5 10000").await["not_delivered"], 5, "at once: there is no session");
-    owner.signal("-CONT");
+    owner.signal("CONT");
     asker.until_connected(&owner).await;
     owner.until_connected(&asker).await;
     asker.until("ask 1 echo 1 10000", |answers| answers["accepted"] == 1).await;

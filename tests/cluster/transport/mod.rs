@@ -1,6 +1,6 @@
 //! Claims about the way between nodes.
 //!
-//! `child`: what each process does that is told so. `stranger`: one that speaks the transport, but not our version. `process`: how a test starts and
+//! `child`: what a process does that runs as a node. `stranger`: one that speaks the transport, but not our version. `process`: how a test starts and
 //! asks them. The other files are the claims.
 
 mod attacks;

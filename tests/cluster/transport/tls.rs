@@ -39,7 +39,7 @@ async fn nodes_of_one_authority_talk_in_tls_and_share_frames() {
     let (asker, owner) = pair(|settings| settings.tls = Some(folder.path().to_owned())).await;
     assert_eq!(asker.tell("ask 1 echo 2000 20000").await["accepted"], 2_000);
     assert_eq!(asker.tell("ask_large 1 echo 5 200000").await["accepted"], 5);
-    // Whoever speaks without TLS is not let in.
+    // A node that speaks without TLS is not let in.
     let mut stream = TcpStream::connect(&owner.address).await.unwrap();
     stream.write_all(&[0; 64]).await.unwrap();
     let mut rest = Vec::new();

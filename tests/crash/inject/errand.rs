@@ -1,11 +1,11 @@
 //! A sale that remembers: what was asked, what was answered, and whether a later process still knows it.
 
-use crate::client::{Answer, Call};
 use crate::holding::files_with;
 use crate::node::{Door, Node};
 use crate::oracle::{contradiction, is_confirmed, is_settled, status, units_sold};
 use crate::shop;
-use crate::until::{PATIENCE, until};
+use doorbuster_test_kit::client::{Answer, Call};
+use doorbuster_test_kit::until::{PATIENCE, until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Mutex;

@@ -14,7 +14,7 @@ pub enum Kind {
     KillAfter,
     /// SIGKILL with half of it written.
     KillWithin,
-    /// It fails with an input/output error, once: whoever tries again would succeed, and be wrong.
+    /// It fails with an input/output error, once: a second try would succeed, and be wrong.
     Eio,
     /// The disk is full from then on.
     Enospc,

@@ -23,7 +23,7 @@ use trial::{Outcome, Stage};
 
 /// Trials at the same time; a trial mostly waits, so `DOORBUSTER_FAULTS_AT_ONCE` may ask for more than there are processors.
 const AT_ONCE: usize = 2;
-/// Faults that are told one by one; beyond them only how many.
+/// Faults that are reported one by one; of the others only their number is.
 const TOLD_MAX: usize = 12;
 
 /// Which calls of a kind meet it: each `stride`-th from `first` on.
@@ -49,7 +49,7 @@ fn at_once() -> usize {
         .map_or(AT_ONCE, |text| text.parse().expect("DOORBUSTER_FAULTS_AT_ONCE is a number"))
 }
 
-/// Is each trial told when it ends? A sweep that is stopped half-way has then said what it tried.
+/// Is each trial reported when it ends? A sweep that is stopped half-way has then said what it tried.
 fn is_told() -> bool {
     std::env::var("DOORBUSTER_FAULTS_TELL").is_ok()
 }

@@ -2,13 +2,14 @@
 
 use super::errand::Memory;
 use super::library::{Fault, Kind, Made, Notes, Report};
-use crate::client::Call;
-use crate::node::{Node, Settings};
-use crate::process::Ended;
-use crate::until::{PATIENCE, until};
+use crate::node::{Node, quick};
+use doorbuster_test_kit::client::Call;
+use doorbuster_test_kit::process::Ended;
+use doorbuster_test_kit::settings::Settings;
+use doorbuster_test_kit::until::{PATIENCE, until};
 use std::time::Duration;
 
-/// A process that neither answers nor ends for so long hangs.
+/// A process that neither answers nor ends within this time hangs.
 const HANGS: Duration = Duration::from_secs(120);
 /// The status of a process that could not go on, and of one that could not start.
 const GAVE_UP: [i32; 2] = [70, 1];
@@ -51,9 +52,9 @@ pub struct Outcome {
     pub acknowledged: usize,
 }
 
-/// Small files, so that a short sale changes segments; and nothing that works while nobody asks.
+/// Small files, so that a short sale changes segments; and nothing that works without a request.
 pub fn settings() -> Settings {
-    Settings::quick()
+    quick()
         .with("api.body_bytes_max", 8_192)
         .with("api.small_body_bytes_max", 8_192)
         .with("journal.batch_bytes_max", 16_384)
@@ -253,7 +254,7 @@ fn is_log(file: &str) -> bool {
 
 /// A failure that endangers nothing, because what failed is not used.
 fn may_go_on(met: &Made, report: &Report, said: &str) -> bool {
-    // The next segment, which nobody wrote a record to: the present one goes on to its end, and the log says what will come.
+    // The next segment, to which no record was written: the present one goes on to its end, and the log says what will come.
     let next_segment = met.file.starts_with("log/spare-") && said.contains("no next segment");
     // The tables' list of tables is written anew, to be shorter: the old one stays in force.
     let list_of_tables = met.file.starts_with("states") && met.file.contains("/keyspaces/0");

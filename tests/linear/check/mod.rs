@@ -1,15 +1,15 @@
-//! Is what clients saw of each SKU what one shelf, with one hand at a time, could have shown them?
+//! Is what clients saw of each SKU what one shelf, changed by one operation at a time, could have shown them?
 //!
 //! ```text
-//! history ──by SKU──► claims: who made which version ──► real time: nobody saw less than was known before ──► replay on the model
+//! history ──by SKU──► claims: who made which version ──► real time: no answer shows less than was known before ──► replay on the model
 //! ```
 //!
-//! Every event of a SKU makes its version one greater, and answers tell it. So the order of things is given, and needs no search: what is
+//! Every event of a SKU makes its version one greater, and answers name it. So the order of operations is given, and needs no search: what is
 //! answered must be what the model answers at that version, every version must be made by some operation, and an operation that returned
 //! before another was begun must not see more than that one. What was never answered may have happened or not; where a version is made by
 //! none that was answered, those are tried in turn. An answer without a version (a refusal) must be right at some version of its time.
 //!
-//! `model`: the shelf. `words`: operations and how they are told. `times`: real time. `replay`: version by version.
+//! `model`: the shelf. `words`: operations and how they are described. `times`: real time. `replay`: version by version.
 
 mod model;
 mod replay;

@@ -1,6 +1,6 @@
 //! Version by version: each is made by the operation that claims it, or by one that was not answered; each answer is the shelf's.
 //!
-//! Where a version is claimed by nobody, operations that may have made it are tried in the order in which they must have been done at the
+//! Where a version is claimed by no operation, those that may have made it are tried in the order in which they must have been done at the
 //! latest; a wrong choice is found by what comes after it, and taken back.
 
 use super::Checked;
@@ -11,7 +11,7 @@ use super::words::{Effect, Operation};
 /// Choices that may be taken back in one SKU's history; more, and the history says too little to be judged.
 const RETRIES_MAX: u64 = 1_000_000;
 
-/// A version that nobody claims: where we were, and who else may have made it.
+/// A version that no operation claims: the state before it, and the other operations that may have made it.
 struct Choice {
     version: u64,
     others: Vec<usize>,
@@ -82,7 +82,7 @@ impl Replay<'_> {
     fn run(&mut self) -> Result<(), String> {
         let mut choices: Vec<Choice> = Vec::new();
         let mut retries = 0;
-        // What is told is what was met furthest on: earlier choices were wrong for another reason.
+        // The anomaly met furthest on is reported: earlier choices were wrong for another reason.
         let mut furthest: Option<(u64, String)> = None;
         let mut result = self.look();
         loop {
@@ -134,7 +134,7 @@ impl Replay<'_> {
         ))
     }
 
-    /// Nobody claims the version: somebody who was not answered made it.
+    /// No operation claims the version: one that was not answered made it.
     fn choose(&mut self, version: u64, choices: &mut Vec<Choice>) -> Result<(), String> {
         let mut able: Vec<usize> = (0..self.maybe.len())
             .filter(|place| {
@@ -193,7 +193,7 @@ impl Replay<'_> {
         }
     }
 
-    /// Everybody who saw this version was answered as the shelf answers now, and nobody's time passes without an answer being right.
+    /// Every operation that saw this version was answered as the shelf answers now, and no operation's time passes without its answer being right.
     fn look(&mut self) -> Result<(), String> {
         let version = self.shelf.version();
         let from = self.seen.partition_point(|(seen, _)| *seen < version);

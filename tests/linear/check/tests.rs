@@ -1,4 +1,4 @@
-//! Histories by hand: lawful ones, and each kind of unlawful one with what is said of it.
+//! Histories by hand: lawful ones, and each kind of unlawful one with its message.
 
 use super::words::{Answer, Op, Operation};
 use super::{Checked, check};
@@ -7,7 +7,7 @@ use super::{Checked, check};
 struct History(Vec<Operation>);
 
 impl History {
-    /// A SKU on sale with so many units, at version 2.
+    /// A SKU on sale with `units`, at version 2.
     fn of(units: u32) -> Self {
         let mut history = Self(Vec::new());
         history.then(Op::Offer, Answer::Done, 1);
@@ -162,7 +162,7 @@ fn what_was_not_answered_cannot_have_happened_before_it_was_sent() {
 fn a_wrong_guess_is_taken_back() {
     let mut history = History::of(9);
     history.unanswered(reserve(7, 2)).unanswered(reserve(8, 1));
-    // It was the second one; only a later read tells.
+    // It was the second one; only a later read shows it.
     history.then(reserve(9, 1), reserved(4), 4).then(Op::Read, levels(9, 2), 4);
     history.is_lawful();
     history.last().answer = Some(levels(9, 5));
@@ -201,7 +201,7 @@ fn a_refusal_without_a_version_must_be_right_at_some_version_of_its_time() {
     history.last().seen = None;
     history.then(Op::Release { order: 7, number: 3 }, Answer::Done, 4).then(Op::Read, levels(2, 0), 4);
     assert_eq!(history.is_lawful().unplaced, 1);
-    // After the release was answered, nobody may be told that all is promised.
+    // After the release was answered, no answer may say that all is reserved.
     let late = history.0.remove(3);
     history.then(late.op, sold_out(0, true), 4);
     history.last().seen = None;

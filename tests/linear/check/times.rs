@@ -3,11 +3,11 @@
 use super::words::{Effect, Operation};
 use std::collections::HashMap;
 
-/// The maker of each version, as far as answers tell, by the operation's place in the history.
+/// The maker of each version, as far as answers say, by the operation's place in the history.
 #[derive(Debug, Default)]
 pub struct Claims {
     maker: HashMap<u64, usize>,
-    /// The greatest version that anybody made or saw.
+    /// The greatest version that any operation made or saw.
     pub last: u64,
 }
 
@@ -57,7 +57,7 @@ pub fn claims(operations: &[&Operation]) -> Result<Claims, String> {
     Ok(claims)
 }
 
-/// Each operation's window, from what answers tell; an operation that tells its place and does not stand in its window is an anomaly.
+/// Each operation's window, from the answers; an operation that names its version and does not lie in its window is an anomaly.
 pub fn windows(operations: &[&Operation], claims: &Claims) -> Result<Vec<Window>, String> {
     let mut windows = vec![Window { from: 0, to: u64::MAX }; operations.len()];
     known_before(operations, claims, &mut windows)?;
@@ -72,7 +72,7 @@ fn known_before(operations: &[&Operation], claims: &Claims, windows: &mut [Windo
         operations.iter().enumerate().filter_map(|(place, one)| Some((one.returned?, place))).collect();
     ended.sort_unstable();
     let mut ended = ended.into_iter().peekable();
-    // The greatest version that anybody knew who has returned, and who.
+    // The greatest version known to an operation that has returned, and which one.
     let mut newest: Option<(u64, usize)> = None;
     for place in begun {
         let operation = operations[place];

@@ -1,4 +1,4 @@
-//! What is done to a SKU's stock and what is answered, and how a person is told of it.
+//! What is done to a SKU's stock, what is answered, and how both are described in messages.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub enum Op {
 pub enum Answer {
     /// Done, or had been done.
     Done,
-    /// To a receipt: what was on hand after it, and at which version.
+    /// To a receipt: what was on hand after it, and the version.
     Received { on_hand: u64, version: u64 },
     /// To a reservation: its number, which is the version it made.
     Reserved { number: u64 },
@@ -75,7 +75,7 @@ pub enum Effect {
 }
 
 impl Answer {
-    /// Is it what was told, as far as that goes?
+    /// Does it agree with the answer, as far as that goes?
     pub fn is(self, told: Option<Self>) -> bool {
         match (self, told) {
             (Self::SoldOut { available, .. }, Some(Self::SoldOut { available: other, all_reserved: None })) => {
@@ -87,7 +87,7 @@ impl Answer {
 }
 
 impl Operation {
-    /// Which version it made, as far as its answer tells.
+    /// The version it made, as far as its answer says.
     pub fn effect(&self) -> Effect {
         let Some(answer) = self.answer else {
             return if self.op == Op::Read { Effect::None } else { Effect::Maybe };
@@ -96,7 +96,7 @@ impl Operation {
             (_, Answer::Reserved { number }) => Effect::At(number),
             (_, Answer::Received { version, .. }) => Effect::At(version),
             (_, Answer::Done) if !self.repeated => self.seen.map_or(Effect::Maybe, Effect::At),
-            // Done by a try that was not answered, or by somebody else.
+            // Done by a try that was not answered, or by another client.
             (_, Answer::Done) | (Op::Forget { .. }, Answer::Unknown) => Effect::Maybe,
             (
                 _,

@@ -32,7 +32,7 @@ async fn no_two_processes_of_one_name_get_the_same_incarnation() {
     let newest = NodeId { name: "n1".to_owned(), incarnation: *distinct.last().unwrap() };
     let shown = one.nodes().await.unwrap();
     assert!(shown.iter().any(|row| row.id == newest), "{shown:?}");
-    // Whoever joins alone takes all earlier ones away.
+    // A node that joins alone removes all earlier ones.
     let last = two.join(&row("n1", 0)).await.unwrap();
     assert_eq!(one.nodes().await.unwrap().iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [last]);
 }

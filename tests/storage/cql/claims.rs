@@ -7,7 +7,7 @@ use doorbuster_storage::cql::{Claiming, CqlJournal};
 use doorbuster_storage::{Claim, ClaimError, Journal, Layout, Shard};
 use futures_util::{StreamExt, stream};
 
-/// Steps until it is over, at most so many.
+/// Steps until it is over, at most `most`.
 async fn steps(claiming: &mut Claiming, count: usize) -> Option<Result<Claim, ClaimError>> {
     for _ in 0..count {
         match claiming.step().await {
@@ -106,7 +106,7 @@ async fn together(nodes: &[CqlJournal; 3], shard: Shard, order: &[bool]) {
     }
     let stale = old.record(&order_on(A, 0), 9, 1, None);
     assert!(put(former, &stale).await.is_err(), "{order:?}");
-    // Both may lose, each to the other's epoch or fence; then nobody owns the shard until somebody claims it.
+    // Both may lose, each to the other's epoch or fence; then the shard has no owner until it is claimed again.
     assert!(owners <= 1, "{order:?}: two owners");
     let mut last = Owner::of(former, shard).await;
     acknowledged.push(write(former, &mut last, 1).await);
@@ -185,7 +185,7 @@ async fn a_claimant_looks_again_after_every_bucket() {
     assert_eq!(put(&owner_node, &stale).await, fenced(&owner));
 }
 
-/// Rule O2.8: the one with the lower epoch comes late and finds a bucket that nobody has fenced.
+/// Rule O2.8: the one with the lower epoch comes late and finds a bucket that has no fence.
 #[tokio::test]
 async fn a_claimant_with_a_lower_epoch_gives_up_even_where_it_meets_no_fence() {
     let Some(store) = keyspace("a late claimant with a lower epoch", 10) else { return };
@@ -198,7 +198,7 @@ async fn a_claimant_with_a_lower_epoch_gives_up_even_where_it_meets_no_fence() {
         assert!(owner.epoch() > claiming.epoch());
         let mut acknowledged = fill(&fast, &mut owner, 9).await;
         owner.checkpoint(&fast, 9).await;
-        // Bucket 0 is full and stored, bucket 1 not begun: the slow one meets nobody there.
+        // Bucket 0 is full and stored, bucket 1 not begun: the slow one finds no fence there.
         assert_eq!(to_the_end(&mut claiming).await, Err(ClaimError::Lost(shard)), "slept after step {slept_after}");
         // It may have fenced the bucket before it gave up; its epoch is the lower one, so the owner rolls over it (rule O3).
         acknowledged.push(write(&fast, &mut owner, 1).await);

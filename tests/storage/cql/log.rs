@@ -76,7 +76,7 @@ async fn a_decision_cut_off_between_two_buckets_is_completed_by_the_next_owner()
         written.push(write(&other, &mut next, 1).await);
         let tail = replayed(&other, A, begin).await;
         assert_eq!(tail, written, "without the rows {rests}");
-        // The former owner, had it only been slow, finds its own batch there and nobody else's.
+        // The former owner, had it only been slow, finds its own batch there and no other.
         let answer = put(&journal, &owner.record(&order_on(A, 0), 1, 1, None)).await;
         assert_eq!(answer, fenced(&owner));
         next.checkpoint(&other, next.next - 1).await;
@@ -134,7 +134,7 @@ async fn an_owner_rolls_on_to_an_empty_bucket_and_raises_a_lower_fence_there() {
     assert_eq!(fence[0].columns[0], Some(CqlValue::BigInt(2)));
 }
 
-/// Rule O3: whoever finds rows, or a higher fence, in the bucket it rolls on to has lost the shard.
+/// Rule O3: an owner that finds rows, or a higher fence, in the bucket it rolls on to has lost the shard.
 #[tokio::test]
 async fn an_owner_that_finds_another_in_the_next_bucket_has_lost_the_shard() {
     let Some(store) = keyspace("rolling on into another's bucket", 10) else { return };
@@ -184,7 +184,7 @@ async fn a_checkpoint_deletes_the_rows_before_it_and_no_fence() {
     assert_eq!((claim.flushed_upto, claim.end), (33, 34));
 }
 
-/// A crash between `flushed_upto` and the deletion leaves rows that nobody reads; the next owner's checkpoint deletes them.
+/// A crash between `flushed_upto` and the deletion leaves rows that are never read; the next owner's checkpoint deletes them.
 #[tokio::test]
 async fn rows_that_a_crash_left_behind_are_deleted_by_the_next_checkpoint() {
     let Some(store) = keyspace("rows left behind", 10) else { return };
@@ -234,7 +234,7 @@ async fn a_damaged_row_is_corruption_and_named() {
     );
 }
 
-/// Whoever claims begins where states are stored: what lies before is not looked at.
+/// A claimant begins where states are stored: what lies before is not read.
 #[tokio::test]
 async fn ten_thousand_sealed_buckets_are_claimed_in_as_many_steps_as_one() {
     let Some(store) = keyspace("ten thousand sealed buckets", 2) else { return };

@@ -24,7 +24,7 @@ fn keyspace(claim: &str, bucket_events: u64) -> Option<Keyspace> {
     Keyspace::is_there(claim).then(|| Keyspace::with(LAYOUT, |options| options.bucket_events = bucket_events))
 }
 
-/// One record of so many events at the shard's end. Whose it is makes no difference to the log: it is an order's, on whatever shard.
+/// One record of `events` events at the shard's end. Whose it is makes no difference to the log: it is an order's, on whatever shard.
 async fn write(journal: &CqlJournal, owner: &mut Owner, events: u32) -> Record {
     let number = owner.next;
     let record = owner.record(&order_on(A, 0), number, events, None);

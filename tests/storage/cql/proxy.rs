@@ -1,4 +1,4 @@
-//! A network that does what a test tells it: between a node and the CQL server it cuts, holds and drops single questions and answers.
+//! A network under a test's control: between a node and the CQL server it cuts, holds and drops single questions and answers.
 //!
 //! ```text
 //! node ──► frame ──► a rule matches? ──► pass · drop · hold · pass, and cut the connection instead of the answer ──► server
@@ -122,7 +122,7 @@ impl Proxy {
         rule
     }
 
-    /// For the next so many questions with these bytes in them.
+    /// For the next `times` questions with these bytes in them.
     pub(crate) fn on(&self, bytes: &str, times: usize, act: Act) -> Arc<Rule> {
         self.rule(Of::Holding(bytes.as_bytes().to_vec()), times, act)
     }

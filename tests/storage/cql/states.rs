@@ -156,7 +156,7 @@ async fn a_large_state_that_was_half_stored_is_the_older_one_whole() {
         let mut dirty = Dirty::default();
         (1..=256).for_each(|chunk| dirty.mark(chunk));
         if round == 3 {
-            // What the cut one had marked must be stored by whoever replays.
+            // What the cut one had marked must be stored by the owner that replays.
             hot.dirty = dirty;
         }
         let flush = StateFlush { states: hot.rows(round), ..StateFlush::default() };

@@ -1,17 +1,20 @@
 //! One address that stands for another, on a path that can be cut: a TCP relay whose two directions are gates.
 //!
 //! ```text
-//! who dials ──► [gate out] ──► relay ──► who is dialled
-//!           ◄── [gate back] ◄──
+//! dialler ──► [gate out] ──► relay ──► dialled
+//!         ◄── [gate back] ◄──
 //! ```
 //!
 //! A closed gate loses nothing and lets nothing pass: as on a network that is down, TCP keeps what was sent and delivers it late. So a
 //! message from before the cut arrives after it, when its sender may have lost its shards: the harder case. A new connection waits until
 //! both its gates are open.
+//!
+//! The target may change: a process that is killed comes back on another port. While there is no target, a relay closes what it accepts,
+//! as a dead host would.
 
-use doorbuster_bench::trouble::Trouble;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,22 +26,21 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// One direction between two processes.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate(Arc<watch::Sender<bool>>);
+pub struct Gate(Arc<watch::Sender<bool>>);
 
 impl Gate {
     /// Everything passes.
-    pub(crate) fn open() -> Self {
+    pub fn open() -> Self {
         Self(Arc::new(watch::Sender::new(true)))
     }
 
     /// From now on everything passes, or nothing.
-    pub(crate) fn set(&self, open: bool) {
+    pub fn set(&self, open: bool) {
         self.0.send_replace(open);
     }
 
     /// Does everything pass?
-    #[cfg(test)]
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         *self.0.borrow()
     }
 
@@ -50,27 +52,37 @@ impl Gate {
 
 /// The gates of one connection: what the dialling side sends, and what it hears.
 #[derive(Debug, Clone)]
-pub(crate) struct Gates {
-    /// Towards who is dialled.
-    pub(crate) out: Gate,
-    /// Towards who dials.
-    pub(crate) back: Gate,
+pub struct Gates {
+    /// From the process that dials to the one it dials.
+    pub out: Gate,
+    /// From the dialled process back.
+    pub back: Gate,
 }
 
 /// A relay that listens until it is dropped; its connections end with it.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub struct Relay {
+    address: SocketAddr,
+    target: Arc<Mutex<Option<SocketAddr>>>,
     task: JoinHandle<()>,
 }
 
 impl Relay {
-    /// Passes connections to `listener` on to `target`. `gates` names those of the process that dials from an address.
-    pub(crate) fn start(
+    /// Listens on a free port of loopback, has no target yet, and is never cut.
+    pub async fn without_target() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start(listener, None, |_dialler| Gates { out: Gate::open(), back: Gate::open() })
+    }
+
+    /// Passes connections to `listener` on to `target`. `gates` gives those of a connection, by the address it was dialled from.
+    pub fn start(
         listener: TcpListener,
-        target: SocketAddr,
+        target: Option<SocketAddr>,
         gates: impl Fn(SocketAddr) -> Gates + Send + Sync + 'static,
-    ) -> Self {
-        let gates = Arc::new(gates);
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let target = Arc::new(Mutex::new(target));
+        let (gates, present) = (Arc::new(gates), Arc::clone(&target));
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
@@ -78,6 +90,7 @@ impl Relay {
                     accepted = listener.accept() => {
                         // A dialler that is gone already, or no descriptor left: the next one may fare better.
                         let Ok((stream, from)) = accepted else { continue };
+                        let Some(target) = *present.lock().unwrap() else { continue };
                         let gates = Arc::clone(&gates);
                         connections.spawn(async move {
                             let found = tokio::task::spawn_blocking(move || gates(from)).await;
@@ -91,7 +104,17 @@ impl Relay {
                 }
             }
         });
-        Self { task }
+        Ok(Self { address, target, task })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// New connections go to `target` from now on; `None`: nowhere.
+    pub fn point_to(&self, target: Option<SocketAddr>) {
+        *self.target.lock().unwrap() = target;
     }
 }
 
@@ -102,7 +125,7 @@ impl Drop for Relay {
 }
 
 /// A free port on each of `addresses`: drivers expect the nodes of a store to share one.
-pub(crate) async fn listen_on_all(addresses: &[std::net::IpAddr]) -> Result<Vec<TcpListener>, Trouble> {
+pub async fn listen_on_all(addresses: &[IpAddr]) -> io::Result<Vec<TcpListener>> {
     const TRIES: usize = 20;
     let mut last = None;
     for _ in 0..TRIES {
@@ -111,7 +134,7 @@ pub(crate) async fn listen_on_all(addresses: &[std::net::IpAddr]) -> Result<Vec<
         for ip in addresses {
             match TcpListener::bind(SocketAddr::new(*ip, port)).await {
                 Ok(listener) => {
-                    port = listener.local_addr().map_err(|source| Trouble::io("listen", source))?.port();
+                    port = listener.local_addr()?.port();
                     listeners.push(listener);
                 }
                 Err(error) => last = Some(error),
@@ -121,11 +144,10 @@ pub(crate) async fn listen_on_all(addresses: &[std::net::IpAddr]) -> Result<Vec<
             return Ok(listeners);
         }
     }
-    let source = last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into());
-    Err(Trouble::io("listen on one port of each address", source))
+    Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
 }
 
-async fn relay(from: TcpStream, target: SocketAddr, gates: Gates) -> std::io::Result<()> {
+async fn relay(from: TcpStream, target: SocketAddr, gates: Gates) -> io::Result<()> {
     gates.out.passes().await;
     gates.back.passes().await;
     let to = TcpStream::connect(target).await?;
@@ -138,7 +160,7 @@ async fn relay(from: TcpStream, target: SocketAddr, gates: Gates) -> std::io::Re
     tokio::try_join!(out, back).map(drop)
 }
 
-async fn pour(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, gate: Gate) -> std::io::Result<()> {
+async fn pour(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, gate: Gate) -> io::Result<()> {
     let mut state = gate.0.subscribe();
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -183,7 +205,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let gates = Gates { out: Gate::open(), back: Gate::open() };
         let own = gates.clone();
-        (Relay::start(listener, target, move |_| own.clone()), address, gates)
+        (Relay::start(listener, Some(target), move |_| own.clone()).unwrap(), address, gates)
     }
 
     async fn heard(stream: &mut TcpStream, wanted: &[u8], patience: Duration) -> bool {
@@ -224,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_hangs_up_is_noticed_on_the_other_side() {
+    async fn a_side_that_closes_is_noticed_on_the_other() {
         let (relay, address, _gates) = relayed().await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"last words").await.unwrap();
@@ -241,5 +263,20 @@ mod tests {
         let listeners = listen_on_all(&addresses).await.unwrap();
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         assert_eq!(ports.first(), ports.last());
+    }
+
+    #[tokio::test]
+    async fn a_relay_follows_its_target_and_closes_while_there_is_none() {
+        let relay = Relay::without_target().await.unwrap();
+        let mut closed = TcpStream::connect(relay.address()).await.unwrap();
+        assert_eq!(closed.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        for answer in [b'a', b'b'] {
+            let behind = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            relay.point_to(Some(behind.local_addr().unwrap()));
+            tokio::spawn(async move { behind.accept().await.unwrap().0.write_all(&[answer]).await });
+            let mut heard = [0; 1];
+            TcpStream::connect(relay.address()).await.unwrap().read_exact(&mut heard).await.unwrap();
+            assert_eq!(heard, [answer]);
+        }
     }
 }

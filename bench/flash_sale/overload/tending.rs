@@ -1,7 +1,7 @@
-//! What goes on behind the counter while a crowd buys: orders are paid, shipped, delivered and sent back; others are cancelled.
+//! The seller's work while a crowd buys: orders are paid, shipped, delivered and sent back; others are cancelled.
 
 use doorbuster_bench::api::{Caller, Target};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_bench::error::BenchError;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ pub(super) struct Done {
     pub(super) broken_off: AtomicU64,
 }
 
-/// One pair of hands: one order after the other, until told to stop.
+/// One worker: handles one order after the other until `over` is set.
 pub(super) async fn tend(target: Target, hand: usize, skus: Arc<Vec<String>>, done: Arc<Done>, over: Arc<AtomicBool>) {
     let mut caller = Caller::waiting(target, Duration::from_secs(20));
     let run = uuid::Uuid::new_v4().simple().to_string();
@@ -37,7 +37,7 @@ pub(super) async fn tend(target: Target, hand: usize, skus: Arc<Vec<String>>, do
 }
 
 /// Buys and pays one unit; then cancels it, or has it shipped, delivered, sent back and taken in.
-async fn one(caller: &mut Caller, key: &str, sku: &str, cancels: bool) -> Result<(), Trouble> {
+async fn one(caller: &mut Caller, key: &str, sku: &str, cancels: bool) -> Result<(), BenchError> {
     let order = json!({
         "lines": [{ "sku": sku, "quantity": 1 }],
         "buyer": { "email": "soak@crowd.example", "name": "Soak" },
@@ -67,9 +67,9 @@ async fn one(caller: &mut Caller, key: &str, sku: &str, cancels: bool) -> Result
     caller.must_post(&format!("{back}/receive"), &format!("{key}-t"), &taken).await.map(drop)
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str, Trouble> {
+fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str, BenchError> {
     value
         .pointer(pointer)
         .and_then(Value::as_str)
-        .ok_or_else(|| Trouble::Node(format!("an answer without {pointer}: {value}")))
+        .ok_or_else(|| BenchError::Node(format!("an answer without {pointer}: {value}")))
 }

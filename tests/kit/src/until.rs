@@ -1,4 +1,4 @@
-//! Waiting for a condition: asked again and again, and a failure that says what was seen last.
+//! Waiting for a condition: it is asked for again and again, and a failure says what the last answer was.
 
 use std::fmt::Display;
 use std::future::Future;

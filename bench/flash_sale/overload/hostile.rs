@@ -1,4 +1,4 @@
-//! Sockets that mean no good, each of a kind: what it does, and within which time a node must be rid of it.
+//! Hostile sockets, by kind: what each does, and the time within which a node must have closed it.
 
 use hdrhistogram::Histogram;
 use std::io;
@@ -167,7 +167,7 @@ async fn stall(stream: &mut TcpStream) -> io::Result<Instant> {
     let mut stalled: Option<Instant> = None;
     loop {
         match stream.try_write(&questions) {
-            // Partial questions are questions too: what is cut is junk, and by then nobody reads it.
+            // A partial write leaves a cut request, which is junk; by then the node no longer reads.
             Ok(_) => stalled = None,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 stalled.get_or_insert_with(Instant::now);

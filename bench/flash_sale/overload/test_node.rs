@@ -1,11 +1,12 @@
 //! The node under test with its shop: on a core of its own, on a disk as slow as is wished, watched from outside by `/proc`.
 
-use super::options::HouseOptions;
+use super::options::TestNodeOptions;
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::catalogue::{self, Offered};
-use doorbuster_bench::node::{Node, Settings, TemporaryFolder};
+use doorbuster_bench::error::BenchError;
+use doorbuster_bench::node::{Node, TemporaryFolder};
 use doorbuster_bench::number::{float, ratio};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_test_kit::settings::Settings;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ const PAGE_BYTES: u64 = 4_096;
 
 /// A node, its folder and what it sells; dropped in this order.
 #[derive(Debug)]
-pub(super) struct House {
+pub(super) struct TestNode {
     pub(super) node: Node,
     pub(super) folder: TemporaryFolder,
     pub(super) skus: Arc<Vec<String>>,
@@ -29,19 +30,19 @@ pub(super) struct House {
     pub(super) pinned: bool,
 }
 
-impl House {
+impl TestNode {
     /// Starts the node and fills its shelves.
     pub(super) async fn open(
-        options: &HouseOptions,
+        options: &TestNodeOptions,
         mut settings: Settings,
         skus: u32,
         units: u64,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, BenchError> {
         let folder = TemporaryFolder::new(options.data.as_deref())?;
         for setting in &options.settings {
             let (key, value) = setting
                 .split_once('=')
-                .ok_or_else(|| Trouble::Input(format!("--set: `{setting}` is not SECTION.KEY=VALUE")))?;
+                .ok_or_else(|| BenchError::Input(format!("--set: `{setting}` is not SECTION.KEY=VALUE")))?;
             settings = settings.with(key, value);
         }
         if options.disk_slow > 1 {
@@ -55,36 +56,36 @@ impl House {
             settings = settings.with("node.worker_threads", 1);
         }
         let node = Node::start(folder.path(), settings).await?;
-        let mut house = Self { node, folder, skus: Arc::default(), pinned };
-        house.pin()?;
-        house.skus = Arc::new(house.fill(skus, units).await?);
-        Ok(house)
+        let mut test_node = Self { node, folder, skus: Arc::default(), pinned };
+        test_node.pin()?;
+        test_node.skus = Arc::new(test_node.fill(skus, units).await?);
+        Ok(test_node)
     }
 
     /// The node on the first core, everything of ours on the others. Once more after each restart.
-    pub(super) fn pin(&self) -> Result<(), Trouble> {
+    pub(super) fn pin(&self) -> Result<(), BenchError> {
         let (Some(node), true) = (self.node.id(), self.pinned) else { return Ok(()) };
         let last = std::thread::available_parallelism().map_or(1, usize::from).max(2) - 1;
         for (cores, process) in [("0".to_owned(), node), (format!("1-{last}"), std::process::id())] {
             let ran = Command::new("taskset").args(["-a", "-c", "-p", &cores, &process.to_string()]).output();
-            let ran = ran.map_err(|source| Trouble::io("run taskset", source))?;
+            let ran = ran.map_err(|source| BenchError::io("run taskset", source))?;
             // Our own threads see one core less now, so later calls ask for what is already so; only the node's must hold.
             if !ran.status.success() && process == node {
-                return Err(Trouble::Node(String::from_utf8_lossy(&ran.stderr).into_owned()));
+                return Err(BenchError::Node(String::from_utf8_lossy(&ran.stderr).into_owned()));
             }
         }
         Ok(())
     }
 
     /// Where and on what.
-    pub(super) fn shown(&self, options: &HouseOptions) -> String {
+    pub(super) fn shown(&self, options: &TestNodeOptions) -> String {
         let cores = if self.pinned { "a core of its own" } else { "shares all cores with the load" };
         let disk =
             if options.disk_slow > 1 { format!(", syncs {} times slower", options.disk_slow) } else { String::new() };
         format!("{}, its own, durable; {cores}{disk}", self.node.public.address)
     }
 
-    async fn fill(&self, skus: u32, units: u64) -> Result<Vec<String>, Trouble> {
+    async fn fill(&self, skus: u32, units: u64) -> Result<Vec<String>, BenchError> {
         let mut caller = Caller::new(self.node.public.clone());
         catalogue::open_warehouse(&mut caller).await?;
         let skus: Vec<String> = (1..=skus).map(|number| format!("CROWD-{number}")).collect();
@@ -100,7 +101,7 @@ impl House {
     }
 
     /// Is the audit clean? Prints it.
-    pub(super) async fn audit(&self) -> Result<bool, Trouble> {
+    pub(super) async fn audit(&self) -> Result<bool, BenchError> {
         let audit = Caller::waiting(self.node.operator.clone(), std::time::Duration::from_secs(600))
             .read("/admin/audit")
             .await?;
@@ -135,16 +136,16 @@ fn is_there(program: &str) -> bool {
 }
 
 /// Compiles the slow disk into `folder`.
-fn slow_disk(folder: &Path) -> Result<PathBuf, Trouble> {
+fn slow_disk(folder: &Path) -> Result<PathBuf, BenchError> {
     let (source, library) = (folder.join("slow_disk.c"), folder.join("slow_disk.so"));
-    std::fs::write(&source, SLOW_DISK).map_err(|error| Trouble::io("write slow_disk.c", error))?;
+    std::fs::write(&source, SLOW_DISK).map_err(|error| BenchError::io("write slow_disk.c", error))?;
     let made =
         Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").output();
-    let made = made.map_err(|error| Trouble::io("--disk-slow needs a C compiler, cc", error))?;
+    let made = made.map_err(|error| BenchError::io("--disk-slow needs a C compiler, cc", error))?;
     if made.status.success() {
         Ok(library)
     } else {
-        Err(Trouble::Node(format!("cc: {}", String::from_utf8_lossy(&made.stderr))))
+        Err(BenchError::Node(format!("cc: {}", String::from_utf8_lossy(&made.stderr))))
     }
 }
 

@@ -1,8 +1,8 @@
-//! A crowd that costs the machine little: finished bytes, one digit slot patched, few tasks, no allocation per request.
+//! A load generator that costs the machine little: finished bytes with one patched number, few tasks, no allocation per request.
 //!
 //! ```text
 //! schedule ──due──► ready ──► a free connection ──► 201: in time, or late
-//!                     ▲                        ├──► 429, 503: waits at least as told, comes back with the same key ─┐
+//!                     ▲                        ├──► 429, 503: waits at least `Retry-After`, comes back with its key ─┐
 //!                     └────────────────────────┴──► lost: comes back with the same key ─────────────────────────────┤
 //!                     └────────────────────────────────────────────────────── until its deadline or its last retry ─┘
 //! ```
@@ -10,13 +10,13 @@
 //! The loop is open: a buyer comes when the schedule says, whatever the node does, and their time counts from then. Without a rate it is
 //! closed: every connection sends its next request at once, which finds the peak by the same means.
 
-use super::felt::Felt;
+use super::latency::WaveResult;
 use doorbuster_bench::api::{Request, Target};
-use doorbuster_bench::http::Connection;
+use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::{count, float, length, micros, nanos, whole};
 use doorbuster_bench::scan;
 use doorbuster_bench::shopper::{Basket, order_body};
-use doorbuster_bench::trouble::Trouble;
+use doorbuster_test_kit::http::Connection;
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -31,13 +31,13 @@ use tokio::task::LocalSet;
 
 /// Stands where the number of a request goes.
 const SLOT: &str = "0000000000000000";
-/// The schedule is looked at so often: the error of a latency, always to the node's disadvantage.
+/// How often the schedule is looked at: the error of a latency, always to the node's disadvantage.
 const PACE: Duration = Duration::from_micros(500);
-/// A lost connection is tried again after so long, and up to twice that.
+/// The shortest pause after a lost connection; the longest is twice that.
 const AGAIN: Duration = Duration::from_millis(100);
-/// A connection is given up and made anew after so many requests.
+/// After this many requests a connection is closed and another one opened.
 const REQUESTS_PER_CONNECTION: u32 = 1_000;
-/// One order of so many is remembered, to be read again.
+/// One order of this many is remembered, to be read again.
 const REMEMBERED: u64 = 64;
 /// No more of them than this.
 const REMEMBERED_MAX: usize = 20_000;
@@ -74,16 +74,16 @@ impl Template {
     }
 }
 
-/// Who comes, and how they behave.
+/// The buyers, and how they behave.
 #[derive(Debug, Clone)]
-pub(super) struct Storm {
+pub(super) struct Load {
     pub(super) target: Target,
     /// Taken in turns.
     pub(super) templates: Arc<Vec<Template>>,
     pub(super) connections: usize,
-    /// After so long from when they meant to come, buyers give up.
+    /// How long after the intended arrival a buyer gives up.
     pub(super) deadline: Duration,
-    /// They come back so often.
+    /// How often a buyer comes back.
     pub(super) retries: u32,
     /// Counts requests over all waves: each is another one.
     pub(super) numbers: Arc<AtomicU64>,
@@ -91,7 +91,7 @@ pub(super) struct Storm {
     pub(super) held: Arc<AtomicU64>,
 }
 
-/// How many come, for how long.
+/// The rate of buyers, and for how long they come.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wave {
     /// Buyers per second; `None`: as many as are answered.
@@ -102,17 +102,17 @@ pub(super) struct Wave {
 /// One buyer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Buyer {
-    /// They come not before this.
+    /// Not sent before this.
     due: Instant,
-    /// They meant to come then.
+    /// The intended arrival.
     meant: Instant,
     number: u64,
     tries: u32,
 }
 
 /// What the connections of one thread share.
-struct Lane {
-    storm: Storm,
+struct Worker {
+    load: Load,
     begin: Instant,
     end: Instant,
     /// Between two buyers of this thread; `None`: closed.
@@ -124,16 +124,16 @@ struct Lane {
     idle: Vec<Rc<Notify>>,
     busy: usize,
     ended: bool,
-    felt: Felt,
+    result: WaveResult,
     dice: u64,
 }
 
-impl Lane {
+impl Worker {
     fn number(&self) -> u64 {
-        self.storm.numbers.fetch_add(1, Ordering::Relaxed)
+        self.load.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Lets everybody in whose time has come, and wakes as many connections as there is work for.
+    /// Adds the buyers whose time has come, and wakes as many connections as there is work for.
     fn pace(&mut self, now: Instant) {
         if let Some(gap) = self.gap {
             loop {
@@ -142,7 +142,7 @@ impl Lane {
                     break;
                 }
                 self.come += 1;
-                self.felt.offered += 1;
+                self.result.offered += 1;
                 let number = self.number();
                 self.ready.push_back(Buyer { due: meant, meant, number, tries: 0 });
             }
@@ -152,8 +152,8 @@ impl Lane {
                 self.ready.push_back(buyer);
             }
         }
-        // Whoever waited too long for a connection goes without having been heard.
-        while self.ready.front().is_some_and(|buyer| now >= buyer.meant + self.storm.deadline) {
+        // A buyer who waited too long for a connection gives up without having sent anything.
+        while self.ready.front().is_some_and(|buyer| now >= buyer.meant + self.load.deadline) {
             if let Some(buyer) = self.ready.pop_front() {
                 self.unheard(buyer);
             }
@@ -168,28 +168,28 @@ impl Lane {
         }
     }
 
-    /// Chance decides who gets a free connection. Buyers do not stand in one line: first come, first served would give each connection, once
-    /// they are scarce, to somebody who is about to give up, and the node would be blamed for it.
+    /// Chance decides which buyer gets a free connection. First come, first served would give each connection, once
+    /// they are scarce, to a buyer who is about to give up, and that would count against the node.
     fn next(&mut self, now: Instant) -> Option<Buyer> {
         while !self.ready.is_empty() {
             let place = length(self.roll() % count(self.ready.len()));
             let Some(buyer) = self.ready.swap_remove_front(place) else { break };
-            if now < buyer.meant + self.storm.deadline {
+            if now < buyer.meant + self.load.deadline {
                 return Some(buyer);
             }
             self.unheard(buyer);
         }
         if self.gap.is_none() && now < self.end {
-            self.felt.offered += 1;
+            self.result.offered += 1;
             return Some(Buyer { due: now, meant: now, number: self.number(), tries: 0 });
         }
         None
     }
 
-    /// Nobody was there to hear the buyer before they gave up.
+    /// The buyer gives up before a connection was free.
     fn unheard(&mut self, buyer: Buyer) {
-        self.felt.gave_up += 1;
-        self.felt.never_sent += u64::from(buyer.tries == 0);
+        self.result.gave_up += 1;
+        self.result.never_sent += u64::from(buyer.tries == 0);
     }
 
     fn roll(&mut self) -> u64 {
@@ -202,8 +202,8 @@ impl Lane {
         let jitter = float(self.roll()) / float(1 << 53);
         buyer.due = now + pause.mul_f64(1.0 + jitter);
         buyer.tries += 1;
-        if buyer.tries > self.storm.retries || buyer.due >= buyer.meant + self.storm.deadline {
-            self.felt.gave_up += 1;
+        if buyer.tries > self.load.retries || buyer.due >= buyer.meant + self.load.deadline {
+            self.result.gave_up += 1;
         } else {
             self.away.push(Reverse(buyer));
         }
@@ -211,58 +211,58 @@ impl Lane {
 
     fn answered(&mut self, buyer: Buyer, sent: Instant, status: u16, retry_after: Option<Duration>, body: &[u8]) {
         let now = Instant::now();
-        *self.felt.answers.entry(status).or_default() += 1;
+        *self.result.answers.entry(status).or_default() += 1;
         match status {
             200..=299 => {
-                self.storm.held.fetch_add(1, Ordering::Relaxed);
+                self.load.held.fetch_add(1, Ordering::Relaxed);
                 let whole = now.saturating_duration_since(buyer.meant);
-                if whole <= self.storm.deadline {
-                    self.felt.in_time += 1;
-                    self.felt.in_wave += u64::from(now < self.end);
+                if whole <= self.load.deadline {
+                    self.result.in_time += 1;
+                    self.result.in_wave += u64::from(now < self.end);
                 } else {
-                    self.felt.late += 1;
+                    self.result.late += 1;
                 }
-                self.felt.whole.saturating_record(micros(whole));
-                self.felt.answer.saturating_record(micros(now - sent));
-                if buyer.number.is_multiple_of(REMEMBERED) && self.felt.orders.len() < REMEMBERED_MAX {
-                    self.felt.orders.extend(scan::text(body, "id").map(str::to_owned));
+                self.result.whole.saturating_record(micros(whole));
+                self.result.answer.saturating_record(micros(now - sent));
+                if buyer.number.is_multiple_of(REMEMBERED) && self.result.orders.len() < REMEMBERED_MAX {
+                    self.result.orders.extend(scan::text(body, "id").map(str::to_owned));
                 }
             }
             429 | 503 => {
-                self.felt.refusal.saturating_record(micros(now - sent));
-                self.felt.without_retry_after += u64::from(retry_after.is_none());
+                self.result.refusal.saturating_record(micros(now - sent));
+                self.result.without_retry_after += u64::from(retry_after.is_none());
                 self.back(buyer, now, retry_after.unwrap_or(AGAIN));
             }
-            _ => self.felt.gave_up += 1,
+            _ => self.result.gave_up += 1,
         }
     }
 }
 
-impl Storm {
-    /// Lets the wave come; returns once the last buyer is served or has given up.
-    pub(super) async fn run(&self, wave: Wave, threads: usize) -> Result<Felt, Trouble> {
+impl Load {
+    /// Runs the wave; returns once the last buyer is served or has given up.
+    pub(super) async fn run(&self, wave: Wave, threads: usize) -> Result<WaveResult, BenchError> {
         let threads = threads.clamp(1, self.connections.max(1));
         let begin = Instant::now() + Duration::from_millis(100);
-        let mut lanes = Vec::new();
-        for lane in 0..threads {
-            let mut storm = self.clone();
-            storm.connections = (lane..self.connections).step_by(threads).count();
+        let mut workers = Vec::new();
+        for worker in 0..threads {
+            let mut load = self.clone();
+            load.connections = (worker..self.connections).step_by(threads).count();
             let gap = wave.rate.map(|rate| Duration::from_secs_f64(float(count(threads)) / rate.max(0.001)));
-            lanes.push(tokio::task::spawn_blocking(move || thread(storm, wave, gap, begin, count(lane))));
+            workers.push(tokio::task::spawn_blocking(move || thread(load, wave, gap, begin, count(worker))));
         }
-        let mut felt = Felt::new();
-        for lane in lanes {
-            felt.add(lane.await.map_err(|panic| Trouble::Node(format!("a load thread failed: {panic}")))??);
+        let mut result = WaveResult::new();
+        for worker in workers {
+            result.add(worker.await.map_err(|panic| BenchError::Node(format!("a load thread failed: {panic}")))??);
         }
-        Ok(felt)
+        Ok(result)
     }
 }
 
-fn thread(storm: Storm, wave: Wave, gap: Option<Duration>, begin: Instant, seed: u64) -> Result<Felt, Trouble> {
+fn thread(load: Load, wave: Wave, gap: Option<Duration>, begin: Instant, seed: u64) -> Result<WaveResult, BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| Trouble::io("start a load thread", source))?;
-    let connections = storm.connections;
-    let lane = Rc::new(RefCell::new(Lane {
+    let runtime = runtime.map_err(|source| BenchError::io("start a load thread", source))?;
+    let connections = load.connections;
+    let worker = Rc::new(RefCell::new(Worker {
         begin,
         end: begin + wave.duration,
         gap,
@@ -272,16 +272,16 @@ fn thread(storm: Storm, wave: Wave, gap: Option<Duration>, begin: Instant, seed:
         idle: Vec::with_capacity(connections),
         busy: 0,
         ended: false,
-        felt: Felt::new(),
+        result: WaveResult::new(),
         dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ nanos(wave.duration),
-        storm,
+        load,
     }));
     let local = LocalSet::new();
     for _ in 0..connections {
-        let lane = Rc::clone(&lane);
-        local.spawn_local(converse(lane));
+        let worker = Rc::clone(&worker);
+        local.spawn_local(converse(worker));
     }
-    let pacer = Rc::clone(&lane);
+    let pacer = Rc::clone(&worker);
     local.spawn_local(async move {
         tokio::time::sleep_until(begin.into()).await;
         loop {
@@ -293,32 +293,32 @@ fn thread(storm: Storm, wave: Wave, gap: Option<Duration>, begin: Instant, seed:
         }
     });
     runtime.block_on(local);
-    let felt = lane.borrow().felt.clone();
-    Ok(felt)
+    let result = worker.borrow().result.clone();
+    Ok(result)
 }
 
 /// One connection: serves one buyer after the other, and is made anew now and then.
-async fn converse(lane: Rc<RefCell<Lane>>) {
+async fn converse(worker: Rc<RefCell<Worker>>) {
     let turn = Rc::new(Notify::new());
     let mut open: Option<Connection> = None;
     let mut used = 0;
     let mut bytes = Vec::with_capacity(1_024);
-    let (address, deadline) = (lane.borrow().storm.target.address, lane.borrow().storm.deadline);
-    let templates = Arc::clone(&lane.borrow().storm.templates);
+    let (address, deadline) = (worker.borrow().load.target.address, worker.borrow().load.deadline);
+    let templates = Arc::clone(&worker.borrow().load.templates);
     loop {
         let next = {
-            let mut lane = lane.borrow_mut();
+            let mut worker = worker.borrow_mut();
             let now = Instant::now();
-            let next = if now < lane.begin { None } else { lane.next(now) };
+            let next = if now < worker.begin { None } else { worker.next(now) };
             match next {
                 Some(buyer) => {
-                    lane.busy += 1;
-                    lane.felt.sent += 1;
+                    worker.busy += 1;
+                    worker.result.sent += 1;
                     Some(buyer)
                 }
-                None if lane.ended => return,
+                None if worker.ended => return,
                 None => {
-                    lane.idle.push(Rc::clone(&turn));
+                    worker.idle.push(Rc::clone(&turn));
                     None
                 }
             }
@@ -331,22 +331,22 @@ async fn converse(lane: Rc<RefCell<Lane>>) {
             template.write(&mut bytes, buyer.number);
         }
         let sent = Instant::now();
-        // An answer long after the deadline is of no use to anybody, but a run must end.
+        // An answer long after the deadline is of no use, but a run must end.
         let until = buyer.meant + deadline * 2;
         let reused = open.is_some();
         let answered =
-            tokio::time::timeout_at(until.into(), exchange(&mut open, address, &bytes, &lane, buyer, sent)).await;
-        let mut lane = lane.borrow_mut();
-        lane.busy -= 1;
-        lane.felt.opened += u64::from(!reused && open.is_some());
+            tokio::time::timeout_at(until.into(), exchange(&mut open, address, &bytes, &worker, buyer, sent)).await;
+        let mut worker = worker.borrow_mut();
+        worker.busy -= 1;
+        worker.result.opened += u64::from(!reused && open.is_some());
         used += 1;
         match answered {
             Ok(Ok(())) if used < REQUESTS_PER_CONNECTION => {}
             Ok(Ok(())) => (open, used) = (None, 0),
             Ok(Err(_)) | Err(_) => {
                 (open, used) = (None, 0);
-                lane.felt.lost += 1;
-                lane.back(buyer, Instant::now(), AGAIN);
+                worker.result.lost += 1;
+                worker.back(buyer, Instant::now(), AGAIN);
             }
         }
     }
@@ -356,7 +356,7 @@ async fn exchange(
     open: &mut Option<Connection>,
     address: std::net::SocketAddr,
     bytes: &[u8],
-    lane: &RefCell<Lane>,
+    worker: &RefCell<Worker>,
     buyer: Buyer,
     sent: Instant,
 ) -> io::Result<()> {
@@ -365,7 +365,7 @@ async fn exchange(
     }
     let Some(connection) = open.as_mut() else { return Ok(()) };
     let reply = connection.exchange(bytes).await?;
-    lane.borrow_mut().answered(buyer, sent, reply.status, reply.retry_after, reply.body);
+    worker.borrow_mut().answered(buyer, sent, reply.status, reply.retry_after, reply.body);
     if connection.is_closed() {
         *open = None;
     }
@@ -413,10 +413,10 @@ mod tests {
         (Target { address, key: String::new() }, keys)
     }
 
-    fn storm(target: &Target, retries: u32) -> Storm {
+    fn load(target: &Target, retries: u32) -> Load {
         let templates =
             vec![Template::order(target, "run", "A", None), Template::order(target, "run", "B", Some("tok_ok"))];
-        Storm {
+        Load {
             target: target.clone(),
             templates: Arc::new(templates),
             connections: 8,
@@ -434,8 +434,8 @@ mod tests {
     #[tokio::test]
     async fn everybody_the_schedule_names_comes_once_with_a_key_of_their_own() {
         let (target, keys) = serve(|_, _| HELD.to_owned()).await;
-        let felt = storm(&target, 3).run(WAVE, 2).await.unwrap();
-        assert_eq!((felt.offered, felt.in_time, felt.gave_up, felt.sent), (50, 50, 0, 50));
+        let result = load(&target, 3).run(WAVE, 2).await.unwrap();
+        assert_eq!((result.offered, result.in_time, result.gave_up, result.sent), (50, 50, 0, 50));
         assert_eq!(keys.lock().unwrap().iter().collect::<BTreeSet<_>>().len(), 50);
     }
 
@@ -443,23 +443,23 @@ mod tests {
     async fn whoever_is_refused_comes_back_with_the_same_key_and_not_before_they_were_told() {
         let (target, keys) =
             serve(|number, times| if number % 5 == 0 && times == 1 { FULL.to_owned() } else { HELD.to_owned() }).await;
-        let felt = storm(&target, 3).run(WAVE, 1).await.unwrap();
-        assert_eq!((felt.offered, felt.in_time, felt.sent, felt.refused()), (50, 50, 60, 10));
+        let result = load(&target, 3).run(WAVE, 1).await.unwrap();
+        assert_eq!((result.offered, result.in_time, result.sent, result.refused()), (50, 50, 60, 10));
         assert_eq!(keys.lock().unwrap().iter().collect::<BTreeSet<_>>().len(), 50);
-        assert!(felt.whole.max() >= 1_000_000, "the wait counts: {}", felt.whole.max());
+        assert!(result.whole.max() >= 1_000_000, "the wait counts: {}", result.whole.max());
     }
 
     #[tokio::test]
     async fn whoever_is_always_refused_gives_up() {
         let (target, _) = serve(|_, _| FULL.to_owned()).await;
-        let felt = storm(&target, 1).run(WAVE, 1).await.unwrap();
-        assert_eq!((felt.offered, felt.in_time, felt.gave_up, felt.sent), (50, 0, 50, 100));
+        let result = load(&target, 1).run(WAVE, 1).await.unwrap();
+        assert_eq!((result.offered, result.in_time, result.gave_up, result.sent), (50, 0, 50, 100));
     }
 
     #[tokio::test]
     async fn without_a_rate_every_connection_is_always_busy() {
         let (target, _) = serve(|_, _| HELD.to_owned()).await;
-        let felt = storm(&target, 0).run(Wave { rate: None, ..WAVE }, 1).await.unwrap();
-        assert!(felt.in_time > 100 && felt.offered == felt.in_time && felt.gave_up == 0, "{felt:?}");
+        let result = load(&target, 0).run(Wave { rate: None, ..WAVE }, 1).await.unwrap();
+        assert!(result.in_time > 100 && result.offered == result.in_time && result.gave_up == 0, "{result:?}");
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// What stopped a run.
 #[derive(Debug, Error)]
-pub enum Trouble {
+pub enum BenchError {
     /// The operating system refused.
     #[error("{what}: {source}")]
     Io {
@@ -32,7 +32,7 @@ pub enum Trouble {
     Input(String),
 }
 
-impl Trouble {
+impl BenchError {
     /// Names what was being done when `source` happened.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io { what: what.into(), source }

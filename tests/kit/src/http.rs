@@ -30,6 +30,15 @@ pub struct Reply<'a> {
     pub retry_after: Option<Duration>,
     /// The content.
     pub body: &'a [u8],
+    head: &'a [u8],
+}
+
+impl<'a> Reply<'a> {
+    /// The headers, in the order in which they came; one that is not text is left out.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let head = std::str::from_utf8(self.head).unwrap_or_default();
+        head.split("\r\n").skip(1).filter_map(|line| line.split_once(':')).map(|(name, value)| (name, value.trim()))
+    }
 }
 
 impl Connection {
@@ -71,7 +80,8 @@ impl Connection {
             }
             self.buffer.get(head.length..end).unwrap_or_default()
         };
-        Ok(Reply { status: head.status, retry_after: head.retry_after, body })
+        let (status, retry_after) = (head.status, head.retry_after);
+        Ok(Reply { status, retry_after, body, head: self.buffer.get(..head.length).unwrap_or_default() })
     }
 
     async fn fill(&mut self) -> io::Result<()> {
@@ -198,6 +208,7 @@ mod tests {
         let mut connection = Connection::open(address).await.unwrap();
         let reply = connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!((reply.status, reply.retry_after, reply.body), (503, Some(Duration::from_secs(2)), &b"abcde"[..]));
+        assert_eq!(reply.headers().collect::<Vec<_>>(), [("Retry-After", "2"), ("content-LENGTH", "5")]);
     }
 
     #[tokio::test]

@@ -1,28 +1,28 @@
 //! More than the node can do: the peak, then multiples of it, then how soon all is as it was.
 
-use super::felt::Felt;
-use super::house::{House, Usage, gauge, shown_bytes};
+use super::latency::WaveResult;
+use super::load::{Load, Template, Wave, per_s};
 use super::options::OverloadOptions;
-use super::storm::{Storm, Template, Wave, per_s};
+use super::test_node::{TestNode, Usage, gauge, shown_bytes};
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::closed::{self, Closed};
-use doorbuster_bench::node::{Node, Settings};
+use doorbuster_bench::error::BenchError;
+use doorbuster_bench::node::{Node, settings_for_load};
 use doorbuster_bench::number::{count, float, grouped, ratio, shown_micros, whole};
 use doorbuster_bench::scripts::Orders;
-use doorbuster_bench::trouble::Trouble;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Units of each SKU: nobody is to be told that there are none left.
+/// Units of each SKU: enough that no buyer meets "sold out".
 const UNITS: u64 = 10_000_000;
 /// One look of the probe that says whether all is as before.
 const LOOK: Duration = Duration::from_millis(500);
 /// Connections of that probe.
 const PROBES: usize = 8;
-/// Normal again means: no refusal, and a p99 at most so many times the one before.
+/// Normal again means: no refusal, and a p99 at most this many times the one before.
 const AS_BEFORE: f64 = 2.0;
-/// A p99 below this is not told from noise.
+/// A p99 below this is not distinguished from noise.
 const NOISE_MICROS: u64 = 5_000;
 /// What RELIABILITY asks for: back within this time.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(30);
 /// The memory of the node is looked at so often.
 const WATCH: Duration = Duration::from_millis(100);
 
-/// The least share of the peak that must be left at so many times of it: 95 % at 2, 85 % at 5, 70 % at 10.
+/// The share of the peak that must be left at a multiple of it: 95 % at 2, 85 % at 5, 70 % at 10.
 fn wanted_share(times: f64) -> f64 {
     match times {
         times if times <= 2.0 => 0.95,
@@ -43,7 +43,7 @@ fn wanted_share(times: f64) -> f64 {
 /// What one multiple showed.
 struct Shown {
     times: f64,
-    felt: Felt,
+    result: WaveResult,
     goodput: u64,
     rss_max: u64,
     places_min: f64,
@@ -52,15 +52,15 @@ struct Shown {
 }
 
 /// Offers it; `true` when the node stayed within what RELIABILITY asks and the audit is clean.
-pub(crate) async fn hold(options: &OverloadOptions) -> Result<bool, Trouble> {
-    let settings = Settings::for_load();
-    let house = House::open(&options.house, settings, options.skus, UNITS).await?;
-    println!("node       {}", house.shown(&options.house));
+pub(crate) async fn run(options: &OverloadOptions) -> Result<bool, BenchError> {
+    let settings = settings_for_load();
+    let test_node = TestNode::open(&options.test_node, settings, options.skus, UNITS).await?;
+    println!("node       {}", test_node.shown(&options.test_node));
     let run = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect::<String>();
     let token = (!options.unpaid).then_some("tok_ok");
-    let target = &house.node.public;
-    let templates = house.skus.iter().map(|sku| Template::order(target, &run, sku, token)).collect();
-    let storm = Storm {
+    let target = &test_node.node.public;
+    let templates = test_node.skus.iter().map(|sku| Template::order(target, &run, sku, token)).collect();
+    let load = Load {
         target: target.clone(),
         templates: Arc::new(templates),
         connections: usize::try_from(options.connections).unwrap_or(1),
@@ -71,18 +71,19 @@ pub(crate) async fn hold(options: &OverloadOptions) -> Result<bool, Trouble> {
     };
     // Threads of the load: one for each core it has.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if house.pinned { cores.saturating_sub(1).max(1) } else { cores };
+    let threads = if test_node.pinned { cores.saturating_sub(1).max(1) } else { cores };
     let wave = Wave { rate: None, duration: Duration::from_secs(options.peak_seconds) };
-    let (mut calm, mut peak, mut at, mut order_us) = (storm.run(wave, threads).await?, 0, 0, 0.0);
+    let (mut calm, mut peak, mut at, mut order_us) = (load.run(wave, threads).await?, 0, 0, 0.0);
     // Of a few connections the disk decides, of many the processor: the peak is the best of them.
-    for connections in [storm.connections / 4, storm.connections, storm.connections * 4] {
+    for connections in [load.connections / 4, load.connections, load.connections * 4] {
         let connections = connections.clamp(1, usize::try_from(options.crowd_connections).unwrap_or(1));
-        let before = house.usage();
-        let felt = Storm { connections, ..storm.clone() }.run(wave, threads).await?;
-        let rate = per_s(felt.in_wave, wave.duration);
+        let before = test_node.usage();
+        let result = Load { connections, ..load.clone() }.run(wave, threads).await?;
+        let rate = per_s(result.in_wave, wave.duration);
         if rate > peak {
-            order_us = ratio(float(house.usage().cpu_ms.saturating_sub(before.cpu_ms)) * 1_000.0, float(felt.in_time));
-            (calm, peak, at) = (felt, rate, connections);
+            order_us =
+                ratio(float(test_node.usage().cpu_ms.saturating_sub(before.cpu_ms)) * 1_000.0, float(result.in_time));
+            (calm, peak, at) = (result, rate, connections);
         }
     }
     println!(
@@ -93,24 +94,24 @@ pub(crate) async fn hold(options: &OverloadOptions) -> Result<bool, Trouble> {
         if options.unpaid { ", not paid" } else { ", paid" },
     );
     if peak == 0 {
-        return Err(Trouble::Node(format!("no order was held: {:?}", calm.answers)));
+        return Err(BenchError::Node(format!("no order was held: {:?}", calm.answers)));
     }
-    let normal = normal(target, &house.skus).await?;
+    let normal = normal(target, &test_node.skus).await?;
     println!("normal     p99 {} of {PROBES} connections", shown_micros(normal));
-    let crowd = Storm { connections: usize::try_from(options.crowd_connections).unwrap_or(1), ..storm.clone() };
+    let crowd = Load { connections: usize::try_from(options.crowd_connections).unwrap_or(1), ..load.clone() };
     let mut all = Vec::new();
     for times in &options.times {
         let wave = Wave { rate: Some(float(peak) * times), duration: Duration::from_secs(options.seconds) };
-        let shown = offer(&house, &crowd, wave, *times, threads, normal).await?;
+        let shown = offer(&test_node, &crowd, wave, *times, threads, normal).await?;
         print(&shown, wave, peak, order_us);
         all.push(shown);
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    let mut orders: Vec<&String> = all.iter().flat_map(|shown| &shown.felt.orders).collect();
+    let mut orders: Vec<&String> = all.iter().flat_map(|shown| &shown.result.orders).collect();
     orders.extend(&calm.orders);
     let missing = missing(target, &orders).await?;
     println!("orders     {} acknowledged ones read again, {missing} missing", grouped(count(orders.len())));
-    let clean = house.audit().await?;
+    let clean = test_node.audit().await?;
     let mut kept = true;
     for shown in &all {
         kept &= verdict(shown, peak, options);
@@ -119,7 +120,7 @@ pub(crate) async fn hold(options: &OverloadOptions) -> Result<bool, Trouble> {
 }
 
 /// The p99 of a small closed loop at rest, in µs.
-async fn normal(target: &Target, skus: &Arc<Vec<String>>) -> Result<u64, Trouble> {
+async fn normal(target: &Target, skus: &Arc<Vec<String>>) -> Result<u64, BenchError> {
     let mut looks = Vec::new();
     for _ in 0..6 {
         looks.push(float(look(target, skus).await?.0));
@@ -128,7 +129,7 @@ async fn normal(target: &Target, skus: &Arc<Vec<String>>) -> Result<u64, Trouble
 }
 
 /// One look: the p99 in µs, and how many were refused.
-async fn look(target: &Target, skus: &Arc<Vec<String>>) -> Result<(u64, u64), Trouble> {
+async fn look(target: &Target, skus: &Arc<Vec<String>>) -> Result<(u64, u64), BenchError> {
     let run = uuid::Uuid::new_v4().simple().to_string();
     let closed = Closed { connections: PROBES, warm_up: Duration::ZERO, duration: LOOK };
     let numbers = Arc::new(AtomicU64::new(0));
@@ -137,25 +138,25 @@ async fn look(target: &Target, skus: &Arc<Vec<String>>) -> Result<(u64, u64), Tr
 }
 
 async fn offer(
-    house: &House,
-    crowd: &Storm,
+    test_node: &TestNode,
+    crowd: &Load,
     wave: Wave,
     times: f64,
     threads: usize,
     normal: u64,
-) -> Result<Shown, Trouble> {
-    let before = house.usage();
+) -> Result<Shown, BenchError> {
+    let before = test_node.usage();
     let over = Arc::new(AtomicBool::new(false));
     let (rss_max, places) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(u64::MAX)));
-    let watch = tokio::spawn(watch(&house.node, Arc::clone(&over), Arc::clone(&rss_max), Arc::clone(&places)));
+    let watch = tokio::spawn(watch(&test_node.node, Arc::clone(&over), Arc::clone(&rss_max), Arc::clone(&places)));
     let ends = Instant::now() + wave.duration + Duration::from_millis(100);
     let back = async {
         tokio::time::sleep_until(ends.into()).await;
-        let busy = house.usage();
+        let busy = test_node.usage();
         loop {
             let begun = Instant::now();
             // A node so busy that it loses the probe's connections is not back either.
-            let looked = look(&house.node.public, &house.skus).await.unwrap_or((u64::MAX, 1));
+            let looked = look(&test_node.node.public, &test_node.skus).await.unwrap_or((u64::MAX, 1));
             let bound = whole(float(normal.max(NOISE_MICROS)) * AS_BEFORE);
             if looked.0 <= bound && looked.1 == 0 {
                 return (busy, Some(begun.saturating_duration_since(ends)));
@@ -165,15 +166,15 @@ async fn offer(
             }
         }
     };
-    let (felt, (busy, back)) = tokio::join!(crowd.run(wave, threads), back);
-    let felt = felt?;
+    let (result, (busy, back)) = tokio::join!(crowd.run(wave, threads), back);
+    let result = result?;
     over.store(true, Ordering::Relaxed);
-    watch.await.map_err(|panic| Trouble::Node(panic.to_string()))?;
+    watch.await.map_err(|panic| BenchError::Node(panic.to_string()))?;
     let places_min = places.load(Ordering::Relaxed);
     Ok(Shown {
         times,
-        goodput: per_s(felt.in_wave, wave.duration),
-        felt,
+        goodput: per_s(result.in_wave, wave.duration),
+        result,
         rss_max: rss_max.load(Ordering::Relaxed),
         places_min: if places_min == u64::MAX { 0.0 } else { float(places_min) },
         cpu_ms: busy.cpu_ms.saturating_sub(before.cpu_ms),
@@ -194,7 +195,7 @@ fn watch(
         while !over.load(Ordering::Relaxed) {
             rss_max.fetch_max(Usage::of(process).resident_bytes, Ordering::Relaxed);
             if looks.is_multiple_of(10)
-                && let Some(now) = gauge(&super::house::metrics(&operator).await, "doorbuster_places")
+                && let Some(now) = gauge(&super::test_node::metrics(&operator).await, "doorbuster_places")
             {
                 places.fetch_min(whole(now), Ordering::Relaxed);
             }
@@ -205,31 +206,31 @@ fn watch(
 }
 
 fn print(shown: &Shown, wave: Wave, peak: u64, order_us: f64) {
-    let felt = &shown.felt;
-    let share = |part: u64| format!("{:.1} %", 100.0 * ratio(float(part), float(felt.offered)));
+    let result = &shown.result;
+    let share = |part: u64| format!("{:.1} %", 100.0 * ratio(float(part), float(result.offered)));
     println!(
         "\n{}×         {} buyers came ({}/s) in {} s",
         shown.times,
-        grouped(felt.offered),
-        grouped(per_s(felt.offered, wave.duration)),
+        grouped(result.offered),
+        grouped(per_s(result.offered, wave.duration)),
         wave.duration.as_secs()
     );
     println!(
         "  sent     {} requests ({}/s at the least), {} connections opened, {} lost",
-        grouped(felt.sent),
-        grouped(per_s(felt.sent, wave.duration)),
-        grouped(felt.opened),
-        felt.lost
+        grouped(result.sent),
+        grouped(per_s(result.sent, wave.duration)),
+        grouped(result.opened),
+        result.lost
     );
     let answers: Vec<String> =
-        felt.answers.iter().map(|(status, answers)| format!("{status}: {}", grouped(*answers))).collect();
+        result.answers.iter().map(|(status, answers)| format!("{status}: {}", grouped(*answers))).collect();
     println!("  answers  {}", answers.join(", "));
     println!(
         "  buyers   {} served in time, {} late, {} gave up ({} of them found no free connection)",
-        share(felt.in_time),
-        share(felt.late),
-        share(felt.gave_up),
-        share(felt.never_sent)
+        share(result.in_time),
+        share(result.late),
+        share(result.gave_up),
+        share(result.never_sent)
     );
     println!(
         "  goodput  {}/s, {:.1} % of the peak",
@@ -238,24 +239,24 @@ fn print(shown: &Shown, wave: Wave, peak: u64, order_us: f64) {
     );
     println!(
         "  admitted answered in p50 {}, p99 {}; from the intended arrival, all coming back included, p50 {}, p99 {}",
-        shown_micros(felt.answer.value_at_quantile(0.5)),
-        shown_micros(felt.answer.value_at_quantile(0.99)),
-        shown_micros(felt.whole.value_at_quantile(0.5)),
-        shown_micros(felt.whole.value_at_quantile(0.99)),
+        shown_micros(result.answer.value_at_quantile(0.5)),
+        shown_micros(result.answer.value_at_quantile(0.99)),
+        shown_micros(result.whole.value_at_quantile(0.5)),
+        shown_micros(result.whole.value_at_quantile(0.99)),
     );
     println!(
         "  refused  in p50 {}, p99 {}; {} without Retry-After",
-        shown_micros(felt.refusal.value_at_quantile(0.5)),
-        shown_micros(felt.refusal.value_at_quantile(0.99)),
-        felt.without_retry_after
+        shown_micros(result.refusal.value_at_quantile(0.5)),
+        shown_micros(result.refusal.value_at_quantile(0.99)),
+        result.without_retry_after
     );
-    let rest_us = (float(shown.cpu_ms) * 1_000.0 - order_us * float(felt.in_wave)).max(0.0);
+    let rest_us = (float(shown.cpu_ms) * 1_000.0 - order_us * float(result.in_wave)).max(0.0);
     println!(
         "  node     memory at most {}, places at least {}, {:.2} s of the processor; beyond {order_us:.0} µs an order: {:.1} µs a refusal",
         shown_bytes(shown.rss_max),
         shown.places_min,
         float(shown.cpu_ms) / 1_000.0,
-        ratio(rest_us, float(felt.refused())),
+        ratio(rest_us, float(result.refused())),
     );
     match shown.back {
         Some(after) => println!("  normal   again {:.1} s after the last buyer meant to come", after.as_secs_f64()),
@@ -265,7 +266,7 @@ fn print(shown: &Shown, wave: Wave, peak: u64, order_us: f64) {
 
 fn verdict(shown: &Shown, peak: u64, options: &OverloadOptions) -> bool {
     let share = ratio(float(shown.goodput), float(peak));
-    let p99 = Duration::from_micros(shown.felt.answer.value_at_quantile(0.99));
+    let p99 = Duration::from_micros(shown.result.answer.value_at_quantile(0.99));
     let claims = [
         (
             format!("goodput at least {:.0} %: {:.1} %", wanted_share(shown.times) * 100.0, share * 100.0),
@@ -275,7 +276,7 @@ fn verdict(shown: &Shown, peak: u64, options: &OverloadOptions) -> bool {
             format!("p99 of the admitted within {} s: {:.2} s", options.deadline_s, p99.as_secs_f64()),
             p99 <= Duration::from_secs(options.deadline_s),
         ),
-        ("every refusal says when to come back".to_owned(), shown.felt.without_retry_after == 0),
+        ("every refusal says when to come back".to_owned(), shown.result.without_retry_after == 0),
         (
             format!("normal again within {} s", BACK_WITHIN.as_secs()),
             shown.back.is_some_and(|back| back <= BACK_WITHIN),
@@ -285,7 +286,7 @@ fn verdict(shown: &Shown, peak: u64, options: &OverloadOptions) -> bool {
     for (claim, holds) in &claims {
         println!("  {}  {claim}", if *holds { "holds " } else { "BROKEN" });
     }
-    if shown.felt.never_sent * 20 > shown.felt.offered {
+    if shown.result.never_sent * 20 > shown.result.offered {
         println!(
             "  the load itself could not send what {}× is: the crowd's connections, or its core, were at their end",
             shown.times
@@ -294,7 +295,7 @@ fn verdict(shown: &Shown, peak: u64, options: &OverloadOptions) -> bool {
     claims.iter().all(|(_, holds)| *holds)
 }
 
-async fn missing(target: &Target, orders: &[&String]) -> Result<u64, Trouble> {
+async fn missing(target: &Target, orders: &[&String]) -> Result<u64, BenchError> {
     let mut caller = Caller::new(target.clone());
     let mut missing = 0;
     // A thousand spread over all of them: the audit reads the rest.

@@ -1,4 +1,4 @@
-//! Upright in the crowd: what becomes of a node under more than it can do, under sockets that mean no good, and over a long time.
+//! A node under more load than it can serve, under hostile sockets, and over a long time.
 //!
 //! ```text
 //! overload   closed loop ─► peak;  open loop at 2×, 5×, 10× with clients that come back ─► goodput, refusals, memory, back to normal
@@ -8,17 +8,17 @@
 //!
 //! Each ends with the audit.
 
-mod felt;
 mod hostile;
-mod house;
+mod latency;
+mod load;
 mod options;
-mod overload;
 mod soak;
 mod sockets;
-mod storm;
 mod tending;
+mod test_node;
+mod waves;
 
 pub(crate) use options::{OverloadOptions, SoakOptions, SocketsOptions};
-pub(crate) use overload::hold as overload;
-pub(crate) use soak::hold as soak;
-pub(crate) use sockets::hold as sockets;
+pub(crate) use soak::run as soak;
+pub(crate) use sockets::run as sockets;
+pub(crate) use waves::run as overload;

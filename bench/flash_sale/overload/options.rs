@@ -3,13 +3,13 @@
 use clap::Args;
 use std::path::PathBuf;
 
-/// The node under test: always one of our own.
+/// The node under test, always started by the harness.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct HouseOptions {
+pub(crate) struct TestNodeOptions {
     /// Where the temporary folder of the node is made: its disk decides the figures.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data: Option<PathBuf>,
-    /// The node's syncs take so many times as long as the disk does (a library of the C compiler's making is preloaded).
+    /// The node's syncs take this many times as long as the disk does (a library compiled with `cc` is preloaded).
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) disk_slow: u32,
     /// Node and load share all cores, instead of one core for the node and the others for the load.
@@ -20,18 +20,18 @@ pub(crate) struct HouseOptions {
     pub(crate) settings: Vec<String>,
 }
 
-/// More than it can do.
+/// More load than the node can serve.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OverloadOptions {
     #[command(flatten)]
-    pub(crate) house: HouseOptions,
-    /// What is offered, in times of the peak.
+    pub(crate) test_node: TestNodeOptions,
+    /// The offered loads, as multiples of the peak.
     #[arg(long, value_delimiter = ',', default_values_t = [2.0, 5.0, 10.0])]
     pub(crate) times: Vec<f64>,
-    /// How long each is offered: longer than the crowd's coming back is spread, and than its connecting takes.
+    /// How long each load is offered, in seconds: longer than the crowd's retries are spread, and than its connecting takes.
     #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
-    /// How long the peak is looked for, in each round: as a wave, long enough that what an order still costs after its answer is paid in it.
+    /// Seconds of each round that looks for the peak: long enough to include what an order still costs after its answer.
     #[arg(long, default_value_t = 12)]
     pub(crate) peak_seconds: u64,
     /// Connections of the closed loop that finds the peak; a quarter and four times as many are tried, too.
@@ -40,10 +40,10 @@ pub(crate) struct OverloadOptions {
     /// Connections of the crowd, at most.
     #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
     pub(crate) crowd_connections: u32,
-    /// A buyer gives up so long after they meant to come.
+    /// Seconds after the intended arrival at which a buyer gives up.
     #[arg(long, default_value_t = 5)]
     pub(crate) deadline_s: u64,
-    /// A buyer comes back so often, when told to, not before they were told.
+    /// How often a buyer comes back after a refusal, never before `Retry-After`.
     #[arg(long, default_value_t = 3)]
     pub(crate) retries: u32,
     /// SKUs the crowd wants.
@@ -54,12 +54,12 @@ pub(crate) struct OverloadOptions {
     pub(crate) unpaid: bool,
 }
 
-/// Sockets that mean no good.
+/// Hostile sockets.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SocketsOptions {
     #[command(flatten)]
-    pub(crate) house: HouseOptions,
-    /// So many at once, of all kinds together.
+    pub(crate) test_node: TestNodeOptions,
+    /// Sockets open at the same time, of all kinds together.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(8..=9_000))]
     pub(crate) sockets: u32,
     /// For so long; each that is closed is opened anew.
@@ -74,7 +74,7 @@ pub(crate) struct SocketsOptions {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SoakOptions {
     #[command(flatten)]
-    pub(crate) house: HouseOptions,
+    pub(crate) test_node: TestNodeOptions,
     /// How long.
     #[arg(long, default_value_t = 30.0)]
     pub(crate) minutes: f64,
@@ -87,7 +87,7 @@ pub(crate) struct SoakOptions {
     /// The node is restarted so often, by turns politely and with SIGKILL; 0: never.
     #[arg(long, default_value_t = 300)]
     pub(crate) restart_every_s: u64,
-    /// A sample every so many seconds.
+    /// Seconds between two samples.
     #[arg(long, default_value_t = 5)]
     pub(crate) sample_every_s: u64,
     /// An order that is not paid holds its stock so long.

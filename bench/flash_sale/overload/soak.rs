@@ -1,13 +1,13 @@
 //! A long time at a load the node can carry, with everything that happens to a shop: is it the same node at the end as in the middle?
 
-use super::felt::Felt;
-use super::house::{House, gauge, metrics, shown_bytes, sizes};
+use super::latency::WaveResult;
+use super::load::{Load, Template, Wave, per_s};
 use super::options::SoakOptions;
-use super::storm::{Storm, Template, Wave, per_s};
 use super::tending::{Done, tend};
-use doorbuster_bench::node::Settings;
+use super::test_node::{TestNode, gauge, metrics, shown_bytes, sizes};
+use doorbuster_bench::error::BenchError;
+use doorbuster_bench::node::settings_for_load;
 use doorbuster_bench::number::{float, grouped, median, ratio, shown_micros, whole};
-use doorbuster_bench::trouble::Trouble;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const SKUS: u32 = 200;
 /// Units of each: what is paid is not all sent back.
 const UNITS: u64 = 5_000_000;
-/// Of so many orders one is paid, the others expire.
+/// One order of this many is paid, the others expire.
 const PAID_ONE_OF: usize = 5;
 /// Pairs of hands behind the counter.
 const HANDS: usize = 8;
@@ -53,17 +53,17 @@ impl Sample {
 }
 
 /// Runs it; `true` when everything that should be flat was, nothing is missing and the audit is clean.
-pub(crate) async fn hold(options: &SoakOptions) -> Result<bool, Trouble> {
-    let settings = Settings::for_load().with("orders.hold_s", options.hold_s);
-    let mut house = House::open(&options.house, settings, SKUS, UNITS).await?;
-    println!("node       {}", house.shown(&options.house));
+pub(crate) async fn run(options: &SoakOptions) -> Result<bool, BenchError> {
+    let settings = settings_for_load().with("orders.hold_s", options.hold_s);
+    let mut test_node = TestNode::open(&options.test_node, settings, SKUS, UNITS).await?;
+    println!("node       {}", test_node.shown(&options.test_node));
     let run = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect::<String>();
-    let target = house.node.public.clone();
-    let templates = house.skus.iter().enumerate().map(|(index, sku)| {
+    let target = test_node.node.public.clone();
+    let templates = test_node.skus.iter().enumerate().map(|(index, sku)| {
         let token = index.is_multiple_of(PAID_ONE_OF).then_some("tok_ok");
         Template::order(&target, &run, sku, token)
     });
-    let storm = Storm {
+    let load = Load {
         target: target.clone(),
         templates: Arc::new(templates.collect()),
         connections: usize::try_from(options.connections).unwrap_or(1),
@@ -73,13 +73,13 @@ pub(crate) async fn hold(options: &SoakOptions) -> Result<bool, Trouble> {
         held: Arc::default(),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if house.pinned { cores.saturating_sub(1).max(1) } else { cores };
+    let threads = if test_node.pinned { cores.saturating_sub(1).max(1) } else { cores };
     let rate = match options.rate {
         Some(rate) => rate,
         None => {
             let wave = Wave { rate: None, duration: Duration::from_secs(5) };
-            storm.run(wave, threads).await?;
-            let peak = per_s(storm.run(wave, threads).await?.in_wave, wave.duration);
+            load.run(wave, threads).await?;
+            let peak = per_s(load.run(wave, threads).await?.in_wave, wave.duration);
             println!("peak       {}/s in a closed loop of {} connections", grouped(peak), options.connections);
             float(peak) * float(u64::from(options.percent)) / 100.0
         }
@@ -95,44 +95,49 @@ pub(crate) async fn hold(options: &SoakOptions) -> Result<bool, Trouble> {
     let done = Arc::new(Done::default());
     let hands: Vec<_> = (0..HANDS)
         .map(|hand| {
-            tokio::spawn(tend(target.clone(), hand, Arc::clone(&house.skus), Arc::clone(&done), Arc::clone(&over)))
+            tokio::spawn(tend(target.clone(), hand, Arc::clone(&test_node.skus), Arc::clone(&done), Arc::clone(&over)))
         })
         .collect();
     let begun = Instant::now();
-    let process = Arc::new(AtomicU64::new(u64::from(house.node.id().unwrap_or(0))));
+    let process = Arc::new(AtomicU64::new(u64::from(test_node.node.id().unwrap_or(0))));
     let sampler = tokio::spawn(sampler(Watched {
         process: Arc::clone(&process),
-        operator: house.node.operator.clone(),
-        data: house.folder.path().join("data"),
-        held: Arc::clone(&storm.held),
+        operator: test_node.node.operator.clone(),
+        data: test_node.folder.path().join("data"),
+        held: Arc::clone(&load.held),
         begun,
         every: Duration::from_secs(options.sample_every_s.max(1)),
         over: Arc::clone(&over),
         series: options.series.clone(),
     }));
     let wave = Wave { rate: Some(rate), duration };
-    let felt = {
-        let load = storm.run(wave, threads);
-        let trouble = restarts(&mut house, options, begun + duration, &process);
-        let (felt, restarted) = tokio::join!(load, trouble);
+    let result = {
+        let load = load.run(wave, threads);
+        let faults = restarts(&mut test_node, options, begun + duration, &process);
+        let (result, restarted) = tokio::join!(load, faults);
         restarted?;
-        felt?
+        result?
     };
     over.store(true, Ordering::Relaxed);
     for hand in hands {
-        hand.await.map_err(|panic| Trouble::Node(panic.to_string()))?;
+        hand.await.map_err(|panic| BenchError::Node(panic.to_string()))?;
     }
-    let samples = sampler.await.map_err(|panic| Trouble::Node(panic.to_string()))??;
-    told(&felt, &done, wave);
+    let samples = sampler.await.map_err(|panic| BenchError::Node(panic.to_string()))??;
+    told(&result, &done, wave);
     let flat = flat(&samples);
     // What still waits to expire does so before the books are read.
     tokio::time::sleep(Duration::from_secs(options.hold_s + 2)).await;
-    let clean = house.audit().await?;
-    Ok(flat && clean && felt.without_retry_after == 0)
+    let clean = test_node.audit().await?;
+    Ok(flat && clean && result.without_retry_after == 0)
 }
 
 /// Restarts the node by turns, politely and not, until shortly before the end.
-async fn restarts(house: &mut House, options: &SoakOptions, end: Instant, process: &AtomicU64) -> Result<(), Trouble> {
+async fn restarts(
+    test_node: &mut TestNode,
+    options: &SoakOptions,
+    end: Instant,
+    process: &AtomicU64,
+) -> Result<(), BenchError> {
     let every = Duration::from_secs(options.restart_every_s);
     let mut polite = true;
     while !every.is_zero() && Instant::now() + every + every / 4 < end {
@@ -140,13 +145,13 @@ async fn restarts(house: &mut House, options: &SoakOptions, end: Instant, proces
         let begun = Instant::now();
         process.store(0, Ordering::Relaxed);
         if polite {
-            house.node.terminate().await?;
+            test_node.node.terminate().await?;
         } else {
-            house.node.kill().await?;
+            test_node.node.kill().await?;
         }
-        house.node.restart().await?;
-        house.pin()?;
-        process.store(u64::from(house.node.id().unwrap_or(0)), Ordering::Relaxed);
+        test_node.node.restart().await?;
+        test_node.pin()?;
+        process.store(u64::from(test_node.node.id().unwrap_or(0)), Ordering::Relaxed);
         println!(
             "{:>8}   {}, serving again after {:.2} s",
             "",
@@ -171,10 +176,11 @@ struct Watched {
     series: Option<PathBuf>,
 }
 
-async fn sampler(watched: Watched) -> Result<Vec<Sample>, Trouble> {
+async fn sampler(watched: Watched) -> Result<Vec<Sample>, BenchError> {
     let mut file = match &watched.series {
         Some(path) => Some(
-            std::fs::File::create(path).map_err(|source| Trouble::io(format!("write {}", path.display()), source))?,
+            std::fs::File::create(path)
+                .map_err(|source| BenchError::io(format!("write {}", path.display()), source))?,
         ),
         None => None,
     };
@@ -189,7 +195,7 @@ async fn sampler(watched: Watched) -> Result<Vec<Sample>, Trouble> {
         if process == 0 {
             continue;
         }
-        let usage = super::house::Usage::of(process);
+        let usage = super::test_node::Usage::of(process);
         let metrics = metrics(&watched.operator).await;
         let sample = Sample {
             at_s: watched.begun.elapsed().as_secs_f64(),
@@ -208,7 +214,7 @@ async fn sampler(watched: Watched) -> Result<Vec<Sample>, Trouble> {
                 "at_s": sample.at_s, "resident_bytes": sample.rss, "threads": sample.threads, "files": sample.files,
                 "entities_resident": sample.residents, "orders": sample.orders, "data_bytes": sample.data,
             });
-            writeln!(file, "{line}").map_err(|source| Trouble::io("write the series", source))?;
+            writeln!(file, "{line}").map_err(|source| BenchError::io("write the series", source))?;
         }
         if lines.is_multiple_of(ORDERS_BETWEEN_LINES) {
             println!(
@@ -228,21 +234,21 @@ async fn sampler(watched: Watched) -> Result<Vec<Sample>, Trouble> {
     Ok(samples)
 }
 
-fn told(felt: &Felt, done: &Done, wave: Wave) {
+fn told(result: &WaveResult, done: &Done, wave: Wave) {
     println!(
         "\ncrowd      {} came, {} held in time ({}/s), {} late, {} gave up, {} sent again",
-        grouped(felt.offered),
-        grouped(felt.in_time),
-        grouped(per_s(felt.in_wave, wave.duration)),
-        felt.late,
-        felt.gave_up,
-        grouped(felt.sent.saturating_sub(felt.offered))
+        grouped(result.offered),
+        grouped(result.in_time),
+        grouped(per_s(result.in_wave, wave.duration)),
+        result.late,
+        result.gave_up,
+        grouped(result.sent.saturating_sub(result.offered))
     );
     println!(
         "           answered in p50 {}, p99 {}; {} connections lost",
-        shown_micros(felt.answer.value_at_quantile(0.5)),
-        shown_micros(felt.answer.value_at_quantile(0.99)),
-        felt.lost
+        shown_micros(result.answer.value_at_quantile(0.5)),
+        shown_micros(result.answer.value_at_quantile(0.99)),
+        result.lost
     );
     let count = |counter: &AtomicU64| grouped(counter.load(Ordering::Relaxed));
     println!(

@@ -1,12 +1,12 @@
-//! What came of a wave of buyers: counts, and three times that must not be taken for each other.
+//! The result of a wave of buyers: counts, and three latencies that must not be confused.
 
 use doorbuster_bench::closed::latencies;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
-/// What came of a wave.
+/// The result of a wave.
 #[derive(Debug, Clone)]
-pub(super) struct Felt {
+pub(super) struct WaveResult {
     /// Buyers who meant to come.
     pub(super) offered: u64,
     /// Requests sent, those sent again too.
@@ -29,9 +29,9 @@ pub(super) struct Felt {
     pub(super) lost: u64,
     /// Connections made.
     pub(super) opened: u64,
-    /// From when a buyer meant to come, to their stock held: whoever had to come back waited for it.
+    /// From the intended arrival of a buyer until their stock was held, retries included.
     pub(super) whole: Histogram<u64>,
-    /// From the last request of a served buyer to its answer: what the node itself took.
+    /// From the last request of a served buyer to its answer: the node's own time.
     pub(super) answer: Histogram<u64>,
     /// From a refused request to its refusal.
     pub(super) refusal: Histogram<u64>,
@@ -39,7 +39,7 @@ pub(super) struct Felt {
     pub(super) orders: Vec<String>,
 }
 
-impl Felt {
+impl WaveResult {
     pub(super) fn new() -> Self {
         Self {
             offered: 0,
