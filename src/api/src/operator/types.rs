@@ -92,9 +92,11 @@ pub struct Node {
     pub operator: String,
     /// Shards that the store says it owns.
     pub shards_owned: usize,
-    /// Shards that should be its own, as the placement deals them.
-    pub shards_claimed: usize,
-    /// Shards it serves right now; known of the node that was asked only.
+    /// Shards that the placement assigns to it.
+    pub shards_placed: usize,
+    /// Shards that it has claimed and still holds, those that it recovers or gives away included; known of the node that was asked only.
+    pub shards_claimed: Option<usize>,
+    /// Shards that it answers for right now; known of the node that was asked only.
     pub shards_serving: Option<usize>,
     /// Seconds since it started; known of the node that was asked only.
     pub up_s: Option<u64>,
