@@ -95,9 +95,9 @@ impl Server {
 
     pub(crate) async fn with(limits: SocketLimits, settings: ApiSettings) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
-        let terms = doorbuster_node::payment_settings::Settings {
-            webhook_secret: WEBHOOK_SECRET.to_owned(),
-            ..doorbuster_node::payment_settings::Settings::default()
+        let terms = doorbuster_node::config::Payments {
+            webhook_secret: doorbuster_settings::Secret(WEBHOOK_SECRET.to_owned()),
+            ..doorbuster_node::config::Payments::default()
         };
         let provider = Arc::new(
             doorbuster_node::provider::build(&terms, None, Arc::clone(&clock), None).expect("it is simulated"),

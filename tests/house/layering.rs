@@ -9,18 +9,17 @@
 
 use crate::sources::code_of;
 use crate::{files, read};
-use figment::Figment;
-use figment::providers::{Format, Toml};
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use toml_edit::ImDocument;
 
 /// A crate's folder and the crates of ours that it may depend on.
-const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("storage", &["domain", "clock"]),
     ("payments", &["domain", "clock"]),
-    ("payments/simulator", &["domain", "clock", "payments"]),
+    ("settings", &[]),
+    ("payments/simulator", &["domain", "clock", "payments", "settings"]),
     ("actors", &["domain", "clock", "storage"]),
     ("audit", &["domain", "storage"]),
     ("projections", &["domain", "clock", "storage"]),
@@ -28,7 +27,19 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("api", &["domain", "clock", "storage", "actors"]),
     (
         "node",
-        &["domain", "clock", "storage", "payments", "simulator", "actors", "audit", "projections", "cluster", "api"],
+        &[
+            "domain",
+            "clock",
+            "settings",
+            "storage",
+            "payments",
+            "simulator",
+            "actors",
+            "audit",
+            "projections",
+            "cluster",
+            "api",
+        ],
     ),
     // The tests' own.
     ("../tests/kit", &[]),
@@ -43,7 +54,7 @@ const DRIVERS: [(&str, &[&str]); 8] = [
     ("ractor_cluster", &["cluster"]),
     ("warp", &["api"]),
     ("clap", &["node", "payments/simulator"]),
-    ("figment", &["node"]),
+    ("toml_edit", &["node"]),
 ];
 
 /// What only the harness and the tests need.
@@ -55,16 +66,11 @@ const IMPURE: [&str; 9] =
 /// No float for money, nor for anything else.
 const FLOATS: [&str; 2] = ["f64", "f32"];
 
-#[derive(Deserialize)]
-struct Manifest {
-    #[serde(default)]
-    dependencies: BTreeMap<String, serde_json::Value>,
-}
-
 fn dependencies(folder: &str) -> BTreeSet<String> {
     let text = read(format!("src/{folder}/Cargo.toml"));
-    let manifest: Manifest = Figment::from(Toml::string(&text)).extract().expect("a manifest");
-    manifest.dependencies.into_keys().collect()
+    let manifest = ImDocument::parse(text).expect("a manifest");
+    let dependencies = manifest.get("dependencies").and_then(toml_edit::Item::as_table_like);
+    dependencies.into_iter().flat_map(toml_edit::TableLike::iter).map(|(name, _)| name.to_owned()).collect()
 }
 
 fn forbidden(folder: &str, dependencies: &BTreeSet<String>) -> Vec<String> {

@@ -1,7 +1,8 @@
-//! `cluster.toml` is where an operator reads what a setting does: none is missing, none stands without its words.
+//! `cluster.toml` is where an operator reads what a setting does: none is missing, and none lacks its comment.
 
-use crate::read;
-use doorbuster_node::config::schema::{Kind, SETTINGS};
+use crate::{read, root};
+use doorbuster_node::config::{Config, is_at};
+use doorbuster_settings::Kind;
 
 /// One line `key = value` of the file, with its full key and the comment that belongs to it.
 struct Line {
@@ -33,15 +34,23 @@ fn lines(text: &str) -> Vec<Line> {
 #[test]
 fn every_setting_stands_in_the_file() {
     let lines = lines(&read("cluster.toml"));
-    for setting in SETTINGS {
-        assert!(lines.iter().any(|line| setting.is(&line.key)), "cluster.toml does not speak of {}", setting.key);
+    for setting in Config::keys().iter() {
+        assert!(lines.iter().any(|line| is_at(&setting.key, &line.key)), "cluster.toml does not have {}", setting.key);
     }
 }
 
 #[test]
+fn every_default_of_the_file_is_the_default_of_the_code() {
+    let path = root().join("cluster.toml");
+    let sources = doorbuster_node::config::Sources { file: Some(path), ..Default::default() };
+    assert_eq!(Config::load(&sources).expect("the shipped file can be used"), Config::default());
+}
+
+#[test]
 fn every_number_says_what_goes_wrong_when_it_is_too_small_and_too_large() {
+    let keys = Config::keys();
     for line in lines(&read("cluster.toml")) {
-        let number = SETTINGS.iter().any(|setting| setting.is(&line.key) && matches!(setting.kind, Kind::Number(..)));
+        let number = keys.find(&line.key).is_some_and(|setting| matches!(setting.kind, Kind::Number(..)));
         let words = line.comment.to_lowercase();
         assert!(
             !number || (words.contains("too small") && words.contains("too large")),
@@ -57,7 +66,7 @@ fn every_other_setting_says_what_it_is_for() {
     for line in lines(&read("cluster.toml")) {
         // The names of a country's tax and of a shipping option say it themselves.
         let plain = line.key.ends_with(".name") || line.key.ends_with(".label");
-        assert!(plain || !line.comment.trim().is_empty(), "{} stands without a word", line.key);
+        assert!(plain || !line.comment.trim().is_empty(), "{} has no comment", line.key);
     }
 }
 
@@ -78,12 +87,13 @@ fn a_setting_names_its_unit() {
         "cluster.stale_reads",
     ];
     let open_ended = ["tax.countries.*.classes_ppm.*", "shipping.options.*.price.*", "payments.method_hold_s.*"];
-    for setting in SETTINGS.iter().filter(|setting| matches!(setting.kind, Kind::Number(..))) {
-        let named = units.iter().any(|unit| setting.key.ends_with(unit))
-            || counts.contains(&setting.key)
-            || open_ended.contains(&setting.key)
-            || setting.key.ends_with("_bytes_max")
-            || ["shipping.options.*.days", "payments.seed"].contains(&setting.key);
-        assert!(named, "{}: of what?", setting.key);
+    for setting in Config::keys().iter().filter(|setting| matches!(setting.kind, Kind::Number(..))) {
+        let key = setting.key.as_str();
+        let named = units.iter().any(|unit| key.ends_with(unit))
+            || counts.contains(&key)
+            || open_ended.contains(&key)
+            || key.ends_with("_bytes_max")
+            || ["shipping.options.*.days", "payments.seed"].contains(&key);
+        assert!(named, "{key} has no unit");
     }
 }

@@ -67,12 +67,8 @@ impl Shop {
     pub fn new(groups: Groups, seed: u64, forgets: usize) -> Arc<Self> {
         let clock = TestClock::starting_at(Timestamp(1_750_000_000_000));
         let shared: SharedClock = clock.clone();
-        let provider = doorbuster_node::provider::build(
-            &doorbuster_node::payment_settings::Settings::default(),
-            None,
-            shared,
-            None,
-        );
+        let provider =
+            doorbuster_node::provider::build(&doorbuster_node::config::Payments::default(), None, shared, None);
         let disk = MemoryStore::new(Layout { shards: 4, hash_version: 1 }, groups, seed);
         if forgets > 0 {
             disk.keep_frames();

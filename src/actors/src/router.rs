@@ -115,7 +115,7 @@ impl Router {
             self.ask_local(shard, ask).await.unwrap_or(Answer::NotServing)
         };
         if !matches!(answer, Answer::Unknown | Answer::Late | Answer::NotServing) {
-            self.stats.answered(begun.elapsed());
+            self.stats.answered(doorbuster_clock::since(begun));
         }
         answer
     }

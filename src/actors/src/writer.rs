@@ -84,7 +84,7 @@ impl Writer {
                 let begun = monotonic();
                 let events = batch.records.len();
                 match self.context.store.append(self.group, &batch).await {
-                    Ok(()) => self.context.stats.appended(events, begun.elapsed()),
+                    Ok(()) => self.context.stats.appended(events, doorbuster_clock::since(begun)),
                     Err(error) => {
                         self.stop(&error, batched, waiting);
                         return;

@@ -8,7 +8,7 @@ use doorbuster_domain::time::Timestamp;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// A source of time.
@@ -21,6 +21,12 @@ pub trait Clock: Debug + Send + Sync + 'static {
 #[must_use]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// The time that has passed since an instant of [`monotonic`].
+#[must_use]
+pub fn since(begun: Instant) -> Duration {
+    begun.elapsed()
 }
 
 /// A shared clock.

@@ -120,7 +120,9 @@ impl Peers {
     pub fn heartbeats(&self) -> BTreeMap<NodeId, PeerHeartbeat> {
         let shown = |member: &Peer| PeerHeartbeat {
             misses: member.misses,
-            last_ms_ago: member.last.map(|last| u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            last_ms_ago: member
+                .last
+                .map(|last| u64::try_from(doorbuster_clock::since(last).as_millis()).unwrap_or(u64::MAX)),
             connected: member.link.is_connected(),
         };
         self.table().members.iter().map(|(id, member)| (id.clone(), shown(member))).collect()

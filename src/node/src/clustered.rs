@@ -1,13 +1,12 @@
-//! What a node has beside its actors when it is one of several: the gateway to the others, the shard_manager of its shards, the keys that
-//! all share.
+//! What a node of a cluster has beside its actors: the gateway to the other nodes, the manager of its shards, the keys that all nodes share.
 //!
 //! ```text
-//! bind cluster port ─► join the board ─► open gateway ─► shard_manager ─► shards
-//!                                          ▲ members        │ acquire, release
-//!                                          └────────────────┘ heartbeats
+//! bind cluster port ─► join the registry ─► open gateway ─► shard manager ─► shards
+//!                                               ▲ members          │ acquire, release
+//!                                               └──────────────────┘ heartbeats
 //! ```
 
-use super::board::{Board, Figure, Pulse};
+use super::cluster_admin::{ClusterAdmin, Figure, PeerHeartbeat};
 use super::operations::Addresses;
 use super::{NodeError, settings};
 use crate::config::Config;
@@ -19,7 +18,7 @@ use doorbuster_api::keys::{self, Keys, Scope};
 use doorbuster_api::secret::{self, Secret};
 use doorbuster_clock::SharedClock;
 use doorbuster_cluster::shard_manager::{AcquireError, ClusterStatus, LostShard, ShardHost, ShardManager, Wiring};
-use doorbuster_cluster::{Bound, Gateway, Inbound, InboundAnswer};
+use doorbuster_cluster::{Bound, Gateway, Inbound, InboundAnswer, Traffic};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::cql::{Counts, CqlJournal, CqlRegistry, CqlShared};
 use doorbuster_storage::registry::{NodeId, NodeRow, NodeState, Registry, RegistryError};
@@ -32,12 +31,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Keys made on another node, or with `doorbuster key create`, are known here after so long at the most.
+/// Keys made on another node, or with `doorbuster key create`, are known here after this time and the time of one read.
 const KEYS_EVERY: Duration = Duration::from_secs(1);
-/// Kinds of what all nodes share.
+/// Kinds of rows that all nodes share.
 const KEY: &str = "key";
 const SECRET: &str = "secret";
-/// The name of what there is only one of.
+/// The name of the one row of its kind.
 const ONLY: &str = "only";
 
 /// The keys and the secret of a cluster, in the store that all nodes share.
@@ -67,7 +66,7 @@ impl SharedKeys {
         &self.secret
     }
 
-    /// Makes a key with all scopes if there is none at all; of nodes that start at once only one shows it.
+    /// Makes a key with all scopes if there is no key; of nodes that start at the same moment only one shows it.
     pub(super) async fn first_key(&self, seller: &str, now: Timestamp) -> Result<Option<String>, NodeError> {
         if !self.keys.is_empty() {
             return Ok(None);
@@ -79,7 +78,7 @@ impl SharedKeys {
         Ok((stored == line).then_some(token))
     }
 
-    /// Makes a key; its text is shown once and kept nowhere. Gives the text and the id.
+    /// Makes a key; its text is shown once and not stored. Gives the text and the id.
     pub(super) async fn create(
         &self,
         account: &str,
@@ -92,7 +91,7 @@ impl SharedKeys {
         Ok((token, key.id))
     }
 
-    /// Follows what other nodes make, for ever.
+    /// Reads the keys that other nodes make, until the task is ended.
     async fn follow(self) {
         let mut ticks = tokio::time::interval(KEYS_EVERY);
         loop {
@@ -100,10 +99,10 @@ impl SharedKeys {
             match lines(&self.shared).await {
                 Ok(lines) => {
                     if let Err(error) = self.keys.replace(&lines) {
-                        tracing::error!(%error, "the shared keys cannot be read; those known stay good");
+                        tracing::error!(%error, "the shared keys cannot be read; the known ones stay valid");
                     }
                 }
-                Err(error) => tracing::debug!(%error, "the shared keys were not read; those known stay good"),
+                Err(error) => tracing::debug!(%error, "the shared keys were not read; the known ones stay valid"),
             }
         }
     }
@@ -112,21 +111,21 @@ impl SharedKeys {
 async fn lines(shared: &CqlShared) -> Result<String, ReadError> {
     let lines = shared.all(KEY).await?;
     let text: Result<Vec<String>, _> = lines.into_values().map(String::from_utf8).collect();
-    let damaged = |_not_utf8| ReadError::Corrupt("a shared key is no text".to_owned());
+    let damaged = |_not_utf8| ReadError::Corrupt("a shared key is not UTF-8".to_owned());
     Ok(text.map_err(damaged)?.join("\n"))
 }
 
-/// One of several nodes.
+/// This node's part in a cluster.
 #[derive(Debug)]
 pub(super) struct Clustered {
     gateway: Gateway,
-    shard_manager: Arc<ShardManager>,
+    manager: Arc<ShardManager>,
     registry: Arc<CqlRegistry>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Clustered {
-    /// Joins the others and begins to take shards.
+    /// Joins the cluster and begins to claim shards.
     pub(super) async fn start(
         config: &Config,
         journal: &CqlJournal,
@@ -158,7 +157,7 @@ impl Clustered {
         let losses = actors.losses();
         let wiring = Wiring {
             registry: Arc::clone(&registry),
-            host: Arc::new(OwnShards { handle, gateway: gateway.clone() }),
+            host: Arc::new(LocalShards { handle, gateway: gateway.clone() }),
             lost: stream::unfold(losses, |losses| async move {
                 let mut losses = losses?;
                 let lost = losses.recv().await?;
@@ -172,26 +171,26 @@ impl Clustered {
             }),
             clock,
         };
-        let shard_manager =
+        let manager =
             Arc::new(ShardManager::start(row, journal.layout().shards, settings::shard_manager(config), wiring));
         let tasks = vec![
-            tokio::spawn(tell_members(shard_manager.members(), gateway.clone())),
-            tokio::spawn(tell_heartbeats(gateway.clone(), heartbeat, beats)),
+            tokio::spawn(follow_members(manager.members(), gateway.clone())),
+            tokio::spawn(report_heartbeats(gateway.clone(), heartbeat, beats)),
             tokio::spawn(shared.follow()),
         ];
-        Ok(Self { gateway, shard_manager, registry, tasks })
+        Ok(Self { gateway, manager, registry, tasks })
     }
 
-    /// Who this node is.
+    /// This node's name and incarnation.
     pub(super) fn id(&self) -> &NodeId {
-        self.shard_manager.id()
+        self.manager.id()
     }
 
-    /// What the operator port asks of it.
-    pub(super) fn board(&self, config: &Config, store: &Store) -> Arc<dyn Board> {
-        Arc::new(ClusterBoard {
+    /// The cluster as the operator port needs it.
+    pub(super) fn admin(&self, config: &Config, store: &Store) -> Arc<dyn ClusterAdmin> {
+        Arc::new(GatewayAdmin {
             gateway: self.gateway.clone(),
-            shard_manager: Arc::clone(&self.shard_manager),
+            manager: Arc::clone(&self.manager),
             registry: Arc::clone(&self.registry),
             counts: match store {
                 Store::Cql(journal) => Some(Arc::clone(journal.counts())),
@@ -201,27 +200,27 @@ impl Clustered {
         })
     }
 
-    /// Waits until the node must end because a later process has taken its name.
+    /// Waits until the node must end because a later process has joined under its name; gives the reason.
     pub(super) async fn ended(&self) -> String {
-        self.shard_manager.ended().await
+        self.manager.ended().await
     }
 
-    /// Gives every shard away; `false`: some are still here at the bound.
+    /// Gives every shard away; `false`: some are still here when the time is over.
     pub(super) async fn drain(&self, bound: Duration) -> bool {
-        self.shard_manager.drain(bound).await
+        self.manager.drain(bound).await
     }
 
-    /// Takes this node's row away and ends the connections to the others.
+    /// Deletes this node's row and closes the connections to the other nodes.
     pub(super) async fn leave(self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        if let Err(error) = self.shard_manager.leave().await {
-            tracing::warn!(%error, "the node's row stays; the others notice that it stands still");
+        if let Err(error) = self.manager.leave().await {
+            tracing::warn!(%error, "the node's row was not deleted; the others notice that it is not renewed");
         }
         self.gateway.stop().await;
     }
 }
 
-async fn tell_members(mut members: watch::Receiver<Vec<NodeRow>>, gateway: Gateway) {
+async fn follow_members(mut members: watch::Receiver<Vec<NodeRow>>, gateway: Gateway) {
     loop {
         let rows = members.borrow_and_update().clone();
         gateway.peers().set_members(rows);
@@ -231,7 +230,7 @@ async fn tell_members(mut members: watch::Receiver<Vec<NodeRow>>, gateway: Gatew
     }
 }
 
-async fn tell_heartbeats(gateway: Gateway, every: Duration, beats: watch::Sender<BTreeMap<NodeId, u32>>) {
+async fn report_heartbeats(gateway: Gateway, every: Duration, beats: watch::Sender<BTreeMap<NodeId, u32>>) {
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
@@ -240,7 +239,7 @@ async fn tell_heartbeats(gateway: Gateway, every: Duration, beats: watch::Sender
     }
 }
 
-/// What other nodes ask of this one's actors.
+/// Deliveries of other nodes to this node's actors.
 #[derive(Debug)]
 struct Incoming(Handle);
 
@@ -261,14 +260,14 @@ impl Inbound for Incoming {
     }
 }
 
-/// The shards of this node's actors, as the shard_manager takes and gives them.
+/// The shards of this node's actors, which the shard manager acquires and releases.
 #[derive(Debug)]
-struct OwnShards {
+struct LocalShards {
     handle: Handle,
     gateway: Gateway,
 }
 
-impl ShardHost for OwnShards {
+impl ShardHost for LocalShards {
     async fn acquire(&self, shard: Shard, node: &NodeId) -> Result<Epoch, AcquireError> {
         let acquired = self.handle.acquire(shard, &node.to_string()).await.map_err(|error| match error {
             StartError::Claim { error: ClaimError::Lost(_), .. } => AcquireError::Conflict,
@@ -289,24 +288,43 @@ impl ShardHost for OwnShards {
     }
 }
 
-/// The cluster, for its operators.
+/// What the gateway counts, for `/metrics`.
+pub(super) fn gateway_figures(traffic: Traffic) -> Vec<Figure> {
+    vec![
+        Figure::counter("cluster_sent", "deliveries sent to other nodes", traffic.sent),
+        Figure::counter("cluster_frames_sent", "frames that carried them", traffic.frames_sent),
+        Figure::counter("cluster_received", "deliveries received from other nodes", traffic.received),
+        Figure::counter("cluster_frames_received", "frames that carried them", traffic.frames_received),
+        Figure::counter("cluster_busy", "deliveries refused for want of room", traffic.busy),
+        Figure::counter("cluster_unknown", "deliveries sent and never answered", traffic.unknown),
+        Figure::counter("cluster_dropped", "one-way deliveries that could not be sent", traffic.dropped),
+        Figure::counter("cluster_unreadable", "frames and envelopes that could not be read", traffic.unreadable),
+    ]
+}
+
+/// What the CQL store counts, for `/metrics`.
+pub(super) fn store_figures(counts: &Counts) -> impl Iterator<Item = Figure> + use<> {
+    counts.figures().into_iter().map(|(name, help, value)| Figure::counter(name, help, value))
+}
+
+/// The operator's requests to a cluster, carried out by this node's gateway, shard manager and registry.
 #[derive(Debug)]
-struct ClusterBoard {
+struct GatewayAdmin {
     gateway: Gateway,
-    shard_manager: Arc<ShardManager>,
+    manager: Arc<ShardManager>,
     registry: Arc<CqlRegistry>,
     counts: Option<Arc<Counts>>,
     suspect_at: u32,
 }
 
-impl Board for ClusterBoard {
+impl ClusterAdmin for GatewayAdmin {
     fn status(&self) -> BoxFuture<'_, Option<ClusterStatus>> {
-        self.shard_manager.status().boxed()
+        self.manager.status().boxed()
     }
 
-    fn pulses(&self) -> BTreeMap<NodeId, Pulse> {
+    fn heartbeats(&self) -> BTreeMap<NodeId, PeerHeartbeat> {
         let beats = self.gateway.peers().heartbeats().into_iter();
-        beats.map(|(node, beat)| (node, Pulse { missed: beat.misses, last_ms_ago: beat.last_ms_ago })).collect()
+        beats.map(|(node, beat)| (node, PeerHeartbeat { missed: beat.misses, last_ms_ago: beat.last_ms_ago })).collect()
     }
 
     fn suspect_at(&self) -> u32 {
@@ -314,28 +332,16 @@ impl Board for ClusterBoard {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let traffic = self.gateway.traffic();
-        let mut figures = vec![
-            Figure::counter("cluster_sent", "deliveries sent to other nodes", traffic.sent),
-            Figure::counter("cluster_frames_sent", "frames that they shared", traffic.frames_sent),
-            Figure::counter("cluster_received", "deliveries taken in from other nodes", traffic.received),
-            Figure::counter("cluster_frames_received", "frames that they shared", traffic.frames_received),
-            Figure::counter("cluster_busy", "deliveries refused for want of room", traffic.busy),
-            Figure::counter("cluster_unknown", "deliveries that were sent and never answered", traffic.unknown),
-            Figure::counter("cluster_dropped", "what nobody waits for and could not be sent", traffic.dropped),
-            Figure::counter("cluster_unreadable", "frames and envelopes that made no sense", traffic.unreadable),
-        ];
-        if let Some(counts) = &self.counts {
-            figures.extend(counts.figures().map(|(name, help, value)| Figure::counter(name, help, value)));
-        }
+        let mut figures = gateway_figures(self.gateway.traffic());
+        figures.extend(self.counts.iter().flat_map(|counts| store_figures(counts)));
         figures
     }
 
-    fn wish_drained<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>> {
+    fn set_desired_drain<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>> {
         self.registry.set_drained(name, drained).boxed()
     }
 
-    fn wish_moved<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>> {
+    fn set_desired_owner<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>> {
         self.registry.set_placement(shard, to).boxed()
     }
 }

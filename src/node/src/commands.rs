@@ -1,4 +1,4 @@
-//! What `doorbuster` does besides parsing: serve until told to stop, look into a stopped node's folder, make keys, erase.
+//! The commands of `doorbuster`: serve until a signal, read a stopped node's folder, make keys, erase, ask running nodes.
 
 use super::clustered::SharedKeys;
 use super::{Node, NodeError, Started, admin};
@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 /// The exit status of a node that could not go on (`EX_SOFTWARE` of `sysexits.h`).
 const EXIT_FAILED: u8 = 70;
-/// Entities erased, or asked about, must answer within this time.
+/// The operator port of a node must answer an erasure within this time.
 const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a command failed.
@@ -45,7 +45,7 @@ enum CommandError {
     Other(String),
 }
 
-/// Carries an invocation out.
+/// Carries an invocation out; gives the exit status of the process.
 #[must_use]
 pub fn run(invocation: Invocation) -> ExitCode {
     let done = match invocation {
@@ -60,7 +60,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        // Whoever reads standard error is told even where no log is written.
+        // Written to standard error even where no log is written.
         writeln!(io::stderr(), "doorbuster: {error}").ok();
         ExitCode::FAILURE
     })
@@ -76,7 +76,7 @@ fn say(lines: &[String]) -> Result<(), CommandError> {
 }
 
 fn start_logging(config: &Config) {
-    // An actor library's own spans would cost every actor two strings.
+    // The actor library's own spans would cost every actor two strings.
     let filter = EnvFilter::try_new(format!(
         "{},ractor=warn,ractor_cluster=warn,scylla=warn,fjall=warn,lsm_tree=warn",
         config.log.level
@@ -119,7 +119,7 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        // Whoever read our output may have gone; that is no reason to stop any other way than cleanly.
+        // Standard output may be closed; the stop is to be clean all the same.
         say(&["stopping: no new requests, what is under way ends".to_owned()]).ok();
         let clean = match node.stop().await {
             Err(NodeError::Failed(reason)) => {
@@ -182,7 +182,7 @@ fn recovered_lines(config: &Config, started: &Started) -> [String; 2] {
     ]
 }
 
-/// Opens a stopped node's folder, and says what of its log is left out.
+/// Opens a stopped node's folder, and reports a torn tail of its log, which is left out.
 fn open_stopped(config: &Config) -> Result<Stopped, CommandError> {
     let stopped = Stopped::open(&config.node.data_folder)?;
     if let Some(torn) = &stopped.recovered().torn {
@@ -253,20 +253,19 @@ fn judged(report: &doorbuster_audit::Report) -> Result<ExitCode, CommandError> {
     Ok(if report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The ledger of the provider: of the simulated one inside the node its file, if there ever was one. A provider elsewhere that does not
-/// answer is left out, and the report says that it was not compared.
+/// The ledger of the provider; of the simulated one inside the node, its file. `None`: there is no such file, or a provider outside the process
+/// does not answer; the report then says that the ledger was not compared.
 async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandError> {
     let path = config.node.data_folder.join(super::LEDGER_FILE);
     if config.payments.provider == PaymentProvider::Simulated && !path.exists() {
         return Ok(None);
     }
-    let settings = super::settings::payments(config);
     let provider =
-        crate::provider::build(&settings, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
+        crate::provider::build(&config.payments, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
     Ok(super::ledger::read(&provider).await.ok())
 }
 
-/// The journal is read where it lies: on the embedded store that needs a stopped node.
+/// Reads the journal itself: on the embedded store the node must be stopped.
 fn reconcile_cache(config: &Config, repair: bool) -> Result<ExitCode, CommandError> {
     let Some(link) = super::projections::link(&config.redis)? else {
         return Err(CommandError::Other("redis.url is empty: there is nothing to compare".to_owned()));
@@ -293,7 +292,7 @@ fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
     }
     let mut out = io::stdout().lock();
     match out.write_all(said.out.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever read the first lines may have had enough.
+        // A pager may be closed after the first lines.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written?,
     }
@@ -331,13 +330,13 @@ fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A running node is asked over its operator port; a stopped one is started for it, without its doors being told to anybody.
+/// Asks a running node over its operator port. A stopped node is started for it, on ports that no client knows.
 fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
     let runtime = runtime(config)?;
     let entity = EntityId::Order(order);
     runtime.block_on(async {
-        let lever = format!("http://{}/admin/erase/order/{order}", config.api.operator_listen);
-        if let Some(status) = ask_operator(&lever).await {
+        let url = format!("http://{}/admin/erase/order/{order}", config.api.operator_listen);
+        if let Some(status) = ask_operator(&url).await {
             return match status {
                 200 => said(&format!("{entity}: its personal data is erased")),
                 404 => Err(CommandError::Other(format!("there is no {entity}"))),
@@ -348,8 +347,8 @@ fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
         quiet.api.listen.set_port(0);
         quiet.api.operator_listen.set_port(0);
         let node = Node::start(&quiet).await?;
-        let lever = format!("http://{}/admin/erase/order/{order}", node.started().operator);
-        let status = ask_operator(&lever).await;
+        let url = format!("http://{}/admin/erase/order/{order}", node.started().operator);
+        let status = ask_operator(&url).await;
         node.stop().await?;
         match status {
             Some(200) => said(&format!("{entity}: its personal data is erased")),
@@ -364,7 +363,7 @@ fn said(line: &str) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The status of a POST without a body; `None`: nobody listens there.
+/// The status of a POST without a body; `None`: no node answers there.
 async fn ask_operator(url: &str) -> Option<u16> {
     use http_body_util::Empty;
     use hyper_util::client::legacy::Client;

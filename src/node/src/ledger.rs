@@ -7,7 +7,7 @@ use doorbuster_payments::{LedgerError, Provider};
 /// Lines read at a time.
 const PAGE: usize = 10_000;
 
-/// Everything the provider has written down.
+/// All lines of the ledger, oldest first.
 pub(super) async fn read(provider: &AnyProvider) -> Result<Vec<LedgerLine>, LedgerError> {
     let mut lines = Vec::new();
     let mut after = Some(0);

@@ -1,14 +1,14 @@
-//! The composition root: a data folder, a provider, the actors and two doors make a node.
+//! The composition root: a node is made of a store, a payment provider, the actors and two HTTP ports.
 //!
 //! ```text
-//! Config ──► store ──► actors ──► api (public door) ─► sockets
-//!              │          └─────► operator door ─────► sockets
+//! Config ──► store ──► actors ──► public port ───► sockets
+//!              │          └─────► operator port ─► sockets
 //!              └── provider ──webhooks──► actors
 //! ```
 
 mod admin;
-mod board;
 pub mod cli;
+mod cluster_admin;
 mod clustered;
 pub mod commands;
 pub mod config;
@@ -16,16 +16,17 @@ mod ledger;
 mod libraries;
 mod metrics;
 mod operations;
-pub mod payment_settings;
 mod projections;
 pub mod provider;
 mod settings;
 mod shop;
+mod warehouses;
 
-pub use board::{Board, Figure, Pulse};
+pub use cluster_admin::{ClusterAdmin, Figure, PeerHeartbeat};
 pub use operations::NodeOperations;
 use projections::Projections;
 pub use shop::NodeShop;
+use shop::Refreshing;
 
 use self::clustered::{Clustered, SharedKeys};
 use self::provider::{AnyProvider, BuildError};
@@ -52,7 +53,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Reads the command line and does what it says.
+/// Reads the command line and carries it out.
 #[must_use]
 pub fn run_program() -> std::process::ExitCode {
     match cli::parse(std::env::args_os()) {
@@ -75,11 +76,11 @@ pub enum NodeError {
     /// The store that nodes share.
     #[error(transparent)]
     Cql(#[from] CqlError),
-    /// What nodes share in it.
-    #[error("read what the nodes share: {0}")]
+    /// The keys and the secret that nodes share.
+    #[error("read the keys and the secret that the nodes share: {0}")]
     Shared(#[from] ReadError),
-    /// The nodes' board.
-    #[error("join the other nodes: {0}")]
+    /// The registry of nodes.
+    #[error("join the cluster: {0}")]
     Join(#[from] RegistryError),
     /// The cluster port.
     #[error(transparent)]
@@ -99,42 +100,42 @@ pub enum NodeError {
     /// A port.
     #[error("listen on {address} ({setting}): {error}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
         /// The setting that names it.
         setting: &'static str,
-        /// Why not.
+        /// The system's error.
         error: io::Error,
     },
-    /// A setting that only this node can judge.
+    /// A setting whose value is only found wrong when it is used.
     #[error("{0}")]
     Setting(String),
     /// The seal of a clean stop.
     #[error("seal the journal: {0}")]
     Seal(AppendError),
-    /// It was to stop in good order, and failed while it did.
+    /// It failed while it stopped.
     #[error("{0}")]
     Failed(String),
 }
 
-/// What was found at the start.
+/// What the start found.
 #[derive(Debug, Clone)]
 pub struct Started {
-    /// Where shoppers and sellers are served.
+    /// The address of the public port.
     pub public: SocketAddr,
-    /// Where operators are.
+    /// The address of the operator port.
     pub operator: SocketAddr,
-    /// The key with all scopes that the first start makes; shown once.
+    /// The API key with all scopes that the first start makes; it is shown once.
     pub first_key: Option<String>,
-    /// What was recovered.
+    /// What the actors recovered.
     pub recovery: Recovery,
-    /// Was the last stop a clean one? `None`: there was no log.
+    /// Was the last stop clean? `None`: there was no log.
     pub sealed: Option<bool>,
-    /// A torn tail that was cut: bytes, and where a copy is.
+    /// A torn tail of the log that was cut: its length, and the path of the copy.
     pub torn: Option<String>,
-    /// Under which name, with its incarnation, it joined other nodes; `None`: it is alone.
+    /// The name and incarnation under which it joined a cluster; `None`: it has no cluster.
     pub joined_as: Option<String>,
-    /// How long the store and the actors took.
+    /// How long the start of the store and the actors took.
     pub took: Duration,
 }
 
@@ -147,14 +148,19 @@ pub struct Node {
     store: Store,
     provider: Arc<AnyProvider>,
     started: Started,
-    stop_doors: watch::Sender<bool>,
-    doors: Vec<JoinHandle<usize>>,
+    stop_ports: watch::Sender<bool>,
+    /// The two HTTP servers; each ends with the number of requests that it cut off.
+    ports: Vec<JoinHandle<usize>>,
     drain: Duration,
     projections: Projections,
+    refreshing: Refreshing,
 }
 
 impl Node {
-    /// Opens the data folder, recovers, and serves.
+    /// Opens the store, recovers, and serves.
+    ///
+    /// # Errors
+    /// The store, the provider, the actors or a port could not be started, or a setting was found wrong.
     pub async fn start(config: &Config) -> Result<Self, NodeError> {
         let begun = monotonic();
         let clock: SharedClock = Arc::new(SystemClock);
@@ -175,12 +181,8 @@ impl Node {
         };
         let webhooks = shop::Webhooks::default();
         let ledger = folder.map(|folder| folder.join(LEDGER_FILE));
-        let provider = provider::build(
-            &settings::payments(config),
-            ledger.as_deref(),
-            Arc::clone(&clock),
-            Some(webhooks.deliver()),
-        )?;
+        let provider =
+            provider::build(&config.payments, ledger.as_deref(), Arc::clone(&clock), Some(webhooks.deliver()))?;
         let provider = Arc::new(provider);
         let actors = Actors::start(
             opened.store.clone(),
@@ -194,9 +196,10 @@ impl Node {
         let projections = Projections::start(config, &actors.handle())?;
         let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.availability_cache());
         webhooks.connect(shop.clone());
+        let refreshing = shop.start_refreshing();
         let api = Api::new(shop, settings::api(config)?, keys, secret);
         let limits = settings::limits(config);
-        let (stop_doors, stopped) = watch::channel(false);
+        let (stop_ports, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());
         let public = listen(config.api.listen, "api.listen", limits.backlog)?;
         let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
@@ -212,9 +215,9 @@ impl Node {
             }
             _ => None,
         };
-        let board = clustered.as_ref().map(|clustered| clustered.board(config, &opened.store));
+        let admin = clustered.as_ref().map(|clustered| clustered.admin(config, &opened.store));
         let watched = (api.counts(), Arc::clone(&counts), projections.figures());
-        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched, board);
+        let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched, admin);
         let started = Started {
             public: addresses.public,
             operator: addresses.operator,
@@ -223,18 +226,31 @@ impl Node {
             sealed: opened.sealed,
             torn: opened.torn,
             joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
-            took: begun.elapsed(),
+            took: doorbuster_clock::since(begun),
         };
-        let shoppers = server::serve(public, Some(api.gate()), api.filter(), limits, counts, told(stopped.clone()));
+        let shoppers =
+            server::serve(public, Some(api.gate()), api.filter(), limits, counts, is_stopping(stopped.clone()));
         let shoppers = shoppers.map_err(|error| at("api.listen", addresses.public, error))?;
         let filter = operator::filter(operations.clone());
         let operator_limits = settings::operator_limits(config);
-        let operators = server::serve(operators, None, filter, operator_limits, Arc::default(), told(stopped));
+        let operators = server::serve(operators, None, filter, operator_limits, Arc::default(), is_stopping(stopped));
         let operators = operators.map_err(|error| at("api.operator_listen", addresses.operator, error))?;
-        let doors = vec![tokio::spawn(shoppers), tokio::spawn(operators)];
+        let ports = vec![tokio::spawn(shoppers), tokio::spawn(operators)];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
         let store = opened.store;
-        Ok(Self { actors, clustered, operations, store, provider, started, stop_doors, doors, drain, projections })
+        Ok(Self {
+            actors,
+            clustered,
+            operations,
+            store,
+            provider,
+            started,
+            stop_ports,
+            ports,
+            drain,
+            projections,
+            refreshing,
+        })
     }
 
     /// What the start found.
@@ -243,13 +259,13 @@ impl Node {
         &self.started
     }
 
-    /// The payment provider, for those that play the shopper's bank.
+    /// The payment provider, for tests that act as the shopper's bank.
     #[must_use]
     pub fn provider(&self) -> &AnyProvider {
         &self.provider
     }
 
-    /// Waits until the node must end by itself; gives the reason.
+    /// Waits until the node can no longer go on; gives the reason.
     pub async fn failed(&self) -> String {
         let handle = self.actors.handle();
         let clustered = async {
@@ -266,19 +282,23 @@ impl Node {
         }
     }
 
-    /// Closes the doors, lets what is under way end, stores everything and seals the journal, all within the bound of the
-    /// configuration. `false`: something was still under way at the bound; it goes on at the next start.
+    /// Gives the shards away, closes the ports, lets the requests under way end, stores everything and seals the journal, all within
+    /// `node.drain_timeout_ms`. `false`: something was still under way then; it goes on at the next start.
+    ///
+    /// # Errors
+    /// The node failed while it stopped, or the journal could not be sealed.
     pub async fn stop(self) -> Result<bool, NodeError> {
         self.operations.leave();
-        // The doors stay open while the shards go to other nodes: what comes in meanwhile is asked of their new owners.
+        drop(self.refreshing);
+        // The ports stay open while the shards move to other nodes: requests that arrive meanwhile are sent to the new owners.
         let given_away = match &self.clustered {
             Some(clustered) => clustered.drain(self.drain).await,
             None => true,
         };
-        self.stop_doors.send_replace(true);
+        self.stop_ports.send_replace(true);
         let mut cut_off: usize = 0;
-        for door in self.doors {
-            cut_off = cut_off.saturating_add(door.await.unwrap_or(0));
+        for port in self.ports {
+            cut_off = cut_off.saturating_add(port.await.unwrap_or(0));
         }
         if let Some(clustered) = self.clustered {
             clustered.leave().await;
@@ -286,7 +306,7 @@ impl Node {
         let actors = self.actors.handle();
         let drained = self.actors.stop(self.drain).await && given_away;
         self.projections.end().await;
-        // What failed on the way is no clean stop: without a seal the successor reads the log to its end, and whoever started us hears of it.
+        // After a failure the log gets no seal, so the next start reads it to its end.
         if let Some(reason) = actors.failure() {
             return Err(NodeError::Failed(reason));
         }
@@ -296,10 +316,10 @@ impl Node {
         Ok(drained && cut_off == 0)
     }
 
-    /// Ends without another write: the journal failed, and its successor finds what is there (rule L8).
+    /// Ends without another write: the journal failed, and the next start recovers what is there (rule L8).
     pub async fn abandon(self) {
-        for door in self.doors {
-            door.abort();
+        for port in self.ports {
+            port.abort();
         }
         self.actors.end().await;
         self.projections.end().await;
@@ -314,8 +334,8 @@ fn listen(address: SocketAddr, setting: &'static str, backlog: u32) -> Result<to
     server::bind(address, backlog, false).map_err(|error| at(setting, address, error))
 }
 
-async fn told(mut stopped: watch::Receiver<bool>) {
-    // The sender lives as long as the node; when it is gone there is nothing to serve either.
+async fn is_stopping(mut stopped: watch::Receiver<bool>) {
+    // The sender lives as long as the node; when it is gone, the node is, too.
     stopped.wait_for(|stopped| *stopped).await.ok();
 }
 
@@ -340,7 +360,7 @@ fn open_secret(folder: Option<&Path>) -> Result<Secret, NodeError> {
     }
 }
 
-/// A store, and what its log looked like.
+/// A store, and what was found in its log.
 #[derive(Debug)]
 struct Opened {
     store: Store,

@@ -1,10 +1,10 @@
-//! What libraries log in a way of their own (the `log` crate), said where everything else is said.
+//! Warnings and errors that libraries log through the `log` crate, passed on to `tracing`.
 //!
-//! The tables' database fails in threads of its own: why, it only says there. Warnings and errors; the rest is its own affair.
+//! The database of the states fails in threads of its own, and logs the reason only there.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// Hears the libraries.
+/// Passes records of `log` on.
 #[derive(Debug)]
 struct Libraries;
 
@@ -25,9 +25,9 @@ impl Log for Libraries {
     fn flush(&self) {}
 }
 
-/// Hears them from now on.
+/// Installs it for the whole process.
 pub(super) fn listen() {
-    // Somebody who listens already, in a test, goes on to.
+    // In a test another logger may be installed already; it stays.
     if log::set_logger(&Libraries).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }

@@ -1,8 +1,9 @@
-//! What the operator port asks of this node.
+//! The answers of this node to its operator port.
 
-use super::board::{self, Board};
+use super::cluster_admin::{self, ClusterAdmin};
+use super::ledger;
+use super::metrics::NodeMetrics;
 use super::projections::ProjectionFigures;
-use super::{ledger, metrics};
 use crate::config::Config;
 use crate::provider::AnyProvider;
 use doorbuster_actors::ask::{Answer, Ask};
@@ -28,12 +29,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long a lever may take, in ms.
-const LEVER_TIMEOUT_MS: u64 = 10_000;
-/// A member that has not read the nodes' rows for so long is not ready, in ms.
+/// The deadline of an operator's command to an order, in ms.
+const COMMAND_TIMEOUT_MS: u64 = 10_000;
+/// A member that has not read the nodes' rows for longer than this is not ready, in ms.
 const STORE_SILENT_MS_MAX: u64 = 2_500;
-/// What a node says that is asked to give shards to others and knows no others.
-const NO_CLUSTER: &str = "this node has no cluster: its journal is its own, and there is nobody to give its shards to";
+/// The refusal of a node without a cluster that is to give shards away.
+const NO_CLUSTER: &str =
+    "this node has no cluster: its journal is its own, and there is no other node to give its shards to";
 
 /// This node, for its operator.
 #[derive(Debug, Clone)]
@@ -48,12 +50,10 @@ struct Inner {
     operator: String,
     faults_allowed: bool,
     started_at: Timestamp,
-    door: Arc<PipelineCounts>,
-    sockets: Arc<SocketCounts>,
-    projections: ProjectionFigures,
-    /// The cluster, where there is one.
-    board: Option<Arc<dyn Board>>,
-    /// It was told to stop, and gives its shards away with the doors open.
+    metrics: NodeMetrics,
+    /// `None`: a node without a cluster.
+    cluster: Option<Arc<dyn ClusterAdmin>>,
+    /// The node is stopping: it gives its shards away, with the ports still open.
     leaving: AtomicBool,
     patience: RoundLimits,
 }
@@ -65,10 +65,11 @@ impl NodeOperations {
         config: &Config,
         addresses: Addresses,
         (door, sockets, projections): (Arc<PipelineCounts>, Arc<SocketCounts>, ProjectionFigures),
-        board: Option<Arc<dyn Board>>,
+        cluster: Option<Arc<dyn ClusterAdmin>>,
     ) -> Self {
         let started_at = handle.now();
         let name = config.node.name.clone();
+        let metrics = NodeMetrics::new(handle.clone(), door, sockets, projections);
         Self(Arc::new(Inner {
             handle,
             provider,
@@ -77,10 +78,8 @@ impl NodeOperations {
             operator: addresses.operator.to_string(),
             faults_allowed: config.faults.allowed,
             started_at,
-            door,
-            sockets,
-            projections,
-            board,
+            metrics,
+            cluster,
             leaving: AtomicBool::new(false),
             patience: super::settings::audit(config),
         }))
@@ -90,13 +89,13 @@ impl NodeOperations {
         self.0.handle.now().since_ms(self.0.started_at) / 1_000
     }
 
-    /// The cluster, and how it is; where there is none the lever cannot be pulled.
-    async fn lever(&self) -> Result<(&dyn Board, ClusterStatus), OperationError> {
-        let board = self.0.board.as_deref().ok_or_else(|| OperationError::Refused(NO_CLUSTER.to_owned()))?;
-        Ok((board, status_of(board).await?))
+    /// The cluster and its state; a node without a cluster refuses.
+    async fn cluster_status(&self) -> Result<(&dyn ClusterAdmin, ClusterStatus), OperationError> {
+        let admin = self.0.cluster.as_deref().ok_or_else(|| OperationError::Refused(NO_CLUSTER.to_owned()))?;
+        Ok((admin, status_of(admin).await?))
     }
 
-    /// The node was told to stop: whoever sends it shoppers is to send them elsewhere.
+    /// The node is stopping: from now on `/readyz` sends load balancers to other nodes.
     pub(super) fn leave(&self) {
         self.0.leaving.store(true, Ordering::Release);
     }
@@ -120,7 +119,7 @@ impl NodeOperations {
                 command: Command::Order(command),
                 by: By::Operator,
                 wait: Wait::Decided,
-                deadline: handle.now().plus_ms(LEVER_TIMEOUT_MS),
+                deadline: handle.now().plus_ms(COMMAND_TIMEOUT_MS),
                 if_version: None,
                 reject_if_absent: None,
             })
@@ -142,17 +141,16 @@ impl NodeOperations {
     }
 }
 
-/// Where the node's doors are.
+/// The addresses of the node's ports.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
     pub(super) public: SocketAddr,
     pub(super) operator: SocketAddr,
 }
 
-async fn status_of(board: &dyn Board) -> Result<ClusterStatus, OperationError> {
-    let gone =
-        || OperationError::Unavailable("this node no longer looks at its cluster: it is about to end".to_owned());
-    board.status().await.ok_or_else(gone)
+async fn status_of(admin: &dyn ClusterAdmin) -> Result<ClusterStatus, OperationError> {
+    let gone = || OperationError::Unavailable("this node no longer follows its cluster: it is about to end".to_owned());
+    admin.status().await.ok_or_else(gone)
 }
 
 /// The member of this name.
@@ -193,13 +191,12 @@ fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
 impl Operations for NodeOperations {
     async fn metrics(&self) -> String {
         let mut figures = Vec::new();
-        if let Some(board) = self.0.board.as_deref()
-            && let Some(status) = board.status().await
+        if let Some(admin) = self.0.cluster.as_deref()
+            && let Some(status) = admin.status().await
         {
-            figures = board::figures_of(board, &status);
+            figures = cluster_admin::figures_of(admin, &status);
         }
-        figures.extend(self.0.projections.all());
-        metrics::text(&self.0.handle, &self.0.door, &self.0.sockets, &figures)
+        self.0.metrics.encode(figures)
     }
 
     async fn health(&self) -> Result<(), String> {
@@ -210,20 +207,20 @@ impl Operations for NodeOperations {
         let standing = self.standing();
         let serves = standing == NodeStanding::Up;
         let owned = self.0.handle.owned().len();
-        let Some(board) = self.0.board.as_deref() else {
+        let Some(admin) = self.0.cluster.as_deref() else {
             let all = usize::from(self.0.handle.store().layout().shards);
             let shards = (if serves { owned } else { 0 }, all);
-            return Readiness { ready: serves, status: board::serving_word(standing).to_owned(), shards };
+            return Readiness { ready: serves, status: cluster_admin::readiness_status(standing).to_owned(), shards };
         };
-        let status = board.status().await;
-        let me = status.as_ref().and_then(|status| status.members.iter().find(|one| board::is_me(one, status)));
-        let in_cluster = me.map_or(NodeStanding::Joining, |me| board::standing(me, 0, u32::MAX));
-        // A member answers anything: what is not dealt to it, or no longer is, it asks of the others.
+        let status = admin.status().await;
+        let me = status.as_ref().and_then(|status| status.members.iter().find(|one| cluster_admin::is_me(one, status)));
+        let in_cluster = me.map_or(NodeStanding::Joining, |me| cluster_admin::standing(me, 0, u32::MAX));
+        // A member answers every request: for shards of other nodes it asks their owners.
         let is_member = matches!(in_cluster, NodeStanding::Up | NodeStanding::Draining);
-        // Who has not heard of the store for so long serves no shard for much longer: shoppers are better sent elsewhere.
+        // A node that cannot read the store soon loses its shards: shoppers are better sent to other nodes.
         let read_ms_ago = status.as_ref().and_then(|status| status.registry_read_ms_ago);
         let is_cut_off = read_ms_ago.is_none_or(|ago| ago > STORE_SILENT_MS_MAX);
-        let word = board::serving_word(if serves { in_cluster } else { standing });
+        let word = cluster_admin::readiness_status(if serves { in_cluster } else { standing });
         let is_leaving = self.0.leaving.load(Ordering::Acquire);
         let word = match () {
             () if is_leaving => "stopping",
@@ -235,8 +232,8 @@ impl Operations for NodeOperations {
     }
 
     async fn cluster(&self) -> Result<Cluster, OperationError> {
-        if let Some(board) = self.0.board.as_deref() {
-            return Ok(board::cluster(board, status_of(board).await?, self.up_s()));
+        if let Some(admin) = self.0.cluster.as_deref() {
+            return Ok(cluster_admin::cluster(admin, status_of(admin).await?, self.up_s()));
         }
         let inner = &self.0;
         let shards = inner.handle.owned().len();
@@ -254,7 +251,8 @@ impl Operations for NodeOperations {
             public: inner.public.clone(),
             operator: inner.operator.clone(),
             shards_owned: shards,
-            shards_claimed: shards,
+            shards_placed: shards,
+            shards_claimed: Some(shards),
             shards_serving: Some(shards),
             up_s: Some(self.up_s()),
         };
@@ -269,9 +267,9 @@ impl Operations for NodeOperations {
 
     async fn shards(&self) -> Result<Vec<ShardShown>, OperationError> {
         let statuses = self.0.handle.shards().await;
-        if let Some(board) = self.0.board.as_deref() {
+        if let Some(admin) = self.0.cluster.as_deref() {
             let here = statuses.iter().map(|status| (status.shard.0, here(status))).collect();
-            return Ok(board::shards(status_of(board).await?, here));
+            return Ok(cluster_admin::shards(status_of(admin).await?, here));
         }
         let shown = |status: ShardStatus| ShardShown {
             shard: status.shard.0,
@@ -288,13 +286,13 @@ impl Operations for NodeOperations {
     }
 
     async fn drain(&self, node: &str, drained: bool) -> Result<(), OperationError> {
-        let (board, status) = self.lever().await?;
+        let (admin, status) = self.cluster_status().await?;
         member(&status, node)?;
-        board.wish_drained(node, drained).await.map_err(unavailable)
+        admin.set_desired_drain(node, drained).await.map_err(unavailable)
     }
 
     async fn move_shard(&self, shard: u16, to: Option<&str>) -> Result<(), OperationError> {
-        let (board, status) = self.lever().await?;
+        let (admin, status) = self.cluster_status().await?;
         let shards = self.0.handle.store().layout().shards;
         if shard >= shards {
             let last = shards.saturating_sub(1);
@@ -308,7 +306,7 @@ impl Operations for NodeOperations {
                 MemberState::Down => return refused("is gone: its row stands still"),
             }
         }
-        board.wish_moved(Shard(shard), to).await.map_err(unavailable)
+        admin.set_desired_owner(Shard(shard), to).await.map_err(unavailable)
     }
 
     async fn sagas(&self, limit: usize) -> Result<Vec<Saga>, OperationError> {
@@ -343,11 +341,11 @@ impl Operations for NodeOperations {
     async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {
         let handle = &self.0.handle;
         let shard = handle.shard_of(&entity);
-        if let Some(board) = self.0.board.as_deref()
+        if let Some(admin) = self.0.cluster.as_deref()
             && !handle.owned().contains_key(&shard)
         {
-            let status = status_of(board).await?;
-            return Err(OperationError::Refused(board::elsewhere(&status, shard)));
+            let status = status_of(admin).await?;
+            return Err(OperationError::Refused(cluster_admin::elsewhere(&status, shard)));
         }
         if handle.retry(&entity).await { Ok(()) } else { Err(OperationError::Unknown) }
     }
@@ -357,7 +355,7 @@ impl Operations for NodeOperations {
         let now = handle.now();
         let report = if handle.store().is_shared() {
             let ledger = async {
-                // A provider inside each node knows that node's charges only: nobody has all of them.
+                // A provider inside each node has that node's charges only: no ledger has all of them.
                 if matches!(*self.0.provider, AnyProvider::Simulated(_)) {
                     return None;
                 }
@@ -372,8 +370,8 @@ impl Operations for NodeOperations {
             };
             doorbuster_audit::audit_shared(handle.store(), self.0.patience, ledger).await
         } else {
-            // The ledger is read first: a charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet,
-            // while an order that came to rest before this instant has all its charges in it.
+            // The ledger is read first. A charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet; an
+            // order that came to rest before this instant has all its charges in the ledger.
             let ledger = ledger::read(&self.0.provider).await.map_err(unavailable)?;
             doorbuster_audit::audit_store(handle.store(), Some(&ledger), now).await
         };
@@ -426,4 +424,4 @@ impl Operations for NodeOperations {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

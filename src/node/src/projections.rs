@@ -1,13 +1,13 @@
-//! The read models of a node: which homes they have, and the tasks that feed them. No order waits for any of it.
+//! The read models of a node: where each is kept, and the tasks that feed it. No order waits for any of them.
 //!
 //! ```text
-//! views ──changes──► writer ──► cache ──► availability cache ──► shop          every publish_interval_ms
-//! journal ──► publisher ──► streams                                 every publish_interval_ms
-//! journal ──► fill ──► cache                                        when it was found emptied
+//! views ──changes──► writer ──► cache ──► availability cache ──► shop      every publish_interval_ms
+//! journal ──► publisher ──► streams                                        every publish_interval_ms
+//! journal ──► fill ──► cache                                               when it was found emptied
 //! ```
 
 use super::NodeError;
-use super::board::Figure;
+use super::cluster_admin::Figure;
 use crate::config::{self, Config};
 use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::AvailabilityView;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-/// The read models; dropped, their tasks end.
+/// The read models. When they are dropped, their tasks end.
 #[derive(Debug)]
 pub(super) struct Projections {
     availability_cache: Option<AvailabilityCache>,
@@ -33,7 +33,7 @@ pub(super) struct Projections {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What the operator's metrics show of them.
+/// What `/metrics` shows of them.
 #[derive(Debug, Clone)]
 pub(super) struct ProjectionFigures {
     counts: Arc<Counts>,
@@ -47,7 +47,7 @@ impl Drop for Projections {
     }
 }
 
-/// The way to Redis, if there is to be one.
+/// The connection to Redis; `None`: `redis.url` is empty.
 pub(super) fn link(redis: &config::Redis) -> Result<Option<Arc<Link>>, NodeError> {
     if redis.url.0.is_empty() {
         return Ok(None);
@@ -72,7 +72,7 @@ impl Projections {
         let mut started = Self { availability_cache: None, figures, tasks: Vec::new() };
         let cache = match &link {
             Some(link) => AnyCache::Redis(RedisCache::new(Arc::clone(link))),
-            // Where shards go from node to node, what a node once knew of a SKU says nothing about it now.
+            // Where shards move between nodes, a node's own memory of a SKU may be of an earlier ownership.
             None if handle.store().is_shared() => return Ok(started),
             None => AnyCache::Memory(Arc::new(MemoryCache::new(redis.skus_max))),
         };
@@ -109,12 +109,12 @@ impl Projections {
     pub(super) async fn end(mut self) {
         for task in std::mem::take(&mut self.tasks) {
             task.abort();
-            // Ended by us, whatever it says.
+            // The result of an aborted task says nothing.
             drop(task.await);
         }
     }
 
-    /// What the shop looks at for SKUs that are not here.
+    /// Availability of SKUs of other nodes; `None`: it is not cached.
     pub(super) fn availability_cache(&self) -> Option<AvailabilityCache> {
         self.availability_cache.clone()
     }
@@ -127,13 +127,18 @@ impl Projections {
 impl ProjectionFigures {
     /// For `/metrics`.
     pub(super) fn all(&self) -> Vec<Figure> {
-        let counted = self.counts.figures().into_iter().map(|(name, help, value)| (name, help, false, value));
-        let untold = self.handle.views().changes_dropped();
-        let untold = ("projection_changes_untold", "changes of SKUs that found no room to wait in", false, untold);
-        let link = self.link.iter().flat_map(|link| link.figures());
-        let all = counted.chain([untold]).chain(link);
-        all.map(|(name, help, gauge, value)| Figure { name, help, gauge, value }).collect()
+        let counted = self.counts.figures().into_iter().map(|(name, help, value)| Figure::counter(name, help, value));
+        let help = "changes of SKUs that found no room in the queue to the cache";
+        let dropped = Figure::counter("projection_changes_untold", help, self.handle.views().changes_dropped());
+        let link = self.link.iter().flat_map(|link| link_figures(link));
+        counted.chain([dropped]).chain(link).collect()
     }
+}
+
+/// What the connection to Redis counts, for `/metrics`.
+pub(super) fn link_figures(link: &Link) -> Vec<Figure> {
+    let figures = link.figures().into_iter();
+    figures.map(|(name, help, gauge, value)| Figure { name, help, gauge, value }).collect()
 }
 
 fn every(interval: Duration) -> tokio::time::Interval {
@@ -146,7 +151,7 @@ fn owned(handle: &Handle) -> Vec<Shard> {
     handle.owned().into_keys().collect()
 }
 
-/// Sends what changed, and again what could not be sent.
+/// Sends what changed, and sends again what could not be sent.
 async fn send_changes(
     mut changed: mpsc::Receiver<Arc<AvailabilityView>>,
     mut writer: CacheWriter<AnyCache>,
@@ -156,7 +161,7 @@ async fn send_changes(
     loop {
         ticks.tick().await;
         if writer.pending() == 0 {
-            // Nothing to do until something changes.
+            // There is nothing to send until a SKU changes.
             let Some(view) = changed.recv().await else { return };
             add(&mut writer, &view);
         }
@@ -173,13 +178,13 @@ fn add(writer: &mut CacheWriter<AnyCache>, view: &AvailabilityView) {
     writer.add(view.sku().clone(), AvailabilitySnapshot { version, available, reserved, levels: stock.levels });
 }
 
-/// Publishes the events of the shards that are here.
+/// Publishes the events of the shards that this node owns.
 async fn publish<J: Journal>(handle: Handle, mut publisher: Publisher<J, RedisStreams>, interval: Duration) {
     let mut ticks = every(interval);
     loop {
         ticks.tick().await;
         if let Err(error) = publisher.round(&owned(&handle)).await {
-            tracing::debug!(%error, "events are published the next time");
+            tracing::debug!(%error, "publish events; the next round publishes them");
         }
     }
 }

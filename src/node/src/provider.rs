@@ -1,6 +1,6 @@
-//! Whichever provider the configuration names, as one type.
+//! The payment provider that `[payments]` names, as one type.
 
-use crate::payment_settings::{Kind, Settings};
+use crate::config::{PaymentProvider, Payments};
 use doorbuster_actors::provider::ProviderCalls;
 use doorbuster_clock::SharedClock;
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
@@ -14,16 +14,16 @@ use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// The provider of this node. Copies are the same one.
+/// The payment provider of this node. Copies are the same one.
 #[derive(Debug, Clone)]
 pub enum AnyProvider {
-    /// Inside this process.
+    /// The simulated one, inside this process.
     Simulated(InProcess),
-    /// Elsewhere.
+    /// A process of its own, reached over HTTP.
     Http(Arc<HttpProvider>),
 }
 
-/// Why the configured provider cannot be had.
+/// Why the provider could not be made.
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// `payments.webhook_secret`
@@ -43,14 +43,14 @@ pub enum BuildError {
 /// folder) and `deliver` (where webhooks go) serve a provider inside the node; without a ledger it forgets everything with the process,
 /// and an authorization cut off by a restart can then only be sent again, not asked after (rule M1).
 pub fn build(
-    settings: &Settings,
+    settings: &Payments,
     ledger: Option<&Path>,
     clock: SharedClock,
     deliver: Option<DeliverWebhook>,
 ) -> Result<AnyProvider, BuildError> {
     match settings.provider {
-        Kind::Simulated => {
-            let secret = match settings.webhook_secret.as_str() {
+        PaymentProvider::Simulated => {
+            let secret = match settings.webhook_secret.0.as_str() {
                 "" => WebhookSecret::of(&rand::random::<[u8; 32]>())?,
                 text => WebhookSecret::parse(text)?,
             };
@@ -64,9 +64,9 @@ pub fn build(
             };
             Ok(AnyProvider::Simulated(InProcess::open(&options, clock, deliver)?))
         }
-        Kind::Http => {
-            let secret = WebhookSecret::parse(&settings.webhook_secret)?;
-            let Settings { url, timeout_ms, in_flight_max, .. } = settings;
+        PaymentProvider::Http => {
+            let secret = WebhookSecret::parse(&settings.webhook_secret.0)?;
+            let Payments { url, timeout_ms, in_flight_max, .. } = settings;
             let provider = HttpProvider::new(url, secret, *timeout_ms, *in_flight_max, clock)?;
             Ok(AnyProvider::Http(Arc::new(provider)))
         }
@@ -133,16 +133,17 @@ mod tests {
     use super::*;
     use doorbuster_clock::SystemClock;
 
-    fn built(settings: &Settings) -> Result<AnyProvider, BuildError> {
+    fn built(settings: &Payments) -> Result<AnyProvider, BuildError> {
         build(settings, None, Arc::new(SystemClock), None)
     }
 
     #[tokio::test]
     async fn the_configuration_alone_chooses_the_provider() {
-        assert!(matches!(built(&Settings::default()), Ok(AnyProvider::Simulated(_))));
-        let mut settings = Settings { provider: Kind::Http, url: "http://127.0.0.1:9".into(), ..Settings::default() };
+        assert!(matches!(built(&Payments::default()), Ok(AnyProvider::Simulated(_))));
+        let mut settings =
+            Payments { provider: PaymentProvider::Http, url: "http://127.0.0.1:9".into(), ..Payments::default() };
         assert!(matches!(built(&settings), Err(BuildError::Secret(_))), "a shared secret has no default");
-        settings.webhook_secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into();
+        settings.webhook_secret.0 = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into();
         assert!(matches!(built(&settings), Ok(AnyProvider::Http(_))));
         settings.url = "https://elsewhere".into();
         assert!(matches!(built(&settings), Err(BuildError::Address(_))), "no TLS here");

@@ -1,8 +1,7 @@
-//! The configuration as each room wants it told.
+//! What each crate takes from the settings, where a section is not passed on as it is.
 
 use super::{HASH_VERSION, NodeError, Opened};
-use crate::config::{Capture, Config, JournalKind, PaymentProfile, PaymentProvider, Quorum};
-use crate::payment_settings;
+use crate::config::{Capture, Config, JournalKind, Quorum};
 use doorbuster_actors::settings::Settings as ActorSettings;
 use doorbuster_actors::stats::Stats;
 use doorbuster_api::SocketLimits;
@@ -32,7 +31,7 @@ pub(super) fn layout(config: &Config) -> Layout {
     Layout { shards: config.node.shards, hash_version: HASH_VERSION }
 }
 
-/// The store of many nodes, as `[cql]` describes it.
+/// The options of the store that nodes share, from `[cql]`.
 pub(super) fn cql(config: &Config, stats: Option<&Arc<Stats>>) -> CqlOptions {
     let cql = &config.cql;
     let mut options = CqlOptions::new("", &cql.keyspace, layout(config));
@@ -61,7 +60,7 @@ pub(super) fn cql(config: &Config, stats: Option<&Arc<Stats>>) -> CqlOptions {
     options
 }
 
-/// The cluster port, as `[cluster]` describes it.
+/// The gateway's settings, from `[cluster]`.
 pub(super) fn gateway(config: &Config) -> Result<GatewaySettings, NodeError> {
     let cluster = &config.cluster;
     let cookie = Cookie::parse(&cluster.cookie.0)
@@ -89,7 +88,7 @@ pub(super) fn gateway(config: &Config) -> Result<GatewaySettings, NodeError> {
     })
 }
 
-/// The shard manager, as `[cluster]` describes it.
+/// The shard manager's settings, from `[cluster]`.
 pub(super) const fn shard_manager(config: &Config) -> shard_manager::ShardManagerSettings {
     let cluster = &config.cluster;
     shard_manager::ShardManagerSettings {
@@ -143,7 +142,7 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
         JournalKind::Embedded | JournalKind::Memory => config.journal.batch_bytes_max,
     };
     ActorSettings {
-        mailbox_max: u32::try_from(entities.mailbox_max).unwrap_or(u32::MAX),
+        mailbox_max: entities.mailbox_max,
         log_queue_max: config.journal.queue_max,
         batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
         batch_records_max: config.journal.batch_events_max,
@@ -163,27 +162,6 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
     }
 }
 
-pub(super) fn payments(config: &Config) -> payment_settings::Settings {
-    let payments = &config.payments;
-    payment_settings::Settings {
-        provider: match payments.provider {
-            PaymentProvider::Simulated => payment_settings::Kind::Simulated,
-            PaymentProvider::Http => payment_settings::Kind::Http,
-        },
-        url: payments.url.clone(),
-        webhook_secret: payments.webhook_secret.0.clone(),
-        profile: match payments.profile {
-            PaymentProfile::Instant => doorbuster_simulator::Profile::Instant,
-            PaymentProfile::Fast => doorbuster_simulator::Profile::Fast,
-            PaymentProfile::Realistic => doorbuster_simulator::Profile::Realistic,
-        },
-        seed: payments.seed,
-        action_url: payments.action_url.clone(),
-        timeout_ms: payments.timeout_ms,
-        in_flight_max: payments.in_flight_max,
-    }
-}
-
 pub(super) fn limits(config: &Config) -> SocketLimits {
     SocketLimits {
         connections_max: config.api.connections_max,
@@ -197,7 +175,7 @@ pub(super) fn limits(config: &Config) -> SocketLimits {
     }
 }
 
-/// The operator port's: an audit reads every log and may take its time.
+/// The limits of the operator port: an audit reads every log, so it has a longer timeout.
 pub(super) fn operator_limits(config: &Config) -> SocketLimits {
     SocketLimits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
 }
@@ -222,7 +200,7 @@ pub(super) fn api(config: &Config) -> Result<doorbuster_api::ApiSettings, NodeEr
     Ok(doorbuster_api::ApiSettings { requests, admission: admission(config), shop: shop(config)? })
 }
 
-/// The permits and rate limits, as `[admission]` describes them.
+/// Permits and quotas, from `[admission]` and `[api]`.
 fn admission(config: &Config) -> AdmissionSettings {
     let admission = config.admission;
     let rate = |per_s, burst| Rate { per_s, burst };
@@ -302,10 +280,7 @@ fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
                 .map(|(method, seconds)| (method.into(), *seconds))
                 .collect(),
         },
-        returns: ReturnPolicy {
-            window_days: u32::try_from(orders.return_window_days).unwrap_or(u32::MAX),
-            auto_approve: orders.returns_auto_approve,
-        },
+        returns: ReturnPolicy { window_days: orders.return_window_days, auto_approve: orders.returns_auto_approve },
         warehouses,
         cart_life_s: config.carts.guest_life_s,
         low_stock_at: config.inventory.low_stock_at,
@@ -317,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_door_does_unless_told_otherwise_is_what_the_settings_say() {
+    fn the_api_has_the_same_defaults_as_the_settings() {
         let config = Config::default();
         assert_eq!(limits(&config), SocketLimits::default());
         let (said, own) = (api(&config).expect("lawful"), doorbuster_api::ApiSettings::default());

@@ -1,6 +1,7 @@
-//! The shop as the API sees it: the actors, the views of stock, and the provider's webhooks.
+//! The shop that the API asks: the actors, the availability of SKUs, the details of warehouses, and the provider's webhooks.
 
 use crate::provider::AnyProvider;
+use crate::warehouses::{Cached, REFRESH_EVERY, WarehouseCache};
 use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::Stock;
@@ -14,21 +15,25 @@ use doorbuster_payments::{Provider, SignedWebhook, WebhookHeaders};
 use doorbuster_projections::availability_cache::AvailabilityCache;
 use doorbuster_simulator::DeliverWebhook;
 use doorbuster_storage::{Journal, wire};
+use futures_util::{StreamExt, stream};
 use hyper::HeaderMap;
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
-/// How long a question of the node's own may take, in ms: a webhook told to its order, a warehouse looked up.
+/// The deadline of what the node itself asks of an entity, in ms: a webhook for its order, a warehouse to be read.
 const OWN_TIMEOUT_MS: u64 = 10_000;
+/// Warehouses read at once in a round.
+const REFRESHES_MAX: usize = 8;
 
-/// This node's shop.
+/// This node's shop. Copies are the same one.
 #[derive(Debug, Clone)]
 pub struct NodeShop {
     handle: Handle,
     provider: Arc<AnyProvider>,
+    /// Availability of SKUs of other nodes; `None`: it is not cached, and the SKU itself is asked.
     availability_cache: Option<AvailabilityCache>,
-    /// What sellers said of their warehouses, as last seen.
-    warehouses: Arc<RwLock<BTreeMap<WarehouseId, Option<Arc<warehouse::Details>>>>>,
+    warehouses: WarehouseCache,
 }
 
 impl NodeShop {
@@ -37,52 +42,50 @@ impl NodeShop {
         provider: Arc<AnyProvider>,
         availability_cache: Option<AvailabilityCache>,
     ) -> Self {
-        Self { handle, provider, availability_cache, warehouses: Arc::default() }
+        Self { handle, provider, availability_cache, warehouses: WarehouseCache::default() }
     }
 
-    fn remember(&self, id: &WarehouseId, details: Option<Arc<warehouse::Details>>) {
-        self.warehouses.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), details);
+    /// An entity is asked by the node itself.
+    async fn ask_as(&self, by: By, entity: EntityId, command: Command) -> Answer {
+        let deadline = self.now().plus_ms(OWN_TIMEOUT_MS);
+        self.ask(Ask { entity, command, by, wait: Wait::Decided, deadline, if_version: None, reject_if_absent: None })
+            .await
     }
 
-    /// Asks for a warehouse in the background: whoever wants to know goes on without.
-    fn look_up(&self, id: &WarehouseId) {
-        self.remember(id, None);
-        let (shop, id) = (self.clone(), id.clone());
-        tokio::spawn(async move {
-            // Its answer is remembered on its way through `ask`.
-            shop.ask(Ask {
-                entity: EntityId::Warehouse(id),
-                command: Command::Warehouse(warehouse::Command::Read),
-                by: By::System,
-                if_version: None,
-                wait: Wait::Decided,
-                deadline: shop.now().plus_ms(OWN_TIMEOUT_MS),
-                reject_if_absent: None,
-            })
-            .await;
-        });
+    /// Reads a warehouse; [`Shop::ask`] puts the answer into the cache.
+    async fn read_warehouse(&self, id: WarehouseId) {
+        let command = Command::Warehouse(warehouse::Command::Read);
+        let answer = self.ask_as(By::System, EntityId::Warehouse(id), command).await;
+        tracing::trace!(?answer, "read a warehouse for the cache");
     }
 
-    /// A webhook that did not come over HTTP: verified like every other, then told to its order.
+    /// Begins to refresh the warehouses in the cache, until the answer is dropped.
+    pub(super) fn start_refreshing(&self) -> Refreshing {
+        Refreshing(tokio::spawn(self.clone().refresh_warehouses()))
+    }
+
+    /// Reads again, once a second, the warehouses that requests have used: they may have been changed through another node.
+    async fn refresh_warehouses(self) {
+        let mut ticks = tokio::time::interval(REFRESH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let used = self.warehouses.begin_round();
+            stream::iter(used).for_each_concurrent(REFRESHES_MAX, |id| self.read_warehouse(id)).await;
+        }
+    }
+
+    /// A webhook of the provider inside the process: verified like one that came over HTTP, then sent to its order.
     async fn webhook_in_process(&self, webhook: SignedWebhook) {
-        let now = self.handle.now();
-        match self.provider.verify_webhook(webhook.headers(), &webhook.body, now) {
+        match self.provider.verify_webhook(webhook.headers(), &webhook.body, self.now()) {
             Ok(event) => {
+                let order = event.reference.order;
                 let command = order::Command::ProviderSays { reference: event.reference, answer: event.answer };
-                let answer = self
-                    .ask(Ask {
-                        entity: EntityId::Order(event.reference.order),
-                        command: Command::Order(command),
-                        by: By::Provider(self.provider.name().into()),
-                        wait: Wait::Decided,
-                        deadline: now.plus_ms(OWN_TIMEOUT_MS),
-                        if_version: None,
-                        reject_if_absent: None,
-                    })
-                    .await;
-                tracing::debug!(order = %event.reference.order, ?answer, "a webhook was told to its order");
+                let by = By::Provider(self.provider.name().into());
+                let answer = self.ask_as(by, EntityId::Order(order), Command::Order(command)).await;
+                tracing::debug!(%order, ?answer, "sent a webhook to its order");
             }
-            Err(error) => tracing::warn!(%error, "the simulated provider's own webhook was not believed"),
+            Err(error) => tracing::warn!(%error, "refused a webhook of the simulated provider"),
         }
     }
 }
@@ -101,17 +104,22 @@ impl Shop for NodeShop {
         if let (Some(id), Answer::Accepted(accepted)) = (warehouse, &answer)
             && let Some(State::Warehouse(state)) = accepted.state.as_deref()
         {
-            self.remember(&id, state.details().cloned().map(Arc::new));
+            self.warehouses.put(&id, state.details().cloned().map(Arc::new));
         }
         answer
     }
 
     fn warehouse(&self, id: &WarehouseId) -> Option<Arc<warehouse::Details>> {
-        let known = self.warehouses.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        known.unwrap_or_else(|| {
-            self.look_up(id);
-            None
-        })
+        match self.warehouses.get(id) {
+            Cached::Details(details) => details,
+            Cached::Missing => {
+                // The caller goes on without it. Marked as asked for, so that the next caller does not read it, too.
+                self.warehouses.put(id, None);
+                let (shop, id) = (self.clone(), id.clone());
+                tokio::spawn(async move { shop.read_warehouse(id).await });
+                None
+            }
+        }
     }
 
     fn availability(&self, sku: &Sku) -> Option<Stock> {
@@ -138,7 +146,7 @@ impl Shop for NodeShop {
         let mut journaled = Vec::with_capacity(records.len());
         for record in records {
             let decided = wire::decode(&record.body).map_err(|error| {
-                tracing::error!(%entity, %error, "read a record of an entity's history");
+                tracing::error!(%entity, %error, "decode a record of an entity's history");
                 Unavailable::Failed
             })?;
             journaled.push(Journaled { shard: record.shard, seq: record.seq, decided });
@@ -167,12 +175,22 @@ impl Shop for NodeShop {
     }
 }
 
-/// The way webhooks of a provider inside the process take: it exists before the shop does.
+/// The task that refreshes the warehouses in the cache; dropped, it ends.
+#[derive(Debug)]
+pub(super) struct Refreshing(JoinHandle<()>);
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Where the provider inside the process delivers its webhooks. It exists before the shop does, which is connected to it later.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Webhooks(Arc<OnceLock<NodeShop>>);
 
 impl Webhooks {
-    /// For the provider: `false` means "not now, offer it again".
+    /// The function that the provider calls; it returns `false` while no shop is connected, and the provider delivers again later.
     pub(super) fn deliver(&self) -> DeliverWebhook {
         let shop = Arc::clone(&self.0);
         Arc::new(move |webhook| match shop.get() {
@@ -187,7 +205,73 @@ impl Webhooks {
 
     pub(super) fn connect(&self, shop: NodeShop) {
         if self.0.set(shop).is_err() {
-            tracing::error!("a node was connected twice");
+            tracing::error!("a shop was connected twice");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorbuster_actors::settings::Settings as ActorSettings;
+    use doorbuster_actors::system::{Actors, Shards};
+    use doorbuster_clock::{SharedClock, SystemClock};
+    use doorbuster_domain::warehouse::Details;
+    use doorbuster_storage::memory::{Groups, MemoryStore};
+    use doorbuster_storage::{Layout, Store};
+    use std::time::Duration;
+
+    async fn shop() -> (Actors, NodeShop) {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let payments = crate::config::Payments::default();
+        let provider = crate::provider::build(&payments, None, Arc::clone(&clock), None);
+        let provider = Arc::new(provider.expect("the simulated provider needs nothing"));
+        let store = Store::Memory(MemoryStore::new(Layout { shards: 2, hash_version: 1 }, Groups::One, 1).open());
+        let settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
+        let calls = Arc::<AnyProvider>::clone(&provider);
+        let actors = Actors::start(store, calls, clock, settings, Arc::default(), Shards::All("alone")).await;
+        let actors = actors.expect("it starts");
+        let shop = NodeShop::new(actors.handle(), provider, None);
+        (actors, shop)
+    }
+
+    /// Changes the warehouse where it lives, past this node's shop: as another node's request does.
+    async fn changed_elsewhere(actors: &Actors, id: &WarehouseId, active: bool) {
+        let details = Details { name: "London".into(), country: "GB".into(), active, ..Details::default() };
+        let handle = actors.handle();
+        let answer = handle
+            .ask(Ask {
+                entity: EntityId::Warehouse(id.clone()),
+                command: Command::Warehouse(warehouse::Command::Put { details, expected_version: None }),
+                by: By::System,
+                wait: Wait::Decided,
+                deadline: handle.now().plus_ms(OWN_TIMEOUT_MS),
+                if_version: None,
+                reject_if_absent: None,
+            })
+            .await;
+        assert!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
+    }
+
+    async fn is_active(shop: &NodeShop, id: &WarehouseId, wanted: bool) -> bool {
+        for _ in 0..500 {
+            if shop.warehouse(id).is_some_and(|details| details.active == wanted) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn a_warehouse_that_another_node_changes_is_seen_changed_here() {
+        let (actors, shop) = shop().await;
+        let _refreshing = shop.start_refreshing();
+        let id = WarehouseId::parse("lon1").expect("lawful");
+        assert_eq!(shop.warehouse(&id), None, "it is not known, and no request waits for it");
+        changed_elsewhere(&actors, &id, true).await;
+        assert!(is_active(&shop, &id, true).await, "an unknown warehouse is read again, too");
+        changed_elsewhere(&actors, &id, false).await;
+        assert!(is_active(&shop, &id, false).await, "what was read once is not kept for ever");
     }
 }

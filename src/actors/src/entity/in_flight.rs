@@ -48,7 +48,7 @@ impl InFlight {
             .effect_retry_min_ms
             .saturating_mul(1_u64.checked_shl(sent.retries.min(16)).unwrap_or(1))
             .min(settings.effect_retry_max_ms);
-        (sent.at.elapsed() >= Duration::from_millis(pause)).then(|| sent.retries.saturating_add(1))
+        (doorbuster_clock::since(sent.at) >= Duration::from_millis(pause)).then(|| sent.retries.saturating_add(1))
     }
 
     /// It is sent now; `until_answered`: it is not sent again before its answer.

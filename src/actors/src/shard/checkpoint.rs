@@ -116,7 +116,7 @@ impl Checkpointing {
             return false;
         }
         let grown = self.bytes.saturating_sub(self.bytes_at_begin);
-        let waited = self.begun_at.elapsed();
+        let waited = doorbuster_clock::since(self.begun_at);
         let ahead = if self.begun == 0 { head_start(shard) } else { 0 };
         let rest = |of: u64| of.saturating_sub(of.saturating_mul(ahead) / HEAD_START_PARTS);
         let interval = Duration::from_millis(rest(settings.checkpoint_interval_ms));

@@ -180,7 +180,7 @@ impl ShardState {
         let queue = std::mem::take(&mut resident.queue);
         resident.handle.close();
         let restart_delay_max = Duration::from_millis(self.shared.context.settings.restart_delay_max_ms);
-        let was_steady = resident.started_at.elapsed() > restart_delay_max;
+        let was_steady = doorbuster_clock::since(resident.started_at) > restart_delay_max;
         let failures = if was_steady { 1 } else { resident.failures.saturating_add(1) };
         let instance = resident.instance;
         self.checkpointing.will_not_flush(&entity);

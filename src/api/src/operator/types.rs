@@ -93,8 +93,10 @@ pub struct Node {
     /// Shards that it owns according to the store.
     pub shards_owned: usize,
     /// Shards that the placement assigns to it.
-    pub shards_claimed: usize,
-    /// Shards that it serves now; known of the answering node only.
+    pub shards_placed: usize,
+    /// Shards that it has claimed and still holds, those that it recovers or gives away included; known of the node that was asked only.
+    pub shards_claimed: Option<usize>,
+    /// Shards that it answers for right now; known of the node that was asked only.
     pub shards_serving: Option<usize>,
     /// Seconds since it started; known of the answering node only.
     pub up_s: Option<u64>,

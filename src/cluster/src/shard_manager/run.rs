@@ -345,7 +345,7 @@ impl<R: Registry, H: ShardHost> Runner<R, H> {
                         let late = || AcquireError::Failed(format!("it took longer than {} ms", bound.as_millis()));
                         let acquired = tokio::time::timeout(bound, host.acquire(shard, &me)).await;
                         let result = acquired.unwrap_or_else(|_elapsed| Err(late()));
-                        Completed::Claimed { shard, from, why, took: begun.elapsed(), result }
+                        Completed::Claimed { shard, from, why, took: doorbuster_clock::since(begun), result }
                     };
                     claim.boxed()
                 }
@@ -354,7 +354,13 @@ impl<R: Registry, H: ShardHost> Runner<R, H> {
                     let release_timeout = bound.saturating_add(self.settings.release_timeout);
                     let release = async move {
                         let drained = tokio::time::timeout(release_timeout, host.release(shard, bound)).await;
-                        Completed::Released { shard, to, why, took: begun.elapsed(), drained: drained.unwrap_or(false) }
+                        Completed::Released {
+                            shard,
+                            to,
+                            why,
+                            took: doorbuster_clock::since(begun),
+                            drained: drained.unwrap_or(false),
+                        }
                     };
                     release.boxed()
                 }

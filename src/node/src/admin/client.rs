@@ -1,4 +1,4 @@
-//! One request to a node's operator port, within a bounded time; what goes wrong is said in words for a person at a shell.
+//! One request to a node's operator port, within a bounded time; errors are sentences for an operator at a shell.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -17,48 +17,48 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A node that listens accepts within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no good answer.
+/// Why the request was not answered as asked.
 #[derive(Debug, Error)]
 pub(super) enum ClientError {
-    /// Nobody is there, or the way there is cut.
+    /// No process listens there, or the network is cut.
     #[error("no node can be reached at {address}: {why}")]
     Unreachable {
-        /// Who was asked.
+        /// The node that was asked.
         address: String,
-        /// Why not.
+        /// The system's error.
         why: String,
     },
-    /// It took too long.
+    /// The answer did not come in time.
     #[error("{address} did not answer within {seconds} s")]
     Slow {
-        /// Who was asked.
+        /// The node that was asked.
         address: String,
-        /// How long we waited.
+        /// The bound, in seconds.
         seconds: u64,
     },
-    /// The node said no.
+    /// The node refused.
     #[error("{address} refused: {detail} ({status} {code})")]
     Refused {
-        /// Who was asked.
+        /// The node that was asked.
         address: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
         /// The problem's code.
         code: String,
-        /// Its words.
+        /// The problem's detail, or its title.
         detail: String,
     },
-    /// Somebody else listens there, or speaks another language.
+    /// The answer is not one of a node: another program listens there.
     #[error("{address} does not answer as a node does: {why}")]
     Strange {
-        /// Who was asked.
+        /// The node that was asked.
         address: String,
-        /// What came.
+        /// What is wrong with the answer.
         why: String,
     },
 }
 
-/// Asks nodes.
+/// A client of operator ports.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     http: Hyper<HttpConnector, Full<Bytes>>,
@@ -74,12 +74,12 @@ impl Client {
     }
 
     /// The answer to a GET.
-    pub(super) async fn read(&self, address: &str, path: &str) -> Result<Value, ClientError> {
+    pub(super) async fn get(&self, address: &str, path: &str) -> Result<Value, ClientError> {
         self.send(address, Method::GET, path, None).await
     }
 
     /// The answer to a POST.
-    pub(super) async fn tell(&self, address: &str, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+    pub(super) async fn post(&self, address: &str, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         self.send(address, Method::POST, path, body).await
     }
 
@@ -120,7 +120,7 @@ impl Client {
     }
 }
 
-/// What really went wrong: the last of a chain of causes.
+/// The text of the innermost cause.
 fn innermost(error: &dyn Error) -> String {
     let mut inner = error;
     while let Some(cause) = inner.source() {
@@ -141,8 +141,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// Somebody who says `answer` to whoever connects, or nothing.
-    async fn somebody(answer: Option<&'static str>) -> String {
+    /// A server that gives every connection the same answer, or none.
+    async fn server(answer: Option<&'static str>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
         tokio::spawn(async move {
@@ -164,7 +164,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
         drop(listener);
-        let error = Client::new(5).read(&address, "/admin/cluster").await.expect_err("nobody is there");
+        let error = Client::new(5).get(&address, "/admin/cluster").await.expect_err("no server is there");
         assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("no node can be reached at {address}: ")), "{text}");
@@ -172,25 +172,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_says_nothing_is_not_waited_for_for_ever() {
-        let address = somebody(None).await;
-        let error = Client::new(1).read(&address, "/admin/cluster").await.expect_err("it says nothing");
+    async fn a_node_that_does_not_answer_is_waited_for_within_the_bound() {
+        let address = server(None).await;
+        let error = Client::new(1).get(&address, "/admin/cluster").await.expect_err("it does not answer");
         assert_eq!(error.to_string(), format!("{address} did not answer within 1 s"));
     }
 
     #[tokio::test]
-    async fn a_no_is_told_in_the_words_of_the_node() {
+    async fn a_refusal_is_shown_in_the_words_of_the_node() {
         let body = r#"{"code":"wrong_state","title":"Wrong state","detail":"this node has no cluster"}"#;
         let answer = format!("HTTP/1.1 409 Conflict\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let address = somebody(Some(answer.leak())).await;
-        let error = Client::new(5).tell(&address, "/admin/nodes/a/drain", None).await.expect_err("it is refused");
+        let address = server(Some(answer.leak())).await;
+        let error = Client::new(5).post(&address, "/admin/nodes/a/drain", None).await.expect_err("it is refused");
         assert_eq!(error.to_string(), format!("{address} refused: this node has no cluster (409 wrong_state)"));
     }
 
     #[tokio::test]
-    async fn somebody_else_who_listens_there_is_not_taken_for_a_node() {
-        let address = somebody(Some("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>")).await;
-        let error = Client::new(5).read(&address, "/admin/cluster").await.expect_err("that is no JSON");
+    async fn another_program_at_the_address_is_not_taken_for_a_node() {
+        let address = server(Some("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>")).await;
+        let error = Client::new(5).get(&address, "/admin/cluster").await.expect_err("that is no JSON");
         assert!(matches!(error, ClientError::Strange { .. }), "{error}");
     }
 

@@ -1,9 +1,9 @@
-//! Answers of the operator port as tables for a terminal. They are read tolerantly: the node may be of another version.
+//! Answers of the operator port as tables for a terminal. Missing fields are shown as unknown: the node may be of another version.
 
 use serde_json::Value;
 use std::fmt::Write;
 
-/// What stands where nothing is known.
+/// The cell of an unknown value.
 const NOTHING: &str = "-";
 
 /// A table: headings, rows, and which columns hold numbers and are set to the right.
@@ -54,7 +54,7 @@ fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => NOTHING.to_owned(),
         Some(Value::String(text)) if text.is_empty() => NOTHING.to_owned(),
-        // A terminal must not be told what to do by what was typed into an order.
+        // A text from an order must not carry control sequences to the terminal.
         Some(Value::String(text)) => {
             text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
         }
@@ -70,7 +70,7 @@ fn at(object: &Value, key: &str) -> String {
     cell(object.get(key))
 }
 
-/// Milliseconds, as people say them.
+/// Milliseconds in the unit that fits.
 fn ago(value: Option<&Value>) -> String {
     match value.and_then(Value::as_u64) {
         None => NOTHING.to_owned(),
@@ -104,6 +104,7 @@ pub(super) fn cluster(answer: &Value) -> String {
         "NODE",
         "STATE",
         "OWNED",
+        "PLACED",
         "CLAIMED",
         "SERVING",
         "MISSED",
@@ -121,6 +122,7 @@ pub(super) fn cluster(answer: &Value) -> String {
             format!("{}.{}", at(member, "name"), at(member, "incarnation")),
             if wished && state != "draining" { format!("{state}, to drain") } else { state },
             at(member, "shards_owned"),
+            at(member, "shards_placed"),
             at(member, "shards_claimed"),
             at(member, "shards_serving"),
             at(member, "heartbeats_missed"),

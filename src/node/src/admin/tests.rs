@@ -13,28 +13,28 @@ use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-/// A node that says what it is told to say, and remembers what it was told to do.
+/// A node with made-up answers; it records the requests it receives.
 #[derive(Clone)]
 struct Fake {
     name: &'static str,
     /// Operator ports of the members it knows.
     members: Arc<Mutex<Vec<String>>>,
-    told: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
     is_clean: bool,
 }
 
 impl Fake {
     fn new(name: &'static str) -> Self {
-        Self { name, members: Arc::default(), told: Arc::default(), is_clean: true }
+        Self { name, members: Arc::default(), received: Arc::default(), is_clean: true }
     }
 
-    fn tell(&self, what: String) -> Result<(), OperationError> {
-        self.told.lock().expect("nobody panicked").push(what);
+    fn record(&self, what: String) -> Result<(), OperationError> {
+        self.received.lock().expect("no test panicked").push(what);
         Ok(())
     }
 
-    fn told(&self) -> Vec<String> {
-        self.told.lock().expect("nobody panicked").clone()
+    fn received(&self) -> Vec<String> {
+        self.received.lock().expect("no test panicked").clone()
     }
 
     /// Serves; gives its address.
@@ -65,7 +65,8 @@ fn member(name: &str, state: NodeStanding, operator: &str) -> Node {
         public: "10.0.0.1:8080".to_owned(),
         operator: operator.to_owned(),
         shards_owned: 2,
-        shards_claimed: 10,
+        shards_placed: 10,
+        shards_claimed: is_me.then_some(3),
         shards_serving: is_me.then_some(2),
         up_s: is_me.then_some(77),
     }
@@ -82,7 +83,7 @@ impl Operations for Fake {
         Readiness { ready: true, status: "serving".to_owned(), shards: (2, 2) }
     }
     async fn cluster(&self) -> Result<Cluster, OperationError> {
-        let addresses = self.members.lock().expect("nobody panicked").clone();
+        let addresses = self.members.lock().expect("no test panicked").clone();
         let states = [NodeStanding::Up, NodeStanding::Suspect, NodeStanding::Gone];
         let members = ["node1", "node2", "node3"].iter().zip(states).zip(&addresses);
         Ok(Cluster {
@@ -126,10 +127,10 @@ impl Operations for Fake {
         if node == "node9" {
             return Err(OperationError::NoSuch("there is no node \"node9\"; there are node1, node2".to_owned()));
         }
-        self.tell(format!("drain {node} {drained}"))
+        self.record(format!("drain {node} {drained}"))
     }
     async fn move_shard(&self, shard: u16, to: Option<&str>) -> Result<(), OperationError> {
-        self.tell(format!("move {shard} {to:?}"))
+        self.record(format!("move {shard} {to:?}"))
     }
     async fn sagas(&self, _limit: usize) -> Result<Vec<Saga>, OperationError> {
         Ok(vec![Saga {
@@ -144,7 +145,7 @@ impl Operations for Fake {
         Ok(Vec::new())
     }
     async fn retry(&self, entity: EntityId) -> Result<(), OperationError> {
-        self.tell(format!("retry {entity}"))
+        self.record(format!("retry {entity}"))
     }
     async fn audit(&self) -> Result<Value, OperationError> {
         let violations = if self.is_clean { vec![] } else { vec!["stock_is_conserved: A: 3 came, 2 are there"] };
@@ -155,7 +156,7 @@ impl Operations for Fake {
         Err(OperationError::NotAllowed)
     }
     async fn settle(&self, reference: Reference, answer: ProviderAnswer) -> Result<(), OperationError> {
-        self.tell(format!("settle {reference} {answer:?}"))
+        self.record(format!("settle {reference} {answer:?}"))
     }
     async fn erase(&self, _entity: EntityId) -> Result<(), OperationError> {
         Err(OperationError::Unknown)
@@ -179,14 +180,14 @@ fn two_nodes() -> (Fake, Fake, String) {
     let (one, two) = (Fake::new("node1"), Fake::new("node2"));
     let (first, second) = (one.serve(), two.serve());
     let members = vec![first.clone(), second, "127.0.0.1:1".to_owned()];
-    *one.members.lock().expect("nobody panicked") = members;
+    *one.members.lock().expect("no test panicked") = members;
     (one, two, first)
 }
 
 #[tokio::test]
 async fn the_cluster_is_a_table_in_which_every_node_has_its_row() {
     let (one, _two, address) = two_nodes();
-    *one.members.lock().expect("nobody panicked") =
+    *one.members.lock().expect("no test panicked") =
         vec!["10.0.0.1:8081".to_owned(), "10.0.0.2:8081".to_owned(), "10.0.0.3:8081".to_owned()];
     let shown = said(&address, "cluster").await;
     assert!(shown.well);
@@ -195,10 +196,10 @@ async fn the_cluster_is_a_table_in_which_every_node_has_its_row() {
         "asked node1.3, Doorbuster 0.1.0, view 12\n\
          registry read 210 ms ago, 4 failures\n\
          \n\
-         NODE     STATE    OWNED  CLAIMED  SERVING  MISSED  HEARTBEAT  ROW     VERSION  CLUSTER        PUBLIC         OPERATOR\n\
-         node1.3  up           2       10        2       0  -          12.3 s  0.1.0    10.0.0.1:7070  10.0.0.1:8080  10.0.0.1:8081\n\
-         node2.3  suspect      2       10        -       5  340 ms     12.3 s  0.1.0    10.0.0.1:7070  10.0.0.1:8080  10.0.0.2:8081\n\
-         node3.3  gone         2       10        -       0  340 ms     12.3 s  0.1.0    10.0.0.1:7070  10.0.0.1:8080  10.0.0.3:8081\n"
+         NODE     STATE    OWNED  PLACED  CLAIMED  SERVING  MISSED  HEARTBEAT  ROW     VERSION  CLUSTER        PUBLIC         OPERATOR\n\
+         node1.3  up           2      10        3        2       0  -          12.3 s  0.1.0    10.0.0.1:7070  10.0.0.1:8080  10.0.0.1:8081\n\
+         node2.3  suspect      2      10        -        -       5  340 ms     12.3 s  0.1.0    10.0.0.1:7070  10.0.0.1:8080  10.0.0.2:8081\n\
+         node3.3  gone         2      10        -        -       0  340 ms     12.3 s  0.1.0    10.0.0.1:7070  10.0.0.1:8080  10.0.0.3:8081\n"
     );
 }
 
@@ -219,27 +220,27 @@ async fn shards_show_who_owns_them_and_how_they_changed_hands() {
 async fn all_nodes_together_show_the_figures_of_every_shard_that_is_served() {
     let (_one, _two, address) = two_nodes();
     let shown = said(&address, "shards --all --json").await;
-    assert_eq!((shown.well, shown.remarks.len()), (true, 0), "who is gone is not asked: {:?}", shown.remarks);
+    assert_eq!((shown.well, shown.remarks.len()), (true, 0), "a node that is gone is not asked: {:?}", shown.remarks);
     let answer: Value = serde_json::from_str(&shown.out).expect("JSON");
     let seqs: Vec<Option<u64>> =
         answer["data"].as_array().expect("a list").iter().map(|it| it["seq"].as_u64()).collect();
     assert_eq!(seqs, [Some(1_234), Some(1_234), None]);
     let sagas = said(&address, "sagas --all").await.out;
     assert!(sagas.contains("ord_of_node1") && sagas.contains("ord_of_node2"), "{sagas}");
-    assert!(!sagas.contains('\u{1b}'), "a terminal is not told what to do");
+    assert!(!sagas.contains('\u{1b}'), "control sequences do not reach the terminal");
 }
 
 #[tokio::test]
 async fn a_node_that_cannot_be_asked_is_remarked_on_and_the_rest_is_shown() {
     let (one, _two, address) = two_nodes();
-    *one.members.lock().expect("nobody panicked") = vec![address.clone(), "127.0.0.1:1".to_owned()];
+    *one.members.lock().expect("no test panicked") = vec![address.clone(), "127.0.0.1:1".to_owned()];
     let shown = said(&address, "sagas --all").await;
     assert!(!shown.well && shown.out.contains("ord_of_node1"), "{shown:?}");
     assert!(shown.remarks.iter().any(|remark| remark.contains("127.0.0.1:1")), "{:?}", shown.remarks);
 }
 
 #[tokio::test]
-async fn levers_are_pulled_where_they_belong() {
+async fn each_command_reaches_its_path() {
     let (one, _two, address) = two_nodes();
     let order = "ord_00000000000000000000010000";
     let settle = format!("settle {order}.authorize.1.1 declined --code no");
@@ -248,11 +249,11 @@ async fn levers_are_pulled_where_they_belong() {
     for words in words {
         assert!(said(&address, words).await.well, "{words}");
     }
-    let told = one.told();
+    let received = one.received();
     let expected =
         ["drain node2 true", "drain node2 false", "move 7 Some(\"node2\")", "move 7 None", "retry inventory/A~B"];
-    assert_eq!(told.iter().take(5).map(String::as_str).collect::<Vec<_>>(), expected);
-    assert!(told.last().is_some_and(|last| last.starts_with(&format!("settle {order}.authorize.1.1 Declined"))));
+    assert_eq!(received.iter().take(5).map(String::as_str).collect::<Vec<_>>(), expected);
+    assert!(received.last().is_some_and(|last| last.starts_with(&format!("settle {order}.authorize.1.1 Declined"))));
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! The command line: what may be said, and what it means.
+//! The command line: its commands and flags, and the settings that they are carried out with.
 //!
-//! Parsing reads the settings too (flags are their last layer), so an [`Invocation`] is complete: whoever carries it out reads no file,
-//! variable or flag of its own.
+//! Parsing reads the settings, too (flags are their last layer). So an [`Invocation`] is complete: carrying it out reads no file, variable or
+//! flag of settings.
 
 mod admin;
 
-pub use admin::{Admin, AdminCommand, Settlement};
+pub use admin::{Admin, AdminCommand, Outcome, Settlement};
 
 use crate::config::{self, Config, Sources};
 use clap::error::ErrorKind;
@@ -23,7 +23,7 @@ pub const EXIT_USAGE: u8 = 64;
 /// What a secret key may be used for.
 pub const SCOPES: [&str; 7] = ["catalog", "inventory", "orders", "payments", "drops", "events", "personal"];
 
-/// What was asked for, with the settings it is to be done with.
+/// A command, with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
     /// Run the node.
@@ -60,7 +60,7 @@ pub enum Invocation {
         /// Put right what differs.
         repair: bool,
     },
-    /// Ask a running node, or tell it something.
+    /// Send a request to the operator port of running nodes.
     Admin(Admin),
     /// Make keyspace and tables of `journal.kind = "cql"`, or apply what is missing.
     SchemaApply(Config),
@@ -143,7 +143,7 @@ enum Commands {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Ask running nodes how they are, and pull their levers
+    /// Ask running nodes for their state, and tell them what to do
     Admin(admin::AdminLine),
     /// The tables of a cluster's store
     Schema {
@@ -197,7 +197,7 @@ enum ConfigCommands {
 
 fn entity(text: &str) -> Result<EntityId, String> {
     EntityId::parse(text)
-        .map_err(|error| format!("kind/id is wanted, like order/ord_… or inventory/NOVA-LOW-42: {error}"))
+        .map_err(|error| format!("kind/id is expected, like order/ord_… or inventory/NOVA-LOW-42: {error}"))
 }
 
 fn order(text: &str) -> Result<OrderId, String> {
@@ -237,14 +237,14 @@ pub fn read(
         }
         Commands::Erase { order } => Invocation::Erase { config, order },
         Commands::Reconcile { dry_run } => Invocation::Reconcile { config, repair: !dry_run },
-        Commands::Admin(line) => Invocation::Admin(line.meant(&config)),
+        Commands::Admin(line) => Invocation::Admin(line.complete(&config)),
         Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
         Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
     })
 }
 
-/// [`read`] for a program's `main`, with the process's environment: what is wrong, or the help that was asked for, is printed, and the
-/// exit status returned.
+/// [`read`] for a program's `main`, with the process's environment: faults, or the help that was asked for, are printed, and the exit status is
+/// returned.
 pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Invocation, ExitCode> {
     read(words, config::environment()).map_err(|error| say(&error))
 }
@@ -253,13 +253,15 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Re
 fn say(error: &Error) -> ExitCode {
     match error {
         Error::CommandLine(line) => {
-            // Where it should be printed, standard output or error, has gone: there is nobody left to tell.
+            // Standard output or error is closed: there is no place left to report it.
             drop(line.print());
             let asked = matches!(line.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
         }
         Error::Settings(settings) => {
-            eprintln!("doorbuster: {settings}");
+            for fault in &settings.faults {
+                eprintln!("doorbuster: {fault}");
+            }
             ExitCode::from(EXIT_USAGE)
         }
     }

@@ -1,141 +1,122 @@
-//! The settings of many nodes: the store they share, and each other.
+//! The settings of many nodes: the store that they share, and each other.
 
-use super::settings::Secret;
-use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use super::settings::loopback;
+use doorbuster_settings::{GIB, HOUR_MS, KIB, Kind, MIB, Rules, Secret, Text, settings, words};
+use std::net::SocketAddr;
 
-/// How far a quorum reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Quorum {
-    /// Over all data centres.
-    Everywhere,
-    /// Within `cql.datacenter`.
-    Local,
-}
-
-/// `[cql]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Cql {
-    pub contact_points: Vec<String>,
-    pub keyspace: String,
-    /// Empty: all.
-    pub datacenter: String,
-    pub replication_factor: u16,
-    pub quorum: Quorum,
-    /// Empty: the servers ask for none.
-    pub user: String,
-    pub password: Secret,
-    /// Empty: plain text.
-    pub tls_ca: String,
-    pub connect_timeout_ms: u64,
-    pub request_timeout_ms: u64,
-    pub settle_timeout_ms: u64,
-    /// Fixed once the store is made (rule O1).
-    pub bucket_events: u64,
-    pub batch_bytes_max: u64,
-    pub writes_in_flight_max: usize,
-    pub tail_bytes_max: u64,
-}
-
-impl Default for Cql {
-    fn default() -> Self {
-        Self {
-            contact_points: vec!["127.0.0.1:9042".to_owned()],
-            keyspace: "doorbuster".to_owned(),
-            datacenter: String::new(),
-            replication_factor: 1,
-            quorum: Quorum::Everywhere,
-            user: String::new(),
-            password: Secret::default(),
-            tls_ca: String::new(),
-            connect_timeout_ms: 5_000,
-            request_timeout_ms: 2_000,
-            settle_timeout_ms: 10_000,
-            bucket_events: 50_000,
-            batch_bytes_max: 2 * 1_048_576,
-            writes_in_flight_max: 32,
-            tail_bytes_max: 67_108_864,
-        }
+words! {
+    /// How far a quorum reaches.
+    pub enum Quorum {
+        /// Over all data centres.
+        Everywhere = "everywhere",
+        /// Within `cql.datacenter`.
+        Local = "local",
     }
 }
 
-/// `[cluster]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Cluster {
-    pub listen: SocketAddr,
-    /// `host:port`; empty: where it listens.
-    pub advertise: String,
-    pub cookie: Secret,
-    /// PEM files; all three or none.
-    pub tls_certificate: String,
-    pub tls_key: String,
-    pub tls_authority: String,
-    pub gateways: usize,
-    pub heartbeat_ms: u64,
-    pub cut_misses_max: u32,
-    pub in_flight_per_peer_max: usize,
-    pub queue_bytes_per_peer_max: usize,
-    pub frames_in_flight_max: usize,
-    pub frame_bytes_max: usize,
-    pub handshake_timeout_ms: u64,
-    pub reconnect_min_ms: u64,
-    pub reconnect_max_ms: u64,
-    pub beat_ms: u64,
-    pub stale_ms: u64,
-    pub stale_missed_ms: u64,
-    pub stale_reads: u32,
-    pub suspect_at: u32,
-    pub settle_ms: u64,
-    pub handoff_poll_ms: u64,
-    pub handoff_timeout_ms: u64,
-    pub release_timeout_ms: u64,
-    pub releases_in_flight_max: usize,
-    pub claims_in_flight_max: usize,
-    pub claim_timeout_ms: u64,
-    pub claim_retry_min_ms: u64,
-    pub claim_retry_max_ms: u64,
-    pub registry_timeout_ms: u64,
+settings! {
+    /// `[cql]`
+    pub struct Cql {
+        contact_points: Vec<String> = vec!["127.0.0.1:9042".to_owned()], Kind::List(Text::NAME);
+        keyspace: String = "doorbuster".into(), Text::NAME;
+        /// Empty: all.
+        datacenter: String = String::new(), Text::ANY;
+        replication_factor: u16 = 1, 1..=15;
+        quorum: Quorum = Quorum::Everywhere, Quorum::WORDS;
+        /// Empty: the servers ask for none.
+        user: String = String::new(), Text::ANY;
+        password: Secret = Secret::default(), Kind::Secret;
+        /// Empty: plain text.
+        tls_ca: String = String::new(), Text::ANY;
+        connect_timeout_ms: u64 = 5_000, 10..=HOUR_MS;
+        request_timeout_ms: u64 = 2_000, 10..=HOUR_MS;
+        settle_timeout_ms: u64 = 10_000, 0..=HOUR_MS;
+        /// Fixed once the store is made (rule O1).
+        bucket_events: u64 = 50_000, 100..=10_000_000;
+        batch_bytes_max: u64 = 2 * MIB, 64 * KIB..=8 * MIB;
+        writes_in_flight_max: usize = 32, 1..=4_096;
+        tail_bytes_max: u64 = 64 * MIB, 0..=64 * GIB;
+    }
 }
 
-impl Default for Cluster {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7100),
-            advertise: String::new(),
-            cookie: Secret::default(),
-            tls_certificate: String::new(),
-            tls_key: String::new(),
-            tls_authority: String::new(),
-            gateways: 2,
-            heartbeat_ms: 500,
-            cut_misses_max: 20,
-            in_flight_per_peer_max: 16_384,
-            queue_bytes_per_peer_max: 67_108_864,
-            frames_in_flight_max: 8,
-            frame_bytes_max: 262_144,
-            handshake_timeout_ms: 5_000,
-            reconnect_min_ms: 100,
-            reconnect_max_ms: 2_000,
-            beat_ms: 500,
-            stale_ms: 4_000,
-            stale_missed_ms: 1_400,
-            stale_reads: 3,
-            suspect_at: 4,
-            settle_ms: 300,
-            handoff_poll_ms: 100,
-            handoff_timeout_ms: 15_000,
-            release_timeout_ms: 5_000,
-            releases_in_flight_max: 2,
-            claims_in_flight_max: 4,
-            claim_timeout_ms: 30_000,
-            claim_retry_min_ms: 200,
-            claim_retry_max_ms: 5_000,
-            registry_timeout_ms: 2_000,
-        }
-    }
+settings! {
+    /// `[cluster]`
+    pub struct Cluster {
+        listen: SocketAddr = loopback(7100), Text::ADDRESS;
+        /// `host:port`; empty: where it listens.
+        advertise: String = String::new(), Text::ANY;
+        cookie: Secret = Secret::default(), Kind::Secret;
+        /// PEM files; all three or none.
+        tls_certificate: String = String::new(), Text::ANY;
+        tls_key: String = String::new(), Text::ANY;
+        tls_authority: String = String::new(), Text::ANY;
+        gateways: usize = 2, 2..=8;
+        heartbeat_ms: u64 = 500, 10..=60_000;
+        cut_misses_max: u32 = 20, 2..=1_000_000;
+        in_flight_per_peer_max: usize = 16_384, 1..=1_000_000;
+        queue_bytes_per_peer_max: usize = 67_108_864, 4 * MIB..=4 * GIB;
+        frames_in_flight_max: usize = 8, 1..=1_024;
+        frame_bytes_max: usize = 262_144, KIB..=4 * MIB;
+        handshake_timeout_ms: u64 = 5_000, 100..=HOUR_MS;
+        reconnect_min_ms: u64 = 100, 1..=HOUR_MS;
+        reconnect_max_ms: u64 = 2_000, 1..=HOUR_MS;
+        beat_ms: u64 = 500, 50..=60_000;
+        stale_ms: u64 = 4_000, 150..=HOUR_MS;
+        stale_missed_ms: u64 = 1_400, 50..=HOUR_MS;
+        stale_reads: u32 = 3, 1..=1_000;
+        suspect_at: u32 = 4, 1..=1_000;
+        settle_ms: u64 = 300, 0..=60_000;
+        handoff_poll_ms: u64 = 100, 10..=60_000;
+        handoff_timeout_ms: u64 = 15_000, 100..=HOUR_MS;
+        release_timeout_ms: u64 = 5_000, 0..=HOUR_MS;
+        releases_in_flight_max: usize = 2, 1..=4_096;
+        claims_in_flight_max: usize = 4, 1..=4_096;
+        claim_timeout_ms: u64 = 30_000, 100..=HOUR_MS;
+        claim_retry_min_ms: u64 = 200, 1..=HOUR_MS;
+        claim_retry_max_ms: u64 = 5_000, 1..=HOUR_MS;
+        registry_timeout_ms: u64 = 2_000, 10..=60_000;
+    } check check_cluster
+}
+
+fn check_cluster(cluster: &Cluster, rules: &mut Rules) {
+    let tls = [&cluster.tls_certificate, &cluster.tls_key, &cluster.tls_authority];
+    rules.must(
+        tls.iter().all(|file| file.is_empty()) || tls.iter().all(|file| !file.is_empty()),
+        "cluster.tls_certificate",
+        &cluster.tls_certificate,
+        format_args!("certificate, key and authority (cluster.tls_key, cluster.tls_authority) go together"),
+    );
+    rules.must(
+        cluster.reconnect_min_ms <= cluster.reconnect_max_ms,
+        "cluster.reconnect_min_ms",
+        &cluster.reconnect_min_ms,
+        format_args!("cluster.reconnect_max_ms is {}", cluster.reconnect_max_ms),
+    );
+    rules.must(
+        cluster.stale_ms >= cluster.beat_ms.saturating_mul(3),
+        "cluster.stale_ms",
+        &cluster.stale_ms,
+        format_args!("nodes renew their rows every {} ms (cluster.beat_ms) and may miss one", cluster.beat_ms),
+    );
+    rules.must(
+        cluster.stale_missed_ms <= cluster.stale_ms,
+        "cluster.stale_missed_ms",
+        &cluster.stale_missed_ms,
+        format_args!("without a missed heartbeat it is {} ms (cluster.stale_ms)", cluster.stale_ms),
+    );
+    rules.must(
+        cluster.handoff_timeout_ms > cluster.release_timeout_ms,
+        "cluster.handoff_timeout_ms",
+        &cluster.handoff_timeout_ms,
+        format_args!(
+            "an owner may take {} ms to release a shard (cluster.release_timeout_ms)",
+            cluster.release_timeout_ms
+        ),
+    );
+    rules.must(
+        cluster.claim_retry_min_ms <= cluster.claim_retry_max_ms,
+        "cluster.claim_retry_min_ms",
+        &cluster.claim_retry_min_ms,
+        format_args!("cluster.claim_retry_max_ms is {}", cluster.claim_retry_max_ms),
+    );
 }

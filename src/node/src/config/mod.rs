@@ -1,29 +1,34 @@
 //! The settings: what they are, where they come from, and what is refused.
 //!
 //! ```text
-//! built-in defaults < cluster.toml < environment DOORBUSTER__SECTION__KEY < flags
+//! built-in defaults  <  cluster.toml  <  environment DOORBUSTER__SECTION__KEY  <  flags
+//!
+//! source ─► tree, each value with its file and line ─► sift: keys and values against the declarations ─► merge ─► serde ─► rules ─► Config
+//!                                                          └───────────────── all faults, one line each ──────────────────┘
 //! ```
 //!
-//! Every source is held against one table ([`schema`]) before anything is merged, so an error can say which file, variable or flag
-//! holds the bad value, which key it is and what is allowed there. What settings must be to each other is checked last.
-//!
-//! `cluster.toml` at the root says for each setting what goes wrong when it is too small or too large; its values are the built-in
-//! defaults, and a test holds the two together.
+//! A setting is declared once, in a line of its section's struct (`doorbuster_settings::settings!`): type, default, what is allowed. The rules
+//! between settings are in the function that the struct names. `cluster.toml` at the root says for each setting what goes wrong when it is too
+//! small or too large; its values are the built-in defaults, and a test holds the two together.
 
-mod admission;
 mod cluster;
 mod error;
-mod layers;
-pub mod schema;
+mod keys;
+mod load;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod trade;
+mod tree;
 
-pub use admission::Admission;
 pub use cluster::{Cluster, Cql, Quorum};
-pub use error::Error;
-pub use layers::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
+pub use error::{Error, Fault, Origin};
+pub use keys::{Keys, is_at};
+pub use load::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{
-    Api, Capture, Carts, Config, Country, Entities, Faults, Inventory, Journal, JournalKind, Log, LogFormat, Node,
-    Orders, PaymentProfile, PaymentProvider, Payments, Redis, Secret, Shipping, ShippingOption, Shop, Tax,
+    Admission, Api, Audit, Config, Entities, Faults, Journal, JournalKind, Log, LogFormat, Node, Redis,
+};
+pub use trade::{
+    Capture, Carts, Country, Inventory, Orders, PaymentProvider, Payments, Reservations, Shipping, ShippingOption,
+    Shop, Tax,
 };

@@ -1,555 +1,366 @@
-//! The settings as the program sees them: typed, complete, checked.
-//!
-//! What each one is for, and what goes wrong when it is too small or too large, stands in `cluster.toml` and nowhere else. Durations end
-//! in `_ms`, `_s` or `_days`, sizes in `_bytes`, bounds in `_max`.
+//! The settings of the process: its name and ports, its actors, what it writes down. Those of the trade are in `trade`, those of many nodes in
+//! `cluster`.
 
-use super::admission::Admission;
 use super::cluster::{Cluster, Cql};
+use super::keys::Keys;
+use super::trade::{Carts, Inventory, Orders, Payments, Reservations, Shipping, Shop, Tax};
+use doorbuster_settings::{GIB, HOUR_MS, KIB, Kind, MIB, Rules, Secret, Section, Text, settings, words};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-const MIB: u64 = 1024 * 1024;
-const DAY_S: u64 = 24 * 60 * 60;
+/// An address that only this machine reaches.
+pub(super) const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
 
-/// All settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
+/// Declares [`Config`]: a field for each section of `cluster.toml`, in its order.
+macro_rules! config {
+    ($($(#[$doc:meta])* $section:ident: $type:ty,)+) => {
+        /// All settings.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+        #[serde(deny_unknown_fields)]
+        pub struct Config {
+            $($(#[$doc])* pub $section: $type,)+
+        }
+
+        impl Config {
+            /// Every setting as declared, in the order of `cluster.toml`.
+            #[must_use]
+            pub fn keys() -> Keys {
+                let mut all = Vec::new();
+                $(for mut setting in <$type as Section>::settings() {
+                    setting.key = format!("{}.{}", stringify!($section), setting.key);
+                    all.push(setting);
+                })+
+                Keys(all)
+            }
+
+            /// The rules between settings, in one section or in several.
+            pub(super) fn check(&self, rules: &mut Rules) {
+                $(self.$section.check(rules);)+
+                self.check_sections(rules);
+            }
+        }
+    };
+}
+
+config! {
     /// The process.
-    pub node: Node,
-    /// Whose shop.
-    pub shop: Shop,
-    /// The doors.
-    pub api: Api,
-    /// Who comes in.
-    pub admission: Admission,
+    node: Node,
+    /// The seller.
+    shop: Shop,
+    /// The two ports, and the bounds of requests.
+    api: Api,
+    /// Who is admitted when there is no room for all.
+    admission: Admission,
     /// The actors.
-    pub entities: Entities,
-    /// What is durable.
-    pub journal: Journal,
+    entities: Entities,
+    /// The journal and its checkpoints.
+    journal: Journal,
     /// The store that nodes share.
-    pub cql: Cql,
-    /// The nodes.
-    pub cluster: Cluster,
+    cql: Cql,
+    /// The other nodes.
+    cluster: Cluster,
     /// Checkout.
-    pub orders: Orders,
+    orders: Orders,
     /// Stock for shops with a checkout of their own.
-    pub reservations: Reservations,
+    reservations: Reservations,
     /// Carts.
-    pub carts: Carts,
+    carts: Carts,
     /// Stock.
-    pub inventory: Inventory,
+    inventory: Inventory,
     /// Tax.
-    pub tax: Tax,
+    tax: Tax,
     /// Shipping.
-    pub shipping: Shipping,
+    shipping: Shipping,
     /// The payment provider.
-    pub payments: Payments,
-    /// What may be lost.
-    pub redis: Redis,
+    payments: Payments,
+    /// Caches and streams.
+    redis: Redis,
     /// The proof from the journal.
-    pub audit: Audit,
+    audit: Audit,
     /// Faults on demand.
-    pub faults: Faults,
+    faults: Faults,
     /// The log for people.
-    pub log: Log,
+    log: Log,
 }
 
-/// `[node]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Node {
-    pub name: String,
-    pub data_folder: PathBuf,
-    /// Fixed once the data folder is made (rule O1).
-    pub shards: u16,
-    /// 0: one per core.
-    pub worker_threads: usize,
-    pub drain_timeout_ms: u64,
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self {
-            name: "node1".to_owned(),
-            data_folder: PathBuf::from("./data"),
-            shards: 8,
-            worker_threads: 0,
-            drain_timeout_ms: 10_000,
-        }
+settings! {
+    /// `[node]`
+    pub struct Node {
+        name: String = "node1".into(), Text::NAME;
+        data_folder: PathBuf = "./data".into(), Text::NAME;
+        /// Fixed once the data folder is made (rule O1).
+        shards: u16 = 8, 1..=4_096;
+        /// 0: one per core.
+        worker_threads: usize = 0, 0..=1_024;
+        drain_timeout_ms: u64 = 10_000, 0..=HOUR_MS;
     }
 }
 
-/// `[shop]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Shop {
-    pub seller: String,
-    /// ISO 4217.
-    pub currency: String,
-    /// ISO 3166.
-    pub home_country: String,
-    /// By preference.
-    pub warehouses: Vec<String>,
+settings! {
+    /// `[api]`
+    pub struct Api {
+        listen: SocketAddr = loopback(8080), Text::ADDRESS;
+        operator_listen: SocketAddr = loopback(8081), Text::ADDRESS;
+        connections_max: usize = 16_384, 1..=1_000_000;
+        connections_per_address_max: usize = 8_192, 1..=1_000_000;
+        backlog: u32 = 4_096, 1..=65_535;
+        requests_in_flight_max: usize = 16_384, 1..=1_000_000;
+        header_read_timeout_ms: u64 = 4_000, 10..=HOUR_MS;
+        header_bytes_max: usize = 16_384, 8_192..=MIB;
+        body_timeout_ms: u64 = 8_000, 10..=HOUR_MS;
+        body_bytes_max: usize = 1_048_576, KIB..=64 * MIB;
+        small_body_bytes_max: usize = 262_144, KIB..=64 * MIB;
+        request_timeout_ms: u64 = 35_000, 100..=HOUR_MS;
+        write_timeout_ms: u64 = 6_000, 10..=HOUR_MS;
+        command_timeout_ms: u64 = 10_000, 100..=HOUR_MS;
+        order_wait_ms: u64 = 5_000, 0..=60_000;
+        prefer_wait_max_s: u64 = 30, 0..=300;
+        retry_after_s: u32 = 1, 1..=3_600;
+    } check check_api
 }
 
-impl Default for Shop {
-    fn default() -> Self {
-        Self {
-            seller: "sel_main".to_owned(),
-            currency: "GBP".to_owned(),
-            home_country: "GB".to_owned(),
-            warehouses: Vec::new(),
-        }
+fn check_api(api: &Api, rules: &mut Rules) {
+    rules.must(
+        api.listen != api.operator_listen || api.listen.port() == 0,
+        "api.operator_listen",
+        &api.operator_listen,
+        format_args!("shoppers and operators must not share an address (api.listen)"),
+    );
+    let longest_wait_ms = api.order_wait_ms.max(api.prefer_wait_max_s.saturating_mul(1_000));
+    rules.must(
+        api.request_timeout_ms > longest_wait_ms,
+        "api.request_timeout_ms",
+        &api.request_timeout_ms,
+        format_args!(
+            "a request may wait {longest_wait_ms} ms (api.order_wait_ms, api.prefer_wait_max_s) and must be answered after that"
+        ),
+    );
+    rules.must(
+        api.command_timeout_ms < api.request_timeout_ms,
+        "api.command_timeout_ms",
+        &api.command_timeout_ms,
+        format_args!(
+            "the request that carries the command ends after {} ms (api.request_timeout_ms)",
+            api.request_timeout_ms
+        ),
+    );
+}
+
+settings! {
+    /// `[admission]`
+    #[derive(Copy)]
+    pub struct Admission {
+        delay_target_ms: u64 = 500, 1..=60_000;
+        delay_window_ms: u64 = 100, 1..=60_000;
+        places_start: usize = 4_096, 1..=1_000_000;
+        places_min: usize = 256, 1..=1_000_000;
+        completion_reserved_percent: u8 = 5, 0..=30;
+        checkout_reserved_percent: u8 = 25, 0..=30;
+        cart_reserved_percent: u8 = 20, 0..=30;
+        /// 0: no request waits.
+        line_wait_ms: u64 = 2_000, 0..=30_000;
+        line_max: usize = 16_384, 0..=1_000_000;
+        retry_after_max_s: u32 = 8, 1..=3_600;
+        slow_bodies_bytes_max: u64 = 256 * MIB, MIB..=64 * GIB;
+        callers_max: usize = 65_536, 4..=100_000_000;
+        /// 0: no quota.
+        key_requests_per_s: u32 = 0, 0..=1_000_000;
+        key_burst_max: u32 = 1_000, 1..=10_000_000;
+        /// 0: no quota.
+        guest_requests_per_s: u32 = 200, 0..=1_000_000;
+        guest_burst_max: u32 = 2_000, 1..=10_000_000;
+        /// 0: no quota.
+        address_requests_per_s: u32 = 5_000, 0..=1_000_000;
+        address_burst_max: u32 = 20_000, 1..=10_000_000;
     }
 }
 
-/// `[api]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Api {
-    pub listen: SocketAddr,
-    pub operator_listen: SocketAddr,
-    pub connections_max: usize,
-    pub connections_per_address_max: usize,
-    pub backlog: u32,
-    pub requests_in_flight_max: usize,
-    pub header_read_timeout_ms: u64,
-    pub header_bytes_max: usize,
-    pub body_timeout_ms: u64,
-    pub body_bytes_max: usize,
-    pub small_body_bytes_max: usize,
-    pub request_timeout_ms: u64,
-    pub write_timeout_ms: u64,
-    pub command_timeout_ms: u64,
-    pub order_wait_ms: u64,
-    pub prefer_wait_max_s: u64,
-    pub retry_after_s: u32,
+settings! {
+    /// `[entities]`
+    pub struct Entities {
+        resident_max: usize = 100_000, 16..=100_000_000;
+        idle_ms: u64 = 10_000, 0..=HOUR_MS;
+        mailbox_max: u32 = 4_096, 1..=1_000_000;
+        command_life_s: u64 = 60, 1..=1_800;
+        effect_retry_min_ms: u64 = 100, 1..=HOUR_MS;
+        effect_retry_max_ms: u64 = 5_000, 1..=HOUR_MS;
+        restart_delay_min_ms: u64 = 50, 1..=HOUR_MS;
+        restart_delay_max_ms: u64 = 5_000, 1..=HOUR_MS;
+        set_aside_after: u32 = 5, 1..=1_000;
+    } check check_entities
 }
 
-impl Default for Api {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
-            operator_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081),
-            connections_max: 16_384,
-            connections_per_address_max: 8_192,
-            backlog: 4_096,
-            requests_in_flight_max: 16_384,
-            header_read_timeout_ms: 4_000,
-            header_bytes_max: 16_384,
-            body_timeout_ms: 8_000,
-            body_bytes_max: 1_048_576,
-            small_body_bytes_max: 262_144,
-            request_timeout_ms: 35_000,
-            write_timeout_ms: 6_000,
-            command_timeout_ms: 10_000,
-            order_wait_ms: 5_000,
-            prefer_wait_max_s: 30,
-            retry_after_s: 1,
-        }
+fn check_entities(entities: &Entities, rules: &mut Rules) {
+    rules.must(
+        entities.effect_retry_min_ms <= entities.effect_retry_max_ms,
+        "entities.effect_retry_min_ms",
+        &entities.effect_retry_min_ms,
+        format_args!("entities.effect_retry_max_ms is {}", entities.effect_retry_max_ms),
+    );
+    rules.must(
+        entities.restart_delay_min_ms <= entities.restart_delay_max_ms,
+        "entities.restart_delay_min_ms",
+        &entities.restart_delay_min_ms,
+        format_args!("entities.restart_delay_max_ms is {}", entities.restart_delay_max_ms),
+    );
+}
+
+words! {
+    /// Where the journal is.
+    pub enum JournalKind {
+        /// The segment log and the states in the data folder.
+        Embedded = "embedded",
+        /// In memory: gone with the process.
+        Memory = "memory",
+        /// In ScyllaDB or Apache Cassandra, which any number of nodes share.
+        Cql = "cql",
     }
 }
 
-/// `[entities]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Entities {
-    pub resident_max: usize,
-    pub idle_ms: u64,
-    pub mailbox_max: usize,
-    pub command_life_s: u64,
-    pub effect_retry_min_ms: u64,
-    pub effect_retry_max_ms: u64,
-    pub restart_delay_min_ms: u64,
-    pub restart_delay_max_ms: u64,
-    pub set_aside_after: u32,
+settings! {
+    /// `[journal]`
+    pub struct Journal {
+        kind: JournalKind = JournalKind::Embedded, JournalKind::WORDS;
+        segment_bytes: u64 = 64 * MIB, 64 * KIB..=4 * GIB;
+        segments_ahead: usize = 1, 0..=64;
+        batch_bytes_max: u64 = 4 * MIB, 16 * KIB..=64 * MIB;
+        batch_events_max: usize = 8_192, 1..=1_000_000;
+        queue_max: usize = 16_384, 1..=1_000_000;
+        checkpoint_interval_ms: u64 = 10_000, 1..=HOUR_MS;
+        checkpoint_bytes: u64 = 32 * MIB, 64 * KIB..=64 * GIB;
+        retention_days: u64 = 30, 0..=30;
+        cache_bytes: u64 = 64 * MIB, MIB..=1_024 * GIB;
+    } check check_journal
 }
 
-impl Default for Entities {
-    fn default() -> Self {
-        Self {
-            resident_max: 100_000,
-            idle_ms: 10_000,
-            mailbox_max: 4_096,
-            command_life_s: 60,
-            effect_retry_min_ms: 100,
-            effect_retry_max_ms: 5_000,
-            restart_delay_min_ms: 50,
-            restart_delay_max_ms: 5_000,
-            set_aside_after: 5,
-        }
+fn check_journal(journal: &Journal, rules: &mut Rules) {
+    rules.must(
+        journal.segment_bytes >= journal.batch_bytes_max.saturating_mul(2),
+        "journal.segment_bytes",
+        &journal.segment_bytes,
+        format_args!(
+            "a segment must hold two of the largest batches (journal.batch_bytes_max is {})",
+            journal.batch_bytes_max
+        ),
+    );
+}
+
+settings! {
+    /// `[redis]`
+    pub struct Redis {
+        /// It may hold a password. Empty: there is no Redis.
+        url: Secret = Secret::default(), Kind::Secret;
+        prefix: String = "doorbuster".into(), Text::NAME;
+        timeout_ms: u64 = 100, 1..=10_000;
+        failures_max: u32 = 3, 1..=1_000;
+        rest_min_ms: u64 = 200, 1..=HOUR_MS;
+        rest_max_ms: u64 = 5_000, 1..=HOUR_MS;
+        publish_interval_ms: u64 = 50, 1..=HOUR_MS;
+        check_interval_ms: u64 = 1_000, 10..=HOUR_MS;
+        queue_max: usize = 10_000, 1..=1_000_000;
+        fresh_ms: u64 = 200, 0..=HOUR_MS;
+        stale_ms: u64 = 2_000, 0..=HOUR_MS;
+        skus_max: usize = 100_000, 2..=100_000_000;
+        /// 0: no streams.
+        stream_events_max: u64 = 100_000, 0..=1_000_000_000;
+    } check check_redis
+}
+
+fn check_redis(redis: &Redis, rules: &mut Rules) {
+    rules.must(
+        redis.rest_min_ms <= redis.rest_max_ms,
+        "redis.rest_min_ms",
+        &redis.rest_min_ms,
+        format_args!("redis.rest_max_ms is {}", redis.rest_max_ms),
+    );
+    rules.must(
+        redis.fresh_ms <= redis.stale_ms,
+        "redis.fresh_ms",
+        &redis.fresh_ms,
+        format_args!("redis.stale_ms is {}: what is fresh is not stale", redis.stale_ms),
+    );
+}
+
+settings! {
+    /// `[audit]`
+    #[derive(Copy)]
+    pub struct Audit {
+        rounds_max: u32 = 10, 0..=10_000;
+        pause_ms: u64 = 500, 1..=HOUR_MS;
+        timeout_ms: u64 = 600_000, 1_000..=24 * HOUR_MS;
     }
 }
 
-/// Which journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JournalKind {
-    /// The segment log and the states in the data folder.
-    Embedded,
-    /// In memory: gone with the process.
-    Memory,
-    /// In ScyllaDB or Apache Cassandra, which any number of nodes share.
-    Cql,
-}
-
-/// `[journal]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Journal {
-    pub kind: JournalKind,
-    pub segment_bytes: u64,
-    pub segments_ahead: usize,
-    pub batch_bytes_max: u64,
-    pub batch_events_max: usize,
-    pub queue_max: usize,
-    pub checkpoint_interval_ms: u64,
-    pub checkpoint_bytes: u64,
-    pub retention_days: u64,
-    pub cache_bytes: u64,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        Self {
-            kind: JournalKind::Embedded,
-            segment_bytes: 64 * MIB,
-            segments_ahead: 1,
-            batch_bytes_max: 4 * MIB,
-            batch_events_max: 8_192,
-            queue_max: 16_384,
-            checkpoint_interval_ms: 10_000,
-            checkpoint_bytes: 32 * MIB,
-            retention_days: 30,
-            cache_bytes: 64 * MIB,
-        }
+settings! {
+    /// `[faults]`
+    #[derive(Copy)]
+    pub struct Faults {
+        allowed: bool = false, Kind::Flag;
     }
 }
 
-/// When authorized money is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Capture {
-    /// As soon as the order is confirmed.
-    OnConfirmation,
-    /// Shipment by shipment.
-    OnShipment,
-    /// When somebody asks for it.
-    Manual,
-}
-
-/// `[orders]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Orders {
-    pub hold_s: u64,
-    pub lines_max: usize,
-    pub payment_attempts_max: u16,
-    pub capture: Capture,
-    pub authorization_margin_s: u64,
-    pub return_window_days: u64,
-    pub returns_auto_approve: bool,
-}
-
-impl Default for Orders {
-    fn default() -> Self {
-        Self {
-            hold_s: 600,
-            lines_max: 2_000,
-            payment_attempts_max: 5,
-            capture: Capture::OnConfirmation,
-            authorization_margin_s: DAY_S,
-            return_window_days: 30,
-            returns_auto_approve: false,
-        }
+words! {
+    /// How log lines are written.
+    pub enum LogFormat {
+        /// For a person at a terminal.
+        Text = "text",
+        /// One JSON object a line, for a collector.
+        Json = "json",
     }
 }
 
-/// `[reservations]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Reservations {
-    pub hold_s: u64,
-    pub hold_max_s: u64,
-    pub batch_items_max: usize,
-}
-
-impl Default for Reservations {
-    fn default() -> Self {
-        Self { hold_s: 600, hold_max_s: DAY_S, batch_items_max: 4_096 }
+settings! {
+    /// `[log]`
+    pub struct Log {
+        format: LogFormat = LogFormat::Text, LogFormat::WORDS;
+        level: String = "info".into(), Text::NAME;
     }
 }
 
-/// `[carts]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Carts {
-    pub guest_life_s: u64,
-    pub lines_max: usize,
-}
-
-impl Default for Carts {
-    fn default() -> Self {
-        Self { guest_life_s: 7 * DAY_S, lines_max: 2_000 }
-    }
-}
-
-/// `[inventory]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Inventory {
-    pub low_stock_at: u64,
-}
-
-impl Default for Inventory {
-    fn default() -> Self {
-        Self { low_stock_at: 20 }
-    }
-}
-
-/// `[tax]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Tax {
-    pub charge: bool,
-    /// By ISO 3166 code of the destination.
-    pub countries: BTreeMap<String, Country>,
-}
-
-/// `[tax.countries.XX]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Country {
-    pub name: String,
-    pub rate_ppm: u32,
-    /// Other rates, by the product's `tax_class`.
-    pub classes_ppm: BTreeMap<String, u32>,
-}
-
-impl Default for Tax {
-    fn default() -> Self {
-        let classes_ppm = BTreeMap::from([("reduced".to_owned(), 50_000), ("zero".to_owned(), 0)]);
-        let country = Country { name: "VAT".to_owned(), rate_ppm: 200_000, classes_ppm };
-        Self { charge: true, countries: BTreeMap::from([("GB".to_owned(), country)]) }
-    }
-}
-
-/// `[shipping]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Shipping {
-    pub charge: bool,
-    pub tax_included: bool,
-    pub default_option: String,
-    /// By the option's id, as an order names it.
-    pub options: BTreeMap<String, ShippingOption>,
-}
-
-/// `[shipping.options.ID]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct ShippingOption {
-    pub label: String,
-    /// Minor units by ISO 4217 code.
-    pub price: BTreeMap<String, u64>,
-    /// ISO 3166 codes; empty: everywhere.
-    pub countries: Vec<String>,
-    pub days: u64,
-}
-
-impl Default for Shipping {
-    fn default() -> Self {
-        let price = [("GBP", 499), ("EUR", 599), ("USD", 699)];
-        let standard = ShippingOption {
-            label: "Standard delivery".to_owned(),
-            price: price.into_iter().map(|(currency, amount)| (currency.to_owned(), amount)).collect(),
-            countries: Vec::new(),
-            days: 3,
-        };
-        Self {
-            charge: true,
-            tax_included: true,
-            default_option: "std".to_owned(),
-            options: BTreeMap::from([("std".to_owned(), standard)]),
-        }
-    }
-}
-
-/// Who moves the money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentProvider {
-    /// The simulated provider inside the process; its ledger ends with it.
-    Simulated,
-    /// A provider of its own at `url`: `payment-simulator`.
-    Http,
-}
-
-/// A text that is not shown where settings are shown.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(if self.0.is_empty() { "(none)" } else { "(secret)" })
-    }
-}
-
-/// How the simulated provider behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentProfile {
-    /// Answers at once and does what the token says.
-    Instant,
-    /// A few milliseconds, with faults.
-    Fast,
-    /// The delays, declines, losses and repetitions of a real one.
-    Realistic,
-}
-
-/// `[payments]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Payments {
-    pub provider: PaymentProvider,
-    pub url: String,
-    pub webhook_secret: Secret,
-    pub webhook_age_max_s: u64,
-    pub profile: PaymentProfile,
-    pub seed: u64,
-    pub action_url: String,
-    pub timeout_ms: u64,
-    pub in_flight_max: u32,
-    pub query_after_s: u64,
-    pub key_life_s: u64,
-    /// By the payment's method.
-    pub method_hold_s: BTreeMap<String, u64>,
-}
-
-impl Default for Payments {
-    fn default() -> Self {
-        Self {
-            provider: PaymentProvider::Simulated,
-            url: "http://127.0.0.1:8090".to_owned(),
-            webhook_secret: Secret::default(),
-            webhook_age_max_s: 300,
-            profile: PaymentProfile::Instant,
-            seed: 1,
-            action_url: String::new(),
-            timeout_ms: 10_000,
-            in_flight_max: 512,
-            query_after_s: 30,
-            key_life_s: DAY_S,
-            method_hold_s: BTreeMap::from([("bank_transfer".to_owned(), 3 * DAY_S)]),
-        }
-    }
-}
-
-/// `[redis]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Redis {
-    /// It may hold a password. Empty: inside the process.
-    pub url: Secret,
-    pub prefix: String,
-    pub timeout_ms: u64,
-    pub failures_max: u32,
-    pub rest_min_ms: u64,
-    pub rest_max_ms: u64,
-    pub publish_interval_ms: u64,
-    pub check_interval_ms: u64,
-    pub queue_max: usize,
-    pub fresh_ms: u64,
-    pub stale_ms: u64,
-    pub skus_max: usize,
-    /// 0: no streams.
-    pub stream_events_max: u64,
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self {
-            url: Secret::default(),
-            prefix: "doorbuster".to_owned(),
-            timeout_ms: 100,
-            failures_max: 3,
-            rest_min_ms: 200,
-            rest_max_ms: 5_000,
-            publish_interval_ms: 50,
-            check_interval_ms: 1_000,
-            queue_max: 10_000,
-            fresh_ms: 200,
-            stale_ms: 2_000,
-            skus_max: 100_000,
-            stream_events_max: 100_000,
-        }
-    }
-}
-
-/// `[audit]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Audit {
-    pub rounds_max: u32,
-    pub pause_ms: u64,
-    pub timeout_ms: u64,
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        Self { rounds_max: 10, pause_ms: 500, timeout_ms: 600_000 }
-    }
-}
-
-/// `[faults]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Faults {
-    pub allowed: bool,
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For a person at a terminal.
-    Text,
-    /// One JSON object a line, for a collector.
-    Json,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "cluster.toml describes every setting")]
-pub struct Log {
-    pub format: LogFormat,
-    pub level: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
+impl Config {
+    /// The rules between settings of several sections.
+    fn check_sections(&self, rules: &mut Rules) {
+        let (api, journal, payments) = (&self.api, &self.journal, &self.payments);
+        rules.must(
+            self.admission.retry_after_max_s >= api.retry_after_s,
+            "admission.retry_after_max_s",
+            &self.admission.retry_after_max_s,
+            format_args!("the least is {} s (api.retry_after_s)", api.retry_after_s),
+        );
+        let body_bytes_max = u64::try_from(api.body_bytes_max).unwrap_or(u64::MAX);
+        rules.must(
+            journal.batch_bytes_max / 2 >= body_bytes_max,
+            "journal.batch_bytes_max",
+            &journal.batch_bytes_max,
+            format_args!(
+                "the events of one request are one batch, and need up to twice api.body_bytes_max ({body_bytes_max})"
+            ),
+        );
+        rules.must(
+            self.cql.batch_bytes_max / 2 >= body_bytes_max,
+            "cql.batch_bytes_max",
+            &self.cql.batch_bytes_max,
+            format_args!(
+                "the events of one request are one row, and need up to twice api.body_bytes_max ({body_bytes_max})"
+            ),
+        );
+        let is_shared = journal.kind == JournalKind::Cql;
+        rules.must(
+            !is_shared || payments.is_outside(),
+            "payments.provider",
+            &"simulated",
+            format_args!(
+                "the simulated provider's ledger lives in one process: nodes that share a journal (journal.kind = \"cql\") need \"http\""
+            ),
+        );
+        rules.must(
+            !is_shared || !self.cluster.cookie.0.is_empty(),
+            "cluster.cookie",
+            &"empty",
+            format_args!("nodes that share a journal (journal.kind = \"cql\") prove to each other that they belong together: `openssl rand -hex 32`"),
+        );
     }
 }

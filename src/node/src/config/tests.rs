@@ -1,7 +1,8 @@
 //! Claims about the settings: which source wins, what is refused and in which words.
 
 use super::*;
-use figment::value::{Dict, Value};
+use doorbuster_settings::Kind;
+use serde_json::Value;
 use std::path::PathBuf;
 
 const SHIPPED: &str = include_str!("../../../../cluster.toml");
@@ -24,8 +25,15 @@ fn from_variables(variables: &[(&str, &str)]) -> Result<Config, Error> {
     Config::load(&Sources { file: Some(path), variables, flags: Vec::new() })
 }
 
+/// The one fault that there is.
+fn only<T: std::fmt::Debug>(loaded: Result<T, Error>) -> Fault {
+    let mut faults = loaded.unwrap_err().faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults.remove(0)
+}
+
 fn leaves(prefix: &str, value: &Value, found: &mut Vec<(String, Value)>) {
-    let Some(group) = value.as_dict().filter(|_| schema::find(prefix).is_none()) else {
+    let Some(group) = value.as_object() else {
         found.push((prefix.to_owned(), value.clone()));
         return;
     };
@@ -37,30 +45,31 @@ fn leaves(prefix: &str, value: &Value, found: &mut Vec<(String, Value)>) {
 
 fn default_leaves() -> Vec<(String, Value)> {
     let mut found = Vec::new();
-    leaves("", &Value::serialize(Config::default()).unwrap(), &mut found);
+    leaves("", &serde_json::to_value(Config::default()).unwrap(), &mut found);
     found
 }
 
 #[test]
-fn every_setting_is_in_the_table_and_its_default_is_allowed_there() {
+fn every_default_is_allowed_by_its_own_declaration() {
+    let keys = Config::keys();
     for (key, value) in default_leaves() {
-        let setting = schema::find(&key).unwrap_or_else(|| panic!("{key} is not in the table"));
+        let setting = keys.find(&key).unwrap_or_else(|| panic!("{key} is not declared"));
         assert!(setting.kind.allows(&value), "{key} = {value:?}; allowed: {}", setting.kind.allowed());
     }
 }
 
 #[test]
-fn every_line_of_the_table_is_a_setting() {
+fn every_declaration_is_a_setting_that_serde_reads() {
     let leaves = default_leaves();
-    for setting in schema::SETTINGS {
-        assert!(leaves.iter().any(|(key, _)| setting.is(key)), "{} is in the table, but no such setting", setting.key);
+    for setting in Config::keys().iter() {
+        assert!(leaves.iter().any(|(key, _)| is_at(&setting.key, key)), "{} is declared, but no field", setting.key);
     }
 }
 
 #[test]
-fn every_word_of_the_table_is_one_the_types_know() {
-    for setting in schema::SETTINGS {
-        let schema::Kind::OneOf(words) = setting.kind else { continue };
+fn every_word_that_is_allowed_is_one_the_types_know() {
+    for setting in Config::keys().iter() {
+        let Kind::OneOf(words) = setting.kind else { continue };
         for word in words {
             let (section, key) = setting.key.split_once('.').unwrap();
             let secret = "[payments]\nwebhook_secret = \"0123456789abcdef\"\n";
@@ -83,13 +92,12 @@ fn every_word_of_the_table_is_one_the_types_know() {
 
 #[test]
 fn the_shipped_file_says_exactly_the_built_in_defaults() {
-    let mut shipped = Vec::new();
-    let text: Dict = figment::Figment::from(<figment::providers::Toml as figment::providers::Format>::string(SHIPPED))
-        .extract()
-        .unwrap();
-    leaves("", &Value::from(text), &mut shipped);
-    let keys = |leaves: &[(String, Value)]| leaves.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
-    assert_eq!(keys(&shipped), keys(&default_leaves()), "cluster.toml lists each setting once");
+    let shipped = tree::Tree::of_file("cluster.toml", SHIPPED).unwrap();
+    let (mut found, mut defaults) = (Vec::new(), default_leaves());
+    leaves("", &shipped.into_json(), &mut found);
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    defaults.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(found, defaults, "cluster.toml lists each setting once, with its default");
     assert_eq!(from_file(SHIPPED).unwrap(), Config::default());
 }
 
@@ -113,23 +121,67 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
 }
 
 #[test]
-fn a_key_that_nobody_knows_is_an_error_that_names_the_file_and_what_was_meant() {
-    let (_folder, path) = file("[api]\nconections_max = 5\n");
+fn an_unknown_key_is_an_error_that_names_file_line_and_what_was_meant() {
+    let (_folder, path) = file("[api]\n\nconections_max = 5\n");
     let error = Config::load(&Sources { file: Some(path.clone()), ..Sources::default() }).unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains(&path.display().to_string()), "{text}");
-    assert!(text.contains("`api.conections_max`") && text.contains("did you mean `api.connections_max`?"), "{text}");
+    assert_eq!(
+        error.to_string(),
+        format!("{}:3: there is no setting `api.conections_max`; did you mean `api.connections_max`?", path.display())
+    );
     for text in ["[moon]\nphase = 1\n", "phase = 1\n", "[tax.countries.GB]\nnames = \"VAT\"\n", "[api.limits]\nx = 1\n"]
     {
-        assert!(matches!(from_file(text), Err(Error::UnknownKey { .. })), "{text}: {:?}", from_file(text));
+        assert!(matches!(only(from_file(text)), Fault::UnknownKey { .. }), "{text}: {:?}", from_file(text));
     }
 }
 
 #[test]
-fn a_variable_that_nobody_knows_is_an_error_that_names_it() {
-    let error = from_variables(&[("DOORBUSTER__NODE__SHARD", "2")]).unwrap_err();
-    let text = error.to_string();
+fn an_unknown_variable_is_an_error_that_names_it() {
+    let text = only(from_variables(&[("DOORBUSTER__NODE__SHARD", "2")])).to_string();
     assert!(text.starts_with("DOORBUSTER__NODE__SHARD: ") && text.contains("did you mean `node.shards`?"), "{text}");
+}
+
+#[test]
+fn a_variable_with_single_underscores_is_an_error_and_another_programs_is_not() {
+    let text = only(from_variables(&[("DOORBUSTER_API_LISTEN", "0.0.0.0:80")])).to_string();
+    assert_eq!(text, "DOORBUSTER_API_LISTEN: there is no such variable; did you mean `DOORBUSTER__API__LISTEN`?");
+    for misspelt in ["DOORBUSTER_NODE__SHARDS", "DOORBUSTER_API_OPERATOR_LISTN", "DOORBUSTER_payments_url"] {
+        assert!(matches!(only(from_variables(&[(misspelt, "1")])), Fault::MisspeltVariable { .. }), "{misspelt}");
+    }
+    // Those of the tests and of the harness.
+    for other in
+        ["DOORBUSTER_SEED", "DOORBUSTER_FAULTS", "DOORBUSTER_FAULTS_TELL", "DOORBUSTER_REQUIRE_SERVERS", "DOORBUSTER"]
+    {
+        assert!(from_variables(&[(other, "1")]).is_ok(), "{other}");
+    }
+}
+
+#[test]
+fn every_fault_is_reported_at_once_each_with_its_place() {
+    let text = "[node]\nshards = 0\nnme = \"a\"\n\n[journal]\nkind = \"paper\"\n\n[redis]\nfresh_ms = 3_000\n\n[tax.countries.FR]\nname = \"TVA\"\n";
+    let (_folder, path) = file(text);
+    let error = Config::load(&Sources {
+        file: Some(path.clone()),
+        variables: vec![("DOORBUSTER__API__BACKLOG".to_owned(), "many".to_owned())],
+        flags: vec![("--listen", "api.listen", "nowhere".to_owned())],
+    });
+    let path = path.display();
+    let expected = [
+        format!("{path}:2: `node.shards` is 0; allowed: a whole number from 1 to 4096"),
+        format!("{path}:3: there is no setting `node.nme`; did you mean `node.name`?"),
+        format!("{path}:6: `journal.kind` is \"paper\"; allowed: embedded, memory, cql"),
+        "DOORBUSTER__API__BACKLOG: `api.backlog` is \"many\"; allowed: a whole number from 1 to 65535".to_owned(),
+        "--listen: `api.listen` is \"nowhere\"; allowed: an IP address and a port, like 127.0.0.1:8080".to_owned(),
+        format!("`tax.countries.FR` ({path}:11) is incomplete, but it needs `rate_ppm`"),
+        format!("`redis.fresh_ms` ({path}:9) is 3000, but redis.stale_ms is 2000: what is fresh is not stale"),
+    ];
+    let text = error.unwrap_err().to_string();
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_value_that_is_not_allowed_is_not_reported_a_second_time_through_a_rule() {
+    let fault = only(from_file("[cluster]\nreconnect_max_ms = 0\nreconnect_min_ms = 3_600_000\n"));
+    assert!(matches!(fault, Fault::NotAllowed { .. }), "{fault}");
 }
 
 #[test]
@@ -142,30 +194,29 @@ fn a_number_out_of_range_is_an_error_that_names_source_key_value_and_range() {
 }
 
 #[test]
-fn the_ends_of_every_range_are_allowed_by_the_table_and_fit_the_types() {
-    for setting in schema::SETTINGS {
-        let schema::Kind::Number(low, high) = setting.kind else { continue };
+fn the_ends_of_every_range_are_allowed_by_the_declaration_and_fit_the_types() {
+    for setting in Config::keys().iter() {
+        let Kind::Number(low, high) = setting.kind else { continue };
         let key = setting.key.replacen("countries.*", "countries.GB", 1).replacen("options.*", "options.std", 1);
         let key = key.replace("price.*", "price.GBP").replace("classes_ppm.*", "classes_ppm.reduced");
         let key = key.replace("method_hold_s.*", "method_hold_s.bank_transfer");
         let name = format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"));
         for number in [low, high] {
             // A lawful end may still contradict another setting; then that is what the error says.
-            let loaded = from_variables(&[(&name, &number.to_string())]);
-            let rule = match &loaded {
-                Ok(_) => None,
-                Err(Error::Together { rule, .. }) => Some(rule.as_str()),
-                Err(other) => panic!("{key} = {number}: {other}"),
-            };
-            assert!(rule.is_none_or(|rule| !rule.contains("invalid")), "{key} = {number}: {rule:?}");
+            if let Err(error) = from_variables(&[(&name, &number.to_string())]) {
+                assert!(
+                    error.faults.iter().all(|fault| matches!(fault, Fault::Together { .. })),
+                    "{key} = {number}: {error}"
+                );
+            }
         }
         let beyond = from_variables(&[(&name, &(high + 1).to_string())]);
-        assert!(matches!(beyond, Err(Error::NotAllowed { .. })), "{key} = {high} + 1");
+        assert!(matches!(only(beyond), Fault::NotAllowed { .. }), "{key} = {high} + 1");
     }
 }
 
 #[test]
-fn what_is_of_the_wrong_kind_is_refused_in_the_same_words() {
+fn a_value_of_the_wrong_type_is_refused_in_the_same_words() {
     for text in [
         "[node]\nshards = \"8\"\n",
         "[node]\nshards = 8.0\n",
@@ -181,7 +232,7 @@ fn what_is_of_the_wrong_kind_is_refused_in_the_same_words() {
         "[shipping.options.std]\ncountries = [\"England\"]\n",
         "node = 3\n",
     ] {
-        assert!(matches!(from_file(text), Err(Error::NotAllowed { .. })), "{text}: {:?}", from_file(text));
+        assert!(matches!(only(from_file(text)), Fault::NotAllowed { .. }), "{text}: {:?}", from_file(text));
     }
 }
 
@@ -204,10 +255,9 @@ fn settings_that_contradict_each_other_are_refused() {
         ("DOORBUSTER__SHIPPING__DEFAULT_OPTION", "drone", "shipping.default_option"),
         ("DOORBUSTER__PAYMENTS__PROVIDER", "http", "payments.webhook_secret"),
     ] {
-        match from_variables(&[(variable, value)]) {
-            Err(Error::Together { key: named, .. }) => assert_eq!(named, key),
-            other => panic!("{variable}={value}: {other:?}"),
-        }
+        let faults = from_variables(&[(variable, value)]).unwrap_err().faults;
+        let named = |fault: &Fault| matches!(fault, Fault::Together { key: named, .. } if named == key);
+        assert!(faults.iter().all(named), "{variable}={value}: {faults:?}");
     }
 }
 
@@ -259,6 +309,7 @@ fn a_variable_can_name_a_country_a_currency_and_a_whole_group() {
 fn a_named_file_must_be_there_and_be_toml() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Sources { file: Some(folder.path().join("none.toml")), ..Sources::default() };
-    assert!(matches!(Config::load(&missing), Err(Error::Read { .. })));
-    assert!(matches!(from_file("[node\n"), Err(Error::Syntax { .. })));
+    assert!(matches!(only(Config::load(&missing)), Fault::Read { .. }));
+    let fault = only(from_file("[api]\n[node\n"));
+    assert!(matches!(&fault, Fault::Syntax { origin, .. } if origin.line == Some(2)), "{fault}");
 }

@@ -1,7 +1,7 @@
-//! What a node says and does for its operator, alone and as a member of a cluster that is made up.
+//! A node's answers to its operator, alone and as a member of a cluster that is made up.
 
 use super::*;
-use crate::board::tests::Quiet;
+use crate::cluster_admin::tests::Quiet;
 use crate::projections::Projections;
 use doorbuster_actors::settings::Settings as ActorSettings;
 use doorbuster_actors::system::{Actors, Shards};
@@ -14,13 +14,12 @@ use std::net::Ipv4Addr;
 const SHARDS: u16 = 6;
 
 /// A node with all its shards, or with none yet.
-async fn node(board: Option<Arc<Quiet>>) -> (Actors, NodeOperations) {
+pub(crate) async fn node(cluster: Option<Arc<Quiet>>) -> (Actors, NodeOperations) {
     let clock: SharedClock = Arc::new(SystemClock);
-    let provider =
-        crate::provider::build(&crate::payment_settings::Settings::default(), None, Arc::clone(&clock), None);
+    let provider = crate::provider::build(&crate::config::Payments::default(), None, Arc::clone(&clock), None);
     let provider = Arc::new(provider.expect("the simulated provider needs nothing"));
     let (groups, shards) =
-        if board.is_some() { (Groups::PerShard, Shards::Assigned) } else { (Groups::One, Shards::All("alone")) };
+        if cluster.is_some() { (Groups::PerShard, Shards::Assigned) } else { (Groups::One, Shards::All("alone")) };
     let store = Store::Memory(MemoryStore::new(Layout { shards: SHARDS, hash_version: 1 }, groups, 1).open());
     let settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
     let actors =
@@ -28,16 +27,16 @@ async fn node(board: Option<Arc<Quiet>>) -> (Actors, NodeOperations) {
     let actors = actors.expect("it starts");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let addresses = Addresses { public: address, operator: address };
-    let board = board.map(|board| board as Arc<dyn Board>);
+    let cluster = cluster.map(|cluster| cluster as Arc<dyn ClusterAdmin>);
     let config = Config::default();
     let projections = Projections::start(&config, &actors.handle()).expect("they need nothing");
     let counts = (Arc::default(), Arc::default(), projections.figures());
-    let operations = NodeOperations::new(actors.handle(), provider, &config, addresses, counts, board);
+    let operations = NodeOperations::new(actors.handle(), provider, &config, addresses, counts, cluster);
     (actors, operations)
 }
 
 #[tokio::test]
-async fn a_node_alone_shows_itself_and_has_nobody_to_give_its_shards_to() {
+async fn a_node_alone_shows_itself_and_has_no_peer_to_hand_its_shards_to() {
     let (_actors, node) = node(None).await;
     let cluster = node.cluster().await.expect("it knows itself");
     let me = cluster.members.first().expect("itself");
@@ -51,31 +50,34 @@ async fn a_node_alone_shows_itself_and_has_nobody_to_give_its_shards_to() {
 }
 
 #[tokio::test]
-async fn a_wish_goes_to_the_board_only_if_it_can_come_true() {
-    let board = Arc::new(Quiet::default());
-    let (_actors, node) = node(Some(Arc::clone(&board))).await;
+async fn a_desired_state_is_set_only_if_it_can_be_reached() {
+    let cluster = Arc::new(Quiet::default());
+    let (_actors, node) = node(Some(Arc::clone(&cluster))).await;
     node.drain("b", true).await.expect("there is one");
     node.drain("c", false).await.expect("it has a row, though it is gone");
     node.move_shard(5, Some("b")).await.expect("it lives");
     node.move_shard(5, None).await.expect("where the placement says");
-    let nobody = node.drain("z", true).await;
-    assert!(matches!(&nobody, Err(OperationError::NoSuch(what)) if what.ends_with("there are a, b, c")), "{nobody:?}");
+    let unknown = node.drain("z", true).await;
+    assert!(
+        matches!(&unknown, Err(OperationError::NoSuch(what)) if what.ends_with("there are a, b, c")),
+        "{unknown:?}"
+    );
     assert!(matches!(node.move_shard(5, Some("z")).await, Err(OperationError::NoSuch(_))));
     let beyond = node.move_shard(SHARDS, Some("b")).await;
     assert!(matches!(&beyond, Err(OperationError::NoSuch(what)) if what.ends_with("there are 0 to 5")), "{beyond:?}");
     let dead = node.move_shard(5, Some("c")).await;
     assert!(matches!(&dead, Err(OperationError::Refused(why)) if why.contains("is gone")), "{dead:?}");
-    let wished = board.wished.lock().expect("nobody panicked").clone();
-    assert_eq!(wished, ["drain b true", "drain c false", "move 5 Some(\"b\")", "move 5 None"]);
+    let desired = cluster.desired.lock().expect("no test panicked").clone();
+    assert_eq!(desired, ["drain b true", "drain c false", "move 5 Some(\"b\")", "move 5 None"]);
 }
 
 #[tokio::test]
-async fn a_member_is_ready_even_without_a_shard_and_who_is_none_is_not() {
+async fn a_member_is_ready_even_without_a_shard_and_a_node_that_is_not_yet_one_is_not() {
     let (actors, member) = node(Some(Arc::default())).await;
     let readiness = member.readiness().await;
-    assert_eq!((readiness.ready, readiness.status.as_str(), readiness.shards), (true, "serving", (0, 2)));
-    actors.handle().acquire(Shard(0), "a.1").await.expect("nobody else claims");
-    assert_eq!(member.readiness().await.shards, (1, 2));
+    assert_eq!((readiness.ready, readiness.status.as_str(), readiness.shards), (true, "serving", (0, 3)));
+    actors.handle().acquire(Shard(0), "a.1").await.expect("no other node claims");
+    assert_eq!(member.readiness().await.shards, (1, 3));
     for (own, ready, word) in [(MemberState::Joining, false, "joining"), (MemberState::Draining, true, "draining")] {
         let (_actors, node) = node(Some(Arc::new(Quiet { own: Some(own), ..Quiet::default() }))).await;
         let readiness = node.readiness().await;
@@ -97,7 +99,7 @@ async fn a_member_that_is_cut_off_or_about_to_stop_is_not_ready() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_own_an_entity_says_where_to_retry_it() {
+async fn a_node_that_does_not_own_an_entity_says_where_to_retry_it() {
     let (_actors, node) = node(Some(Arc::default())).await;
     let of_shard = |wanted: u16| {
         let names = (0..).map(|number| EntityId::Inventory(Sku::parse(&format!("S-{number}")).expect("lawful")));
@@ -111,8 +113,8 @@ async fn whoever_does_not_own_an_entity_says_where_to_retry_it() {
 #[tokio::test]
 async fn a_node_of_a_cluster_shows_every_shard_and_figures_of_its_own() {
     let (actors, node) = node(Some(Arc::default())).await;
-    actors.handle().acquire(Shard(0), "a.1").await.expect("nobody else claims");
-    let shards = node.shards().await.expect("the board is there");
+    actors.handle().acquire(Shard(0), "a.1").await.expect("no other node claims");
+    let shards = node.shards().await.expect("the cluster is there");
     let here: Vec<bool> = shards.iter().map(|shard| shard.here.is_some()).collect();
     assert_eq!(here, [true, false, false, false, false, false]);
     let page = node.metrics().await;

@@ -6,23 +6,23 @@
 use doorbuster_domain::payment::{Operation, Reference};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 /// One, in parts per million.
 const CERTAIN_PPM: u32 = 1_000_000;
 
-/// A named behaviour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// Answers at once; only test tokens cause failures.
-    #[default]
-    Instant,
-    /// The failures of `realistic`, fifty times as fast: for crash tests.
-    Fast,
-    /// p50 250 ms, p99 2 s, 0.1 % 30 s; declines, lost answers, webhooks late, repeated, out of order or lost.
-    Realistic,
+doorbuster_settings::words! {
+    /// A named behaviour.
+    #[derive(Default)]
+    pub enum Profile {
+        /// Answers at once; only test tokens cause failures.
+        #[default]
+        Instant = "instant",
+        /// The failures of `realistic`, fifty times as fast: for crash tests.
+        Fast = "fast",
+        /// p50 250 ms, p99 2 s, 0.1 % 30 s; declines, lost answers, webhooks late, repeated, out of order or lost.
+        Realistic = "realistic",
+    }
 }
 
 /// Which webhooks are sent, and how late.

@@ -115,7 +115,7 @@ impl Cql {
         }
         self.bound_tails(owners);
         Counts::add(&self.counts.appends);
-        (self.options.on_append.0)(Appended { bytes, events, took: begun.elapsed() });
+        (self.options.on_append.0)(Appended { bytes, events, took: doorbuster_clock::since(begun) });
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl Cql {
                         unknown = true;
                         Counts::add(&self.counts.unknown_outcomes);
                     }
-                    if begun.elapsed() >= self.options.settle_timeout {
+                    if doorbuster_clock::since(begun) >= self.options.settle_timeout {
                         Counts::add(&self.counts.never_settled);
                         return Err(AppendError::Failed(format!("event {seq} of shard {shard}: {why}")));
                     }

@@ -160,7 +160,9 @@ impl Claiming {
                 Ok(answer) if answer.applied => return Ok(owner.map_or(1, |(epoch, _)| epoch.saturating_add(1))),
                 // Another node is claiming, and wins.
                 Ok(_) => return Err(self.lost()),
-                Err(why) if begun.elapsed() >= cql.options.settle_timeout => return Err(ClaimError::Failed(why)),
+                Err(why) if doorbuster_clock::since(begun) >= cql.options.settle_timeout => {
+                    return Err(ClaimError::Failed(why));
+                }
                 Err(_) => {
                     Counts::add(&cql.counts.unknown_outcomes);
                     pauses.pause().await;

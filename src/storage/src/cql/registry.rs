@@ -65,7 +65,7 @@ impl CqlRegistry {
                     why
                 }
             };
-            if begun.elapsed() >= cql.options.settle_timeout {
+            if doorbuster_clock::since(begun) >= cql.options.settle_timeout {
                 return Err(RegistryError::Failed(why));
             }
             pauses.pause().await;

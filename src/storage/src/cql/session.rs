@@ -293,7 +293,9 @@ impl Cql {
         loop {
             match attempt().await {
                 Ok(done) => return Ok(done),
-                Err(why) if begun.elapsed() >= self.options.settle_timeout => return Err(ReadError::Failed(why)),
+                Err(why) if doorbuster_clock::since(begun) >= self.options.settle_timeout => {
+                    return Err(ReadError::Failed(why));
+                }
                 Err(_) => {
                     Counts::add(&self.counts.retries);
                     pauses.pause().await;

@@ -51,7 +51,9 @@ impl CqlShared {
                     return stored.ok_or_else(|| ReadError::Corrupt(format!("{kind} {name} has no value")));
                 }
                 // A repetition finds its own value and returns it.
-                Err(why) if begun.elapsed() >= self.cql.options.settle_timeout => return Err(ReadError::Failed(why)),
+                Err(why) if doorbuster_clock::since(begun) >= self.cql.options.settle_timeout => {
+                    return Err(ReadError::Failed(why));
+                }
                 Err(_) => {
                     Counts::add(&self.cql.counts.unknown_outcomes);
                     pauses.pause().await;

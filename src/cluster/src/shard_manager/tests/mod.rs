@@ -158,7 +158,7 @@ impl Cluster {
                 self.unserved_since.remove(&shard);
             } else {
                 let since = *self.unserved_since.entry(shard).or_insert_with(monotonic);
-                self.longest_unserved = self.longest_unserved.max(since.elapsed());
+                self.longest_unserved = self.longest_unserved.max(doorbuster_clock::since(since));
             }
         }
     }

@@ -162,7 +162,7 @@ impl DiskFile for RealFile {
     fn sync_data(&self) -> io::Result<Duration> {
         let begun = monotonic();
         self.0.sync_data()?;
-        Ok(begun.elapsed())
+        Ok(doorbuster_clock::since(begun))
     }
 
     fn length(&self) -> io::Result<u64> {

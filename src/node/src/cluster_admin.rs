@@ -1,4 +1,6 @@
-//! What the operator's questions need of a cluster; a node without one has none of it.
+//! The operator's view of a cluster: members, shards and their figures, and the desired state that an operator sets.
+//!
+//! A node without a cluster has no [`ClusterAdmin`].
 
 use doorbuster_api::operator::{Cluster, HandOff, Node, NodeStanding, RegistryShown, Shard as ShardShown, ShardHere};
 use doorbuster_api::view::At;
@@ -12,60 +14,60 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// One figure for `/metrics`.
+/// One counter or gauge of `/metrics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figure {
-    /// Its name, without the product's.
+    /// Its name, without `doorbuster_` before it and `_total` behind it.
     pub name: &'static str,
-    /// What it says.
+    /// Its help text.
     pub help: &'static str,
-    /// It goes up and down.
+    /// `true`: a gauge; `false`: a counter.
     pub gauge: bool,
-    /// How much.
+    /// Its value.
     pub value: u64,
 }
 
 impl Figure {
-    /// What there is of something now.
+    /// A value that goes up and down.
     #[must_use]
     pub const fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, gauge: true, value }
     }
 
-    /// What there was of something since the start.
+    /// A count since the start.
     #[must_use]
     pub const fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, gauge: false, value }
     }
 }
 
-/// How a peer's heart beats, as seen from here.
+/// The heartbeats between this node and one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pulse {
-    /// Heartbeats in a row that it has not answered.
+pub struct PeerHeartbeat {
+    /// Heartbeats in a row that the peer has not answered.
     pub missed: u32,
-    /// Milliseconds since it last answered one.
+    /// Milliseconds since the peer last answered one; `None`: it never did.
     pub last_ms_ago: Option<u64>,
 }
 
-/// The cluster, for its operators.
-pub trait Board: Debug + Send + Sync + 'static {
-    /// The cluster as this node sees it; `None`: nobody looks any more.
+/// What the operator port asks of the cluster. A node without a cluster has none.
+pub trait ClusterAdmin: Debug + Send + Sync + 'static {
+    /// The cluster as this node sees it; `None`: the node is about to end and no longer follows the cluster.
     fn status(&self) -> BoxFuture<'_, Option<ClusterStatus>>;
     /// The peers' heartbeats.
-    fn pulses(&self) -> BTreeMap<NodeId, Pulse>;
-    /// From so many missed heartbeats on a node is suspect.
+    fn heartbeats(&self) -> BTreeMap<NodeId, PeerHeartbeat>;
+    /// A node is suspect from this many missed heartbeats in a row.
     fn suspect_at(&self) -> u32;
-    /// What else there is to count: what travelled, what was claimed.
+    /// The counters of the gateway and of the store.
     fn figures(&self) -> Vec<Figure>;
-    /// A node is to give its shards away, or may take some again.
-    fn wish_drained<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>>;
-    /// A shard is to be with a node; `None`: where the placement says.
-    fn wish_moved<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>>;
+    /// Sets the desired state of a node: drained, or taking shards.
+    fn set_desired_drain<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>>;
+    /// Sets the desired owner of a shard; `None`: the node that the placement names.
+    fn set_desired_owner<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>>;
 }
 
-/// The word that stands for a plain enum in JSON.
-fn word(value: impl Serialize) -> String {
+/// The text that serde writes for a unit variant.
+fn variant_text(value: impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         Ok(other) => other.to_string(),
@@ -73,12 +75,12 @@ fn word(value: impl Serialize) -> String {
     }
 }
 
-/// Who a member is, as the store and the network name it.
+/// The id under which the store and the network know a member.
 pub(super) fn id_of(member: &MemberStatus) -> NodeId {
     NodeId { name: member.name.clone(), incarnation: member.incarnation }
 }
 
-/// How a member stands, with what its heart says.
+/// A member's state, with its heartbeats taken into account.
 pub(super) fn standing(member: &MemberStatus, missed: u32, suspect_at: u32) -> NodeStanding {
     match member.state {
         MemberState::Down => NodeStanding::Gone,
@@ -89,8 +91,8 @@ pub(super) fn standing(member: &MemberStatus, missed: u32, suspect_at: u32) -> N
     }
 }
 
-/// The word for how a node serves, as `/readyz` says it.
-pub(super) const fn serving_word(standing: NodeStanding) -> &'static str {
+/// The `status` of `/readyz`.
+pub(super) const fn readiness_status(standing: NodeStanding) -> &'static str {
     match standing {
         NodeStanding::Up | NodeStanding::Suspect => "serving",
         NodeStanding::Joining => "joining",
@@ -100,39 +102,42 @@ pub(super) const fn serving_word(standing: NodeStanding) -> &'static str {
     }
 }
 
-/// Is this member the node that is asked?
+/// Is this member the node that answers?
 pub(super) fn is_me(member: &MemberStatus, status: &ClusterStatus) -> bool {
     id_of(member).to_string() == status.me
 }
 
-/// Where to ask about something of a shard that is not here.
+/// The text that says which node to ask about an entity of a shard that is not here.
 pub(super) fn elsewhere(status: &ClusterStatus, shard: Shard) -> String {
     let owner = status.shards.iter().find(|shown| shown.shard == shard.0).and_then(|shown| shown.owner.as_ref());
     let member = status.members.iter().find(|member| owner.is_some_and(|owner| id_of(member).to_string() == *owner));
     match (owner, member) {
-        (Some(owner), Some(member)) => format!("it is of shard {shard}, of {owner}: ask {}", member.operator),
+        (Some(owner), Some(member)) => format!("it belongs to shard {shard} of {owner}: ask {}", member.operator),
         (Some(owner), None) => {
-            format!("it is of shard {shard}, of {owner}, which is gone; ask again once it was claimed")
+            format!(
+                "it belongs to shard {shard} of {owner}, which is gone: ask again when another node has claimed the shard"
+            )
         }
-        (None, _) => format!("it is of shard {shard}, which nobody owns now"),
+        (None, _) => format!("it belongs to shard {shard}, which no node owns now"),
     }
 }
 
-/// The page of members.
-pub(super) fn cluster(board: &dyn Board, status: ClusterStatus, up_s: u64) -> Cluster {
-    let (pulses, suspect_at) = (board.pulses(), board.suspect_at());
+/// The answer to `GET /admin/cluster`.
+pub(super) fn cluster(admin: &dyn ClusterAdmin, status: ClusterStatus, up_s: u64) -> Cluster {
+    let (heartbeats, suspect_at) = (admin.heartbeats(), admin.suspect_at());
+    let serving = shards_serving(&status);
     let me = status.me;
     let shown = |member: MemberStatus| {
         let id = id_of(&member);
         let is_me = id.to_string() == me;
-        let pulse = pulses.get(&id).copied().unwrap_or_default();
-        let missed = if is_me { 0 } else { member.heartbeats_missed.max(pulse.missed) };
+        let heartbeat = heartbeats.get(&id).copied().unwrap_or_default();
+        let missed = if is_me { 0 } else { member.heartbeats_missed.max(heartbeat.missed) };
         Node {
             incarnation: member.incarnation,
             state: standing(&member, missed, suspect_at),
             drain_wished: member.drain_wished,
             heartbeats_missed: missed,
-            last_heartbeat_ms_ago: pulse.last_ms_ago,
+            last_heartbeat_ms_ago: heartbeat.last_ms_ago,
             beat: member.beat,
             beat_age_ms: member.beat_age_ms,
             version: member.version,
@@ -140,8 +145,9 @@ pub(super) fn cluster(board: &dyn Board, status: ClusterStatus, up_s: u64) -> Cl
             public: member.public,
             operator: member.operator,
             shards_owned: member.shards_owned,
-            shards_claimed: member.shards_placed,
-            shards_serving: member.shards_claimed,
+            shards_placed: member.shards_placed,
+            shards_claimed: member.shards_claimed,
+            shards_serving: is_me.then_some(serving),
             up_s: is_me.then_some(up_s),
             name: member.name,
         }
@@ -160,7 +166,17 @@ pub(super) fn cluster(board: &dyn Board, status: ClusterStatus, up_s: u64) -> Cl
     }
 }
 
-/// The page of shards; `here` has the figures of those that this node serves.
+/// Shards that this node answers for right now: claimed, recovered, and not being given away.
+fn shards_serving(status: &ClusterStatus) -> usize {
+    status.shards.iter().filter(|shard| serves_here(shard)).count()
+}
+
+/// Does this node answer for the shard? A shard that it still claims or already gives away has an epoch here, too.
+fn serves_here(shard: &shard_manager::ShardStatus) -> bool {
+    shard.serving_epoch.is_some() && shard.doing.is_none()
+}
+
+/// The answer to `GET /admin/shards`; `here` has the figures of the shards that this node serves.
 pub(super) fn shards(status: ClusterStatus, mut here: BTreeMap<u16, ShardHere>) -> Vec<ShardShown> {
     let living = |owner: &str| {
         let alive = |member: &&MemberStatus| id_of(member).to_string() == owner && member.state != MemberState::Down;
@@ -169,7 +185,7 @@ pub(super) fn shards(status: ClusterStatus, mut here: BTreeMap<u16, ShardHere>) 
     let shown = |shard: shard_manager::ShardStatus| ShardShown {
         shard: shard.shard,
         serving: match &shard.owner {
-            Some(owner) if *owner == status.me => shard.serving_epoch == Some(shard.epoch),
+            Some(owner) if *owner == status.me => serves_here(&shard) && shard.serving_epoch == Some(shard.epoch),
             Some(owner) => living(owner),
             None => false,
         },
@@ -177,12 +193,12 @@ pub(super) fn shards(status: ClusterStatus, mut here: BTreeMap<u16, ShardHere>) 
         epoch: shard.epoch,
         placed: shard.placed,
         moved: shard.moved,
-        doing: shard.doing.map(word),
+        doing: shard.doing.map(variant_text),
         last_handoff: shard.last_handoff.map(|handoff| HandOff {
             at: At(Timestamp(handoff.at_ms)).to_string(),
             from: handoff.from,
             to: handoff.to,
-            why: word(handoff.why),
+            why: variant_text(handoff.why),
             took_ms: handoff.took_ms,
         }),
         here: here.remove(&shard.shard),
@@ -190,22 +206,26 @@ pub(super) fn shards(status: ClusterStatus, mut here: BTreeMap<u16, ShardHere>) 
     status.shards.into_iter().map(shown).collect()
 }
 
-/// Figures that the page of members has, for `/metrics`.
-pub(super) fn figures_of(board: &dyn Board, status: &ClusterStatus) -> Vec<Figure> {
+/// The figures of `/metrics` that come from the cluster.
+pub(super) fn figures_of(admin: &dyn ClusterAdmin, status: &ClusterStatus) -> Vec<Figure> {
     let count = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
-    let pulses = board.pulses();
+    let heartbeats = admin.heartbeats();
     let me = status.members.iter().find(|member| is_me(member, status));
     let live =
         status.members.iter().filter(|member| matches!(member.state, MemberState::Up | MemberState::Draining)).count();
     let missed = status.members.iter().map(|member| {
-        let pulse = pulses.get(&id_of(member)).map_or(0, |pulse| pulse.missed);
-        if is_me(member, status) { 0 } else { member.heartbeats_missed.max(pulse) }
+        let heartbeat = heartbeats.get(&id_of(member)).map_or(0, |heartbeat| heartbeat.missed);
+        if is_me(member, status) { 0 } else { member.heartbeats_missed.max(heartbeat) }
     });
     let unowned = status.shards.iter().filter(|shard| shard.owner.is_none()).count();
     let moving = status.shards.iter().filter(|shard| shard.doing.is_some()).count();
     let mut figures = vec![
         Figure::gauge("cluster_members_live", "members that are up or draining, as this node sees them", count(live)),
-        Figure::gauge("cluster_members_known", "members that have a row, dead ones too", count(status.members.len())),
+        Figure::gauge(
+            "cluster_members_known",
+            "members that have a row in the registry, dead ones included",
+            count(status.members.len()),
+        ),
         Figure::gauge("cluster_view", "how often this node's view of the members has changed", status.view),
         Figure::gauge(
             "cluster_shards_owned",
@@ -213,29 +233,30 @@ pub(super) fn figures_of(board: &dyn Board, status: &ClusterStatus) -> Vec<Figur
             count(me.map_or(0, |me| me.shards_owned)),
         ),
         Figure::gauge(
-            "cluster_shards_claimed",
-            "shards that should be this node's",
+            "cluster_shards_placed",
+            "shards that the placement assigns to this node",
             count(me.map_or(0, |me| me.shards_placed)),
         ),
         Figure::gauge(
-            "cluster_shards_serving",
-            "shards that this node serves",
+            "cluster_shards_claimed",
+            "shards that this node has claimed and still holds",
             count(me.and_then(|me| me.shards_claimed).unwrap_or(0)),
         ),
-        Figure::gauge("cluster_shards_unowned", "shards of the cluster that nobody owns", count(unowned)),
+        Figure::gauge("cluster_shards_serving", "shards that this node serves", count(shards_serving(status))),
+        Figure::gauge("cluster_shards_unowned", "shards of the cluster without an owner", count(unowned)),
         Figure::gauge("cluster_shards_moving", "shards that this node is claiming or giving away", count(moving)),
         Figure::gauge(
             "cluster_heartbeats_missed",
-            "heartbeats missed in a row, by the peer that misses most",
+            "heartbeats missed in a row by the peer that misses most",
             missed.max().unwrap_or(0).into(),
         ),
         Figure::counter(
             "cluster_registry_failures",
-            "reads and writes of the nodes' board that failed",
+            "reads and writes of the registry of nodes that failed",
             status.registry_failures,
         ),
     ];
-    figures.extend(board.figures());
+    figures.extend(admin.figures());
     figures
 }
 

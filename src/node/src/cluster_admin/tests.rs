@@ -1,27 +1,27 @@
-//! The pages that operators see, of a cluster that is made up.
+//! The operator's answers about a cluster that is made up.
 
 use super::*;
 use doorbuster_cluster::shard_manager::{HandoffReason, ShardActivity, ShardStatus};
 use std::sync::Mutex;
 
-/// A board that shows two nodes and one that is gone, and remembers what was wished.
+/// A cluster of two live nodes and one that is gone; it records the desired states that are set.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
-    pub(crate) wished: Mutex<Vec<String>>,
-    /// How the node that is asked stands.
+    pub(crate) desired: Mutex<Vec<String>>,
+    /// The state of the node that answers.
     pub(crate) own: Option<MemberState>,
-    /// It has not read the nodes' rows for so long.
+    /// Milliseconds since it last read the nodes' rows.
     pub(crate) silent_ms: Option<u64>,
 }
 
 impl Quiet {
-    fn wish(&self, what: String) -> BoxFuture<'_, Result<(), RegistryError>> {
-        self.wished.lock().expect("nobody panicked").push(what);
+    fn record(&self, what: String) -> BoxFuture<'_, Result<(), RegistryError>> {
+        self.desired.lock().expect("no test panicked").push(what);
         Box::pin(async { Ok(()) })
     }
 }
 
-impl Board for Quiet {
+impl ClusterAdmin for Quiet {
     fn status(&self) -> BoxFuture<'_, Option<ClusterStatus>> {
         let mut status = two_nodes();
         if let (Some(own), Some(me)) = (self.own, status.members.first_mut()) {
@@ -30,9 +30,9 @@ impl Board for Quiet {
         status.registry_read_ms_ago = self.silent_ms.or(status.registry_read_ms_ago);
         Box::pin(async { Some(status) })
     }
-    fn pulses(&self) -> BTreeMap<NodeId, Pulse> {
+    fn heartbeats(&self) -> BTreeMap<NodeId, PeerHeartbeat> {
         let b = NodeId { name: "b".to_owned(), incarnation: 2 };
-        BTreeMap::from([(b, Pulse { missed: 5, last_ms_ago: Some(2_600) })])
+        BTreeMap::from([(b, PeerHeartbeat { missed: 5, last_ms_ago: Some(2_600) })])
     }
     fn suspect_at(&self) -> u32 {
         4
@@ -40,11 +40,11 @@ impl Board for Quiet {
     fn figures(&self) -> Vec<Figure> {
         vec![Figure::counter("cluster_questions", "questions asked of peers", 9)]
     }
-    fn wish_drained<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>> {
-        self.wish(format!("drain {name} {drained}"))
+    fn set_desired_drain<'a>(&'a self, name: &'a str, drained: bool) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.record(format!("drain {name} {drained}"))
     }
-    fn wish_moved<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>> {
-        self.wish(format!("move {shard} {to:?}"))
+    fn set_desired_owner<'a>(&'a self, shard: Shard, to: Option<&'a str>) -> BoxFuture<'a, Result<(), RegistryError>> {
+        self.record(format!("move {shard} {to:?}"))
     }
 }
 
@@ -62,8 +62,8 @@ fn member(name: &str, incarnation: u64, state: MemberState) -> MemberStatus {
         public: String::new(),
         operator: format!("{name}:8081"),
         shards_owned: 1,
-        shards_placed: 2,
-        shards_claimed: (name == "a").then_some(1),
+        shards_placed: 3,
+        shards_claimed: (name == "a").then_some(2),
     }
 }
 
@@ -100,7 +100,7 @@ fn two_nodes() -> ClusterStatus {
         ],
         shards: vec![
             shard(0, Some("a.1"), Some(4)),
-            shard(1, Some("a.1"), None),
+            shard(1, Some("a.1"), Some(4)),
             shard(2, Some("b.2"), None),
             shard(3, Some("b.1"), None),
             shard(4, Some("c.1"), None),
@@ -119,25 +119,41 @@ fn a_member_that_misses_heartbeats_is_suspect_and_one_whose_row_stands_still_is_
 }
 
 #[test]
-fn a_shard_is_served_by_an_owner_that_lives_and_has_taken_it_up() {
+fn a_shard_is_served_by_an_owner_that_lives_and_has_recovered_it() {
     let serving: Vec<bool> = shards(two_nodes(), BTreeMap::new()).iter().map(|shard| shard.serving).collect();
-    // Ours and taken up; ours and not yet; a living node's; an earlier process's; a dead node's; nobody's.
+    // Recovered here; claimed here and not recovered yet; a live node's; an earlier process's; a dead node's; without an owner.
     assert_eq!(serving, [true, false, true, false, false, false]);
 }
 
 #[test]
-fn a_change_of_hands_is_told_in_words() {
+fn a_hand_off_has_its_time_and_its_reason() {
     let all = shards(two_nodes(), BTreeMap::new());
-    let handoff = all.first().and_then(|shard| shard.last_handoff.clone()).expect("it changed hands");
+    let handoff = all.first().and_then(|shard| shard.last_handoff.clone()).expect("it was handed off");
     assert_eq!((handoff.at.as_str(), handoff.why.as_str()), ("1970-01-01T00:00:00.000Z", "owner_gone"));
     assert_eq!(all.get(1).and_then(|shard| shard.doing.as_deref()), Some("claiming"));
 }
 
 #[test]
-fn whoever_asks_about_another_nodes_shard_is_told_where_to_ask() {
-    assert_eq!(elsewhere(&two_nodes(), Shard(2)), "it is of shard 2, of b.2: ask b:8081");
+fn a_question_about_another_nodes_shard_is_answered_with_the_address_to_ask() {
+    assert_eq!(elsewhere(&two_nodes(), Shard(2)), "it belongs to shard 2 of b.2: ask b:8081");
     assert!(elsewhere(&two_nodes(), Shard(3)).contains("which is gone"));
-    assert!(elsewhere(&two_nodes(), Shard(5)).contains("nobody owns"));
+    assert!(elsewhere(&two_nodes(), Shard(5)).contains("no node owns"));
+}
+
+#[test]
+fn shards_placed_claimed_and_serving_are_three_figures_that_do_not_change_places() {
+    let shown = cluster(&Quiet::default(), two_nodes(), 77);
+    let counts: Vec<_> = shown
+        .members
+        .iter()
+        .map(|member| (member.shards_owned, member.shards_placed, member.shards_claimed, member.shards_serving))
+        .collect();
+    // Of another node only the store and the placement are known here.
+    assert_eq!(counts, [(1, 3, Some(2), Some(1)), (1, 3, None, None), (1, 3, None, None)]);
+    let figures = figures_of(&Quiet::default(), &two_nodes());
+    let value = |name: &str| figures.iter().find(|figure| figure.name == name).map(|figure| figure.value);
+    let counts = ["owned", "placed", "claimed", "serving"].map(|what| value(&format!("cluster_shards_{what}")));
+    assert_eq!(counts, [Some(1), Some(3), Some(2), Some(1)]);
 }
 
 #[test]
