@@ -2,6 +2,7 @@
 
 use super::{AuditError, NAMED_MAX, Report};
 use doorbuster_domain::any::Event;
+use doorbuster_domain::entity::Books;
 use doorbuster_domain::ids::{EntityId, OrderId, ReservationId, Sku};
 use doorbuster_domain::inventory::{AuditFold, Inventory, Keeper, PromiseStatus};
 use doorbuster_domain::laws::{self, Violation};
@@ -45,10 +46,10 @@ pub struct Audit {
 impl Audit {
     /// Takes in a record. `orders` and `stock` say which kinds of entities the cut still covers.
     pub fn take(&mut self, record: &Record, orders: bool, stock: bool) -> Result<(), AuditError> {
-        self.take_if(record, |entity| match entity {
-            EntityId::Order(_) | EntityId::Reservation(_) => orders,
-            EntityId::Inventory(_) => stock,
-            EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
+        self.take_if(record, |entity| match entity.books() {
+            Books::Orders => orders,
+            Books::Stock => stock,
+            Books::None => false,
         })
         .map(|_entity| ())
     }

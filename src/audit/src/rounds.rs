@@ -13,6 +13,7 @@
 
 use super::replay::{Audit, Contradictions};
 use super::{AuditError, Report};
+use doorbuster_domain::entity::Books;
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::time::Timestamp;
@@ -158,9 +159,8 @@ impl<L: ShardLogs> Rounds<'_, L> {
             let noted = self.noted.as_ref();
             let entity = self.audit.take_if(&record, |entity| match entity {
                 EntityId::Order(order) => noted.is_none_or(|noted| noted.contains(order)),
-                // Reservations are checked in every round; only two successive rounds decide.
-                EntityId::Inventory(_) | EntityId::Reservation(_) => true,
-                EntityId::Cart(_) | EntityId::Product(_) | EntityId::Warehouse(_) => false,
+                // All others are checked in every round; only two successive rounds decide.
+                other => other.books() != Books::None,
             })?;
             if let EntityId::Order(order) = entity {
                 self.changed_this_round.insert(order);

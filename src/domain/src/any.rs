@@ -5,17 +5,16 @@
 pub use super::message::{Command, Event, Refusal, Reply};
 
 use super::effect::{Effect, EffectKey, Outcome};
-use super::entity::{Decision, Entity, PublicView, Residency, Wait};
+use super::entity::{Books, Decision, Entity, PublicView, Residency, Wait};
 use super::ids::{EntityId, Sku};
 use super::kinds::each_kind;
 use super::time::Timestamp;
-use super::{cart, inventory, order, product, reservation, warehouse};
 
 macro_rules! states {
     ($($kind:ident => $module:ident :: $state:ident),+ $(,)?) => {
         /// The state of an entity of any kind. Order and cart are boxed: they are the many.
         #[derive(Debug, Clone, PartialEq)]
-        pub enum State { $( #[doc = stringify!($kind)] $kind(Box<$module::$state>) ),+ }
+        pub enum State { $( #[doc = stringify!($kind)] $kind(Box<crate::$module::$state>) ),+ }
 
         impl State {
             /// The empty state of the entity's kind: what its events are replayed onto.
@@ -34,7 +33,7 @@ macro_rules! states {
                             repeated: decision.repeated,
                         })
                         .map_err(Refusal::$kind), )+
-                    $( (Self::$kind(state), Command::Wake) => match state.decide(&$module::Command::Wake, now) {
+                    $( (Self::$kind(state), Command::Wake) => match state.decide(&crate::$module::Command::Wake, now) {
                         Ok(decision) => Ok(Decision {
                             events: decision.events.into_iter().map(Event::$kind).collect(),
                             reply: Reply::Done,
@@ -90,7 +89,7 @@ macro_rules! states {
             /// See [`Entity::ANSWERS_WITH_STATE`].
             #[must_use]
             pub const fn answers_with_state(&self) -> bool {
-                match self { $( Self::$kind(_) => $module::$state::ANSWERS_WITH_STATE ),+ }
+                match self { $( Self::$kind(_) => crate::$module::$state::ANSWERS_WITH_STATE ),+ }
             }
 
             /// See [`Entity::public_view`].
@@ -110,21 +109,44 @@ macro_rules! states {
             /// See [`Entity::changes_view_details`].
             #[must_use]
             pub fn changes_view_details(&self) -> bool {
-                match self { $( Self::$kind(event) => $module::$state::changes_view_details(event) ),+ }
+                match self { $( Self::$kind(event) => crate::$module::$state::changes_view_details(event) ),+ }
+            }
+        }
+
+        impl Command {
+            /// See [`Entity::step_name`].
+            #[must_use]
+            pub fn step_name(&self) -> &'static str {
+                match self {
+                    $( Self::$kind(command) => crate::$module::$state::step_name(command), )+
+                    Self::Wake => "other",
+                }
             }
         }
 
         impl EntityId {
+            /// See [`Entity::BOOKS`].
+            #[must_use]
+            pub const fn books(&self) -> Books {
+                match self { $( Self::$kind(_) => crate::$module::$state::BOOKS ),+ }
+            }
+
+            /// See [`Entity::erasure`].
+            #[must_use]
+            pub fn erasure(&self) -> Option<Command> {
+                match self { $( Self::$kind(_) => crate::$module::$state::erasure().map(Command::$kind) ),+ }
+            }
+
             /// See [`Entity::RESIDENCY`].
             #[must_use]
             pub const fn residency(&self) -> Residency {
-                match self { $( Self::$kind(_) => $module::$state::RESIDENCY ),+ }
+                match self { $( Self::$kind(_) => crate::$module::$state::RESIDENCY ),+ }
             }
 
             /// See [`Entity::published_as`].
             #[must_use]
             pub fn published_as(&self) -> Option<&Sku> {
-                match self { $( Self::$kind(id) => $module::$state::published_as(id) ),+ }
+                match self { $( Self::$kind(id) => crate::$module::$state::published_as(id) ),+ }
             }
         }
     };

@@ -5,7 +5,6 @@
 use super::ids::EntityId;
 use super::message::{Command, Refusal, Reply};
 use super::payment::{ProviderAnswer, ProviderCall};
-use super::{cart, inventory};
 use serde::{Deserialize, Serialize};
 
 /// At most this many effects of one entity are under way at once; the rest becomes owed as these are settled.
@@ -64,30 +63,9 @@ pub const STEPS: [&str; 21] = [
 impl Effect {
     /// What kind of step this is: what an operator names to make one fail.
     #[must_use]
-    pub const fn step(&self) -> &'static str {
+    pub fn step(&self) -> &'static str {
         match self {
-            Self::Ask { command, .. } => match command {
-                Command::Cart(cart::Command::Freeze { .. }) => "freeze",
-                Command::Cart(cart::Command::Thaw { .. }) => "thaw",
-                Command::Cart(cart::Command::Close { .. }) => "close",
-                Command::Inventory(inventory::Command::Reserve { .. }) => "reserve",
-                Command::Inventory(inventory::Command::Commit { .. }) => "commit",
-                Command::Inventory(inventory::Command::Release { .. }) => "release",
-                Command::Inventory(inventory::Command::Forget { .. }) => "forget",
-                Command::Inventory(inventory::Command::ForgetMoves { .. }) => "forget_moves",
-                Command::Inventory(inventory::Command::Ship { .. }) => "ship",
-                Command::Inventory(inventory::Command::Return { .. }) => "return",
-                Command::Inventory(inventory::Command::Offer(_)) => "offer",
-                Command::Inventory(inventory::Command::Promise { .. }) => "promise",
-                Command::Inventory(inventory::Command::EndPromise { .. }) => "end_promise",
-                Command::Order(_) => "ask_order",
-                Command::Reservation(_) => "ask_reservation",
-                Command::Inventory(_)
-                | Command::Cart(_)
-                | Command::Product(_)
-                | Command::Warehouse(_)
-                | Command::Wake => "other",
-            },
+            Self::Ask { command, .. } => command.step_name(),
             Self::Provider(call) if call.query_only => "query",
             Self::Provider(call) => call.reference.operation.as_str(),
         }

@@ -90,6 +90,17 @@ pub enum Residency {
     ShortLived,
 }
 
+/// Whose books the audit keeps from the events of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Books {
+    /// None: its events move neither units nor money.
+    None,
+    /// What orders, and reservations without an order, took and owe.
+    Orders,
+    /// What a SKU received, holds and sold.
+    Stock,
+}
+
 /// What may be shown of an entity without asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicView {
@@ -163,6 +174,19 @@ pub trait Entity: Default + Clone + std::fmt::Debug + PartialEq {
     /// Does the event change the details of its public view, and not only the units available and reserved?
     fn changes_view_details(_event: &Self::Event) -> bool {
         false
+    }
+
+    /// Whose books the audit keeps from its events.
+    const BOOKS: Books = Books::None;
+
+    /// The name of the step that an effect with this command is; an operator names it to make it fail.
+    fn step_name(_command: &Self::Command) -> &'static str {
+        "other"
+    }
+
+    /// The command that erases its personal data; `None`: it holds none.
+    fn erasure() -> Option<Self::Command> {
+        None
     }
 
     /// Has its personal data been erased, so that it must also be deleted from what is stored?

@@ -3,23 +3,22 @@
 //! It lies below the machines, which ask each other through it. The states and their decisions are in [`any`](super::any), above them.
 
 use super::kinds::each_kind;
-use super::{cart, inventory, order, product, reservation, warehouse};
 use serde::{Deserialize, Serialize};
 
 macro_rules! messages {
     ($($kind:ident => $module:ident :: $state:ident),+ $(,)?) => {
         /// A command to an entity of any kind.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Command { $( #[doc = stringify!($kind)] $kind($module::Command) ),+ , /** A deadline may have come: every kind understands this. */ Wake }
+        pub enum Command { $( #[doc = stringify!($kind)] $kind(crate::$module::Command) ),+ , /** A deadline may have come: every kind understands this. */ Wake }
         /// An event of an entity of any kind.
         #[derive(Debug, Clone, PartialEq)]
-        pub enum Event { $( #[doc = stringify!($kind)] $kind($module::Event) ),+ }
+        pub enum Event { $( #[doc = stringify!($kind)] $kind(crate::$module::Event) ),+ }
         /// An answer of an entity of any kind.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Reply { $( #[doc = stringify!($kind)] $kind($module::Reply) ),+ , /** Accepted, and there is nothing to say. */ Done }
+        pub enum Reply { $( #[doc = stringify!($kind)] $kind(crate::$module::Reply) ),+ , /** Accepted, and there is nothing to say. */ Done }
         /// A lawful "no" of an entity of any kind.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Refusal { $( #[doc = stringify!($kind)] $kind($module::Refusal) ),+ , /** The command is of another kind than the entity. */ WrongKind }
+        pub enum Refusal { $( #[doc = stringify!($kind)] $kind(crate::$module::Refusal) ),+ , /** The command is of another kind than the entity. */ WrongKind }
     };
 }
 

@@ -111,12 +111,12 @@ impl NodeOperations {
         }
     }
 
-    async fn order(&self, entity: EntityId, command: order::Command) -> Result<Answer, OperationError> {
+    async fn ask(&self, entity: EntityId, command: Command) -> Result<Answer, OperationError> {
         let handle = &self.0.handle;
         let answer = handle
             .ask(Ask {
                 entity,
-                command: Command::Order(command),
+                command,
                 by: By::Operator,
                 wait: Wait::Decided,
                 deadline: handle.now().plus_ms(COMMAND_TIMEOUT_MS),
@@ -316,7 +316,7 @@ impl Operations for NodeOperations {
             if !matches!(entity, EntityId::Order(_)) {
                 continue;
             }
-            if let Ok(Answer::Accepted(accepted)) = self.order(entity, order::Command::Read).await
+            if let Ok(Answer::Accepted(accepted)) = self.ask(entity, Command::Order(order::Command::Read)).await
                 && let Some(State::Order(order)) = accepted.state.as_deref()
                 && !order.is_at_rest()
             {
@@ -408,18 +408,15 @@ impl Operations for NodeOperations {
 
     async fn settle(&self, reference: Reference, answer: ProviderAnswer) -> Result<(), OperationError> {
         let entity = EntityId::Order(reference.order);
-        self.order(entity, order::Command::Settle { reference, answer }).await.map(|_accepted| ())
+        self.ask(entity, Command::Order(order::Command::Settle { reference, answer })).await.map(|_accepted| ())
     }
 
     async fn erase(&self, entity: EntityId) -> Result<(), OperationError> {
-        match entity {
-            EntityId::Order(_) => self.order(entity, order::Command::Erase).await.map(|_accepted| ()),
-            EntityId::Inventory(_)
-            | EntityId::Cart(_)
-            | EntityId::Product(_)
-            | EntityId::Warehouse(_)
-            | EntityId::Reservation(_) => Err(OperationError::Refused("only orders hold personal data".to_owned())),
-        }
+        let Some(erasure) = entity.erasure() else {
+            let why = format!("entities of kind {} hold no personal data", entity.kind());
+            return Err(OperationError::Refused(why));
+        };
+        self.ask(entity, erasure).await.map(|_accepted| ())
     }
 }
 

@@ -114,15 +114,6 @@ fn fold(entity: &EntityId, rows: &[StateRow], tail: &[Decided]) -> Option<(State
 }
 
 fn snapshot_of(state: &State, meta: Meta) -> Option<AvailabilitySnapshot> {
-    match state {
-        State::Inventory(inventory) if meta.version > 0 => {
-            Some(AvailabilitySnapshot::of(inventory.read(), meta.version))
-        }
-        State::Inventory(_)
-        | State::Cart(_)
-        | State::Order(_)
-        | State::Product(_)
-        | State::Warehouse(_)
-        | State::Reservation(_) => None,
-    }
+    let State::Inventory(inventory) = state else { return None };
+    (meta.version > 0).then(|| AvailabilitySnapshot::of(inventory.read(), meta.version))
 }

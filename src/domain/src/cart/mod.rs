@@ -313,6 +313,16 @@ impl Entity for Cart {
     type Reply = Reply;
     type Refusal = Refusal;
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only what other entities ask of this one is a step")]
+    fn step_name(command: &Command) -> &'static str {
+        match command {
+            Command::Freeze { .. } => "freeze",
+            Command::Thaw { .. } => "thaw",
+            Command::Close { .. } => "close",
+            _ => "other",
+        }
+    }
+
     fn decide(&self, command: &Command, now: Timestamp) -> Decided {
         match command {
             Command::Wake => Ok(self.wake(now)),

@@ -59,7 +59,7 @@ pub use words::{
 };
 
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
-use super::entity::{Decision, Entity, PublicView, Residency};
+use super::entity::{Books, Decision, Entity, PublicView, Residency};
 use super::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
 use super::message;
 use super::money::Currency;
@@ -210,6 +210,24 @@ impl Entity for Inventory {
 
     const RESIDENCY: Residency = Residency::LongLived;
     const ANSWERS_WITH_STATE: bool = false;
+    const BOOKS: Books = Books::Stock;
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only what other entities ask of this one is a step")]
+    fn step_name(command: &Command) -> &'static str {
+        match command {
+            Command::Reserve { .. } => "reserve",
+            Command::Commit { .. } => "commit",
+            Command::Release { .. } => "release",
+            Command::Forget { .. } => "forget",
+            Command::ForgetMoves { .. } => "forget_moves",
+            Command::Ship { .. } => "ship",
+            Command::Return { .. } => "return",
+            Command::Offer(_) => "offer",
+            Command::Promise { .. } => "promise",
+            Command::EndPromise { .. } => "end_promise",
+            _ => "other",
+        }
+    }
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {

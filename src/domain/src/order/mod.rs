@@ -68,7 +68,7 @@ pub use terms::{
 
 use self::ship::Carriage;
 use crate::effect::{Effect, EffectKey, Outcome as Ended};
-use crate::entity::{Decision, Entity, Wait};
+use crate::entity::{Books, Decision, Entity, Wait};
 use crate::ids::OrderId;
 use crate::time::Timestamp;
 
@@ -78,6 +78,16 @@ impl Entity for Order {
     type Event = Event;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    const BOOKS: Books = Books::Orders;
+
+    fn step_name(_command: &Command) -> &'static str {
+        "ask_order"
+    }
+
+    fn erasure() -> Option<Command> {
+        Some(Command::Erase)
+    }
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {

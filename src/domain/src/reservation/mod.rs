@@ -19,7 +19,7 @@ mod tests;
 pub use words::{Answer, Command, Event, Made, Refusal, Reply, Shortage, Wanted, Wish};
 
 use super::effect::{Effect, EffectKey, Outcome};
-use super::entity::{Decision, Entity, Wait};
+use super::entity::{Books, Decision, Entity, Wait};
 use super::ids::{EntityId, Request, ReservationId};
 use super::inventory::{self, Allocation, EXTENSIONS_MAX, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
 use super::message;
@@ -281,6 +281,12 @@ impl Entity for Reservation {
     type Event = Event;
     type Reply = Reply;
     type Refusal = Refusal;
+
+    const BOOKS: Books = Books::Orders;
+
+    fn step_name(_command: &Command) -> &'static str {
+        "ask_reservation"
+    }
 
     fn decide(&self, command: &Command, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         match command {

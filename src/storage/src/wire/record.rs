@@ -59,11 +59,11 @@ struct Tagged<'a> {
 pub fn encode(decided: &Decided) -> Bytes {
     let Decided { entity, number, at, by, events } = decided;
     let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-    let version = super::version_of_events(entity);
+    let version = super::kinds::version_of_events(entity);
     let tagged = Tagged { number: *number, at: *at, by: Cow::Borrowed(by), version, events: count };
     let mut events = events.iter();
     lay_out(entity, &tagged, |facts, personal| {
-        events.next().is_some_and(|event| super::encode_event(event, facts, personal))
+        events.next().is_some_and(|event| super::kinds::encode_event(event, facts, personal))
     })
 }
 
@@ -110,7 +110,7 @@ pub fn decode(body: &[u8]) -> Result<Decided, WireError> {
     let mut events = Vec::with_capacity(parts.events.len());
     for (facts, place) in parts.events {
         let apart = if place == BELOW { personal.next() } else { None };
-        events.push(super::decode_event(&entity, parts.version, facts, apart)?);
+        events.push(super::kinds::decode_event(&entity, parts.version, facts, apart)?);
     }
     Ok(Decided { entity, number, at, by, events })
 }
