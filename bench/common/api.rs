@@ -128,7 +128,7 @@ impl Caller {
         Self { target, life, connection: None, bytes: Vec::new() }
     }
 
-    /// Sends until there is an answer that says more than "try again", at most [`PATIENCE`] long.
+    /// Sends until there is an answer that says more than "try again", for a bounded time.
     pub async fn send(&mut self, request: Request<'_>) -> Result<Answer, BenchError> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(20);

@@ -12,7 +12,7 @@ const PROBE_BYTES: usize = 4 << 10;
 /// The file is written with zeros beforehand, as the journal's segments are, and then overwritten in place.
 const PROBE_SLOTS: usize = 256;
 
-/// The median of `rounds` overwrites of [`PROBE_BYTES`] with `fdatasync`, in microseconds.
+/// The median of `rounds` overwrites of one block with `fdatasync`, in microseconds.
 pub fn p50_micros(folder: &Path, rounds: usize) -> Result<u64, BenchError> {
     let path = folder.join("fsync-probe");
     let measured = probe(&path, rounds);
