@@ -34,7 +34,7 @@ fn take<K: Ord>(left: &mut BTreeMap<K, u32>, key: &K) -> bool {
 }
 
 impl Faults {
-    /// The entity's actor panics `times` times: at [`ShardMsg::Panic`](crate::messages::shard::ShardMsg::Panic), or as soon as it starts.
+    /// The entity's actor panics `times` times: at `ShardMsg::Panic`, or as soon as it starts.
     pub fn arm_panic(&self, entity: &EntityId, times: u32) {
         lock(&self.panics).insert(entity.clone(), times);
         self.armed.store(true, Ordering::Release);

@@ -71,7 +71,7 @@ impl<J: Journal, S: Streams> Publisher<J, S> {
         Self { journal, streams, length_max: length_max.max(1), look_every, cursors: BTreeMap::new(), counts }
     }
 
-    /// One round over the shards of this node: publishes each as far as it is durable, at most [`RECORDS_MAX`] records. Returns the first
+    /// One round over the shards of this node: publishes each as far as it is durable, at most `RECORDS_MAX` records. Returns the first
     /// failure; the other shards are published all the same.
     pub async fn round(&mut self, owned: &[Shard]) -> Result<(), PublishError> {
         // Another node follows a shard that is no longer ours. When the shard comes back, its stream's end is read again.
