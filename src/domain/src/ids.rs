@@ -1,4 +1,4 @@
-//! Names of things: what an entity is called, in memory, in the journal and on the wire.
+//! Ids of entities, in memory, in the journal and in the API.
 //!
 //! Ids made here are UUIDs shown as a prefix and 26 lower-case Crockford base32 characters (`ord_…`). Ids chosen by
 //! the seller (product, SKU, warehouse) are 1 to 64 characters of `[A-Za-z0-9 ._~:+-]`, and not `.` or `..`.
@@ -21,7 +21,7 @@ use std::fmt;
 use thiserror::Error;
 use uuid::Uuid;
 
-/// The low bits of an order's UUID that are zero in the order's own id and number its payments, refunds, …
+/// The low bits of an order's UUID: zero in the order's own id, else the number of its payment, refund, shipment or return.
 pub const CHILD_BITS: u32 = 16;
 /// Longest id that a seller may choose, in characters.
 pub const NAME_LENGTH_MAX: usize = 64;
@@ -29,10 +29,10 @@ pub const NAME_LENGTH_MAX: usize = 64;
 /// Why a text is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
-    /// Empty, longer than [`NAME_LENGTH_MAX`], a character that is not allowed, or `.` and `..`.
+    /// The text is empty, longer than [`NAME_LENGTH_MAX`], has a character that is not allowed, or is `.` or `..`.
     #[error("an id is 1 to 64 characters of [A-Za-z0-9 ._~:+-], and not '.' or '..'")]
     Name,
-    /// Not the prefix of this kind followed by 26 lower-case Crockford base32 characters.
+    /// The text is not the prefix of this kind followed by 26 lower-case Crockford base32 characters.
     #[error("not an id of this kind")]
     Uid,
 }
@@ -143,35 +143,35 @@ macro_rules! uid {
 }
 
 uid!(
-    /// One order; its low [`CHILD_BITS`] are zero.
+    /// The id of an order; its low [`CHILD_BITS`] are zero.
     OrderId, "ord_"
 );
 uid!(
-    /// One cart.
+    /// The id of a cart.
     CartId, "crt_"
 );
 uid!(
-    /// One attempt to pay an order.
+    /// The id of an attempt to pay an order.
     PaymentId, "pay_"
 );
 uid!(
-    /// One refund of an order.
+    /// The id of a refund of an order.
     RefundId, "rfd_"
 );
 uid!(
-    /// One return of an order.
+    /// The id of a return of an order.
     ReturnId, "ret_"
 );
 uid!(
-    /// One shipment of an order.
+    /// The id of a shipment of an order.
     ShipmentId, "shp_"
 );
 uid!(
-    /// One guest.
+    /// The id of a guest.
     GuestId, "gst_"
 );
 uid!(
-    /// One reservation of a shop that keeps its own checkout.
+    /// The id of an external reservation: one of a shop with its own checkout.
     ReservationId, "rsv_"
 );
 
@@ -187,7 +187,7 @@ impl OrderId {
 }
 
 impl CartId {
-    /// The cart that a request makes; see [`OrderId::of_request`].
+    /// The cart that a request creates; see [`OrderId::of_request`].
     #[must_use]
     pub const fn of_request(request: RequestId) -> Self {
         Self(request.0)
@@ -229,12 +229,12 @@ child_of_order!(RefundId);
 child_of_order!(ReturnId);
 child_of_order!(ShipmentId);
 
-/// Who asks and with which idempotency key: `UUIDv5` over principal, full path and key (RFC 9562, section 5.5).
+/// The principal, full path and idempotency key of a request, as `UUIDv5` (RFC 9562, section 5.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u128);
 
 impl RequestId {
-    /// The name space of every id that is derived from a request.
+    /// The name space of the ids that are derived from requests.
     const NAMESPACE: Uuid = Uuid::from_u128(0x6f2c_1d0e_9a54_5b7c_8e11_d00b_b057_e401);
 
     /// The same three texts give the same id, for ever.
@@ -245,11 +245,11 @@ impl RequestId {
     }
 }
 
-/// A fingerprint of what a request asks for: the same key with other terms is refused.
+/// A fingerprint of a request's body: the same key with another fingerprint is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Terms(pub u128);
 
-/// A request that must have one effect however often it is sent: its id and what it asks for.
+/// A request that takes effect once, however often it is sent: its id and the fingerprint of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 pub struct Request {
     /// Made of principal, path and idempotency key.
@@ -319,15 +319,15 @@ name!(
     WarehouseId
 );
 
-/// What a reservation is called: `rsv_…`, or `rsv_…~NOVA-LOW-42`.
+/// The public id of a reservation: `rsv_…`, or `rsv_…~NOVA-LOW-42`.
 ///
-/// If it has one line only, which its SKU keeps, its name says which. So
+/// If it has one line, which its SKU decides, the id contains the SKU. So
 /// any node finds it without a look-up, as it finds the order of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReservationName {
-    /// Made of the caller and the reference.
+    /// The part derived from the caller and the reference.
     pub id: ReservationId,
-    /// Whose stock keeps it; `None`: it has several lines, and keeps itself.
+    /// The SKU that decides it; `None`: it has several lines and decides itself.
     pub sku: Option<Sku>,
 }
 

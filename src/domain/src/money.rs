@@ -18,13 +18,13 @@ pub const PPM: i64 = 1_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency([u8; 3]);
 
-/// Why an amount cannot be had.
+/// Why an amount is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum MoneyError {
     /// Not three capital letters of a known currency.
     #[error("not a currency of ISO 4217")]
     Currency,
-    /// Beyond [`AMOUNT_MAX`].
+    /// The amount exceeds [`AMOUNT_MAX`].
     #[error("the amount is too large")]
     Overflow,
     /// Two currencies in one sum.
@@ -73,7 +73,7 @@ impl Currency {
         UNUSUAL_DIGITS.iter().map(|(code, _)| *code).chain(TWO_DIGITS.split(' '))
     }
 
-    /// Pound sterling.
+    /// Pound sterling, with two decimals.
     pub const GBP: Self = Self(*b"GBP");
 
     /// Reads an ISO 4217 code in capitals.
@@ -84,7 +84,7 @@ impl Currency {
         if known { Ok(Self(bytes)) } else { Err(MoneyError::Currency) }
     }
 
-    /// The code.
+    /// The ISO 4217 code.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("???")

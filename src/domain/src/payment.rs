@@ -1,6 +1,6 @@
-//! The language spoken with payment providers: what we ask, what they may answer.
+//! Calls to payment providers and their answers.
 //!
-//! Every call carries our own reference, which is its idempotency key: `order.operation.attempt` (rules M1, M2, M4). A call that was
+//! Every call carries the shop's reference, which is its idempotency key: `order.operation.attempt` (rules M1, M2, M4). A call that was
 //! sent and not answered is `Unknown`, never "failed".
 
 pub mod reconciliation;
@@ -14,7 +14,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What is asked of a provider.
+/// An operation of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Operation {
@@ -33,7 +33,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The word in references and on the wire.
+    /// The name in references and in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,16 +45,16 @@ impl Operation {
     }
 }
 
-/// Our reference of one attempt of one operation: the provider's idempotency key.
+/// The shop's reference of one attempt of one operation, which is the idempotency key at the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reference {
-    /// For this order.
+    /// The id of the order.
     pub order: OrderId,
-    /// What was asked.
+    /// The operation that was requested.
     pub operation: Operation,
-    /// Which payment of the order (1, 2, …).
+    /// The number of the payment within the order, from 1.
     pub payment: u16,
-    /// Which try of this operation on this payment (captures, voids and refunds are numbered within the payment).
+    /// The number of the attempt of this operation, from 1; captures, voids and refunds are numbered within the payment.
     pub attempt: u16,
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Reference {
 }
 
 impl Reference {
-    /// Reads the shown form.
+    /// Reads the form that `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
@@ -83,24 +83,24 @@ impl Reference {
     }
 }
 
-/// One call to a provider. Sent again as it is until it is answered: same reference, same parameters.
+/// A call to a provider. It is repeated unchanged until it is answered: same reference, same parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderCall {
     /// The idempotency key.
     pub reference: Reference,
-    /// How much. For a void the whole authorization.
+    /// The amount; for a void, that of the whole authorization.
     pub amount: Money,
-    /// The shopper's tokenised means of payment (authorize only).
+    /// The tokenised payment method (authorize only).
     pub token: Option<CompactString>,
     /// For capture, void and refund: the provider's own reference of the authorization.
     pub provider_reference: Option<CompactString>,
-    /// Where the provider sends the shopper back to (authorize only).
+    /// The page to which the provider returns the shopper (authorize only).
     pub return_url: Option<CompactString>,
-    /// Only ask what became of the reference; never start anything (rule M2, and while the shopper acts).
+    /// Only query the reference and start nothing (rule M2, and while the shopper acts).
     pub query_only: bool,
 }
 
-/// What may be done after a decline.
+/// The retry that a decline allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Retry {
@@ -110,12 +110,12 @@ pub enum Retry {
     /// Try another means of payment.
     #[n(1)]
     OtherMethod,
-    /// Do not try again.
+    /// Do not retry at all.
     #[n(2)]
     Never,
 }
 
-/// Something the shopper must do before the provider can go on.
+/// An action that the shopper must take before the provider can continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct NextAction {
     /// `redirect`, `confirm_in_client` or `transfer_to`.
@@ -129,57 +129,57 @@ pub struct NextAction {
     pub expires_at: Timestamp,
 }
 
-/// What a provider says of a reference. `Unknown` settles nothing; neither does `NotFound` (rule M1).
+/// A provider's answer about a reference. `Unknown` and `NotFound` settle nothing (rule M1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProviderAnswer {
-    /// Authorize: the money is promised until `lapses_at`.
+    /// The amount is authorized until `lapses_at`.
     Authorized {
         /// The provider's own reference.
         provider_reference: CompactString,
-        /// When the promise ends by itself.
+        /// When the authorization lapses.
         lapses_at: Timestamp,
     },
-    /// Capture, void or refund was carried out.
+    /// A capture, void or refund took effect.
     Succeeded {
         /// The provider's own reference of this operation.
         provider_reference: CompactString,
     },
-    /// A definite no.
+    /// The provider declined the operation.
     Declined {
-        /// The provider's word for it.
+        /// The provider's code for the reason.
         code: CompactString,
-        /// What may be done now.
+        /// The retry that the decline allows.
         retry: Retry,
     },
-    /// The shopper must act; then ask again or wait for the webhook.
+    /// The shopper must act; then query again or wait for the webhook.
     RequiresAction {
         /// The provider's own reference.
         provider_reference: CompactString,
-        /// What to do.
+        /// The required action.
         action: NextAction,
     },
-    /// The provider works on it and will say so later.
+    /// The provider is processing it and will report the outcome later.
     Processing {
         /// The provider's own reference.
         provider_reference: CompactString,
     },
-    /// The provider knows no such reference (yet). Settles nothing.
+    /// The provider does not know the reference, or not yet. It settles nothing.
     NotFound,
-    /// The same reference with other parameters: a bug of ours; shown to the operator.
+    /// The reference was used with other parameters, which is a fault of the shop; it needs an operator's attention.
     Conflict,
-    /// No answer, a 5xx, a 429: ask again.
+    /// No answer, a 5xx or a 429: send the call again.
     Unknown,
 }
 
-/// One line of a provider's ledger, as the audit compares it (`reference` is ours).
+/// A line of a provider's ledger, which the audit compares with the orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerLine {
-    /// Our reference.
+    /// The shop's reference, which is the idempotency key.
     pub reference: Reference,
-    /// How much.
+    /// The amount of the operation.
     pub amount: Money,
     /// Of a capture, void or refund: the provider's own reference of the authorization it belongs to.
     pub authorization: Option<CompactString>,
-    /// What the provider holds to be true of it.
+    /// The state of the operation at the provider.
     pub answer: ProviderAnswer,
 }

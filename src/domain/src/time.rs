@@ -1,4 +1,4 @@
-//! Instants and durations as values: the domain never asks what time it is, it is told.
+//! Instants and durations as values. The domain reads no clock; the time comes with each command.
 
 use crate::codec::put_instant;
 use minicbor::decode::{self, Decode, Decoder};

@@ -1,4 +1,4 @@
-//! A place that holds stock: its name, where it is, and how much it is preferred.
+//! A warehouse: its name, its address, and its rank among others.
 
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity, Residency};
@@ -15,7 +15,7 @@ pub const NAME_MAX: usize = 100;
 /// Characters of a postal code.
 pub const POSTAL_CODE_MAX: usize = 20;
 
-/// What a seller says of a warehouse.
+/// A seller's data of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Details {
     /// Name for the seller's staff, at most [`NAME_MAX`] characters.
@@ -35,23 +35,23 @@ pub struct Details {
     pub priority: u32,
 }
 
-/// What is asked of a warehouse.
+/// A command to a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// A deadline may have come.
+    /// A deadline may have passed.
     Wake,
-    /// Only asks whether it exists; the state comes with the answer.
+    /// Reads it; the state comes with the answer.
     Read,
-    /// Sets all of it.
+    /// Sets all data of it.
     Put {
         /// As it is to be.
         details: Details,
-        /// `If-Match`.
+        /// The version from `If-Match`; another version is refused.
         expected_version: Option<u64>,
     },
 }
 
-/// What happened to a warehouse.
+/// An event of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Event {
@@ -64,37 +64,37 @@ pub enum Event {
     },
 }
 
-/// The answer to what was accepted.
+/// The answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done, or had been done already.
+    /// The command took effect, now or before.
     Done,
 }
 
-/// A lawful "no".
+/// A refusal of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// No such warehouse.
     Unknown,
-    /// Another version than expected.
+    /// Its version is another than the expected one.
     Stale {
         /// The warehouse's; 0: it does not exist.
         current: u64,
     },
-    /// A field that is too long or not what it should be: a JSON pointer into the body.
+    /// A field is too long or invalid.
     Invalid {
         /// Such as `/country`.
         pointer: Cow<'static, str>,
     },
 }
 
-/// A warehouse.
+/// The state of a warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Warehouse {
     /// How many changes it has had; the `ETag` of its answers.
     #[n(0)]
     version: u64,
-    /// What the seller says of it; `None` before it is made.
+    /// The seller's data; `None` before it is created.
     #[n(1)]
     details: Option<Details>,
 }
@@ -106,7 +106,7 @@ impl Warehouse {
         self.version
     }
 
-    /// What was said of it last; `None`: it does not exist.
+    /// The last data of it; `None`: it does not exist.
     #[must_use]
     pub const fn details(&self) -> Option<&Details> {
         self.details.as_ref()

@@ -1,14 +1,14 @@
-//! A cart: lines a shopper means to buy; frozen while an order is being placed, an order exactly once.
+//! A cart: lines that a shopper means to buy. It is frozen while an order is being placed, and becomes an order at most once.
 //!
 //! ```text
 //! open ──freeze──► frozen ──close──► ordered
 //!  │ ◄────thaw──────┘
-//!  └──nobody came──► expired
+//!  └──no access────► expired
 //! ```
 //!
-//! While frozen the lines do not change, so what the order took is what the cart shows. The order alone ends that (rule R3): some time after
-//! the order meant to have decided, the cart asks it, again until answered. So a late copy of a dead order's `Freeze` does not
-//! keep a cart for ever.
+//! While the cart is frozen its lines do not change, so it shows what the order took. Only the order ends that (rule R3): some time after
+//! the order's deadline the cart asks it, and repeats the question until it is answered. So a late copy of `Freeze` of an order that has ended
+//! does not block a cart for ever.
 
 mod snapshot;
 mod words;
@@ -32,7 +32,7 @@ use minicbor::{Decode, Encode};
 pub const LINES_MAX: usize = 2_000;
 /// Units of one line.
 pub const QUANTITY_MAX: u32 = 1_000_000;
-/// Milliseconds between two events that only say that somebody looked.
+/// The milliseconds between two events that only record an access.
 pub const REFRESH_MS: u64 = 24 * 3_600 * 1_000;
 
 /// The one step of the machine that owes something: the question of rule R3.
@@ -83,12 +83,12 @@ pub struct Opened {
     /// Currency of every line's price.
     #[n(2)]
     pub currency: Currency,
-    /// Seconds from an access to the end.
+    /// Seconds from the last access to the expiry.
     #[n(3)]
     pub life_s: u64,
 }
 
-/// A cart.
+/// The state of a cart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Cart {
     /// How many changes it has had; the `ETag` of its answers.
@@ -138,7 +138,7 @@ impl Cart {
         self.status
     }
 
-    /// When it ends if nobody comes.
+    /// When it expires without a further access.
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at

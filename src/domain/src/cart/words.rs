@@ -1,4 +1,4 @@
-//! The words spoken with a cart: what is asked, what is answered, what is refused, and what happened.
+//! Commands, events, replies and refusals of a cart.
 
 use crate::codec::text;
 use crate::ids::{OrderId, Sku, Terms};
@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// Whose a cart is: the principal that made it.
+/// The owner of a cart: the principal that created it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Owner {
@@ -23,22 +23,22 @@ pub enum Owner {
     Seller(#[cbor(n(0), with = "text")] CompactString),
 }
 
-/// One line.
+/// A cart line; a cart has one line for each SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Line {
-    /// Of this SKU: a cart has one line of each.
+    /// The SKU; a cart has one line for each.
     #[n(0)]
     pub sku: Sku,
     /// Units, 1 to [`super::QUANTITY_MAX`].
     #[n(1)]
     pub quantity: u32,
-    /// As it was read when the line was last set.
+    /// The title when the line was last set.
     #[cbor(n(2), with = "text")]
     pub title: CompactString,
     /// The seller's account.
     #[cbor(n(3), with = "text")]
     pub seller: CompactString,
-    /// Per unit, when the line was added; what it costs now the stock says.
+    /// The price of one unit when the line was added; the SKU knows the current price.
     #[n(4)]
     pub unit_price: Money,
     /// When a line of this SKU was first added.
@@ -46,96 +46,96 @@ pub struct Line {
     pub added_at: Timestamp,
 }
 
-/// What the caller read of a SKU when it set a line.
+/// The SKU's title, seller and price that the caller read when it set a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Title and options.
+    /// The product's title and the SKU's options.
     pub title: CompactString,
-    /// Whose it is.
+    /// The seller's account.
     pub seller: CompactString,
-    /// Per unit.
+    /// The price of one unit when the line was last set.
     pub unit_price: Money,
 }
 
-/// What is asked of a cart.
+/// A command to a cart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// A deadline may have come.
+    /// A deadline may have passed.
     Wake,
-    /// Somebody looks at it: its end moves away, at most once a day.
+    /// A caller reads it: its expiry is postponed, at most once a day.
     Access,
-    /// The request that the cart's id is made of.
+    /// Creates the cart; its id is derived from the request.
     Create {
-        /// Fingerprint of the body: the same request with another is refused.
+        /// The fingerprint of the body: the same request with another body is refused.
         terms: Terms,
-        /// Whose.
+        /// The principal that creates the cart.
         owner: Owner,
-        /// Of all its lines.
+        /// The currency of all its lines.
         currency: Currency,
-        /// Ends so many seconds after the last access (a guest's: seven days).
+        /// Seconds from the last access to the expiry; seven days for a guest.
         life_s: u64,
     },
-    /// Sets a line, never adds to it; 0 removes it.
+    /// Sets a line's quantity; it does not add to it. 0 removes the line.
     SetLine {
-        /// Of this SKU.
+        /// The id of the SKU.
         sku: Sku,
-        /// So many.
+        /// The number of units.
         quantity: u32,
-        /// What the caller read of it.
+        /// The data that the caller read of it.
         snapshot: Snapshot,
-        /// `If-Match`.
+        /// The version from `If-Match`; another version is refused.
         expected_version: Option<u64>,
     },
     /// Removes a line.
     RemoveLine {
-        /// Of this SKU.
+        /// The id of the SKU.
         sku: Sku,
-        /// `If-Match`.
+        /// The version from `If-Match`; another version is refused.
         expected_version: Option<u64>,
     },
-    /// An order takes the lines; the same order again gives the same lines.
+    /// An order takes the lines; a repetition by the same order returns the same lines.
     Freeze {
-        /// Which.
+        /// The id of the order.
         order: OrderId,
-        /// When the order means to have decided (rule R3).
+        /// The order's deadline (rule R3).
         expires_at: Timestamp,
     },
-    /// The order ended without being confirmed: the cart is open again, unchanged.
+    /// The order ended without being confirmed: the cart is open again, with the same lines.
     Thaw {
-        /// Which.
+        /// The id of the order.
         order: OrderId,
     },
-    /// The order is confirmed: the cart is done.
+    /// The order is confirmed: the cart is closed.
     Close {
-        /// Which.
+        /// The id of the order.
         order: OrderId,
     },
-    /// The order's answer to the question of rule R3; made by `answered`, never sent by others.
+    /// The order's answer to the question of rule R3. Only `answered` makes it.
     Answer {
         /// The order that was asked.
         order: OrderId,
-        /// Which freeze the question was about: the cart's version after it.
+        /// The cart's version after the freeze that the question was about.
         freeze: u64,
-        /// It said.
+        /// The order's answer.
         says: OrderSays,
     },
 }
 
-/// What an order answers to the question of rule R3.
+/// An order's answer to the question of rule R3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderSays {
-    /// Stay frozen.
+    /// The cart stays frozen.
     Keep {
-        /// Ask again then.
+        /// When to ask again.
         until: Timestamp,
     },
-    /// The order ended, or never was: thaw.
+    /// The order ended, or does not exist: the cart is open again.
     Release,
-    /// Confirmed: close.
+    /// The order is confirmed: the cart is closed.
     Taken,
 }
 
-/// What happened to a cart.
+/// An event of a cart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Event {
@@ -215,27 +215,27 @@ pub enum Event {
     Expired,
 }
 
-/// What an order takes from a cart.
+/// The lines that an order takes from a cart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
-    /// In the order in which they were added.
+    /// The lines, in the order of their addition.
     pub lines: Vec<Line>,
-    /// Of all lines.
+    /// The currency of all lines.
     pub currency: Currency,
     /// The cart's version.
     pub version: u64,
-    /// Whose cart it is.
+    /// The owner of the cart.
     pub owner: Owner,
 }
 
-/// The answer to what was accepted.
+/// The answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done, or had been done already.
+    /// The command took effect, now or before.
     Done,
-    /// To `Freeze`.
+    /// The answer to `Freeze`.
     Frozen(Box<Frozen>),
-    /// `Thaw`, `Close` or an answer of an order that does not hold the cart: nothing changed.
+    /// `Thaw`, `Close` or an answer came from an order that does not hold the cart: nothing changed.
     Unknown,
 }
 
@@ -244,42 +244,42 @@ pub enum Reply {
 pub enum Refusal {
     /// No such cart.
     Unknown,
-    /// Made by the same request with another body.
+    /// It was created by the same request with another body.
     RequestReused,
-    /// Another version than expected.
+    /// Its version is another than the expected one.
     Stale {
-        /// The cart's.
+        /// The cart's version.
         current: u64,
     },
     /// An order is being placed with it.
     Frozen {
-        /// Which.
+        /// The id of the order.
         order: OrderId,
     },
     /// It became an order.
     AlreadyOrdered {
-        /// Which.
+        /// The id of the order.
         order: OrderId,
     },
-    /// Nobody came for too long.
+    /// It expired without an access.
     Expired,
     /// It has no lines to order.
     Empty,
-    /// The order had the cart and gave it back, or its deadline has passed: it does not get it (a second time).
+    /// The order has given the cart back, or its deadline has passed, so it does not get the cart.
     Ended,
     /// Too many lines.
     TooManyLines {
-        /// At most.
+        /// The largest number allowed.
         limit: usize,
     },
     /// Too many units in a line.
     TooMany {
-        /// At most.
+        /// The largest number allowed.
         limit: u32,
     },
     /// A price in another currency than the cart's.
     CurrencyMismatch {
-        /// The cart's.
+        /// The cart's currency.
         currency: Currency,
     },
 }

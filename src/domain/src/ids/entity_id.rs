@@ -140,13 +140,13 @@ macro_rules! entities {
 entities! {
     /// Stock of one SKU.
     1 "inventory" Inventory(Sku),
-    /// One cart.
+    /// The id of a cart.
     2 "cart" Cart(CartId),
     /// One order and its checkout saga.
     3 "order" Order(OrderId),
     /// One product and its SKUs.
     4 "product" Product(ProductId),
-    /// One warehouse.
+    /// The id of a warehouse.
     5 "warehouse" Warehouse(WarehouseId),
     /// One reservation of several lines.
     6 "reservation" Reservation(ReservationId),

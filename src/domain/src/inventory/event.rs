@@ -1,4 +1,4 @@
-//! What happened to a SKU's stock. Each event holds all times it needs: a deadline is moved only by a later one (rule R4).
+//! Events of a SKU's stock. Each event contains all times it needs: only a later event changes a deadline (rule R4).
 
 use super::promises::Keeper;
 use super::words::{AdjustmentReason, Allocation, MoveKey, Offer, ReturnKey, Units};
@@ -10,13 +10,13 @@ use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-/// A request of the seller's: had once, remembered for a while.
+/// A seller's request, which takes effect once and is remembered for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
 pub struct Asked {
     /// The request's id and the fingerprint of its body.
     #[n(0)]
     pub request: Request,
-    /// When it was decided.
+    /// The time of the decision.
     #[n(1)]
     pub at: Timestamp,
     /// Remembered until then at least; older memories in its chunk go with this event.
@@ -24,20 +24,20 @@ pub struct Asked {
     pub until: Timestamp,
 }
 
-/// What happened to a SKU's stock.
+/// An event of a SKU's stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Event {
     /// The product pushed a newer price, title or limit.
     #[n(0)]
     Offered(#[n(0)] Box<Offer>),
-    /// Units arrived; an announced receipt of the same reference is served by it.
+    /// Units arrived; this fulfils an announced receipt with the same reference.
     #[n(1)]
     Received {
         /// The seller's request.
         #[n(0)]
         asked: Asked,
-        /// The warehouse.
+        /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
         /// Units received, at least 1.
@@ -53,7 +53,7 @@ pub enum Event {
         /// The seller's request.
         #[n(0)]
         asked: Asked,
-        /// The warehouse.
+        /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
         /// Units announced, at least 1.
@@ -72,7 +72,7 @@ pub enum Event {
         /// The seller's request.
         #[n(0)]
         asked: Asked,
-        /// The warehouse.
+        /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
         /// Change of the count on hand, in units.
@@ -82,13 +82,13 @@ pub enum Event {
         #[n(3)]
         reason: AdjustmentReason,
     },
-    /// A stocktake.
+    /// A stocktake corrected the stock.
     #[n(4)]
     Counted {
         /// The seller's request.
         #[n(0)]
         asked: Asked,
-        /// The warehouse.
+        /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
         /// Units found in the building, sold ones that have not shipped included.
@@ -113,17 +113,17 @@ pub enum Event {
         /// Units by the warehouse they are taken from.
         #[n(3)]
         allocations: Vec<Allocation>,
-        /// When the order means to decide.
+        /// The order's deadline.
         #[n(4)]
         expires_at: Timestamp,
-        /// When the SKU asks it, if it has not (rule R3).
+        /// When the SKU asks the order, if it has not decided (rule R3).
         #[n(5)]
         ask_at: Timestamp,
     },
     /// The order, asked (rule R3), still needs its reservation.
     #[n(6)]
     Kept {
-        /// The order.
+        /// The id of the order.
         #[n(0)]
         order: OrderId,
         /// The number of the reservation: that of its `Reserved` event (rule R1).
@@ -136,7 +136,7 @@ pub enum Event {
     /// An order's reservation was sold.
     #[n(7)]
     Committed {
-        /// The order.
+        /// The id of the order.
         #[n(0)]
         order: OrderId,
         /// The number of the reservation: that of its `Reserved` event (rule R1).
@@ -146,7 +146,7 @@ pub enum Event {
     /// An order's reservation was released: its units are available again.
     #[n(8)]
     Released {
-        /// The order.
+        /// The id of the order.
         #[n(0)]
         order: OrderId,
         /// The number of the reservation: that of its `Reserved` event (rule R1).
@@ -156,7 +156,7 @@ pub enum Event {
     /// An ended reservation of an order is no longer remembered.
     #[n(9)]
     Forgotten {
-        /// The order.
+        /// The id of the order.
         #[n(0)]
         order: OrderId,
         /// The number of the reservation: that of its `Reserved` event (rule R1).
@@ -166,7 +166,7 @@ pub enum Event {
     /// Sold units left the warehouse.
     #[n(10)]
     Shipped {
-        /// The order.
+        /// The id of the order.
         #[n(0)]
         order: OrderId,
         /// The shipment's number within the order.
@@ -179,7 +179,7 @@ pub enum Event {
     /// Sold units came back, or their sale was cancelled before they shipped.
     #[n(11)]
     Returned {
-        /// The order.
+        /// The id of the order.
         #[n(0)]
         order: OrderId,
         /// The return or cancellation that did it: once each (rule R2).
@@ -192,7 +192,7 @@ pub enum Event {
         #[n(3)]
         restock: bool,
     },
-    /// The keys of these movements go after `until`.
+    /// The keys of these movements are forgotten after `until`.
     #[n(12)]
     MovesForgotten {
         /// The order that said it needs them no more.
@@ -201,7 +201,7 @@ pub enum Event {
         /// Keys of the movements that may be forgotten.
         #[n(1)]
         moves: Vec<MoveKey>,
-        /// When it was decided.
+        /// The time of the decision.
         #[n(2)]
         at: Timestamp,
         /// Remembered until then (rule R2).
@@ -214,7 +214,7 @@ pub enum Event {
         /// Made of caller and reference.
         #[n(0)]
         id: ReservationId,
-        /// The caller's own name for it.
+        /// The caller's reference.
         #[cbor(n(1), with = "text")]
         reference: CompactString,
         /// The caller's name for the buyer.
@@ -229,7 +229,7 @@ pub enum Event {
         /// Seconds from the request to the deadline, as they were asked for.
         #[n(5)]
         hold_s: u64,
-        /// When it was decided.
+        /// The time of the decision.
         #[n(6)]
         at: Timestamp,
         /// When it expires by itself; of one that is a line of a reservation: when that is asked.
@@ -245,7 +245,7 @@ pub enum Event {
         /// The request that extended it.
         #[n(1)]
         request: Request,
-        /// When it was decided.
+        /// The time of the decision.
         #[n(2)]
         at: Timestamp,
         /// The new deadline; never an earlier one.
@@ -268,7 +268,7 @@ pub enum Event {
         /// The external reservation.
         #[n(0)]
         id: ReservationId,
-        /// When it was decided.
+        /// The time of the decision.
         #[n(1)]
         at: Timestamp,
     },
@@ -278,7 +278,7 @@ pub enum Event {
         /// The external reservation.
         #[n(0)]
         id: ReservationId,
-        /// When it was decided.
+        /// The time of the decision.
         #[n(1)]
         at: Timestamp,
     },
@@ -288,7 +288,7 @@ pub enum Event {
         /// The external reservations, at most 512.
         #[n(0)]
         ids: Vec<ReservationId>,
-        /// When it was decided.
+        /// The time of the decision.
         #[n(1)]
         at: Timestamp,
     },

@@ -1,4 +1,4 @@
-//! Takes events into the state of a SKU's stock. Everything here is arithmetic on what the event says; nothing is decided.
+//! Applies events to the state of a SKU's stock. This is arithmetic on the events' values; it decides nothing.
 
 use super::Inventory;
 use super::event::{Asked, Event};
@@ -112,7 +112,7 @@ impl Inventory {
         }
     }
 
-    /// Units are promised.
+    /// Adds reserved units.
     fn reserve(&mut self, allocations: &[Allocation]) {
         for part in allocations {
             let units = u64::from(part.units);
@@ -121,7 +121,7 @@ impl Inventory {
         }
     }
 
-    /// They are no longer promised, but sold or free.
+    /// Removes reserved units, which are now sold or free.
     fn unreserve(&mut self, allocations: &[Allocation], sold: bool) {
         for part in allocations {
             let units = u64::from(part.units);
@@ -170,7 +170,7 @@ impl Inventory {
         }
     }
 
-    /// A live reservation is no longer live: its units are sold, or free again.
+    /// Ends a live reservation: its units are sold or free.
     fn end(&mut self, order: OrderId, status: ReservationStatus) {
         let Some(reservation) = self.reservations.get_mut(&order) else { return };
         reservation.status = status;
@@ -186,7 +186,7 @@ impl Inventory {
         self.moves.insert((order, key), memory);
     }
 
-    /// Only keys of the same chunk go: the stored rows of the others need not be written again for it (rule S4).
+    /// Forgets keys of the same chunk only, so that no other chunk's row has to be stored again (rule S4).
     fn forget_moves(&mut self, order: OrderId, moves: &[MoveKey], at: Timestamp, until: Timestamp) {
         for key in moves {
             if let Some(memory) = self.moves.get_mut(&(order, *key)) {
@@ -206,7 +206,7 @@ impl Inventory {
         }
     }
 
-    /// Notes a request with its first answer, and lets those of its chunk go whose time is over.
+    /// Remembers a request with its first answer, and forgets requests of its chunk whose memory time is over.
     fn remember(&mut self, asked: Asked, warehouse: &WarehouseId) {
         let (first, last) = requests_beside(asked.request.id);
         let due: Vec<_> = self
@@ -224,7 +224,7 @@ impl Inventory {
     }
 }
 
-/// The least key there is.
+/// The smallest key.
 const FIRST_MOVE: MoveKey = MoveKey::Ship { shipment: 0 };
 
 impl Level {
@@ -233,8 +233,8 @@ impl Level {
         self.adjusted = self.adjusted.saturating_add(delta);
     }
 
-    /// Sold units come back. What had not shipped is no longer to ship; what does not go back on sale is written off, so that the
-    /// law of conservation holds either way.
+    /// Sold units come back. Units that had not shipped are no longer to ship; units that do not go back on sale are written off. So the
+    /// law of conservation holds in both cases.
     fn unsell(&mut self, units: u64, shipped: bool, restock: bool) {
         self.returned = self.returned.saturating_add(units);
         if !shipped {
@@ -248,7 +248,7 @@ impl Level {
     }
 }
 
-/// What an offer says per currency.
+/// The agreed terms per currency of an offer.
 pub(super) fn agreed_by(offer: &Offer) -> BTreeMap<Currency, Arc<Agreed>> {
     offer
         .prices

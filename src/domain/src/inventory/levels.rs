@@ -8,23 +8,23 @@ use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// What is known of a SKU's stock.
+/// A SKU's offer and stock.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Levels {
-    /// The product's word on it, if any.
+    /// The product's offer, if any.
     pub offer: Option<Offer>,
-    /// One per warehouse that ever held some.
+    /// One level for each warehouse that ever had units.
     pub levels: Vec<Level>,
-    /// The SKU's own count of events: grows with every change, and only then.
+    /// The number of the SKU's events; it grows with every change.
     pub version: u64,
-    /// When the earliest reservation means to be decided, if units are in someone's checkout.
+    /// The earliest deadline of a live reservation, if there is one.
     pub next_release_at: Option<Timestamp>,
 }
 
 /// Stock of the SKU in one warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Level {
-    /// The warehouse.
+    /// The id of the warehouse.
     #[n(0)]
     pub warehouse: WarehouseId,
     /// Units in the building that are not sold.
@@ -84,12 +84,12 @@ impl ByWarehouse {
         self.0.binary_search_by(|level| level.warehouse.cmp(warehouse))
     }
 
-    /// Of this warehouse, if it ever held some.
+    /// The level of a warehouse, if it ever had units.
     pub(super) fn get(&self, warehouse: &WarehouseId) -> Option<&Level> {
         self.0.get(self.place(warehouse).ok()?)
     }
 
-    /// Of this warehouse, to change it; empty if it never held any.
+    /// The level of a warehouse for changes; a new one is empty.
     #[expect(clippy::indexing_slicing, reason = "it was found there, or put there")]
     pub(super) fn at(&mut self, warehouse: &WarehouseId) -> &mut Level {
         let place = self.place(warehouse).unwrap_or_else(|place| {
@@ -100,13 +100,13 @@ impl ByWarehouse {
         &mut self.0[place]
     }
 
-    /// Takes a level in, in place of the one of its warehouse.
+    /// Replaces the level of its warehouse.
     pub(super) fn put(&mut self, level: Level) {
         let warehouse = level.warehouse.clone();
         *self.at(&warehouse) = level;
     }
 
-    /// All of them.
+    /// The levels of all warehouses.
     pub(super) fn values(&self) -> std::slice::Iter<'_, Level> {
         self.0.iter()
     }
@@ -136,13 +136,13 @@ impl Level {
         Self { warehouse, ..Self::default() }
     }
 
-    /// What can be promised: `on_hand - reserved - held`.
+    /// Units that can be reserved: `on_hand - reserved - held`.
     #[must_use]
     pub const fn available(&self) -> u64 {
         self.on_hand.saturating_sub(self.reserved).saturating_sub(self.held)
     }
 
-    /// What a stocktake finds: `on_hand + to_ship`.
+    /// Units that a stocktake finds: `on_hand + to_ship`.
     #[must_use]
     pub const fn in_building(&self) -> u64 {
         self.on_hand.saturating_add(self.to_ship)
@@ -150,13 +150,13 @@ impl Level {
 }
 
 impl Levels {
-    /// What can be promised, over all warehouses.
+    /// Units that can be reserved, over all warehouses.
     #[must_use]
     pub fn available(&self) -> u64 {
         self.levels.iter().map(Level::available).fold(0, u64::saturating_add)
     }
 
-    /// What is promised to orders, over all warehouses.
+    /// Reserved units, over all warehouses.
     #[must_use]
     pub fn reserved(&self) -> u64 {
         self.levels.iter().map(|level| level.reserved).fold(0, u64::saturating_add)

@@ -1,4 +1,4 @@
-//! What a SKU remembers of orders and requests, and in which chunk of its stored state.
+//! A SKU's memory of reservations, movements and requests, and the chunks of its stored state.
 
 use super::levels::Level;
 use super::words::{Allocation, Price, Reserved, Units};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// 100,000 writes again only some 400.
 pub const CHUNKS: u16 = 256;
 
-/// What was agreed with an order, shared by all reservations under the same offer.
+/// The terms agreed with an order, shared by all reservations under the same offer.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Agreed {
     /// Price of one unit.
@@ -30,7 +30,7 @@ pub struct Agreed {
     pub tax_class: CompactString,
 }
 
-/// How far a reservation got.
+/// The status of an order's reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum ReservationStatus {
@@ -45,7 +45,7 @@ pub enum ReservationStatus {
     Released,
 }
 
-/// Units promised to one order, or the memory of it.
+/// An order's reservation, live or ended.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "Interns<Agreed>")]
 pub struct Reservation {
@@ -55,7 +55,7 @@ pub struct Reservation {
     /// Units by the warehouse they are taken from.
     #[n(1)]
     pub allocations: Vec<Allocation>,
-    /// Price and title at that moment.
+    /// The terms at the time of the reservation.
     #[cbor(n(2), with = "interned")]
     pub agreed: Arc<Agreed>,
     /// The order's deadline, as the order gave it.
@@ -70,7 +70,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// All its units.
+    /// The sum of its units.
     #[must_use]
     pub fn units(&self) -> u64 {
         units_of(&self.allocations)
@@ -91,7 +91,7 @@ impl Reservation {
 /// A movement of sold units that was carried out (rule R2).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Move {
-    /// Of these units: the same key for others is refused.
+    /// The units by warehouse; the same key with other units is refused.
     #[n(0)]
     pub allocations: Vec<Allocation>,
     /// Of a return: were the units available again?
@@ -108,7 +108,7 @@ pub struct Remembered {
     /// Fingerprint of the request's body.
     #[n(0)]
     pub terms: Terms,
-    /// Until when this is remembered at least.
+    /// The earliest end of the memory.
     #[n(1)]
     pub until: Timestamp,
     /// The first answer: the level after it.
@@ -125,7 +125,7 @@ pub(super) fn units_of(allocations: &[Allocation]) -> u64 {
     allocations.iter().map(|part| u64::from(part.units)).fold(0, u64::saturating_add)
 }
 
-/// As many as fit: allocations of one reservation never exceed it.
+/// Converts to units; allocations of one reservation never exceed the range.
 pub(super) fn narrow(units: u64) -> Units {
     Units::try_from(units).unwrap_or(Units::MAX)
 }

@@ -1,25 +1,25 @@
-//! Stock of one SKU: what is on hand, and how much of it is promised to whom until when.
+//! Stock of one SKU: the units on hand, and how many of them are reserved, by which order or caller, until when.
 //!
 //! ```text
 //! available ──reserve──► reserved ──commit──► sold, to ship ──ship──► gone      reserved ──release──► available
 //!                                                  └───────return, cancel──────► available, or written off
 //! ```
 //!
-//! The law, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see [`super::laws`]).
+//! The invariants, per warehouse: `received + adjusted + returned = on_hand + sold`, and `available >= 0` (see [`super::laws`]).
 //!
-//! What a SKU remembers, and how each memory ends, so that a hot SKU does not grow for ever:
+//! A SKU's memories and their ends, so that a hot SKU does not grow for ever:
 //!
 //! ```text
-//! a reservation          from Reserved until the order's Forget, or until the order, asked, says Release (rules R1, R3)
+//! a reservation          from Reserved until the order's Forget, or until the order answers Release (rules R1, R3)
 //! a shipment or return   from Shipped/Returned until the order's ForgetMoves and MOVE_MEMORY_S more (rule R2)
 //! a seller's request     REQUEST_MEMORY_S, then until the next request in its chunk
-//! a promise              from its end PROMISE_MEMORY_S, then until others come
+//! an external reservation   from its end PROMISE_MEMORY_S, then until further decisions
 //! ```
 //!
-//! A reservation can be forgotten at once: a copy of its `Reserve` that arrives later makes another with another number, which the
-//! order's late `Commit` does not name, and which the order, asked, lets go. A shipment or a return has no such second
-//! line: a late copy would book the units twice. So its key outlives every copy of the command, which the shell drops at `command_life_s`.
-//! Nothing else is remembered of a sold order: weeks later its `Ship` and `Return` bring their allocations along.
+//! A reservation can be forgotten at once: a late copy of its `Reserve` makes another one with another number, which the
+//! order's late `Commit` does not name, and which the order releases when it is asked. A shipment or a return has no such second
+//! safeguard: a late copy would count the units twice. So its key outlives every copy of the command, which the shell drops at `command_life_s`.
+//! The SKU remembers nothing else of a sold order: its `Ship` and `Return`, weeks later, contain their allocations.
 
 mod allocate;
 mod audit;
@@ -71,23 +71,23 @@ use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Seconds after a reservation's deadline before its order is asked (rule R3): the order's own `Release` should come first.
+/// The seconds from a reservation's deadline to the question to its order (rule R3): the order's own `Release` should come first.
 ///
-/// Smaller: needless questions; larger: units of a lost order stay promised longer.
+/// Smaller: needless questions; larger: units of a lost order stay reserved longer.
 pub const QUESTION_GRACE_S: u64 = 30;
-/// Seconds for which the key of a shipment or return outlives its order's `ForgetMoves` (rule R2). Must be longer than
+/// The seconds for which the key of a shipment or return outlives its order's `ForgetMoves` (rule R2). Must be longer than
 /// `command_life_s`.
 pub const MOVE_MEMORY_S: u64 = 3_600;
-/// Seconds for which a seller's request is remembered (rule R2): seven days.
+/// The seconds for which a seller's request is remembered (rule R2): seven days.
 pub const REQUEST_MEMORY_S: u64 = 7 * 24 * 3_600;
-/// Announced receipts that may wait for one warehouse.
+/// The most announced receipts of one warehouse.
 pub const ANNOUNCED_MAX: usize = 200;
-/// Orders named by [`Refusal::Promised`].
+/// The most orders that [`Refusal::Promised`] names.
 pub const PROMISED_SHOWN_MAX: usize = 20;
 /// The largest count of units: every JSON reader holds it exactly (2^53 − 1).
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
-/// The steps of the machine that owe something: the question of rule R3, to an order and to a reservation.
+/// The steps that owe an effect: the question of rule R3, to an order and to a reservation of several lines.
 const STEP_QUESTION: u8 = 1;
 const STEP_PROMISE_QUESTION: u8 = 2;
 
@@ -97,13 +97,13 @@ const STEP_PROMISE_QUESTION: u8 = 2;
 /// [`Inventory::restored`] makes the others.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Inventory {
-    /// Events so far: the number of the newest.
+    /// The number of events so far, which is the number of the newest.
     #[n(0)]
     version: u64,
     /// What its product says of it; `None` until the first push.
     #[n(1)]
     offer: Option<Offer>,
-    /// What the newest offer says per currency, shared by all reservations made under it.
+    /// The newest offer's terms per currency, shared by all reservations made under it.
     #[cbor(skip)]
     agreed: BTreeMap<Currency, Arc<Agreed>>,
     #[n(2)]
@@ -111,7 +111,7 @@ pub struct Inventory {
     /// Live and ended reservations. Ordered by id, so that a chunk is a range.
     #[cbor(skip)]
     reservations: BTreeMap<OrderId, Reservation>,
-    /// Live reservations by when their order is asked.
+    /// Live reservations by the time of the question to their order.
     #[cbor(skip)]
     asks: BTreeSet<(Timestamp, u64)>,
     /// Live reservations by number.
@@ -119,22 +119,22 @@ pub struct Inventory {
     live: BTreeMap<u64, OrderId>,
     #[cbor(skip)]
     moves: BTreeMap<(OrderId, MoveKey), Move>,
-    /// In boxes: a map makes room for eleven at a time, and most SKUs remember one.
+    /// Boxed, because a map allocates room for eleven entries at a time, and most SKUs have one.
     #[cbor(skip)]
     requests: BTreeMap<RequestId, Box<Remembered>>,
-    /// What callers with a checkout of their own were promised.
+    /// External reservations, of shops with a checkout of their own.
     #[cbor(skip)]
     promises: promises::Promises,
 }
 
 impl Inventory {
-    /// Events so far.
+    /// The number of events so far.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// The product's newest word on the SKU.
+    /// The product's newest offer of the SKU.
     #[must_use]
     pub const fn offer(&self) -> Option<&Offer> {
         self.offer.as_ref()
@@ -150,35 +150,35 @@ impl Inventory {
         self.live.values().filter_map(|order| self.reservations.get(order).map(|reservation| (*order, reservation)))
     }
 
-    /// All reservations that are remembered, live and ended, by order.
+    /// All remembered reservations of orders, live and ended, by order.
     pub fn reservations(&self) -> impl Iterator<Item = (OrderId, &Reservation)> + '_ {
         self.reservations.iter().map(|(order, reservation)| (*order, reservation))
     }
 
-    /// What is remembered of an order's reservation.
+    /// An order's reservation, live or ended.
     #[must_use]
     pub fn reservation(&self, order: OrderId) -> Option<&Reservation> {
         self.reservations.get(&order)
     }
 
-    /// What is promised under callers' references, by what ends or is asked about first.
+    /// Live external reservations, by the time at which they expire or are asked about.
     pub fn promised(&self) -> impl Iterator<Item = (ReservationId, &Promise)> + '_ {
         self.promises.held()
     }
 
-    /// What is remembered of a promise.
+    /// An external reservation, live or ended.
     #[must_use]
     pub fn promise(&self, id: ReservationId) -> Option<&Promise> {
         self.promises.get(id)
     }
 
-    /// How many movements and requests are remembered: what must not grow for ever.
+    /// The number of remembered movements and requests, which must not grow for ever.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.moves.len().saturating_add(self.requests.len())
     }
 
-    /// Everything a reader may know.
+    /// The levels with offer and version.
     #[must_use]
     pub fn read(&self) -> Levels {
         let of_orders = self.asks.first().and_then(|(_, number)| self.by_number(*number));
@@ -356,7 +356,7 @@ impl Entity for Inventory {
     }
 }
 
-/// What an order's answer to the question of rule R3 means; `None`: none of it, ask again. An order that never was holds nothing.
+/// Translates an order's answer to the question of rule R3; `None`: ask again. An unknown order holds nothing.
 #[must_use]
 pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
     if let Outcome::Replied(message::Reply::Order(reply)) = outcome {
@@ -374,7 +374,7 @@ pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
     (*outcome == never_was).then_some(OrderSays::Release)
 }
 
-/// What a reservation's answer to the question of rule R3 means; `None`: none of it, ask again. One that never was holds nothing.
+/// Translates a reservation's answer to the question of rule R3; `None`: ask again. An unknown reservation holds nothing.
 fn reservation_says(outcome: &Outcome) -> Option<OrderSays> {
     match outcome {
         Outcome::Replied(message::Reply::Reservation(reservation::Reply::Keep { until })) => {
@@ -387,7 +387,7 @@ fn reservation_says(outcome: &Outcome) -> Option<OrderSays> {
     }
 }
 
-/// The key of the question about a reservation: its number in two halves.
+/// The effect key of the question about a reservation: its number in two halves.
 fn question(step: u8, number: u64) -> EffectKey {
     let low = number & u64::from(u32::MAX);
     EffectKey { step, subject: u32::try_from(low).unwrap_or(0), part: u32::try_from(number >> 32).unwrap_or(0) }

@@ -1,15 +1,15 @@
-//! Units promised under a caller's own reference: what a shop that keeps its own checkout reserves, commits, extends and releases.
+//! External reservations: units reserved under a caller's own reference, by a shop that has its own checkout.
 //!
 //! ```text
 //!            ┌── extend ──┐
-//! promise ──► held ──────────► committed | released | expired ──PROMISE_MEMORY_S──► forgotten
+//! reserve ──► held ──────────► committed | released | expired ──PROMISE_MEMORY_S──► forgotten
 //! ```
 //!
-//! An order's reservation has a decider elsewhere, so the SKU only asks it (rule R3). Behind a promise that its own SKU keeps stands nobody
-//! else: commit, release, extension and expiry are decisions of this one entity in one order, so it may end it by itself, and what the
-//! caller heard first stays true. A promise that a [`Keeper::Reservation`] keeps is one line of several; that one decides, and is asked.
+//! The order decides about its reservation, so the SKU only asks it (rule R3). About an external reservation of one line no other entity can
+//! decide: commit, release, extension and expiry are decisions of this one entity, in one order. So the SKU may end it by itself, and the
+//! caller's first answer stays true. One with [`Keeper::Reservation`] is a line of several; the reservation decides, and the SKU asks it.
 //!
-//! An ended promise is remembered far longer than a message lives, so no late copy of anything finds its place empty (rule R1's story).
+//! An ended external reservation is remembered far longer than a message lives, so a late copy of any command finds it (rule R1).
 
 use super::memory::units_of;
 use super::words::{Allocation, Units};
@@ -21,26 +21,26 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Seconds for which an ended promise is remembered, and with it its reference: seven days, as the API says of every key.
+/// The seconds for which an ended external reservation and its reference are remembered: seven days, as the API says of every key.
 pub const PROMISE_MEMORY_S: u64 = 7 * 24 * 3_600;
-/// Promises that one command may ask for.
+/// The most external reservations in one command.
 ///
-/// Smaller: a batch is cut into more records; larger: its record, which is never split, would not fit the smallest bucket of a log that may
+/// Smaller: a batch becomes more records; larger: its record, which is never split, would not fit the smallest bucket of a log that can
 /// be configured (100 events).
 pub const PROMISES_PER_DECISION_MAX: usize = 64;
-/// Promises that end by themselves in one decision; the rest follows in the next. Larger: the one event that names them would not fit the
-/// smallest batch of a log that may be configured (16 KiB).
+/// The most external reservations that expire in one decision; the rest follows in the next. Larger: the event that names them would not fit the
+/// smallest batch of a log that can be configured (16 KiB).
 pub(super) const ENDS_PER_DECISION_MAX: usize = 512;
-/// How often one promise may be extended: each extension is remembered with it.
+/// The most extensions of one external reservation; each is remembered with it.
 pub const EXTENSIONS_MAX: usize = 32;
-/// Promises that one listing looks at before it answers with what it has found.
+/// The most external reservations that one listing examines before it answers.
 pub(super) const LOOKED_AT_MAX: usize = 4_096;
 
-/// Who decides when a promise ends.
+/// The entity that decides when an external reservation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Keeper {
-    /// The SKU itself: the reservation has no other line.
+    /// The SKU itself: the reservation has one line.
     #[n(0)]
     Stock,
     /// The reservation of several lines that it is one line of.
@@ -52,7 +52,7 @@ pub enum Keeper {
     },
 }
 
-/// How far a promise got.
+/// The status of an external reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum PromiseStatus {
@@ -70,50 +70,50 @@ pub enum PromiseStatus {
     Expired,
 }
 
-/// What a caller wishes to be promised.
+/// A request for an external reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromiseWish {
-    /// Made of the caller and the reference, so it is the key of the wish.
+    /// The id, derived from the caller and the reference; it is the idempotency key.
     pub id: ReservationId,
-    /// The caller's own name for it.
+    /// The caller's reference.
     pub reference: CompactString,
-    /// All or none.
+    /// The number of units; all or none are reserved.
     pub units: Units,
-    /// For so long, as it was asked.
+    /// The requested hold time, in seconds.
     pub hold_s: u64,
-    /// The instant that makes (rule R4: computed once).
+    /// The deadline, computed once from the hold time (rule R4).
     pub expires_at: Timestamp,
-    /// The caller's name for whoever buys.
+    /// The caller's key of the buyer.
     pub buyer_key: Option<CompactString>,
 }
 
-/// Who asks about a promise that is there.
+/// The requester of an action on an external reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Party {
-    /// The caller, by the name its references are kept under. It speaks with the SKU only of promises that the SKU keeps.
+    /// The caller, by the name of its references. It may act only on reservations that the SKU decides.
     Caller(CompactString),
-    /// The reservation that keeps it.
+    /// The reservation of several lines that decides about it.
     Reservation,
 }
 
-/// A promise as it is answered.
+/// An external reservation in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promised {
-    /// Its id.
+    /// The reservation's id.
     pub id: ReservationId,
-    /// As it stands.
+    /// Its current state.
     pub promise: Promise,
-    /// Was it made before this request?
+    /// Whether it was made by an earlier request.
     pub repeated: bool,
 }
 
-/// Units promised under a reference, or the memory of it.
+/// An external reservation, live or ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Promise {
     /// Number of the SKU's event that made it.
     #[n(0)]
     pub number: u64,
-    /// The caller's own name for it.
+    /// The caller's reference.
     #[cbor(n(1), with = "text")]
     pub reference: CompactString,
     /// The caller's name for the buyer.
@@ -128,7 +128,7 @@ pub struct Promise {
     /// Seconds from the request to the deadline, as they were asked for.
     #[n(5)]
     pub hold_s: u64,
-    /// When it ends by itself; of one that a reservation keeps: when that one is asked.
+    /// When it expires; of a line of several: when its reservation is asked.
     #[n(6)]
     pub expires_at: Timestamp,
     /// Held, or how it ended.
@@ -140,7 +140,7 @@ pub struct Promise {
     /// When it last changed.
     #[n(9)]
     pub changed_at: Timestamp,
-    /// How often it changed, its making included: the resource's version.
+    /// The number of its changes, its creation included: the resource's version.
     #[n(10)]
     pub changes: u32,
     /// The requests that extended it, at most [`EXTENSIONS_MAX`].
@@ -149,7 +149,7 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// All its units.
+    /// The sum of its units.
     #[must_use]
     pub fn units(&self) -> u64 {
         units_of(&self.allocations)
@@ -161,18 +161,18 @@ impl Promise {
     }
 }
 
-/// All promises of a SKU that are remembered, with the ways to find them.
+/// All remembered external reservations of a SKU, with indexes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Promises {
     /// Ordered by id, so that a chunk of the stored state is a range.
     by_id: BTreeMap<ReservationId, Promise>,
     /// By number: by age.
     by_number: BTreeMap<u64, ReservationId>,
-    /// Held ones that end by themselves, by when.
+    /// Live ones that the SKU decides, by their deadline.
     expiring: BTreeSet<(Timestamp, u64)>,
-    /// Held ones that a reservation keeps, by when it is asked.
+    /// Live lines of reservations of several lines, by the time of the question.
     asking: BTreeSet<(Timestamp, u64)>,
-    /// Ended ones, by when they are forgotten.
+    /// Ended ones, by the end of their memory.
     fading: BTreeSet<(Timestamp, u64)>,
 }
 
@@ -186,7 +186,7 @@ impl Promises {
         self.by_id.get(id).map(|promise| (*id, promise))
     }
 
-    /// All of them, by id, from one id to another.
+    /// Those from one id to another, by id.
     pub(super) fn between(
         &self,
         first: ReservationId,
@@ -195,34 +195,34 @@ impl Promises {
         self.by_id.range(first..=last).map(|(id, promise)| (*id, promise))
     }
 
-    /// Newest first, those made before the event of that number.
+    /// Those made before the event with this number, newest first.
     pub(super) fn newest_before(&self, number: u64) -> impl Iterator<Item = (ReservationId, &Promise)> {
         self.by_number.range(..number).rev().filter_map(|(_, id)| self.by_id.get(id).map(|promise| (*id, promise)))
     }
 
-    /// Held ones, in the order in which they end or are asked about.
+    /// Live ones, by the time at which they expire or are asked about.
     pub(super) fn held(&self) -> impl Iterator<Item = (ReservationId, &Promise)> {
         self.expiring.iter().chain(&self.asking).filter_map(|(_, number)| self.by_number(*number))
     }
 
-    /// Those whose time is over, oldest first.
+    /// Those whose deadline has passed, oldest first.
     pub(super) fn overdue(&self, now: Timestamp) -> impl Iterator<Item = ReservationId> {
         let due = self.expiring.range(..=(now, u64::MAX)).take(ENDS_PER_DECISION_MAX);
         due.filter_map(|(_, number)| self.by_number.get(number).copied())
     }
 
-    /// Those that need no longer be remembered, oldest first.
+    /// Those whose memory time is over, oldest first.
     pub(super) fn faded(&self, now: Timestamp, most: usize) -> impl Iterator<Item = ReservationId> {
         let due = self.fading.range(..=(now, u64::MAX)).take(most);
         due.filter_map(|(_, number)| self.by_number.get(number).copied())
     }
 
-    /// The numbers of those whose reservation is to be asked.
+    /// The numbers of those whose reservation must be asked.
     pub(super) fn questions(&self, now: Timestamp) -> impl Iterator<Item = u64> {
         self.asking.range(..=(now, u64::MAX)).map(|(_, number)| *number)
     }
 
-    /// When something is due after `now`: what is past due is due at once.
+    /// The next time after `now` at which something is due; overdue work is due at once.
     pub(super) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let soon = now.plus_ms(1);
         let expiry = self.expiring.first().map(|(at, _)| (*at).max(soon));
@@ -230,7 +230,7 @@ impl Promises {
         [expiry, question].into_iter().flatten().min()
     }
 
-    /// When the first of them may come free.
+    /// The earliest deadline.
     pub(super) fn next_end(&self) -> Option<Timestamp> {
         [self.expiring.first(), self.asking.first()].into_iter().flatten().map(|(at, _)| *at).min()
     }
@@ -248,7 +248,7 @@ impl Promises {
         self.by_id.insert(id, promise);
     }
 
-    /// Takes one out, to be put in again as it is now.
+    /// Removes one from all indexes, for a change.
     fn take(&mut self, id: ReservationId) -> Option<Promise> {
         let promise = self.by_id.remove(&id)?;
         self.by_number.remove(&promise.number);
@@ -259,7 +259,7 @@ impl Promises {
         Some(promise)
     }
 
-    /// It has ended so; gives what it held.
+    /// Ends one; returns the units it held.
     pub(super) fn end(&mut self, id: ReservationId, status: PromiseStatus, at: Timestamp) -> Vec<Allocation> {
         let Some(promise) = self.by_id.get_mut(&id) else { return Vec::new() };
         let key = (promise.expires_at, promise.number);
@@ -271,7 +271,7 @@ impl Promises {
         promise.allocations.clone()
     }
 
-    /// It lasts until then.
+    /// Sets a later deadline.
     pub(super) fn extend(&mut self, id: ReservationId, request: Request, expires_at: Timestamp, at: Timestamp) {
         if let Some(mut promise) = self.take(id) {
             promise.expires_at = expires_at;
@@ -281,7 +281,7 @@ impl Promises {
         }
     }
 
-    /// Its reservation is asked again then.
+    /// Sets the time of the next question to its reservation.
     pub(super) fn ask_again(&mut self, id: ReservationId, ask_at: Timestamp) {
         if let Some(mut promise) = self.take(id) {
             promise.expires_at = ask_at;

@@ -1,4 +1,4 @@
-//! A SKU's stock taken apart for the store, and put together again: a head and chunks (rule S4).
+//! Splits a SKU's stock into a head and chunks for the store, and joins them again (rule S4).
 
 use super::evolve::agreed_by;
 use super::memory::ids_of;
@@ -27,7 +27,7 @@ pub struct Chunk<'a> {
 }
 
 impl Inventory {
-    /// The content of a chunk (1 to [`super::CHUNKS`]): as many steps as it holds.
+    /// The contents of a chunk (1 to [`super::CHUNKS`]), in time proportional to them.
     #[must_use]
     pub fn chunk(&self, chunk: u16) -> Chunk<'_> {
         let (first, last) = ids_of(chunk);

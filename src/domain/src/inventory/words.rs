@@ -1,4 +1,4 @@
-//! The words spoken with a SKU's stock: what is asked, what is answered, what is refused.
+//! Commands, replies and refusals of a SKU's stock.
 
 use crate::codec::text;
 use crate::ids::{OrderId, ProductId, Request, ReservationId, Sku, WarehouseId};
@@ -12,10 +12,10 @@ use super::decide_promise::PromiseEnd;
 use super::levels::Levels;
 use super::promises::{Keeper, Party, PromiseStatus, PromiseWish, Promised};
 
-/// How many units: of stock, of a line, of a reservation.
+/// A number of units of one SKU.
 pub type Units = u32;
 
-/// What a product says of its SKU; pushed by the product, newest version wins.
+/// A product's offer of its SKU. The product sends it; the newest version wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Offer {
     /// The SKU: its stock learns its own id here, for the question of rule R3.
@@ -24,13 +24,13 @@ pub struct Offer {
     /// The product it is a variant of.
     #[n(1)]
     pub product: ProductId,
-    /// The product's version this offer comes from: an older one changes nothing.
+    /// The product's version of this offer; an older one changes nothing.
     #[n(2)]
     pub version: u64,
     /// The seller's account.
     #[cbor(n(3), with = "text")]
     pub seller: CompactString,
-    /// Shown on order lines: the product's title and the options.
+    /// The title on order lines: the product's title and the SKU's options.
     #[cbor(n(4), with = "text")]
     pub title: CompactString,
     /// May it be sold (SKU and product are active)?
@@ -39,10 +39,10 @@ pub struct Offer {
     /// At most one price per currency.
     #[n(6)]
     pub prices: Vec<Price>,
-    /// Units one order may take; `None`: no limit but the API's.
+    /// The most units that one order may take; `None`: only the API's limit applies.
     #[n(7)]
     pub max_per_order: Option<Units>,
-    /// Seconds an order may hold units; `None`: the setting.
+    /// The seconds for which an order may hold units; `None`: the setting applies.
     #[n(8)]
     pub hold_s: Option<u64>,
     /// Chooses the tax rate, as the seller names it.
@@ -67,10 +67,10 @@ pub struct Price {
     pub tax_included: bool,
 }
 
-/// Units taken from one warehouse.
+/// Units from one warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Allocation {
-    /// The warehouse.
+    /// The id of the warehouse.
     #[n(0)]
     pub warehouse: WarehouseId,
     /// Units taken from it, at least 1.
@@ -78,7 +78,7 @@ pub struct Allocation {
     pub units: Units,
 }
 
-/// Why stock was corrected.
+/// The reason of a stock correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum AdjustmentReason {
@@ -94,7 +94,7 @@ pub enum AdjustmentReason {
     /// The books were wrong.
     #[n(3)]
     Correction,
-    /// Came back without an order it belongs to.
+    /// Units came back that belong to no known order.
     #[n(4)]
     ReturnUnmatched,
     /// None of the others.
@@ -102,11 +102,11 @@ pub enum AdjustmentReason {
     Other,
 }
 
-/// What brought units back (rule R2).
+/// The key of units that come back (rule R2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum ReturnKey {
-    /// The receipt-th receipt of the order's return of that number.
+    /// A receipt of an order's return.
     #[n(0)]
     Return {
         /// The return's number within the order.
@@ -116,7 +116,7 @@ pub enum ReturnKey {
         #[n(1)]
         receipt: u16,
     },
-    /// The order's cancellation of that number: the units had not shipped.
+    /// A cancellation of units that had not shipped.
     #[n(1)]
     Cancel {
         /// The cancellation's number within the order.
@@ -125,11 +125,11 @@ pub enum ReturnKey {
     },
 }
 
-/// A movement of sold units, once only (rule R2).
+/// The key of a movement of sold units, which takes effect once (rule R2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum MoveKey {
-    /// The order's shipment of that number.
+    /// A shipment of the order.
     #[n(0)]
     Ship {
         /// The shipment's number within the order.
@@ -141,222 +141,222 @@ pub enum MoveKey {
     Return(#[n(0)] ReturnKey),
 }
 
-/// What an order answers to the question of rule R3.
+/// An answer to the question of rule R3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderSays {
-    /// Keep holding; ask again then.
+    /// Keep the units reserved.
     Keep {
-        /// Ask again then.
+        /// When to ask again.
         until: Timestamp,
     },
-    /// The order ended, never was, or knows no such reservation: let go, and forget at once, for nobody will say `Forget`.
+    /// The order ended, does not exist, or has no such reservation: release the units and forget the reservation, because no `Forget` will follow.
     Release,
-    /// Sold.
+    /// The units are sold to the order.
     Taken,
 }
 
-/// What is asked of a SKU's stock.
+/// A command to a SKU's stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// A deadline may have come.
+    /// A deadline may have passed.
     Wake,
-    /// Levels and availability, nothing else.
+    /// Reads levels and availability.
     Read,
-    /// The product's newest word on this SKU.
+    /// The product's newest offer of this SKU.
     Offer(Box<Offer>),
     /// Units have arrived, or are announced for `expected_at`.
     Receive {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Here.
+        /// The id of the warehouse.
         warehouse: WarehouseId,
-        /// So many.
+        /// The number of units.
         units: Units,
         /// The seller's own reference.
         reference: Option<CompactString>,
-        /// Announced for then; not there yet.
+        /// When announced units are expected; `None`: they have arrived.
         expected_at: Option<Timestamp>,
     },
     /// Stock was corrected.
     Adjust {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Here.
+        /// The id of the warehouse.
         warehouse: WarehouseId,
-        /// By so many.
+        /// The change of the number of units.
         delta: i64,
-        /// Because.
+        /// The seller's reason.
         reason: AdjustmentReason,
     },
-    /// A stocktake.
+    /// A stocktake in a warehouse.
     Count {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Here.
+        /// The id of the warehouse.
         warehouse: WarehouseId,
         /// Units found in the building.
         counted: Units,
-        /// Only if the books said this before.
+        /// The number in the building that the caller expects; another number is refused.
         expected_in_building: Option<u64>,
     },
-    /// Promise units to an order; the same order again gives the same answer (rule R1).
+    /// Reserves units for an order; a repetition by the same order returns the same answer (rule R1).
     Reserve {
-        /// For this order.
+        /// The id of the order.
         order: OrderId,
-        /// All or none.
+        /// The number of units; all or none are reserved.
         units: Units,
         /// The order's currency.
         currency: Currency,
-        /// Refuse when the price is another.
+        /// The price that the caller expects; another price is refused.
         expected_unit_price: Option<Money>,
-        /// Warehouses by preference; one that is not named comes last.
+        /// Warehouses by preference; others come last.
         ranking: Vec<WarehouseId>,
-        /// When the order means to decide (rule R3: the order alone decides; we ask it some time after).
+        /// The order's deadline. Only the order decides; the SKU asks it some time after the deadline (rule R3).
         expires_at: Timestamp,
     },
-    /// The promised units are sold.
+    /// Sells the reserved units.
     Commit {
-        /// To this order.
+        /// The id of the order.
         order: OrderId,
-        /// The number `Reserved` carried.
+        /// The number in `Reserved` (rule R1).
         reservation: u64,
     },
-    /// The promised units are free again.
+    /// Releases the reserved units.
     Release {
-        /// Of this order.
+        /// The id of the order.
         order: OrderId,
-        /// The number `Reserved` carried.
+        /// The number in `Reserved` (rule R1).
         reservation: u64,
     },
-    /// The order has journaled how the reservation ended; the memory of it may go.
+    /// The order has journaled the end of the reservation, so the SKU may forget it.
     Forget {
-        /// Of this order.
+        /// The id of the order.
         order: OrderId,
-        /// The number `Reserved` carried.
+        /// The number in `Reserved` (rule R1).
         reservation: u64,
     },
-    /// Sold units leave the building.
+    /// Sold units leave the warehouse.
     Ship {
-        /// Of this order.
+        /// The id of the order.
         order: OrderId,
-        /// Shipment number within the order.
+        /// The shipment's number within the order.
         shipment: u16,
-        /// From where.
+        /// The units by warehouse.
         allocations: Vec<Allocation>,
     },
-    /// Sold units are unsold: cancelled before they shipped, or returned.
+    /// Sold units come back: cancelled before they shipped, or returned.
     Return {
-        /// Of this order.
+        /// The id of the order.
         order: OrderId,
-        /// What brought them back; once only.
+        /// The key of the movement, which takes effect once.
         key: ReturnKey,
-        /// To where they came from.
+        /// The units by warehouse.
         allocations: Vec<Allocation>,
-        /// Do they go back on sale? If not they are written off.
+        /// Whether they go back on sale; otherwise they are written off.
         restock: bool,
     },
-    /// The order has journaled the answers to these movements: their keys may go, once no copy of the command can be under way
+    /// The order has journaled the answers to these movements. Their keys are forgotten once no copy of the command can be in flight
     /// any more (rule R2, [`super::MOVE_MEMORY_S`]).
     ForgetMoves {
-        /// Of this order.
+        /// The id of the order.
         order: OrderId,
-        /// These; unknown ones are none the worse.
+        /// The keys; unknown ones are ignored.
         moves: Vec<MoveKey>,
     },
-    /// The order's answer to the question of rule R3; made by `answered`, never sent by others.
+    /// The order's answer to the question of rule R3. Only `answered` makes it.
     Answer {
-        /// The order that was asked.
+        /// The id of the order.
         order: OrderId,
-        /// About this reservation.
+        /// The number of the reservation.
         reservation: u64,
-        /// It said.
+        /// The order's answer.
         says: OrderSays,
     },
-    /// Promise units under references of a caller's own; each wish is answered on its own. At most
+    /// Reserves units under references of a caller; each request is answered separately. At most
     /// [`super::PROMISES_PER_DECISION_MAX`] of them.
     Promise {
-        /// Who decides when they end.
+        /// The entity that decides when they end.
         keeper: Keeper,
-        /// Warehouses by preference; one that is not named comes last.
+        /// Warehouses by preference; others come last.
         ranking: Vec<WarehouseId>,
-        /// What is wished.
+        /// The requested reservations.
         wishes: Vec<PromiseWish>,
     },
-    /// One promise, as it is.
+    /// Reads an external reservation.
     ReadPromise {
-        /// This one.
+        /// The reservation's id.
         id: ReservationId,
-        /// Who asks.
+        /// The requester of the command.
         party: Party,
     },
-    /// A promise is sold, or no longer wanted.
+    /// Commits or releases an external reservation.
     EndPromise {
-        /// This one.
+        /// The reservation's id.
         id: ReservationId,
-        /// Who asks.
+        /// The requester of the command.
         party: Party,
-        /// Which of the two.
+        /// Whether it is committed or released.
         end: PromiseEnd,
     },
-    /// A promise is to last longer.
+    /// Extends an external reservation.
     ExtendPromise {
-        /// This one.
+        /// The reservation's id.
         id: ReservationId,
-        /// Who asks.
+        /// The requester of the command.
         party: Party,
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Until then at least.
+        /// The earliest new deadline.
         expires_at: Timestamp,
     },
-    /// A caller's promises, newest first.
+    /// Lists a caller's external reservations, newest first.
     ListPromises {
-        /// Whose.
+        /// The caller whose reservations are listed.
         owner: CompactString,
-        /// Only those.
+        /// Only reservations with this status; `None`: all.
         status: Option<PromiseStatus>,
-        /// Only those made before the event of this number.
+        /// Only reservations made before the event with this number.
         before: Option<u64>,
-        /// So many.
+        /// The most reservations in the answer.
         limit: u32,
     },
-    /// The reservation's answer to the question of rule R3; made by `answered`, never sent by others.
+    /// The answer of a reservation of several lines to the question of rule R3. Only `answered` makes it.
     AnswerPromise {
-        /// The reservation that was asked.
+        /// The reservation's id.
         id: ReservationId,
-        /// It said.
+        /// The order's answer.
         says: OrderSays,
     },
 }
 
-/// The answer to what was accepted.
+/// The answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// To `Read`: everything. To `Receive`, `Adjust`, `Count`: no offer, and only the level that was touched, as it was then.
+    /// The answer to `Read`: all levels. To `Receive`, `Adjust`, `Count`: only the changed level, without the offer.
     Levels(Box<Levels>),
-    /// To `Reserve`.
+    /// The answer to `Reserve`.
     Reserved(Box<Reserved>),
-    /// Done, or had been done already: `Offer`, `Commit`, `Release`, `Forget`, `Ship`, `Return`, `ForgetMoves`, `Answer`.
+    /// The command took effect, now or before: `Offer`, `Commit`, `Release`, `Forget`, `Ship`, `Return`, `ForgetMoves`, `Answer`.
     Done,
-    /// `Commit`, `Release`, `Forget` or a question named a reservation that is unknown: nothing changed (rule R1).
+    /// `Commit`, `Release`, `Forget` or an answer named an unknown reservation: nothing changed (rule R1).
     Unknown,
-    /// To `Promise`: each wish in its turn.
+    /// The answer to `Promise`: one result for each request, in order.
     Promises(Vec<Result<Box<Promised>, Refusal>>),
-    /// To `ReadPromise`, `EndPromise`, `ExtendPromise`.
+    /// The answer to `ReadPromise`, `EndPromise`, `ExtendPromise`.
     Promise(Box<Promised>),
-    /// To `ListPromises`.
+    /// The answer to `ListPromises`.
     PromiseList {
-        /// Newest first.
+        /// The reservations, newest first.
         found: Vec<Promised>,
-        /// There may be more before the event of this number.
+        /// More reservations may exist before the event with this number; `None`: none do.
         next: Option<u64>,
     },
 }
 
-/// What an order needs to know of the units it holds: where they are and what was agreed.
+/// An order's reservation as the order needs it: the units by warehouse and the agreed terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Reserved {
-    /// The SKU's own event number (rule R1).
+    /// The reservation's number, which is the SKU's own event number (rule R1).
     #[n(0)]
     pub reservation: u64,
     /// Units by the warehouse they are taken from.
@@ -365,7 +365,7 @@ pub struct Reserved {
     /// Price of one unit at that moment.
     #[n(2)]
     pub price: Price,
-    /// Title, seller, tax class at that moment.
+    /// The title at the time of the reservation.
     #[cbor(n(3), with = "text")]
     pub title: CompactString,
     /// The seller's account.
@@ -376,79 +376,79 @@ pub struct Reserved {
     pub tax_class: CompactString,
 }
 
-/// A lawful "no".
+/// A refusal of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// No such SKU: nothing was ever received and no product speaks of it.
+    /// The SKU is unknown: it has no stock and no offer.
     Unknown,
-    /// Not on sale.
+    /// The SKU is not on sale.
     NotOnSale,
-    /// Not enough. `all_reserved`: all units are in someone's checkout, some may come back.
+    /// Fewer units are available than requested. `all_reserved`: reserved units may become available again.
     SoldOut {
-        /// Asked for.
+        /// The requested number of units.
         wanted: Units,
-        /// There were.
+        /// The number of available units.
         available: u64,
-        /// Are there units in someone's checkout?
+        /// Whether units are reserved, which may become available again.
         all_reserved: bool,
     },
-    /// Another price than expected.
+    /// The price is another than the expected one.
     PriceChanged {
-        /// The caller's.
+        /// The amount that the caller expected.
         expected: Money,
-        /// Ours.
+        /// The current amount.
         now: Money,
     },
-    /// No price in the order's currency.
+    /// The SKU has no price in the order's currency.
     NoPrice {
-        /// The order's.
+        /// The order's currency.
         currency: Currency,
     },
-    /// More than one order may take.
+    /// More units are requested than one order may take.
     LimitExceeded {
-        /// At most.
+        /// The most units that one order may take.
         limit: Units,
-        /// Asked for.
+        /// The requested number of units.
         wanted: Units,
     },
-    /// The same order asks again for something else.
+    /// The same order or reference has a reservation with other terms.
     OtherTerms,
-    /// The same request again with another body.
+    /// The same request had another body.
     RequestReused,
-    /// An adjustment or count below what is promised.
+    /// An adjustment or count would leave fewer units than are reserved.
     Promised {
-        /// Orders in the way, the first few.
+        /// Some of the orders with reserved units.
         orders: Vec<OrderId>,
-        /// Reservations in the way, the first few.
+        /// Some of the external reservations with reserved units.
         reservations: Vec<ReservationId>,
     },
-    /// A count that expected other books.
+    /// The count expected another number of units.
     Stale {
-        /// What the books say.
+        /// The number of units in the building by the stock.
         in_building: u64,
     },
-    /// The reservation ended otherwise: a released one cannot be committed or had again, a sold one cannot be released (that is a
-    /// `Return`). Also a `Reserve` whose deadline has passed: nothing is held.
+    /// The reservation has ended otherwise: a released one cannot be committed or reserved again, a sold one cannot be released (that is a
+    /// `Return`). Also a `Reserve` whose deadline has passed: nothing is reserved.
     Ended,
-    /// `Forget` of units that are still held.
+    /// `Forget` of a reservation that is still live.
     NotEnded,
-    /// The SKU is a variant of another product.
+    /// The SKU belongs to another product.
     OtherProduct {
-        /// Whose it is.
+        /// The seller's account.
         product: ProductId,
     },
-    /// Too many announced receipts wait for one warehouse.
+    /// The warehouse has too many announced receipts.
     TooManyAnnounced {
-        /// At most.
+        /// The largest number allowed.
         limit: usize,
     },
-    /// More than there was to ship or to return.
+    /// More units than there are to ship or to return.
     NotThatMany,
-    /// A total beyond what can be counted.
+    /// A number exceeds the largest count.
     Overflow,
-    /// The promise ended otherwise.
+    /// The external reservation has ended otherwise.
     PromiseEnded {
-        /// So.
+        /// How it ended.
         status: PromiseStatus,
     },
 }

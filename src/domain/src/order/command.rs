@@ -1,4 +1,4 @@
-//! What is asked of an order, what it answers, and how it says no.
+//! Commands, replies and refusals of an order.
 
 use super::Status;
 use super::personal::{Address, Buyer};
@@ -14,161 +14,161 @@ use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// What is asked of an order.
+/// A command to an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// A deadline may have come.
+    /// A deadline may have passed.
     Wake,
-    /// The order as it is, nothing else.
+    /// Reads the order.
     Read,
-    /// Make it.
+    /// Places the order.
     Place(Box<Place>),
-    /// Whatever holds something for this order asks what to do with it (rule R3).
+    /// An entity that holds something for this order asks what to do with it (rule R3).
     StillWanted {
-        /// The number `Reserved` carried; `None`: a frozen cart asks.
+        /// The number in `Reserved`; `None`: a frozen cart asks.
         reservation: Option<u64>,
         /// The SKU that asks; `None`: a frozen cart asks.
         sku: Option<Sku>,
     },
-    /// What an effect of this order was answered; only the order says this to itself.
+    /// An answer to an effect of this order. Only `answered` makes it.
     Answered {
-        /// Which.
+        /// The step that is answered.
         step: Step,
-        /// What.
+        /// The answer to the step.
         answer: Answer,
     },
-    /// The provider speaks of one of our references: as an answer or as a webhook, in any order, any number of times.
+    /// The provider's state of a call, from an answer or a webhook. It may come in any order and repeatedly.
     ProviderSays {
-        /// Ours.
+        /// The reference of the call.
         reference: Reference,
-        /// What it says.
+        /// The provider's answer.
         answer: ProviderAnswer,
     },
-    /// The shopper tries to pay.
+    /// The shopper starts an attempt to pay.
     Pay {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// How.
+        /// The payment method and how to use it.
         instruction: Instruction,
     },
-    /// An operator says how a call ended that the provider can no longer be asked about (rule M2's dead end), or that was refused
+    /// An operator settles a call that the provider can no longer be asked about (rule M2), or that was refused
     /// for good: `Authorized`, `Succeeded` or `Declined`.
     Settle {
-        /// Which.
+        /// The reference of the call.
         reference: Reference,
-        /// As the operator found out.
+        /// The outcome that the operator found.
         answer: ProviderAnswer,
     },
-    /// Take (part of) what is due, policy `manual`.
+    /// Captures the amount due or a part of it, with the policy `manual`.
     Capture {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// `None`: all that is due.
+        /// The amount; `None`: the whole amount due.
         amount: Option<Money>,
     },
-    /// Cancel what has not shipped, or so much of it.
+    /// Cancels units that have not shipped.
     Cancel {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Empty: all that has not shipped.
+        /// The lines with their units; empty: everything that has not shipped.
         lines: Vec<LineUnits>,
-        /// Why.
+        /// The reason of the cancellation.
         reason: CancelReason,
     },
-    /// Give money back without a return.
+    /// Refunds money without a return.
     Refund {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Of what.
+        /// What is refunded.
         what: RefundWhat,
-        /// Why, in the seller's words.
+        /// The reason in the seller's words.
         reason: CompactString,
     },
-    /// The seller hands units to a carrier.
+    /// The seller gives units to a carrier.
     Ship {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Empty: all that has not shipped (from `warehouse`, when it is named).
+        /// The lines with their units; empty: everything that has not shipped, from `warehouse` if it is given.
         lines: Vec<LineUnits>,
-        /// `None`: the one that holds them.
+        /// The warehouse; `None`: the one that has all units.
         warehouse: Option<WarehouseId>,
-        /// Who carries it.
+        /// The carrier's name.
         carrier: Option<CompactString>,
-        /// The carrier's number.
+        /// The carrier's tracking number.
         tracking_number: Option<CompactString>,
-        /// Where to look it up.
+        /// The carrier's tracking page.
         tracking_url: Option<CompactString>,
     },
     /// A shipment has arrived.
     Deliver {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Which.
+        /// The number of the shipment.
         shipment: u16,
     },
     /// A shipment will not arrive.
     Lose {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Which.
+        /// The number of the shipment.
         shipment: u16,
     },
-    /// The shopper wants to send units back.
+    /// The shopper requests a return.
     RequestReturn {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Which.
+        /// The returned lines.
         lines: Vec<ReturnLine>,
     },
-    /// The seller agrees to a return.
+    /// The seller approves a return.
     ApproveReturn {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Which.
+        /// The number of the return.
         number: u16,
     },
-    /// The seller does not.
+    /// The seller rejects a return.
     RejectReturn {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Which.
+        /// The number of the return.
         number: u16,
-        /// Why.
+        /// The reason in words.
         reason: CompactString,
     },
-    /// Units of a return have come in; they are refunded.
+    /// Units of a return have arrived; they are refunded.
     ReceiveReturn {
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Which.
+        /// The number of the return.
         number: u16,
-        /// What, and in which condition.
+        /// The lines with their units and condition.
         lines: Vec<ReceivedLine>,
     },
     /// Changes what may still be changed.
     Patch(Box<Patch>),
-    /// Forget whose it was.
+    /// Erases the personal data.
     Erase,
 }
 
-/// What an effect was answered.
+/// The answer to an effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Done, or had been done already.
+    /// The command took effect, now or before.
     Done,
-    /// What was asked for was not there: nothing changed (rule R1), or a definite no.
+    /// The subject is unknown, so nothing changed (rule R1), or the command was refused for good.
     Gone,
     /// The cart is frozen for this order; these are its lines.
     Frozen(Vec<Wanted>),
-    /// The cart cannot be had.
+    /// The cart cannot be used.
     NoCart(CartRefusal),
-    /// The SKU promised the units.
+    /// The SKU reserved the units.
     Reserved(Box<Reserved>),
-    /// The SKU did not.
+    /// The SKU refused to reserve them.
     Short(Shortage),
 }
 
-/// Why a cart cannot be had.
+/// Why a cart cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum CartRefusal {
@@ -197,7 +197,7 @@ pub enum CartRefusal {
     Currency,
 }
 
-/// Why a SKU did not promise the units.
+/// Why a SKU refused to reserve the units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Shortage {
@@ -207,7 +207,7 @@ pub enum Shortage {
         /// Units available then.
         #[n(0)]
         available: u64,
-        /// Are all of them in someone's checkout?
+        /// Whether units are reserved, which may become available again.
         #[n(1)]
         all_reserved: bool,
     },
@@ -227,10 +227,10 @@ pub enum Shortage {
     /// The SKU or its product is not active.
     #[n(3)]
     NotOnSale,
-    /// No price in the order's currency.
+    /// The SKU has no price in the order's currency.
     #[n(4)]
     NoPrice,
-    /// More than one order may take.
+    /// More units are requested than one order may take.
     #[n(5)]
     LimitExceeded {
         /// Units that one order may take.
@@ -242,7 +242,7 @@ pub enum Shortage {
     TooLate,
 }
 
-/// Units of one line.
+/// A number of units of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct LineUnits {
     /// Number of the line, from 1.
@@ -253,24 +253,24 @@ pub struct LineUnits {
     pub units: Units,
 }
 
-/// Units of a return that came in.
+/// Units of a return that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceivedLine {
-    /// The line.
+    /// The number of the line.
     pub line: LineNumber,
-    /// At least 1.
+    /// The number of units, at least 1.
     pub units: Units,
-    /// As found.
+    /// The condition in which the units came back.
     pub condition: Condition,
-    /// Do they go back on sale?
+    /// Whether they go back on sale.
     pub restock: bool,
 }
 
-/// How a returned unit looks.
+/// The condition of a returned unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Condition {
-    /// Not used.
+    /// The unit was not used.
     #[n(0)]
     AsNew,
     /// Used, and whole.
@@ -291,10 +291,10 @@ pub enum CancelReason {
     /// It was taken for fraud.
     #[n(1)]
     Fraud,
-    /// It could not be supplied.
+    /// The units could not be supplied.
     #[n(2)]
     Stock,
-    /// The money could not be taken.
+    /// The amount due could not be captured.
     #[n(3)]
     Declined,
     /// The seller's staff cancelled.
@@ -305,50 +305,50 @@ pub enum CancelReason {
     Other,
 }
 
-/// What of an order is refunded without a return.
+/// The part of an order that is refunded without a return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefundWhat {
-    /// So much.
+    /// A fixed amount.
     Amount(Money),
-    /// These units, at what was paid for them.
+    /// The price paid for these units.
     Lines {
-        /// Which.
+        /// The lines with their units.
         lines: Vec<LineUnits>,
-        /// With their share of the shipping?
+        /// Whether their share of the shipping is refunded too.
         shipping: bool,
     },
-    /// All that can be.
+    /// Everything that can be refunded.
     Everything,
 }
 
-/// What a patch changes; what is `None` stays as it is.
+/// The changes of a patch; `None` leaves a field unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Patch {
-    /// Who buys.
+    /// The new buyer; `None`: unchanged.
     pub buyer: Option<Buyer>,
-    /// Where it goes, with what of it decides tax and warehouse.
+    /// The shipping address, and the part of it that determines tax and warehouse.
     pub ship_to: Option<(Address, Destination, TaxTable)>,
-    /// Who is billed.
+    /// The billing address.
     pub bill_to: Option<Option<Address>>,
-    /// How it travels.
+    /// The shipping option.
     pub shipping: Option<Shipping>,
-    /// The shopper's own words.
+    /// The shopper's note.
     pub note: Option<Option<CompactString>>,
-    /// Replaces the caller's own pairs.
+    /// The caller's metadata, which replaces the stored pairs.
     pub metadata: Option<Vec<(CompactString, CompactString)>>,
 }
 
-/// What a request made, so that the same request again finds it.
+/// The result of a request, so that a repetition returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Made {
     /// The order itself.
     #[n(0)]
     Order,
-    /// The attempt to pay of that number.
+    /// The attempt to pay with this number.
     #[n(1)]
     Payment(#[n(0)] u16),
-    /// A capture: of this payment, with that attempt number.
+    /// A capture of a payment, with its attempt number.
     #[n(2)]
     Capture {
         /// Number of the payment within the order.
@@ -358,82 +358,82 @@ pub enum Made {
         #[n(1)]
         attempt: u16,
     },
-    /// The cancellation of that number.
+    /// The cancellation with this number.
     #[n(3)]
     Cancel(#[n(0)] u16),
-    /// The refund of that number.
+    /// The refund with this number.
     #[n(4)]
     Refund(#[n(0)] u16),
-    /// The shipment of that number: made, delivered or lost.
+    /// The shipment with this number: created, delivered or lost.
     #[n(5)]
     Shipment(#[n(0)] u16),
-    /// The return of that number: asked for, approved, rejected, received.
+    /// The return with this number: requested, approved, rejected, received.
     #[n(6)]
     Return(#[n(0)] u16),
 }
 
-/// The answer to what was accepted; the API renders the state that goes with it.
+/// The answer to an accepted command; the API renders the state that comes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done, or had been done already.
+    /// The command took effect, now or before.
     Done,
-    /// A request has its effect; this is what it made.
+    /// The request took effect; this is its result.
     Made(Made),
-    /// To `StillWanted`: keep holding.
+    /// The answer to `StillWanted`: keep holding.
     Keep {
-        /// Ask again then.
+        /// When to ask again.
         until: Timestamp,
     },
-    /// To `StillWanted`: the order ended, or never was; let go (a cart: thaw).
+    /// The answer to `StillWanted`: the order ended, or does not exist; release (a cart: thaw).
     Release,
-    /// To `StillWanted`: sold (commit it; a cart: close).
+    /// The answer to `StillWanted`: sold (commit; a cart: close).
     Taken,
 }
 
-/// A lawful "no".
+/// A refusal of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// No such order.
+    /// The order does not exist.
     Unknown,
-    /// No such payment, shipment, return or line in it.
+    /// The order has no such payment, shipment, return or line.
     UnknownPart,
-    /// The same request again with another body.
+    /// The same request had another body.
     RequestReused,
-    /// Not in this state.
+    /// The order's state does not allow the command.
     WrongState {
-        /// It is in.
+        /// The order's status.
         status: Status,
     },
     /// An order without lines, a line without units, two expected prices for one SKU, or more lines than [`super::LINES_MAX`].
     Malformed,
-    /// Another currency than the order's.
+    /// The currency is not the order's.
     CurrencyMismatch,
-    /// A total beyond what can be counted.
+    /// A total exceeds the largest amount.
     Overflow,
     /// All attempts to pay are used up.
     NoAttemptsLeft,
-    /// More units than there are left to cancel, ship, return or refund.
+    /// More units than can be cancelled, shipped, returned or refunded.
     TooMany {
-        /// Of this line.
+        /// The number of the line.
         line: LineNumber,
-        /// There are.
+        /// The number of units that are left.
         left: Units,
     },
-    /// The units lie in more than one warehouse, or not in the one that was named.
+    /// The units are in more than one warehouse, or not in the given one.
     NotInOneWarehouse,
-    /// More than can be given back.
+    /// The amount exceeds what can be refunded.
     RefundTooLarge {
-        /// At most.
+        /// The largest amount that can be refunded.
         refundable: Money,
     },
-    /// More than is left to take.
+    /// The amount exceeds what can be captured.
     CaptureTooLarge {
-        /// At most.
+        /// The largest amount that can be captured.
         capturable: Money,
     },
-    /// Too late to send it back.
+    /// The return window has closed.
     ReturnWindowClosed {
-        /// It closed then.
+        /// When the window closed.
         ended_at: Timestamp,
     },
 }

@@ -1,4 +1,4 @@
-//! What happened to an order: every fact its state is made from.
+//! Events of an order: the facts from which its state is built.
 
 use super::ReturnLine;
 use super::command::{CancelReason, CartRefusal, Condition, LineUnits, Shortage};
@@ -16,7 +16,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The outcome of pricing: numbers only, so that a later version of the rules never changes what was agreed.
+/// The result of pricing: numbers only, so that a later version of the rules never changes agreed prices.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Priced {
     /// The lines' prices, in the order of the lines.
@@ -36,7 +36,7 @@ pub struct Priced {
     pub total: i64,
 }
 
-/// One line, priced. Minor units of the order's currency.
+/// The price of a line, in minor units of the order's currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct PricedLine {
     /// Units times the price of one, minor units.
@@ -51,19 +51,19 @@ pub struct PricedLine {
     /// The line's part of the order's total, minor units.
     #[n(3)]
     pub total: i64,
-    /// Its share of `shipping_total`: what is given back with it when it is cancelled.
+    /// Its share of `shipping_total`, which is refunded with it when it is cancelled.
     #[n(4)]
     pub shipping_share: i64,
 }
 
-/// What happened to an order.
+/// An event of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(flat, context_bound = "KeepsApart")]
 pub enum Event {
     /// The order was placed.
     #[n(0)]
     Placed(#[n(0)] Box<Placed>),
-    /// Its cart is frozen; these lines are bought.
+    /// Its cart is frozen, and these lines are bought.
     #[n(1)]
     Frozen {
         /// The cart's lines, one per SKU.
@@ -102,7 +102,7 @@ pub enum Event {
     /// Another entity did not know what a step named, or refused it for good.
     #[n(7)]
     Gone(#[n(0)] Step),
-    /// The order will end this way; what was done is being undone (rule R6).
+    /// The order begins to end; its steps are being undone (rule R6).
     #[n(8)]
     Ending {
         /// How it will end.
@@ -115,7 +115,7 @@ pub enum Event {
         #[n(2)]
         at: Timestamp,
     },
-    /// Everything is undone: nothing is held, nothing is owed.
+    /// All steps are undone: nothing is held and nothing is owed.
     #[n(9)]
     Ended,
     /// An attempt to pay begins.
@@ -136,7 +136,7 @@ pub enum Event {
         /// When it was decided.
         #[n(4)]
         at: Timestamp,
-        /// The order's deadline from now on (rules R4, M3).
+        /// The order's new deadline (rules R4, M3).
         #[n(5)]
         expires_at: Timestamp,
     },
@@ -198,13 +198,13 @@ pub enum Event {
     /// A capture, void or refund begins.
     #[n(15)]
     CallStarted {
-        /// The call.
+        /// The key of the call.
         #[n(0)]
         call: CallKey,
         /// Minor units of the order's currency.
         #[n(1)]
         amount: i64,
-        /// The request.
+        /// The request that caused it.
         #[n(2)]
         request: Option<Request>,
         /// Number of the refund it carries out; `None` for a capture or void.
@@ -217,7 +217,7 @@ pub enum Event {
     /// The provider carried out a capture, void or refund.
     #[n(16)]
     CallSucceeded {
-        /// The call.
+        /// The key of the call.
         #[n(0)]
         call: CallKey,
         /// The provider's own reference.
@@ -227,7 +227,7 @@ pub enum Event {
     /// The provider refused a capture, void or refund.
     #[n(17)]
     CallRefused {
-        /// The call.
+        /// The key of the call.
         #[n(0)]
         call: CallKey,
         /// The provider's reason.
@@ -237,20 +237,20 @@ pub enum Event {
         #[n(2)]
         retry: Retry,
     },
-    /// From now on we only ask about it (rule M2).
+    /// From now on the call is only queried (rule M2).
     #[n(18)]
     QueryOnly {
-        /// The call.
+        /// The key of the call.
         #[n(0)]
         call: CallKey,
-        /// Did the provider take it for another call with the same reference?
+        /// Whether the provider reported a conflict with another call of the same reference.
         #[n(1)]
         conflict: bool,
     },
-    /// An operator said how it ended; the events that follow are that end.
+    /// An operator settled the call; the events that follow are its outcome.
     #[n(19)]
     Settled {
-        /// The call.
+        /// The key of the call.
         #[n(0)]
         call: CallKey,
     },
@@ -267,20 +267,20 @@ pub enum Event {
     /// A cancellation was asked for that cannot be carried out yet: it is as soon as the order is confirmed (rule R6).
     #[n(22)]
     CancelRequested {
-        /// The request.
+        /// The request that caused it.
         #[n(0)]
         request: Request,
-        /// Why.
+        /// The reason of the cancellation.
         #[n(1)]
         reason: CancelReason,
     },
-    /// Units are not wanted any more, and not due.
+    /// Units were cancelled and are no longer due.
     #[n(23)]
     Cancelled(#[n(0)] Box<Cancelled>),
-    /// Money is to be given back: by request, because of a return, or because more was taken than is due.
+    /// A refund begins: by request, because of a return, or because more was captured than is due.
     #[n(24)]
     RefundStarted(#[n(0)] Box<RefundStarted>),
-    /// Units were handed to a carrier.
+    /// Units were given to a carrier.
     #[n(25)]
     Shipped(#[n(0)] Box<ShipmentStarted>),
     /// A shipment arrived.
@@ -289,7 +289,7 @@ pub enum Event {
         /// Number of the shipment within the order.
         #[n(0)]
         shipment: u16,
-        /// The request.
+        /// The request that caused it.
         #[n(1)]
         request: Request,
         /// When it was decided.
@@ -302,7 +302,7 @@ pub enum Event {
         /// Number of the shipment within the order.
         #[n(0)]
         shipment: u16,
-        /// The request.
+        /// The request that caused it.
         #[n(1)]
         request: Request,
     },
@@ -312,7 +312,7 @@ pub enum Event {
         /// Number of the return within the order, from 1.
         #[n(0)]
         number: u16,
-        /// The request.
+        /// The request that caused it.
         #[n(1)]
         request: Request,
         /// Units by line.
@@ -331,7 +331,7 @@ pub enum Event {
         /// Number of the return within the order.
         #[n(0)]
         number: u16,
-        /// The request.
+        /// The request that caused it.
         #[n(1)]
         request: Request,
     },
@@ -341,23 +341,23 @@ pub enum Event {
         /// Number of the return within the order.
         #[n(0)]
         number: u16,
-        /// The request.
+        /// The request that caused it.
         #[n(1)]
         request: Request,
         /// The seller's reason.
         #[cbor(n(2), with = "text")]
         reason: CompactString,
     },
-    /// Units of a return came in.
+    /// Units of a return arrived.
     #[n(31)]
     ReturnReceived {
         /// Number of the return within the order.
         #[n(0)]
         number: u16,
-        /// The request.
+        /// The request that caused it.
         #[n(1)]
         request: Request,
-        /// What came in, by line.
+        /// The arrived units by line.
         #[n(2)]
         receipts: Vec<Receipt>,
         /// By how much the sum due falls, in minor units.
@@ -372,7 +372,7 @@ pub enum Event {
     PersonalErased,
 }
 
-/// How an order came to be. What never changes is shared with the state, not copied.
+/// The data of a placed order. Its unchanging part is shared with the state and not copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(context_bound = "KeepsApart")]
 pub struct Placed {
@@ -391,7 +391,7 @@ pub struct Placed {
     pub personal: Option<Arc<Personal>>,
 }
 
-/// Units that are not wanted any more.
+/// A cancellation of units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Cancelled {
     /// Number of the cancellation within the order, from 1.
@@ -403,7 +403,7 @@ pub struct Cancelled {
     /// Units by line, and the warehouses they lie in.
     #[n(2)]
     pub lines: Vec<CancelledLine>,
-    /// Why.
+    /// The reason of the cancellation.
     #[n(3)]
     pub reason: CancelReason,
     /// By how much the sum due falls, in minor units.
@@ -411,7 +411,7 @@ pub struct Cancelled {
     pub amount: i64,
 }
 
-/// Units of one line that are not wanted any more.
+/// Cancelled units of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct CancelledLine {
     /// Number of the line, from 1.
@@ -422,7 +422,7 @@ pub struct CancelledLine {
     pub from: Vec<Allocation>,
 }
 
-/// Money to be given back.
+/// A refund that begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct RefundStarted {
     /// Number of the refund within the order, from 1.
@@ -434,7 +434,7 @@ pub struct RefundStarted {
     /// Minor units of the order's currency.
     #[n(2)]
     pub amount: i64,
-    /// Why.
+    /// The reason of the cancellation or refund.
     #[n(3)]
     pub cause: RefundCause,
     /// The request; `None`: the order itself refunds.
@@ -443,7 +443,7 @@ pub struct RefundStarted {
     /// The units it is for (goodwill), by line.
     #[n(5)]
     pub lines: Vec<LineUnits>,
-    /// Was the units' share of the shipping given back too?
+    /// Whether the units' share of the shipping is refunded too.
     #[n(6)]
     pub shipping: bool,
     /// The seller's own words.
@@ -454,7 +454,7 @@ pub struct RefundStarted {
     pub at: Timestamp,
 }
 
-/// Why money is given back.
+/// The cause of a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum RefundCause {
@@ -464,18 +464,18 @@ pub enum RefundCause {
     /// More was captured than is due: units were cancelled, or came back.
     #[n(1)]
     NotDue,
-    /// The order had ended, or another payment serves it (rule M5).
+    /// The order had ended, or another payment pays for it (rule M5).
     #[n(2)]
     Late,
 }
 
-/// Units handed to a carrier.
+/// A shipment that begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct ShipmentStarted {
     /// Number of the shipment within the order, from 1.
     #[n(0)]
     pub number: u16,
-    /// The request.
+    /// The request that caused it.
     #[n(1)]
     pub request: Request,
     /// Units by line.
@@ -498,7 +498,7 @@ pub struct ShipmentStarted {
     pub at: Timestamp,
 }
 
-/// Units of one line that came in, once.
+/// Returned units of a line that arrived together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Receipt {
     /// The number of the receipt within the return.
@@ -507,7 +507,7 @@ pub struct Receipt {
     /// Number of the line, from 1.
     #[n(1)]
     pub line: u16,
-    /// How many of them count as given back with it (not those refunded before).
+    /// The number of units that this receipt refunds; units refunded before do not count.
     #[n(2)]
     pub settled: u32,
     /// Units by the warehouse they go back to.
@@ -521,7 +521,7 @@ pub struct Receipt {
     pub restock: bool,
 }
 
-/// What was changed; `None` stayed as it was.
+/// The changes; `None` leaves a field unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Encode, Decode)]
 #[cbor(context_bound = "KeepsApart")]
 pub struct Amended {
@@ -537,10 +537,10 @@ pub struct Amended {
     /// The new prices.
     #[n(3)]
     pub priced: Option<Priced>,
-    /// The hash of the personal data as it is now (under the first salt).
+    /// The hash of the changed personal data, under the first salt.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub personal_hash: Option<[u8; 32]>,
-    /// The data itself as it is now; gone once erased.
+    /// The changed personal data; `None` once it is erased.
     #[serde(skip)]
     #[cbor(n(5), with = "apart")]
     pub personal: Option<Arc<Personal>>,

@@ -1,4 +1,4 @@
-//! One line of an order: one SKU, what is held of it, and where its units are.
+//! A line of an order: one SKU, its reservation, and the counts of its units.
 
 use super::{PricedLine, Receipt, Shortage, Wanted};
 use crate::codec::text;
@@ -8,7 +8,7 @@ use crate::money::Money;
 use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 
-/// What is held for a line.
+/// The state of a line's reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(flat)]
 pub enum Hold {
@@ -16,7 +16,7 @@ pub enum Hold {
     #[default]
     #[n(0)]
     Asked,
-    /// The SKU refused.
+    /// The SKU refused to reserve the units.
     #[n(1)]
     Refused(#[n(0)] Shortage),
     /// The units are reserved for the order.
@@ -31,12 +31,12 @@ pub enum Hold {
     /// The units are sold to the order.
     #[n(5)]
     Committed,
-    /// The SKU did not know the reservation any more when it was to be sold.
+    /// The SKU did not know the reservation any more at the commit.
     #[n(6)]
     Vanished,
 }
 
-/// One line: one SKU.
+/// A line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Line {
     /// The SKU; no other line has it.
@@ -57,19 +57,19 @@ pub struct Line {
     /// Its price; all 0 until all lines are reserved.
     #[n(5)]
     pub priced: PricedLine,
-    /// Units cancelled.
+    /// The number of cancelled units.
     #[n(6)]
     pub cancelled: Units,
-    /// Units handed to a carrier.
+    /// The number of shipped units.
     #[n(7)]
     pub shipped: Units,
-    /// Units delivered.
+    /// The number of units delivered.
     #[n(8)]
     pub delivered: Units,
-    /// Units in returns asked for or approved and not yet received.
+    /// The number of units in requested or approved returns that have not arrived.
     #[n(9)]
     pub returning: Units,
-    /// Units that came back.
+    /// The number of returned units.
     #[n(10)]
     pub returned: Units,
     /// Units that are not due any more: cancelled, returned, refunded. The worth of further ones is counted from here.
@@ -86,7 +86,7 @@ pub struct Line {
     pub out: Vec<Allocation>,
 }
 
-/// What a SKU agreed to when it promised units.
+/// The terms of a reservation of units.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Agreed {
     /// Number of the SKU's event that reserved the units (rule R1).
@@ -116,19 +116,19 @@ impl Line {
         self.units.saturating_sub(self.cancelled).saturating_sub(self.shipped)
     }
 
-    /// Units neither shipped nor cancelled that lie in one warehouse.
+    /// Units in one warehouse that are neither shipped nor cancelled.
     #[must_use]
     pub fn left_in(&self, warehouse: &WarehouseId) -> Units {
         self.unshipped.iter().find(|here| here.warehouse == *warehouse).map_or(0, |here| here.units)
     }
 
-    /// Units that the shopper has and nobody has asked back.
+    /// Units that the shopper has and that are in no return.
     #[must_use]
     pub const fn returnable(&self) -> Units {
         self.shipped.saturating_sub(self.returning).saturating_sub(self.returned)
     }
 
-    /// What `units` more of it are worth, minor units, counted from what is settled: so the last unit takes the remainder, and
+    /// The value of `units` more, in minor units, counted from the settled units, so that the last unit takes the remainder and
     /// all of them add up to the line. `shipping`: with their share of the shipping.
     #[must_use]
     pub fn worth(&self, units: Units, shipping: bool) -> i64 {
@@ -170,7 +170,7 @@ pub(super) fn units_of(allocations: &[Allocation]) -> Units {
     allocations.iter().fold(0, |sum, allocation| sum.saturating_add(allocation.units))
 }
 
-/// Takes units of `from` away, warehouse by warehouse; a warehouse without units left is dropped.
+/// Removes the units of `from`, warehouse by warehouse; a warehouse without units is dropped.
 pub(super) fn take_from(from: &mut Vec<Allocation>, taken: &[Allocation]) {
     for one in taken {
         if let Some(here) = from.iter_mut().find(|here| here.warehouse == one.warehouse) {
@@ -190,7 +190,7 @@ pub(super) fn add_to(to: &mut Vec<Allocation>, added: &[Allocation]) {
 }
 
 impl Line {
-    /// Takes in units that came back.
+    /// Adds returned units.
     pub(super) fn receive(&mut self, receipt: &Receipt) {
         let units = units_of(&receipt.to);
         self.returning = self.returning.saturating_sub(units);
@@ -201,7 +201,7 @@ impl Line {
     }
 }
 
-/// The first `units` of `from`, from the last warehouse on: the preferred one keeps its units longest.
+/// The first `units` of `from`, beginning with the last warehouse, so that the preferred one keeps its units longest.
 pub(super) fn pick(from: &[Allocation], units: Units) -> Vec<Allocation> {
     let mut left = units;
     let mut picked = Vec::new();

@@ -1,4 +1,4 @@
-//! What is known of an order's money: attempts to pay, calls about them, refunds.
+//! An order's payments: attempts to pay, calls to the provider, refunds.
 
 use super::{CallKey, CapturePolicy, Instruction, LineUnits, RefundCause};
 use crate::codec::text;
@@ -7,11 +7,11 @@ use crate::time::Timestamp;
 use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 
-/// How an attempt to pay stands.
+/// The state of an attempt to pay.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(flat)]
 pub enum Attempt {
-    /// Asked; not answered, or not known.
+    /// Sent; not answered, or the outcome is unknown.
     #[n(0)]
     Asked,
     /// The shopper must act.
@@ -39,7 +39,7 @@ pub enum Attempt {
     },
 }
 
-/// One attempt to pay, and everything done with its money.
+/// An attempt to pay, with its captures, voids and refunds.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Payment {
     /// Number of the payment within the order, from 1.
@@ -57,7 +57,7 @@ pub struct Payment {
     /// How far it got.
     #[n(4)]
     pub attempt: Attempt,
-    /// The provider's own reference, once it gave one.
+    /// The provider's own reference, once known.
     #[cbor(n(5), with = "text")]
     pub provider_reference: Option<CompactString>,
     /// When the provider was first asked.
@@ -78,12 +78,12 @@ pub struct Payment {
     /// Was the authorization voided?
     #[n(11)]
     pub voided: bool,
-    /// Calls made about it, by operation and attempt.
+    /// Its captures, voids and refunds, by operation and attempt.
     #[n(12)]
     pub calls: Vec<Call>,
 }
 
-/// A capture, a void or a try to refund.
+/// A call: a capture, a void or an attempt to refund.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Call {
     /// Operation, payment and attempt.
@@ -103,20 +103,20 @@ pub struct Call {
     pub state: CallState,
 }
 
-/// How a call stands.
+/// The state of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(flat)]
 pub enum CallState {
-    /// Asked; not answered, or not known.
+    /// Sent; not answered, or the outcome is unknown.
     #[n(0)]
     Asked,
-    /// The same, and from now on we only ask (rule M2).
+    /// Sent with an unknown outcome, and only queried from now on (rule M2).
     #[n(1)]
     QueryOnly,
-    /// A definite no that an operator looked at: it may be tried anew.
+    /// Declined and examined by an operator: another attempt may be made.
     #[n(2)]
     Retried,
-    /// Done; the provider's own reference of it.
+    /// Succeeded; the value is the provider's own reference.
     #[n(3)]
     Succeeded(#[cbor(n(0), with = "text")] CompactString),
     /// The provider refused for good.
@@ -131,7 +131,7 @@ pub enum CallState {
     },
 }
 
-/// Money given back, or on its way.
+/// A refund of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Refund {
     /// Number of the refund within the order, from 1.
@@ -143,10 +143,10 @@ pub struct Refund {
     /// Minor units of the order's currency.
     #[n(2)]
     pub amount: i64,
-    /// Why.
+    /// The reason of the cancellation or refund.
     #[n(3)]
     pub cause: RefundCause,
-    /// The units it is for (goodwill).
+    /// The units that it is for, if any.
     #[n(4)]
     pub lines: Vec<LineUnits>,
     /// The seller's own words.
@@ -160,7 +160,7 @@ pub struct Refund {
     pub status: RefundStatus,
 }
 
-/// How a refund stands.
+/// The state of a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum RefundStatus {
@@ -170,13 +170,13 @@ pub enum RefundStatus {
     /// The provider refunded it.
     #[n(1)]
     Succeeded,
-    /// Refused for good: an operator must look.
+    /// Refused for good: it needs an operator's attention.
     #[n(2)]
     Failed,
 }
 
 impl Payment {
-    /// Is its outcome known?
+    /// Whether its outcome is unknown.
     #[must_use]
     pub const fn settled(&self) -> bool {
         match self.attempt {
@@ -185,18 +185,18 @@ impl Payment {
         }
     }
 
-    /// Calls of one kind.
+    /// The calls of one operation.
     pub fn calls_of(&self, operation: Operation) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(move |call| call.key.operation == operation)
     }
 
-    /// Is a call of this kind not settled?
+    /// Whether a call of this operation is unsettled.
     #[must_use]
     pub fn has_open(&self, operation: Operation) -> bool {
         self.calls_of(operation).any(Call::open)
     }
 
-    /// When the promise of money ends by itself, while there is one that nobody let go of or took whole.
+    /// When the authorization lapses, while it is neither voided nor captured entirely.
     #[must_use]
     pub const fn lapses_at(&self) -> Option<Timestamp> {
         match self.attempt {
@@ -209,7 +209,7 @@ impl Payment {
         }
     }
 
-    /// What could still be taken of what was promised, minor units.
+    /// The authorized amount that can still be captured, in minor units.
     #[must_use]
     pub const fn promised(&self) -> i64 {
         match self.attempt {
@@ -224,7 +224,7 @@ impl Payment {
 }
 
 impl Call {
-    /// Is its outcome unknown?
+    /// Whether its outcome is unknown.
     #[must_use]
     pub const fn open(&self) -> bool {
         match self.state {

@@ -1,4 +1,4 @@
-//! What is known of units on their way: shipments out, returns back.
+//! Shipments and returns.
 
 use super::{Condition, LineNumber, ShipmentStarted};
 use crate::codec::text;
@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// Units on their way.
+/// A shipment of the order.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Shipment {
     /// What was sent, and how.
@@ -22,22 +22,22 @@ pub struct Shipment {
     pub delivered_at: Option<Timestamp>,
 }
 
-/// How a shipment stands.
+/// The status of a shipment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum ShipmentStatus {
     /// With the carrier.
     #[n(0)]
     Shipped,
-    /// Arrived.
+    /// The parcel has arrived.
     #[n(1)]
     Delivered,
-    /// Will not arrive.
+    /// The parcel is lost.
     #[n(2)]
     Lost,
 }
 
-/// Units of one line that a shopper wants to send back.
+/// Units of a line in a return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct ReturnLine {
     /// Number of the line, from 1.
@@ -51,7 +51,7 @@ pub struct ReturnLine {
     pub reason: CompactString,
 }
 
-/// Units coming back.
+/// A return of units.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Return {
     /// Number of the return within the order, from 1.
@@ -69,15 +69,15 @@ pub struct Return {
     /// The seller's reason.
     #[cbor(n(4), with = "text")]
     pub rejected_because: Option<CompactString>,
-    /// What came in so far.
+    /// The receipts so far.
     #[n(5)]
     pub receipts: Vec<ReceiptDone>,
-    /// By how much the sum due fell for what came in, in minor units.
+    /// The amount by which its receipts reduced the amount due, in minor units.
     #[n(6)]
     pub amount: i64,
 }
 
-/// Units of one line that came in.
+/// Returned units of a line that arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ReceiptDone {
     /// Number of the line, from 1.
@@ -94,7 +94,7 @@ pub struct ReceiptDone {
     pub restock: bool,
 }
 
-/// How a return stands.
+/// The status of a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum ReturnStatus {
@@ -107,10 +107,10 @@ pub enum ReturnStatus {
     /// The seller rejected it.
     #[n(2)]
     Rejected,
-    /// Some units came in.
+    /// A part of it has arrived.
     #[n(3)]
     Received,
-    /// All units came in.
+    /// All of it has arrived.
     #[n(4)]
     Closed,
 }

@@ -1,4 +1,4 @@
-//! What an order knows of people: apart from the facts, which hold only its salted hash, so that it can be erased without
+//! Personal data of an order, apart from the facts. The facts contain only its salted hash, so that it can be erased without
 //! breaking replay.
 
 use crate::codec::text;
@@ -7,19 +7,19 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Makes the hash of personal data unguessable; random, comes in the command, is erased with the data.
+/// The random salt that makes the hash of personal data unguessable. It comes with the command and is erased with the data.
 pub type Salt = [u8; 16];
 
-/// Everything personal of one order.
+/// The personal data of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Personal {
     /// Erased with the rest: without it the hash in the facts leads to no person.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub salt: Salt,
-    /// The buyer.
+    /// The buyer's name and contact data.
     #[n(1)]
     pub buyer: Buyer,
-    /// Shipping address.
+    /// The address to ship to.
     #[n(2)]
     pub ship_to: Option<Address>,
     /// Billing address, when it is not `ship_to`.
@@ -30,7 +30,7 @@ pub struct Personal {
     pub note: Option<CompactString>,
 }
 
-/// Who buys.
+/// The buyer's name and contact data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Buyer {
     /// Address the confirmation is sent to.
@@ -65,13 +65,13 @@ pub struct Address {
     /// Town or city.
     #[cbor(n(4), with = "text")]
     pub city: Option<CompactString>,
-    /// County, state, province.
+    /// The county, state or province.
     #[cbor(n(5), with = "text")]
     pub region: Option<CompactString>,
     /// Postal code, as the country writes it.
     #[cbor(n(6), with = "text")]
     pub postal_code: Option<CompactString>,
-    /// ISO 3166-1 alpha-2; a fact too (see `Destination`).
+    /// The country, ISO 3166-1 alpha-2; also a fact (see `Destination`).
     #[cbor(n(7), with = "text")]
     pub country: CompactString,
     /// Phone number for the carrier.
@@ -82,8 +82,8 @@ pub struct Address {
     pub tax_id: Option<CompactString>,
 }
 
-/// SHA-256 over the salt and every field, each with its length, so that no two different data feed the same bytes. The
-/// order of the fields is fixed for ever: the hashes are in the journal.
+/// SHA-256 over the salt and every field, each with its length, so that different data never gives the same bytes. The
+/// order of the fields is fixed for ever, because the hashes are in the journal.
 struct Feed(Sha256);
 
 impl Feed {
@@ -115,13 +115,13 @@ impl Feed {
 }
 
 impl Personal {
-    /// The hash of this data under its own salt: what the facts keep.
+    /// The hash of this data under its own salt, which the facts contain.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         self.hash_under(&self.salt)
     }
 
-    /// The hash of this data under another salt: how a repeated request is compared with the first.
+    /// The hash of this data under another salt, to compare a repeated request with the first.
     #[must_use]
     pub fn hash_under(&self, salt: &Salt) -> [u8; 32] {
         let Self { salt: _, buyer, ship_to, bill_to, note } = self;

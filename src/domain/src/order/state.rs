@@ -1,6 +1,6 @@
-//! What an order is: its terms, its lines with their counters, its payments, shipments and returns, and what it owes.
+//! The state of an order: its terms, its lines with their counters, its payments, shipments and returns, and its owed steps.
 //!
-//! Fields are read by everybody and written by `evolve` alone.
+//! Only `evolve` writes the fields.
 
 use super::{
     CallKey, CancelReason, Cancelled, CartRefusal, Instruction, Line, Made, Payment, Personal, Refund, Return,
@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Lines are numbered from 1.
+/// The number of a line, from 1.
 pub type LineNumber = u16;
 
-/// Where the saga stands.
+/// The stage of the saga.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(flat)]
 pub enum Stage {
-    /// There is no such order.
+    /// The order does not exist.
     #[default]
     #[n(0)]
     Nothing,
@@ -43,22 +43,22 @@ pub enum Stage {
     /// All units are sold to it.
     #[n(5)]
     Confirmed,
-    /// It will end this way; what was done is being undone.
+    /// It is going to end; its steps are being undone.
     #[n(6)]
     Ending(#[n(0)] Outcome),
-    /// It ended this way; nothing is held and nothing is owed.
+    /// It has ended; nothing is held and nothing is owed.
     #[n(7)]
     Ended(#[n(0)] Outcome),
 }
 
-/// How an order ends that is not confirmed.
+/// How an unconfirmed order ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Outcome {
     /// Not all units were available.
     #[n(0)]
     SoldOut,
-    /// What was asked for is not what there is.
+    /// The order's terms do not match the current ones.
     #[n(1)]
     Rejected(#[n(0)] Rejection),
     /// Its deadline came before it was paid.
@@ -72,14 +72,14 @@ pub enum Outcome {
     Cancelled(#[n(0)] CancelReason),
 }
 
-/// Why an order was rejected; lines say what was wrong with them.
+/// Why an order was rejected; the lines have their own reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Rejection {
-    /// A SKU has another price than expected.
+    /// A SKU's price is another than the expected one.
     #[n(0)]
     PriceChanged,
-    /// The total is another than expected.
+    /// The total is another than the expected one.
     #[n(1)]
     TotalChanged {
         /// Total that the caller expected.
@@ -98,19 +98,19 @@ pub enum Rejection {
     /// The cart refused to be frozen.
     #[n(4)]
     Cart(#[n(0)] CartRefusal),
-    /// A total beyond what can be counted.
+    /// The total exceeds the largest amount.
     #[n(5)]
     Overflow,
 }
 
-/// The order's status as the API shows it; after `Confirmed` derived from the lines' counters.
+/// The order's status in the API; after `Confirmed` it is derived from the lines' counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Status {
-    /// Being looked at: cart and stock are asked for.
+    /// It waits for its cart and its reservations.
     Placed,
-    /// Held; waits for an attempt to pay.
+    /// Its stock is reserved; it waits for an attempt to pay.
     AwaitingPayment,
-    /// An attempt is under way.
+    /// An attempt to pay is in flight.
     Authorizing,
     /// The shopper must act.
     RequiresAction,
@@ -124,46 +124,46 @@ pub enum Status {
     Delivered,
     /// All of it has come back.
     Returned,
-    /// All of it is paid back.
+    /// All of it is refunded.
     Refunded,
-    /// Ended: not all units could be had.
+    /// It ended because not all units could be reserved.
     SoldOut,
-    /// Ended: what was asked for is not what there is.
+    /// It ended because its terms do not match the current ones.
     Rejected,
-    /// Ended: the deadline came first.
+    /// It ended because the deadline passed.
     Expired,
-    /// Ended: no attempt to pay succeeded.
+    /// It ended because no attempt to pay succeeded.
     PaymentFailed,
-    /// Ended, or all of it was cancelled later.
+    /// It ended by a cancellation, or all of it was cancelled later.
     Cancelled,
 }
 
-/// Something an operator must look at.
+/// A reason for which the order needs an operator's attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Trouble {
-    /// A call is not answered within the life of the provider's keys (rule M2): find out, then settle it.
+    /// A call was not answered within the life of the provider's keys (rule M2): the operator must find its outcome and settle it.
     #[n(0)]
     NotAnswered(#[n(0)] CallKey),
-    /// The provider took a call for another one with the same reference.
+    /// The provider reported a conflict with another call of the same reference.
     #[n(1)]
     Conflict(#[n(0)] CallKey),
     /// A call was refused for good (rule M4).
     #[n(2)]
     Refused {
-        /// The call.
+        /// The key of the call.
         #[n(0)]
         call: CallKey,
         /// The provider's reason.
         #[cbor(n(1), with = "text")]
         code: CompactString,
     },
-    /// Another entity refused what it must not refuse.
+    /// Another entity refused a step that it must accept.
     #[n(3)]
     StepRefused(#[n(0)] Step),
 }
 
-/// A request that had its effect.
+/// A request that took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Seen {
     /// Fingerprint of the request's body.
@@ -174,14 +174,14 @@ pub struct Seen {
     pub made: Made,
 }
 
-/// An order.
+/// The state of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(context_bound = "KeepsApart")]
 pub struct Order {
-    /// Its id; zero while there is no such order.
+    /// The order's id; zero while it does not exist.
     #[n(0)]
     pub id: OrderId,
-    /// Where the saga stands.
+    /// The stage of the saga.
     #[n(1)]
     pub stage: Stage,
     /// What it was placed with; `None` while there is no such order.
@@ -208,7 +208,7 @@ pub struct Order {
     /// When it was confirmed.
     #[n(9)]
     pub confirmed_at: Option<Timestamp>,
-    /// How much of the total is not due any more: cancelled, returned, refunded. Minor units.
+    /// The amount that is not due any more, in minor units: cancelled, returned, refunded.
     #[n(10)]
     pub reduced: i64,
     /// Attempts to pay, in order of their numbers.
@@ -232,13 +232,13 @@ pub struct Order {
     /// Returns, in order of their numbers.
     #[n(17)]
     pub returns: Vec<Return>,
-    /// What an operator must look at.
+    /// The reasons for which it needs an operator's attention.
     #[n(18)]
     pub troubles: Vec<Trouble>,
-    /// Every request that had an effect here, for ever.
+    /// Every request that took effect; they stay for ever.
     #[n(19)]
     pub requests: BTreeMap<RequestId, Seen>,
-    /// What is owed to other entities, and calls to the provider that are not settled.
+    /// Steps owed to other entities, and unsettled calls to the provider.
     #[n(20)]
     pub todo: BTreeSet<Todo>,
     /// Is the cart frozen by this order, as far as the order knows?
@@ -246,7 +246,7 @@ pub struct Order {
     pub cart_frozen: bool,
 }
 
-/// What never changes, or only by an amendment.
+/// The data that never changes, or only by an amendment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Head {
     /// The request that placed it.
@@ -264,12 +264,12 @@ pub struct Head {
     /// When it was placed.
     #[n(4)]
     pub placed_at: Timestamp,
-    /// The salted hash of the personal data it was placed with: what a repeated request is compared with.
+    /// The salted hash of the personal data it was placed with; a repeated request is compared with it.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub personal_hash: [u8; 32],
 }
 
-/// The order's own part of its price, minor units.
+/// The order's price without its lines, in minor units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct PricedOrder {
     /// Shipping as the option prices it, minor units.
@@ -287,13 +287,13 @@ pub struct PricedOrder {
 }
 
 impl Order {
-    /// Does it exist?
+    /// Whether the order exists.
     #[must_use]
     pub const fn exists(&self) -> bool {
         self.head.is_some()
     }
 
-    /// The facts it was placed with; `None`: no such order.
+    /// The facts it was placed with; `None`: the order does not exist.
     #[must_use]
     pub fn terms(&self) -> Option<&Terms> {
         self.head.as_ref().map(|head| &head.terms)
@@ -342,13 +342,13 @@ impl Order {
         self.returns.get(usize::from(number.checked_sub(1)?))
     }
 
-    /// Our reference of a call.
+    /// The reference of a call.
     #[must_use]
     pub const fn reference(&self, call: CallKey) -> Reference {
         Reference { order: self.id, operation: call.operation, payment: call.payment, attempt: call.attempt }
     }
 
-    /// The number of whatever comes next in a list.
+    /// The number of the next entry of a list.
     pub(super) fn next_number<T>(list: &[T]) -> u16 {
         u16::try_from(list.len()).unwrap_or(u16::MAX).saturating_add(1)
     }

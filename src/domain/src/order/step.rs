@@ -1,6 +1,6 @@
-//! The steps an order may owe to other entities, and their small numbers as effects.
+//! The steps that an order may owe to other entities, and their effect keys.
 //!
-//! The numbers are stored with the state (they name what is owed), so they are fixed for ever.
+//! The numbers are stored with the state, so they are fixed for ever.
 
 use super::LineNumber;
 use crate::effect::EffectKey;
@@ -8,7 +8,7 @@ use crate::payment::Operation;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// One thing asked of one entity, once.
+/// A command that an order owes to another entity, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Step {
@@ -63,7 +63,7 @@ pub enum Step {
         #[n(1)]
         receipt: u16,
     },
-    /// The answer to `Ship` is journaled here.
+    /// Tells the SKU that the answer to `Ship` is journaled here.
     #[n(10)]
     ForgetShip {
         /// Number of the shipment within the order.
@@ -73,7 +73,7 @@ pub enum Step {
         #[n(1)]
         line: LineNumber,
     },
-    /// The answer to `Unsell` is journaled here.
+    /// Tells the SKU that the answer to `Unsell` is journaled here.
     #[n(11)]
     ForgetUnsell {
         /// Number of the cancellation within the order.
@@ -83,7 +83,7 @@ pub enum Step {
         #[n(1)]
         line: LineNumber,
     },
-    /// The answer to `Restock` is journaled here.
+    /// Tells the SKU that the answer to `Restock` is journaled here.
     #[n(12)]
     ForgetRestock {
         /// Number of the return within the order.
@@ -95,7 +95,7 @@ pub enum Step {
     },
 }
 
-/// Effects to the provider are keyed from here on: one number per operation, one for asking only.
+/// The first key of calls to the provider: one number per operation for sending, one for querying.
 const CALL: u8 = 32;
 const QUERY: u8 = 40;
 
@@ -104,7 +104,7 @@ const fn key(step: u8, subject: u16, part: u16) -> EffectKey {
 }
 
 impl Step {
-    /// The effect that carries it.
+    /// The key of the step's effect.
     #[must_use]
     pub const fn key(self) -> EffectKey {
         match self {
@@ -124,7 +124,7 @@ impl Step {
         }
     }
 
-    /// The step an effect carries; `None`: it is a call to the provider.
+    /// The step of an effect key; `None`: the effect is a call to the provider.
     #[must_use]
     pub fn of(key: EffectKey) -> Option<Self> {
         let subject = u16::try_from(key.subject).ok()?;
@@ -148,10 +148,10 @@ impl Step {
     }
 }
 
-/// A call to the provider, within its order.
+/// The key of a call to the provider, within its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 pub struct CallKey {
-    /// What is asked.
+    /// The operation at the provider.
     #[n(0)]
     pub operation: Operation,
     /// Number of the payment within the order.
@@ -163,7 +163,7 @@ pub struct CallKey {
 }
 
 impl CallKey {
-    /// The first and only authorization of a payment: another try is another payment.
+    /// The only authorization of a payment: another attempt is another payment.
     #[must_use]
     pub const fn authorize(payment: u16) -> Self {
         Self { operation: Operation::Authorize, payment, attempt: 1 }
@@ -178,19 +178,19 @@ impl CallKey {
         }
     }
 
-    /// The effect that makes the call.
+    /// The key of the effect that sends the call.
     #[must_use]
     pub const fn call(self) -> EffectKey {
         key(CALL.saturating_add(self.number()), self.payment, self.attempt)
     }
 
-    /// The effect that only asks what became of it.
+    /// The key of the effect that only queries it.
     #[must_use]
     pub const fn query(self) -> EffectKey {
         key(QUERY.saturating_add(self.number()), self.payment, self.attempt)
     }
 
-    /// The call behind an effect, and whether it only asks; `None`: the effect is no call.
+    /// The call of an effect key, and whether it is only queried; `None`: the effect is not a call.
     #[must_use]
     pub fn of(key: EffectKey) -> Option<(Self, bool)> {
         let query = key.step >= QUERY;
@@ -206,7 +206,7 @@ impl CallKey {
     }
 }
 
-/// One thing that is owed: to another entity, or a call to the provider that is not settled.
+/// An owed step, or an unsettled call to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(flat)]
 pub enum Todo {

@@ -1,4 +1,4 @@
-//! What an order is placed with: everything the saga needs to know later, so that it never asks the configuration again.
+//! The data that an order is placed with: everything that the saga needs later, so that it never reads the configuration.
 
 use super::personal::Personal;
 use crate::codec::text;
@@ -9,51 +9,51 @@ use compact_str::CompactString;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// Most lines an order may have.
+/// The most lines of an order.
 pub const LINES_MAX: usize = 2_000;
 
-/// The command that makes an order. Its id follows from the request: [`crate::ids::OrderId::of_request`].
+/// The command that places an order. The order's id is derived from the request: [`crate::ids::OrderId::of_request`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Once only; names the order.
+    /// The request, which takes effect once; the order's id is derived from it.
     pub request: Request,
-    /// What is bought.
+    /// The cart or the lines that are bought.
     pub source: Source,
-    /// The facts.
+    /// The facts that the order was placed with.
     pub terms: Terms,
-    /// About people; apart from the facts.
+    /// The personal data, apart from the facts.
     pub personal: Personal,
-    /// Pay at once when the stock is held.
+    /// The payment to start once the stock is reserved; `None`: the shopper pays later.
     pub payment: Option<Instruction>,
 }
 
-/// What is bought.
+/// The cart or the lines that are bought.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Source {
     /// The lines of a cart, which is frozen for it.
     #[n(0)]
     Cart(#[n(0)] CartId),
-    /// These; several of one SKU are summed.
+    /// These lines; several lines of one SKU are summed.
     #[n(1)]
     Lines(#[n(0)] Vec<Wanted>),
 }
 
-/// Units of one SKU.
+/// A number of units of one SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Wanted {
-    /// The SKU.
+    /// The SKU; an order has one line for each.
     #[n(0)]
     pub sku: Sku,
     /// Units of it, at least 1.
     #[n(1)]
     pub units: Units,
-    /// Another price ends the order `rejected`.
+    /// The unit price that the caller expects; another price ends the order `rejected`.
     #[n(2)]
     pub expected_unit_price: Option<Money>,
 }
 
-/// The facts an order is placed with.
+/// The facts that an order is placed with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Terms {
     /// Currency of every amount of the order.
@@ -62,7 +62,7 @@ pub struct Terms {
     /// The seller's account.
     #[cbor(n(1), with = "text")]
     pub seller: CompactString,
-    /// The principal that placed it: who may read and change it beside the seller and the holder of its token.
+    /// The principal that placed it, who may read and change it, as may the seller and the holder of its token.
     #[cbor(n(2), with = "text")]
     pub owner: CompactString,
     /// Where it goes, as far as tax and warehouses need it.
@@ -74,38 +74,38 @@ pub struct Terms {
     /// The taxes of the destination.
     #[n(5)]
     pub tax: TaxTable,
-    /// Seconds the order may hold stock before it is paid.
+    /// The seconds for which the order may hold stock before it is paid.
     #[n(6)]
     pub hold_s: u64,
-    /// How it is paid.
+    /// The payment policy.
     #[n(7)]
     pub payment: PaymentPolicy,
     /// How it may be returned.
     #[n(8)]
     pub returns: ReturnPolicy,
-    /// Warehouses by preference (journaled, so that a later setting changes nothing).
+    /// Warehouses by preference, journaled so that a later setting changes nothing.
     #[n(9)]
     pub ranking: Vec<WarehouseId>,
-    /// Another total ends the order `rejected`.
+    /// The total that the caller expects; another total ends the order `rejected`.
     #[n(10)]
     pub expected_total: Option<Money>,
-    /// The caller's own pairs, never read by us.
+    /// The caller's metadata, which the shop does not read.
     #[cbor(n(11), with = "text")]
     pub metadata: Vec<(CompactString, CompactString)>,
 }
 
-/// What of an address decides tax and warehouse.
+/// The part of an address that determines tax and warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Destination {
     /// ISO 3166-1 alpha-2; empty when nothing is shipped and none was given.
     #[cbor(n(0), with = "text")]
     pub country: CompactString,
-    /// The leading part of the postal code, too coarse to name a person.
+    /// The leading part of the postal code, too coarse to identify a person.
     #[cbor(n(1), with = "text")]
     pub postal_area: Option<CompactString>,
 }
 
-/// A way to travel and what it costs.
+/// A shipping option and its price.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Shipping {
     /// The option's id in the configuration.
@@ -119,13 +119,13 @@ pub struct Shipping {
     pub tax_included: bool,
 }
 
-/// Tax of one destination.
+/// The tax rates of a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct TaxTable {
     /// Name as it is shown: `VAT`.
     #[cbor(n(0), with = "text")]
     pub name: CompactString,
-    /// The rate of every class that is not listed, and of shipping, in parts per million.
+    /// The rate of shipping and of every class that is not listed, in parts per million.
     #[n(1)]
     pub rate_ppm: u32,
     /// Rates of single tax classes, in parts per million.
@@ -141,7 +141,7 @@ impl TaxTable {
     }
 }
 
-/// When money is taken.
+/// When the amount due is captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum CapturePolicy {
@@ -149,15 +149,15 @@ pub enum CapturePolicy {
     #[default]
     #[n(0)]
     OnConfirmation,
-    /// With every shipment, for what is in it.
+    /// With every shipment, for its units.
     #[n(1)]
     OnShipment,
-    /// When the seller says so, at the latest before the authorization lapses.
+    /// At the seller's request, at the latest before the authorization lapses.
     #[n(2)]
     Manual,
 }
 
-/// How an order is paid.
+/// The payment policy of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct PaymentPolicy {
     /// The provider's name.
@@ -166,24 +166,24 @@ pub struct PaymentPolicy {
     /// When the money is captured, unless the payment says otherwise.
     #[n(1)]
     pub capture: CapturePolicy,
-    /// Most attempts to pay one order.
+    /// The most attempts to pay.
     #[n(2)]
     pub attempts_max: u16,
-    /// Seconds the provider remembers our references: afterwards we only ask (rule M2).
+    /// The seconds for which the provider remembers references; afterwards they are only queried (rule M2).
     #[n(3)]
     pub keys_life_s: u64,
-    /// Seconds after which an attempt that waits for the shopper or the provider is asked about.
+    /// The seconds after which an attempt that waits for the shopper or the provider is queried.
     #[n(4)]
     pub query_after_s: u64,
-    /// Seconds before an authorization lapses at which what is due is captured.
+    /// The seconds before the lapse of an authorization at which the amount due is captured.
     #[n(5)]
     pub lapse_margin_s: u64,
-    /// Seconds a method may hold stock from the attempt on (rule M3); a method that is not listed leaves the deadline alone.
+    /// The seconds for which a method may hold stock from the attempt on (rule M3); other methods do not change the deadline.
     #[cbor(n(6), with = "text")]
     pub method_hold_s: Vec<(CompactString, u64)>,
 }
 
-/// How an order may come back.
+/// The return policy of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct ReturnPolicy {
     /// Days from delivery, or from shipment while it is not delivered.
@@ -194,7 +194,7 @@ pub struct ReturnPolicy {
     pub auto_approve: bool,
 }
 
-/// How the shopper means to pay.
+/// The shopper's payment instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Instruction {
     /// `card`, `wallet`, `bank_transfer` or `manual`.
@@ -203,7 +203,7 @@ pub struct Instruction {
     /// Token of the shopper's means of payment; `None`: the shopper confirms with the provider.
     #[cbor(n(1), with = "text")]
     pub token: Option<CompactString>,
-    /// Where the provider sends the shopper back to.
+    /// The page to which the provider returns the shopper.
     #[cbor(n(2), with = "text")]
     pub return_url: Option<CompactString>,
     /// When the money is captured, instead of the policy's.

@@ -1,4 +1,4 @@
-//! What a seller says of a product and its SKUs, and what of it cannot be right.
+//! A seller's data of a product and its SKUs, and its validation.
 
 use crate::codec::{shared, text};
 use crate::ids::{ProductId, Sku};
@@ -29,7 +29,7 @@ const URL_MAX: usize = 2_000;
 pub const IMAGES_MAX: usize = 250;
 /// Steps of a category's path.
 const CATEGORY_MAX: usize = 20;
-/// SKUs of one product, archived ones included: each is owed a word after every change.
+/// The most SKUs of one product, archived ones included: each is sent an offer after every change.
 pub const SKUS_MAX: usize = 1_000;
 /// Currencies with a price.
 pub const PRICES_MAX: usize = 50;
@@ -38,7 +38,7 @@ pub const HOLD_S_MAX: u64 = 30 * 24 * 3_600;
 /// Units that one order may take, at most.
 pub const PER_ORDER_MAX: u32 = 1_000_000;
 
-/// Whether it may be seen and sold.
+/// Whether it is visible and on sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Status {
@@ -55,7 +55,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word of the API.
+    /// The API's name for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl Status {
     }
 }
 
-/// A picture.
+/// An image of the product.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Image {
     /// Address of the image.
@@ -80,7 +80,7 @@ pub struct Image {
     pub sku: Option<Sku>,
 }
 
-/// A variant.
+/// A variant of the product, which is one SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Variant {
     /// Its SKU, chosen by the seller.
@@ -89,7 +89,7 @@ pub struct Variant {
     /// Its value of each of the product's options.
     #[cbor(n(1), with = "text")]
     pub options: BTreeMap<CompactString, CompactString>,
-    /// May it be sold?
+    /// Whether it may be sold.
     #[n(2)]
     pub status: Status,
     /// At most one price per currency, at most [`PRICES_MAX`].
@@ -101,7 +101,7 @@ pub struct Variant {
     /// Seconds an order may hold units, at most [`HOLD_S_MAX`]; `None`: the setting.
     #[n(5)]
     pub hold_s: Option<u64>,
-    /// GTIN.
+    /// The GTIN (barcode number).
     #[cbor(n(6), with = "text")]
     pub barcode: Option<CompactString>,
     /// Weight of one unit, in grams.
@@ -118,7 +118,7 @@ pub struct Variant {
     pub hs_code: Option<CompactString>,
 }
 
-/// A whole product, as one PUT brings it.
+/// A whole product, as a PUT sets it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Details {
     /// The product's id, chosen by the seller.
@@ -154,22 +154,22 @@ pub struct Details {
     /// Chooses the tax rate, as the seller names it.
     #[cbor(n(10), with = "text")]
     pub tax_class: CompactString,
-    /// Its variants, in the order a page shows them; shared with what the product knows of each SKU.
+    /// The variants, in the order of display; shared with the product's list of SKUs.
     #[cbor(n(11), with = "shared")]
     pub variants: Vec<Arc<Variant>>,
 }
 
-/// What cannot be right, and where: a JSON pointer into the body of API.md, section 2.
+/// An invalid value and its place: a JSON pointer into the body of API.md, section 2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Such as `/skus/0/prices`.
+    /// The JSON pointer, such as `/skus/0/prices`.
     pub pointer: String,
     /// `too_long`, `too_many`, `out_of_range`, `required`, `duplicate`, `unknown`.
     pub code: Cow<'static, str>,
 }
 
 impl Details {
-    /// All that cannot be right; empty: the product can be taken.
+    /// All invalid values; empty: the product is valid.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Faults::default();

@@ -1,11 +1,11 @@
-//! A product and its SKUs; it pushes what it says of them (price, title, limits) to their inventories.
+//! A product and its SKUs. It sends its offer of each (price, title, limits) to the SKU's inventory.
 //!
 //! ```text
 //! PUT ──► Put (revision n) ──owes──► Offer n to each SKU ──► Taken, or Refused: the SKU is another product's
 //! ```
 //!
-//! The newest revision wins at the SKU, so pushes may overtake each other. A SKU that a later PUT leaves out is archived, never removed: stock
-//! and orders still speak of it. A SKU that turns out to be another product's stays listed as a conflict until a PUT leaves it out.
+//! The newest revision wins at the SKU, so offers may overtake each other. A SKU that a later PUT leaves out is archived, never removed, because
+//! stock and orders still refer to it. A SKU that belongs to another product stays listed as a conflict until a PUT leaves it out.
 
 mod details;
 mod listed;
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The one step of the machine that owes something: a SKU is to be told.
+/// The only step that owes an effect: sending a SKU its offer.
 const STEP_OFFER: u8 = 1;
 
 /// What is asked of a product.
@@ -50,11 +50,11 @@ pub enum Command {
     },
     /// A SKU has answered to the push of a revision; made by `answered`, never sent by others.
     Told {
-        /// Which.
+        /// The id of the SKU.
         sku: Sku,
         /// Of this revision.
         revision: u64,
-        /// The product whose SKU it is, when it is not ours.
+        /// The product that the SKU belongs to, if it is another one.
         belongs_to: Option<ProductId>,
     },
 }
@@ -73,7 +73,7 @@ pub enum Event {
     /// A SKU has taken a revision.
     #[n(1)]
     Taken {
-        /// The SKU.
+        /// The id of the SKU.
         #[n(0)]
         sku: Sku,
         /// The revision that was pushed.
@@ -83,7 +83,7 @@ pub enum Event {
     /// A SKU refused a revision: it is another product's.
     #[n(2)]
     Refused {
-        /// The SKU.
+        /// The id of the SKU.
         #[n(0)]
         sku: Sku,
         /// The revision that was pushed.
@@ -118,7 +118,7 @@ pub enum Refusal {
     OtherSeller,
 }
 
-/// A product.
+/// The state of a product.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Product {
     /// PUTs so far that changed something.
@@ -181,7 +181,7 @@ impl Product {
             .filter_map(|(sku, known)| known.belongs_to.as_ref().map(|product| (sku, product)))
     }
 
-    /// What the SKU is told of itself now.
+    /// The current offer for the SKU.
     fn offer(&self, known: &Listed) -> Option<Offer> {
         let details = self.details.as_ref()?;
         let variant = &known.variant;
@@ -251,7 +251,7 @@ impl Product {
             known.listed = true;
         }
         self.details = Some(details.clone());
-        // What is another product's and no longer listed has nothing to hear from us.
+        // A SKU of another product that is no longer listed gets no offer.
         let owed = self.skus.values().filter(|known| known.listed || known.belongs_to.is_none());
         self.untold = owed.map(|known| known.number).collect();
     }

@@ -1,15 +1,15 @@
-//! A reservation of several lines: all or none, over SKUs that may be anywhere. It is a small saga, as an order is a large one.
+//! A reservation of several lines: all or none, over SKUs on any node. It is a small saga, as an order is a large one.
 //!
 //! ```text
-//!          every SKU: Promise                       commit, release, the deadline
+//!          every SKU: reserve                       commit, release, the deadline
 //! made ──────────────────────► all held: held ───────────────────────────────────► ending ──every SKU told──► ended
-//!              └─ one cannot be had ──► ending: those that are held are released ──────────────────────────────► ended: never was
+//!              └─ one is refused ─────► ending: the reserved lines are released ───────────────────────────────► ended: not made
 //! ```
 //!
-//! It alone decides when it ends (rule R3): its SKUs keep what they promised to it until they are told, and ask when they hear nothing.
-//! Nothing is undone before every SKU has answered: a release must not overtake what it releases (rule R6).
+//! Only the reservation decides when it ends (rule R3): its SKUs keep the units until it informs them, and ask it after the deadline.
+//! It undoes nothing before every SKU has answered: a release must not overtake its reservation (rule R6).
 //!
-//! A reservation of one line is none of this: its SKU keeps it (see [`super::inventory`]), which is one event instead of seven.
+//! A reservation of one line is not an entity: its SKU decides about it (see [`super::inventory`]), which is one event instead of seven.
 
 mod words;
 
@@ -26,7 +26,7 @@ use super::message;
 use super::time::Timestamp;
 use minicbor::{Decode, Encode};
 
-/// A SKU that asks while nothing is decided yet asks again after so many seconds.
+/// The seconds after which a SKU asks an undecided reservation again.
 const ASK_AGAIN_S: u64 = 60;
 /// The steps of the machine.
 const STEP_PROMISE: u8 = 1;
@@ -50,7 +50,7 @@ pub enum Hold {
     Told(#[n(0)] bool),
 }
 
-/// One line.
+/// A line of the reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Line {
     /// SKU and units.
@@ -125,7 +125,7 @@ impl Reservation {
         self.made.as_deref()
     }
 
-    /// Its lines.
+    /// The lines of the reservation.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
         &self.lines
@@ -173,7 +173,7 @@ impl Reservation {
     fn is_open(&self, line: &Line) -> bool {
         match (self.stage, &line.hold) {
             (Stage::Asking, Hold::Asked) => true,
-            // What could not be had need not be told.
+            // A refused line needs no message about the end.
             (Stage::Ending(_), Hold::Asked | Hold::Held(_)) => true,
             (Stage::Nothing | Stage::Asking | Stage::Held | Stage::Ending(_) | Stage::Ended(_), _) => false,
         }
@@ -374,7 +374,7 @@ impl Entity for Reservation {
                     Ok(promised) if promised.promise.status == PromiseStatus::Held => {
                         Answer::Held(promised.promise.allocations)
                     }
-                    // It ended without us, which only an answer of ours could have brought about.
+                    // The SKU's reservation has ended, which only an answer of this reservation can have caused.
                     Ok(_) => Answer::Short(Shortage::OtherTerms),
                     Err(refusal) => Answer::Short(shortage(&refusal)),
                 }
@@ -415,12 +415,12 @@ impl Reservation {
         }
     }
 
-    /// What a SKU that asks is told (rule R3).
+    /// The answer to a SKU's question (rule R3).
     fn says(&self, line: u16, now: Timestamp) -> Result<Reply, Refusal> {
         let line = self.line(u32::from(line));
         Ok(match (self.stage, line.map(|line| &line.hold)) {
             (Stage::Nothing, _) => return Err(Refusal::Unknown),
-            // A late copy was granted what the first was refused: nobody will ever ask for that.
+            // A late copy was accepted after the first was refused: no command will ever refer to it.
             (_, None | Some(Hold::Short(_))) | (Stage::Ended(PromiseStatus::Held), _) => Reply::Release,
             (Stage::Held, _) => Reply::Keep { until: self.expires_at.max(now.plus_s(ASK_AGAIN_S)) },
             (Stage::Asking | Stage::Ending(_), _) => Reply::Keep { until: now.plus_s(ASK_AGAIN_S) },

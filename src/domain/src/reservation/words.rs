@@ -1,4 +1,4 @@
-//! The words spoken with a reservation of several lines: what is asked, what is answered, what is refused, and what happened.
+//! Commands, events, replies and refusals of a reservation of several lines.
 
 use crate::codec::text;
 use crate::ids::{Request, ReservationId, Sku, Terms, WarehouseId};
@@ -54,13 +54,13 @@ pub struct Made {
 /// How its owner ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
-    /// Sold.
+    /// The units are sold.
     Commit,
     /// No longer wanted.
     Release,
 }
 
-/// Why a line could not be had.
+/// Why a line could not be reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Shortage {
@@ -95,61 +95,61 @@ pub enum Shortage {
 /// What a SKU answered to a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// The units are promised, from there.
+    /// The units are reserved, from these warehouses.
     Held(Vec<Allocation>),
     /// They are not.
     Short(Shortage),
     /// The step is done.
     Done,
-    /// The SKU knows of no such promise.
+    /// The SKU does not know the reservation.
     Gone,
 }
 
-/// What is asked of a reservation.
+/// A command to a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// A deadline may have come.
+    /// A deadline may have passed.
     Wake,
-    /// As it is.
+    /// Reads the reservation.
     Read {
-        /// Whose it must be.
+        /// The caller, who must own the reservation.
         owner: CompactString,
     },
-    /// Make it.
+    /// Makes the reservation.
     Make(Box<Made>),
-    /// Its owner ends it.
+    /// The owner commits or releases it.
     End {
-        /// Whose it must be.
+        /// The caller, who must own the reservation.
         owner: CompactString,
-        /// How.
+        /// The terms of the reservation.
         wish: Wish,
     },
-    /// It is to last longer.
+    /// The owner extends it.
     Extend {
-        /// Whose it must be.
+        /// The caller, who must own the reservation.
         owner: CompactString,
-        /// Once only.
+        /// The caller's request, which takes effect once.
         request: Request,
-        /// Until then at least.
+        /// The earliest new deadline.
         expires_at: Timestamp,
     },
     /// A SKU asks whether its units are still wanted (rule R3).
     StillWanted {
-        /// Those of this line.
+        /// The number of the line.
         line: u16,
     },
-    /// A SKU's answer to a step; made by `answered`, never sent by others.
+    /// A SKU's answer to a step. Only `answered` makes it.
     Answered {
-        /// Which line.
+        /// The number of the line.
         line: u16,
-        /// To what: before or after it began to end.
+        /// Whether it answers the reservation or its end.
         ending: bool,
-        /// So.
+        /// The SKU's answer.
         answer: Answer,
     },
 }
 
-/// What happened to a reservation.
+/// An event of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Event {
@@ -193,7 +193,7 @@ pub enum Event {
     /// It expires later.
     #[n(4)]
     Extended {
-        /// The request.
+        /// The request that caused it.
         #[n(0)]
         request: Request,
         /// When it was decided.
@@ -228,41 +228,41 @@ pub enum Event {
     Ended,
 }
 
-/// The answer to what was accepted.
+/// The answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done, or had been done already; the state comes with the answer.
+    /// The command took effect, now or before; the state comes with the answer.
     Done,
-    /// To `StillWanted`: keep, ask again then.
+    /// The answer to `StillWanted`: keep the units, and ask again then.
     Keep {
-        /// Then.
+        /// When the SKU asks again.
         until: Timestamp,
     },
-    /// To `StillWanted`: let go.
+    /// The answer to `StillWanted`: release the units.
     Release,
-    /// To `StillWanted`: sold.
+    /// The answer to `StillWanted`: the units are sold.
     Taken,
 }
 
-/// A lawful "no".
+/// A refusal of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// No such reservation, or somebody else's.
+    /// The reservation does not exist, or belongs to another caller.
     Unknown,
-    /// The same reference again for something else.
+    /// The same reference has a reservation with other terms.
     OtherTerms,
-    /// The same request again with another body.
+    /// The same request had another body.
     RequestReused,
-    /// It ended, or is ending, otherwise; `Held`: it never was.
+    /// It has ended, or is ending, otherwise; `Held`: it was not made.
     Ended {
-        /// So.
+        /// How it ended.
         status: PromiseStatus,
     },
-    /// Its lines are still being asked for.
+    /// Its lines are still being reserved.
     NotYet,
     /// Extended too often.
     LimitExceeded {
-        /// At most.
+        /// The most units that one order may take.
         limit: Units,
     },
 }
