@@ -1,11 +1,10 @@
 //! The words spoken with a cart: what is asked, what is answered, what is refused, and what happened.
 
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{OrderId, Sku, Terms};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Whose a cart is: the principal that made it.

@@ -1,12 +1,11 @@
 //! One line of an order: one SKU, what is held of it, and where its units are.
 
 use super::{PricedLine, Receipt, Shortage, Wanted};
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{Sku, WarehouseId};
 use crate::inventory::{Allocation, Price, Units};
 use crate::money::Money;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 
 /// What is held for a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]

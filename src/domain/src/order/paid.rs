@@ -1,11 +1,10 @@
 //! What is known of an order's money: attempts to pay, calls about them, refunds.
 
 use super::{CallKey, CapturePolicy, Instruction, LineUnits, RefundCause};
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::payment::{NextAction, Operation, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 
 /// How an attempt to pay stands.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

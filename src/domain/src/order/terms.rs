@@ -1,12 +1,11 @@
 //! What an order is placed with: everything the saga needs to know later, so that it never asks the configuration again.
 
 use super::personal::Personal;
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{CartId, Request, Sku, WarehouseId};
 use crate::inventory::Units;
 use crate::money::{Currency, Money};
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Most lines an order may have.

@@ -1,11 +1,10 @@
 //! The words spoken with a reservation of several lines: what is asked, what is answered, what is refused, and what happened.
 
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{Request, ReservationId, Sku, Terms, WarehouseId};
 use crate::inventory::{Allocation, PromiseStatus, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Units of one SKU.
