@@ -10,9 +10,8 @@ use super::effect::{Effect, EffectKey, Outcome};
 use super::ids::Sku;
 use super::inventory::Levels;
 use super::time::Timestamp;
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -10,11 +10,9 @@ mod entity_id;
 
 pub use entity_id::{EntityId, KeyError};
 
-use crate::codec::{put_bits, put_text};
+use crate::codec::encode::{Write, Written};
+use crate::codec::{self as minicbor, Decode, Decoder, Encode, Encoder, decode, take_bytes, take_text};
 use compact_str::CompactString;
-use minicbor::decode::{self, Decoder};
-use minicbor::encode::{self, Encoder, Write};
-use minicbor::{Decode, Encode};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -90,15 +88,15 @@ macro_rules! bits {
         }
 
         impl<C> Encode<C> for $name {
-            fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Result<(), encode::Error<W::Error>> {
-                put_bits(to, self.0)
+            fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Written<W> {
+                to.bits(self.0)
             }
         }
 
         impl<'b, C> Decode<'b, C> for $name {
             fn decode(from: &mut Decoder<'b>, _context: &mut C) -> Result<Self, decode::Error> {
                 let at = from.position();
-                let bits = from.bytes()?.try_into().map_err(|_length| decode::Error::message("not 16 bytes").at(at))?;
+                let bits = take_bytes(from)?.try_into().map_err(|_length| decode::Error::message("not 16 bytes").at(at))?;
                 Ok(Self(u128::from_be_bytes(bits)))
             }
         }
@@ -281,14 +279,14 @@ macro_rules! name {
         }
 
         impl<C> Encode<C> for $name {
-            fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Result<(), encode::Error<W::Error>> {
-                put_text(to, &self.0)
+            fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Written<W> {
+                to.str(&self.0)
             }
         }
 
         impl<'b, C> Decode<'b, C> for $name {
             fn decode(from: &mut Decoder<'b>, _context: &mut C) -> Result<Self, decode::Error> {
-                from.str().map(|name| Self(CompactString::new(name)))
+                take_text(from).map(|name| Self(CompactString::new(name)))
             }
         }
 

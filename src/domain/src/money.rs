@@ -1,9 +1,7 @@
 //! Money: whole minor units with a currency. Nothing here rounds silently, and nothing is a float.
 
-use crate::codec::put_code;
-use minicbor::decode::{self, Decoder};
-use minicbor::encode::{self, Encoder, Write};
-use minicbor::{Decode, Encode};
+use crate::codec::encode::{Write, Written};
+use crate::codec::{self as minicbor, Decode, Decoder, Encode, Encoder, decode, take_text};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -115,15 +113,15 @@ impl<'de> Deserialize<'de> for Currency {
 }
 
 impl<C> Encode<C> for Currency {
-    fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Result<(), encode::Error<W::Error>> {
-        put_code(to, self.0)
+    fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Written<W> {
+        to.code(self.0)
     }
 }
 
 impl<'b, C> Decode<'b, C> for Currency {
     fn decode(from: &mut Decoder<'b>, _context: &mut C) -> Result<Self, decode::Error> {
         let at = from.position();
-        let code = from.str()?.as_bytes();
+        let code = take_text(from)?.as_bytes();
         match <[u8; 3]>::try_from(code) {
             Ok(code) if code.iter().all(u8::is_ascii_uppercase) => Ok(Self(code)),
             Ok(_) | Err(_) => Err(decode::Error::message("not three capital letters").at(at)),

@@ -8,9 +8,8 @@ pub mod reconciliation;
 use super::ids::OrderId;
 use super::money::Money;
 use super::time::Timestamp;
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Instants and durations as values. The domain reads no clock; the time comes with each command.
 
-use crate::codec::put_instant;
+use crate::codec::encode::{Write, Written};
+use crate::codec::{Encode, Encoder, take_bytes};
 use minicbor::decode::{self, Decode, Decoder};
-use minicbor::encode::{self, Encode, Encoder, Write};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -31,15 +31,15 @@ impl Timestamp {
 
 /// As a byte string without leading zeros: seven bytes for an instant of today, where a CBOR number takes nine.
 impl<C> Encode<C> for Timestamp {
-    fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Result<(), encode::Error<W::Error>> {
-        put_instant(to, self.0)
+    fn encode<W: Write>(&self, to: &mut Encoder<W>, _context: &mut C) -> Written<W> {
+        to.instant(self.0)
     }
 }
 
 impl<'b, C> Decode<'b, C> for Timestamp {
     fn decode(from: &mut Decoder<'b>, _context: &mut C) -> Result<Self, decode::Error> {
         let at = from.position();
-        let stored = from.bytes()?;
+        let stored = take_bytes(from)?;
         if stored.len() > size_of::<u64>() {
             return Err(decode::Error::message("an instant of more than eight bytes").at(at));
         }

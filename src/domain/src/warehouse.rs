@@ -4,9 +4,8 @@ use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity, Residency};
 use super::ids::WarehouseId;
 use super::time::Timestamp;
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 

@@ -26,7 +26,7 @@ use super::message;
 use super::money::Currency;
 use super::order;
 use super::time::Timestamp;
-use minicbor::{Decode, Encode};
+use crate::codec::{self as minicbor, Decode, Encode};
 
 /// Lines of one cart.
 pub const LINES_MAX: usize = 2_000;

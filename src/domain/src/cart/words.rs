@@ -1,11 +1,10 @@
 //! Commands, events, replies and refusals of a cart.
 
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{OrderId, Sku, Terms};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// The owner of a cart: the principal that created it.

@@ -3,9 +3,10 @@
 //! The facts keep one byte: there was personal data. A type that has such a field, and every type around it, says
 //! `#[cbor(context_bound = "KeepsApart")]`.
 
-use super::take_null;
+use super::encode::{Write, Written};
+use super::reader::take_null;
+use super::{Encode, Encoder};
 use minicbor::decode::{self, Decode, Decoder};
-use minicbor::encode::{self, Encode, Encoder, Write};
 use std::sync::Arc;
 
 /// Where personal data is put while facts are written, and taken from while they are read.
@@ -73,18 +74,18 @@ impl KeepsApart for Apart<'_> {
 /// Appends the byte that says whether there is personal data, and puts it apart.
 ///
 /// # Errors
-/// Those of the writer.
+/// None.
 pub fn encode<C: KeepsApart, W: Write, T: Encode<()>>(
     value: &Option<Arc<T>>,
     to: &mut Encoder<W>,
     context: &mut C,
-) -> Result<(), encode::Error<W::Error>> {
+) -> Written<W> {
     match value {
         Some(value) => {
             context.put(value.as_ref());
-            to.bool(true)?.ok()
+            to.bool(true)
         }
-        None => to.null()?.ok(),
+        None => to.null(),
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! The value must be a struct: its array is told from the number of a place.
 
-use minicbor::data::Type;
+use super::encode::{Write, Written};
+use super::reader::is_array;
+use super::{Encode, Encoder};
 use minicbor::decode::{self, Decode, Decoder};
-use minicbor::encode::{self, Encode, Encoder, Write};
 use std::sync::Arc;
 
 /// What is shared within the chunk that is being written or read.
@@ -68,14 +69,14 @@ impl<T: PartialEq> Interns<T> for Interned<T> {
 /// Appends the value, or the place where it stands already.
 ///
 /// # Errors
-/// Those of the writer.
+/// None.
 pub fn encode<C: Interns<T>, W: Write, T: Encode<()>>(
     value: &Arc<T>,
     to: &mut Encoder<W>,
     context: &mut C,
-) -> Result<(), encode::Error<W::Error>> {
+) -> Written<W> {
     match context.place(value) {
-        Some(place) => to.u32(place)?.ok(),
+        Some(place) => to.u64(u64::from(place)),
         None => value.as_ref().encode(to, &mut ()),
     }
 }
@@ -89,7 +90,7 @@ pub fn decode<'b, C: Interns<T>, T: Decode<'b, ()>>(
     context: &mut C,
 ) -> Result<Arc<T>, decode::Error> {
     let at = from.position();
-    if from.datatype()? == Type::Array {
+    if is_array(from) {
         return T::decode(from, &mut ()).map(|value| context.intern(value));
     }
     let place = from.u32()?;

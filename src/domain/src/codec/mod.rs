@@ -16,32 +16,22 @@
 //! The tags of all types stand in `tags.txt`, which a test compares with the sources.
 
 pub mod apart;
+pub mod bytes;
+mod encoder;
 pub mod interned;
+mod reader;
 pub mod shared;
 #[cfg(test)]
 mod tags;
 pub mod text;
-mod write;
 
 pub use apart::{Apart, KeepsApart};
+pub use derived::*;
+pub use encoder::{Encode, Encoder, encode, write};
 pub use interned::{Interned, Interns};
-pub use write::write;
-pub(crate) use write::{put_bits, put_code, put_instant, put_text};
+pub(crate) use reader::{take_bytes, take_text};
 
-use minicbor::data::Type;
-use minicbor::decode::{Decoder, Error};
-
-/// Takes the `null` of an absent value; `false`, and nothing taken, where a value stands.
-fn take_null(from: &mut Decoder<'_>) -> Result<bool, Error> {
-    let is_null = from.datatype()? == Type::Null;
-    if is_null {
-        from.skip()?;
-    }
-    Ok(is_null)
-}
-
-/// Takes the head of an array: how many items follow. Nothing is reserved for them: a damaged count must not take memory.
-fn take_length(from: &mut Decoder<'_>) -> Result<u64, Error> {
-    let at = from.position();
-    from.array()?.ok_or_else(|| Error::message("an array without a length").at(at))
+/// What derived code names, and the two derives; the trait [`Encode`] is the one above.
+mod derived {
+    pub use minicbor::{__minicbor_cfg, Decode, Decoder, Encode, data, decode};
 }

@@ -1,8 +1,9 @@
 //! Values behind an [`Arc`] as fields: `#[cbor(n(2), with = "shared")]`. The bytes are those of the value.
 
-use super::{take_length, take_null};
+use super::encode::{Write, Written};
+use super::reader::{take_length, take_null};
+use super::{Encode, Encoder};
 use minicbor::decode::{self, Decode, Decoder};
-use minicbor::encode::{self, Encode, Encoder, Write};
 use std::sync::Arc;
 
 /// A shared value, one that may be absent, or a list of them.
@@ -10,8 +11,8 @@ pub trait Shared<C>: Sized {
     /// Appends it.
     ///
     /// # Errors
-    /// Those of the writer.
-    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Result<(), encode::Error<W::Error>>;
+    /// None.
+    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Written<W>;
 }
 
 /// What [`Shared`] wrote, read from bytes that live for `'b`.
@@ -26,12 +27,8 @@ pub trait SharedFrom<'b, C>: Sized {
 /// Appends a field.
 ///
 /// # Errors
-/// Those of the writer.
-pub fn encode<C, W: Write, T: Shared<C>>(
-    value: &T,
-    to: &mut Encoder<W>,
-    context: &mut C,
-) -> Result<(), encode::Error<W::Error>> {
+/// None.
+pub fn encode<C, W: Write, T: Shared<C>>(value: &T, to: &mut Encoder<W>, context: &mut C) -> Written<W> {
     value.write(to, context)
 }
 
@@ -44,7 +41,7 @@ pub fn decode<'b, C, T: SharedFrom<'b, C>>(from: &mut Decoder<'b>, context: &mut
 }
 
 impl<C, T: Encode<C>> Shared<C> for Arc<T> {
-    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Result<(), encode::Error<W::Error>> {
+    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Written<W> {
         self.as_ref().encode(to, context)
     }
 }
@@ -56,10 +53,10 @@ impl<'b, C, T: Decode<'b, C>> SharedFrom<'b, C> for Arc<T> {
 }
 
 impl<C, T: Encode<C>> Shared<C> for Option<Arc<T>> {
-    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Result<(), encode::Error<W::Error>> {
+    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Written<W> {
         match self {
             Some(value) => value.as_ref().encode(to, context),
-            None => to.null()?.ok(),
+            None => to.null(),
         }
     }
 }
@@ -71,8 +68,8 @@ impl<'b, C, T: Decode<'b, C>> SharedFrom<'b, C> for Option<Arc<T>> {
 }
 
 impl<C, T: Encode<C>> Shared<C> for Vec<Arc<T>> {
-    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Result<(), encode::Error<W::Error>> {
-        to.array(u64::try_from(self.len()).unwrap_or(u64::MAX))?;
+    fn write<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Written<W> {
+        to.list(self.len())?;
         self.iter().try_for_each(|value| value.as_ref().encode(to, context))
     }
 }

@@ -1,9 +1,10 @@
 //! Short texts ([`CompactString`]) as fields: `#[cbor(n(3), with = "text")]`. Neither crate knows the other, so a field that holds one says so.
 
-use super::{put_text, take_length, take_null};
+use super::Encoder;
+use super::encode::{Write, Written};
+use super::reader::{take_length, take_null, take_text};
 use compact_str::CompactString;
 use minicbor::decode::{self, Decoder};
-use minicbor::encode::{self, Encoder, Write};
 use std::collections::BTreeMap;
 
 /// A text, or what is made of texts.
@@ -11,8 +12,8 @@ pub trait Text: Sized {
     /// Appends it.
     ///
     /// # Errors
-    /// Those of the writer.
-    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Result<(), encode::Error<W::Error>>;
+    /// None.
+    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Written<W>;
 
     /// Takes it from the front.
     ///
@@ -24,12 +25,8 @@ pub trait Text: Sized {
 /// Appends a field.
 ///
 /// # Errors
-/// Those of the writer.
-pub fn encode<C, W: Write, T: Text>(
-    value: &T,
-    to: &mut Encoder<W>,
-    _context: &mut C,
-) -> Result<(), encode::Error<W::Error>> {
+/// None.
+pub fn encode<C, W: Write, T: Text>(value: &T, to: &mut Encoder<W>, _context: &mut C) -> Written<W> {
     value.write(to)
 }
 
@@ -42,12 +39,12 @@ pub fn decode<C, T: Text>(from: &mut Decoder<'_>, _context: &mut C) -> Result<T,
 }
 
 impl Text for CompactString {
-    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Result<(), encode::Error<W::Error>> {
-        put_text(to, self)
+    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Written<W> {
+        to.str(self)
     }
 
     fn read(from: &mut Decoder<'_>) -> Result<Self, decode::Error> {
-        from.str().map(Self::new)
+        take_text(from).map(Self::new)
     }
 }
 
@@ -55,8 +52,8 @@ impl Text for CompactString {
 macro_rules! numbers {
     ($($number:ident)+) => { $(
         impl Text for $number {
-            fn write<W: Write>(&self, to: &mut Encoder<W>) -> Result<(), encode::Error<W::Error>> {
-                to.$number(*self)?.ok()
+            fn write<W: Write>(&self, to: &mut Encoder<W>) -> Written<W> {
+                to.u64(u64::from(*self))
             }
 
             fn read(from: &mut Decoder<'_>) -> Result<Self, decode::Error> {
@@ -68,10 +65,10 @@ macro_rules! numbers {
 numbers!(u32 u64);
 
 impl<T: Text> Text for Option<T> {
-    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Result<(), encode::Error<W::Error>> {
+    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Written<W> {
         match self {
             Some(value) => value.write(to),
-            None => to.null()?.ok(),
+            None => to.null(),
         }
     }
 
@@ -81,7 +78,7 @@ impl<T: Text> Text for Option<T> {
 }
 
 impl<A: Text, B: Text> Text for (A, B) {
-    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Result<(), encode::Error<W::Error>> {
+    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Written<W> {
         to.array(2)?;
         self.0.write(to)?;
         self.1.write(to)
@@ -98,8 +95,8 @@ impl<A: Text, B: Text> Text for (A, B) {
 }
 
 impl<T: Text> Text for Vec<T> {
-    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Result<(), encode::Error<W::Error>> {
-        to.array(u64::try_from(self.len()).unwrap_or(u64::MAX))?;
+    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Written<W> {
+        to.list(self.len())?;
         self.iter().try_for_each(|item| item.write(to))
     }
 
@@ -109,8 +106,8 @@ impl<T: Text> Text for Vec<T> {
 }
 
 impl<T: Text> Text for BTreeMap<CompactString, T> {
-    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Result<(), encode::Error<W::Error>> {
-        to.map(u64::try_from(self.len()).unwrap_or(u64::MAX))?;
+    fn write<W: Write>(&self, to: &mut Encoder<W>) -> Written<W> {
+        to.map(self.len())?;
         self.iter().try_for_each(|(key, value)| {
             key.write(to)?;
             value.write(to)

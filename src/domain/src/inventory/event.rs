@@ -2,12 +2,11 @@
 
 use super::promises::Keeper;
 use super::words::{AdjustmentReason, Allocation, MoveKey, Offer, ReturnKey, Units};
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{OrderId, Request, ReservationId, WarehouseId};
 use crate::money::Currency;
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 /// A seller's request, which takes effect once and is remembered for a while.

@@ -1,11 +1,10 @@
 //! Stock levels: the counts of one warehouse.
 
 use super::words::{Offer, Units};
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::WarehouseId;
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// A SKU's offer and stock.

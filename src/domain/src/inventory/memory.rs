@@ -2,11 +2,10 @@
 
 use super::levels::Level;
 use super::words::{Allocation, Price, Reserved, Units};
-use crate::codec::{Interns, interned, text};
+use crate::codec::{self as minicbor, Decode, Encode, Interns, interned, text};
 use crate::ids::{OrderId, RequestId, Terms};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use std::sync::Arc;
 
 /// Chunks of the stored state beside the head (rule S4): few enough to be few rows, enough that one changed reservation of

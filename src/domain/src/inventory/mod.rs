@@ -66,8 +66,8 @@ use super::money::Currency;
 use super::order;
 use super::reservation;
 use super::time::Timestamp;
+use crate::codec::{self as minicbor, Decode, Encode};
 use levels::ByWarehouse;
-use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

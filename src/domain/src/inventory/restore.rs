@@ -3,9 +3,8 @@
 use super::evolve::agreed_by;
 use super::memory::ids_of;
 use super::{Agreed, Inventory, Move, MoveKey, Promise, Remembered, Reservation, ReservationStatus};
-use crate::codec::Interns;
+use crate::codec::{self as minicbor, Decode, Encode, Interns};
 use crate::ids::{OrderId, RequestId, ReservationId};
-use minicbor::{Decode, Encode};
 use std::borrow::Cow;
 
 /// What a chunk holds: all that is remembered of the orders and requests whose ids fall into it. Borrowed while it is written.

@@ -1,11 +1,10 @@
 //! Commands, replies and refusals of a SKU's stock.
 
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{OrderId, ProductId, Request, ReservationId, Sku, WarehouseId};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::decide_promise::PromiseEnd;

@@ -5,13 +5,13 @@ use super::personal::{Address, Buyer};
 use super::step::Step;
 use super::terms::{Destination, Instruction, Place, Shipping, TaxTable, Wanted};
 use super::{LineNumber, ReturnLine};
+use crate::codec::{self as minicbor, Decode, Encode};
 use crate::ids::{OrderId, Request, Sku, WarehouseId};
 use crate::inventory::{Reserved, Units};
 use crate::money::Money;
 use crate::payment::{ProviderAnswer, Reference};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// A command to an order.

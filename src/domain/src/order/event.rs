@@ -6,13 +6,12 @@ use super::personal::Personal;
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Destination, Instruction, Shipping, TaxTable, Wanted};
 use super::{Head, Outcome, Trouble};
-use crate::codec::{KeepsApart, apart, shared, text};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
 use crate::ids::{OrderId, Request, WarehouseId};
 use crate::inventory::{Allocation, Reserved};
 use crate::payment::{NextAction, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -538,7 +537,7 @@ pub struct Amended {
     #[n(3)]
     pub priced: Option<Priced>,
     /// The hash of the changed personal data, under the first salt.
-    #[cbor(n(4), with = "minicbor::bytes")]
+    #[cbor(n(4), with = "bytes")]
     pub personal_hash: Option<[u8; 32]>,
     /// The changed personal data; `None` once it is erased.
     #[serde(skip)]

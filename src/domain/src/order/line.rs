@@ -1,12 +1,11 @@
 //! A line of an order: one SKU, its reservation, and the counts of its units.
 
 use super::{PricedLine, Receipt, Shortage, Wanted};
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{Sku, WarehouseId};
 use crate::inventory::{Allocation, Price, Units};
 use crate::money::Money;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 
 /// The state of a line's reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]

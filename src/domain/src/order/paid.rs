@@ -1,11 +1,10 @@
 //! An order's payments: attempts to pay, calls to the provider, refunds.
 
 use super::{CallKey, CapturePolicy, Instruction, LineUnits, RefundCause};
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::payment::{NextAction, Operation, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 
 /// The state of an attempt to pay.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

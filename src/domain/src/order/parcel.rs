@@ -1,11 +1,10 @@
 //! Shipments and returns.
 
 use super::{Condition, LineNumber, ShipmentStarted};
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::inventory::{Allocation, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// A shipment of the order.

@@ -1,9 +1,8 @@
 //! Personal data of an order, apart from the facts. The facts contain only its salted hash, so that it can be erased without
 //! breaking replay.
 
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, bytes, text};
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -14,7 +13,7 @@ pub type Salt = [u8; 16];
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 pub struct Personal {
     /// Erased with the rest: without it the hash in the facts leads to no person.
-    #[cbor(n(0), with = "minicbor::bytes")]
+    #[cbor(n(0), with = "bytes")]
     pub salt: Salt,
     /// The buyer's name and contact data.
     #[n(1)]

@@ -6,13 +6,12 @@ use super::{
     CallKey, CancelReason, Cancelled, CartRefusal, Instruction, Line, Made, Payment, Personal, Refund, Return,
     Shipment, Source, Step, Terms, Todo,
 };
-use crate::codec::{KeepsApart, apart, shared, text};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
 use crate::ids::{OrderId, Request, RequestId, Terms as Fingerprint};
 use crate::money::Money;
 use crate::payment::Reference;
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -191,7 +190,7 @@ pub struct Order {
     #[cbor(n(3), with = "apart")]
     pub personal: Option<Arc<Personal>>,
     /// Salted hash of the personal data as it is now; kept when the data is erased.
-    #[cbor(n(4), with = "minicbor::bytes")]
+    #[cbor(n(4), with = "bytes")]
     pub personal_hash: [u8; 32],
     /// Its lines, one per SKU; numbered from 1.
     #[n(5)]
@@ -265,7 +264,7 @@ pub struct Head {
     #[n(4)]
     pub placed_at: Timestamp,
     /// The salted hash of the personal data it was placed with; a repeated request is compared with it.
-    #[cbor(n(5), with = "minicbor::bytes")]
+    #[cbor(n(5), with = "bytes")]
     pub personal_hash: [u8; 32],
 }
 

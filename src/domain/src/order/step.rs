@@ -3,9 +3,9 @@
 //! The numbers are stored with the state, so they are fixed for ever.
 
 use super::LineNumber;
+use crate::codec::{self as minicbor, Decode, Encode};
 use crate::effect::EffectKey;
 use crate::payment::Operation;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// A command that an order owes to another entity, once.

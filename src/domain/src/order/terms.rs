@@ -1,12 +1,11 @@
 //! The data that an order is placed with: everything that the saga needs later, so that it never reads the configuration.
 
 use super::personal::Personal;
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{CartId, Request, Sku, WarehouseId};
 use crate::inventory::Units;
 use crate::money::{Currency, Money};
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// The most lines of an order.

@@ -1,11 +1,10 @@
 //! A seller's data of a product and its SKUs, and its validation.
 
-use crate::codec::{shared, text};
+use crate::codec::{self as minicbor, Decode, Encode, shared, text};
 use crate::ids::{ProductId, Sku};
 use crate::inventory::Price;
 use crate::money::AMOUNT_MAX;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,11 +3,9 @@
 //! Stored as a list, in the order of the SKUs: each names its own.
 
 use super::details::Variant;
-use crate::codec::shared;
+use crate::codec::encode::{Write, Written};
+use crate::codec::{self as minicbor, Decode, Decoder, Encode, Encoder, shared};
 use crate::ids::{ProductId, Sku};
-use minicbor::decode::{self, Decoder};
-use minicbor::encode::{self, Encoder, Write};
-use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,17 +30,16 @@ pub(super) struct Listed {
 }
 
 /// Appends the list.
-pub(super) fn encode<C, W: Write>(
-    skus: &BTreeMap<Sku, Listed>,
-    to: &mut Encoder<W>,
-    context: &mut C,
-) -> Result<(), encode::Error<W::Error>> {
-    to.array(u64::try_from(skus.len()).unwrap_or(u64::MAX))?;
+pub(super) fn encode<C, W: Write>(skus: &BTreeMap<Sku, Listed>, to: &mut Encoder<W>, context: &mut C) -> Written<W> {
+    to.list(skus.len())?;
     skus.values().try_for_each(|known| known.encode(to, context))
 }
 
 /// Takes the list from the front.
-pub(super) fn decode<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<BTreeMap<Sku, Listed>, decode::Error> {
+pub(super) fn decode<C>(
+    from: &mut Decoder<'_>,
+    context: &mut C,
+) -> Result<BTreeMap<Sku, Listed>, minicbor::decode::Error> {
     let known: Vec<Listed> = Decode::decode(from, context)?;
     Ok(known.into_iter().map(|known| (known.variant.sku.clone(), known)).collect())
 }

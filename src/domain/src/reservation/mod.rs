@@ -24,7 +24,7 @@ use super::ids::{EntityId, Request, ReservationId};
 use super::inventory::{self, Allocation, EXTENSIONS_MAX, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
 use super::message;
 use super::time::Timestamp;
-use minicbor::{Decode, Encode};
+use crate::codec::{self as minicbor, Decode, Encode};
 
 /// The seconds after which a SKU asks an undecided reservation again.
 const ASK_AGAIN_S: u64 = 60;

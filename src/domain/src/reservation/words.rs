@@ -1,11 +1,10 @@
 //! Commands, events, replies and refusals of a reservation of several lines.
 
-use crate::codec::text;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{Request, ReservationId, Sku, Terms, WarehouseId};
 use crate::inventory::{Allocation, PromiseStatus, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 /// Units of one SKU.

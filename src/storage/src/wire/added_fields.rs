@@ -8,7 +8,9 @@ use super::whole::{read_head_row, read_versioned, read_with, write_head, write_v
 use super::{Decided, HEAD, Meta, form, inventory, record};
 use bytes::Bytes;
 use doorbuster_domain::any;
-use doorbuster_domain::codec::{Apart, Interned, Interns, KeepsApart, apart, interned, shared};
+use doorbuster_domain::codec::{
+    self as minicbor, Apart, Decode, Encode, Interned, Interns, KeepsApart, apart, interned, shared,
+};
 use doorbuster_domain::entity::{By, Entity};
 use doorbuster_domain::ids::{EntityId, OrderId, WarehouseId};
 use doorbuster_domain::inventory::random::offer;
@@ -18,7 +20,6 @@ use doorbuster_domain::inventory::{
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order::{Event, Head, Personal, Placed};
 use doorbuster_domain::time::Timestamp;
-use minicbor::{Decode, Encode};
 use std::sync::Arc;
 
 /// Three of an order's events, two of them with a field more.

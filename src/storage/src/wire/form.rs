@@ -3,9 +3,8 @@
 use super::WireError;
 use bytes::Bytes;
 pub(super) use doorbuster_domain::codec::write;
+use doorbuster_domain::codec::{Decode, Decoder, decode};
 use doorbuster_domain::ids::EntityId;
-use minicbor::Decode;
-use minicbor::decode::Decoder;
 use std::cell::Cell;
 
 thread_local! {
@@ -91,10 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take<T>(
-        &mut self,
-        take: impl FnOnce(&mut Decoder<'a>) -> Result<T, minicbor::decode::Error>,
-    ) -> Result<T, WireError> {
+    fn take<T>(&mut self, take: impl FnOnce(&mut Decoder<'a>) -> Result<T, decode::Error>) -> Result<T, WireError> {
         let mut decoder = Decoder::new(self.rest);
         let taken = take(&mut decoder).map_err(|error| damaged(self.what, &error.to_string()))?;
         self.rest = self.rest.get(decoder.position()..).unwrap_or_default();

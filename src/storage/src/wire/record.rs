@@ -12,10 +12,10 @@
 use super::form::{self, Reader, damaged, exact, size_from, write_sized};
 use super::{Decided, WireError};
 use bytes::Bytes;
+use doorbuster_domain::codec::{self as minicbor, Decode, Encode};
 use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
-use minicbor::{Decode, Encode};
 use std::borrow::Cow;
 
 const FORM: u8 = 2;

@@ -6,9 +6,9 @@
 //! what a later version of the product wrote is refused by its number.
 
 use super::{WireError, form};
+use doorbuster_domain::codec::Decode;
 use doorbuster_domain::inventory::Chunk;
 use doorbuster_domain::{cart, inventory, order, product, reservation, warehouse};
-use minicbor::Decode;
 
 /// What is stored under a version.
 pub(super) trait Versioned: Sized + 'static {
@@ -62,7 +62,7 @@ versioned! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use minicbor::Encode;
+    use doorbuster_domain::codec::{self as minicbor, Encode};
 
     /// Version 1 counted seconds, version 2 milliseconds, and version 3 knows a field more.
     #[derive(Debug, PartialEq, Encode, Decode)]

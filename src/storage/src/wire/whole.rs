@@ -9,9 +9,8 @@ use super::form::{self, Reader, damaged};
 use super::versions::Versioned;
 use super::{HEAD, Meta, PERSONAL, WireError};
 use bytes::Bytes;
-use doorbuster_domain::codec::Apart;
+use doorbuster_domain::codec::{self as minicbor, Apart, Decode, Encode};
 use doorbuster_domain::time::Timestamp;
-use minicbor::{Decode, Encode};
 
 const WHAT: &str = "a stored state";
 

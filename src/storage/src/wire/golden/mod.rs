@@ -13,10 +13,9 @@ mod warehouse;
 use super::versions::Versioned;
 use super::{Meta, WireError, form, whole};
 use bytes::Bytes;
-use doorbuster_domain::codec::Apart;
+use doorbuster_domain::codec::{Apart, Decode, Encode};
 use doorbuster_domain::entity::Entity;
 use doorbuster_domain::time::Timestamp;
-use minicbor::{Decode, Encode};
 use std::fmt::Debug;
 
 pub(super) use order::placed;
