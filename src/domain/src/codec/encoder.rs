@@ -15,7 +15,7 @@ pub trait Encode<C> {
     ///
     /// # Errors
     /// None: the error has no value.
-    fn encode<W: encode::Write>(&self, to: &mut Encoder<W>, context: &mut C) -> encode::Written<W>;
+    fn encode<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Written<W>;
 
     /// Is it absent? Absent values at the end of a struct are left out.
     fn is_nil(&self) -> bool {
