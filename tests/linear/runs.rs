@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Operations of the short and of the long campaign; half of them with one log for all, half with a log for each shard.
-const OPERATIONS: (u64, u64) = (16_000, 50_000);
+const OPERATIONS: (u64, u64) = (50_000, 1_000_000);
 /// Operations until a shop that is wrong must be found out.
 const FEW: usize = 4_000;
 const CLIENTS: u32 = 24;

@@ -255,7 +255,7 @@ fn is_log(file: &str) -> bool {
 /// A failure that endangers nothing, because what failed is not used.
 fn may_go_on(met: &Made, report: &Report, said: &str) -> bool {
     // The next segment, to which no record was written: the present one goes on to its end, and the log says what will come.
-    let next_segment = met.file.starts_with("log/spare-") && said.contains("no next segment");
+    let next_segment = met.file.starts_with("log/spare-") && said.contains("the next segment cannot be prepared");
     // The tables' list of tables is written anew, to be shorter: the old one stays in force.
     let list_of_tables = met.file.starts_with("states") && met.file.contains("/keyspaces/0");
     // A list of tables that is no longer in force stays beside the present one until the next is written; an erasure waits for that.
