@@ -30,7 +30,7 @@ async fn a_node_with_another_cookie_is_not_let_in() {
     let c = Process::start(settings).await;
     c.tell(&format!("members {} {}", a.member(), c.member())).await;
     a.tell(&format!("members {} {} {}", a.member(), b.member(), c.member())).await;
-    a.says("without proof of the cookie").await;
+    a.says("before the cookie was proved").await;
     assert_eq!(c.tell("beats").await["a.1"][0], false);
     assert_eq!(a.tell("beats").await["c.1"][0], false);
     everybody_goes_on(&a, &b).await;
@@ -42,7 +42,7 @@ async fn a_frame_that_is_too_large_is_refused_by_its_length_alone() {
     for length in [1_u64 << 60, u64::MAX, 1 << 20] {
         send(&b, &length.to_be_bytes()).await;
     }
-    b.says("garbage or a frame that is too large").await;
+    b.says("an invalid or too long frame").await;
     everybody_goes_on(&a, &b).await;
 }
 
@@ -50,12 +50,12 @@ async fn a_frame_that_is_too_large_is_refused_by_its_length_alone() {
 async fn garbage_on_the_port_is_closed_and_logged() {
     let (a, b) = pair(|_| {}).await;
     send(&b, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    b.says("garbage or a frame that is too large").await;
+    b.says("an invalid or too long frame").await;
     // A lawful length, and no message behind it.
     let mut bytes = 64_u64.to_be_bytes().to_vec();
     bytes.extend_from_slice(&[0xff; 64]);
     send(&b, &bytes).await;
-    b.says("ended before it said who it was").await;
+    b.says("ended before the peer sent its name").await;
     let mut dice: u64 = 0x9e37_79b9_7f4a_7c15;
     for length in 0..60_usize {
         let noise: Vec<u8> = std::iter::repeat_with(|| {
@@ -101,11 +101,11 @@ async fn a_node_of_another_version_is_told_so_and_counts_as_not_reached() {
     // What it sends to us: the id of its question, and "bad version".
     assert_eq!(x.tell("another_version").await, serde_json::json!([[77, "BadVersion"]]));
     assert_eq!(x.tell("nonsense").await, serde_json::json!([[0, "BadVersion"]]));
-    b.says("of version 99, ours is").await;
+    b.says("written by version 99, this node has version").await;
     // What we send to it.
     b.tell("learn 9 1 x.1").await;
     assert_eq!(b.tell("ask 9 echo 3 10000").await["not_delivered"], 3);
-    b.says("a node of another version did not understand a question").await;
+    b.says("a node of another version did not understand a request").await;
     // A frame from a peer that is too large ends its session, and nothing else.
     x.tell("too_large").await;
     b.says("peer=x.1 connection").await;
@@ -115,6 +115,6 @@ async fn a_node_of_another_version_is_told_so_and_counts_as_not_reached() {
         }
     });
     gone.await.unwrap();
-    assert!(b.log().contains("garbage or a frame that is too large"));
+    assert!(b.log().contains("an invalid or too long frame"));
     everybody_goes_on(&a, &b).await;
 }

@@ -99,7 +99,7 @@ fn an_answer_is_these_bytes() {
     let accepted = accepted(Reply::Warehouse(warehouse::Reply::Done), Some(warehouse_state()));
     assert_eq!(
         hex(&verdict_body(Verdict::Answered(accepted))),
-        "000004000101002901000100000000000000e803000000000000d0070000000000000101064c6f6e646f6e02474200000001e807d00f01054d"
+        "00000400010100198401014203e84207d0820185664c6f6e646f6e624742f6f40001e807d00f01054d"
     );
     let refused = Answer::Refused(Refusal::Inventory(sold_out()));
     assert_eq!(hex(&verdict_body(Verdict::Answered(refused))), "01010002020101");
