@@ -42,7 +42,7 @@ struct Kills {
 async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_nothing_twice() {
     let seed = campaign::number("DOORBUSTER_SEED").unwrap_or(1);
     let kills = u32::try_from(campaign::size("DOORBUSTER_KILLS", KILLS.0, KILLS.1)).expect("not that many");
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut provider = Provider::started("fast", seed).await;
     let settings = quick().with("orders.hold_s", 4);
     let mut node = Node::started(provider.settings(settings)).await;
@@ -67,9 +67,9 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
     let ledger = Arc::new(Ledger::default());
     let reserver = |number| {
         let (door, ledger, crowd) = (node.door(), Arc::clone(&ledger), Arc::clone(&crowd));
-        let dice = ChaCha8Rng::seed_from_u64(seed * 1_000 + 500 + number);
+        let rng = ChaCha8Rng::seed_from_u64(seed * 1_000 + 500 + number);
         let name = format!("r{seed}-{number}");
-        tokio::spawn(reserve_on(door, ledger, name, dice, move || crowd.stop.load(Ordering::Relaxed)))
+        tokio::spawn(reserve_on(door, ledger, name, rng, move || crowd.stop.load(Ordering::Relaxed)))
     };
     let reservers: Vec<_> = (0..RESERVERS).map(reserver).collect();
 
@@ -79,23 +79,23 @@ async fn killed_at_any_moment_it_loses_nothing_sells_nothing_twice_and_charges_n
         if shoppers.iter().chain(&reservers).any(|shopper| shopper.is_finished()) {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(dice.random_range(20..700))).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(20..700))).await;
         node.kill().await;
         done.serving += 1;
-        if dice.random_range(0..4) == 0 {
+        if rng.random_range(0..4) == 0 {
             provider.kill_and_restart().await;
             done.provider += 1;
         }
-        while dice.random_range(0..3) == 0 {
+        while rng.random_range(0..3) == 0 {
             node.begin();
-            tokio::time::sleep(Duration::from_millis(dice.random_range(0..120))).await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..120))).await;
             node.kill().await;
             done.recovering += 1;
         }
         node.start().await;
         provider.calls_back(&node);
         let known = crowd.oracle.orders();
-        for id in known.choose_multiple(&mut dice, LOOKED_AT) {
+        for id in known.choose_multiple(&mut rng, LOOKED_AT) {
             look_at(&crowd, id).await;
         }
         crowd.oracle.assert_kept();

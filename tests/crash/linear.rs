@@ -68,7 +68,7 @@ struct Shopper {
     notes: Arc<Notes>,
     number: u32,
     step: u32,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
 }
 
 impl Shopper {
@@ -112,9 +112,9 @@ impl Shopper {
     }
 
     async fn order(&mut self, sku: usize) {
-        let units = self.dice.random_range(1..=3);
+        let units = self.rng.random_range(1..=3);
         let mut body = shop::order(&[(SKUS[sku], units)]);
-        if self.dice.random_bool(0.3) {
+        if self.rng.random_bool(0.3) {
             body = shop::paid(body, "tok_ok");
         }
         let call = Call::post("/v1/orders", self.key(), body);
@@ -128,7 +128,7 @@ impl Shopper {
         });
         let order = order.await;
         if let Some(id) = order["id"].as_str().filter(|_| order["status"] == "awaiting_payment")
-            && self.dice.random_bool(0.7)
+            && self.rng.random_bool(0.7)
         {
             let call = Call::post(format!("/v1/orders/{id}/cancel"), self.key(), json!({}));
             let order = OrderId::parse(id).expect("an order's id").0;
@@ -138,8 +138,8 @@ impl Shopper {
 
     async fn live(mut self) {
         while !self.notes.stop.load(Ordering::Relaxed) {
-            let sku = self.dice.random_range(0..SKUS.len());
-            match self.dice.random_range(0..10) {
+            let sku = self.rng.random_range(0..SKUS.len());
+            match self.rng.random_range(0..10) {
                 0..6 => self.order(sku).await,
                 6 => self.receive(sku, 2).await,
                 _ => self.look(sku).await,
@@ -270,12 +270,12 @@ async fn shoppers_of_a_process_that_is_killed_again_and_again_see_one_shelf() {
         notes: Arc::clone(&notes),
         number,
         step: 0,
-        dice: ChaCha8Rng::seed_from_u64(seed * 1_000 + u64::from(number)),
+        rng: ChaCha8Rng::seed_from_u64(seed * 1_000 + u64::from(number)),
     };
     let shoppers: Vec<_> = (1..=SHOPPERS).map(|number| tokio::spawn(shopper(number).live())).collect();
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for _ in 0..kills {
-        tokio::time::sleep(Duration::from_millis(dice.random_range(50..500))).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(50..500))).await;
         node.kill().await;
         node.start().await;
     }

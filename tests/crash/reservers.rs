@@ -40,31 +40,31 @@ pub async fn reserve_on(
     door: Door,
     ledger: Arc<Ledger>,
     name: String,
-    mut dice: ChaCha8Rng,
+    mut rng: ChaCha8Rng,
     stop: impl Fn() -> bool + Send,
 ) {
     for number in 0_u64.. {
         if stop() {
             return;
         }
-        one(&door, &ledger, &format!("{name}-{number}"), &mut dice).await;
+        one(&door, &ledger, &format!("{name}-{number}"), &mut rng).await;
     }
 }
 
-async fn one(door: &Door, ledger: &Ledger, reference: &str, dice: &mut ChaCha8Rng) {
-    let mut lines = vec![(KEPT[dice.random_range(0..2)].0, dice.random_range(1..=2_u64))];
-    if dice.random_bool(0.4) {
-        lines = KEPT.iter().map(|(sku, _)| (*sku, dice.random_range(1..=2_u64))).collect();
+async fn one(door: &Door, ledger: &Ledger, reference: &str, rng: &mut ChaCha8Rng) {
+    let mut lines = vec![(KEPT[rng.random_range(0..2)].0, rng.random_range(1..=2_u64))];
+    if rng.random_bool(0.4) {
+        lines = KEPT.iter().map(|(sku, _)| (*sku, rng.random_range(1..=2_u64))).collect();
     }
     let of = |(sku, quantity): &(&str, u64)| json!({ "sku": sku, "quantity": quantity });
     let item = json!({ "reference": reference, "lines": lines.iter().map(of).collect::<Vec<_>>(), "hold_s": 3 });
-    let path = if dice.random_bool(0.3) { by_batch(door, &item).await } else { alone(door, &item).await };
+    let path = if rng.random_bool(0.3) { by_batch(door, &item).await } else { alone(door, &item).await };
     let Some(path) = path else { return };
     ledger.told(&path, &lines, false);
-    if dice.random_bool(0.2) {
+    if rng.random_bool(0.2) {
         assert_eq!(alone(door, &item).await.as_ref(), Some(&path), "the same reference is the same reservation");
     }
-    let word = match dice.random_range(0..10) {
+    let word = match rng.random_range(0..10) {
         0..=5 => "commit",
         6 | 7 => "release",
         // Left alone: it expires.

@@ -33,12 +33,12 @@ pub struct Crowd {
 const LOOKS_MAX: u32 = 30;
 
 /// One shopper after the other.
-pub async fn shop_on(crowd: Arc<Crowd>, name: String, mut dice: ChaCha8Rng) {
+pub async fn shop_on(crowd: Arc<Crowd>, name: String, mut rng: ChaCha8Rng) {
     for number in 0_u64.. {
         if crowd.stop.load(Ordering::Relaxed) {
             return;
         }
-        let mut shopper = Shopper { crowd: &crowd, name: format!("{name}-{number}"), step: 0, dice: &mut dice };
+        let mut shopper = Shopper { crowd: &crowd, name: format!("{name}-{number}"), step: 0, rng: &mut rng };
         shopper.journey().await;
     }
 }
@@ -47,7 +47,7 @@ struct Shopper<'a> {
     crowd: &'a Crowd,
     name: String,
     step: u32,
-    dice: &'a mut ChaCha8Rng,
+    rng: &'a mut ChaCha8Rng,
 }
 
 impl Shopper<'_> {
@@ -78,7 +78,7 @@ impl Shopper<'_> {
 
     async fn place(&mut self, pays_at_once: bool) -> Option<Value> {
         let first = self.any_sku();
-        let mut lines = vec![(first, self.dice.random_range(1..=3))];
+        let mut lines = vec![(first, self.rng.random_range(1..=3))];
         let second = self.any_sku();
         if second != first && self.percent(40) {
             lines.push((second, 1));
@@ -150,7 +150,7 @@ impl Shopper<'_> {
     async fn after_the_sale(&mut self, order: &Value) {
         let id = order["id"].as_str().unwrap_or_default().to_owned();
         let of_order = |what: &str| format!("/v1/orders/{id}/{what}");
-        match self.dice.random_range(0..100) {
+        match self.rng.random_range(0..100) {
             0..10 => {
                 self.act(of_order("cancel"), json!({ "reason": "customer" })).await;
             }
@@ -211,16 +211,16 @@ impl Shopper<'_> {
     }
 
     fn percent(&mut self, likely: u32) -> bool {
-        self.dice.random_range(0..100) < likely
+        self.rng.random_range(0..100) < likely
     }
 
     fn any_sku(&mut self) -> &'static str {
-        self.crowd.skus[self.dice.random_range(0..self.crowd.skus.len())]
+        self.crowd.skus[self.rng.random_range(0..self.crowd.skus.len())]
     }
 
     fn any_token(&mut self) -> &'static str {
         // `tok_visa` says nothing: what befalls it is up to the provider's odds.
-        match self.dice.random_range(0..100) {
+        match self.rng.random_range(0..100) {
             0..45 => "tok_visa",
             45..65 => "tok_ok",
             65..70 => "tok_decline_soft",

@@ -122,6 +122,17 @@ fn every_crate_of_the_product_stands_in_the_table() {
 }
 
 #[test]
+fn the_workspaces_apart_depend_on_crates_that_are_there() {
+    for apart in ["fuzz", "bench/peers"] {
+        let manifest = read(format!("{apart}/Cargo.toml"));
+        for path in manifest.split("path = \"../").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let named = read(format!("{apart}/../{path}/Cargo.toml"));
+            assert!(named.contains("[package]"), "{apart} depends on {path}, which is no package");
+        }
+    }
+}
+
+#[test]
 fn the_checker_sees_what_points_the_wrong_way() {
     for (folder, dependency) in [
         ("domain", "doorbuster-storage"),

@@ -89,15 +89,15 @@ struct Own {
 struct Client {
     crowd: Arc<Crowd>,
     number: u32,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
     own: Vec<Own>,
 }
 
 impl Client {
     fn new(crowd: &Arc<Crowd>, number: u32, seed: u64) -> Self {
-        let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        dice.set_stream(u64::from(number) + 10);
-        Self { crowd: Arc::clone(crowd), number, dice, own: Vec::new() }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(u64::from(number) + 10);
+        Self { crowd: Arc::clone(crowd), number, rng, own: Vec::new() }
     }
 
     fn number(&self) -> u64 {
@@ -106,12 +106,12 @@ impl Client {
 
     async fn live(mut self, operations: usize) {
         while self.crowd.history.lock().unwrap().len() < operations {
-            let sku = self.dice.random_range(0..self.crowd.skus);
-            match self.dice.random_range(0..100) {
+            let sku = self.rng.random_range(0..self.crowd.skus);
+            match self.rng.random_range(0..100) {
                 0..45 => self.reserve(sku).await,
                 45..78 => self.go_on_with_one().await,
                 78..85 => {
-                    let units = self.dice.random_range(1..=6);
+                    let units = self.rng.random_range(1..=6);
                     let request = self.number();
                     self.ask(sku, Op::Receive { request, units }).await;
                 }
@@ -126,11 +126,11 @@ impl Client {
         if self.own.len() >= ORDERS_MAX {
             return self.go_on_with_one().await;
         }
-        let (order, units) = (self.number(), self.dice.random_range(1..=3));
+        let (order, units) = (self.number(), self.rng.random_range(1..=3));
         let heard = self.ask(sku, Op::Reserve { order, units }).await;
         if let Some(Heard { answer: Answer::Reserved { number }, .. }) = heard {
             self.own.push(Own { sku, order, number, is_ended: false });
-            if self.dice.random_ratio(1, 20) {
+            if self.rng.random_ratio(1, 20) {
                 // The same once more, as a shopper who did not see the answer.
                 self.ask(sku, Op::Reserve { order, units }).await;
             }
@@ -141,14 +141,14 @@ impl Client {
         if self.own.is_empty() {
             return;
         }
-        let at = self.dice.random_range(0..self.own.len());
+        let at = self.rng.random_range(0..self.own.len());
         let Own { sku, order, number, is_ended } = self.own[at];
         if is_ended {
             self.own.swap_remove(at);
             self.ask(sku, Op::Forget { order, number }).await;
             return;
         }
-        let op = match self.dice.random_range(0..20) {
+        let op = match self.rng.random_range(0..20) {
             0..10 => Op::Commit { order, number },
             10..19 => Op::Release { order, number },
             _ => Op::Forget { order, number },
@@ -173,7 +173,7 @@ impl Client {
                 invoked = self.crowd.tick();
             }
             let heard = self.crowd.doctor.ask(&self.crowd.shop, sku, op).await;
-            if heard.is_some() || self.dice.random_ratio(1, 12) {
+            if heard.is_some() || self.rng.random_ratio(1, 12) {
                 let returned = heard.is_some().then(|| self.crowd.tick());
                 let operation = Operation {
                     client: self.number,
@@ -190,7 +190,7 @@ impl Client {
                 }
                 return heard;
             }
-            tokio::time::sleep(Duration::from_millis(self.dice.random_range(1..30))).await;
+            tokio::time::sleep(Duration::from_millis(self.rng.random_range(1..30))).await;
         }
     }
 

@@ -29,9 +29,9 @@ fn run(groups: Groups, wrong: Wrong, forgets: usize, operations: usize, seed: u6
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
         let shop = Shop::new(groups, seed, forgets);
-        let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        dice.set_stream(1);
-        let keeper = tokio::spawn(Arc::clone(&shop).keep(dice));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(1);
+        let keeper = tokio::spawn(Arc::clone(&shop).keep(rng));
         let crowd = Crowd::new(Arc::clone(&shop), Doctor::new(wrong), SKUS);
         crowd.open().await;
         crowd.live(CLIENTS, operations, seed).await;

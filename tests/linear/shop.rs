@@ -100,9 +100,9 @@ impl Shop {
     }
 
     /// Starts, dies and starts again until it is closed.
-    pub async fn keep(self: Arc<Self>, mut dice: ChaCha8Rng) {
+    pub async fn keep(self: Arc<Self>, mut rng: ChaCha8Rng) {
         while !self.closed.load(Ordering::Relaxed) {
-            self.disk().set_faults(faults(&mut dice, self.disk().appends()));
+            self.disk().set_faults(faults(&mut rng, self.disk().appends()));
             let clock: SharedClock = self.clock.clone();
             let store = Store::Memory(self.disk().open());
             let stats = Arc::<Stats>::default();
@@ -117,7 +117,7 @@ impl Shop {
                 _reason = node.failed() => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                 }
-                () = tokio::time::sleep(Duration::from_millis(dice.random_range(20..400))) => {
+                () = tokio::time::sleep(Duration::from_millis(rng.random_range(20..400))) => {
                     self.kills.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -131,7 +131,7 @@ impl Shop {
                 *self.disk.lock().unwrap() = cut;
                 self.disk().keep_frames();
             }
-            tokio::time::sleep(Duration::from_millis(dice.random_range(0..20))).await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..20))).await;
         }
     }
 
@@ -192,15 +192,15 @@ impl Shop {
 }
 
 /// Appends take their time, so that kills meet them; now and then one fails, and is there or not.
-fn faults(dice: &mut ChaCha8Rng, appends: u64) -> Faults {
+fn faults(rng: &mut ChaCha8Rng, appends: u64) -> Faults {
     let mut failing = BTreeMap::new();
-    if dice.random_bool(0.3) {
-        failing.insert(appends + dice.random_range(1..200), Fault::Fail { written: dice.random_bool(0.5) });
+    if rng.random_bool(0.3) {
+        failing.insert(appends + rng.random_range(1..200), Fault::Fail { written: rng.random_bool(0.5) });
     }
     Faults {
         appends: failing,
         append_takes: (Duration::ZERO, Duration::from_millis(2)),
-        checkpoint_takes: Duration::from_millis(dice.random_range(0..30)),
+        checkpoint_takes: Duration::from_millis(rng.random_range(0..30)),
         ..Faults::default()
     }
 }

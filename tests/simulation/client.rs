@@ -1,7 +1,7 @@
 //! One client: thinks, asks, is cut off, asks again with the same key, gives up, comes back later.
 
 use crate::judge::is_open;
-use crate::plan::dice_of;
+use crate::plan::rng_of;
 use crate::tending;
 use crate::words;
 use crate::world::{World, pass};
@@ -24,15 +24,15 @@ const FOLLOW_UPS_MAX: u32 = 5;
 /// One client.
 pub(crate) struct Client {
     pub(crate) world: Arc<World>,
-    pub(crate) dice: ChaCha8Rng,
+    pub(crate) rng: ChaCha8Rng,
     name: String,
     keys: u32,
 }
 
 impl Client {
     pub(crate) fn new(world: &Arc<World>, number: u64) -> Self {
-        let dice = dice_of(world.plan.seed, 100 + number);
-        Self { world: Arc::clone(world), dice, name: format!("client {number}"), keys: 0 }
+        let rng = rng_of(world.plan.seed, 100 + number);
+        Self { world: Arc::clone(world), rng, name: format!("client {number}"), keys: 0 }
     }
 
     /// Opens the shop: the product and the first stock. Goes on until all of it is there.
@@ -41,7 +41,7 @@ impl Client {
         self.put_product().await;
         for sku in &skus {
             for warehouse in &warehouses {
-                let units = self.dice.random_range(1..=self.world.plan.stock_max);
+                let units = self.rng.random_range(1..=self.world.plan.stock_max);
                 let key = self.key();
                 let (entity, request, command) = words::receive(sku, warehouse, units, &key);
                 self.post(entity, request, command, Wait::Decided).await;
@@ -51,12 +51,12 @@ impl Client {
 
     /// Shops, sells, looks, until it has done enough.
     pub(crate) async fn live(mut self) {
-        for _ in 0..self.dice.random_range(1..=self.world.plan.actions_max) {
+        for _ in 0..self.rng.random_range(1..=self.world.plan.actions_max) {
             self.think().await;
             if self.world.broken().is_some() {
                 return;
             }
-            match self.dice.random_range(0..100) {
+            match self.rng.random_range(0..100) {
                 0..55 => self.buy().await,
                 55..80 => self.tend_any().await,
                 80..87 => self.move_stock().await,
@@ -67,7 +67,7 @@ impl Client {
     }
 
     pub(crate) async fn think(&mut self) {
-        let millis = self.dice.random_range(0..=self.world.plan.think_max_ms);
+        let millis = self.rng.random_range(0..=self.world.plan.think_max_ms);
         pass(millis).await;
     }
 
@@ -79,24 +79,24 @@ impl Client {
     async fn buy(&mut self) {
         let key = self.key();
         let (skus, warehouses) = (self.world.skus(), self.world.warehouses());
-        let source = if self.dice.random_bool(0.3) {
+        let source = if self.rng.random_bool(0.3) {
             match self.fill_cart().await {
                 Some(cart) => Source::Cart(cart),
                 None => return,
             }
         } else {
-            Source::Lines(words::lines(&mut self.dice, &skus))
+            Source::Lines(words::lines(&mut self.rng, &skus))
         };
         let world = Arc::clone(&self.world);
-        let (id, request, command) = words::place(&mut self.dice, &world.plan, &warehouses, &key, source);
+        let (id, request, command) = words::place(&mut self.rng, &world.plan, &warehouses, &key, source);
         world.placing(id);
-        let wait = [Wait::Decided, Wait::Held, Wait::Settled][self.dice.random_range(0..3)];
+        let wait = [Wait::Decided, Wait::Held, Wait::Settled][self.rng.random_range(0..3)];
         let placed = self.post(EntityId::Order(id), request, command, wait).await;
-        if placed.is_none() || self.dice.random_bool(0.25) {
+        if placed.is_none() || self.rng.random_bool(0.25) {
             // Gave up, or walks away: the deadline must see to the rest.
             return;
         }
-        for _ in 0..self.dice.random_range(0..=FOLLOW_UPS_MAX) {
+        for _ in 0..self.rng.random_range(0..=FOLLOW_UPS_MAX) {
             self.think().await;
             if !world.judge().order(id).is_some_and(is_open) {
                 return;
@@ -110,10 +110,10 @@ impl Client {
         let (entity, id, create) = words::create_cart(&key);
         self.insist(entity.clone(), &create).await?;
         let skus = self.world.skus();
-        let lines = if self.dice.random_ratio(1, 15) { 0 } else { self.dice.random_range(1..=3) };
+        let lines = if self.rng.random_ratio(1, 15) { 0 } else { self.rng.random_range(1..=3) };
         for _ in 0..lines {
-            let sku = &skus[self.dice.random_range(0..skus.len())];
-            let quantity = if self.dice.random_ratio(1, 15) { 0 } else { self.dice.random_range(1..=2) };
+            let sku = &skus[self.rng.random_range(0..skus.len())];
+            let quantity = if self.rng.random_ratio(1, 15) { 0 } else { self.rng.random_range(1..=2) };
             self.insist(entity.clone(), &words::set_line(sku, quantity)).await;
         }
         Some(id)
@@ -125,8 +125,8 @@ impl Client {
         if orders.is_empty() {
             return;
         }
-        let id = orders[self.dice.random_range(0..orders.len())];
-        for _ in 0..self.dice.random_range(1..=3) {
+        let id = orders[self.rng.random_range(0..orders.len())];
+        for _ in 0..self.rng.random_range(1..=3) {
             tending::tend(self, id).await;
             self.think().await;
         }
@@ -134,20 +134,20 @@ impl Client {
 
     async fn move_stock(&mut self) {
         let (skus, warehouses) = (self.world.skus(), self.world.warehouses());
-        let sku = &skus[self.dice.random_range(0..skus.len())];
-        let warehouse = &warehouses[self.dice.random_range(0..warehouses.len())];
+        let sku = &skus[self.rng.random_range(0..skus.len())];
+        let warehouse = &warehouses[self.rng.random_range(0..warehouses.len())];
         let key = self.key();
-        let (entity, request, command) = if self.dice.random_bool(0.5) {
-            words::receive(sku, warehouse, self.dice.random_range(1..=2), &key)
+        let (entity, request, command) = if self.rng.random_bool(0.5) {
+            words::receive(sku, warehouse, self.rng.random_range(1..=2), &key)
         } else {
-            words::correct(&mut self.dice, sku, warehouse, &key)
+            words::correct(&mut self.rng, sku, warehouse, &key)
         };
         self.post(entity, request, command, Wait::Decided).await;
     }
 
     async fn put_product(&mut self) {
         let skus = self.world.skus();
-        let (entity, command) = words::put_product(&mut self.dice, &skus);
+        let (entity, command) = words::put_product(&mut self.rng, &skus);
         self.insist(entity, &command).await;
     }
 
@@ -156,14 +156,14 @@ impl Client {
         if known.is_empty() {
             return;
         }
-        let entity = known[self.dice.random_range(0..known.len())].clone();
+        let entity = known[self.rng.random_range(0..known.len())].clone();
         let read = read_of(&entity);
         self.once(entity, read, Wait::Decided).await;
     }
 
     /// One question, with some patience.
     pub(crate) async fn once(&mut self, entity: EntityId, command: Command, wait: Wait) -> Answer {
-        let patience_ms = self.dice.random_range(100..8_000);
+        let patience_ms = self.rng.random_range(100..8_000);
         let by = By::Seller(words::SELLER.into());
         let ask = self.world.question(entity, command, by, wait, patience_ms);
         self.world.ask(&self.name, ask).await
@@ -187,7 +187,7 @@ impl Client {
     }
 
     async fn pause(&mut self) {
-        let millis = self.dice.random_range(10..900);
+        let millis = self.rng.random_range(10..900);
         pass(millis).await;
     }
 
@@ -200,14 +200,14 @@ impl Client {
         command: Command,
         wait: Wait,
     ) -> Option<Accepted> {
-        let mut copies: u32 = if self.dice.random_bool(0.4) { self.dice.random_range(2..=5) } else { 1 };
+        let mut copies: u32 = if self.rng.random_bool(0.4) { self.rng.random_range(2..=5) } else { 1 };
         let mut accepted: Option<Accepted> = None;
         let mut firsts = 0;
         for _ in 0..TRIES_MAX {
             if copies == 0 {
                 break;
             }
-            let at_once = if self.dice.random_bool(0.5) { copies } else { 1 };
+            let at_once = if self.rng.random_bool(0.5) { copies } else { 1 };
             let asks: Vec<Ask> = (0..at_once).map(|_| self.ask_of(&entity, &command, wait)).collect();
             let (world, name) = (Arc::clone(&self.world), self.name.clone());
             let answers = join_all(asks.into_iter().map(|ask| world.ask(&name, ask))).await;
@@ -251,7 +251,7 @@ impl Client {
     }
 
     fn ask_of(&mut self, entity: &EntityId, command: &Command, wait: Wait) -> Ask {
-        let patience_ms = self.dice.random_range(100..8_000);
+        let patience_ms = self.rng.random_range(100..8_000);
         let by = By::Seller(words::SELLER.into());
         let mut ask = self.world.question(entity.clone(), command.clone(), by, wait, patience_ms);
         if let Command::Order(order::Command::Place(place)) = command

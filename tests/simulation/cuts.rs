@@ -1,7 +1,7 @@
 //! One sale, cut off at each of its batches: the batch is there, its writer never hears of it, and the process is gone. From every
 //! such moment a node recovers, every saga ends, and the laws hold all the way (rules L1, L2, L8).
 //!
-//! The bank is the same before and after, as it would be: each cut is the whole sale anew from its seed, up to the batch and beyond.
+//! The payment provider is the same before and after, as in production: each cut is the whole sale anew from its seed, up to the batch and beyond.
 
 use crate::plan::Plan;
 use crate::run;

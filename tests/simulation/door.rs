@@ -1,7 +1,7 @@
 //! Shoppers who come through the door: the node's own warp filter, without sockets. What a request is, is the door's to say; behind it
 //! stands the same judged world.
 
-use crate::plan::dice_of;
+use crate::plan::rng_of;
 use crate::words;
 use crate::world::{World, pass};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ const TRIES_MAX: u32 = 12;
 #[derive(Clone)]
 struct WorldShop {
     world: Arc<World>,
-    dice: Arc<Mutex<ChaCha8Rng>>,
+    rng: Arc<Mutex<ChaCha8Rng>>,
 }
 
 impl Shop for WorldShop {
@@ -52,7 +52,7 @@ impl Shop for WorldShop {
     }
 
     fn random(&self) -> [u8; 16] {
-        self.dice.lock().unwrap_or_else(PoisonError::into_inner).random()
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).random()
     }
 
     fn webhook(&self, _: &str, _: &HeaderMap, _: &[u8]) -> Result<Webhook, WebhookError> {
@@ -64,7 +64,7 @@ impl Shop for WorldShop {
 pub(crate) struct Shopper {
     world: Arc<World>,
     api: Api<WorldShop>,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
     name: String,
     keys: u32,
 }
@@ -78,8 +78,8 @@ struct Heard {
 
 impl Shopper {
     pub(crate) fn new(world: &Arc<World>, number: u64) -> Self {
-        let dice = Arc::new(Mutex::new(dice_of(world.plan.seed, 300 + number)));
-        let shop = WorldShop { world: Arc::clone(world), dice };
+        let rng = Arc::new(Mutex::new(rng_of(world.plan.seed, 300 + number)));
+        let shop = WorldShop { world: Arc::clone(world), rng };
         let keys = Keys::in_memory(&[(KEY, words::SELLER, &Scope::ALL)]);
         let mut settings = ApiSettings::default();
         settings.shop.hold_s = world.plan.hold_s;
@@ -87,7 +87,7 @@ impl Shopper {
         Self {
             world: Arc::clone(world),
             api: Api::new(shop, settings, keys, Secret::new(&[5; 32])),
-            dice: dice_of(world.plan.seed, 200 + number),
+            rng: rng_of(world.plan.seed, 200 + number),
             name: format!("shopper {number}"),
             keys: 0,
         }
@@ -95,15 +95,15 @@ impl Shopper {
 
     /// Buys, looks, cancels, until it has done enough.
     pub(crate) async fn live(mut self) {
-        for _ in 0..self.dice.random_range(1..=3) {
-            pass(self.dice.random_range(0..=self.world.plan.think_max_ms)).await;
+        for _ in 0..self.rng.random_range(1..=3) {
+            pass(self.rng.random_range(0..=self.world.plan.think_max_ms)).await;
             if self.world.broken().is_some() {
                 return;
             }
             let Some(order) = self.buy().await else { continue };
             let path = format!("/v1/orders/{order}");
-            pass(self.dice.random_range(0..=self.world.plan.think_max_ms)).await;
-            match self.dice.random_range(0..4) {
+            pass(self.rng.random_range(0..=self.world.plan.think_max_ms)).await;
+            match self.rng.random_range(0..4) {
                 0 => drop(self.post(&format!("{path}/cancel"), &json!({ "reason": "customer" })).await),
                 1 => drop(self.post(&format!("{path}/payment"), &json!({ "method": "card", "token": "tok_ok" })).await),
                 2 => drop(self.post(&format!("{path}/shipments"), &json!({})).await),
@@ -115,13 +115,13 @@ impl Shopper {
     /// Places an order; gives its id.
     async fn buy(&mut self) -> Option<String> {
         let skus = self.world.skus();
-        let sku = &skus[self.dice.random_range(0..skus.len())];
+        let sku = &skus[self.rng.random_range(0..skus.len())];
         let mut body = json!({
-            "lines": [{ "sku": sku.as_str(), "quantity": self.dice.random_range(1..=2) }],
+            "lines": [{ "sku": sku.as_str(), "quantity": self.rng.random_range(1..=2) }],
             "buyer": { "email": "a@b.example" },
         });
-        if self.dice.random_bool(0.7) {
-            let token = words::instruction(&mut self.dice).token.expect("it names one");
+        if self.rng.random_bool(0.7) {
+            let token = words::instruction(&mut self.rng).token.expect("it names one");
             body["payment"] = json!({ "method": "card", "token": token.as_str() });
         }
         let placed = self.post("/v1/orders", &body).await?;
@@ -141,7 +141,7 @@ impl Shopper {
     async fn post(&mut self, path: &str, body: &Value) -> Option<Heard> {
         self.keys += 1;
         let key = format!("{}-{}", self.name.replace(' ', "-"), self.keys);
-        let mut copies = self.dice.random_range(1..=3_usize);
+        let mut copies = self.rng.random_range(1..=3_usize);
         let mut first: Option<Heard> = None;
         for _ in 0..TRIES_MAX {
             let sent = (0..copies).map(|_| self.send("POST", path, Some(&key), Some(body)));
@@ -162,7 +162,7 @@ impl Shopper {
             if copies == 0 {
                 break;
             }
-            pass(self.dice.random_range(10..900)).await;
+            pass(self.rng.random_range(10..900)).await;
         }
         first
     }

@@ -1,6 +1,6 @@
 //! The life of the node: started, cut off, stopped, failed, and started again on the same disk.
 
-use crate::plan::{Plan, Trouble, dice_of};
+use crate::plan::{Plan, Trouble, rng_of};
 use crate::world::{World, pass};
 use doorbuster_actors::stats::Stats;
 use doorbuster_actors::system::{Actors, Shards};
@@ -25,9 +25,9 @@ pub(crate) enum End {
 
 /// Starts the node whenever it is down, until the world ends.
 pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
-    let mut dice = dice_of(world.plan.seed, 1);
+    let mut rng = rng_of(world.plan.seed, 1);
     loop {
-        let Some(actors) = start(&world, &mut dice).await else { continue };
+        let Some(actors) = start(&world, &mut rng).await else { continue };
         let node = actors.handle();
         let found = actors.recovery();
         world.tell(|| format!("node: up, {} events in the tail", found.tail_events));
@@ -54,12 +54,12 @@ pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
         }
         let (in_flight, there) = world.disk.crash();
         world.tell(|| format!("node: down, {there} of {in_flight} batches in flight are there"));
-        pass(dice.random_range(0..400)).await;
+        pass(rng.random_range(0..400)).await;
     }
 }
 
 /// One start; `None`: it was cut off before it was done.
-async fn start(world: &Arc<World>, dice: &mut rand_chacha::ChaCha8Rng) -> Option<Actors> {
+async fn start(world: &Arc<World>, rng: &mut rand_chacha::ChaCha8Rng) -> Option<Actors> {
     let store = Store::Memory(world.disk.open());
     let clock: SharedClock = world.clock.clone();
     let (settings, stats) = (world.plan.settings, Arc::new(Stats::default()));
@@ -71,7 +71,7 @@ async fn start(world: &Arc<World>, dice: &mut rand_chacha::ChaCha8Rng) -> Option
         stats,
         Shards::All("simulated"),
     );
-    let patience = if dice.random_range(0..100) < world.plan.cut_starts { dice.random_range(0..40) } else { u32::MAX };
+    let patience = if rng.random_range(0..100) < world.plan.cut_starts { rng.random_range(0..40) } else { u32::MAX };
     let cut_off = async {
         if patience == u32::MAX {
             std::future::pending::<()>().await;
@@ -101,7 +101,7 @@ async fn start(world: &Arc<World>, dice: &mut rand_chacha::ChaCha8Rng) -> Option
 
 /// Does what the plan says, when it says so.
 pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::UnboundedSender<End>) {
-    let mut dice = dice_of(world.plan.seed, 2);
+    let mut rng = rng_of(world.plan.seed, 2);
     let opened = Instant::now();
     for (at_ms, trouble) in world.plan.chaos.clone() {
         tokio::time::sleep_until(opened + Duration::from_millis(at_ms)).await;
@@ -109,7 +109,7 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
         match trouble {
             Trouble::Crash => ends.send(End::Crash).expect("the keeper lives as long as the world"),
             Trouble::Stop => ends.send(End::Stop).expect("the keeper lives as long as the world"),
-            Trouble::Panic(times) => panic_somebody(&world, &mut dice, times).await,
+            Trouble::Panic(times) => panic_somebody(&world, &mut rng, times).await,
             Trouble::Lose(step, times) => {
                 if let Some(node) = world.node() {
                     node.faults().arm_step(step, times);
@@ -117,10 +117,10 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
             }
             Trouble::Jump(millis) => world.clock.jump_ms(millis),
             Trouble::Outage(millis) => {
-                let from = world.bank.provider().now();
-                world.bank.provider().add_outage(from, from.plus_ms(millis));
+                let from = world.payments.provider().now();
+                world.payments.provider().add_outage(from, from.plus_ms(millis));
             }
-            Trouble::Fence => world.disk.fence(Shard(dice.random_range(0..world.plan.shards))),
+            Trouble::Fence => world.disk.fence(Shard(rng.random_range(0..world.plan.shards))),
             Trouble::SlowDisk(millis) => {
                 if let Some(node) = world.node() {
                     node.faults().slow_disk(Duration::from_millis(millis), None);
@@ -130,15 +130,15 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
     }
 }
 
-async fn panic_somebody(world: &World, dice: &mut rand_chacha::ChaCha8Rng, times: u32) {
+async fn panic_somebody(world: &World, rng: &mut rand_chacha::ChaCha8Rng, times: u32) {
     let known: Vec<EntityId> = world.judge().models().map(|(entity, _)| entity.clone()).collect();
     if known.is_empty() {
         return;
     }
-    let entity = known[dice.random_range(0..known.len())].clone();
+    let entity = known[rng.random_range(0..known.len())].clone();
     if let Some(node) = world.node() {
         node.faults().arm_panic(&entity, times);
-        if dice.random_bool(0.5) {
+        if rng.random_bool(0.5) {
             // It panics when it is next needed.
             return;
         }

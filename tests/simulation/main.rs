@@ -1,4 +1,4 @@
-//! The whole node in a world of its own: virtual time, a disk and a bank that fail, clients that ask twice; all of it from one seed.
+//! The whole node in a world of its own: virtual time, a disk and a payment provider that fail, clients that ask twice; all of it from one seed.
 //!
 //! ```text
 //! DOORBUSTER_SEEDS=100000 cargo test --test simulation                          more worlds
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every record is held against the laws as soon as it is durable, every answer against the records; at the end the world heals, and
-//! every saga must have ended, the node must show what the journal says, and the bank must agree.
+//! every saga must have ended, the node must show what the journal says, and the provider's ledger must agree.
 
 #![allow(clippy::indexing_slicing, reason = "a test that indexes out of range fails, as it should")]
 #![allow(clippy::print_stderr, reason = "a failing seed says how to replay it")]

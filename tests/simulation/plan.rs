@@ -59,9 +59,9 @@ pub(crate) enum Trouble {
     SlowDisk(u64),
 }
 
-/// The stream of the dice for loads that take their time.
+/// The generator's stream for loads that take their time.
 const LOADS: u64 = 9;
-/// The stream of the dice for what reservers bring about.
+/// The generator's stream for what reservers bring about.
 const RESERVERS: u64 = 7;
 /// Their steps whose messages may be lost.
 const RESERVERS_STEPS: [&str; 3] = ["promise", "end_promise", "ask_reservation"];
@@ -87,32 +87,32 @@ const STEPS: [&str; 15] = [
 impl Plan {
     /// The world of a seed.
     pub(crate) fn of(seed: u64) -> Self {
-        let mut dice = dice_of(seed, 0);
-        let dice = &mut dice;
+        let mut rng = rng_of(seed, 0);
+        let rng = &mut rng;
         // A fifth of all worlds is calm: nothing but shoppers, so that what they alone bring about is found there first.
-        let calm = dice.random_ratio(1, 5);
-        let chaos_ms: u64 = dice.random_range(4_000..14_000);
-        let behaviour = behaviour(dice, calm);
-        let settings = settings(dice);
-        let faults = if calm { Faults::default() } else { with_slow_loads(seed, faults(dice)) };
+        let calm = rng.random_ratio(1, 5);
+        let chaos_ms: u64 = rng.random_range(4_000..14_000);
+        let behaviour = behaviour(rng, calm);
+        let settings = settings(rng);
+        let faults = if calm { Faults::default() } else { with_slow_loads(seed, faults(rng)) };
         Self {
             seed,
-            shards: dice.random_range(1..=4),
-            groups: if dice.random_bool(0.5) { Groups::One } else { Groups::PerShard },
-            skus: dice.random_range(1..=3),
-            warehouses: dice.random_range(1..=3),
-            stock_max: dice.random_range(1..=10),
-            clients: dice.random_range(5..=12),
-            shoppers: if dice.random_ratio(1, 8) { dice.random_range(2..=5) } else { 0 },
-            reservers: dice_of(seed, RESERVERS).random_range(0..=2),
-            actions_max: dice.random_range(3..=6),
-            think_max_ms: dice.random_range(50..2_000),
-            hold_s: dice.random_range(3..=15),
+            shards: rng.random_range(1..=4),
+            groups: if rng.random_bool(0.5) { Groups::One } else { Groups::PerShard },
+            skus: rng.random_range(1..=3),
+            warehouses: rng.random_range(1..=3),
+            stock_max: rng.random_range(1..=10),
+            clients: rng.random_range(5..=12),
+            shoppers: if rng.random_ratio(1, 8) { rng.random_range(2..=5) } else { 0 },
+            reservers: rng_of(seed, RESERVERS).random_range(0..=2),
+            actions_max: rng.random_range(3..=6),
+            think_max_ms: rng.random_range(50..2_000),
+            hold_s: rng.random_range(3..=15),
             settings,
             behaviour,
             faults,
-            chaos: if calm { Vec::new() } else { with_lost_promises(seed, chaos_ms, chaos(dice, chaos_ms)) },
-            cut_starts: if dice.random_bool(0.5) { 40 } else { 0 },
+            chaos: if calm { Vec::new() } else { with_lost_promises(seed, chaos_ms, chaos(rng, chaos_ms)) },
+            cut_starts: if rng.random_bool(0.5) { 40 } else { 0 },
         }
     }
 }
@@ -120,7 +120,7 @@ impl Plan {
 impl Plan {
     /// A longer sale in which nothing goes wrong but what shoppers bring about, in many small batches.
     pub(crate) fn busy(seed: u64) -> Self {
-        let dice = &mut dice_of(seed, 0);
+        let rng = &mut rng_of(seed, 0);
         Self {
             seed,
             shards: 3,
@@ -134,8 +134,8 @@ impl Plan {
             actions_max: 6,
             think_max_ms: 600,
             hold_s: 5,
-            settings: Settings { batch_records_max: 4, checkpoint_interval_ms: 3_000, ..settings(dice) },
-            behaviour: behaviour(dice, true),
+            settings: Settings { batch_records_max: 4, checkpoint_interval_ms: 3_000, ..settings(rng) },
+            behaviour: behaviour(rng, true),
             faults: Faults { append_takes: (Duration::ZERO, Duration::from_millis(2)), ..Faults::default() },
             chaos: Vec::new(),
             cut_starts: 0,
@@ -144,35 +144,35 @@ impl Plan {
 }
 
 /// Dice of a seed: each stream is a sequence of its own, so that one client's throws do not depend on another's.
-pub(crate) fn dice_of(seed: u64, stream: u64) -> ChaCha8Rng {
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
-    dice.set_stream(stream);
-    dice
+pub(crate) fn rng_of(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    rng
 }
 
-fn settings(dice: &mut ChaCha8Rng) -> Settings {
+fn settings(rng: &mut ChaCha8Rng) -> Settings {
     Settings {
         writer_thread: false,
-        tick_ms: dice.random_range(100..300),
-        idle_ms: dice.random_range(200..3_000),
-        effect_retry_min_ms: dice.random_range(150..600),
+        tick_ms: rng.random_range(100..300),
+        idle_ms: rng.random_range(200..3_000),
+        effect_retry_min_ms: rng.random_range(150..600),
         effect_retry_max_ms: 2_000,
         restart_delay_min_ms: 50,
         restart_delay_max_ms: 1_000,
-        checkpoint_interval_ms: if dice.random_bool(0.3) { 60_000 } else { dice.random_range(200..4_000) },
-        checkpoint_bytes: if dice.random_bool(0.3) { dice.random_range(1_000..20_000) } else { 8 << 20 },
-        provider_timeout_ms: dice.random_range(300..1_500),
-        batch_records_max: if dice.random_bool(0.2) { dice.random_range(1..4) } else { 512 },
-        residents_per_shard_max: if dice.random_bool(0.2) { 2 } else { 1_000 },
+        checkpoint_interval_ms: if rng.random_bool(0.3) { 60_000 } else { rng.random_range(200..4_000) },
+        checkpoint_bytes: if rng.random_bool(0.3) { rng.random_range(1_000..20_000) } else { 8 << 20 },
+        provider_timeout_ms: rng.random_range(300..1_500),
+        batch_records_max: if rng.random_bool(0.2) { rng.random_range(1..4) } else { 512 },
+        residents_per_shard_max: if rng.random_bool(0.2) { 2 } else { 1_000 },
         ..Settings::default()
     }
 }
 
 /// What goes wrong with a real provider, more often and faster.
-fn behaviour(dice: &mut ChaCha8Rng, calm: bool) -> Behaviour {
+fn behaviour(rng: &mut ChaCha8Rng, calm: bool) -> Behaviour {
     let often = |share: u32| if calm { share / 10 } else { share };
     Behaviour {
-        latency_p50_ms: dice.random_range(0..60),
+        latency_p50_ms: rng.random_range(0..60),
         stall_ppm: often(20_000),
         stall_ms: 2_500,
         too_many_ppm: often(40_000),
@@ -183,12 +183,12 @@ fn behaviour(dice: &mut ChaCha8Rng, calm: bool) -> Behaviour {
         decline_hard_ppm: 40_000,
         processing_ppm: 50_000,
         follow_up_soft_ppm: often(30_000),
-        follow_up_hard_ppm: if dice.random_ratio(1, 10) { 100_000 } else { 0 },
+        follow_up_hard_ppm: if rng.random_ratio(1, 10) { 100_000 } else { 0 },
         slow_ms: 2_000,
         processing_ms: 600,
         action_s: 10,
         webhooks: WebhookBehaviour {
-            every_outcome: dice.random_bool(0.7),
+            every_outcome: rng.random_bool(0.7),
             copies_max: 3,
             late_ms: 500,
             very_late_ppm: 100_000,
@@ -198,81 +198,80 @@ fn behaviour(dice: &mut ChaCha8Rng, calm: bool) -> Behaviour {
     }
 }
 
-fn faults(dice: &mut ChaCha8Rng) -> Faults {
+fn faults(rng: &mut ChaCha8Rng) -> Faults {
     let mut appends = BTreeMap::new();
-    if dice.random_bool(0.5) {
-        for _ in 0..dice.random_range(1..=3) {
-            let fault =
-                if dice.random_bool(0.8) { Fault::Fail { written: dice.random_bool(0.5) } } else { Fault::Hang };
-            appends.insert(dice.random_range(1..250), fault);
+    if rng.random_bool(0.5) {
+        for _ in 0..rng.random_range(1..=3) {
+            let fault = if rng.random_bool(0.8) { Fault::Fail { written: rng.random_bool(0.5) } } else { Fault::Hang };
+            appends.insert(rng.random_range(1..250), fault);
         }
     }
     let mut checkpoints = BTreeMap::new();
-    if dice.random_bool(0.2) {
-        let fault = if dice.random_bool(0.7) { Fault::Fail { written: dice.random_bool(0.5) } } else { Fault::Hang };
-        checkpoints.insert(dice.random_range(1..20), fault);
+    if rng.random_bool(0.2) {
+        let fault = if rng.random_bool(0.7) { Fault::Fail { written: rng.random_bool(0.5) } } else { Fault::Hang };
+        checkpoints.insert(rng.random_range(1..20), fault);
     }
     let mut append_stalls = BTreeMap::new();
-    if dice.random_bool(0.3) {
-        append_stalls.insert(dice.random_range(1..200), Duration::from_millis(dice.random_range(100..3_000)));
+    if rng.random_bool(0.3) {
+        append_stalls.insert(rng.random_range(1..200), Duration::from_millis(rng.random_range(100..3_000)));
     }
-    let slowest = if dice.random_bool(0.5) { 4 } else { 60 };
+    let slowest = if rng.random_bool(0.5) { 4 } else { 60 };
     Faults {
         appends,
         checkpoints,
-        append_takes: (Duration::ZERO, Duration::from_millis(dice.random_range(0..slowest))),
+        append_takes: (Duration::ZERO, Duration::from_millis(rng.random_range(0..slowest))),
         append_stalls,
-        checkpoint_takes: Duration::from_millis(dice.random_range(0..200)),
+        checkpoint_takes: Duration::from_millis(rng.random_range(0..200)),
         load_stalls: BTreeMap::new(),
     }
 }
 
 fn with_slow_loads(seed: u64, faults: Faults) -> Faults {
-    let dice = &mut dice_of(seed, LOADS);
-    let slow = |dice: &mut ChaCha8Rng| (dice.random_range(1..300), Duration::from_millis(dice.random_range(5..600)));
-    let load_stalls = (0..dice.random_range(0..=30)).map(|_| slow(dice)).collect();
+    let rng = &mut rng_of(seed, LOADS);
+    let slow = |rng: &mut ChaCha8Rng| (rng.random_range(1..300), Duration::from_millis(rng.random_range(5..600)));
+    let load_stalls = (0..rng.random_range(0..=30)).map(|_| slow(rng)).collect();
     Faults { load_stalls, ..faults }
 }
 
 fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Trouble)>) -> Vec<(u64, Trouble)> {
-    let dice = &mut dice_of(seed, RESERVERS + 1);
-    for _ in 0..dice.random_range(0..=3) {
-        let step = RESERVERS_STEPS[dice.random_range(0..RESERVERS_STEPS.len())];
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Lose(step, dice.random_range(1..=5))));
+    let rng = &mut rng_of(seed, RESERVERS + 1);
+    for _ in 0..rng.random_range(0..=3) {
+        let step = RESERVERS_STEPS[rng.random_range(0..RESERVERS_STEPS.len())];
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::Lose(step, rng.random_range(1..=5))));
     }
     chaos.sort_by_key(|(at, _)| *at);
     chaos
 }
 
-fn chaos(dice: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Trouble)> {
+fn chaos(rng: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Trouble)> {
     let mut chaos = Vec::new();
-    for _ in 0..dice.random_range(0..=4) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Crash));
+    for _ in 0..rng.random_range(0..=4) {
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::Crash));
     }
-    if dice.random_bool(0.3) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Stop));
+    if rng.random_bool(0.3) {
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::Stop));
     }
-    for _ in 0..dice.random_range(0..=4) {
-        let times = if dice.random_bool(0.8) { 1 } else { dice.random_range(2..=7) };
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Panic(times)));
+    for _ in 0..rng.random_range(0..=4) {
+        let times = if rng.random_bool(0.8) { 1 } else { rng.random_range(2..=7) };
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::Panic(times)));
     }
-    for _ in 0..dice.random_range(0..=3) {
-        let step = STEPS[dice.random_range(0..STEPS.len())];
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Lose(step, dice.random_range(1..=5))));
+    for _ in 0..rng.random_range(0..=3) {
+        let step = STEPS[rng.random_range(0..STEPS.len())];
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::Lose(step, rng.random_range(1..=5))));
     }
-    if dice.random_bool(0.25) {
-        for _ in 0..dice.random_range(1..=3) {
-            chaos.push((dice.random_range(0..chaos_ms), Trouble::Jump(dice.random_range(-3_600_000..=3_600_000))));
+    if rng.random_bool(0.25) {
+        for _ in 0..rng.random_range(1..=3) {
+            chaos.push((rng.random_range(0..chaos_ms), Trouble::Jump(rng.random_range(-3_600_000..=3_600_000))));
         }
     }
-    if dice.random_bool(0.3) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Outage(dice.random_range(500..4_000))));
+    if rng.random_bool(0.3) {
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::Outage(rng.random_range(500..4_000))));
     }
-    if dice.random_bool(0.2) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Fence));
+    if rng.random_bool(0.2) {
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::Fence));
     }
-    if dice.random_bool(0.2) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::SlowDisk(dice.random_range(1..300))));
+    if rng.random_bool(0.2) {
+        chaos.push((rng.random_range(0..chaos_ms), Trouble::SlowDisk(rng.random_range(1..300))));
     }
     chaos.sort_by_key(|(at, _)| *at);
     chaos

@@ -23,13 +23,13 @@ struct Kept {
 impl Client {
     /// Reserves until it has done enough.
     pub(crate) async fn live_reserving(mut self) {
-        for _ in 0..self.dice.random_range(1..=self.world.plan.actions_max * 2) {
+        for _ in 0..self.rng.random_range(1..=self.world.plan.actions_max * 2) {
             self.think().await;
             if self.world.broken().is_some() {
                 return;
             }
             let Some(kept) = self.reserve().await else { continue };
-            for _ in 0..self.dice.random_range(0..=3) {
+            for _ in 0..self.rng.random_range(0..=3) {
                 self.think().await;
                 self.tend_reservation(&kept).await;
             }
@@ -40,11 +40,11 @@ impl Client {
         let skus = self.world.skus();
         let reference = self.key();
         let id = ReservationId::of_reference(words::SELLER, &reference);
-        let hold_s = self.dice.random_range(1..=self.world.plan.hold_s);
+        let hold_s = self.rng.random_range(1..=self.world.plan.hold_s);
         let expires_at = self.world.now().plus_s(hold_s);
-        let several = skus.len() > 1 && self.dice.random_bool(0.5);
+        let several = skus.len() > 1 && self.rng.random_bool(0.5);
         if several {
-            let lines = skus.iter().map(|sku| Wanted { sku: sku.clone(), units: self.dice.random_range(1..=2) });
+            let lines = skus.iter().map(|sku| Wanted { sku: sku.clone(), units: self.rng.random_range(1..=2) });
             let made = Made {
                 id,
                 terms: Terms(1),
@@ -60,11 +60,11 @@ impl Client {
             self.several(EntityId::Reservation(id), make, Wait::Held).await?;
             return Some(Kept { id, sku: None });
         }
-        let sku = skus[self.dice.random_range(0..skus.len())].clone();
+        let sku = skus[self.rng.random_range(0..skus.len())].clone();
         let wish = PromiseWish {
             id,
             reference: reference.as_str().into(),
-            units: self.dice.random_range(1..=2),
+            units: self.rng.random_range(1..=2),
             hold_s,
             expires_at,
             buyer_key: None,
@@ -82,11 +82,11 @@ impl Client {
     }
 
     async fn tend_reservation(&mut self, kept: &Kept) {
-        let choice = self.dice.random_range(0..10);
+        let choice = self.rng.random_range(0..10);
         let end = if choice < 6 { PromiseEnd::Commit } else { PromiseEnd::Release };
         let key = self.key();
         let request = words::request("/v1/reservations/extend", &key);
-        let expires_at = self.world.now().plus_s(self.dice.random_range(1..=10));
+        let expires_at = self.world.now().plus_s(self.rng.random_range(1..=10));
         match &kept.sku {
             Some(sku) => {
                 let (id, party) = (kept.id, Party::Caller(words::SELLER.into()));
@@ -135,7 +135,7 @@ impl Client {
             match self.once(entity.clone(), command.clone(), wait).await {
                 Answer::Accepted(one) => {
                     accepted = Some(*one);
-                    if self.dice.random_bool(0.7) {
+                    if self.rng.random_bool(0.7) {
                         return accepted;
                     }
                 }

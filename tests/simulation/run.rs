@@ -73,7 +73,7 @@ pub(crate) async fn live(world: &Arc<World>) {
     let chaos = tokio::spawn(life::go_wrong(Arc::clone(world), ends.clone()));
     let mut clients: Vec<_> =
         (1..=world.plan.clients).map(|number| tokio::spawn(Client::new(world, number).live())).collect();
-    // Their numbers, and so their dice, are apart from the others'.
+    // Their numbers, and so their generators, are apart from the others'.
     let reserver = |number| tokio::spawn(Client::new(world, 1_000 + number).live_reserving());
     clients.extend((1..=world.plan.reservers).map(reserver));
     clients.extend((1..=world.plan.shoppers).map(|number| tokio::spawn(Shopper::new(world, number).live())));
@@ -153,7 +153,7 @@ async fn last_look(world: &World, entity: &EntityId) -> Result<(), Answer> {
     Err(last)
 }
 
-/// The node shows what the journal says, the audit is clean, and the bank agrees.
+/// The node shows what the journal says, the audit is clean, and the provider's ledger agrees.
 pub(crate) async fn look_over(world: &Arc<World>) {
     if world.broken().is_some() {
         return;
@@ -171,7 +171,7 @@ pub(crate) async fn look_over(world: &Arc<World>) {
     world.check(ended);
     let ledger = world.provider.ledger(0, usize::MAX).await.expect("a ledger in memory").lines;
     let store = Store::Memory(world.disk.open());
-    match audit_store(&store, Some(&ledger), world.bank.provider().now()).await {
+    match audit_store(&store, Some(&ledger), world.payments.provider().now()).await {
         Ok(report) if report.clean => {}
         Ok(report) => world.broke(&format!("the audit: {}", report.violations.join("; "))),
         Err(error) => world.broke(&format!("the audit: {error}")),

@@ -18,17 +18,17 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) async fn tend(client: &mut Client, id: OrderId) {
     let Some(order) = client.world.judge().order(id).cloned() else { return };
     if let Some(reference) = waits_for_the_shopper(&order)
-        && client.dice.random_bool(0.7)
+        && client.rng.random_bool(0.7)
     {
-        let act = if client.dice.random_bool(0.8) { ShopperAction::Ok } else { ShopperAction::Fail };
+        let act = if client.rng.random_bool(0.8) { ShopperAction::Ok } else { ShopperAction::Fail };
         client.world.tell(|| format!("shopper: {reference} {act:?}"));
-        client.world.bank.act(reference, act).await.expect("a ledger in memory is never lost");
+        client.world.payments.act(reference, act).await.expect("a ledger in memory is never lost");
         return;
     }
     let key = client.key();
     let request = words::request(&format!("/v1/orders/{id}"), &key);
-    let Some(command) = next(&mut client.dice, &order, request) else { return };
-    let wait = [Wait::Decided, Wait::Settled][client.dice.random_range(0..2)];
+    let Some(command) = next(&mut client.rng, &order, request) else { return };
+    let wait = [Wait::Decided, Wait::Settled][client.rng.random_range(0..2)];
     let entity = EntityId::Order(id);
     if matches!(command, order::Command::Patch(_) | order::Command::Erase) {
         client.once(entity, Command::Order(command), Wait::Decided).await;
@@ -42,44 +42,44 @@ fn waits_for_the_shopper(order: &Order) -> Option<doorbuster_domain::payment::Re
     matches!(payment.attempt, Attempt::RequiresAction(_)).then(|| order.reference(CallKey::authorize(payment.number)))
 }
 
-fn next(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster_domain::ids::Request) -> Option<order::Command> {
-    if dice.random_ratio(1, 30) {
+fn next(rng: &mut ChaCha8Rng, order: &Order, request: doorbuster_domain::ids::Request) -> Option<order::Command> {
+    if rng.random_ratio(1, 30) {
         return Some(order::Command::Erase);
     }
-    if dice.random_ratio(1, 15) {
+    if rng.random_ratio(1, 15) {
         let metadata = Some(vec![("k".into(), "v".into())]);
         return Some(order::Command::Patch(Box::new(Patch { metadata, ..Patch::default() })));
     }
     match order.stage {
         Stage::Nothing | Stage::Ended(_) | Stage::Ending(_) => None,
         Stage::Freezing | Stage::Reserving | Stage::Committing => {
-            dice.random_bool(0.4).then(|| cancel(dice, order, request))
+            rng.random_bool(0.4).then(|| cancel(rng, order, request))
         }
-        Stage::Held => Some(if dice.random_bool(0.75) {
-            order::Command::Pay { request, instruction: words::instruction(dice) }
+        Stage::Held => Some(if rng.random_bool(0.75) {
+            order::Command::Pay { request, instruction: words::instruction(rng) }
         } else {
-            cancel(dice, order, request)
+            cancel(rng, order, request)
         }),
-        Stage::Confirmed => after_the_sale(dice, order, request),
+        Stage::Confirmed => after_the_sale(rng, order, request),
     }
 }
 
-fn cancel(dice: &mut ChaCha8Rng, order: &Order, request: doorbuster_domain::ids::Request) -> order::Command {
-    let lines = if dice.random_bool(0.6) { Vec::new() } else { some_units(dice, order, |line| line.left()) };
+fn cancel(rng: &mut ChaCha8Rng, order: &Order, request: doorbuster_domain::ids::Request) -> order::Command {
+    let lines = if rng.random_bool(0.6) { Vec::new() } else { some_units(rng, order, |line| line.left()) };
     order::Command::Cancel { request, lines, reason: CancelReason::Customer }
 }
 
 fn after_the_sale(
-    dice: &mut ChaCha8Rng,
+    rng: &mut ChaCha8Rng,
     order: &Order,
     request: doorbuster_domain::ids::Request,
 ) -> Option<order::Command> {
     let under_way = order.shipments.iter().find(|shipment| shipment.status == ShipmentStatus::Shipped);
     let asked = order.returns.iter().find(|one| one.status == ReturnStatus::Requested);
     let coming = order.returns.iter().find(|one| matches!(one.status, ReturnStatus::Approved | ReturnStatus::Received));
-    Some(match dice.random_range(0..12) {
+    Some(match rng.random_range(0..12) {
         0..4 => {
-            let lines = if dice.random_bool(0.5) { Vec::new() } else { some_units(dice, order, |line| line.left()) };
+            let lines = if rng.random_bool(0.5) { Vec::new() } else { some_units(rng, order, |line| line.left()) };
             order::Command::Ship {
                 request,
                 lines,
@@ -89,24 +89,24 @@ fn after_the_sale(
                 tracking_url: None,
             }
         }
-        4 => cancel(dice, order, request),
+        4 => cancel(rng, order, request),
         5 => {
             let shipment = under_way?.started.number;
-            if dice.random_bool(0.8) {
+            if rng.random_bool(0.8) {
                 order::Command::Deliver { request, shipment }
             } else {
                 order::Command::Lose { request, shipment }
             }
         }
         6 => {
-            let units = some_units(dice, order, |line| line.returnable());
+            let units = some_units(rng, order, |line| line.returnable());
             let lines: Vec<ReturnLine> =
                 units.iter().map(|one| ReturnLine { line: one.line, units: one.units, reason: "no".into() }).collect();
             order::Command::RequestReturn { request, lines }
         }
         7 => {
             let number = asked?.number;
-            if dice.random_bool(0.8) {
+            if rng.random_bool(0.8) {
                 order::Command::ApproveReturn { request, number }
             } else {
                 order::Command::RejectReturn { request, number, reason: "late".into() }
@@ -119,35 +119,35 @@ fn after_the_sale(
                 .iter()
                 .map(|one| ReceivedLine {
                     line: one.line,
-                    units: dice.random_range(1..=one.units),
+                    units: rng.random_range(1..=one.units),
                     condition: Condition::AsNew,
-                    restock: dice.random_bool(0.7),
+                    restock: rng.random_bool(0.7),
                 })
                 .collect();
             order::Command::ReceiveReturn { request, number: coming.number, lines }
         }
         10 => {
-            let what = match dice.random_range(0..3) {
-                0 => RefundWhat::Amount(words::gbp(dice.random_range(1..400))),
-                1 => RefundWhat::Lines { lines: some_units(dice, order, |line| line.units), shipping: false },
+            let what = match rng.random_range(0..3) {
+                0 => RefundWhat::Amount(words::gbp(rng.random_range(1..400))),
+                1 => RefundWhat::Lines { lines: some_units(rng, order, |line| line.units), shipping: false },
                 _ => RefundWhat::Everything,
             };
             order::Command::Refund { request, what, reason: "sorry".into() }
         }
         _ => {
-            let amount = dice.random_bool(0.5).then(|| words::gbp(dice.random_range(1..900)));
+            let amount = rng.random_bool(0.5).then(|| words::gbp(rng.random_range(1..900)));
             order::Command::Capture { request, amount }
         }
     })
 }
 
 /// Some units of some lines, of those that have any left.
-fn some_units(dice: &mut ChaCha8Rng, order: &Order, left: impl Fn(&order::Line) -> u32) -> Vec<LineUnits> {
+fn some_units(rng: &mut ChaCha8Rng, order: &Order, left: impl Fn(&order::Line) -> u32) -> Vec<LineUnits> {
     let mut some = Vec::new();
     for (line, it) in order.numbered() {
         let most = left(it);
-        if most > 0 && dice.random_bool(0.7) {
-            some.push(LineUnits { line, units: dice.random_range(1..=most) });
+        if most > 0 && rng.random_bool(0.7) {
+            some.push(LineUnits { line, units: rng.random_range(1..=most) });
         }
     }
     some

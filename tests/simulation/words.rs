@@ -43,9 +43,9 @@ pub(crate) fn request(path: &str, key: &str) -> Request {
 }
 
 /// Some means to pay.
-pub(crate) fn instruction(dice: &mut ChaCha8Rng) -> Instruction {
-    let token = if dice.random_bool(0.2) { "tok_whatever" } else { TOKENS[dice.random_range(0..TOKENS.len())] };
-    let capture = match dice.random_range(0..10) {
+pub(crate) fn instruction(rng: &mut ChaCha8Rng) -> Instruction {
+    let token = if rng.random_bool(0.2) { "tok_whatever" } else { TOKENS[rng.random_range(0..TOKENS.len())] };
+    let capture = match rng.random_range(0..10) {
         0 => Some(CapturePolicy::OnShipment),
         1 => Some(CapturePolicy::Manual),
         _ => None,
@@ -54,22 +54,22 @@ pub(crate) fn instruction(dice: &mut ChaCha8Rng) -> Instruction {
 }
 
 /// Some lines.
-pub(crate) fn lines(dice: &mut ChaCha8Rng, skus: &[Sku]) -> Vec<Wanted> {
-    (0..dice.random_range(1..=3))
+pub(crate) fn lines(rng: &mut ChaCha8Rng, skus: &[Sku]) -> Vec<Wanted> {
+    (0..rng.random_range(1..=3))
         .map(|_| {
-            let expected = dice.random_bool(0.1).then(|| gbp(1_000));
-            let sku = skus[dice.random_range(0..skus.len())].clone();
-            Wanted { sku, units: dice.random_range(1..=2), expected_unit_price: expected }
+            let expected = rng.random_bool(0.1).then(|| gbp(1_000));
+            let sku = skus[rng.random_range(0..skus.len())].clone();
+            Wanted { sku, units: rng.random_range(1..=2), expected_unit_price: expected }
         })
         .collect()
 }
 
 /// An order's terms.
-fn terms(dice: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> Terms {
-    let shipping = dice.random_bool(0.3).then(|| Shipping {
+fn terms(rng: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> Terms {
+    let shipping = rng.random_bool(0.3).then(|| Shipping {
         option: "standard".into(),
-        price: gbp(dice.random_range(0..500)),
-        tax_included: dice.random_bool(0.5),
+        price: gbp(rng.random_range(0..500)),
+        tax_included: rng.random_bool(0.5),
     });
     Terms {
         currency: Currency::GBP,
@@ -86,10 +86,10 @@ fn terms(dice: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> Term
             keys_life_s: 86_400,
             query_after_s: 3,
             lapse_margin_s: 3_600,
-            method_hold_s: if dice.random_bool(0.2) { vec![("card".into(), 20)] } else { Vec::new() },
+            method_hold_s: if rng.random_bool(0.2) { vec![("card".into(), 20)] } else { Vec::new() },
         },
-        returns: ReturnPolicy { window_days: 30, auto_approve: dice.random_bool(0.5) },
-        ranking: if dice.random_bool(0.5) { warehouses.to_vec() } else { Vec::new() },
+        returns: ReturnPolicy { window_days: 30, auto_approve: rng.random_bool(0.5) },
+        ranking: if rng.random_bool(0.5) { warehouses.to_vec() } else { Vec::new() },
         expected_total: None,
         metadata: Vec::new(),
     }
@@ -97,30 +97,30 @@ fn terms(dice: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> Term
 
 /// A request to place an order: its id, its request, the command.
 pub(crate) fn place(
-    dice: &mut ChaCha8Rng,
+    rng: &mut ChaCha8Rng,
     plan: &Plan,
     warehouses: &[WarehouseId],
     key: &str,
     source: Source,
 ) -> (OrderId, Request, Command) {
     let request = request("/v1/orders", key);
-    let payment = dice.random_bool(0.6).then(|| instruction(dice));
+    let payment = rng.random_bool(0.6).then(|| instruction(rng));
     let personal = Personal { salt: [3; 16], note: Some(key.into()), ..Personal::default() };
-    let place = Place { request, source, terms: terms(dice, plan, warehouses), personal, payment };
+    let place = Place { request, source, terms: terms(rng, plan, warehouses), personal, payment };
     (OrderId::of_request(request.id), request, Command::Order(order::Command::Place(Box::new(place))))
 }
 
 /// The product with all SKUs, at some price.
-pub(crate) fn put_product(dice: &mut ChaCha8Rng, skus: &[Sku]) -> (EntityId, Command) {
+pub(crate) fn put_product(rng: &mut ChaCha8Rng, skus: &[Sku]) -> (EntityId, Command) {
     let id = ProductId::parse("thing").expect("lawful");
-    let limit = dice.random_bool(0.2).then_some(2);
+    let limit = rng.random_bool(0.2).then_some(2);
     let variants = skus
         .iter()
         .map(|sku| Variant {
             sku: sku.clone(),
-            status: if dice.random_ratio(1, 40) { product::Status::Archived } else { product::Status::Active },
+            status: if rng.random_ratio(1, 40) { product::Status::Archived } else { product::Status::Active },
             prices: vec![Price {
-                unit: gbp(if dice.random_bool(0.8) { 1_000 } else { 1_100 }),
+                unit: gbp(if rng.random_bool(0.8) { 1_000 } else { 1_100 }),
                 was: None,
                 tax_included: true,
             }],
@@ -157,18 +157,18 @@ pub(crate) fn receive(sku: &Sku, warehouse: &WarehouseId, units: u32, key: &str)
 
 /// Stock is corrected or counted.
 pub(crate) fn correct(
-    dice: &mut ChaCha8Rng,
+    rng: &mut ChaCha8Rng,
     sku: &Sku,
     warehouse: &WarehouseId,
     key: &str,
 ) -> (EntityId, Request, Command) {
     let request = request("/v1/stock/corrections", key);
     let warehouse = warehouse.clone();
-    let command = if dice.random_bool(0.5) {
-        let delta = if dice.random_bool(0.5) { 1 } else { -1 };
+    let command = if rng.random_bool(0.5) {
+        let delta = if rng.random_bool(0.5) { 1 } else { -1 };
         inventory::Command::Adjust { request, warehouse, delta, reason: AdjustmentReason::Correction }
     } else {
-        inventory::Command::Count { request, warehouse, counted: dice.random_range(0..8), expected_in_building: None }
+        inventory::Command::Count { request, warehouse, counted: rng.random_range(0..8), expected_in_building: None }
     };
     (EntityId::Inventory(sku.clone()), request, Command::Inventory(command))
 }

@@ -1,4 +1,4 @@
-//! One world: a disk, a clock, a bank, a node that dies and comes back, and a judge who sees everything.
+//! One world: a disk, a clock, a payment provider, a node that dies and comes back, and a judge who sees everything.
 //!
 //! ```text
 //! clients ──ask──► node (of now) ──► disk that survives ──batches──► judge
@@ -43,7 +43,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) disk: MemoryStore,
     pub(crate) clock: Arc<TestClock>,
-    pub(crate) bank: InProcess,
+    pub(crate) payments: InProcess,
     pub(crate) provider: Arc<AnyProvider>,
     pub(crate) begun: Instant,
     node: Mutex<Option<Life>>,
@@ -61,8 +61,8 @@ impl World {
     /// An empty world on the current runtime, whose time is paused.
     pub(crate) fn new(plan: Plan, disk: MemoryStore, tell: bool) -> Arc<Self> {
         let clock = TestClock::starting_at(BEGINNING);
-        // The bank has a clock of its own: the node's jumps are not its.
-        let banks: SharedClock = TestClock::starting_at(BEGINNING);
+        // The provider has a clock of its own, which does not jump with the node's.
+        let payments_clock: SharedClock = TestClock::starting_at(BEGINNING);
         let cell: Arc<OnceLock<Weak<Self>>> = Arc::new(OnceLock::new());
         let hears = Arc::clone(&cell);
         let deliver: DeliverWebhook = Arc::new(move |webhook: SignedWebhook| {
@@ -76,13 +76,13 @@ impl World {
             timeout_ms: plan.settings.provider_timeout_ms,
             ledger: None,
         };
-        let bank = InProcess::open(&options, banks, Some(deliver)).expect("a ledger in memory");
+        let payments = InProcess::open(&options, payments_clock, Some(deliver)).expect("a ledger in memory");
         let world = Arc::new(Self {
             plan,
             disk,
             clock,
-            provider: Arc::new(AnyProvider::Simulated(bank.clone())),
-            bank,
+            provider: Arc::new(AnyProvider::Simulated(payments.clone())),
+            payments,
             begun: Instant::now(),
             node: Mutex::new(None),
             judge: Mutex::default(),
@@ -254,8 +254,8 @@ impl World {
         if self.node().is_none() {
             return false;
         }
-        let banks_now = self.bank.provider().now();
-        let event = match self.provider.verify_webhook(webhook.headers(), &webhook.body, banks_now) {
+        let payments_now = self.payments.provider().now();
+        let event = match self.provider.verify_webhook(webhook.headers(), &webhook.body, payments_now) {
             Ok(event) => event,
             Err(why) => {
                 self.broke(&format!("our own webhook is refused: {why}"));

@@ -125,7 +125,7 @@ struct Worker {
     busy: usize,
     ended: bool,
     result: WaveResult,
-    dice: u64,
+    rng: u64,
 }
 
 impl Worker {
@@ -193,8 +193,8 @@ impl Worker {
     }
 
     fn roll(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.dice >> 11
+        self.rng = self.rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.rng >> 11
     }
 
     /// The buyer comes back after `pause` and a little more, or not at all.
@@ -273,7 +273,7 @@ fn thread(load: Load, wave: Wave, gap: Option<Duration>, begin: Instant, seed: u
         busy: 0,
         ended: false,
         result: WaveResult::new(),
-        dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ nanos(wave.duration),
+        rng: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ nanos(wave.duration),
         load,
     }));
     let local = LocalSet::new();

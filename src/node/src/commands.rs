@@ -21,7 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The exit status of a node that could not go on (`EX_SOFTWARE` of `sysexits.h`).
 const EXIT_FAILED: u8 = 70;
@@ -77,15 +79,15 @@ fn say(lines: &[String]) -> Result<(), CommandError> {
 
 fn start_logging(config: &Config) {
     // The actor library's own spans would cost every actor two strings.
-    let filter = EnvFilter::try_new(format!(
-        "{},ractor=warn,ractor_cluster=warn,scylla=warn,fjall=warn,lsm_tree=warn",
-        config.log.level
-    ))
-    .unwrap_or_else(|_| EnvFilter::new("info,ractor=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let levels = format!("{},ractor=warn,ractor_cluster=warn,scylla=warn,fjall=warn,lsm_tree=warn", config.log.level);
+    let targets: Targets = levels.parse().unwrap_or_else(|_| {
+        Targets::new().with_default(tracing::Level::INFO).with_target("ractor", tracing::Level::WARN)
+    });
+    let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(io::stderr);
+    let builder = builder.with_target(false);
     let started = match config.log.format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.with_ansi(false).finish().with(targets).try_init(),
+        LogFormat::Json => builder.json().finish().with(targets).try_init(),
     };
     if let Err(error) = started {
         writeln!(io::stderr(), "doorbuster: no log is written: {error}").ok();

@@ -56,13 +56,13 @@ async fn garbage_on_the_port_is_closed_and_logged() {
     bytes.extend_from_slice(&[0xff; 64]);
     send(&b, &bytes).await;
     b.says("ended before the peer sent its name").await;
-    let mut dice: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut rng: u64 = 0x9e37_79b9_7f4a_7c15;
     for length in 0..60_usize {
         let noise: Vec<u8> = std::iter::repeat_with(|| {
-            dice ^= dice << 13;
-            dice ^= dice >> 7;
-            dice ^= dice << 17;
-            dice.to_le_bytes()[3]
+            rng ^= rng << 13;
+            rng ^= rng >> 7;
+            rng ^= rng << 17;
+            rng.to_le_bytes()[3]
         })
         .take(length)
         .collect();
