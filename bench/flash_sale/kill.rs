@@ -40,15 +40,18 @@ pub(crate) struct Story {
 
 /// One event as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct JournaledEvent {
     kind: String,
     at: String,
 }
 
-fn events_of(answer: &Value) -> Vec<Told> {
+fn events_of(answer: &Value) -> Vec<JournaledEvent> {
     let list = answer.as_array().or_else(|| answer.get("data").and_then(Value::as_array));
     let text = |event: &Value, name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    list.into_iter().flatten().map(|event| Told { kind: text(event, "type"), at: text(event, "at") }).collect()
+    list.into_iter()
+        .flatten()
+        .map(|event| JournaledEvent { kind: text(event, "type"), at: text(event, "at") })
+        .collect()
 }
 
 /// An event's type as bare letters: `order.payment_started` and `PaymentStarted` are the same word.
@@ -67,14 +70,14 @@ fn is_charge_answered(kind: &str) -> bool {
 }
 
 /// Times of RFC 3339 in UTC with milliseconds compare as texts.
-fn was_mid_payment(events: &[Told], killed_at: &str) -> bool {
+fn was_mid_payment(events: &[JournaledEvent], killed_at: &str) -> bool {
     let before =
         |pick: fn(&str) -> bool| events.iter().any(|event| pick(&event.kind) && event.at.as_str() <= killed_at);
     before(is_charge_sent) && !before(is_charge_answered)
 }
 
 /// Looks for the orders that were mid-payment and tells of one.
-pub(crate) async fn tell(
+pub(crate) async fn examine(
     public: &Target,
     simulator: &Target,
     acknowledged: &[Acknowledged],
@@ -84,11 +87,12 @@ pub(crate) async fn tell(
     let charges = ledger(&mut Caller::new(simulator.clone())).await;
     let mut story = Story::default();
     let mut seen = BTreeSet::new();
-    let mut near: Vec<&Acknowledged> = acknowledged.iter().filter(|told| seen.insert(told.order.clone())).collect();
+    let mut near: Vec<&Acknowledged> =
+        acknowledged.iter().filter(|near_order| seen.insert(near_order.order.clone())).collect();
     // A buyer whose answer the kill cut off got it after the restart: such orders are near the kill, too.
-    near.sort_by_key(|told| kill.at.abs_diff(told.at));
-    for told in near.into_iter().take(LOOKED_AT_MAX) {
-        let answer = caller.get(&format!("/v1/orders/{}/events", told.order)).await?;
+    near.sort_by_key(|near_order| kill.at.abs_diff(near_order.at));
+    for near_order in near.into_iter().take(LOOKED_AT_MAX) {
+        let answer = caller.get(&format!("/v1/orders/{}/events", near_order.order)).await?;
         if !answer.is_ok() {
             continue;
         }
@@ -98,27 +102,27 @@ pub(crate) async fn tell(
             continue;
         }
         story.mid_payment += 1;
-        let order = caller.read(&format!("/v1/orders/{}", told.order)).await?;
+        let order = caller.read(&format!("/v1/orders/{}", near_order.order)).await?;
         let status = order.get("status").and_then(Value::as_str).unwrap_or("absent").to_owned();
         let good = status == "confirmed";
         *story.ends.entry(status).or_default() += 1;
-        let taken = charges.as_ref().map(|charges| charges.iter().filter(|order| **order == *told.order).count());
+        let taken = charges.as_ref().map(|charges| charges.iter().filter(|order| **order == *near_order.order).count());
         if taken.is_some_and(|taken| taken > 1) {
-            story.charged_twice.push(told.order.to_string());
+            story.charged_twice.push(near_order.order.to_string());
         }
         if story.lines.is_empty() || (good && !story.lines.iter().any(|line| line.contains("confirmed"))) {
-            story.lines = narrate(&told.order, &events, kill, taken, &order);
+            story.lines = narrate(&near_order.order, &events, kill, taken, &order);
         }
     }
     Ok(story)
 }
 
-fn narrate(id: &str, events: &[Told], kill: &Kill, taken: Option<usize>, order: &Value) -> Vec<String> {
+fn narrate(id: &str, events: &[JournaledEvent], kill: &Kill, taken: Option<usize>, order: &Value) -> Vec<String> {
     let mut lines = vec![format!("the story of {id}")];
-    let mut told_kill = false;
+    let mut wrote_kill = false;
     for event in events {
-        if !told_kill && event.at.as_str() > kill.killed_at.as_str() {
-            told_kill = true;
+        if !wrote_kill && event.at.as_str() > kill.killed_at.as_str() {
+            wrote_kill = true;
             lines.push(format!("  {}  -- killed (SIGKILL), with the charge sent and no answer --", kill.killed_at));
             lines.push(format!(
                 "  {}  -- restarted, recovered; the provider is asked about the same charge --",
@@ -171,19 +175,19 @@ fn charge_of(line: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn told(kind: &str, at: &str) -> Told {
-        Told { kind: kind.into(), at: at.into() }
+    fn journaled(kind: &str, at: &str) -> JournaledEvent {
+        JournaledEvent { kind: kind.into(), at: at.into() }
     }
 
     #[test]
     fn mid_payment_is_sent_before_the_kill_and_answered_after() {
         let kill = "2026-01-01T00:00:05.000Z";
-        let sent = told("payment_started", "2026-01-01T00:00:04.900Z");
-        let late = told("authorized", "2026-01-01T00:00:07.000Z");
-        let early = told("authorized", "2026-01-01T00:00:04.950Z");
+        let sent = journaled("payment_started", "2026-01-01T00:00:04.900Z");
+        let late = journaled("authorized", "2026-01-01T00:00:07.000Z");
+        let early = journaled("authorized", "2026-01-01T00:00:04.950Z");
         assert!(was_mid_payment(&[sent.clone(), late.clone()], kill));
         assert!(!was_mid_payment(&[sent, early], kill));
-        assert!(!was_mid_payment(&[told("payment_started", "2026-01-01T00:00:06.000Z"), late], kill));
+        assert!(!was_mid_payment(&[journaled("payment_started", "2026-01-01T00:00:06.000Z"), late], kill));
     }
 
     #[test]
@@ -203,8 +207,10 @@ mod tests {
             killed_at: "2026-01-01T00:00:05.000Z".into(),
             back_at: "2026-01-01T00:00:06.000Z".into(),
         };
-        let events =
-            [told("payment_started", "2026-01-01T00:00:04.900Z"), told("confirmed", "2026-01-01T00:00:07.000Z")];
+        let events = [
+            journaled("payment_started", "2026-01-01T00:00:04.900Z"),
+            journaled("confirmed", "2026-01-01T00:00:07.000Z"),
+        ];
         let order = serde_json::json!({ "status": "confirmed", "payments": [{}] });
         let lines = narrate("ord_1", &events, &kill, Some(1), &order);
         assert!(lines[1].contains("payment_started") && lines[2].contains("SIGKILL") && lines[4].contains("confirmed"));

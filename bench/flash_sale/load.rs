@@ -321,7 +321,7 @@ impl Lane {
             Step::Look => Some(Step::Cart),
             // Refused: there is no cart to go on with.
             Step::Cart if buyer.cart.is_empty() => {
-                self.told(buyer.number, Verdict::Refused);
+                self.note_verdict(buyer.number, Verdict::Refused);
                 None
             }
             Step::Cart => Some(Step::Line),
@@ -349,7 +349,7 @@ impl Lane {
         });
     }
 
-    fn told(&self, buyer: u64, verdict: Verdict) {
+    fn note_verdict(&self, buyer: u64, verdict: Verdict) {
         let at = self.sale.began.elapsed();
         self.record.borrow_mut().answered(at, self.intended(buyer), verdict);
         self.sale.live.answer(verdict);
@@ -426,7 +426,7 @@ impl Lane {
         match buyer.step {
             Step::Cart if created => scan::text(body, "id").unwrap_or_default().clone_into(&mut buyer.cart),
             Step::Order => {
-                self.told(buyer.number, verdict);
+                self.note_verdict(buyer.number, verdict);
                 if let Some(order) = scan::text(body, "id").filter(|_| created) {
                     let at = self.sale.began.elapsed();
                     let acknowledged = Acknowledged { order: order.into(), buyer: buyer.number, verdict, at };

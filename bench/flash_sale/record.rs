@@ -146,7 +146,7 @@ impl Record {
     }
 
     /// Buyers whose last answer was this.
-    pub(crate) fn told(&self, verdict: Verdict) -> u64 {
+    pub(crate) fn answered_with(&self, verdict: Verdict) -> u64 {
         self.verdicts.get(&verdict).copied().unwrap_or(0)
     }
 
@@ -220,7 +220,7 @@ mod tests {
         two.sent_again(Duration::from_millis(900), "503");
         two.gave_up(Duration::from_millis(900), "503".to_owned());
         one.add(two);
-        assert_eq!((one.answers(), one.told(Verdict::SoldOut), one.again, one.slots.len()), (2, 2, 1, 2));
+        assert_eq!((one.answers(), one.answered_with(Verdict::SoldOut), one.again, one.slots.len()), (2, 2, 1, 2));
         assert_eq!(one.ended, Duration::from_millis(900));
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn html(figures: &Figures) -> String {
     page.push_str("</style><h1>Flash sale</h1>");
     page.push_str(&summary(figures));
     if let (Some(kill), Some(story)) = (&figures.kill, &figures.story) {
-        page.push_str(&told(kill, story));
+        page.push_str(&shown_kill(kill, story));
     }
     for plot in plots(figures) {
         page.push_str(&plot);
@@ -84,7 +84,7 @@ fn summary(figures: &Figures) -> String {
         ("Arrivals per second", grouped(whole(figures.options.rate()))),
         ("Connections, seed", format!("{}, {}", figures.options.node.connections, figures.options.seed)),
         ("Confirmed", grouped(figures.verified.confirmed)),
-        ("Sold out", grouped(record.told(Verdict::SoldOut))),
+        ("Sold out", grouped(record.answered_with(Verdict::SoldOut))),
         ("Errors", grouped(record.errors())),
         ("Sent again, same key", grouped(record.again)),
         ("Throughput", format!("{}/s", grouped(whole(ratio(float(record.answers()), record.ended.as_secs_f64()))))),
@@ -119,7 +119,7 @@ fn summary(figures: &Figures) -> String {
     format!("<table>{rows}</table>{note}")
 }
 
-fn told(kill: &Kill, story: &Story) -> String {
+fn shown_kill(kill: &Kill, story: &Story) -> String {
     let lines: Vec<String> = story.lines.iter().map(|line| escape(line)).collect();
     format!(
         "<h2>The kill</h2><p>SIGKILL at {:.2} s, serving again {:.2} s later; {} orders were mid-payment, {} were charged twice.</p><pre>{}</pre>",

@@ -37,7 +37,7 @@ const PROBE_ROUNDS: usize = 300;
 const STOCK_SKUS_MAX: usize = 20;
 
 /// The node in use; what is its own is dropped in this order: the node, the provider, the folder.
-struct House {
+struct Site {
     public: Target,
     operator: Option<Target>,
     node: Option<Node>,
@@ -45,7 +45,7 @@ struct House {
     folder: Option<TemporaryFolder>,
 }
 
-impl House {
+impl Site {
     async fn open(options: &SaleOptions) -> Result<Self, BenchError> {
         if let Some(url) = &options.node.target {
             let operator = options.node.operator.as_deref().map(|url| Target::parse(url, "")).transpose()?;
@@ -76,14 +76,14 @@ impl House {
 pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
     let tokens = payment_mix(&options.payment).map_err(BenchError::Input)?;
     let paid = !tokens.is_empty();
-    let mut house = House::open(options).await?;
-    let probed = match &house.folder {
+    let mut site = Site::open(options).await?;
+    let probed = match &site.folder {
         Some(folder) if !options.no_fsync_probe => Some(fsync::p50_micros(folder.path(), PROBE_ROUNDS)?),
         _ => None,
     };
-    println!("node       {}{}", house.public.address, if house.node.is_some() { ", its own, durable" } else { "" });
+    println!("node       {}{}", site.public.address, if site.node.is_some() { ", its own, durable" } else { "" });
     let run = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect::<String>();
-    let (product, skus) = set_up(&house.public, options, &run).await?;
+    let (product, skus) = set_up(&site.public, options, &run).await?;
     let crowd = Crowd::new(
         (options.crowd(), options.rate()),
         (skus.clone(), options.skew),
@@ -99,9 +99,9 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
         grouped(whole(options.rate())),
         options.node.connections
     );
-    let before = house.metrics().await;
+    let before = site.metrics().await;
     let sale = Arc::new(Sale {
-        doors: Doors::one(house.public.clone()),
+        doors: Doors::one(site.public.clone()),
         crowd,
         product,
         run,
@@ -114,25 +114,25 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
         live: Live::default(),
     });
     let series = StockSeries::default();
-    let watch = tokio::spawn(watch_stock(house.public.clone(), skus.clone(), sale.began, Arc::clone(&series)));
-    let (record, kill) = run_sale(&sale, &mut house, options).await?;
+    let watch = tokio::spawn(watch_stock(site.public.clone(), skus.clone(), sale.began, Arc::clone(&series)));
+    let (record, kill) = run_sale(&sale, &mut site, options).await?;
     watch.abort();
     let stock = std::mem::take(&mut *series.lock().unwrap_or_else(PoisonError::into_inner));
-    let after = house.metrics().await;
+    let after = site.metrics().await;
 
-    let verified = verify::read_back(&house.public, &record.acknowledged, paid).await?;
+    let verified = verify::read_back(&site.public, &record.acknowledged, paid).await?;
     let mut level = Level::default();
-    let mut caller = Caller::new(house.public.clone());
+    let mut caller = Caller::new(site.public.clone());
     for sku in &skus {
         level = level.and(catalogue::level(&mut caller, sku).await?);
     }
-    let story = match (&kill, &house.simulator) {
+    let story = match (&kill, &site.simulator) {
         (Some(kill), Some(simulator)) => {
-            Some(kill::tell(&house.public, &simulator.target, &record.acknowledged, kill).await?)
+            Some(kill::examine(&site.public, &simulator.target, &record.acknowledged, kill).await?)
         }
         _ => None,
     };
-    let audit = match &house.operator {
+    let audit = match &site.operator {
         Some(operator) => Some(Caller::new(operator.clone()).read("/admin/audit").await?),
         None => None,
     };
@@ -183,11 +183,11 @@ async fn set_up(public: &Target, options: &SaleOptions, run: &str) -> Result<(St
 
 async fn run_sale(
     sale: &Arc<Sale>,
-    house: &mut House,
+    site: &mut Site,
     options: &SaleOptions,
 ) -> Result<(Record, Option<Kill>), BenchError> {
     let load = load::run(sale);
-    let killing = kill_in_the_middle(house, options.kill_after, sale.began);
+    let killing = kill_in_the_middle(site, options.kill_after, sale.began);
     let (load, killing) = (std::pin::pin!(load), std::pin::pin!(killing));
     let both = async { tokio::try_join!(load, killing) };
     let mut both = std::pin::pin!(both);
@@ -219,8 +219,8 @@ pub(crate) fn live_line(sale: &Sale) -> String {
     )
 }
 
-async fn kill_in_the_middle(house: &mut House, after: Option<f64>, began: Instant) -> Result<Option<Kill>, BenchError> {
-    let (Some(seconds), Some(node)) = (after, &mut house.node) else { return Ok(None) };
+async fn kill_in_the_middle(site: &mut Site, after: Option<f64>, began: Instant) -> Result<Option<Kill>, BenchError> {
+    let (Some(seconds), Some(node)) = (after, &mut site.node) else { return Ok(None) };
     let after =
         Duration::try_from_secs_f64(seconds).map_err(|error| BenchError::Input(format!("--kill-after: {error}")))?;
     tokio::time::sleep_until((began + after).into()).await;
@@ -259,12 +259,12 @@ fn print(figures: &Figures) -> bool {
         grouped(verified.confirmed),
         if verified.read < verified.acknowledged { " of those read back" } else { "" }
     );
-    println!("sold out   {}", grouped(record.told(Verdict::SoldOut)));
+    println!("sold out   {}", grouped(record.answered_with(Verdict::SoldOut)));
     println!(
         "declined   {}, ended otherwise {}, refused {}",
-        grouped(record.told(Verdict::Declined)),
-        grouped(record.told(Verdict::Ended)),
-        grouped(record.told(Verdict::Refused))
+        grouped(record.answered_with(Verdict::Declined)),
+        grouped(record.answered_with(Verdict::Ended)),
+        grouped(record.answered_with(Verdict::Refused))
     );
     println!("errors     {} (sent again with the same key: {})", grouped(record.errors()), grouped(record.again));
     for (what, n) in record.gave_up.iter().chain(&record.refusals) {

@@ -72,8 +72,8 @@ pub(crate) async fn read_back(
         let (sample, next, mut caller) = (Arc::clone(&sample), Arc::clone(&next), Caller::new(target.clone()));
         readers.push(tokio::spawn(async move {
             let mut verified = Verified::default();
-            while let Some(told) = sample.get(next.fetch_add(1, Ordering::Relaxed)) {
-                check(&mut caller, told, paid, until, &mut verified).await?;
+            while let Some(acknowledged) = sample.get(next.fetch_add(1, Ordering::Relaxed)) {
+                check(&mut caller, acknowledged, paid, until, &mut verified).await?;
             }
             Ok::<_, BenchError>(verified)
         }));
@@ -87,17 +87,17 @@ pub(crate) async fn read_back(
 
 async fn check(
     caller: &mut Caller,
-    told: &Acknowledged,
+    acknowledged: &Acknowledged,
     paid: bool,
     until: Instant,
     verified: &mut Verified,
 ) -> Result<(), BenchError> {
-    let path = format!("/v1/orders/{}", told.order);
+    let path = format!("/v1/orders/{}", acknowledged.order);
     verified.read += 1;
     let order = loop {
         let answer = caller.get(&path).await?;
         if answer.status == 404 {
-            verified.missing.push(told.order.to_string());
+            verified.missing.push(acknowledged.order.to_string());
             return Ok(());
         }
         if !answer.is_ok() {
@@ -121,20 +121,20 @@ async fn check(
         verified.confirmed_units += units(&order);
     }
     // What was confirmed stays so; what ended stays ended. What was held may end either way.
-    let kept = match told.verdict {
+    let kept = match acknowledged.verdict {
         Verdict::Confirmed => now == Verdict::Confirmed,
         Verdict::SoldOut => now == Verdict::SoldOut,
         Verdict::Ended => now == Verdict::Ended,
         Verdict::Held | Verdict::Declined | Verdict::Refused | Verdict::Again => true,
     };
-    let email = format!("buyer{}@", told.buyer);
+    let email = format!("buyer{}@", acknowledged.buyer);
     let known = order.pointer("/buyer/email").and_then(Value::as_str);
     if known.is_some_and(|known| !known.starts_with(&email)) {
-        verified.contradicted.push(format!("{}: is another buyer's", told.order));
+        verified.contradicted.push(format!("{}: is another buyer's", acknowledged.order));
     } else if !kept {
-        verified.contradicted.push(format!("{}: told {:?}, is {status}", told.order, told.verdict));
+        verified.contradicted.push(format!("{}: answered {:?}, is {status}", acknowledged.order, acknowledged.verdict));
     } else if units(&order) != 1 {
-        verified.contradicted.push(format!("{}: {} units instead of 1", told.order, units(&order)));
+        verified.contradicted.push(format!("{}: {} units instead of 1", acknowledged.order, units(&order)));
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ async fn lever(door: &Door, path: &str, body: Value) -> Answer {
 }
 
 async fn fault(door: &Door, fault: Value) {
-    let told = lever(door, "/admin/faults", fault.clone()).await;
-    assert_eq!(told.status, 200, "{fault}: {told}");
+    let answer = lever(door, "/admin/faults", fault.clone()).await;
+    assert_eq!(answer.status, 200, "{fault}: {answer}");
 }
 
 async fn node_that_may_fail() -> Node {
@@ -84,8 +84,8 @@ async fn an_entity_that_keeps_failing_is_set_aside_until_an_operator_retries_it_
     drop(door.send(&waiting).await);
 
     let retry = aside["retry"].as_str().expect("how to retry it").strip_prefix("POST ").expect("a POST").to_owned();
-    let told = lever(&door, &retry, json!({})).await;
-    assert_eq!(told.status, 200, "{told}");
+    let answer = lever(&door, &retry, json!({})).await;
+    assert_eq!(answer.status, 200, "{answer}");
     assert_eq!(shop::level(&door, "A").await.on_hand, 100);
     let order = shop::good(&door, &waiting.waiting(20)).await;
     assert!(is_confirmed(&order.body), "what waited for it goes on: {order}");

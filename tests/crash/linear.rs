@@ -312,8 +312,8 @@ async fn shoppers_of_a_process_that_is_killed_again_and_again_see_one_shelf() {
     }
     node.assert_no_panic();
     let checked = check(&all).unwrap_or_else(|anomalies| {
-        let told: Vec<String> = anomalies.iter().map(ToString::to_string).collect();
-        panic!("seed {seed}: {}", told.join("\n"))
+        let described: Vec<String> = anomalies.iter().map(ToString::to_string).collect();
+        panic!("seed {seed}: {}", described.join("\n"))
     });
     eprintln!("seed {seed}, {kills} kills: {} answers noted, {checked:?}: 0 anomalies", noted.len());
     assert!(noted.len() > 100 && checked.unplaced > 0, "too little was tried");

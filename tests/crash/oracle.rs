@@ -28,7 +28,7 @@ impl Oracle {
     }
 
     /// An order as an answer showed it; `before` was known when the question was sent.
-    pub fn told(&self, before: Option<&Value>, now: &Value) {
+    pub fn acknowledge(&self, before: Option<&Value>, now: &Value) {
         let id = now["id"].as_str().unwrap_or_default();
         if id.is_empty() {
             self.blame(format!("an order without an id: {now}"));
@@ -162,7 +162,7 @@ mod tests {
             (order(5, "awaiting_payment", false, 5), "confirmed"),
             (order(5, "confirmed", true, 4), "captured"),
         ] {
-            assert!(contradiction(&before, &now).is_some_and(|told| told.contains(why)), "{why}");
+            assert!(contradiction(&before, &now).is_some_and(|why_not| why_not.contains(why)), "{why}");
         }
         let ended = order(4, "expired", false, 0);
         assert!(contradiction(&ended, &order(6, "confirmed", true, 0)).is_some());

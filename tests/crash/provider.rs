@@ -130,11 +130,11 @@ impl Provider {
         let now = Timestamp(u64::try_from(now.as_millis()).expect("a few more years"));
         let findings = reconciliation::reconcile(&lines, &due, |_| false, now);
         let sums = reconciliation::totals_by_order(&lines, now);
-        let told = |(order, finding)| {
+        let describe = |(order, finding)| {
             let (due, sums) = (due.get(&order), sums.get(&order));
             format!("{finding:?}: {order}, due {due:?}, the ledger has {sums:?}")
         };
-        findings.into_iter().map(told).collect()
+        findings.into_iter().map(describe).collect()
     }
 }
 

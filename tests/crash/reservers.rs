@@ -25,7 +25,7 @@ struct Fate {
 pub struct Ledger(Mutex<BTreeMap<String, Fate>>);
 
 impl Ledger {
-    fn told(&self, path: &str, lines: &[(&'static str, u64)], committed: bool) {
+    fn note(&self, path: &str, lines: &[(&'static str, u64)], committed: bool) {
         let fate = Fate { lines: lines.to_vec(), committed };
         self.0.lock().unwrap().insert(path.to_owned(), fate);
     }
@@ -60,7 +60,7 @@ async fn one(door: &Door, ledger: &Ledger, reference: &str, rng: &mut ChaCha8Rng
     let item = json!({ "reference": reference, "lines": lines.iter().map(of).collect::<Vec<_>>(), "hold_s": 3 });
     let path = if rng.random_bool(0.3) { by_batch(door, &item).await } else { alone(door, &item).await };
     let Some(path) = path else { return };
-    ledger.told(&path, &lines, false);
+    ledger.note(&path, &lines, false);
     if rng.random_bool(0.2) {
         assert_eq!(alone(door, &item).await.as_ref(), Some(&path), "the same reference is the same reservation");
     }
@@ -73,7 +73,7 @@ async fn one(door: &Door, ledger: &Ledger, reference: &str, rng: &mut ChaCha8Rng
     let call = Call::post(format!("{path}/{word}"), format!("{reference}-{word}"), json!({}));
     let answer = door.insist(&call).await;
     match (word, answer.status, answer.code()) {
-        ("commit", 200, _) => ledger.told(&path, &lines, answer.body["status"] == "committed"),
+        ("commit", 200, _) => ledger.note(&path, &lines, answer.body["status"] == "committed"),
         ("release", 200, _) | ("commit", 409, "reservation_expired") => {}
         _ => panic!("{call} answered {answer}"),
     }

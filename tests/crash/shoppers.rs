@@ -97,7 +97,7 @@ impl Shopper<'_> {
         let answer = self.crowd.door.insist(&call).await;
         match answer.status {
             200..=202 => {
-                self.crowd.oracle.told(None, &answer.body);
+                self.crowd.oracle.acknowledge(None, &answer.body);
                 self.crowd.oracle.made(call.key.as_deref().unwrap_or_default(), answer.text_at("/id"));
                 Some(answer.body)
             }
@@ -239,10 +239,10 @@ pub async fn look_at(crowd: &Crowd, id: &str) -> Value {
     let call = Call::get(format!("/v1/orders/{id}"));
     let answer = crowd.door.insist(&call).await;
     if answer.status == 200 {
-        crowd.oracle.told(before.as_ref(), &answer.body);
+        crowd.oracle.acknowledge(before.as_ref(), &answer.body);
     } else {
-        let told = before.as_ref().map(|order| (status(order).to_owned(), order["version"].clone()));
-        crowd.oracle.blame(format!("{id} was acknowledged as {told:?}, and now {call} answers {answer}"));
+        let before = before.as_ref().map(|order| (status(order).to_owned(), order["version"].clone()));
+        crowd.oracle.blame(format!("{id} was acknowledged as {before:?}, and now {call} answers {answer}"));
     }
     answer.body
 }

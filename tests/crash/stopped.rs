@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_folder_in_use_is_refused_to_everybody_else() {
+async fn a_folder_in_use_is_refused_to_any_other_process() {
     let mut node = Node::started(quick()).await;
     shop::open(&node.door(), "nova-low", &[("A", 10)]).await;
     for arguments in [&[][..], &["audit"], &["journal", "dump"]] {

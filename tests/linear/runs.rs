@@ -58,8 +58,8 @@ fn is_linear(groups: Groups) {
             assert!(checked.unanswered > 0 && checked.searched > 0 && checked.unplaced > 0, "too little was tried");
         }
         Err(anomalies) => {
-            let told: Vec<String> = anomalies.iter().map(ToString::to_string).collect();
-            panic!("seed {seed}: {} anomalies:\n{}", told.len(), told.join("\n"));
+            let described: Vec<String> = anomalies.iter().map(ToString::to_string).collect();
+            panic!("seed {seed}: {} anomalies:\n{}", described.len(), described.join("\n"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A shop on a disk in memory: started, killed in the middle of appends, started again on what is there, all of it in virtual time.
 
-use crate::check::{Answer as Told, Op};
+use crate::check::{Answer as Seen, Op};
 use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::settings::Settings;
 use doorbuster_actors::stats::Stats;
@@ -32,7 +32,7 @@ const PATIENCE_S: u64 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     /// What.
-    pub answer: Told,
+    pub answer: Seen,
     /// The version it saw.
     pub seen: Option<u64>,
     /// It had been done before.
@@ -239,20 +239,20 @@ fn heard(op: Op, answer: Answer) -> Option<Heard> {
     match answer {
         Answer::Accepted(accepted) => {
             let answer = match accepted.reply {
-                Reply::Inventory(Yes::Done) => Told::Done,
-                Reply::Inventory(Yes::Unknown) => Told::Unknown,
-                Reply::Inventory(Yes::Reserved(reserved)) => Told::Reserved { number: reserved.reservation },
+                Reply::Inventory(Yes::Done) => Seen::Done,
+                Reply::Inventory(Yes::Unknown) => Seen::Unknown,
+                Reply::Inventory(Yes::Reserved(reserved)) => Seen::Reserved { number: reserved.reservation },
                 Reply::Inventory(Yes::Levels(levels)) if op == Op::Read => {
                     let on_hand = levels.levels.iter().map(|level| level.on_hand).sum();
                     assert_eq!(
                         levels.version, accepted.meta.version,
                         "a read says which version it saw, in both places"
                     );
-                    Told::Levels { on_hand, reserved: levels.reserved() }
+                    Seen::Levels { on_hand, reserved: levels.reserved() }
                 }
                 Reply::Inventory(Yes::Levels(levels)) => {
                     let on_hand = levels.levels.iter().map(|level| level.on_hand).sum();
-                    Told::Received { on_hand, version: levels.version }
+                    Seen::Received { on_hand, version: levels.version }
                 }
                 other => panic!("{op} is answered {other:?}"),
             };
@@ -261,10 +261,10 @@ fn heard(op: Op, answer: Answer) -> Option<Heard> {
         Answer::Refused(Refusal::Inventory(refusal)) => {
             let answer = match refusal {
                 No::SoldOut { available, all_reserved, .. } => {
-                    Told::SoldOut { available, all_reserved: Some(all_reserved) }
+                    Seen::SoldOut { available, all_reserved: Some(all_reserved) }
                 }
-                No::Ended => Told::Ended,
-                No::NotEnded => Told::NotEnded,
+                No::Ended => Seen::Ended,
+                No::NotEnded => Seen::NotEnded,
                 other => panic!("{op} is refused: {other:?}"),
             };
             Some(Heard { answer, seen: None, repeated: false })

@@ -9,7 +9,7 @@ pub(crate) const ONE_ACKNOWLEDGEMENT: &str = "of each seq one event is acknowled
 pub(crate) const NOTHING_LOST: &str = "what was acknowledged is in the log or in the flushed states";
 pub(crate) const ONE_BUYER: &str = "the last unit is promised once";
 pub(crate) const EPOCHS_RISE: &str = "epochs never fall in the log";
-pub(crate) const NO_OLD_ANSWER: &str = "no answer is older than what anybody was told before";
+pub(crate) const NO_OLD_ANSWER: &str = "no answer is older than one that was given before it";
 pub(crate) const STATES_DURABLE: &str = "states hold only what is durable";
 pub(crate) const DENSE: &str = "seqs are dense";
 pub(crate) const WRITTEN_ONCE: &str = "a seq is written once";
@@ -42,14 +42,14 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
 /// covers, and from the log what comes after.
 fn nothing_lost(world: &World) -> bool {
     let store = &world.store;
-    let told = |at: usize| world.ghost.acknowledged[at];
+    let acknowledged = |at: usize| world.ghost.acknowledged[at];
     (1..).zip(world.ghost.acknowledged.iter().enumerate().skip(1)).all(|(seq, (at, event))| {
         let row = if reserves(*event) { &store.chunk } else { &store.head };
         *event == 0
             || if seq <= store.flushed.0 {
-                seq <= row.seq && row.events[at] == told(at)
+                seq <= row.seq && row.events[at] == acknowledged(at)
             } else {
-                store.covering(seq) == told(at)
+                store.covering(seq) == acknowledged(at)
             }
     })
 }

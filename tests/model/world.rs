@@ -81,7 +81,7 @@ impl Ghost {
 
     /// An owner answers from this memory: it must hold everything that was ever answered.
     pub(crate) fn answer_from(&mut self, memory: &PerSeq) {
-        if self.acknowledged.iter().zip(memory).any(|(told, known)| *told != 0 && told != known) {
+        if self.acknowledged.iter().zip(memory).any(|(answered, known)| *answered != 0 && answered != known) {
             self.broken |= Broken::STALE;
         }
     }

@@ -181,7 +181,7 @@ impl Shopper {
         let status = answer.status();
         let bytes = answer.into_body().collect().await.expect("a body in memory").to_bytes();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        self.world.tell(|| format!("{}: {method} {path} ► {status} {}", self.name, body["status"]));
+        self.world.note(|| format!("{}: {method} {path} ► {status} {}", self.name, body["status"]));
         self.world.judge().observed(&format!("{method} {path} {status}"));
         if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
             self.world.broke(&format!("{method} {path} is answered {status}: {body}"));

@@ -51,7 +51,7 @@ pub(crate) struct Judge {
     /// Orders that were acknowledged as sold.
     told_confirmed: BTreeSet<OrderId>,
     /// Reservations that were acknowledged as sold, by SKU.
-    told_sold: BTreeSet<(Sku, ReservationId)>,
+    acknowledged_as_sold: BTreeSet<(Sku, ReservationId)>,
     hash: Sha256,
 }
 
@@ -66,7 +66,7 @@ impl Default for Judge {
             moved: BTreeSet::new(),
             acked: BTreeMap::new(),
             told_confirmed: BTreeSet::new(),
-            told_sold: BTreeSet::new(),
+            acknowledged_as_sold: BTreeSet::new(),
             hash: Sha256::new(),
         }
     }
@@ -241,8 +241,8 @@ impl Judge {
     }
 
     /// A reservation's units were acknowledged as sold.
-    pub(crate) fn told_sold(&mut self, sku: Sku, id: ReservationId) {
-        self.told_sold.insert((sku, id));
+    pub(crate) fn acknowledged_as_sold(&mut self, sku: Sku, id: ReservationId) {
+        self.acknowledged_as_sold.insert((sku, id));
     }
 
     fn reservations(&self) -> impl Iterator<Item = (&EntityId, &Reservation)> {
@@ -287,9 +287,9 @@ impl Judge {
             };
             law("what_was_acknowledged_is_in_the_journal", there, || format!("{entity}: {request:?} is lost"))?;
         }
-        for (sku, id) in &self.told_sold {
+        for (sku, id) in &self.acknowledged_as_sold {
             let sold = self.books.get(sku).is_some_and(|books| books.orders.promise(*id).committed > 0);
-            law("what_was_acknowledged_is_in_the_journal", sold, || format!("{id} was told to have {sku}"))?;
+            law("what_was_acknowledged_is_in_the_journal", sold, || format!("{id} was acknowledged with {sku}"))?;
         }
         for (entity, reservation) in self.reservations() {
             let EntityId::Reservation(id) = entity else { continue };
@@ -304,7 +304,7 @@ impl Judge {
         }
         for id in &self.told_confirmed {
             let sold = self.order(*id).is_some_and(|order| order.stage == Stage::Confirmed);
-            law("what_was_acknowledged_is_in_the_journal", sold, || format!("{id} was told to be confirmed"))?;
+            law("what_was_acknowledged_is_in_the_journal", sold, || format!("{id} was acknowledged as confirmed"))?;
         }
         Ok(())
     }

@@ -30,13 +30,13 @@ pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
         let Some(actors) = start(&world, &mut rng).await else { continue };
         let node = actors.handle();
         let found = actors.recovery();
-        world.tell(|| format!("node: up, {} events in the tail", found.tail_events));
+        world.note(|| format!("node: up, {} events in the tail", found.tail_events));
         world.node_is_up(node.clone());
         let end = tokio::select! {
             biased;
             end = ends.recv() => end.unwrap_or(End::Crash),
             reason = node.failed() => {
-                world.tell(|| format!("node: failed: {reason}"));
+                world.note(|| format!("node: failed: {reason}"));
                 End::Crash
             }
         };
@@ -49,11 +49,11 @@ pub(crate) async fn keep(world: Arc<World>, mut ends: UnboundedReceiver<End>) {
             End::Stop => {
                 let drained = actors.stop(Duration::from_secs(3)).await;
                 gone();
-                world.tell(|| format!("node: stopped, drained: {drained}"));
+                world.note(|| format!("node: stopped, drained: {drained}"));
             }
         }
         let (in_flight, there) = world.disk.crash();
-        world.tell(|| format!("node: down, {there} of {in_flight} batches in flight are there"));
+        world.note(|| format!("node: down, {there} of {in_flight} batches in flight are there"));
         pass(rng.random_range(0..400)).await;
     }
 }
@@ -83,7 +83,7 @@ async fn start(world: &Arc<World>, rng: &mut rand_chacha::ChaCha8Rng) -> Option<
     tokio::select! {
         biased;
         () = cut_off => {
-            world.tell(|| "node: dies while it starts".to_owned());
+            world.note(|| "node: dies while it starts".to_owned());
             world.disk.crash();
             pass(20).await;
             None
@@ -105,11 +105,11 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
     let opened = Instant::now();
     for (at_ms, trouble) in world.plan.chaos.clone() {
         tokio::time::sleep_until(opened + Duration::from_millis(at_ms)).await;
-        world.tell(|| format!("chaos: {trouble:?}"));
+        world.note(|| format!("chaos: {trouble:?}"));
         match trouble {
             Trouble::Crash => ends.send(End::Crash).expect("the keeper lives as long as the world"),
             Trouble::Stop => ends.send(End::Stop).expect("the keeper lives as long as the world"),
-            Trouble::Panic(times) => panic_somebody(&world, &mut rng, times).await,
+            Trouble::Panic(times) => panic_an_entity(&world, &mut rng, times).await,
             Trouble::Lose(step, times) => {
                 if let Some(node) = world.node() {
                     node.faults().arm_step(step, times);
@@ -130,7 +130,7 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
     }
 }
 
-async fn panic_somebody(world: &World, rng: &mut rand_chacha::ChaCha8Rng, times: u32) {
+async fn panic_an_entity(world: &World, rng: &mut rand_chacha::ChaCha8Rng, times: u32) {
     let known: Vec<EntityId> = world.judge().models().map(|(entity, _)| entity.clone()).collect();
     if known.is_empty() {
         return;

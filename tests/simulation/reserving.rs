@@ -102,7 +102,7 @@ impl Client {
                 if let Reply::Inventory(inventory::Reply::Promise(now)) = accepted.reply
                     && now.promise.status == PromiseStatus::Committed
                 {
-                    self.world.judge().told_sold(sku.clone(), kept.id);
+                    self.world.judge().acknowledged_as_sold(sku.clone(), kept.id);
                 }
             }
             None => {
@@ -121,7 +121,7 @@ impl Client {
                     && now.status() == Some(PromiseStatus::Committed)
                 {
                     for line in now.lines() {
-                        self.world.judge().told_sold(line.wanted.sku.clone(), kept.id);
+                        self.world.judge().acknowledged_as_sold(line.wanted.sku.clone(), kept.id);
                     }
                 }
             }

@@ -66,7 +66,7 @@ fn ended(world: &World) -> Ended {
 }
 
 pub(crate) async fn live(world: &Arc<World>) {
-    world.tell(|| format!("{:?}", world.plan));
+    world.note(|| format!("{:?}", world.plan));
     let (ends, orders) = tokio::sync::mpsc::unbounded_channel();
     let keeper = tokio::spawn(life::keep(Arc::clone(world), orders));
     Client::new(world, 0).open_shop().await;
@@ -93,7 +93,7 @@ pub(crate) async fn live(world: &Arc<World>) {
 
 /// Nothing goes wrong any more; what hangs is ended.
 async fn heal(world: &Arc<World>, ends: &tokio::sync::mpsc::UnboundedSender<End>) {
-    world.tell(|| "healed".to_owned());
+    world.note(|| "healed".to_owned());
     world.disk.set_faults(Faults::default());
     let (now, furthest) = life::furthest_ahead_ms(&world.plan);
     world.clock.jump_ms(furthest - now);
@@ -133,7 +133,7 @@ async fn retry_what_is_set_aside(world: &World) {
     let Some(node) = world.node() else { return };
     let Ok(aside) = tokio::time::timeout(Duration::from_secs(1), node.quarantined()).await else { return };
     for one in aside {
-        world.tell(|| format!("operator: retries {}: {}", one.entity, one.reason));
+        world.note(|| format!("operator: retries {}: {}", one.entity, one.reason));
         node.retry(&one.entity).await;
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn tend(client: &mut Client, id: OrderId) {
         && client.rng.random_bool(0.7)
     {
         let act = if client.rng.random_bool(0.8) { ShopperAction::Ok } else { ShopperAction::Fail };
-        client.world.tell(|| format!("shopper: {reference} {act:?}"));
+        client.world.note(|| format!("shopper: {reference} {act:?}"));
         client.world.payments.act(reference, act).await.expect("a ledger in memory is never lost");
         return;
     }

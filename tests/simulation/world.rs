@@ -50,7 +50,7 @@ pub(crate) struct World {
     judge: Mutex<Judge>,
     orders: Mutex<Vec<OrderId>>,
     broken: Mutex<Option<Broken>>,
-    told: Option<Mutex<String>>,
+    story: Option<Mutex<String>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,7 +59,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     /// An empty world on the current runtime, whose time is paused.
-    pub(crate) fn new(plan: Plan, disk: MemoryStore, tell: bool) -> Arc<Self> {
+    pub(crate) fn new(plan: Plan, disk: MemoryStore, keep_story: bool) -> Arc<Self> {
         let clock = TestClock::starting_at(BEGINNING);
         // The provider has a clock of its own, which does not jump with the node's.
         let payments_clock: SharedClock = TestClock::starting_at(BEGINNING);
@@ -88,7 +88,7 @@ impl World {
             judge: Mutex::default(),
             orders: Mutex::default(),
             broken: Mutex::new(None),
-            told: tell.then(Mutex::default),
+            story: keep_story.then(Mutex::default),
         });
         cell.set(Arc::downgrade(&world)).expect("set once");
         world
@@ -108,7 +108,7 @@ impl World {
         let mut broken = None;
         for batch in self.disk.frames_from(judge.batches()) {
             for record in &batch.records {
-                self.tell(|| written(record));
+                self.note(|| written(record));
             }
             if let Err(why) = judge.take(&batch) {
                 broken.get_or_insert(why);
@@ -124,7 +124,7 @@ impl World {
     pub(crate) fn broke(&self, why: &str) {
         let first = locked(&self.broken).is_none();
         if first {
-            self.tell(|| format!("BROKEN {why}"));
+            self.note(|| format!("BROKEN {why}"));
             *locked(&self.broken) = Some(why.to_owned());
         }
     }
@@ -186,16 +186,16 @@ impl World {
     }
 
     /// A line of the story, for the replay of a seed.
-    pub(crate) fn tell(&self, line: impl FnOnce() -> String) {
-        if let Some(told) = &self.told {
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(story) = &self.story {
             let at = self.begun.elapsed().as_millis();
-            writeln!(locked(told), "{at:>7} ms  {}", line()).expect("a string takes everything");
+            writeln!(locked(story), "{at:>7} ms  {}", line()).expect("a string takes everything");
         }
     }
 
     /// The story so far.
     pub(crate) fn story(&self) -> String {
-        self.told.as_ref().map(|told| locked(told).clone()).unwrap_or_default()
+        self.story.as_ref().map(|story| locked(story).clone()).unwrap_or_default()
     }
 
     /// Asks the node of now, and holds the answer against the journal.
@@ -211,7 +211,7 @@ impl World {
             None => Answer::NotServing,
         };
         let said = in_short(&answer);
-        self.tell(|| format!("{who}: {entity} ► {said}"));
+        self.note(|| format!("{who}: {entity} ► {said}"));
         let mut judge = self.judge();
         judge.observed(who);
         judge.observed(&said);

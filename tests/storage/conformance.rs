@@ -32,13 +32,13 @@ macro_rules! claims {
 claims![
     each_claim_raises_the_epoch_also_across_a_restart,
     an_older_owner_is_fenced_and_leaves_nothing,
-    nobody_appends_without_a_claim,
+    without_a_claim_there_is_no_append,
     two_claimants_end_with_one_owner,
     a_batch_is_all_or_nothing,
     seqs_are_dense,
     replay_begins_at_any_seq,
     one_replay_serves_several_shards_each_in_order,
-    whoever_reads_on_finds_what_came_since_wherever_it_is_by_now,
+    a_reader_that_goes_on_finds_what_came_since_wherever_it_is_by_now,
     a_checkpoint_ends_what_replay_gives,
     a_checkpoint_ends_at_a_whole_durable_record_or_is_refused,
     a_fenced_owner_stores_no_checkpoint,
@@ -87,7 +87,7 @@ async fn an_older_owner_is_fenced_and_leaves_nothing<T: Backend>() {
     assert_eq!(replayed(&journal, A, 1).await, [first, second]);
 }
 
-async fn nobody_appends_without_a_claim<T: Backend>() {
+async fn without_a_claim_there_is_no_append<T: Backend>() {
     let store = T::default();
     let journal = store.open().await;
     let mut record = Owner::of(&journal, A).await.record(&order_on(B, 0), 1, 1, None);
@@ -169,7 +169,7 @@ async fn one_replay_serves_several_shards_each_in_order<T: Backend>() {
 }
 
 /// Rule A1: an audit reads every log, and then what came since, while owners store and move.
-async fn whoever_reads_on_finds_what_came_since_wherever_it_is_by_now<T: Backend>() {
+async fn a_reader_that_goes_on_finds_what_came_since_wherever_it_is_by_now<T: Backend>() {
     let store = T::default();
     let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;

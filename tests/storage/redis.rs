@@ -451,7 +451,7 @@ async fn a_hung_redis_is_waited_for_no_longer_than_its_bound_and_then_not_at_all
 }
 
 #[tokio::test]
-async fn whoever_looks_never_waits_for_a_hung_redis() {
+async fn a_reader_never_waits_for_a_hung_redis() {
     let Some(server) = Server::start("a look never waits for a hung Redis") else { return };
     let cache = RedisCache::new(link(&server.address, "t", SHORT));
     until("the first answer", || async { cache.put(&[(sku("A"), snapshot(1, 1))]).await.is_ok() }).await;

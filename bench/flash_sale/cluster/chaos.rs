@@ -92,13 +92,13 @@ impl Stage<'_> {
             };
             for index in victims {
                 let event = self.one(*chaos, index).await?;
-                self.screen.say(told(&event));
+                self.screen.say(shown(&event));
                 let is_whole = event.whole.is_some();
                 events.push(event);
                 if !is_whole {
                     return Err(BenchError::Node(format!(
                         "{}: the cluster is not whole again {} s after it was over",
-                        told(events.last().expect("pushed just now")),
+                        shown(events.last().expect("pushed just now")),
                         WHOLE_LIMIT.as_secs()
                     )));
                 }
@@ -237,7 +237,7 @@ async fn until(limit: Duration, is_so: impl Fn() -> bool) -> Option<Duration> {
 }
 
 /// One line of what happened.
-pub(crate) fn told(event: &Event) -> String {
+pub(crate) fn shown(event: &Event) -> String {
     let at = |duration: Option<Duration>| duration.map_or_else(|| "never".to_owned(), seconds);
     let (first, second) = match event.chaos {
         Chaos::Drain => ("noticed", "empty"),
@@ -279,7 +279,7 @@ mod tests {
             ended: Duration::from_secs(16),
         };
         assert_eq!(
-            told(&event),
+            shown(&event),
             "cut-peers node2 at 5.00 s: noticed never, serving 2.30 s, longest silence of a shard 2.00 s, whole again 11.00 s"
         );
     }

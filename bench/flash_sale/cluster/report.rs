@@ -1,6 +1,6 @@
 //! What a run brought: on standard output, as one page with plots, as JSON.
 
-use super::chaos::{Event, told};
+use super::chaos::{Event, shown};
 use super::options::{Chaos, ClusterOptions};
 use super::run::Outcome;
 use super::stats::{Sample, merged, millis, percent};
@@ -147,10 +147,10 @@ pub(crate) fn print(outcome: &Outcome) {
     println!(
         "confirmed  {}, sold out {}, declined {}, ended otherwise {}, refused {}",
         grouped(verified.confirmed),
-        grouped(record.told(Verdict::SoldOut)),
-        grouped(record.told(Verdict::Declined)),
-        grouped(record.told(Verdict::Ended)),
-        grouped(record.told(Verdict::Refused))
+        grouped(record.answered_with(Verdict::SoldOut)),
+        grouped(record.answered_with(Verdict::Declined)),
+        grouped(record.answered_with(Verdict::Ended)),
+        grouped(record.answered_with(Verdict::Refused))
     );
     println!(
         "           {}/s answered over {seconds:.1} s, {} nodes, {} CQL server(s), all on this machine",
@@ -178,7 +178,7 @@ pub(crate) fn print(outcome: &Outcome) {
         println!("             {} × {what}", grouped(*number));
     }
     for event in &outcome.events {
-        println!("           {}", told(event));
+        println!("           {}", shown(event));
         println!("             {}", Seen::between(record, event.began, event.ended).shown());
     }
     for line in failures(&outcome.events) {
@@ -249,7 +249,7 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
         "nodes": outcome.wanted.nodes, "cql_nodes": outcome.cql_nodes, "one_machine": true,
         "skus": outcome.wanted.skus, "units": outcome.wanted.units, "rate": outcome.rate,
         "answered": record.answers(), "answered_per_s": ratio(float(record.answers()), record.ended.as_secs_f64()),
-        "confirmed": outcome.verified.confirmed, "sold_out": record.told(Verdict::SoldOut),
+        "confirmed": outcome.verified.confirmed, "sold_out": record.answered_with(Verdict::SoldOut),
         "latency_us": { "p50": at(0.5), "p99": at(0.99), "p999": at(0.999), "max": record.latency.max() },
         "errors": { "sent_again": record.again, "sent_again_why": record.again_why, "gave_up": record.gave_up, "refusals": record.refusals },
         "events": events, "ended_by_themselves": outcome.ended_by_themselves,
@@ -302,7 +302,7 @@ pub(crate) fn html(outcome: &Outcome) -> String {
     for event in &outcome.events {
         page.push_str(&format!(
             "<tr><td>{}</td><td>{}</td></tr>",
-            escape(&told(event)),
+            escape(&shown(event)),
             escape(&Seen::between(record, event.began, event.ended).shown())
         ));
     }

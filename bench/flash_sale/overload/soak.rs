@@ -123,7 +123,7 @@ pub(crate) async fn run(options: &SoakOptions) -> Result<bool, BenchError> {
         hand.await.map_err(|panic| BenchError::Node(panic.to_string()))?;
     }
     let samples = sampler.await.map_err(|panic| BenchError::Node(panic.to_string()))??;
-    told(&result, &done, wave);
+    print_result(&result, &done, wave);
     let flat = flat(&samples);
     // What still waits to expire does so before the books are read.
     tokio::time::sleep(Duration::from_secs(options.hold_s + 2)).await;
@@ -234,7 +234,7 @@ async fn sampler(watched: Watched) -> Result<Vec<Sample>, BenchError> {
     Ok(samples)
 }
 
-fn told(result: &WaveResult, done: &Done, wave: Wave) {
+fn print_result(result: &WaveResult, done: &Done, wave: Wave) {
     println!(
         "\ncrowd      {} came, {} held in time ({}/s), {} late, {} gave up, {} sent again",
         grouped(result.offered),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-async fn everybody_goes_on(asker: &Process, owner: &Process) {
-    assert_eq!(asker.tell("ask 1 echo 100 20000").await["accepted"], 100);
+async fn both_go_on(asker: &Process, owner: &Process) {
+    assert_eq!(asker.command("ask 1 echo 100 20000").await["accepted"], 100);
     for node in [asker, owner] {
         let log = node.log();
         assert!(!log.contains("panicked at") && !log.contains("started again"), "{log}");
@@ -28,12 +28,12 @@ async fn a_node_with_another_cookie_is_not_let_in() {
     let mut settings = Settings::named("c.1");
     settings.cookie = "f".repeat(64);
     let c = Process::start(settings).await;
-    c.tell(&format!("members {} {}", a.member(), c.member())).await;
-    a.tell(&format!("members {} {} {}", a.member(), b.member(), c.member())).await;
+    c.command(&format!("members {} {}", a.member(), c.member())).await;
+    a.command(&format!("members {} {} {}", a.member(), b.member(), c.member())).await;
     a.says("before the cookie was proved").await;
-    assert_eq!(c.tell("beats").await["a.1"][0], false);
-    assert_eq!(a.tell("beats").await["c.1"][0], false);
-    everybody_goes_on(&a, &b).await;
+    assert_eq!(c.command("beats").await["a.1"][0], false);
+    assert_eq!(a.command("beats").await["c.1"][0], false);
+    both_go_on(&a, &b).await;
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_frame_that_is_too_large_is_refused_by_its_length_alone() {
         send(&b, &length.to_be_bytes()).await;
     }
     b.says("an invalid or too long frame").await;
-    everybody_goes_on(&a, &b).await;
+    both_go_on(&a, &b).await;
 }
 
 #[tokio::test]
@@ -69,11 +69,11 @@ async fn garbage_on_the_port_is_closed_and_logged() {
         let mut stream = TcpStream::connect(&b.address).await.unwrap();
         stream.write_all(&noise).await.ok();
     }
-    everybody_goes_on(&a, &b).await;
+    both_go_on(&a, &b).await;
 }
 
 #[tokio::test]
-async fn strangers_that_say_nothing_are_closed_in_time_and_keep_nobody_out() {
+async fn strangers_that_say_nothing_are_closed_in_time_and_keep_no_node_out() {
     let (a, b) = pair(|_| {}).await;
     let mut silent = Vec::new();
     for _ in 0..50 {
@@ -88,33 +88,33 @@ async fn strangers_that_say_nothing_are_closed_in_time_and_keep_nobody_out() {
         assert!(closed.is_ok(), "it was never closed");
     }
     b.says("took too long to prove the cookie").await;
-    everybody_goes_on(&a, &b).await;
+    both_go_on(&a, &b).await;
 }
 
 #[tokio::test]
-async fn a_node_of_another_version_is_told_so_and_counts_as_not_reached() {
+async fn a_node_of_another_version_is_answered_so_and_counts_as_not_reached() {
     let (a, b) = pair(|_| {}).await;
     let mut settings = Settings::named("x.1");
     settings.is_stranger = true;
     let x = Process::start(settings).await;
-    x.tell(&format!("connect {} b.1", b.address)).await;
+    x.command(&format!("connect {} b.1", b.address)).await;
     // What it sends to us: the id of its question, and "bad version".
-    assert_eq!(x.tell("another_version").await, serde_json::json!([[77, "BadVersion"]]));
-    assert_eq!(x.tell("nonsense").await, serde_json::json!([[0, "BadVersion"]]));
+    assert_eq!(x.command("another_version").await, serde_json::json!([[77, "BadVersion"]]));
+    assert_eq!(x.command("nonsense").await, serde_json::json!([[0, "BadVersion"]]));
     b.says("written by version 99, this node has version").await;
     // What we send to it.
-    b.tell("learn 9 1 x.1").await;
-    assert_eq!(b.tell("ask 9 echo 3 10000").await["not_delivered"], 3);
+    b.command("learn 9 1 x.1").await;
+    assert_eq!(b.command("ask 9 echo 3 10000").await["not_delivered"], 3);
     b.says("a node of another version did not understand a request").await;
     // A frame from a peer that is too large ends its session, and nothing else.
-    x.tell("too_large").await;
+    x.command("too_large").await;
     b.says("peer=x.1 connection").await;
     let gone = tokio::time::timeout(super::process::PATIENCE, async {
-        while b.tell("ask 9 echo 1 200").await["not_delivered"] != 1 || !b.log().contains("disconnected") {
+        while b.command("ask 9 echo 1 200").await["not_delivered"] != 1 || !b.log().contains("disconnected") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
     gone.await.unwrap();
     assert!(b.log().contains("an invalid or too long frame"));
-    everybody_goes_on(&a, &b).await;
+    both_go_on(&a, &b).await;
 }

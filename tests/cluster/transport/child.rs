@@ -46,7 +46,7 @@ fn a_node_that_other_tests_start() {
 #[derive(Debug, Default)]
 struct Echo {
     owned: Mutex<BTreeSet<u16>>,
-    told: AtomicUsize,
+    one_way: AtomicUsize,
 }
 
 impl Inbound for Echo {
@@ -77,7 +77,7 @@ impl Inbound for Echo {
     }
 
     fn deliver_one_way(&self, _: Shard, _: OneWay) {
-        self.told.fetch_add(1, Ordering::Relaxed);
+        self.one_way.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -184,8 +184,8 @@ async fn obey(gateway: &Gateway, echo: &Echo, words: &[&str]) -> Value {
                 "dropped": traffic.dropped, "unreadable": traffic.unreadable,
             })
         }
-        "told" => json!(echo.told.load(Ordering::Relaxed)),
-        "tell" => {
+        "one_way" => json!(echo.one_way.load(Ordering::Relaxed)),
+        "send" => {
             for _ in 0..number(3) {
                 let ask = Box::new(question("echo", 10_000, 0));
                 gateway.send(shard(1), OneWay::Ask { ask, reply_to: None });

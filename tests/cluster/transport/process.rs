@@ -68,7 +68,7 @@ impl Process {
     }
 
     /// Gives it an order and waits for the answer.
-    pub async fn tell(&self, order: &str) -> Value {
+    pub async fn command(&self, order: &str) -> Value {
         let mut input = self.input.lock().await;
         input.0 += 1;
         let number = input.0;
@@ -98,7 +98,7 @@ impl Process {
     pub async fn until(&self, order: &str, is: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         for _ in 0..PATIENCE.as_millis() / 20 {
-            last = self.tell(order).await;
+            last = self.command(order).await;
             if is(&last) {
                 return last;
             }
@@ -135,7 +135,7 @@ impl Process {
 pub async fn introduce(nodes: &[&Process]) {
     let members: Vec<String> = nodes.iter().map(|node| node.member()).collect();
     for node in nodes {
-        node.tell(&format!("members {}", members.join(" "))).await;
+        node.command(&format!("members {}", members.join(" "))).await;
     }
     for node in nodes {
         for other in nodes.iter().filter(|other| other.name != node.name) {
@@ -151,7 +151,7 @@ pub async fn pair(change: impl Fn(&mut Settings)) -> (Process, Process) {
     change(&mut second);
     let (first, second) = (Process::start(first).await, Process::start(second).await);
     introduce(&[&first, &second]).await;
-    second.tell("own 1 1").await;
+    second.command("own 1 1").await;
     first.until("owner 1", |owner| owner == "1 b.1").await;
     (first, second)
 }

@@ -8,9 +8,9 @@ use super::process::pair;
 async fn messages_per_second_between_two_nodes() {
     let (asker, _owner) = pair(|_| {}).await;
     for askers in [1, 16, 256, 2_048] {
-        let before = asker.tell("traffic").await;
-        let said = asker.tell(&format!("flood 1 {askers} 3000")).await;
-        let after = asker.tell("traffic").await;
+        let before = asker.command("traffic").await;
+        let said = asker.command(&format!("flood 1 {askers} 3000")).await;
+        let after = asker.command("traffic").await;
         let sent = |key: &str| after[key].as_u64().unwrap() - before[key].as_u64().unwrap();
         println!(
             "{askers} askers: {} questions/s answered, slowest {} ms, {} questions in {} frames",

@@ -37,8 +37,8 @@ fn keys() -> TempDir {
 async fn nodes_of_one_authority_talk_in_tls_and_share_frames() {
     let folder = keys();
     let (asker, owner) = pair(|settings| settings.tls = Some(folder.path().to_owned())).await;
-    assert_eq!(asker.tell("ask 1 echo 2000 20000").await["accepted"], 2_000);
-    assert_eq!(asker.tell("ask_large 1 echo 5 200000").await["accepted"], 5);
+    assert_eq!(asker.command("ask 1 echo 2000 20000").await["accepted"], 2_000);
+    assert_eq!(asker.command("ask_large 1 echo 5 200000").await["accepted"], 5);
     // A node that speaks without TLS is not let in.
     let mut stream = TcpStream::connect(&owner.address).await.unwrap();
     stream.write_all(&[0; 64]).await.unwrap();
@@ -52,9 +52,9 @@ async fn a_node_of_another_authority_is_not_let_in_even_with_the_cookie() {
     let (ours, others) = (keys(), keys());
     let (a, b) = pair(|settings| settings.tls = Some(ours.path().to_owned())).await;
     let c = Process::start(Settings { tls: Some(others.path().to_owned()), ..Settings::named("c.1") }).await;
-    c.tell(&format!("members {} {}", a.member(), c.member())).await;
+    c.command(&format!("members {} {}", a.member(), c.member())).await;
     a.says("a connection to the cluster port failed").await;
-    assert_eq!(c.tell("beats").await["a.1"][0], false);
+    assert_eq!(c.command("beats").await["a.1"][0], false);
     introduce(&[&a, &b]).await;
-    assert_eq!(a.tell("ask 1 echo 10 10000").await["accepted"], 10);
+    assert_eq!(a.command("ask 1 echo 10 10000").await["accepted"], 10);
 }

@@ -32,7 +32,7 @@ pub struct Memory {
 struct Asked {
     call: Call,
     /// `None`: never answered; it may have happened or not.
-    told: Option<Answer>,
+    answer: Option<Answer>,
 }
 
 impl Clone for Memory {
@@ -45,7 +45,7 @@ impl Clone for Memory {
 impl Memory {
     /// How many answers are remembered.
     pub fn acknowledged(&self) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.told.is_some()).count()
+        self.asked.lock().unwrap().iter().filter(|asked| asked.answer.is_some()).count()
     }
 
     /// Sends until it is answered, however often the process says that it does not know; for ever when it has ended, so the caller watches
@@ -53,13 +53,13 @@ impl Memory {
     async fn ask(&self, door: &Door, call: Call) -> Answer {
         let place = {
             let mut asked = self.asked.lock().unwrap();
-            asked.push(Asked { call: call.clone(), told: None });
+            asked.push(Asked { call: call.clone(), answer: None });
             asked.len() - 1
         };
         loop {
             match door.send(&call).await {
                 Ok(answer) if !answer.is_to_be_repeated() => {
-                    self.asked.lock().unwrap()[place].told = Some(answer.clone());
+                    self.asked.lock().unwrap()[place].answer = Some(answer.clone());
                     return answer;
                 }
                 Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -115,7 +115,7 @@ impl Memory {
         let asked = self.asked.lock().unwrap().clone();
         let ended = asked.iter().filter(|asked| asked.call.path.ends_with("/cancel"));
         let order =
-            ended.filter_map(|asked| asked.told.as_ref()).find(|told| told.is_good()).expect("one was cancelled");
+            ended.filter_map(|asked| asked.answer.as_ref()).find(|first| first.is_good()).expect("one was cancelled");
         let call =
             Call { key: None, ..Call::post(format!("/admin/erase/order/{}", order.text_at("/id")), "", json!({})) };
         loop {
@@ -142,10 +142,10 @@ impl Memory {
         let door = node.door();
         let mut orders = Vec::new();
         let asked = self.asked.lock().unwrap().clone();
-        for Asked { call, told } in asked {
+        for Asked { call, answer: first } in asked {
             let now = door.insist(&call).await;
-            if let Some(told) = &told {
-                compare(&call, told, &now);
+            if let Some(first) = &first {
+                compare(&call, first, &now);
             }
             if let Some(id) = now.body["id"].as_str().filter(|id| id.starts_with("ord_"))
                 && !orders.contains(&id.to_owned())
@@ -175,21 +175,21 @@ impl Memory {
 
 /// Does what is said now agree with what was said before a process died?
 #[track_caller]
-fn compare(call: &Call, told: &Answer, now: &Answer) {
-    let is_order = told.text_at("/id").starts_with("ord_");
-    if told.is_good() {
-        assert!(now.is_good(), "{call} was acknowledged with {told}\nand is answered now with {now}");
+fn compare(call: &Call, first: &Answer, now: &Answer) {
+    let is_order = first.text_at("/id").starts_with("ord_");
+    if first.is_good() {
+        assert!(now.is_good(), "{call} was acknowledged with {first}\nand is answered now with {now}");
     }
-    if is_order && told.is_good() {
-        let differs = contradiction(&told.body, &now.body);
-        assert_eq!(differs, None, "{call} was answered {told}\nand now {now}");
+    if is_order && first.is_good() {
+        let differs = contradiction(&first.body, &now.body);
+        assert_eq!(differs, None, "{call} was answered {first}\nand now {now}");
     } else if call.path.ends_with("/receipts") {
         for field in ["on_hand", "version"] {
-            assert_eq!(told.body[field], now.body[field], "{call}: {field} was in {told}\nand is in {now}");
+            assert_eq!(first.body[field], now.body[field], "{call}: {field} was in {first}\nand is in {now}");
         }
-    } else if call.path.starts_with("/v1/inventory/") && told.is_good() {
+    } else if call.path.starts_with("/v1/inventory/") && first.is_good() {
         let version = |answer: &Answer| answer.body["version"].as_u64();
-        assert!(version(told) <= version(now), "{call}: {told}\nand later an older one: {now}");
+        assert!(version(first) <= version(now), "{call}: {first}\nand later an older one: {now}");
     }
 }
 

@@ -24,7 +24,7 @@ use trial::{Outcome, Stage};
 /// Trials at the same time; a trial mostly waits, so `DOORBUSTER_FAULTS_AT_ONCE` may ask for more than there are processors.
 const AT_ONCE: usize = 2;
 /// Faults that are reported one by one; of the others only their number is.
-const TOLD_MAX: usize = 12;
+const REPORTED_MAX: usize = 12;
 
 /// Which calls of a kind meet it: each `stride`-th from `first` on.
 fn sample(kind: Kind, calls: u64, stride: u64) -> Vec<u64> {
@@ -50,7 +50,7 @@ fn at_once() -> usize {
 }
 
 /// Is each trial reported when it ends? A sweep that is stopped half-way has then said what it tried.
-fn is_told() -> bool {
+fn is_reported() -> bool {
     std::env::var("DOORBUSTER_FAULTS_TELL").is_ok()
 }
 
@@ -79,11 +79,11 @@ impl Tally {
         if let Some(met) = &outcome.report.met {
             let end = outcome.ended.as_ref().map_or_else(|| "killed".to_owned(), |ended| ended.status.to_string());
             *self.met.entry((fault.kind, end.clone())).or_default() += 1;
-            if is_told() {
+            if is_reported() {
                 let said = outcome.ended.as_ref().map(|ended| ended.stderr.trim().to_owned()).unwrap_or_default();
                 eprintln!("{fault}: {met}: {end}: {said}");
             }
-        } else if is_told() {
+        } else if is_reported() {
             eprintln!("{fault}: there was no such call");
         }
     }
@@ -126,7 +126,7 @@ async fn sweep(stage: Stage, default_stride: u64) {
                                 .cloned()
                                 .or_else(|| payload.downcast_ref::<&str>().map(|why| (*why).to_owned()));
                             let broken = format!("{name}, {fault}: {}", why.unwrap_or_default());
-                            if is_told() {
+                            if is_reported() {
                                 eprintln!("BROKEN {broken}");
                             }
                             tally.broken.push(broken);
@@ -144,8 +144,8 @@ async fn sweep(stage: Stage, default_stride: u64) {
     for ((kind, end), times) in &tally.met {
         eprintln!("    {:<12} {times:>4} times: {end}", kind.word());
     }
-    let told = tally.broken.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>();
-    assert!(tally.broken.is_empty(), "{} trials failed, the first ones:\n{}", tally.broken.len(), told.join("\n\n"));
+    let first = tally.broken.iter().take(REPORTED_MAX).map(String::as_str).collect::<Vec<_>>();
+    assert!(tally.broken.is_empty(), "{} trials failed, the first ones:\n{}", tally.broken.len(), first.join("\n\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

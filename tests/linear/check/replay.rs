@@ -94,12 +94,12 @@ impl Replay<'_> {
                 if retries > RETRIES_MAX {
                     return Err(format!(
                         "more than {RETRIES_MAX} orders were tried and none is lawful; the best one ends so: {}",
-                        told(furthest)
+                        described(furthest)
                     ));
                 }
                 result = match self.take_back(&mut choices) {
                     Some(made) => self.place(made),
-                    None => return Err(told(furthest)),
+                    None => return Err(described(furthest)),
                 };
                 continue;
             }
@@ -270,6 +270,6 @@ impl Replay<'_> {
     }
 }
 
-fn told(furthest: Option<(u64, String)>) -> String {
+fn described(furthest: Option<(u64, String)>) -> String {
     furthest.map(|(_, why)| why).unwrap_or_default()
 }

@@ -47,7 +47,7 @@ impl History {
     }
 
     /// Unlawful, and all these words are in what is said of it.
-    fn is_told(&self, words: &[&str]) {
+    fn is_described(&self, words: &[&str]) {
         let anomalies = check(&self.0).expect_err("an anomaly");
         let why = anomalies[0].to_string();
         for word in words {
@@ -89,7 +89,7 @@ fn operations_at_the_same_time_may_stand_in_any_order() {
     let mut history = History::of(3);
     history.then(reserve(7, 1), reserved(4), 4).then(reserve(8, 1), reserved(3), 3);
     let (first, second) = (history.0[2], history.0[3]);
-    history.is_told(&["saw version 3", "order 7", "had returned before it was begun, and knew 4"]);
+    history.is_described(&["saw version 3", "order 7", "had returned before it was begun, and knew 4"]);
     history.0[3].invoked = first.invoked;
     history.0[3].returned = second.returned;
     history.is_lawful();
@@ -99,28 +99,28 @@ fn operations_at_the_same_time_may_stand_in_any_order() {
 fn a_unit_given_twice_is_found() {
     let mut history = History::of(1);
     history.then(reserve(7, 1), reserved(3), 3).then(reserve(8, 1), reserved(4), 4);
-    history.is_told(&["reserve 1 for order 8", "sold out, 0 free", "order 7"]);
+    history.is_described(&["reserve 1 for order 8", "sold out, 0 free", "order 7"]);
 }
 
 #[test]
 fn a_version_made_twice_is_found() {
     let mut history = History::of(5);
     history.then(reserve(7, 1), reserved(3), 3).then(reserve(8, 1), reserved(3), 3);
-    history.is_told(&["version 3 was made twice", "order 7", "order 8"]);
+    history.is_described(&["version 3 was made twice", "order 7", "order 8"]);
 }
 
 #[test]
 fn a_stale_read_is_found() {
     let mut history = History::of(5);
     history.then(reserve(7, 1), reserved(3), 3).then(Op::Read, levels(5, 0), 2);
-    history.is_told(&["read", "saw version 2", "order 7", "had returned before it was begun, and knew 3"]);
+    history.is_described(&["read", "saw version 2", "order 7", "had returned before it was begun, and knew 3"]);
 }
 
 #[test]
 fn a_read_of_what_never_was_is_found() {
     let mut history = History::of(5);
     history.then(reserve(7, 1), reserved(3), 3).then(Op::Read, levels(4, 1), 3);
-    history.is_told(&["4 on hand", "5 on hand, 1 promised", "order 7"]);
+    history.is_described(&["4 on hand", "5 on hand, 1 promised", "order 7"]);
 }
 
 #[test]
@@ -130,14 +130,14 @@ fn a_lost_update_is_found() {
     history.then(Op::Release { order: 7, number: 3 }, Answer::Done, 4);
     // The release is gone, and what comes next has its version.
     history.then(reserve(8, 1), reserved(4), 4);
-    history.is_told(&["version 4 was made twice", "release", "order 8"]);
+    history.is_described(&["version 4 was made twice", "release", "order 8"]);
 }
 
 #[test]
-fn a_version_that_nobody_made_is_found() {
+fn a_version_that_no_operation_made_is_found() {
     let mut history = History::of(5);
     history.then(reserve(7, 1), reserved(3), 3).then(reserve(8, 1), reserved(5), 5);
-    history.is_told(&["version 4 was made by no operation", "order 7", "order 8"]);
+    history.is_described(&["version 4 was made by no operation", "order 7", "order 8"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn what_was_not_answered_may_have_happened_or_not() {
 fn what_was_not_answered_cannot_have_happened_before_it_was_sent() {
     let mut history = History::of(5);
     history.then(Op::Read, levels(5, 2), 3).unanswered(reserve(7, 2));
-    history.is_told(&["version 3 was made by no operation"]);
+    history.is_described(&["version 3 was made by no operation"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_wrong_guess_is_taken_back() {
     history.then(reserve(9, 1), reserved(4), 4).then(Op::Read, levels(9, 2), 4);
     history.is_lawful();
     history.last().answer = Some(levels(9, 5));
-    history.is_told(&["9 on hand, 5 promised"]);
+    history.is_described(&["9 on hand, 5 promised"]);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_request_sent_twice_is_one() {
     // The second copy promised once more.
     history.0.pop();
     history.then(reserve(7, 2), reserved(4), 4);
-    history.is_told(&["claims version 4", "reserved under number 3", "makes no version"]);
+    history.is_described(&["claims version 4", "reserved under number 3", "makes no version"]);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_refusal_without_a_version_must_be_right_at_some_version_of_its_time() {
     history.then(late.op, sold_out(0, true), 4);
     history.last().seen = None;
     history.then(Op::Read, levels(2, 0), 4);
-    history.is_told(&["reserve 1 for order 8", "sold out, 0 free", "was not so at any version from 4 to 4"]);
+    history.is_described(&["reserve 1 for order 8", "sold out, 0 free", "was not so at any version from 4 to 4"]);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn refusals_without_a_version_keep_their_own_order() {
     refused(&mut history, 1, false);
     let meanwhile = Operation { invoked: 26, returned: Some(90), ..history.0[1] };
     history.0.push(Operation { op: reserve(7, 1), answer: Some(reserved(3)), seen: Some(3), ..meanwhile });
-    history.is_told(&["was not so at any version"]);
+    history.is_described(&["was not so at any version"]);
     let (first, second) = (history.0[2].answer, history.0[3].answer);
     (history.0[2].answer, history.0[3].answer) = (second, first);
     history.is_lawful();

@@ -76,12 +76,12 @@ pub enum Effect {
 
 impl Answer {
     /// Does it agree with the answer, as far as that goes?
-    pub fn is(self, told: Option<Self>) -> bool {
-        match (self, told) {
+    pub fn is(self, answered: Option<Self>) -> bool {
+        match (self, answered) {
             (Self::SoldOut { available, .. }, Some(Self::SoldOut { available: other, all_reserved: None })) => {
                 available == other
             }
-            (answer, told) => Some(answer) == told,
+            (answer, answered) => Some(answer) == answered,
         }
     }
 }

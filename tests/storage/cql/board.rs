@@ -97,7 +97,7 @@ async fn the_last_wish_counts() {
 }
 
 #[tokio::test]
-async fn what_is_shared_is_written_once_and_everybody_gets_the_same() {
+async fn what_is_shared_is_written_once_and_every_node_gets_the_same() {
     let Some(store) = keyspace("shared secrets", 10) else { return };
     let (one, two) = (store.open().await.shared(), store.open().await.shared());
     assert_eq!(one.get("secret", "tokens").await.unwrap(), None);

@@ -207,7 +207,7 @@ async fn rows_that_a_crash_left_behind_are_deleted_by_the_next_checkpoint() {
 
 /// Rule O2.7.
 #[tokio::test]
-async fn a_hole_in_the_log_is_corruption_for_whoever_claims_or_reads() {
+async fn a_hole_in_the_log_is_corruption_for_claimants_and_readers() {
     let Some(store) = keyspace("a hole in the log", 10) else { return };
     let journal = store.open().await;
     let mut owner = Owner::of(&journal, A).await;
