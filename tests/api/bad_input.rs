@@ -32,21 +32,21 @@ async fn an_unknown_or_out_of_range_field_is_reported_with_its_pointer() {
     for quantity in ["0", "-1", "1.5", "2147483648", "1e308", "1000001"] {
         let body = format!(r#"{{"lines":[{{"sku":"A","quantity":{quantity}}}],"buyer":{{}}}}"#);
         let answer = seller.send("POST", "/v1/orders", Some("k"), Some(&body)).await;
-        assert_eq!((answer.status, answer.pointer()), (422, "/lines/0/quantity"), "{quantity}: {answer:?}");
+        assert_eq!((answer.status, answer.error_pointer()), (422, "/lines/0/quantity"), "{quantity}: {answer:?}");
     }
     for field in ["price", "status", "role"] {
         let mut body = order_of("A", 1);
         body[field] = json!("x");
         let answer = seller.post("/v1/orders", Some("k"), Some(&body)).await;
-        assert_eq!((answer.status, answer.pointer()), (422, format!("/{field}").as_str()));
+        assert_eq!((answer.status, answer.error_pointer()), (422, format!("/{field}").as_str()));
         assert_eq!(answer.body["errors"][0]["code"], "unknown_field");
     }
     let mut injected = order_of("A", 1);
     injected["lines"][0]["unit_price"] = json!(1);
-    assert_eq!(seller.post("/v1/orders", Some("k"), Some(&injected)).await.pointer(), "/lines/0/unit_price");
+    assert_eq!(seller.post("/v1/orders", Some("k"), Some(&injected)).await.error_pointer(), "/lines/0/unit_price");
     let many: Vec<_> = (0..MANY).map(|_| json!({ "sku": "A", "quantity": 1 })).collect();
     let answer = seller.post("/v1/orders", Some("k"), Some(&json!({ "lines": many, "buyer": {} }))).await;
-    assert_eq!((answer.status, answer.pointer()), (422, "/lines"));
+    assert_eq!((answer.status, answer.error_pointer()), (422, "/lines"));
     let none = seller.post("/v1/orders", Some("k"), Some(&json!({ "buyer": {} }))).await;
     assert_eq!((none.status, none.code()), (422, "invalid"));
 }
@@ -65,7 +65,7 @@ async fn a_card_number_in_names_notes_or_metadata_is_refused() {
         let mut body = order_of("A", 1);
         body.as_object_mut().expect("an object").extend(patch.as_object().expect("an object").clone());
         let answer = seller.post("/v1/orders", Some("k"), Some(&body)).await;
-        assert_eq!((answer.status, answer.pointer()), (422, pointer), "{answer:?}");
+        assert_eq!((answer.status, answer.error_pointer()), (422, pointer), "{answer:?}");
         assert!(!answer.text.contains("4242 4242"), "the number is not sent back");
     }
 }
@@ -193,7 +193,7 @@ async fn totals_that_overflow_and_currencies_that_differ_are_refused() {
     assert_eq!((answer.status, answer.code()), (422, "currency_mismatch"), "{answer:?}");
     let mut money = order_of("D", 1);
     money["expected_total"] = json!({ "amount": 9_007_199_254_740_992_i64, "currency": "GBP" });
-    assert_eq!(seller.post("/v1/orders", Some("m"), Some(&money)).await.pointer(), "/expected_total/amount");
+    assert_eq!(seller.post("/v1/orders", Some("m"), Some(&money)).await.error_pointer(), "/expected_total/amount");
 }
 
 #[tokio::test]
@@ -202,9 +202,9 @@ async fn an_unknown_sku_or_one_not_on_sale_is_reported_by_line() {
     server.with_stock("A", 10).await;
     let seller = server.seller();
     let answer = seller.post("/v1/orders", Some("u"), Some(&order_of("NOBODY", 1))).await;
-    assert_eq!((answer.status, answer.pointer()), (422, "/lines/0/sku"), "{answer:?}");
+    assert_eq!((answer.status, answer.error_pointer()), (422, "/lines/0/sku"), "{answer:?}");
     let archived = json!({ "title": "Nova Low", "status": "archived", "skus": [{ "sku": "A", "prices": [{ "amount": 12999, "currency": "GBP" }] }] });
     assert_eq!(seller.put("/v1/products/p-A", &archived).await.status, 200);
     let answer = seller.post("/v1/orders", Some("n"), Some(&order_of("A", 1))).await;
-    assert_eq!((answer.status, answer.pointer()), (422, "/lines/0/sku"), "{answer:?}");
+    assert_eq!((answer.status, answer.error_pointer()), (422, "/lines/0/sku"), "{answer:?}");
 }

@@ -1,5 +1,6 @@
 //! An HTTP client that sends exactly the given bytes, and checks of every answer what must hold of all.
 
+pub(crate) use doorbuster_test_kit::client::Answer;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,35 +9,6 @@ use tokio::net::TcpStream;
 
 /// Longer than any answer may take here: a hang fails the test instead of the run.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Value,
-    pub(crate) text: String,
-}
-
-impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// The problem's code; empty for a good answer.
-    pub(crate) fn code(&self) -> &str {
-        self.body["code"].as_str().unwrap_or_default()
-    }
-
-    /// Where the first error of the body is.
-    pub(crate) fn pointer(&self) -> &str {
-        self.body["errors"][0]["pointer"].as_str().unwrap_or_default()
-    }
-
-    pub(crate) fn replayed(&self) -> bool {
-        self.header("idempotency-replayed") == Some("true")
-    }
-}
 
 /// One connection.
 pub(crate) struct Connection {

@@ -70,7 +70,7 @@ async fn a_429_binds_no_key() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         again = guest.post("/v1/orders", Some("second"), Some(&order_of("NOVA-42", 1))).await;
     }
-    assert_eq!((again.status, again.replayed()), (201, false), "{again:?}");
+    assert_eq!((again.status, again.is_replayed()), (201, false), "{again:?}");
 }
 
 #[tokio::test]

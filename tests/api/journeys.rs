@@ -91,7 +91,7 @@ async fn a_cart_shows_todays_price_and_becomes_an_order_once() {
     let gone = guest.delete(&line).await;
     assert_eq!((gone.status, gone.body["lines"].as_array().map(Vec::len)), (200, Some(0)), "{gone:?}");
     let empty = guest.post("/v1/orders", Some("empty"), Some(&body)).await;
-    assert_eq!((empty.status, empty.pointer()), (422, "/cart_id"), "{empty:?}");
+    assert_eq!((empty.status, empty.error_pointer()), (422, "/cart_id"), "{empty:?}");
     assert_eq!(guest.put(&line, &json!({ "quantity": 3 })).await.status, 200);
     let order = guest.post("/v1/orders", Some("o"), Some(&body)).await;
     assert_eq!((order.status, order.body["lines"][0]["quantity"].as_u64()), (201, Some(3)), "{order:?}");
@@ -195,7 +195,7 @@ async fn an_order_may_be_edited_while_it_waits_and_only_at_the_version_that_was_
     assert_eq!((late.status, late.code()), (412, "stale_version"), "{late:?}");
     assert_eq!(late.body["current_version"].to_string(), edited.header("etag").expect("a version").trim_matches('"'));
     let nowhere = guest.patch(&path, &json!({ "shipping_option": "rocket" })).await;
-    assert_eq!((nowhere.status, nowhere.pointer()), (422, "/shipping_option"));
+    assert_eq!((nowhere.status, nowhere.error_pointer()), (422, "/shipping_option"));
     let cancelled = guest.post(&format!("{path}/cancel"), Some("x"), Some(&json!({ "reason": "customer" }))).await;
     assert_eq!(cancelled.status, 200, "{cancelled:?}");
     let paid =

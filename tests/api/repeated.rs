@@ -14,8 +14,8 @@ async fn repeat(client: &Client, path: &str, key: &str, body: &Value) -> Answer 
     for answer in &answers {
         assert_eq!((answer.status, &answer.body["id"]), (first.status, &first.body["id"]), "{path}: {answer:?}");
     }
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1, "{path}: {answers:?}");
-    assert!(again.replayed() && again.status == first.status, "{path}: {again:?}");
+    assert_eq!(answers.iter().filter(|answer| !answer.is_replayed()).count(), 1, "{path}: {answers:?}");
+    assert!(again.is_replayed() && again.status == first.status, "{path}: {again:?}");
     first
 }
 
@@ -92,7 +92,7 @@ async fn the_same_key_with_another_body_is_refused() {
     let same_words = r#"{ "ship_to": {"country":"GB","city":"Leeds","line1":"1 High St","name":"A. Buyer","postal_code":"LS1 1AA"}, "note": null,
         "buyer": {"name":"A. Buyer","email":"a@b.example"}, "lines": [ {"quantity": 1, "sku": "A"} ] }"#;
     let answer = seller.send("POST", "/v1/orders", Some("o"), Some(same_words)).await;
-    assert_eq!((answer.status, answer.replayed()), (201, true), "the same facts in another order are the same body");
+    assert_eq!((answer.status, answer.is_replayed()), (201, true), "the same facts in another order are the same body");
     let receipt = json!({ "warehouse": "lon1", "units": 1 });
     assert_eq!(
         seller.post("/v1/inventory/A/receipts", Some("r-A"), Some(&receipt)).await.code(),
@@ -124,7 +124,7 @@ async fn sold_out_by_the_read_model_binds_no_key() {
     let again = guest.post("/v1/orders", Some("second"), Some(&order_of("A", 1))).await;
     assert_eq!(again.status, 201, "{again:?}");
     let first = guest.post("/v1/orders", Some("first"), Some(&order_of("A", 1))).await;
-    assert!(first.replayed(), "a caller that holds units never gets sold out: {first:?}");
+    assert!(first.is_replayed(), "a caller that holds units never gets sold out: {first:?}");
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn a_number_written_with_a_point_is_the_same_number_and_the_same_request()
     assert_eq!((first.status, &first.body["on_hand"]), (201, &json!(7)), "{first:?}");
     let without = json!({ "warehouse": "lon1", "units": 2 });
     let again = seller.post("/v1/inventory/A/receipts", Some("k"), Some(&without)).await;
-    assert_eq!((again.status, again.replayed()), (201, true), "{again:?}");
+    assert_eq!((again.status, again.is_replayed()), (201, true), "{again:?}");
     let half = r#"{ "warehouse": "lon1", "units": 2.5 }"#;
     let refused = seller.send("POST", "/v1/inventory/A/receipts", Some("half"), Some(half)).await;
     assert_eq!((refused.status, refused.code()), (422, "invalid"), "{refused:?}");

@@ -51,7 +51,7 @@ async fn a_reservation_is_held_committed_and_sold_once() {
     for copy in 0..2 {
         let sold = seller.post(&format!("{path}/commit"), Some("c"), None).await;
         assert_eq!((sold.status, &sold.body["status"]), (200, &json!("committed")), "{sold:?}");
-        assert_eq!(sold.replayed(), copy > 0);
+        assert_eq!(sold.is_replayed(), copy > 0);
     }
     assert_eq!(level(&server, "A").await, (7, 0));
     let released = seller.post(&format!("{path}/release"), Some("r"), None).await;
@@ -68,7 +68,7 @@ async fn the_same_reference_sent_five_times_at_once_reserves_once_also_over_seve
         let answers = join_all((0..5).map(|_| reserve(&seller, &body))).await;
         assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
         assert!(answers.iter().all(|answer| answer.body["id"] == answers[0].body["id"]));
-        assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1, "{answers:?}");
+        assert_eq!(answers.iter().filter(|answer| !answer.is_replayed()).count(), 1, "{answers:?}");
         let reused = reserve(&seller, &other).await;
         assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"), "{reused:?}");
     }
@@ -82,7 +82,7 @@ async fn an_idempotency_key_is_not_needed_and_must_be_the_reference() {
     let seller = server.seller();
     let body = one("r1", "A", 1);
     assert_eq!(seller.post("/v1/reservations", Some("r1"), Some(&body)).await.status, 201);
-    assert!(reserve(&seller, &body).await.replayed());
+    assert!(reserve(&seller, &body).await.is_replayed());
     let other = seller.post("/v1/reservations", Some("k"), Some(&body)).await;
     assert_eq!((other.status, other.code()), (400, "invalid_idempotency_key"));
 }
@@ -149,7 +149,7 @@ async fn a_reservation_ends_by_itself_unless_it_is_extended() {
         let late = seller.post(&format!("{path}/commit"), Some("c"), None).await;
         assert_eq!((late.status, late.code()), (409, "reservation_expired"), "{late:?}");
         let again = reserve(&seller, &body).await;
-        assert!(again.replayed() && again.body["status"] == "expired", "{again:?}");
+        assert!(again.is_replayed() && again.body["status"] == "expired", "{again:?}");
         body["reference"] = json!(format!("{reference}-longer"));
         let made = reserve(&seller, &body).await;
         let path = path_of(&made);
@@ -158,7 +158,7 @@ async fn a_reservation_ends_by_itself_unless_it_is_extended() {
         assert_eq!(longer.status, 200, "{longer:?}");
         assert!(longer.body["expires_at"].as_str() > made.body["expires_at"].as_str());
         let copy = seller.post(&format!("{path}/extend"), Some("e"), Some(&extend)).await;
-        assert_eq!((copy.replayed(), &copy.body["expires_at"]), (true, &longer.body["expires_at"]));
+        assert_eq!((copy.is_replayed(), &copy.body["expires_at"]), (true, &longer.body["expires_at"]));
         let other = seller.post(&format!("{path}/extend"), Some("e"), Some(&json!({ "hold_s": 9 }))).await;
         assert_eq!(other.code(), "idempotency_key_reused");
         tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -255,7 +255,7 @@ async fn a_batch_has_a_bound() {
     for items in [0, 4] {
         let items: Vec<Value> = (0..items).map(|n| one(&format!("r{n}"), "A", 1)).collect();
         let answer = seller.post("/v1/reservations:batch", None, Some(&json!({ "items": items }))).await;
-        assert_eq!((answer.status, answer.pointer()), (422, "/items"), "{answer:?}");
+        assert_eq!((answer.status, answer.error_pointer()), (422, "/items"), "{answer:?}");
     }
     let nonsense = seller.post("/v1/reservations:batch", None, Some(&json!({ "items": 1, "x": 2 }))).await;
     assert_eq!(nonsense.status, 422, "{nonsense:?}");
@@ -350,7 +350,7 @@ async fn an_invalid_body_is_reported_with_its_pointers() {
         (long, "/hold_s"),
     ] {
         let answer = reserve(&seller, &body).await;
-        assert_eq!((answer.status, answer.pointer()), (422, pointer), "{answer:?}");
+        assert_eq!((answer.status, answer.error_pointer()), (422, pointer), "{answer:?}");
     }
     for id in ["rsv_x", "ord_00000000000000000000010000", "rsv_00000000000000000000010000~%2F"] {
         assert_eq!(seller.get(&format!("/v1/reservations/{id}")).await.code(), "invalid_id", "{id}");

@@ -105,14 +105,19 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The value of a header, by its name in small letters.
+    /// The value of a header, by its name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The problem's stable word.
+    /// The problem's code; empty for a good answer.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// The place of the body's first error in the request, as a JSON pointer; empty if there is none.
+    pub fn error_pointer(&self) -> &str {
+        self.text_at("/errors/0/pointer")
     }
 
     /// A text of the body.
@@ -120,7 +125,7 @@ impl Answer {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Was it said before?
+    /// Is it the answer to an earlier copy of the request?
     pub fn is_replayed(&self) -> bool {
         self.header("idempotency-replayed") == Some("true")
     }
