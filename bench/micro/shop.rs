@@ -4,7 +4,7 @@ use doorbuster_domain::entity::Entity;
 use doorbuster_domain::ids::{
     EntityId, OrderId, ProductId, Request, RequestId, ReservationId, Sku, Terms as Fingerprint, WarehouseId,
 };
-use doorbuster_domain::inventory::{Command, Inventory, Keeper, Offer, Price, PromiseWish, Reply};
+use doorbuster_domain::inventory::{Command, Decider, ExternalRequest, Inventory, Offer, Price, Reply};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
     self, CapturePolicy, Destination, Order, PaymentPolicy, Personal, Place, ReturnPolicy, Source, TaxTable, Terms,
@@ -82,11 +82,11 @@ pub(crate) fn reserve(number: u64) -> Command {
     }
 }
 
-/// `count` wishes, the last of that number.
+/// `count` requests, the last of that number.
 pub(crate) fn promise(number: u64, count: u64) -> Command {
     let wish = |number: u64| {
         let reference = format!("run-{number}");
-        PromiseWish {
+        ExternalRequest {
             id: ReservationId::of_reference(SHOP, &reference),
             reference: reference.into(),
             units: 1,
@@ -95,8 +95,8 @@ pub(crate) fn promise(number: u64, count: u64) -> Command {
             buyer_key: None,
         }
     };
-    let wishes = (number + 1 - count..=number).map(wish).collect();
-    Command::Promise { keeper: Keeper::Stock, ranking: Vec::new(), wishes }
+    let requests = (number + 1 - count..=number).map(wish).collect();
+    Command::ReserveExternal { decider: Decider::Stock, ranking: Vec::new(), requests }
 }
 
 pub(crate) fn place(number: u64) -> order::Command {

@@ -8,7 +8,7 @@ use crate::core::service::Shop;
 use crate::core::types::Whole;
 use compact_str::{CompactString, format_compact};
 use doorbuster_domain::ids::{ReservationId, ReservationName, Sku, Terms, WarehouseId};
-use doorbuster_domain::inventory::{PromiseWish, Units};
+use doorbuster_domain::inventory::{ExternalRequest, Units};
 use doorbuster_domain::ranking::rank_warehouses;
 use doorbuster_domain::reservation::{self, Made};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// What a body asks for.
 pub(super) enum Wanted {
     /// Units of one SKU.
-    One(Sku, PromiseWish),
+    One(Sku, ExternalRequest),
     /// Units of several.
     Several(Box<Made>),
 }
@@ -36,7 +36,7 @@ pub(super) fn read<S: Shop>(request: &Request<'_, S>, owner: &str, body: Reserva
                 None => own_hold_s(request, sku),
             };
             let expires_at = request.now.plus_s(hold_s);
-            Ok(Wanted::One(sku.clone(), PromiseWish { id, reference, units, hold_s, expires_at, buyer_key }))
+            Ok(Wanted::One(sku.clone(), ExternalRequest { id, reference, units, hold_s, expires_at, buyer_key }))
         }
         (Some(first), _) => {
             let hold_s = hold_s(request, body.hold_s)?;

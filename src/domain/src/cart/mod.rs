@@ -10,13 +10,13 @@
 //! the order's deadline the cart asks it, and repeats the question until it is answered. So a late copy of `Freeze` of an order that has ended
 //! does not block a cart for ever.
 
+mod command;
 mod snapshot;
-mod words;
 
 #[cfg(test)]
 mod tests;
 
-pub use words::{Command, Event, Frozen, Line, OrderSays, Owner, Refusal, Reply, Snapshot};
+pub use command::{Command, Event, Frozen, Line, OrderSays, Owner, Refusal, Reply, Snapshot};
 
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity};

@@ -1,4 +1,4 @@
-//! What a cart promises, claim by claim: one create, lines that are set, a freeze for one order, an end by itself.
+//! Claims about a cart: one create, lines that are set, a freeze for one order, an end by itself.
 
 use super::*;
 use crate::laws;

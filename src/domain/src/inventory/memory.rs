@@ -1,7 +1,7 @@
 //! A SKU's memory of reservations, movements and requests, and the chunks of its stored state.
 
+use super::command::{Allocation, Price, Reserved, Units};
 use super::levels::Level;
-use super::words::{Allocation, Price, Reserved, Units};
 use crate::codec::{self as minicbor, Decode, Encode, Interns, interned, text};
 use crate::ids::{OrderId, RequestId, Terms};
 use crate::time::Timestamp;

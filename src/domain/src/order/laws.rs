@@ -137,9 +137,9 @@ pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation>
         let due = if order.paying == Some(payment.number) { order.due() } else { 0 };
         let net = payment.captured.saturating_sub(payment.refunded);
         // After a partial capture, the rest of an authorization lapses by itself; before, it must be voided.
-        let promised = payment.promised();
+        let authorized = payment.uncaptured();
         let live =
-            if payment.captured == 0 && due == 0 { promised } else { promised.min(due.saturating_sub(net).max(0)) };
+            if payment.captured == 0 && due == 0 { authorized } else { authorized.min(due.saturating_sub(net).max(0)) };
         covered = covered.saturating_add(net).saturating_add(live);
     }
     holds("charges_cover_exactly_what_is_due", covered == order.due(), || {
@@ -168,12 +168,15 @@ pub fn money_never_exceeds_what_was_promised(order: &Order) -> Result<(), Violat
     for payment in &order.payments {
         let taken = payment.captured.saturating_add(open(payment, Operation::Capture));
         let given = payment.refunded.saturating_add(open(payment, Operation::Refund));
-        let promised = match payment.attempt {
+        let authorized = match payment.attempt {
             Attempt::Authorized { .. } => payment.amount,
             Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. } => 0,
         };
-        holds("money_never_exceeds_what_was_promised", given <= payment.captured && taken <= promised, || {
-            format!("{} payment {}: {promised} promised, {taken} taken, {given} given back", order.id, payment.number)
+        holds("money_never_exceeds_what_was_promised", given <= payment.captured && taken <= authorized, || {
+            format!(
+                "{} payment {}: {authorized} authorized, {taken} taken, {given} given back",
+                order.id, payment.number
+            )
         })?;
     }
     Ok(())

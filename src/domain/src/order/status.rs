@@ -396,7 +396,7 @@ impl Order {
             .filter(|call| call.open())
             .fold(0_i64, |sum, call| sum.saturating_add(call.amount));
         let rest = self.due().saturating_sub(payment.captured.saturating_sub(payment.refunded));
-        payment.promised().min(rest).saturating_sub(asked).max(0)
+        payment.uncaptured().min(rest).saturating_sub(asked).max(0)
     }
 
     /// Whether stock or a cart is held for it, as far as the order knows.

@@ -1,4 +1,4 @@
-//! What an order promises, one claim at a time.
+//! Claims about one order.
 
 use super::super::{
     Allowed, Answer, Attempt, Cancelled, CartRefusal, Event, Hold, Made, Outcome, Patch, PaymentStatus, RefundStatus,
@@ -30,7 +30,7 @@ fn an_order_of_one_line_is_two_records_until_it_is_held() {
 }
 
 #[test]
-fn the_last_promise_the_price_and_the_first_attempt_are_one_record() {
+fn the_last_reservation_the_price_and_the_first_attempt_are_one_record() {
     let desk = Desk::held(on_confirmation(), &[1, 2], Some(instruction("card")));
     assert_eq!(desk.records.last().map(Vec::len), Some(3));
     assert_eq!(desk.calls().first().map(|call| (call.amount, call.query_only)), Some((gbp(13_498 + 666), false)));
@@ -68,7 +68,7 @@ fn lines_of_one_sku_are_summed_before_reserving() {
 }
 
 #[test]
-fn one_sku_sold_out_and_every_other_promise_is_released_before_the_no_is_told() {
+fn one_sku_sold_out_and_every_other_reservation_is_released_before_the_refusal() {
     let mut desk = Desk::placed(on_confirmation(), &[1, 1, 1], None);
     desk.reserved(1, 1);
     desk.answer(Step::Reserve(2), soldout());

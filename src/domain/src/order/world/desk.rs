@@ -51,7 +51,7 @@ impl Desk {
         desk
     }
 
-    /// Every line is promised by its SKU at 129.99, 3.33, 6.66, … with 4.99 for shipping.
+    /// Every line is reserved at its SKU at 129.99, 3.33, 6.66, … with 4.99 for shipping.
     pub(super) fn held(terms: Terms, units: &[u32], payment: Option<Instruction>) -> Self {
         let mut desk = Self::placed(terms, units, payment);
         for (number, units) in (1..).zip(units) {

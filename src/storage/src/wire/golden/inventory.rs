@@ -8,7 +8,9 @@ use bytes::Bytes;
 use doorbuster_domain::entity::Entity;
 use doorbuster_domain::ids::{OrderId, Request, RequestId, ReservationId, Terms, WarehouseId};
 use doorbuster_domain::inventory::random::{self, offer};
-use doorbuster_domain::inventory::{AdjustmentReason, Allocation, Asked, Event, Inventory, Keeper, MoveKey, ReturnKey};
+use doorbuster_domain::inventory::{
+    AdjustmentReason, Allocation, Asked, Decider, Event, Inventory, MoveKey, ReturnKey,
+};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::time::Timestamp;
 use std::collections::BTreeMap;
@@ -59,27 +61,27 @@ fn promises() -> Vec<Event> {
     let warehouse = WarehouseId::parse("lon1").unwrap();
     let at = Timestamp(1_000);
     vec![
-        Event::Promised {
+        Event::ExternalReserved {
             id,
             reference: "shop-order-991".into(),
             buyer_key: Some("u_17".into()),
-            keeper: Keeper::Stock,
+            decider: Decider::Stock,
             allocations: vec![Allocation { warehouse, units: 3 }],
             hold_s: 600,
             at,
             expires_at: Timestamp(601_000),
         },
-        Event::PromiseExtended {
+        Event::ExternalExtended {
             id,
             request: Request { id: RequestId(5), terms: Terms(6) },
             at,
             expires_at: Timestamp(700_000),
         },
-        Event::PromiseKept { id, ask_at: Timestamp(700_000) },
-        Event::PromiseCommitted { id, at },
-        Event::PromiseReleased { id, at },
-        Event::PromisesExpired { ids: vec![id], at },
-        Event::PromisesForgotten { ids: vec![id] },
+        Event::ExternalKept { id, ask_at: Timestamp(700_000) },
+        Event::ExternalCommitted { id, at },
+        Event::ExternalReleased { id, at },
+        Event::ExternalExpired { ids: vec![id], at },
+        Event::ExternalForgotten { ids: vec![id] },
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
 use doorbuster_domain::ids::{Request, RequestId, ReservationId, Sku, Terms, WarehouseId};
-use doorbuster_domain::inventory::{Allocation, PromiseStatus};
+use doorbuster_domain::inventory::{Allocation, ExternalStatus};
 use doorbuster_domain::reservation::{Event, Made, Reservation, Shortage, Wanted};
 use doorbuster_domain::time::Timestamp;
 
@@ -28,7 +28,7 @@ fn samples() -> Vec<Event> {
         Event::LineShort { line: 1, why: Shortage::SoldOut { available: 0, all_reserved: true } },
         Event::Held { at },
         Event::Extended { request: Request { id: RequestId(5), terms: Terms(6) }, at, expires_at: Timestamp(700_000) },
-        Event::Ending { how: PromiseStatus::Released, at },
+        Event::Ending { how: ExternalStatus::Released, at },
         Event::LineEnded { line: 0, known: true },
         Event::Ended,
     ]
