@@ -33,14 +33,14 @@ pub(crate) struct Plan {
     pub(crate) behaviour: Behaviour,
     pub(crate) faults: Faults,
     /// Things that go wrong, by when, in ms after the opening.
-    pub(crate) chaos: Vec<(u64, Trouble)>,
+    pub(crate) chaos: Vec<(u64, AttentionReason)>,
     /// Chances in a hundred that a start is cut off before it is done.
     pub(crate) cut_starts: u32,
 }
 
 /// Something that goes wrong at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum AttentionReason {
     /// The process dies.
     Crash,
     /// The process is stopped in good order, and started again.
@@ -234,45 +234,48 @@ fn with_slow_loads(seed: u64, faults: Faults) -> Faults {
     Faults { load_stalls, ..faults }
 }
 
-fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Trouble)>) -> Vec<(u64, Trouble)> {
+fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, AttentionReason)>) -> Vec<(u64, AttentionReason)> {
     let dice = &mut dice_of(seed, RESERVERS + 1);
     for _ in 0..dice.random_range(0..=3) {
         let step = RESERVERS_STEPS[dice.random_range(0..RESERVERS_STEPS.len())];
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Lose(step, dice.random_range(1..=5))));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::Lose(step, dice.random_range(1..=5))));
     }
     chaos.sort_by_key(|(at, _)| *at);
     chaos
 }
 
-fn chaos(dice: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Trouble)> {
+fn chaos(dice: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, AttentionReason)> {
     let mut chaos = Vec::new();
     for _ in 0..dice.random_range(0..=4) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Crash));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::Crash));
     }
     if dice.random_bool(0.3) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Stop));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::Stop));
     }
     for _ in 0..dice.random_range(0..=4) {
         let times = if dice.random_bool(0.8) { 1 } else { dice.random_range(2..=7) };
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Panic(times)));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::Panic(times)));
     }
     for _ in 0..dice.random_range(0..=3) {
         let step = STEPS[dice.random_range(0..STEPS.len())];
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Lose(step, dice.random_range(1..=5))));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::Lose(step, dice.random_range(1..=5))));
     }
     if dice.random_bool(0.25) {
         for _ in 0..dice.random_range(1..=3) {
-            chaos.push((dice.random_range(0..chaos_ms), Trouble::Jump(dice.random_range(-3_600_000..=3_600_000))));
+            chaos.push((
+                dice.random_range(0..chaos_ms),
+                AttentionReason::Jump(dice.random_range(-3_600_000..=3_600_000)),
+            ));
         }
     }
     if dice.random_bool(0.3) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Outage(dice.random_range(500..4_000))));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::Outage(dice.random_range(500..4_000))));
     }
     if dice.random_bool(0.2) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::Fence));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::Fence));
     }
     if dice.random_bool(0.2) {
-        chaos.push((dice.random_range(0..chaos_ms), Trouble::SlowDisk(dice.random_range(1..300))));
+        chaos.push((dice.random_range(0..chaos_ms), AttentionReason::SlowDisk(dice.random_range(1..300))));
     }
     chaos.sort_by_key(|(at, _)| *at);
     chaos

@@ -5,7 +5,7 @@ use crate::words;
 use doorbuster_actors::ask::{Accepted, Answer};
 use doorbuster_domain::any::{Command, Reply, State};
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::ids::{EntityId, ReservationId, Sku, Terms};
+use doorbuster_domain::ids::{EntityId, RequestFingerprint, ReservationId, Sku};
 use doorbuster_domain::inventory::{self, Decider, ExternalEnd, ExternalRequest, ExternalStatus, Requester};
 use doorbuster_domain::reservation::{self, Made, ReservationEnd, Wanted};
 use rand::Rng;
@@ -47,7 +47,7 @@ impl Client {
             let lines = skus.iter().map(|sku| Wanted { sku: sku.clone(), units: self.dice.random_range(1..=2) });
             let made = Made {
                 id,
-                terms: Terms(1),
+                terms: RequestFingerprint(1),
                 owner: words::SELLER.into(),
                 reference: reference.as_str().into(),
                 buyer_key: None,

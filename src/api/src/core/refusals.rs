@@ -206,7 +206,7 @@ fn of_order(refusal: &order::Refusal) -> Problem {
 
 /// The problem of a reservation that was not granted, with the lines that are short.
 #[must_use]
-pub fn of_short(lines: &[reservation::Line]) -> Problem {
+pub fn of_short(lines: &[reservation::ReservationLine]) -> Problem {
     use reservation::{Hold, Shortage};
     let mut shown = Vec::new();
     let mut first: Option<Problem> = None;
@@ -276,7 +276,7 @@ fn sold_out(wanted: u32, available: u64) -> Problem {
 pub fn of_ended(order: &order::Order) -> Option<Problem> {
     let order::Stage::Ended(outcome) = order.stage else { return None };
     let problem = match outcome {
-        order::Outcome::SoldOut => {
+        order::EndReason::SoldOut => {
             let first = order.lines.iter().find_map(|line| match line.hold {
                 order::Hold::Refused(order::Shortage::SoldOut { available, .. }) => Some((line.units, available)),
                 _ => None,
@@ -284,8 +284,8 @@ pub fn of_ended(order: &order::Order) -> Option<Problem> {
             let (wanted, available) = first.unwrap_or_default();
             sold_out(wanted, available).with("lines", short_lines(order))
         }
-        order::Outcome::Rejected(why) => of_rejection(order, why),
-        order::Outcome::Expired | order::Outcome::PaymentFailed | order::Outcome::Cancelled(_) => return None,
+        order::EndReason::Rejected(why) => of_rejection(order, why),
+        order::EndReason::Expired | order::EndReason::PaymentFailed | order::EndReason::Cancelled(_) => return None,
     };
     Some(problem.with("order", order.id.to_string()))
 }

@@ -46,7 +46,7 @@ impl Trolley {
 
 fn create(terms: u128) -> Command {
     let owner = Owner::Guest("gst_1".into());
-    Command::Create { terms: Terms(terms), owner, currency: Currency::GBP, life_s: WEEK_S }
+    Command::Create { terms: RequestFingerprint(terms), owner, currency: Currency::GBP, life_s: WEEK_S }
 }
 
 fn snapshot(amount: i64) -> Snapshot {

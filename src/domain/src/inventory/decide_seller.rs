@@ -1,7 +1,7 @@
 //! Decisions on the commands of sellers: receipts, adjustments, counts; and on the product's offers.
 
 use super::command::{AdjustmentReason, Offer, Refusal, Reply, Units};
-use super::event::{Asked, Event};
+use super::event::{Event, SellerRequest};
 use super::levels::{Level, Levels};
 use super::{ANNOUNCED_MAX, COUNT_MAX, Inventory, REQUEST_MEMORY_S, RESERVED_SHOWN_MAX};
 use crate::entity::{Decision, Entity};
@@ -164,6 +164,6 @@ fn level_reply(level: Level, version: u64) -> Reply {
     Reply::Levels(Box::new(Levels { offer: None, levels: vec![level], version, next_release_at: None }))
 }
 
-const fn asked(request: Request, now: Timestamp) -> Asked {
-    Asked { request, at: now, until: now.plus_s(REQUEST_MEMORY_S) }
+const fn asked(request: Request, now: Timestamp) -> SellerRequest {
+    SellerRequest { request, at: now, until: now.plus_s(REQUEST_MEMORY_S) }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 /// A seller's request, which takes effect once and is remembered for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
-pub struct Asked {
+pub struct SellerRequest {
     /// The request's id and the fingerprint of its body.
     #[n(0)]
     pub request: Request,
@@ -35,7 +35,7 @@ pub enum Event {
     Received {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
@@ -51,7 +51,7 @@ pub enum Event {
     Announced {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
@@ -70,7 +70,7 @@ pub enum Event {
     Adjusted {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
@@ -86,7 +86,7 @@ pub enum Event {
     Counted {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,

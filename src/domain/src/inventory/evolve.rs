@@ -2,7 +2,7 @@
 
 use super::Inventory;
 use super::command::{Allocation, MoveKey, Offer, Units};
-use super::event::{Asked, Event};
+use super::event::{Event, SellerRequest};
 use super::external::{ExternalReservation, ExternalStatus};
 use super::levels::{Incoming, Level};
 use super::memory::{Agreed, Move, Remembered, Reservation, ReservationStatus, orders_beside, requests_beside};
@@ -135,7 +135,13 @@ impl Inventory {
         }
     }
 
-    fn take_receipt(&mut self, asked: Asked, warehouse: &WarehouseId, units: Units, reference: Option<&CompactString>) {
+    fn take_receipt(
+        &mut self,
+        asked: SellerRequest,
+        warehouse: &WarehouseId,
+        units: Units,
+        reference: Option<&CompactString>,
+    ) {
         let level = self.levels.at(warehouse);
         level.on_hand = level.on_hand.saturating_add(u64::from(units));
         level.received = level.received.saturating_add(u64::from(units));
@@ -207,7 +213,7 @@ impl Inventory {
     }
 
     /// Remembers a request with its first answer, and forgets requests of its chunk whose memory time is over.
-    fn remember(&mut self, asked: Asked, warehouse: &WarehouseId) {
+    fn remember(&mut self, asked: SellerRequest, warehouse: &WarehouseId) {
         let (first, last) = requests_beside(asked.request.id);
         let due: Vec<_> = self
             .requests

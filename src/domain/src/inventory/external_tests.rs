@@ -2,7 +2,7 @@
 
 use super::random::offer;
 use super::*;
-use crate::ids::{Request, Terms, WarehouseId};
+use crate::ids::{Request, RequestFingerprint, WarehouseId};
 use crate::laws;
 use compact_str::{CompactString, format_compact};
 
@@ -20,7 +20,7 @@ impl Shelf {
     fn with(units: &[Units]) -> Self {
         let mut shelf = Self { stock: Inventory::default(), events: Vec::new(), now: NOW };
         for (index, units) in (1_u128..).zip(units) {
-            let request = Request { id: RequestId(index), terms: Terms(index) };
+            let request = Request { id: RequestId(index), terms: RequestFingerprint(index) };
             let warehouse = WarehouseId::parse(&format!("w{index}")).unwrap();
             shelf
                 .tell(Command::Receive { request, warehouse, units: *units, reference: None, expected_at: None })
@@ -75,7 +75,7 @@ impl Shelf {
     }
 
     fn extend(&mut self, reference: &str, key: u128, terms: u128, seconds: u64) -> Result<Timestamp, Refusal> {
-        let request = Request { id: RequestId(key), terms: Terms(terms) };
+        let request = Request { id: RequestId(key), terms: RequestFingerprint(terms) };
         let expires_at = self.now.plus_s(seconds);
         match self.tell(Command::ExtendExternal { id: id(reference), requester: shop(), request, expires_at })? {
             Reply::External(now) => Ok(now.reservation.expires_at),
@@ -313,7 +313,7 @@ fn a_hot_sku_does_not_grow_for_ever() {
         decision.events.iter().for_each(|event| stock.evolve(event));
         stock.external.newest_before(u64::MAX).count()
     };
-    let request = Request { id: RequestId(1), terms: Terms(1) };
+    let request = Request { id: RequestId(1), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
     tell(Command::Receive { request, warehouse, units: 10, reference: None, expected_at: None }, NOW);
     let mut most = 0;
@@ -380,7 +380,7 @@ fn an_offer_is_believed_and_none_is_needed() {
 fn stock_cannot_be_taken_from_under_an_external_reservation() {
     let mut shelf = Shelf::with(&[5]);
     shelf.reservation("a", 3).unwrap();
-    let request = Request { id: RequestId(77), terms: Terms(1) };
+    let request = Request { id: RequestId(77), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
     let lost = Command::Adjust { request, warehouse, delta: -3, reason: AdjustmentReason::Lost };
     assert_eq!(shelf.tell(lost), Err(Refusal::UnitsReserved { orders: vec![], reservations: vec![id("a")] }));

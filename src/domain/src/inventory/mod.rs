@@ -48,7 +48,7 @@ pub use command::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };
 pub use decide_external::ExternalEnd;
-pub use event::{Asked, Event};
+pub use event::{Event, SellerRequest};
 pub use external::{
     Decider, EXTENSIONS_MAX, EXTERNAL_MEMORY_S, EXTERNAL_PER_DECISION_MAX, ExternalAnswer, ExternalRequest,
     ExternalReservation, ExternalStatus, Requester,

@@ -13,7 +13,7 @@
 )]
 
 use super::*;
-use crate::ids::{ProductId, Request, RequestId, Sku, Terms, WarehouseId};
+use crate::ids::{ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use crate::laws;
 use crate::money::Money;
 use compact_str::CompactString;
@@ -207,7 +207,7 @@ impl World {
     fn request(&mut self) -> Request {
         self.requests += 1;
         let id = RequestId::new("seller", &self.seed.to_string(), &self.requests.to_string());
-        Request { id, terms: Terms(u128::from(self.requests)) }
+        Request { id, terms: RequestFingerprint(u128::from(self.requests)) }
     }
 
     fn seller(&mut self) {
@@ -490,7 +490,7 @@ fn memory_of_moves_does_not_grow_with_the_orders_r2() {
     };
     let mut now = Timestamp(START);
     run(Command::Offer(Box::new(offer(1, 100))), now);
-    let request = Request { id: RequestId(1), terms: Terms(1) };
+    let request = Request { id: RequestId(1), terms: RequestFingerprint(1) };
     let warehouse = warehouse(1);
     run(Command::Receive { request, warehouse, units: 5_000, reference: None, expected_at: None }, now);
     let mut most = 0;

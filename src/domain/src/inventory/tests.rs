@@ -2,7 +2,7 @@
 
 use super::random::offer;
 use super::*;
-use crate::ids::{ProductId, Request, Terms, WarehouseId};
+use crate::ids::{ProductId, Request, RequestFingerprint, WarehouseId};
 use crate::laws;
 use crate::money::Money;
 
@@ -44,7 +44,7 @@ impl Shelf {
 
     fn request(&mut self) -> Request {
         self.requests += 1;
-        Request { id: RequestId(self.requests), terms: Terms(self.requests) }
+        Request { id: RequestId(self.requests), terms: RequestFingerprint(self.requests) }
     }
 
     fn receive(&mut self, index: u32, units: Units) {
@@ -351,7 +351,7 @@ fn a_receipt_sent_twice_is_received_once_and_gives_the_first_answer_r2() {
     shelf.hold(1, 2);
     shelf.now = NOW.plus_s(REQUEST_MEMORY_S - 1);
     assert_eq!(shelf.decide(&receive), Ok(Decision::again(first)));
-    let other = Request { terms: Terms(99), ..request };
+    let other = Request { terms: RequestFingerprint(99), ..request };
     let reused =
         Command::Adjust { request: other, warehouse: self::warehouse(1), delta: 1, reason: AdjustmentReason::Found };
     assert_eq!(shelf.tell(reused), Err(Refusal::RequestReused));

@@ -2,7 +2,7 @@
 
 use super::line::units_of;
 use super::step::{Step, Todo};
-use super::{Attempt, Hold, Line, Order, Payment, RefundStatus, Stage};
+use super::{Attempt, Hold, Order, OrderLine, Payment, RefundStatus, Stage};
 use crate::laws::Violation;
 use crate::payment::Operation;
 
@@ -31,7 +31,7 @@ pub fn all(order: &Order) -> Result<(), Violation> {
 /// The sums differ.
 pub fn lines_add_up_to_the_order(order: &Order) -> Result<(), Violation> {
     let Some(priced) = order.priced else { return Ok(()) };
-    let sum = |of: fn(&Line) -> i64| order.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
+    let sum = |of: fn(&OrderLine) -> i64| order.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
     let lines = sum(|line| line.priced.total).saturating_add(sum(|line| line.priced.shipping_share));
     let due = priced.total.saturating_sub(order.reduced);
     holds("lines_add_up_to_the_order", lines == priced.total && due >= 0, || {

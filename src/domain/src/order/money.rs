@@ -11,7 +11,7 @@ use super::event::{Event, RefundCause, RefundStarted};
 use super::saga::{Decided, made};
 use super::step::CallKey;
 use super::terms::CapturePolicy;
-use super::{Attempt, Call, CallState, Order, Payment, RefundStatus, Stage, Trouble};
+use super::{Attempt, AttentionReason, Call, CallState, Order, Payment, RefundStatus, Stage};
 use crate::ids::Request;
 use crate::money::Money;
 use crate::payment::{Operation, Retry};
@@ -263,7 +263,7 @@ impl Call {
             CallState::Refused { code, .. } => code.clone(),
             CallState::Asked | CallState::QueryOnly | CallState::Succeeded(_) | CallState::Retried => "".into(),
         };
-        Event::Troubled(Trouble::Refused { call: self.key, code })
+        Event::Troubled(AttentionReason::Refused { call: self.key, code })
     }
 }
 

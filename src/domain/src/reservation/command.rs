@@ -1,7 +1,7 @@
 //! Commands, events, replies and refusals of a reservation of several lines.
 
 use crate::codec::{self as minicbor, Decode, Encode, text};
-use crate::ids::{Request, ReservationId, Sku, Terms, WarehouseId};
+use crate::ids::{Request, RequestFingerprint, ReservationId, Sku, WarehouseId};
 use crate::inventory::{Allocation, ExternalStatus, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
@@ -26,7 +26,7 @@ pub struct Made {
     pub id: ReservationId,
     /// Fingerprint of what was asked: the same reference with another is refused.
     #[n(1)]
-    pub terms: Terms,
+    pub terms: RequestFingerprint,
     /// The principal under whose name the references are kept.
     #[cbor(n(2), with = "text")]
     pub owner: CompactString,

@@ -54,7 +54,7 @@ pub enum Hold {
 
 /// A line of the reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Line {
+pub struct ReservationLine {
     /// SKU and units.
     #[n(0)]
     pub wanted: Wanted,
@@ -96,7 +96,7 @@ pub struct Reservation {
     made: Option<Box<Made>>,
     /// Its lines, one per SKU.
     #[n(2)]
-    lines: Vec<Line>,
+    lines: Vec<ReservationLine>,
     /// How far it got.
     #[n(3)]
     stage: Stage,
@@ -129,7 +129,7 @@ impl Reservation {
 
     /// The lines of the reservation.
     #[must_use]
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[ReservationLine] {
         &self.lines
     }
 
@@ -168,12 +168,12 @@ impl Reservation {
         self.made().filter(|made| made.owner == owner).ok_or(Refusal::Unknown)
     }
 
-    fn line(&self, number: u32) -> Option<&Line> {
+    fn line(&self, number: u32) -> Option<&ReservationLine> {
         self.lines.get(usize::try_from(number).ok()?)
     }
 
     /// Does a line still have something to do in this stage?
-    fn is_open(&self, line: &Line) -> bool {
+    fn is_open(&self, line: &ReservationLine) -> bool {
         match (self.stage, &line.hold) {
             (Stage::Asking, Hold::Asked) => true,
             // A refused line needs no message about the end.
@@ -310,7 +310,7 @@ impl Entity for Reservation {
         self.version = self.version.saturating_add(1);
         match event {
             Event::Made { made, at } => {
-                let line = |wanted: &Wanted| Line { wanted: wanted.clone(), hold: Hold::Asked };
+                let line = |wanted: &Wanted| ReservationLine { wanted: wanted.clone(), hold: Hold::Asked };
                 self.lines = made.lines.iter().map(line).collect();
                 (self.expires_at, self.made_at, self.changed_at) = (made.expires_at, *at, *at);
                 self.made = Some(made.clone());

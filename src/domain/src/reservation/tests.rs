@@ -1,7 +1,7 @@
 //! All or none over several SKUs, with a network that sends everything again, late and out of order.
 
 use super::*;
-use crate::ids::{RequestId, ReservationId, Sku, Terms, WarehouseId};
+use crate::ids::{RequestFingerprint, RequestId, ReservationId, Sku, WarehouseId};
 use crate::inventory::{AuditFold, Inventory};
 use crate::laws;
 use rand::{Rng, SeedableRng};
@@ -26,7 +26,7 @@ impl World {
             .zip(units)
             .map(|(number, units)| {
                 let mut stock = Inventory::default();
-                let request = Request { id: RequestId(number), terms: Terms(number) };
+                let request = Request { id: RequestId(number), terms: RequestFingerprint(number) };
                 let warehouse = WarehouseId::parse("w1").unwrap();
                 let receive = inventory::Command::Receive {
                     request,
@@ -154,7 +154,7 @@ fn made(units: &[u32], now: Timestamp) -> Made {
     let lines = (1_u128..).zip(units).map(|(number, units)| Wanted { sku: sku(number), units: *units });
     Made {
         id: id(),
-        terms: Terms(units.iter().map(|units| u128::from(*units)).sum()),
+        terms: RequestFingerprint(units.iter().map(|units| u128::from(*units)).sum()),
         owner: OWNER.into(),
         reference: "r".into(),
         buyer_key: None,
@@ -227,7 +227,7 @@ fn an_extension_moves_the_end_once_and_never_back() {
     world.run();
     let extend = |seconds, terms| Command::Extend {
         owner: OWNER.into(),
-        request: Request { id: RequestId(9), terms: Terms(terms) },
+        request: Request { id: RequestId(9), terms: RequestFingerprint(terms) },
         expires_at: NOW.plus_s(seconds),
     };
     world.tell(&extend(900, 1)).unwrap();
@@ -262,7 +262,7 @@ fn what_a_late_copy_was_granted_is_let_go_when_the_sku_asks_r3() {
     let Effect::Ask { to: EntityId::Inventory(short), command: message::Command::Inventory(command) } = copy else {
         panic!("it is to a SKU")
     };
-    let request = Request { id: RequestId(77), terms: Terms(1) };
+    let request = Request { id: RequestId(77), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
     let more = inventory::Command::Receive { request, warehouse, units: 9, reference: None, expected_at: None };
     world.ask_stock(&short, &more);

@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const LAPSES_AFTER_S: u64 = 7 * 86_400;
 
 #[derive(Debug, Clone)]
-struct Line {
+struct LedgerEntry {
     call: ProviderCall,
     answer: ProviderAnswer,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Provider {
-    ledger: BTreeMap<Reference, Line>,
+    ledger: BTreeMap<Reference, LedgerEntry>,
     /// What an operator was told never arrived, and so never will. (An authorization still may: rule M5.)
     never: BTreeSet<Reference>,
 }
@@ -43,7 +43,7 @@ impl Provider {
             return (ProviderAnswer::NotFound, None);
         }
         let answer = self.decide(call, now, moody, rng);
-        self.ledger.insert(call.reference, Line { call: call.clone(), answer: answer.clone() });
+        self.ledger.insert(call.reference, LedgerEntry { call: call.clone(), answer: answer.clone() });
         if moody && rng.random_bool(0.15) {
             let webhook = rng.random_bool(0.5).then_some(answer);
             return (ProviderAnswer::Unknown, webhook);
@@ -109,7 +109,7 @@ impl Provider {
 
     /// Something that waited for the shopper or a bank is decided.
     pub(super) fn act(&mut self, now: Timestamp, rng: &mut ChaCha8Rng) -> Option<(Reference, ProviderAnswer)> {
-        let waits = |line: &&mut Line| {
+        let waits = |line: &&mut LedgerEntry| {
             matches!(line.answer, ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. })
         };
         let line = self.ledger.values_mut().find(waits)?;

@@ -6,10 +6,10 @@ use crate::wire::versions::Versioned;
 use crate::wire::{Dirty, HEAD, Meta, WireError, whole};
 use bytes::Bytes;
 use doorbuster_domain::entity::Entity;
-use doorbuster_domain::ids::{OrderId, Request, RequestId, ReservationId, Terms, WarehouseId};
+use doorbuster_domain::ids::{OrderId, Request, RequestFingerprint, RequestId, ReservationId, WarehouseId};
 use doorbuster_domain::inventory::random::{self, offer};
 use doorbuster_domain::inventory::{
-    AdjustmentReason, Allocation, Asked, Decider, Event, Inventory, MoveKey, ReturnKey,
+    AdjustmentReason, Allocation, Decider, Event, Inventory, MoveKey, ReturnKey, SellerRequest,
 };
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::time::Timestamp;
@@ -20,8 +20,8 @@ fn of_orders() -> Vec<Event> {
     let order = OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000);
     let reservation = 300;
     let warehouse = WarehouseId::parse("lon1").unwrap();
-    let request = Request { id: RequestId(5), terms: Terms(6) };
-    let asked = Asked { request, at: Timestamp(1_000), until: Timestamp(2_000) };
+    let request = Request { id: RequestId(5), terms: RequestFingerprint(6) };
+    let asked = SellerRequest { request, at: Timestamp(1_000), until: Timestamp(2_000) };
     let allocations = vec![Allocation { warehouse: warehouse.clone(), units: 3 }];
     let reference = Some("PO-1".into());
     let mut word = offer(7, 12_999);
@@ -73,7 +73,7 @@ fn promises() -> Vec<Event> {
         },
         Event::ExternalExtended {
             id,
-            request: Request { id: RequestId(5), terms: Terms(6) },
+            request: Request { id: RequestId(5), terms: RequestFingerprint(6) },
             at,
             expires_at: Timestamp(700_000),
         },
