@@ -57,7 +57,7 @@ pub async fn receive(caller: &mut Caller, sku: &str, units: u64) -> Result<(), B
 pub struct Level {
     /// Not sold.
     pub on_hand: u64,
-    /// Promised to orders.
+    /// Reserved for orders.
     pub reserved: u64,
     /// Free.
     pub available: u64,

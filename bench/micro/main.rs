@@ -187,10 +187,10 @@ fn json_write_order(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn json_write_reservation(bencher: Bencher<'_, '_>) {
     let stock = shop::stock(1);
-    let (id, promise) = stock.promised().next().unwrap();
+    let (id, reservation) = stock.external_reservations().next().unwrap();
     let name = ReservationName { id, sku: Some(shop::sku()) };
     bencher.bench_local(|| {
-        serde_json::to_vec(&ReservationView::of_promise(&name, &shop::sku(), black_box(promise))).unwrap()
+        serde_json::to_vec(&ReservationView::of_external(&name, &shop::sku(), black_box(reservation))).unwrap()
     });
 }
 

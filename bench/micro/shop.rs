@@ -2,13 +2,13 @@
 
 use doorbuster_domain::entity::Entity;
 use doorbuster_domain::ids::{
-    EntityId, OrderId, ProductId, Request, RequestId, ReservationId, Sku, Terms as Fingerprint, WarehouseId,
+    EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, ReservationId, Sku, WarehouseId,
 };
-use doorbuster_domain::inventory::{Command, Inventory, Keeper, Offer, Price, PromiseWish, Reply};
+use doorbuster_domain::inventory::{Command, Decider, ExternalRequest, Inventory, Offer, Price, Reply};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
-    self, CapturePolicy, Destination, Order, PaymentPolicy, Personal, Place, ReturnPolicy, Source, TaxTable, Terms,
-    Wanted,
+    self, CapturePolicy, Destination, Order, OrderTerms, PaymentPolicy, Personal, PlaceOrder, ReturnPolicy, Source,
+    TaxTable, Wanted,
 };
 use doorbuster_domain::time::Timestamp;
 
@@ -62,7 +62,7 @@ pub(crate) fn stock(live: u64) -> Inventory {
         weight_g: 100,
     };
     tell(&mut stock, &Command::Offer(Box::new(offer)));
-    let request = Request { id: RequestId(1), terms: Fingerprint(1) };
+    let request = Request { id: RequestId(1), terms: RequestFingerprint(1) };
     let units = 100_000_000;
     tell(&mut stock, &Command::Receive { request, warehouse: warehouse(), units, reference: None, expected_at: None });
     for number in 1..=live {
@@ -82,11 +82,11 @@ pub(crate) fn reserve(number: u64) -> Command {
     }
 }
 
-/// `count` wishes, the last of that number.
+/// `count` requests, the last of that number.
 pub(crate) fn promise(number: u64, count: u64) -> Command {
     let wish = |number: u64| {
         let reference = format!("run-{number}");
-        PromiseWish {
+        ExternalRequest {
             id: ReservationId::of_reference(SHOP, &reference),
             reference: reference.into(),
             units: 1,
@@ -95,15 +95,16 @@ pub(crate) fn promise(number: u64, count: u64) -> Command {
             buyer_key: None,
         }
     };
-    let wishes = (number + 1 - count..=number).map(wish).collect();
-    Command::Promise { keeper: Keeper::Stock, ranking: Vec::new(), wishes }
+    let requests = (number + 1 - count..=number).map(wish).collect();
+    Command::ReserveExternal { decider: Decider::Stock, ranking: Vec::new(), requests }
 }
 
 pub(crate) fn place(number: u64) -> order::Command {
-    let request = Request { id: RequestId::new(SHOP, "/v1/orders", &format!("run-{number}")), terms: Fingerprint(1) };
+    let request =
+        Request { id: RequestId::new(SHOP, "/v1/orders", &format!("run-{number}")), terms: RequestFingerprint(1) };
     let source = Source::Lines(vec![Wanted { sku: sku(), units: 1, expected_unit_price: None }]);
     let personal = Personal { salt: [3; 16], note: Some("by the side door".into()), ..Personal::default() };
-    let terms = Terms {
+    let terms = OrderTerms {
         currency: Currency::GBP,
         seller: "sel_main".into(),
         owner: SHOP.into(),
@@ -125,7 +126,7 @@ pub(crate) fn place(number: u64) -> order::Command {
         expected_total: None,
         metadata: Vec::new(),
     };
-    order::Command::Place(Box::new(Place { request, source, terms, personal, payment: None }))
+    order::Command::Place(Box::new(PlaceOrder { request, source, terms, personal, payment: None }))
 }
 
 /// An order whose stock is held.

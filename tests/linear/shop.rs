@@ -8,7 +8,7 @@ use doorbuster_actors::system::{Actors, Handle, Shards};
 use doorbuster_clock::{SharedClock, TestClock};
 use doorbuster_domain::any::{Command, Refusal, Reply};
 use doorbuster_domain::entity::{By, Wait};
-use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms, WarehouseId};
+use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{self, Offer, Price};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::time::Timestamp;
@@ -164,7 +164,10 @@ impl Shop {
         match op {
             Op::Offer => Command::Offer(Box::new(offer(sku))),
             Op::Receive { request, units } => Command::Receive {
-                request: Request { id: RequestId::new("sel_main", "/receipts", &request.to_string()), terms: Terms(1) },
+                request: Request {
+                    id: RequestId::new("sel_main", "/receipts", &request.to_string()),
+                    terms: RequestFingerprint(1),
+                },
                 warehouse: warehouse(),
                 units,
                 reference: None,

@@ -9,7 +9,7 @@
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any::{Event, Reply, State};
 use doorbuster_domain::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
-use doorbuster_domain::inventory::{self, AuditFold, PromiseStatus};
+use doorbuster_domain::inventory::{self, AuditFold, ExternalStatus};
 use doorbuster_domain::order::{Hold, Order, Stage};
 use doorbuster_domain::reservation::{self, Reservation};
 use doorbuster_domain::time::Timestamp;
@@ -288,14 +288,15 @@ impl Judge {
             law("what_was_acknowledged_is_in_the_journal", there, || format!("{entity}: {request:?} is lost"))?;
         }
         for (sku, id) in &self.acknowledged_as_sold {
-            let sold = self.books.get(sku).is_some_and(|books| books.orders.promise(*id).committed > 0);
+            let sold = self.books.get(sku).is_some_and(|books| books.orders.external_units(*id).committed > 0);
             law("what_was_acknowledged_is_in_the_journal", sold, || format!("{id} was acknowledged with {sku}"))?;
         }
         for (entity, reservation) in self.reservations() {
             let EntityId::Reservation(id) = entity else { continue };
-            let sold = reservation.stage() == reservation::Stage::Ended(PromiseStatus::Committed);
+            let sold = reservation.stage() == reservation::Stage::Ended(ExternalStatus::Committed);
             for line in reservation.lines() {
-                let units = self.books.get(&line.wanted.sku).map(|books| books.orders.promise(*id)).unwrap_or_default();
+                let units =
+                    self.books.get(&line.wanted.sku).map(|books| books.orders.external_units(*id)).unwrap_or_default();
                 let wanted = if sold { u64::from(line.wanted.units) } else { 0 };
                 law("a_committed_reservation_has_its_commits", units.committed == wanted, || {
                     format!("{id} is {:?}, {} has {units:?}", reservation.stage(), line.wanted.sku)
@@ -327,7 +328,11 @@ impl Judge {
             }
         }
         for (sku, stock) in self.stock() {
-            left.extend(stock.promised().map(|(id, promise)| format!("{sku} holds {} for {id}", promise.units())));
+            left.extend(
+                stock
+                    .external_reservations()
+                    .map(|(id, reservation)| format!("{sku} holds {} for {id}", reservation.units())),
+            );
         }
         for (entity, reservation) in self.reservations() {
             if !matches!(reservation.stage(), reservation::Stage::Ended(_)) {
@@ -348,8 +353,9 @@ impl Judge {
     pub(crate) fn last_deadline(&self) -> Timestamp {
         let orders = self.orders().filter(|order| !order.is_at_rest()).map(|order| order.expires_at);
         let held = self.stock().flat_map(|(_, stock)| stock.live().map(|(_, one)| one.expires_at).collect::<Vec<_>>());
-        let promised =
-            self.stock().flat_map(|(_, stock)| stock.promised().map(|(_, one)| one.expires_at).collect::<Vec<_>>());
+        let promised = self
+            .stock()
+            .flat_map(|(_, stock)| stock.external_reservations().map(|(_, one)| one.expires_at).collect::<Vec<_>>());
         let several = self.reservations().map(|(_, reservation)| reservation.expires_at());
         let held = held.chain(promised).chain(several).map(|at| at.plus_s(inventory::QUESTION_GRACE_S));
         orders.chain(held).max().unwrap_or_default()
@@ -377,7 +383,7 @@ fn no_oversell(sku: &Sku, stock: &inventory::Inventory, books: &AuditFold) -> Re
     let came: i128 = stock.levels().map(|level| i128::from(level.received) + i128::from(level.adjusted)).sum();
     let out: i128 = books.orders().map(|(_, units)| i128::from(units.sold()) + i128::from(units.live())).sum();
     let promised: i128 =
-        books.promises().map(|(_, units)| i128::from(units.live()) + i128::from(units.committed)).sum();
+        books.all_external().map(|(_, units)| i128::from(units.live()) + i128::from(units.committed)).sum();
     let out = out + promised;
     law("no_oversell", out <= came, || format!("{sku}: {out} units are promised or sold, {came} ever came"))
 }

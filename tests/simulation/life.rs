@@ -1,6 +1,6 @@
 //! The life of the node: started, cut off, stopped, failed, and started again on the same disk.
 
-use crate::plan::{Plan, Trouble, rng_of};
+use crate::plan::{Mishap, Plan, rng_of};
 use crate::world::{World, pass};
 use doorbuster_actors::stats::Stats;
 use doorbuster_actors::system::{Actors, Shards};
@@ -107,21 +107,21 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
         tokio::time::sleep_until(opened + Duration::from_millis(at_ms)).await;
         world.note(|| format!("chaos: {trouble:?}"));
         match trouble {
-            Trouble::Crash => ends.send(End::Crash).expect("the keeper lives as long as the world"),
-            Trouble::Stop => ends.send(End::Stop).expect("the keeper lives as long as the world"),
-            Trouble::Panic(times) => panic_an_entity(&world, &mut rng, times).await,
-            Trouble::Lose(step, times) => {
+            Mishap::Crash => ends.send(End::Crash).expect("the keeper lives as long as the world"),
+            Mishap::Stop => ends.send(End::Stop).expect("the keeper lives as long as the world"),
+            Mishap::Panic(times) => panic_an_entity(&world, &mut rng, times).await,
+            Mishap::Lose(step, times) => {
                 if let Some(node) = world.node() {
                     node.faults().arm_step(step, times);
                 }
             }
-            Trouble::Jump(millis) => world.clock.jump_ms(millis),
-            Trouble::Outage(millis) => {
+            Mishap::Jump(millis) => world.clock.jump_ms(millis),
+            Mishap::Outage(millis) => {
                 let from = world.payments.provider().now();
                 world.payments.provider().add_outage(from, from.plus_ms(millis));
             }
-            Trouble::Fence => world.disk.fence(Shard(rng.random_range(0..world.plan.shards))),
-            Trouble::SlowDisk(millis) => {
+            Mishap::Fence => world.disk.fence(Shard(rng.random_range(0..world.plan.shards))),
+            Mishap::SlowDisk(millis) => {
                 if let Some(node) = world.node() {
                     node.faults().slow_disk(Duration::from_millis(millis), None);
                 }
@@ -152,7 +152,7 @@ async fn panic_an_entity(world: &World, rng: &mut rand_chacha::ChaCha8Rng, times
 pub(crate) fn furthest_ahead_ms(plan: &Plan) -> (i64, i64) {
     let (mut now, mut furthest) = (0_i64, 0_i64);
     for (_, trouble) in &plan.chaos {
-        if let Trouble::Jump(millis) = trouble {
+        if let Mishap::Jump(millis) = trouble {
             now += millis;
             furthest = furthest.max(now);
         }

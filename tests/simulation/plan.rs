@@ -33,14 +33,14 @@ pub(crate) struct Plan {
     pub(crate) behaviour: Behaviour,
     pub(crate) faults: Faults,
     /// Things that go wrong, by when, in ms after the opening.
-    pub(crate) chaos: Vec<(u64, Trouble)>,
+    pub(crate) chaos: Vec<(u64, Mishap)>,
     /// Chances in a hundred that a start is cut off before it is done.
     pub(crate) cut_starts: u32,
 }
 
 /// Something that goes wrong at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum Mishap {
     /// The process dies.
     Crash,
     /// The process is stopped in good order, and started again.
@@ -233,45 +233,45 @@ fn with_slow_loads(seed: u64, faults: Faults) -> Faults {
     Faults { load_stalls, ..faults }
 }
 
-fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Trouble)>) -> Vec<(u64, Trouble)> {
+fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Mishap)>) -> Vec<(u64, Mishap)> {
     let rng = &mut rng_of(seed, RESERVERS + 1);
     for _ in 0..rng.random_range(0..=3) {
         let step = RESERVERS_STEPS[rng.random_range(0..RESERVERS_STEPS.len())];
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::Lose(step, rng.random_range(1..=5))));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::Lose(step, rng.random_range(1..=5))));
     }
     chaos.sort_by_key(|(at, _)| *at);
     chaos
 }
 
-fn chaos(rng: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Trouble)> {
+fn chaos(rng: &mut ChaCha8Rng, chaos_ms: u64) -> Vec<(u64, Mishap)> {
     let mut chaos = Vec::new();
     for _ in 0..rng.random_range(0..=4) {
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::Crash));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::Crash));
     }
     if rng.random_bool(0.3) {
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::Stop));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::Stop));
     }
     for _ in 0..rng.random_range(0..=4) {
         let times = if rng.random_bool(0.8) { 1 } else { rng.random_range(2..=7) };
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::Panic(times)));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::Panic(times)));
     }
     for _ in 0..rng.random_range(0..=3) {
         let step = STEPS[rng.random_range(0..STEPS.len())];
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::Lose(step, rng.random_range(1..=5))));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::Lose(step, rng.random_range(1..=5))));
     }
     if rng.random_bool(0.25) {
         for _ in 0..rng.random_range(1..=3) {
-            chaos.push((rng.random_range(0..chaos_ms), Trouble::Jump(rng.random_range(-3_600_000..=3_600_000))));
+            chaos.push((rng.random_range(0..chaos_ms), Mishap::Jump(rng.random_range(-3_600_000..=3_600_000))));
         }
     }
     if rng.random_bool(0.3) {
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::Outage(rng.random_range(500..4_000))));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::Outage(rng.random_range(500..4_000))));
     }
     if rng.random_bool(0.2) {
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::Fence));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::Fence));
     }
     if rng.random_bool(0.2) {
-        chaos.push((rng.random_range(0..chaos_ms), Trouble::SlowDisk(rng.random_range(1..300))));
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::SlowDisk(rng.random_range(1..300))));
     }
     chaos.sort_by_key(|(at, _)| *at);
     chaos

@@ -5,9 +5,9 @@ use crate::words;
 use doorbuster_actors::ask::{Accepted, Answer};
 use doorbuster_domain::any::{Command, Reply, State};
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::ids::{EntityId, ReservationId, Sku, Terms};
-use doorbuster_domain::inventory::{self, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
-use doorbuster_domain::reservation::{self, Made, Wanted, Wish};
+use doorbuster_domain::ids::{EntityId, RequestFingerprint, ReservationId, Sku};
+use doorbuster_domain::inventory::{self, Decider, ExternalEnd, ExternalRequest, ExternalStatus, Requester};
+use doorbuster_domain::reservation::{self, Made, ReservationEnd, Wanted};
 use rand::Rng;
 
 /// Tries of one request before the shop gives up.
@@ -47,7 +47,7 @@ impl Client {
             let lines = skus.iter().map(|sku| Wanted { sku: sku.clone(), units: self.rng.random_range(1..=2) });
             let made = Made {
                 id,
-                terms: Terms(1),
+                terms: RequestFingerprint(1),
                 owner: words::SELLER.into(),
                 reference: reference.as_str().into(),
                 buyer_key: None,
@@ -61,7 +61,7 @@ impl Client {
             return Some(Kept { id, sku: None });
         }
         let sku = skus[self.rng.random_range(0..skus.len())].clone();
-        let wish = PromiseWish {
+        let wish = ExternalRequest {
             id,
             reference: reference.as_str().into(),
             units: self.rng.random_range(1..=2),
@@ -69,12 +69,12 @@ impl Client {
             expires_at,
             buyer_key: None,
         };
-        let wishes = vec![wish];
-        let promise = inventory::Command::Promise { keeper: Keeper::Stock, ranking: Vec::new(), wishes };
+        let requests = vec![wish];
+        let promise = inventory::Command::ReserveExternal { decider: Decider::Stock, ranking: Vec::new(), requests };
         let accepted =
             self.several(EntityId::Inventory(sku.clone()), Command::Inventory(promise), Wait::Decided).await?;
         match accepted.reply {
-            Reply::Inventory(inventory::Reply::Promises(answers)) if matches!(answers.as_slice(), [Ok(_)]) => {
+            Reply::Inventory(inventory::Reply::ReservedExternal(answers)) if matches!(answers.as_slice(), [Ok(_)]) => {
                 Some(Kept { id, sku: Some(sku) })
             }
             _ => None,
@@ -83,24 +83,24 @@ impl Client {
 
     async fn tend_reservation(&mut self, kept: &Kept) {
         let choice = self.rng.random_range(0..10);
-        let end = if choice < 6 { PromiseEnd::Commit } else { PromiseEnd::Release };
+        let end = if choice < 6 { ExternalEnd::Commit } else { ExternalEnd::Release };
         let key = self.key();
         let request = words::request("/v1/reservations/extend", &key);
         let expires_at = self.world.now().plus_s(self.rng.random_range(1..=10));
         match &kept.sku {
             Some(sku) => {
-                let (id, party) = (kept.id, Party::Caller(words::SELLER.into()));
+                let (id, requester) = (kept.id, Requester::Caller(words::SELLER.into()));
                 let command = match choice {
-                    0..8 => inventory::Command::EndPromise { id, party, end },
-                    8 => inventory::Command::ExtendPromise { id, party, request, expires_at },
-                    _ => inventory::Command::ReadPromise { id, party },
+                    0..8 => inventory::Command::EndExternal { id, requester, end },
+                    8 => inventory::Command::ExtendExternal { id, requester, request, expires_at },
+                    _ => inventory::Command::ReadExternal { id, requester },
                 };
                 let entity = EntityId::Inventory(sku.clone());
                 let Some(accepted) = self.several(entity, Command::Inventory(command), Wait::Decided).await else {
                     return;
                 };
-                if let Reply::Inventory(inventory::Reply::Promise(now)) = accepted.reply
-                    && now.promise.status == PromiseStatus::Committed
+                if let Reply::Inventory(inventory::Reply::External(now)) = accepted.reply
+                    && now.reservation.status == ExternalStatus::Committed
                 {
                     self.world.judge().acknowledged_as_sold(sku.clone(), kept.id);
                 }
@@ -108,8 +108,8 @@ impl Client {
             None => {
                 let owner = words::SELLER.into();
                 let command = match (choice, end) {
-                    (0..8, PromiseEnd::Commit) => reservation::Command::End { owner, wish: Wish::Commit },
-                    (0..8, PromiseEnd::Release) => reservation::Command::End { owner, wish: Wish::Release },
+                    (0..8, ExternalEnd::Commit) => reservation::Command::End { owner, end: ReservationEnd::Commit },
+                    (0..8, ExternalEnd::Release) => reservation::Command::End { owner, end: ReservationEnd::Release },
                     (8, _) => reservation::Command::Extend { owner, request, expires_at },
                     (_, _) => reservation::Command::Read { owner },
                 };
@@ -118,7 +118,7 @@ impl Client {
                     return;
                 };
                 if let Some(State::Reservation(now)) = accepted.state.as_deref()
-                    && now.status() == Some(PromiseStatus::Committed)
+                    && now.status() == Some(ExternalStatus::Committed)
                 {
                     for line in now.lines() {
                         self.world.judge().acknowledged_as_sold(line.wanted.sku.clone(), kept.id);

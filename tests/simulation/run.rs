@@ -4,7 +4,7 @@ use crate::client::{Client, read_of};
 use crate::door::Shopper;
 use crate::judge::Broken;
 use crate::life::{self, End};
-use crate::plan::{Plan, Trouble};
+use crate::plan::{Mishap, Plan};
 use crate::world::{World, pass};
 use doorbuster_actors::ask::Answer;
 use doorbuster_audit::audit_store;
@@ -98,7 +98,7 @@ async fn heal(world: &Arc<World>, ends: &tokio::sync::mpsc::UnboundedSender<End>
     let (now, furthest) = life::furthest_ahead_ms(&world.plan);
     world.clock.jump_ms(furthest - now);
     let hangs = world.plan.faults.appends.values().chain(world.plan.faults.checkpoints.values());
-    let slow = world.plan.chaos.iter().any(|(_, trouble)| matches!(trouble, Trouble::SlowDisk(_) | Trouble::Fence));
+    let slow = world.plan.chaos.iter().any(|(_, trouble)| matches!(trouble, Mishap::SlowDisk(_) | Mishap::Fence));
     if slow || hangs.clone().any(|fault| matches!(fault, doorbuster_storage::memory::Fault::Hang)) {
         ends.send(End::Crash).expect("the keeper lives as long as the world");
     }

@@ -142,7 +142,7 @@ fn after_the_sale(
 }
 
 /// Some units of some lines, of those that have any left.
-fn some_units(rng: &mut ChaCha8Rng, order: &Order, left: impl Fn(&order::Line) -> u32) -> Vec<LineUnits> {
+fn some_units(rng: &mut ChaCha8Rng, order: &Order, left: impl Fn(&order::OrderLine) -> u32) -> Vec<LineUnits> {
     let mut some = Vec::new();
     for (line, it) in order.numbered() {
         let most = left(it);

@@ -3,14 +3,12 @@
 use crate::plan::Plan;
 use doorbuster_domain::any::Command;
 use doorbuster_domain::cart;
-use doorbuster_domain::ids::{
-    EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId,
-};
+use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{self, AdjustmentReason, Price};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
-    self, CapturePolicy, Destination, Instruction, PaymentPolicy, Personal, Place, ReturnPolicy, Shipping, Source,
-    TaxTable, Terms, Wanted,
+    self, CapturePolicy, Destination, Instruction, OrderTerms, PaymentPolicy, Personal, PlaceOrder, ReturnPolicy,
+    Shipping, Source, TaxTable, Wanted,
 };
 use doorbuster_domain::product::{self, Details, Variant};
 use rand::Rng;
@@ -39,7 +37,7 @@ pub(crate) fn gbp(amount: i64) -> Money {
 
 /// The request of a key.
 pub(crate) fn request(path: &str, key: &str) -> Request {
-    Request { id: RequestId::new(SELLER, path, key), terms: Fingerprint(1) }
+    Request { id: RequestId::new(SELLER, path, key), terms: RequestFingerprint(1) }
 }
 
 /// Some means to pay.
@@ -65,13 +63,13 @@ pub(crate) fn lines(rng: &mut ChaCha8Rng, skus: &[Sku]) -> Vec<Wanted> {
 }
 
 /// An order's terms.
-fn terms(rng: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> Terms {
+fn terms(rng: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> OrderTerms {
     let shipping = rng.random_bool(0.3).then(|| Shipping {
         option: "standard".into(),
         price: gbp(rng.random_range(0..500)),
         tax_included: rng.random_bool(0.5),
     });
-    Terms {
+    OrderTerms {
         currency: Currency::GBP,
         seller: SELLER.into(),
         owner: SELLER.into(),
@@ -106,7 +104,7 @@ pub(crate) fn place(
     let request = request("/v1/orders", key);
     let payment = rng.random_bool(0.6).then(|| instruction(rng));
     let personal = Personal { salt: [3; 16], note: Some(key.into()), ..Personal::default() };
-    let place = Place { request, source, terms: terms(rng, plan, warehouses), personal, payment };
+    let place = PlaceOrder { request, source, terms: terms(rng, plan, warehouses), personal, payment };
     (OrderId::of_request(request.id), request, Command::Order(order::Command::Place(Box::new(place))))
 }
 

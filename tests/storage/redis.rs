@@ -7,7 +7,7 @@ use crate::given::{InMemory, LAYOUT, Owner, append, sku_on};
 use crate::projections::{event, sku, snapshot};
 use doorbuster_domain::any::{Event, State};
 use doorbuster_domain::entity::By;
-use doorbuster_domain::ids::{EntityId, Request, RequestId, Sku, Terms, WarehouseId};
+use doorbuster_domain::ids::{EntityId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory;
 use doorbuster_domain::order::{self, Amended, Buyer, Personal};
 use doorbuster_domain::time::Timestamp;
@@ -166,7 +166,7 @@ impl Shop {
         for _ in 0..times {
             let id = RequestId::new("p", "/receipts", &self.version.to_string());
             let command = inventory::Command::Receive {
-                request: Request { id, terms: Terms(1) },
+                request: Request { id, terms: RequestFingerprint(1) },
                 warehouse: WarehouseId::parse("w1").unwrap(),
                 units: 1,
                 reference: None,

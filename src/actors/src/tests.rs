@@ -7,15 +7,13 @@ use super::system::{Actors, Handle, Shards};
 use doorbuster_clock::{SharedClock, TestClock};
 use doorbuster_domain::any::{Command, Refusal, State};
 use doorbuster_domain::entity::{By, Wait};
-use doorbuster_domain::ids::{
-    EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Fingerprint, WarehouseId,
-};
+use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{self, Offer, Price};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
-    self, CapturePolicy, Destination, Instruction, PaymentPolicy, Personal, Place, ReturnPolicy,
+    self, CapturePolicy, Destination, Instruction, PaymentPolicy, Personal, PlaceOrder, ReturnPolicy,
 };
-use doorbuster_domain::order::{Source, Status, TaxTable, Terms, Wanted};
+use doorbuster_domain::order::{OrderTerms, Source, Status, TaxTable, Wanted};
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::{Provider, WebhookSecret};
@@ -84,7 +82,7 @@ pub(super) fn gbp(amount: i64) -> Money {
 }
 
 pub(super) fn request(key: &str) -> Request {
-    Request { id: RequestId::new("sel_main", "/test", key), terms: Fingerprint(1) }
+    Request { id: RequestId::new("sel_main", "/test", key), terms: RequestFingerprint(1) }
 }
 
 pub(super) async fn ask_until(node: &Handle, entity: EntityId, command: Command, wait: Wait) -> Answer {
@@ -131,7 +129,7 @@ pub(super) async fn open_shop(node: &Handle, units: u32) {
 pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
     let request = request(key);
     let id = OrderId::of_request(request.id);
-    let terms = Terms {
+    let terms = OrderTerms {
         currency: Currency::GBP,
         seller: "sel_main".into(),
         owner: "sel_main".into(),
@@ -160,7 +158,8 @@ pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
         capture: None,
     });
     let wanted = Wanted { sku: sku(), units: 1, expected_unit_price: None };
-    let place = Place { request, source: Source::Lines(vec![wanted]), terms, personal: Personal::default(), payment };
+    let place =
+        PlaceOrder { request, source: Source::Lines(vec![wanted]), terms, personal: Personal::default(), payment };
     (id, Command::Order(order::Command::Place(Box::new(place))))
 }
 

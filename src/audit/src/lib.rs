@@ -161,16 +161,16 @@ pub fn is_of(record: &Record, entity: &EntityId) -> bool {
 mod tests {
     use super::*;
     use doorbuster_domain::any::Event;
-    use doorbuster_domain::cart::{self, Line, Owner};
+    use doorbuster_domain::cart::{self, CartLine, Owner};
     use doorbuster_domain::entity::By;
-    use doorbuster_domain::ids::{CartId, OrderId, Sku, Terms};
+    use doorbuster_domain::ids::{CartId, OrderId, RequestFingerprint, Sku};
     use doorbuster_domain::money::{Currency, Money};
     use doorbuster_storage::wire::Decided;
     use serde_json::{Value, json};
 
     #[test]
     fn a_dumped_record_names_a_currency_by_its_code() {
-        let line = Line {
+        let line = CartLine {
             sku: Sku::parse("NOVA-LOW-42").unwrap(),
             quantity: 2,
             title: "Nova Low, 42".into(),
@@ -179,7 +179,7 @@ mod tests {
             added_at: Timestamp(1_000),
         };
         let created = cart::Event::Created {
-            terms: Terms(7),
+            terms: RequestFingerprint(7),
             owner: Owner::Guest("gst_1".into()),
             currency: Currency::GBP,
             life_s: 600,

@@ -4,7 +4,7 @@ use super::{AuditError, NAMED_MAX, Report};
 use doorbuster_domain::any::Event;
 use doorbuster_domain::entity::Books;
 use doorbuster_domain::ids::{EntityId, OrderId, ReservationId, Sku};
-use doorbuster_domain::inventory::{AuditFold, Inventory, Keeper, PromiseStatus};
+use doorbuster_domain::inventory::{AuditFold, Decider, ExternalStatus, Inventory};
 use doorbuster_domain::laws::{self, Violation};
 use doorbuster_domain::order::{Order, Stage, laws as order_laws};
 use doorbuster_domain::payment::LedgerLine;
@@ -156,13 +156,15 @@ impl Audit {
                     contradictions.insert(("stock_is_promised_to_orders_that_exist", EntityId::Order(order), 0), what);
                 }
             }
-            for (id, promise) in replay.stock.promised() {
-                let kept_elsewhere = matches!(promise.keeper, Keeper::Reservation { .. });
-                let keeper = EntityId::Reservation(id);
-                if kept_elsewhere && !self.versions.contains_key(&keeper) {
-                    let what =
-                        format!("{id}: {sku} has {} units for it, and nothing else is known of it", promise.units());
-                    contradictions.insert(("stock_is_promised_to_reservations_that_exist", keeper, 0), what);
+            for (id, reservation) in replay.stock.external_reservations() {
+                let kept_elsewhere = matches!(reservation.decider, Decider::Reservation { .. });
+                let decider = EntityId::Reservation(id);
+                if kept_elsewhere && !self.versions.contains_key(&decider) {
+                    let what = format!(
+                        "{id}: {sku} has {} units for it, and nothing else is known of it",
+                        reservation.units()
+                    );
+                    contradictions.insert(("stock_is_promised_to_reservations_that_exist", decider, 0), what);
                 }
             }
         }
@@ -176,10 +178,10 @@ impl Audit {
     fn compare_reservation(&self, id: ReservationId, reservation: &Reservation, contradictions: &mut Contradictions) {
         for (number, line) in (1_u16..).zip(reservation.lines()) {
             let sku = &line.wanted.sku;
-            let units = self.skus.get(sku).map(|replay| replay.orders.promise(id)).unwrap_or_default();
+            let units = self.skus.get(sku).map(|replay| replay.orders.external_units(id)).unwrap_or_default();
             let wanted = u64::from(line.wanted.units);
             let broken = match reservation.stage() {
-                reservation::Stage::Ended(PromiseStatus::Committed) => {
+                reservation::Stage::Ended(ExternalStatus::Committed) => {
                     (units.committed != wanted).then_some("a_committed_reservation_has_its_commits")
                 }
                 reservation::Stage::Ended(_) => {
@@ -278,7 +280,7 @@ impl Audit {
                 violation.what = format!("{sku}: {}", violation.what);
                 found.push(violation);
             }
-            report.reservations = report.reservations.saturating_add(replay.orders.kept_by_the_stock());
+            report.reservations = report.reservations.saturating_add(replay.orders.decided_by_the_stock());
             for level in replay.stock.levels() {
                 let add = |sum: &mut u64, units: u64| *sum = sum.saturating_add(units);
                 add(&mut report.units_received, level.received);

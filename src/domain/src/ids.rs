@@ -102,7 +102,7 @@ macro_rules! bits {
         }
     )+ };
 }
-bits!(RequestId Terms);
+bits!(RequestId RequestFingerprint);
 
 macro_rules! uid {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -245,7 +245,7 @@ impl RequestId {
 
 /// A fingerprint of a request's body: the same key with another fingerprint is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Terms(pub u128);
+pub struct RequestFingerprint(pub u128);
 
 /// A request that takes effect once, however often it is sent: its id and the fingerprint of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
@@ -255,7 +255,7 @@ pub struct Request {
     pub id: RequestId,
     /// Fingerprint of the body: the same request with another is refused.
     #[n(1)]
-    pub terms: Terms,
+    pub terms: RequestFingerprint,
 }
 
 macro_rules! name {

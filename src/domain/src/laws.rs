@@ -3,7 +3,7 @@
 //! A law checks a state, or the events that made it, and returns the violation if there is one.
 
 use super::entity::Entity;
-use super::inventory::{AuditFold, Event, Inventory, Level, PromiseStatus, ReservationStatus};
+use super::inventory::{AuditFold, Event, ExternalStatus, Inventory, Level, ReservationStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -41,8 +41,8 @@ pub fn stock_is_conserved(stock: &Inventory) -> Result<(), Violation> {
 /// Per warehouse `on_hand >= reserved + held`.
 pub fn available_is_never_negative(stock: &Inventory) -> Result<(), Violation> {
     for level in stock.levels() {
-        let promised = level.reserved.saturating_add(level.held);
-        holds("available_is_never_negative", level.on_hand >= promised, || format!("{level:?}"))?;
+        let reserved = level.reserved.saturating_add(level.held);
+        holds("available_is_never_negative", level.on_hand >= reserved, || format!("{level:?}"))?;
     }
     Ok(())
 }
@@ -58,10 +58,10 @@ pub fn reserved_is_the_sum_of_live_reservations(stock: &Inventory) -> Result<(),
             *sum = sum.saturating_add(u64::from(part.units));
         }
     }
-    for (id, promise) in stock.promised() {
-        let held = promise.status == PromiseStatus::Held;
+    for (id, reservation) in stock.external_reservations() {
+        let held = reservation.status == ExternalStatus::Held;
         holds("reserved_is_the_sum_of_live_reservations", held, || format!("{id} is live and has ended"))?;
-        for part in &promise.allocations {
+        for part in &reservation.allocations {
             let sum: &mut u64 = sums.entry(&part.warehouse).or_default();
             *sum = sum.saturating_add(u64::from(part.units));
         }
@@ -96,7 +96,7 @@ pub fn stock_is_lawful(stock: &Inventory) -> Result<(), Violation> {
 pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<(), Violation> {
     const LAW: &str = "a_unit_is_sold_at_most_once";
     let mut live = BTreeSet::new();
-    let mut promised = BTreeSet::new();
+    let mut reserved = BTreeSet::new();
     let mut books = AuditFold::default();
     let mut number: u64 = 0;
     for event in events {
@@ -119,19 +119,19 @@ pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Even
             | Event::Kept { .. }
             | Event::Forgotten { .. }
             | Event::MovesForgotten { .. }
-            | Event::PromisesForgotten { .. } => {}
-            Event::Promised { id, .. } => {
-                holds(LAW, promised.insert(*id), || format!("{id} is promised a second time while it is held"))?;
+            | Event::ExternalForgotten { .. } => {}
+            Event::ExternalReserved { id, .. } => {
+                holds(LAW, reserved.insert(*id), || format!("{id} is reserved a second time while it is held"))?;
             }
-            Event::PromiseExtended { id, .. } | Event::PromiseKept { id, .. } => {
-                holds(LAW, promised.contains(id), || format!("{id} is kept, and had ended"))?;
+            Event::ExternalExtended { id, .. } | Event::ExternalKept { id, .. } => {
+                holds(LAW, reserved.contains(id), || format!("{id} is kept, and had ended"))?;
             }
-            Event::PromiseCommitted { id, .. } | Event::PromiseReleased { id, .. } => {
-                holds(LAW, promised.remove(id), || format!("{id} ends a second time"))?;
+            Event::ExternalCommitted { id, .. } | Event::ExternalReleased { id, .. } => {
+                holds(LAW, reserved.remove(id), || format!("{id} ends a second time"))?;
             }
-            Event::PromisesExpired { ids, .. } => {
+            Event::ExternalExpired { ids, .. } => {
                 for id in ids {
-                    holds(LAW, promised.remove(id), || format!("{id} ends a second time"))?;
+                    holds(LAW, reserved.remove(id), || format!("{id} ends a second time"))?;
                 }
             }
         }
@@ -159,9 +159,10 @@ pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation
         sold = sold.saturating_add(units.committed);
         unsold = unsold.saturating_add(units.returned).saturating_add(units.cancelled);
     }
-    for (id, units) in books.promises() {
-        let promise = stock.promise(id).filter(|promise| promise.status == PromiseStatus::Held);
-        let held = promise.map_or(0, super::inventory::Promise::units);
+    for (id, units) in books.all_external() {
+        let reservation =
+            stock.external_reservation(id).filter(|reservation| reservation.status == ExternalStatus::Held);
+        let held = reservation.map_or(0, super::inventory::ExternalReservation::units);
         holds(LAW, units.live() == held, || format!("{id} holds {held}: {units:?}"))?;
         live = live.saturating_add(units.live());
         sold = sold.saturating_add(units.committed);

@@ -3,7 +3,7 @@
 use crate::core::view::{At, Iso4217, MoneyView, Shown};
 use crate::inventory::views::state_of;
 use doorbuster_actors::view::Stock;
-use doorbuster_domain::cart::{Cart, Line, Status};
+use doorbuster_domain::cart::{Cart, CartLine, Status};
 use doorbuster_domain::ids::{CartId, OrderId, Sku};
 use doorbuster_domain::inventory::{Offer, StockState};
 use doorbuster_domain::money::{AMOUNT_MAX, Money};
@@ -123,7 +123,7 @@ impl<'a> CartView<'a> {
 }
 
 fn line_view<'a>(
-    line: &'a Line,
+    line: &'a CartLine,
     price: Money,
     sum: Money,
     stock: Option<&'a Stock>,
@@ -146,7 +146,7 @@ fn line_view<'a>(
     }
 }
 
-fn notice<'a>(line: &'a Line, price: Money, state: StockState, notices: &mut Vec<NoticeView<'a>>) {
+fn notice<'a>(line: &'a CartLine, price: Money, state: StockState, notices: &mut Vec<NoticeView<'a>>) {
     let sku = Shown(&line.sku);
     if price != line.unit_price {
         let (was, now) = (Some(line.unit_price.into()), Some(price.into()));

@@ -3,7 +3,7 @@
 //! It is journaled, so its definition is fixed for ever: the first 128 bits of the SHA-256 over the body's facts, in a fixed order.
 
 use super::problem::Problem;
-use doorbuster_domain::ids::Terms;
+use doorbuster_domain::ids::RequestFingerprint;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -42,10 +42,10 @@ impl Fingerprint {
 
     /// The finished fingerprint.
     #[must_use]
-    pub fn terms(self) -> Terms {
+    pub fn terms(self) -> RequestFingerprint {
         let digest = self.0.finalize();
         let first = digest.first_chunk::<16>().copied().unwrap_or_default();
-        Terms(u128::from_be_bytes(first))
+        RequestFingerprint(u128::from_be_bytes(first))
     }
 }
 
@@ -53,7 +53,7 @@ impl Fingerprint {
 ///
 /// # Errors
 /// 400 `malformed_json` when the body is no JSON. Callers have read it as a type before, so it is.
-pub fn of_body(body: &[u8]) -> Result<Terms, Problem> {
+pub fn of_body(body: &[u8]) -> Result<RequestFingerprint, Problem> {
     let tree: Value = super::json::read_tree(body)?;
     let mut fingerprint = Fingerprint::default();
     feed(&tree, &mut fingerprint);

@@ -66,7 +66,7 @@ codes! {
     CartFrozen = 409, "cart_frozen", "Cart frozen", Later;
     AlreadyOrdered = 409, "already_ordered", "Already ordered", Never;
     WrongState = 409, "wrong_state", "Wrong state", Never;
-    Promised = 409, "promised", "Promised to orders", Later;
+    UnitsReserved = 409, "promised", "Promised to orders", Later;
     StaleVersion = 412, "stale_version", "Stale version", NewKey;
     BodyTooLarge = 413, "body_too_large", "Body too large", NewKey;
     UriTooLong = 414, "uri_too_long", "URI too long", NewKey;

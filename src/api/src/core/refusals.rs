@@ -3,7 +3,7 @@
 use super::ask::AskError;
 use super::problem::{Code, FieldError, Problem};
 use super::view::{At, MoneyView, line_id};
-use super::words::{promise_word, status_word};
+use super::words::{external_status_word, status_word};
 use doorbuster_domain::any::Refusal;
 use doorbuster_domain::ids::{OrderId, ReservationId};
 use doorbuster_domain::inventory::StockState;
@@ -67,12 +67,12 @@ pub fn of_inventory(refusal: &inventory::Refusal) -> Problem {
         }
         Why::LimitExceeded { limit, wanted } => limit_exceeded(u64::from(*limit), Some(u64::from(*wanted))),
         Why::OtherTerms | Why::RequestReused => reused(),
-        Why::Promised { orders, reservations } => {
+        Why::UnitsReserved { orders, reservations } => {
             let orders = orders.iter().map(OrderId::to_string);
             let in_the_way: Vec<String> = orders.chain(reservations.iter().map(ReservationId::to_string)).collect();
-            Problem::new(Code::Promised).detail("units are reserved").with("reservations", in_the_way)
+            Problem::new(Code::UnitsReserved).detail("units are reserved").with("reservations", in_the_way)
         }
-        Why::PromiseEnded { status } => promise_ended(*status),
+        Why::ExternalEnded { status } => reservation_ended(*status),
         Why::Stale { in_building } => {
             let detail = format!("{in_building} units are in the building by the books");
             Problem::new(Code::StaleVersion).detail(detail).with("in_building", in_building)
@@ -151,11 +151,11 @@ fn of_warehouse(refusal: &warehouse::Refusal) -> Problem {
     }
 }
 
-fn promise_ended(status: inventory::PromiseStatus) -> Problem {
-    if status == inventory::PromiseStatus::Expired {
+fn reservation_ended(status: inventory::ExternalStatus) -> Problem {
+    if status == inventory::ExternalStatus::Expired {
         return Problem::new(Code::ReservationExpired).detail("the reservation has expired");
     }
-    let word = promise_word(status);
+    let word = external_status_word(status);
     Problem::new(Code::WrongState).detail(format!("not possible: it is {word}")).with("reservation_status", word)
 }
 
@@ -163,9 +163,9 @@ fn of_reservation(refusal: &reservation::Refusal) -> Problem {
     use reservation::Refusal as Why;
     match refusal {
         // A reservation that was never held does not exist for callers.
-        Why::Unknown | Why::Ended { status: inventory::PromiseStatus::Held } => not_found(),
+        Why::Unknown | Why::Ended { status: inventory::ExternalStatus::Held } => not_found(),
         Why::OtherTerms | Why::RequestReused => reused(),
-        Why::Ended { status } => promise_ended(*status),
+        Why::Ended { status } => reservation_ended(*status),
         Why::NotYet => Problem::new(Code::WrongState).detail("its units are still being reserved"),
         Why::LimitExceeded { limit } => limit_exceeded(u64::from(*limit), None),
     }
@@ -206,7 +206,7 @@ fn of_order(refusal: &order::Refusal) -> Problem {
 
 /// The problem of a reservation that was not granted, with the lines that are short.
 #[must_use]
-pub fn of_short(lines: &[reservation::Line]) -> Problem {
+pub fn of_short(lines: &[reservation::ReservationLine]) -> Problem {
     use reservation::{Hold, Shortage};
     let mut shown = Vec::new();
     let mut first: Option<Problem> = None;
@@ -276,7 +276,7 @@ fn sold_out(wanted: u32, available: u64) -> Problem {
 pub fn of_ended(order: &order::Order) -> Option<Problem> {
     let order::Stage::Ended(outcome) = order.stage else { return None };
     let problem = match outcome {
-        order::Outcome::SoldOut => {
+        order::EndReason::SoldOut => {
             let first = order.lines.iter().find_map(|line| match line.hold {
                 order::Hold::Refused(order::Shortage::SoldOut { available, .. }) => Some((line.units, available)),
                 _ => None,
@@ -284,8 +284,8 @@ pub fn of_ended(order: &order::Order) -> Option<Problem> {
             let (wanted, available) = first.unwrap_or_default();
             sold_out(wanted, available).with("lines", short_lines(order))
         }
-        order::Outcome::Rejected(why) => of_rejection(order, why),
-        order::Outcome::Expired | order::Outcome::PaymentFailed | order::Outcome::Cancelled(_) => return None,
+        order::EndReason::Rejected(why) => of_rejection(order, why),
+        order::EndReason::Expired | order::EndReason::PaymentFailed | order::EndReason::Cancelled(_) => return None,
     };
     Some(problem.with("order", order.id.to_string()))
 }

@@ -15,7 +15,7 @@ use compact_str::CompactString;
 use doorbuster_actors::ask::Ask;
 use doorbuster_domain::any::Command;
 use doorbuster_domain::entity::{By, Wait};
-use doorbuster_domain::ids::{EntityId, IdError, Request as RequestKey, RequestId, Terms};
+use doorbuster_domain::ids::{EntityId, IdError, Request as RequestKey, RequestFingerprint, RequestId};
 use doorbuster_domain::time::Timestamp;
 use hyper::header::HeaderMap;
 use schemars::JsonSchema;
@@ -180,7 +180,7 @@ impl<'a, S> Request<'a, S> {
     ///
     /// # Errors
     /// 400 without a lawful key, 401 without a caller.
-    pub fn key(&self, fingerprint: Terms) -> Result<RequestKey, Problem> {
+    pub fn key(&self, fingerprint: RequestFingerprint) -> Result<RequestKey, Problem> {
         let key = headers::idempotency_key(&self.headers)?;
         let path = self.params.fill(self.template);
         Ok(RequestKey { id: RequestId::new(&self.principal()?, &path, key), terms: fingerprint })

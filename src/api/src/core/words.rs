@@ -1,7 +1,7 @@
 //! The words of the contract for values of the domain, read from bodies and shown in views.
 
 use compact_str::CompactString;
-use doorbuster_domain::inventory::{AdjustmentReason, PromiseStatus};
+use doorbuster_domain::inventory::{AdjustmentReason, ExternalStatus};
 use doorbuster_domain::order::{CancelReason, CapturePolicy, Condition, Status};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -145,11 +145,11 @@ pub const fn status_word(status: Status) -> &'static str {
 
 /// The word for the status of a reservation.
 #[must_use]
-pub const fn promise_word(status: PromiseStatus) -> &'static str {
+pub const fn external_status_word(status: ExternalStatus) -> &'static str {
     match status {
-        PromiseStatus::Held => "held",
-        PromiseStatus::Committed => "committed",
-        PromiseStatus::Released => "released",
-        PromiseStatus::Expired => "expired",
+        ExternalStatus::Held => "held",
+        ExternalStatus::Committed => "committed",
+        ExternalStatus::Released => "released",
+        ExternalStatus::Expired => "expired",
     }
 }

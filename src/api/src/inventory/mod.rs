@@ -61,7 +61,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(adjust(request)),
                 docs: Docs::new("Adjust", "Inventory", "Correct stock, with a reason")
                     .answers(&[(201, Some(schema_of::<LevelView>))])
-                    .codes(&[Code::Promised, Code::AmountOverflow]),
+                    .codes(&[Code::UnitsReserved, Code::AmountOverflow]),
             },
             Route {
                 method: "POST",
@@ -73,7 +73,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(count(request)),
                 docs: Docs::new("Count", "Inventory", "Set stock to what was counted")
                     .answers(&[(201, Some(schema_of::<LevelView>))])
-                    .codes(&[Code::Promised, Code::StaleVersion, Code::AmountOverflow]),
+                    .codes(&[Code::UnitsReserved, Code::StaleVersion, Code::AmountOverflow]),
             },
             Route {
                 method: "GET",

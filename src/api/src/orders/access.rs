@@ -47,7 +47,8 @@ fn may_see(caller: &Caller, order: &Order) -> bool {
         Caller::Holder(held) => *held == order.id,
         Caller::Guest(_) => owner(),
         Caller::Seller(key) => {
-            let sold_by = |line: &order::Line| line.agreed.as_ref().is_some_and(|agreed| agreed.seller == key.account);
+            let sold_by =
+                |line: &order::OrderLine| line.agreed.as_ref().is_some_and(|agreed| agreed.seller == key.account);
             terms.seller == key.account || order.lines.iter().any(sold_by) || owner()
         }
     }

@@ -10,7 +10,9 @@ use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::{OrderId, PaymentId, RefundId, ReturnId, ShipmentId};
 use doorbuster_domain::inventory::Allocation;
 use doorbuster_domain::money::{Currency, Money};
-use doorbuster_domain::order::{CallKey, Event, LineUnits, Outcome, Placed, Rejection, Shortage, Source, Trouble};
+use doorbuster_domain::order::{
+    AttentionReason, CallKey, EndReason, Event, LineUnits, Placed, Rejection, Shortage, Source,
+};
 use doorbuster_domain::payment::Operation;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -242,14 +244,14 @@ impl EventDescriber {
         ReturnId::of(self.order, number).to_string()
     }
 
-    fn trouble(&self, trouble: &Trouble) -> Value {
+    fn trouble(&self, trouble: &AttentionReason) -> Value {
         match trouble {
-            Trouble::NotAnswered(call) => json!({ "trouble": "not_answered", "call": self.call(*call) }),
-            Trouble::Conflict(call) => json!({ "trouble": "conflict", "call": self.call(*call) }),
-            Trouble::Refused { call, code } => {
+            AttentionReason::NotAnswered(call) => json!({ "trouble": "not_answered", "call": self.call(*call) }),
+            AttentionReason::Conflict(call) => json!({ "trouble": "conflict", "call": self.call(*call) }),
+            AttentionReason::Refused { call, code } => {
                 json!({ "trouble": "refused", "call": self.call(*call), "code": code.as_str() })
             }
-            Trouble::StepRefused(step) => json!({ "trouble": "step_refused", "step": format!("{step:?}") }),
+            AttentionReason::StepRefused(step) => json!({ "trouble": "step_refused", "step": format!("{step:?}") }),
         }
     }
 }
@@ -285,10 +287,10 @@ const fn operation_step(operation: Operation) -> &'static str {
     }
 }
 
-const fn outcome_word(outcome: Outcome) -> &'static str {
+const fn outcome_word(outcome: EndReason) -> &'static str {
     match outcome {
-        Outcome::SoldOut => "sold_out",
-        Outcome::Rejected(why) => match why {
+        EndReason::SoldOut => "sold_out",
+        EndReason::Rejected(why) => match why {
             Rejection::PriceChanged => "price_changed",
             Rejection::TotalChanged { .. } => "total_changed",
             Rejection::NotForSale => "not_for_sale",
@@ -296,8 +298,8 @@ const fn outcome_word(outcome: Outcome) -> &'static str {
             Rejection::Cart(_) => "cart",
             Rejection::Overflow => "overflow",
         },
-        Outcome::Expired => "expired",
-        Outcome::PaymentFailed => "payment_failed",
-        Outcome::Cancelled(_) => "cancelled",
+        EndReason::Expired => "expired",
+        EndReason::PaymentFailed => "payment_failed",
+        EndReason::Cancelled(_) => "cancelled",
     }
 }

@@ -25,10 +25,10 @@ use doorbuster_actors::ask::Accepted;
 use doorbuster_actors::view::Stock;
 use doorbuster_domain::any::{self, Refusal};
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::ids::{EntityId, OrderId, Request as RequestKey, Sku, Terms as BodyFingerprint, WarehouseId};
+use doorbuster_domain::ids::{EntityId, OrderId, Request as RequestKey, RequestFingerprint, Sku, WarehouseId};
 use doorbuster_domain::inventory;
 use doorbuster_domain::money::{Currency, Money};
-use doorbuster_domain::order::{self, Command, Destination, Personal, Place, Source, Terms, Wanted};
+use doorbuster_domain::order::{self, Command, Destination, OrderTerms, Personal, PlaceOrder, Source, Wanted};
 use doorbuster_domain::ranking::rank_warehouses;
 use doorbuster_domain::time::Timestamp;
 use std::collections::BTreeMap;
@@ -209,7 +209,7 @@ fn place_of<S: Shop>(
     source: Source,
     currency: Currency,
     ranking: Vec<WarehouseId>,
-) -> Result<Place, Problem> {
+) -> Result<PlaceOrder, Problem> {
     let shop = request.shop_settings();
     if body.expected_total.as_ref().is_some_and(|total| total.currency.0 != currency) {
         return Err(currency_mismatch());
@@ -227,10 +227,10 @@ fn place_of<S: Shop>(
     let external_id = body.external_id.map(|id| (CompactString::const_new(EXTERNAL_ID), id.0));
     let metadata = external_id.into_iter().chain(body.metadata.unwrap_or_default().0).collect();
     let payment = body.payment.map(|payment| instruction(shop, payment, "/payment")).transpose()?;
-    Ok(Place {
+    Ok(PlaceOrder {
         request: key,
         source,
-        terms: Terms {
+        terms: OrderTerms {
             currency,
             seller: shop.seller.clone(),
             owner: request.principal()?,
@@ -256,7 +256,7 @@ fn place_of<S: Shop>(
 }
 
 /// The fingerprint of an order's facts. Personal data is compared by the order under its first salt; of an address only the country is a fact.
-fn fingerprint(body: &OrderBody) -> BodyFingerprint {
+fn fingerprint(body: &OrderBody) -> RequestFingerprint {
     let mut fingerprint = Fingerprint::default();
     match (&body.cart_id, &body.lines) {
         (Some(cart), _) => {

@@ -10,7 +10,7 @@ use crate::shipments::views::ShipmentView;
 use compact_str::CompactString;
 use doorbuster_domain::ids::{OrderId, Sku, WarehouseId};
 use doorbuster_domain::order::{
-    Address, Allowed, Buyer, FulfilmentStatus, Hold, Line, LineNumber, Order, OrderReturnStatus, Stage,
+    Address, Allowed, Buyer, FulfilmentStatus, Hold, LineNumber, Order, OrderLine, OrderReturnStatus, Stage,
 };
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::wire::Meta;
@@ -258,7 +258,7 @@ impl<'a> AddressView<'a> {
 }
 
 impl<'a> OrderLineView<'a> {
-    fn new(order: &'a Order, number: LineNumber, line: &'a Line) -> Self {
+    fn new(order: &'a Order, number: LineNumber, line: &'a OrderLine) -> Self {
         let agreed = line.agreed.as_ref();
         let money = |amount: i64| MoneyView::from(order.money(amount));
         let granted = match line.hold {

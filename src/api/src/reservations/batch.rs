@@ -6,7 +6,7 @@
 use super::bodies::{ReservationBatchBody, ReservationBody};
 use super::lines::{self, Wanted};
 use super::views::ReservationView;
-use super::{make_several, problem_of, promise, reservation_of, view_of};
+use super::{make_several, problem_of, reservation_of, reserve_at_stock, view_of};
 use crate::core::json;
 use crate::core::problem::Problem;
 use crate::core::reply::Reply;
@@ -14,7 +14,7 @@ use crate::core::request::Request;
 use crate::core::service::Shop;
 use doorbuster_domain::any;
 use doorbuster_domain::ids::{ReservationId, ReservationName, Sku};
-use doorbuster_domain::inventory::{self, PROMISES_PER_DECISION_MAX, PromiseWish};
+use doorbuster_domain::inventory::{self, EXTERNAL_PER_DECISION_MAX, ExternalRequest};
 use doorbuster_domain::reservation::Made;
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -40,7 +40,7 @@ fn granted(view: &ReservationView<'_>) -> ItemAnswer {
 
 /// One command: reservations of one SKU, with their indexes in the batch, or one reservation of several lines.
 enum BatchCommand {
-    Stock(Sku, Vec<usize>, Vec<PromiseWish>),
+    Stock(Sku, Vec<usize>, Vec<ExternalRequest>),
     Several(usize, Box<Made>),
 }
 
@@ -54,23 +54,23 @@ pub(super) async fn make_many<S: Shop>(request: Request<'_, S>) -> Result<Reply,
     let mut answers: Vec<Option<ItemAnswer>> = Vec::new();
     answers.resize_with(items.len(), || None);
     let mut commands = Vec::new();
-    let mut by_sku: BTreeMap<Sku, (Vec<usize>, Vec<PromiseWish>)> = BTreeMap::new();
+    let mut by_sku: BTreeMap<Sku, (Vec<usize>, Vec<ExternalRequest>)> = BTreeMap::new();
     for (index, (item, answer)) in items.into_iter().zip(&mut answers).enumerate() {
         match item.and_then(|body| lines::read(&request, &owner, body)) {
-            Ok(Wanted::One(sku, wish)) => {
-                let (indexes, wishes) = by_sku.entry(sku).or_default();
+            Ok(Wanted::One(sku, wanted)) => {
+                let (indexes, requests) = by_sku.entry(sku).or_default();
                 indexes.push(index);
-                wishes.push(wish);
+                requests.push(wanted);
             }
             Ok(Wanted::Several(made)) => commands.push(BatchCommand::Several(index, made)),
             Err(problem) => *answer = Some(refused(&problem)),
         }
     }
-    for (sku, (indexes, wishes)) in by_sku {
-        let mut wishes = wishes.into_iter();
-        for indexes in indexes.chunks(PROMISES_PER_DECISION_MAX) {
-            let wishes = wishes.by_ref().take(indexes.len()).collect();
-            commands.push(BatchCommand::Stock(sku.clone(), indexes.to_vec(), wishes));
+    for (sku, (indexes, requests)) in by_sku {
+        let mut requests = requests.into_iter();
+        for indexes in indexes.chunks(EXTERNAL_PER_DECISION_MAX) {
+            let requests = requests.by_ref().take(indexes.len()).collect();
+            commands.push(BatchCommand::Stock(sku.clone(), indexes.to_vec(), requests));
         }
     }
     // Sent in this order, so the earlier items of a SKU are decided first.
@@ -108,7 +108,7 @@ fn unreadable() -> Problem {
 
 async fn send<S: Shop>(request: &Request<'_, S>, command: BatchCommand) -> Vec<(usize, ItemAnswer)> {
     match command {
-        BatchCommand::Stock(sku, indexes, wishes) => ask_stock(request, sku, &indexes, wishes).await,
+        BatchCommand::Stock(sku, indexes, requests) => ask_stock(request, sku, &indexes, requests).await,
         BatchCommand::Several(index, made) => {
             let answered = match Box::pin(make_several(request, *made)).await {
                 Ok((name, accepted)) => {
@@ -126,21 +126,21 @@ async fn ask_stock<S: Shop>(
     request: &Request<'_, S>,
     sku: Sku,
     indexes: &[usize],
-    wishes: Vec<PromiseWish>,
+    requests: Vec<ExternalRequest>,
 ) -> Vec<(usize, ItemAnswer)> {
-    let accepted = match promise(request, &sku, wishes).await {
+    let accepted = match reserve_at_stock(request, &sku, requests).await {
         Ok(accepted) => accepted,
         Err(error) => {
             let problem = refused(&error.into());
             return indexes.iter().map(|index| (*index, problem.clone())).collect();
         }
     };
-    let any::Reply::Inventory(inventory::Reply::Promises(answers)) = accepted.reply else { return Vec::new() };
+    let any::Reply::Inventory(inventory::Reply::ReservedExternal(answers)) = accepted.reply else { return Vec::new() };
     let mut name = ReservationName { id: ReservationId(0), sku: Some(sku.clone()) };
     let answers = answers.into_iter().map(|answer| match answer {
-        Ok(promised) => {
-            name.id = promised.id;
-            granted(&ReservationView::of_promise(&name, &sku, &promised.promise))
+        Ok(found) => {
+            name.id = found.id;
+            granted(&ReservationView::of_external(&name, &sku, &found.reservation))
         }
         Err(refusal) => refused(&problem_of(&sku, &refusal)),
     });

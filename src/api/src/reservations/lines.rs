@@ -7,8 +7,8 @@ use crate::core::request::Request;
 use crate::core::service::Shop;
 use crate::core::types::Whole;
 use compact_str::{CompactString, format_compact};
-use doorbuster_domain::ids::{ReservationId, ReservationName, Sku, Terms, WarehouseId};
-use doorbuster_domain::inventory::{PromiseWish, Units};
+use doorbuster_domain::ids::{RequestFingerprint, ReservationId, ReservationName, Sku, WarehouseId};
+use doorbuster_domain::inventory::{ExternalRequest, Units};
 use doorbuster_domain::ranking::rank_warehouses;
 use doorbuster_domain::reservation::{self, Made};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// What a body asks for.
 pub(super) enum Wanted {
     /// Units of one SKU.
-    One(Sku, PromiseWish),
+    One(Sku, ExternalRequest),
     /// Units of several.
     Several(Box<Made>),
 }
@@ -36,7 +36,7 @@ pub(super) fn read<S: Shop>(request: &Request<'_, S>, owner: &str, body: Reserva
                 None => own_hold_s(request, sku),
             };
             let expires_at = request.now.plus_s(hold_s);
-            Ok(Wanted::One(sku.clone(), PromiseWish { id, reference, units, hold_s, expires_at, buyer_key }))
+            Ok(Wanted::One(sku.clone(), ExternalRequest { id, reference, units, hold_s, expires_at, buyer_key }))
         }
         (Some(first), _) => {
             let hold_s = hold_s(request, body.hold_s)?;
@@ -45,7 +45,7 @@ pub(super) fn read<S: Shop>(request: &Request<'_, S>, owner: &str, body: Reserva
             let lines = lines.into_iter().map(|(sku, units)| reservation::Wanted { sku: sku.clone(), units });
             let mut made = Box::new(Made {
                 id,
-                terms: Terms(0),
+                terms: RequestFingerprint(0),
                 owner: owner.into(),
                 reference,
                 buyer_key,
@@ -111,7 +111,7 @@ pub(super) fn ranking<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Vec<Wareh
 }
 
 /// The fingerprint of a reservation of several lines. It is journaled, so its definition is fixed for ever.
-fn fingerprint(made: &Made) -> Terms {
+fn fingerprint(made: &Made) -> RequestFingerprint {
     let mut fingerprint = Fingerprint::default();
     fingerprint.number(made.hold_s).option(made.buyer_key.as_deref());
     fingerprint.number(u64::try_from(made.lines.len()).unwrap_or(u64::MAX));

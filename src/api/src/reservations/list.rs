@@ -11,12 +11,12 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::service::Shop;
 use crate::core::view::At;
-use crate::core::words::promise_word;
+use crate::core::words::external_status_word;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorbuster_domain::any;
 use doorbuster_domain::ids::{EntityId, ReservationName, Sku};
-use doorbuster_domain::inventory::{self, Keeper, PromiseStatus};
+use doorbuster_domain::inventory::{self, Decider, ExternalStatus};
 use doorbuster_domain::reservation;
 
 /// Reservations of a page: the default, and the most.
@@ -26,7 +26,7 @@ const CURSOR: &str = "rsv1:";
 
 struct Query {
     sku: Sku,
-    status: Option<PromiseStatus>,
+    status: Option<ExternalStatus>,
     limit: u32,
     before: Option<u64>,
 }
@@ -47,9 +47,9 @@ fn query<S: Shop>(request: &Request<'_, S>) -> Result<Query, Problem> {
     Ok(Query { sku, status, limit, before })
 }
 
-fn status_of(word: &str) -> Result<PromiseStatus, Problem> {
-    use PromiseStatus::{Committed, Expired, Held, Released};
-    let found = [Held, Committed, Released, Expired].into_iter().find(|status| promise_word(*status) == word);
+fn status_of(word: &str) -> Result<ExternalStatus, Problem> {
+    use ExternalStatus::{Committed, Expired, Held, Released};
+    let found = [Held, Committed, Released, Expired].into_iter().find(|status| external_status_word(*status) == word);
     found.ok_or_else(|| Problem::field("/status", "invalid_value", "must be held, committed, released or expired"))
 }
 
@@ -66,29 +66,29 @@ fn read_cursor(text: &str) -> Result<u64, Problem> {
 pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let Query { sku, status, limit, before } = query(&request)?;
     let owner = request.principal()?;
-    let command = inventory::Command::ListPromises { owner: owner.clone(), status, before, limit };
+    let command = inventory::Command::ListExternal { owner: owner.clone(), status, before, limit };
     let accepted = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await?;
-    let any::Reply::Inventory(inventory::Reply::PromiseList { found, next }) = &accepted.reply else {
+    let any::Reply::Inventory(inventory::Reply::ExternalList { found, next }) = &accepted.reply else {
         return Err(not_found());
     };
     let mut whole = Vec::new();
-    for promised in found.iter().filter(|promised| promised.promise.keeper != Keeper::Stock) {
+    for one in found.iter().filter(|one| one.reservation.decider != Decider::Stock) {
         let read = any::Command::Reservation(reservation::Command::Read { owner: owner.clone() });
-        if let Ok(accepted) = request.ask(EntityId::Reservation(promised.id), read).send().await {
-            whole.push((promised.id, accepted));
+        if let Ok(accepted) = request.ask(EntityId::Reservation(one.id), read).send().await {
+            whole.push((one.id, accepted));
         }
     }
     let names: Vec<ReservationName> = found
         .iter()
-        .map(|promised| {
-            let sku = (promised.promise.keeper == Keeper::Stock).then(|| sku.clone());
-            ReservationName { id: promised.id, sku }
+        .map(|found| {
+            let sku = (found.reservation.decider == Decider::Stock).then(|| sku.clone());
+            ReservationName { id: found.id, sku }
         })
         .collect();
-    let views = found.iter().zip(&names).filter_map(|(promised, name)| match promised.promise.keeper {
-        Keeper::Stock => Some(ReservationView::of_promise(name, &sku, &promised.promise)),
-        Keeper::Reservation { .. } => {
-            let (_, accepted) = whole.iter().find(|(id, _)| *id == promised.id)?;
+    let views = found.iter().zip(&names).filter_map(|(found, name)| match found.reservation.decider {
+        Decider::Stock => Some(ReservationView::of_external(name, &sku, &found.reservation)),
+        Decider::Reservation { .. } => {
+            let (_, accepted) = whole.iter().find(|(id, _)| *id == found.id)?;
             view_of(name, reservation_of(accepted).ok()?).ok()
         }
     });

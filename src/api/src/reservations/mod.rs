@@ -35,7 +35,7 @@ use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any::{self, State};
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, ReservationName, Sku};
-use doorbuster_domain::inventory::{self, Keeper, Party, PromiseEnd, PromiseWish, Promised};
+use doorbuster_domain::inventory::{self, Decider, ExternalAnswer, ExternalEnd, ExternalRequest, Requester};
 use doorbuster_domain::reservation::{self, Made, Reservation};
 
 const ORDERS: Access = Access::Scope(Scope::Orders);
@@ -122,7 +122,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 access: ORDERS,
                 key: true,
                 body: Body::JsonOrNothing(schema_of::<EmptyBody>),
-                handler: |request| Box::pin(end(request, PromiseEnd::Commit, reservation::Wish::Commit)),
+                handler: |request| Box::pin(end(request, ExternalEnd::Commit, reservation::ReservationEnd::Commit)),
                 docs: Docs::new("CommitReservation", "Reservations", "The units are sold")
                     .answers(&[(200, Some(schema_of::<ReservationView>))])
                     .codes(&[Code::ReservationExpired, Code::WrongState]),
@@ -134,7 +134,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 access: ORDERS,
                 key: true,
                 body: Body::JsonOrNothing(schema_of::<EmptyBody>),
-                handler: |request| Box::pin(end(request, PromiseEnd::Release, reservation::Wish::Release)),
+                handler: |request| Box::pin(end(request, ExternalEnd::Release, reservation::ReservationEnd::Release)),
                 docs: Docs::new("ReleaseReservation", "Reservations", "The units are available again")
                     .answers(&[(200, Some(schema_of::<ReservationView>))])
                     .codes(&[Code::WrongState]),
@@ -165,13 +165,13 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     }
     let owner = request.principal()?;
     match lines::read(&request, &owner, body)? {
-        Wanted::One(sku, wish) => {
-            let mut accepted = promise(&request, &sku, vec![wish]).await?;
-            let Promised { id, promise, repeated } = first_of(&sku, &mut accepted)?;
+        Wanted::One(sku, wanted) => {
+            let mut accepted = reserve_at_stock(&request, &sku, vec![wanted]).await?;
+            let ExternalAnswer { id, reservation, repeated } = first_of(&sku, &mut accepted)?;
             accepted.repeated = repeated;
             let name = ReservationName { id, sku: Some(sku) };
             let sku = name.sku.as_ref().ok_or_else(not_found)?;
-            let view = ReservationView::of_promise(&name, sku, &promise);
+            let view = ReservationView::of_external(&name, sku, &reservation);
             Ok(Reply::json(201, &view).location(&lines::location(&name)).of(&accepted))
         }
         Wanted::Several(made) => {
@@ -182,23 +182,23 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
 }
 
 /// Asks a SKU for reservations of one line each.
-async fn promise<S: Shop>(
+async fn reserve_at_stock<S: Shop>(
     request: &Request<'_, S>,
     sku: &Sku,
-    wishes: Vec<PromiseWish>,
+    requests: Vec<ExternalRequest>,
 ) -> Result<Box<Accepted>, AskError> {
     let ranking = lines::ranking(request, sku);
-    let command = inventory::Command::Promise { keeper: Keeper::Stock, ranking, wishes };
+    let command = inventory::Command::ReserveExternal { decider: Decider::Stock, ranking, requests };
     request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await
 }
 
 /// Takes the one reservation out of an answer.
-fn first_of(sku: &Sku, accepted: &mut Accepted) -> Result<Promised, Problem> {
-    let any::Reply::Inventory(inventory::Reply::Promises(answers)) = &mut accepted.reply else {
+fn first_of(sku: &Sku, accepted: &mut Accepted) -> Result<ExternalAnswer, Problem> {
+    let any::Reply::Inventory(inventory::Reply::ReservedExternal(answers)) = &mut accepted.reply else {
         return Err(not_found());
     };
     match answers.pop() {
-        Some(Ok(promised)) => Ok(*promised),
+        Some(Ok(found)) => Ok(*found),
         Some(Err(refusal)) => Err(problem_of(sku, &refusal)),
         None => Err(not_found()),
     }
@@ -259,23 +259,23 @@ fn show_several(status: u16, name: &ReservationName, accepted: &Accepted) -> Res
 }
 
 fn show_one(status: u16, sku: &Sku, accepted: &Accepted) -> Result<Reply, Problem> {
-    let any::Reply::Inventory(inventory::Reply::Promise(promised)) = &accepted.reply else { return Err(not_found()) };
-    let name = ReservationName { id: promised.id, sku: Some(sku.clone()) };
-    let view = ReservationView::of_promise(&name, sku, &promised.promise);
-    Ok(Reply::json(status, &view).etag(u64::from(promised.promise.changes)).of(accepted))
+    let any::Reply::Inventory(inventory::Reply::External(found)) = &accepted.reply else { return Err(not_found()) };
+    let name = ReservationName { id: found.id, sku: Some(sku.clone()) };
+    let view = ReservationView::of_external(&name, sku, &found.reservation);
+    Ok(Reply::json(status, &view).etag(u64::from(found.reservation.changes)).of(accepted))
 }
 
 /// Asks the entity that keeps a reservation: the SKU of one line, or the reservation of several.
-async fn ask_keeper<S: Shop>(
+async fn ask_decider<S: Shop>(
     request: &Request<'_, S>,
     name: &ReservationName,
-    of_stock: impl FnOnce(Party) -> inventory::Command,
+    of_stock: impl FnOnce(Requester) -> inventory::Command,
     of_several: impl FnOnce(CompactString) -> reservation::Command,
 ) -> Result<Reply, Problem> {
     let owner = request.principal()?;
     match &name.sku {
         Some(sku) => {
-            let command = any::Command::Inventory(of_stock(Party::Caller(owner)));
+            let command = any::Command::Inventory(of_stock(Requester::Caller(owner)));
             let accepted = request.ask(EntityId::Inventory(sku.clone()), command).send().await?;
             show_one(200, sku, &accepted)
         }
@@ -291,17 +291,21 @@ async fn ask_keeper<S: Shop>(
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let name = request.id(ReservationName::parse)?;
     let id = name.id;
-    let of_stock = |party| inventory::Command::ReadPromise { id, party };
-    ask_keeper(&request, &name, of_stock, |owner| reservation::Command::Read { owner }).await
+    let of_stock = |requester| inventory::Command::ReadExternal { id, requester };
+    ask_decider(&request, &name, of_stock, |owner| reservation::Command::Read { owner }).await
 }
 
 /// Commits or releases a reservation. A repetition changes nothing, whatever its key: a reservation ends only once.
-async fn end<S: Shop>(request: Request<'_, S>, end: PromiseEnd, wish: reservation::Wish) -> Result<Reply, Problem> {
+async fn end<S: Shop>(
+    request: Request<'_, S>,
+    end: ExternalEnd,
+    wanted: reservation::ReservationEnd,
+) -> Result<Reply, Problem> {
     let name = request.id(ReservationName::parse)?;
     request.read::<EmptyBody>()?;
     let id = name.id;
-    let of_stock = |party| inventory::Command::EndPromise { id, party, end };
-    ask_keeper(&request, &name, of_stock, |owner| reservation::Command::End { owner, wish }).await
+    let of_stock = |requester| inventory::Command::EndExternal { id, requester, end };
+    ask_decider(&request, &name, of_stock, |owner| reservation::Command::End { owner, end: wanted }).await
 }
 
 async fn extend<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -310,7 +314,7 @@ async fn extend<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let key = request.body_key()?;
     let hold_s = lines::hold_s(&request, Some(body.hold_s))?;
     let (id, expires_at) = (name.id, request.now.plus_s(hold_s));
-    let of_stock = |party| inventory::Command::ExtendPromise { id, party, request: key, expires_at };
-    ask_keeper(&request, &name, of_stock, |owner| reservation::Command::Extend { owner, request: key, expires_at })
+    let of_stock = |requester| inventory::Command::ExtendExternal { id, requester, request: key, expires_at };
+    ask_decider(&request, &name, of_stock, |owner| reservation::Command::Extend { owner, request: key, expires_at })
         .await
 }

@@ -1,9 +1,9 @@
 //! Views of reservations.
 
 use crate::core::view::{At, Shown};
-use crate::core::words::promise_word;
+use crate::core::words::external_status_word;
 use doorbuster_domain::ids::{ReservationName, Sku};
-use doorbuster_domain::inventory::{Promise, PromiseStatus};
+use doorbuster_domain::inventory::{ExternalReservation, ExternalStatus};
 use doorbuster_domain::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -42,7 +42,7 @@ pub struct ReservationParts<'a> {
     /// The caller's own name for it.
     pub reference: &'a str,
     /// Its status.
-    pub status: PromiseStatus,
+    pub status: ExternalStatus,
     /// The caller's key for the buyer.
     pub buyer_key: Option<&'a str>,
     /// When it expires.
@@ -62,7 +62,7 @@ impl<'a> ReservationView<'a> {
         Self {
             id: Shown(parts.name),
             reference: parts.reference,
-            status: promise_word(parts.status),
+            status: external_status_word(parts.status),
             buyer_key: parts.buyer_key,
             lines: lines.into_iter().map(line).collect(),
             expires_at: At(parts.expires_at),
@@ -74,17 +74,17 @@ impl<'a> ReservationView<'a> {
 
     /// A reservation of one line, which its SKU keeps.
     #[must_use]
-    pub fn of_promise(name: &'a ReservationName, sku: &'a Sku, promise: &'a Promise) -> Self {
+    pub fn of_external(name: &'a ReservationName, sku: &'a Sku, reservation: &'a ExternalReservation) -> Self {
         let parts = ReservationParts {
             name,
-            reference: &promise.reference,
-            status: promise.status,
-            buyer_key: promise.buyer_key.as_deref(),
-            expires_at: promise.expires_at,
-            version: u64::from(promise.changes),
-            times: [promise.made_at, promise.changed_at],
+            reference: &reservation.reference,
+            status: reservation.status,
+            buyer_key: reservation.buyer_key.as_deref(),
+            expires_at: reservation.expires_at,
+            version: u64::from(reservation.changes),
+            times: [reservation.made_at, reservation.changed_at],
         };
-        let units = promise.units();
+        let units = reservation.units();
         Self::new(&parts, [(sku, units, units)])
     }
 }

@@ -10,17 +10,17 @@
 //! the order's deadline the cart asks it, and repeats the question until it is answered. So a late copy of `Freeze` of an order that has ended
 //! does not block a cart for ever.
 
+mod command;
 mod snapshot;
-mod words;
 
 #[cfg(test)]
 mod tests;
 
-pub use words::{Command, Event, Frozen, Line, OrderSays, Owner, Refusal, Reply, Snapshot};
+pub use command::{CartLine, Command, Event, Frozen, OrderSays, Owner, Refusal, Reply, Snapshot};
 
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity};
-use super::ids::{CartId, EntityId, OrderId, Sku, Terms};
+use super::ids::{CartId, EntityId, OrderId, RequestFingerprint, Sku};
 use super::inventory;
 use super::message;
 use super::money::Currency;
@@ -76,7 +76,7 @@ pub enum Status {
 pub struct Opened {
     /// Fingerprint of the request's body: the same request with another is refused.
     #[n(0)]
-    pub terms: Terms,
+    pub terms: RequestFingerprint,
     /// The principal that created it.
     #[n(1)]
     pub owner: Owner,
@@ -99,7 +99,7 @@ pub struct Cart {
     opened: Option<Opened>,
     /// What is in it, in the order in which it was put in.
     #[n(2)]
-    lines: Vec<Line>,
+    lines: Vec<CartLine>,
     /// Open, frozen by an order, or closed.
     #[n(3)]
     status: Status,
@@ -128,7 +128,7 @@ impl Cart {
 
     /// The lines, in the order in which they were added.
     #[must_use]
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[CartLine] {
         &self.lines
     }
 
@@ -144,7 +144,7 @@ impl Cart {
         self.expires_at
     }
 
-    fn line(&self, sku: &Sku) -> Option<&Line> {
+    fn line(&self, sku: &Sku) -> Option<&CartLine> {
         self.lines.iter().find(|line| line.sku == *sku)
     }
 
@@ -197,7 +197,7 @@ impl Cart {
         if known.is_none() && self.lines.len() >= LINES_MAX {
             return Err(Refusal::TooManyLines { limit: LINES_MAX });
         }
-        let line = Line {
+        let line = CartLine {
             sku: sku.clone(),
             quantity,
             title: snapshot.title.clone(),

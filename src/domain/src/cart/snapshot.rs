@@ -1,6 +1,6 @@
 //! What a cart line takes from the offer of its SKU, and when the offer allows none.
 
-use super::words::Snapshot;
+use super::command::Snapshot;
 use crate::inventory::{Offer, Refusal};
 use crate::money::Currency;
 

@@ -1,4 +1,4 @@
-//! What a cart promises, claim by claim: one create, lines that are set, a freeze for one order, an end by itself.
+//! Claims about a cart: one create, lines that are set, a freeze for one order, an end by itself.
 
 use super::*;
 use crate::laws;
@@ -46,7 +46,7 @@ impl Trolley {
 
 fn create(terms: u128) -> Command {
     let owner = Owner::Guest("gst_1".into());
-    Command::Create { terms: Terms(terms), owner, currency: Currency::GBP, life_s: WEEK_S }
+    Command::Create { terms: RequestFingerprint(terms), owner, currency: Currency::GBP, life_s: WEEK_S }
 }
 
 fn snapshot(amount: i64) -> Snapshot {

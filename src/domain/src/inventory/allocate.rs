@@ -1,9 +1,9 @@
 //! Allocates units to warehouses: the first warehouse of the ranking that has all of them, otherwise as few warehouses as possible.
 
 use super::Inventory;
+use super::command::{Allocation, Units};
 use super::levels::Level;
 use super::memory::narrow;
-use super::words::{Allocation, Units};
 use crate::ids::WarehouseId;
 use std::cmp::Reverse;
 

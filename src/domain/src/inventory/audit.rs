@@ -39,22 +39,22 @@ impl OrderUnits {
 
 /// One reference's units of one SKU, summed over all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PromiseUnits {
+pub struct ExternalUnits {
     /// Whether the SKU decides about it.
-    pub kept_by_the_stock: bool,
+    pub decided_by_the_stock: bool,
     /// Units ever reserved.
-    pub promised: u64,
+    pub reserved: u64,
     /// Reserved units that were released or expired.
     pub freed: u64,
     /// Reserved units that were sold.
     pub committed: u64,
 }
 
-impl PromiseUnits {
+impl ExternalUnits {
     /// Units that are still reserved.
     #[must_use]
     pub const fn live(&self) -> u64 {
-        self.promised.saturating_sub(self.freed).saturating_sub(self.committed)
+        self.reserved.saturating_sub(self.freed).saturating_sub(self.committed)
     }
 }
 
@@ -64,7 +64,7 @@ pub struct AuditFold {
     orders: BTreeMap<OrderId, OrderUnits>,
     /// Units of reservations that have not ended, by number.
     live: BTreeMap<u64, u64>,
-    promises: BTreeMap<ReservationId, PromiseUnits>,
+    external: BTreeMap<ReservationId, ExternalUnits>,
 }
 
 impl AuditFold {
@@ -100,21 +100,21 @@ impl AuditFold {
             | Event::Kept { .. }
             | Event::Forgotten { .. }
             | Event::MovesForgotten { .. }
-            | Event::PromiseExtended { .. }
-            | Event::PromiseKept { .. }
-            | Event::PromisesForgotten { .. } => {}
-            Event::Promised { id, allocations, keeper, .. } => {
-                let books = self.promises.entry(*id).or_default();
-                books.kept_by_the_stock = *keeper == super::Keeper::Stock;
-                add(&mut books.promised, units_of(allocations));
+            | Event::ExternalExtended { .. }
+            | Event::ExternalKept { .. }
+            | Event::ExternalForgotten { .. } => {}
+            Event::ExternalReserved { id, allocations, decider, .. } => {
+                let books = self.external.entry(*id).or_default();
+                books.decided_by_the_stock = *decider == super::Decider::Stock;
+                add(&mut books.reserved, units_of(allocations));
             }
-            Event::PromiseCommitted { id, at: _ } => {
-                let books = self.promises.entry(*id).or_default();
+            Event::ExternalCommitted { id, at: _ } => {
+                let books = self.external.entry(*id).or_default();
                 let units = books.live();
                 add(&mut books.committed, units);
             }
-            Event::PromiseReleased { id, at: _ } => self.free(*id),
-            Event::PromisesExpired { ids, at: _ } => ids.iter().for_each(|id| self.free(*id)),
+            Event::ExternalReleased { id, at: _ } => self.free(*id),
+            Event::ExternalExpired { ids, at: _ } => ids.iter().for_each(|id| self.free(*id)),
         }
     }
 
@@ -131,23 +131,23 @@ impl AuditFold {
 
     /// An external reservation's units of the SKU.
     #[must_use]
-    pub fn promise(&self, id: ReservationId) -> PromiseUnits {
-        self.promises.get(&id).copied().unwrap_or_default()
+    pub fn external_units(&self, id: ReservationId) -> ExternalUnits {
+        self.external.get(&id).copied().unwrap_or_default()
     }
 
     /// The number of external reservations that the SKU itself decides.
     #[must_use]
-    pub fn kept_by_the_stock(&self) -> usize {
-        self.promises.values().filter(|units| units.kept_by_the_stock).count()
+    pub fn decided_by_the_stock(&self) -> usize {
+        self.external.values().filter(|units| units.decided_by_the_stock).count()
     }
 
     /// Every external reservation that ever had units.
-    pub fn promises(&self) -> impl Iterator<Item = (ReservationId, PromiseUnits)> + '_ {
-        self.promises.iter().map(|(id, units)| (*id, *units))
+    pub fn all_external(&self) -> impl Iterator<Item = (ReservationId, ExternalUnits)> + '_ {
+        self.external.iter().map(|(id, units)| (*id, *units))
     }
 
     fn free(&mut self, id: ReservationId) {
-        let books = self.promises.entry(id).or_default();
+        let books = self.external.entry(id).or_default();
         let units = books.live();
         add(&mut books.freed, units);
     }

@@ -1,8 +1,8 @@
 //! Decisions on the commands of orders: reserve, commit, release, forget, ship, return; and on their answers to the question of rule R3.
 
+use super::command::{Allocation, MoveKey, Offer, OrderSays, Refusal, Reply, ReturnKey, Units};
 use super::event::Event;
 use super::memory::{Move, Reservation, ReservationStatus};
-use super::words::{Allocation, MoveKey, Offer, OrderSays, Refusal, Reply, ReturnKey, Units};
 use super::{Inventory, MOVE_MEMORY_S, QUESTION_GRACE_S};
 use crate::entity::Decision;
 use crate::ids::{OrderId, WarehouseId};
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// The units that an order wants to reserve.
-pub(super) struct Wish {
+pub(super) struct ReserveRequest {
     pub(super) order: OrderId,
     pub(super) units: Units,
     pub(super) currency: Currency,
@@ -22,54 +22,54 @@ pub(super) struct Wish {
 type Decided = Result<Decision<Event, Reply>, Refusal>;
 
 impl Inventory {
-    pub(super) fn decide_reserve(&self, wish: &Wish, ranking: &[WarehouseId], now: Timestamp) -> Decided {
-        if let Some(known) = self.reservations.get(&wish.order) {
-            return reserve_again(known, wish);
+    pub(super) fn decide_reserve(&self, wanted: &ReserveRequest, ranking: &[WarehouseId], now: Timestamp) -> Decided {
+        if let Some(known) = self.reservations.get(&wanted.order) {
+            return reserve_again(known, wanted);
         }
         // The deadline is checked only now: an existing reservation is returned however late the command comes.
-        if wish.expires_at <= now {
+        if wanted.expires_at <= now {
             return Err(Refusal::Ended);
         }
         let offer = self.offer.as_ref().filter(|offer| offer.on_sale);
         let Some(offer) = offer else {
             return Err(if self.is_known() { Refusal::NotOnSale } else { Refusal::Unknown });
         };
-        self.check_price(offer, wish)?;
-        if wish.units == 0 {
+        self.check_price(offer, wanted)?;
+        if wanted.units == 0 {
             return Err(Refusal::NotThatMany);
         }
-        let Some(allocations) = self.allocate(wish.units, ranking) else {
+        let Some(allocations) = self.allocate(wanted.units, ranking) else {
             let levels = self.levels.values();
             let available = levels.clone().map(super::Level::available).fold(0, u64::saturating_add);
             let all_reserved = levels.map(|level| level.reserved).any(|reserved| reserved > 0);
-            return Err(Refusal::SoldOut { wanted: wish.units, available, all_reserved });
+            return Err(Refusal::SoldOut { wanted: wanted.units, available, all_reserved });
         };
-        let promise = Reservation {
+        let reservation = Reservation {
             number: self.version.saturating_add(1),
             allocations,
-            agreed: self.agreed.get(&wish.currency).cloned().ok_or(Refusal::NoPrice { currency: wish.currency })?,
-            expires_at: wish.expires_at,
-            ask_at: wish.expires_at.plus_s(QUESTION_GRACE_S),
+            agreed: self.agreed.get(&wanted.currency).cloned().ok_or(Refusal::NoPrice { currency: wanted.currency })?,
+            expires_at: wanted.expires_at,
+            ask_at: wanted.expires_at.plus_s(QUESTION_GRACE_S),
             status: ReservationStatus::Held,
         };
         let event = Event::Reserved {
-            order: wish.order,
-            reservation: promise.number,
-            currency: wish.currency,
-            allocations: promise.allocations.clone(),
-            expires_at: promise.expires_at,
-            ask_at: promise.ask_at,
+            order: wanted.order,
+            reservation: reservation.number,
+            currency: wanted.currency,
+            allocations: reservation.allocations.clone(),
+            expires_at: reservation.expires_at,
+            ask_at: reservation.ask_at,
         };
-        Ok(Decision::one(event, Reply::Reserved(Box::new(promise.reply()))))
+        Ok(Decision::one(event, Reply::Reserved(Box::new(reservation.reply()))))
     }
 
-    fn check_price(&self, offer: &Offer, wish: &Wish) -> Result<(), Refusal> {
-        let price = self.agreed.get(&wish.currency).map(|agreed| agreed.price.unit);
-        let Some(now) = price else { return Err(Refusal::NoPrice { currency: wish.currency }) };
-        if let Some(expected) = wish.expected.filter(|expected| *expected != now) {
+    fn check_price(&self, offer: &Offer, wanted: &ReserveRequest) -> Result<(), Refusal> {
+        let price = self.agreed.get(&wanted.currency).map(|agreed| agreed.price.unit);
+        let Some(now) = price else { return Err(Refusal::NoPrice { currency: wanted.currency }) };
+        if let Some(expected) = wanted.expected.filter(|expected| *expected != now) {
             return Err(Refusal::PriceChanged { expected, now });
         }
-        offer.check_limit(wish.units)
+        offer.check_limit(wanted.units)
     }
 
     /// The order's reservation with this number (rule R1).
@@ -186,11 +186,11 @@ impl Inventory {
 }
 
 /// Rule R1: the same terms return the same reservation; a released one is not reserved again.
-fn reserve_again(known: &Reservation, wish: &Wish) -> Decided {
+fn reserve_again(known: &Reservation, wanted: &ReserveRequest) -> Decided {
     let price = known.agreed.price.unit;
-    let same = known.units() == u64::from(wish.units)
-        && price.currency == wish.currency
-        && wish.expected.is_none_or(|expected| expected == price);
+    let same = known.units() == u64::from(wanted.units)
+        && price.currency == wanted.currency
+        && wanted.expected.is_none_or(|expected| expected == price);
     if !same {
         return Err(Refusal::OtherTerms);
     }

@@ -1,9 +1,9 @@
 //! Decisions on the commands of sellers: receipts, adjustments, counts; and on the product's offers.
 
-use super::event::{Asked, Event};
+use super::command::{AdjustmentReason, Offer, Refusal, Reply, Units};
+use super::event::{Event, SellerRequest};
 use super::levels::{Level, Levels};
-use super::words::{AdjustmentReason, Offer, Refusal, Reply, Units};
-use super::{ANNOUNCED_MAX, COUNT_MAX, Inventory, PROMISED_SHOWN_MAX, REQUEST_MEMORY_S};
+use super::{ANNOUNCED_MAX, COUNT_MAX, Inventory, REQUEST_MEMORY_S, RESERVED_SHOWN_MAX};
 use crate::entity::{Decision, Entity};
 use crate::ids::{OrderId, Request, ReservationId, WarehouseId};
 use crate::time::Timestamp;
@@ -98,10 +98,10 @@ impl Inventory {
         let empty = Level::at(warehouse.clone());
         let level = self.levels.get(warehouse).unwrap_or(&empty);
         let on_hand = i128::from(level.on_hand).saturating_add(i128::from(delta));
-        let promised = level.reserved.saturating_add(level.held);
-        if on_hand < i128::from(promised) {
-            let reservations = self.promised_there(warehouse);
-            return Err(Refusal::Promised { orders: self.in_the_way(warehouse), reservations });
+        let reserved = level.reserved.saturating_add(level.held);
+        if on_hand < i128::from(reserved) {
+            let reservations = self.external_there(warehouse);
+            return Err(Refusal::UnitsReserved { orders: self.in_the_way(warehouse), reservations });
         }
         let adjusted = i128::from(level.adjusted).saturating_add(i128::from(delta));
         let limit = i128::from(COUNT_MAX);
@@ -116,17 +116,17 @@ impl Inventory {
         self.live()
             .filter(|(_, reservation)| reservation.allocations.iter().any(|part| part.warehouse == *warehouse))
             .map(|(order, _)| order)
-            .take(PROMISED_SHOWN_MAX)
+            .take(RESERVED_SHOWN_MAX)
             .collect()
     }
 
     /// The external reservations with units in the warehouse, by their deadlines.
-    fn promised_there(&self, warehouse: &WarehouseId) -> Vec<ReservationId> {
-        self.promises
+    fn external_there(&self, warehouse: &WarehouseId) -> Vec<ReservationId> {
+        self.external
             .held()
-            .filter(|(_, promise)| promise.allocations.iter().any(|part| part.warehouse == *warehouse))
+            .filter(|(_, reservation)| reservation.allocations.iter().any(|part| part.warehouse == *warehouse))
             .map(|(id, _)| id)
-            .take(PROMISED_SHOWN_MAX)
+            .take(RESERVED_SHOWN_MAX)
             .collect()
     }
 
@@ -164,6 +164,6 @@ fn level_reply(level: Level, version: u64) -> Reply {
     Reply::Levels(Box::new(Levels { offer: None, levels: vec![level], version, next_release_at: None }))
 }
 
-const fn asked(request: Request, now: Timestamp) -> Asked {
-    Asked { request, at: now, until: now.plus_s(REQUEST_MEMORY_S) }
+const fn asked(request: Request, now: Timestamp) -> SellerRequest {
+    SellerRequest { request, at: now, until: now.plus_s(REQUEST_MEMORY_S) }
 }

@@ -1,7 +1,7 @@
 //! Events of a SKU's stock. Each event contains all times it needs: only a later event changes a deadline (rule R4).
 
-use super::promises::Keeper;
-use super::words::{AdjustmentReason, Allocation, MoveKey, Offer, ReturnKey, Units};
+use super::command::{AdjustmentReason, Allocation, MoveKey, Offer, ReturnKey, Units};
+use super::external::Decider;
 use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{OrderId, Request, ReservationId, WarehouseId};
 use crate::money::Currency;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 /// A seller's request, which takes effect once and is remembered for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Encode, Decode)]
-pub struct Asked {
+pub struct SellerRequest {
     /// The request's id and the fingerprint of its body.
     #[n(0)]
     pub request: Request,
@@ -35,7 +35,7 @@ pub enum Event {
     Received {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
@@ -51,7 +51,7 @@ pub enum Event {
     Announced {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
@@ -70,7 +70,7 @@ pub enum Event {
     Adjusted {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
@@ -86,7 +86,7 @@ pub enum Event {
     Counted {
         /// The seller's request.
         #[n(0)]
-        asked: Asked,
+        asked: SellerRequest,
         /// The id of the warehouse.
         #[n(1)]
         warehouse: WarehouseId,
@@ -209,7 +209,8 @@ pub enum Event {
     },
     /// Units were reserved under a caller's reference (an external reservation). Its number is that of this event.
     #[n(13)]
-    Promised {
+    #[serde(rename = "Promised")]
+    ExternalReserved {
         /// Made of caller and reference.
         #[n(0)]
         id: ReservationId,
@@ -221,7 +222,8 @@ pub enum Event {
         buyer_key: Option<CompactString>,
         /// What decides when it ends.
         #[n(3)]
-        keeper: Keeper,
+        #[serde(rename = "keeper")]
+        decider: Decider,
         /// Units by the warehouse they are taken from.
         #[n(4)]
         allocations: Vec<Allocation>,
@@ -237,7 +239,8 @@ pub enum Event {
     },
     /// An external reservation expires later.
     #[n(14)]
-    PromiseExtended {
+    #[serde(rename = "PromiseExtended")]
+    ExternalExtended {
         /// The external reservation.
         #[n(0)]
         id: ReservationId,
@@ -253,7 +256,8 @@ pub enum Event {
     },
     /// The reservation that it is a line of, asked (rule R3), still needs it.
     #[n(15)]
-    PromiseKept {
+    #[serde(rename = "PromiseKept")]
+    ExternalKept {
         /// The external reservation.
         #[n(0)]
         id: ReservationId,
@@ -263,7 +267,8 @@ pub enum Event {
     },
     /// An external reservation was sold.
     #[n(16)]
-    PromiseCommitted {
+    #[serde(rename = "PromiseCommitted")]
+    ExternalCommitted {
         /// The external reservation.
         #[n(0)]
         id: ReservationId,
@@ -273,7 +278,8 @@ pub enum Event {
     },
     /// An external reservation was released by its caller.
     #[n(17)]
-    PromiseReleased {
+    #[serde(rename = "PromiseReleased")]
+    ExternalReleased {
         /// The external reservation.
         #[n(0)]
         id: ReservationId,
@@ -283,7 +289,8 @@ pub enum Event {
     },
     /// External reservations reached their deadline.
     #[n(18)]
-    PromisesExpired {
+    #[serde(rename = "PromisesExpired")]
+    ExternalExpired {
         /// The external reservations, at most 512.
         #[n(0)]
         ids: Vec<ReservationId>,
@@ -293,7 +300,8 @@ pub enum Event {
     },
     /// Ended external reservations are no longer remembered.
     #[n(19)]
-    PromisesForgotten {
+    #[serde(rename = "PromisesForgotten")]
+    ExternalForgotten {
         /// The external reservations, at most 512.
         #[n(0)]
         ids: Vec<ReservationId>,

@@ -1,11 +1,11 @@
 //! Applies events to the state of a SKU's stock. This is arithmetic on the events' values; it decides nothing.
 
 use super::Inventory;
-use super::event::{Asked, Event};
+use super::command::{Allocation, MoveKey, Offer, Units};
+use super::event::{Event, SellerRequest};
+use super::external::{ExternalReservation, ExternalStatus};
 use super::levels::{Incoming, Level};
 use super::memory::{Agreed, Move, Remembered, Reservation, ReservationStatus, orders_beside, requests_beside};
-use super::promises::{Promise, PromiseStatus};
-use super::words::{Allocation, MoveKey, Offer, Units};
 use crate::ids::{OrderId, WarehouseId};
 use crate::money::Currency;
 use crate::time::Timestamp;
@@ -36,7 +36,7 @@ impl Inventory {
             }
             Event::Reserved { order, reservation, currency, allocations, expires_at, ask_at } => {
                 let agreed = self.agreed.get(currency).cloned().unwrap_or_else(|| free_of_charge(*currency));
-                let promise = Reservation {
+                let reservation = Reservation {
                     number: *reservation,
                     allocations: allocations.clone(),
                     agreed,
@@ -44,7 +44,7 @@ impl Inventory {
                     ask_at: *ask_at,
                     status: ReservationStatus::Held,
                 };
-                self.take_reservation(*order, promise);
+                self.take_reservation(*order, reservation);
             }
             Event::Kept { order, reservation, ask_at } => self.take_kept(*order, *reservation, *ask_at),
             Event::Committed { order, reservation: _ } => self.end(*order, ReservationStatus::Committed),
@@ -72,43 +72,43 @@ impl Inventory {
             Event::MovesForgotten { order, moves, at, until } => {
                 self.forget_moves(*order, moves, *at, *until);
             }
-            Event::Promised { id, reference, buyer_key, keeper, allocations, hold_s, at, expires_at } => {
-                let promise = Promise {
+            Event::ExternalReserved { id, reference, buyer_key, decider, allocations, hold_s, at, expires_at } => {
+                let reservation = ExternalReservation {
                     number: self.version,
                     reference: reference.clone(),
                     buyer_key: buyer_key.clone(),
-                    keeper: *keeper,
+                    decider: *decider,
                     allocations: allocations.clone(),
                     hold_s: *hold_s,
                     expires_at: *expires_at,
-                    status: PromiseStatus::Held,
+                    status: ExternalStatus::Held,
                     made_at: *at,
                     changed_at: *at,
                     changes: 1,
                     extensions: Vec::new(),
                 };
                 self.reserve(allocations);
-                self.promises.insert(*id, promise);
+                self.external.insert(*id, reservation);
             }
-            Event::PromiseExtended { id, request, at, expires_at } => {
-                self.promises.extend(*id, *request, *expires_at, *at);
+            Event::ExternalExtended { id, request, at, expires_at } => {
+                self.external.extend(*id, *request, *expires_at, *at);
             }
-            Event::PromiseKept { id, ask_at } => self.promises.ask_again(*id, *ask_at),
-            Event::PromiseCommitted { id, at } => {
-                let allocations = self.promises.end(*id, PromiseStatus::Committed, *at);
+            Event::ExternalKept { id, ask_at } => self.external.ask_again(*id, *ask_at),
+            Event::ExternalCommitted { id, at } => {
+                let allocations = self.external.end(*id, ExternalStatus::Committed, *at);
                 self.unreserve(&allocations, true);
             }
-            Event::PromiseReleased { id, at } => {
-                let allocations = self.promises.end(*id, PromiseStatus::Released, *at);
+            Event::ExternalReleased { id, at } => {
+                let allocations = self.external.end(*id, ExternalStatus::Released, *at);
                 self.unreserve(&allocations, false);
             }
-            Event::PromisesExpired { ids, at } => {
+            Event::ExternalExpired { ids, at } => {
                 for id in ids {
-                    let allocations = self.promises.end(*id, PromiseStatus::Expired, *at);
+                    let allocations = self.external.end(*id, ExternalStatus::Expired, *at);
                     self.unreserve(&allocations, false);
                 }
             }
-            Event::PromisesForgotten { ids } => ids.iter().for_each(|id| self.promises.forget(*id)),
+            Event::ExternalForgotten { ids } => ids.iter().for_each(|id| self.external.forget(*id)),
         }
     }
 
@@ -135,7 +135,13 @@ impl Inventory {
         }
     }
 
-    fn take_receipt(&mut self, asked: Asked, warehouse: &WarehouseId, units: Units, reference: Option<&CompactString>) {
+    fn take_receipt(
+        &mut self,
+        asked: SellerRequest,
+        warehouse: &WarehouseId,
+        units: Units,
+        reference: Option<&CompactString>,
+    ) {
         let level = self.levels.at(warehouse);
         level.on_hand = level.on_hand.saturating_add(u64::from(units));
         level.received = level.received.saturating_add(u64::from(units));
@@ -154,11 +160,11 @@ impl Inventory {
         self.remember(asked, warehouse);
     }
 
-    fn take_reservation(&mut self, order: OrderId, promise: Reservation) {
-        self.reserve(&promise.allocations);
-        self.asks.insert((promise.ask_at, promise.number));
-        self.live.insert(promise.number, order);
-        self.reservations.insert(order, promise);
+    fn take_reservation(&mut self, order: OrderId, reservation: Reservation) {
+        self.reserve(&reservation.allocations);
+        self.asks.insert((reservation.ask_at, reservation.number));
+        self.live.insert(reservation.number, order);
+        self.reservations.insert(order, reservation);
     }
 
     fn take_kept(&mut self, order: OrderId, number: u64, ask_at: Timestamp) {
@@ -207,7 +213,7 @@ impl Inventory {
     }
 
     /// Remembers a request with its first answer, and forgets requests of its chunk whose memory time is over.
-    fn remember(&mut self, asked: Asked, warehouse: &WarehouseId) {
+    fn remember(&mut self, asked: SellerRequest, warehouse: &WarehouseId) {
         let (first, last) = requests_beside(asked.request.id);
         let due: Vec<_> = self
             .requests

@@ -1,6 +1,6 @@
 //! Stock levels: the counts of one warehouse.
 
-use super::words::{Offer, Units};
+use super::command::{Offer, Units};
 use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::WarehouseId;
 use crate::time::Timestamp;

@@ -1,9 +1,9 @@
 //! A SKU's memory of reservations, movements and requests, and the chunks of its stored state.
 
+use super::command::{Allocation, Price, Reserved, Units};
 use super::levels::Level;
-use super::words::{Allocation, Price, Reserved, Units};
 use crate::codec::{self as minicbor, Decode, Encode, Interns, interned, text};
-use crate::ids::{OrderId, RequestId, Terms};
+use crate::ids::{OrderId, RequestFingerprint, RequestId};
 use crate::time::Timestamp;
 use compact_str::CompactString;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ pub struct Move {
 pub struct Remembered {
     /// Fingerprint of the request's body.
     #[n(0)]
-    pub terms: Terms,
+    pub terms: RequestFingerprint,
     /// The earliest end of the memory.
     #[n(1)]
     pub until: Timestamp,

@@ -13,7 +13,7 @@
 //! a reservation          from Reserved until the order's Forget, or until the order answers Release (rules R1, R3)
 //! a shipment or return   from Shipped/Returned until the order's ForgetMoves and MOVE_MEMORY_S more (rule R2)
 //! a seller's request     REQUEST_MEMORY_S, then until the next request in its chunk
-//! an external reservation   from its end PROMISE_MEMORY_S, then until further decisions
+//! an external reservation   from its end EXTERNAL_MEMORY_S, then until further decisions
 //! ```
 //!
 //! A reservation can be forgotten at once: a late copy of its `Reserve` makes another one with another number, which the
@@ -23,40 +23,40 @@
 
 mod allocate;
 mod audit;
+mod command;
+mod decide_external;
 mod decide_order;
-mod decide_promise;
 mod decide_seller;
 mod event;
 mod evolve;
+mod external;
 mod levels;
 mod memory;
 mod offer;
-mod promises;
 mod restore;
 mod stock_state;
-mod words;
 
 #[cfg(test)]
-mod promise_tests;
+mod external_tests;
 #[cfg(any(test, feature = "random"))]
 pub mod random;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{AuditFold, OrderUnits, PromiseUnits};
-pub use decide_promise::PromiseEnd;
-pub use event::{Asked, Event};
-pub use levels::{Incoming, Level, Levels};
-pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
-pub use promises::{
-    EXTENSIONS_MAX, Keeper, PROMISE_MEMORY_S, PROMISES_PER_DECISION_MAX, Party, Promise, PromiseStatus, PromiseWish,
-    Promised,
-};
-pub use restore::Chunk;
-pub use stock_state::StockState;
-pub use words::{
+pub use audit::{AuditFold, ExternalUnits, OrderUnits};
+pub use command::{
     AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };
+pub use decide_external::ExternalEnd;
+pub use event::{Event, SellerRequest};
+pub use external::{
+    Decider, EXTENSIONS_MAX, EXTERNAL_MEMORY_S, EXTERNAL_PER_DECISION_MAX, ExternalAnswer, ExternalRequest,
+    ExternalReservation, ExternalStatus, Requester,
+};
+pub use levels::{Incoming, Level, Levels};
+pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use restore::Chunk;
+pub use stock_state::StockState;
 
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Books, Decision, Entity, PublicView, Residency};
@@ -82,14 +82,14 @@ pub const MOVE_MEMORY_S: u64 = 3_600;
 pub const REQUEST_MEMORY_S: u64 = 7 * 24 * 3_600;
 /// The most announced receipts of one warehouse.
 pub const ANNOUNCED_MAX: usize = 200;
-/// The most orders that [`Refusal::Promised`] names.
-pub const PROMISED_SHOWN_MAX: usize = 20;
+/// The most orders that [`Refusal::UnitsReserved`] names.
+pub const RESERVED_SHOWN_MAX: usize = 20;
 /// The largest count of units: every JSON reader holds it exactly (2^53 − 1).
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
 /// The steps that owe an effect: the question of rule R3, to an order and to a reservation of several lines.
 const STEP_QUESTION: u8 = 1;
-const STEP_PROMISE_QUESTION: u8 = 2;
+const STEP_EXTERNAL_QUESTION: u8 = 2;
 
 /// Stock of one SKU.
 ///
@@ -124,7 +124,7 @@ pub struct Inventory {
     requests: BTreeMap<RequestId, Box<Remembered>>,
     /// External reservations, of shops with a checkout of their own.
     #[cbor(skip)]
-    promises: promises::Promises,
+    external: external::ExternalReservations,
 }
 
 impl Inventory {
@@ -162,14 +162,14 @@ impl Inventory {
     }
 
     /// Live external reservations, by the time at which they expire or are asked about.
-    pub fn promised(&self) -> impl Iterator<Item = (ReservationId, &Promise)> + '_ {
-        self.promises.held()
+    pub fn external_reservations(&self) -> impl Iterator<Item = (ReservationId, &ExternalReservation)> + '_ {
+        self.external.held()
     }
 
     /// An external reservation, live or ended.
     #[must_use]
-    pub fn promise(&self, id: ReservationId) -> Option<&Promise> {
-        self.promises.get(id)
+    pub fn external_reservation(&self, id: ReservationId) -> Option<&ExternalReservation> {
+        self.external.get(id)
     }
 
     /// The number of remembered movements and requests, which must not grow for ever.
@@ -187,7 +187,7 @@ impl Inventory {
             offer: self.offer.clone(),
             levels: self.levels.values().cloned().collect(),
             version: self.version,
-            next_release_at: [of_orders, self.promises.next_end()].into_iter().flatten().min(),
+            next_release_at: [of_orders, self.external.next_end()].into_iter().flatten().min(),
         }
     }
 
@@ -223,8 +223,8 @@ impl Entity for Inventory {
             Command::Ship { .. } => "ship",
             Command::Return { .. } => "return",
             Command::Offer(_) => "offer",
-            Command::Promise { .. } => "promise",
-            Command::EndPromise { .. } => "end_promise",
+            Command::ReserveExternal { .. } => "promise",
+            Command::EndExternal { .. } => "end_promise",
             _ => "other",
         }
     }
@@ -245,14 +245,14 @@ impl Entity for Inventory {
                 self.decide_count(*request, warehouse, *counted, *expected_in_building, now)
             }
             Command::Reserve { order, units, currency, expected_unit_price, ranking, expires_at } => {
-                let wish = decide_order::Wish {
+                let wanted = decide_order::ReserveRequest {
                     order: *order,
                     units: *units,
                     currency: *currency,
                     expected: *expected_unit_price,
                     expires_at: *expires_at,
                 };
-                self.decide_reserve(&wish, ranking, now)
+                self.decide_reserve(&wanted, ranking, now)
             }
             Command::Commit { order, reservation } => self.decide_commit(*order, *reservation),
             Command::Release { order, reservation } => self.decide_release(*order, *reservation),
@@ -263,16 +263,18 @@ impl Entity for Inventory {
             }
             Command::ForgetMoves { order, moves } => self.decide_forget_moves(*order, moves, now),
             Command::Answer { order, reservation, says } => self.decide_answer(*order, *reservation, *says, now),
-            Command::Promise { keeper, ranking, wishes } => self.decide_promise(*keeper, wishes, ranking, now),
-            Command::ReadPromise { id, party } => self.read_promise(*id, party),
-            Command::EndPromise { id, party, end } => self.decide_end_promise(*id, party, *end, now),
-            Command::ExtendPromise { id, party, request, expires_at } => {
-                self.decide_extend(*id, party, *request, *expires_at, now)
+            Command::ReserveExternal { decider, ranking, requests } => {
+                self.decide_external(*decider, requests, ranking, now)
             }
-            Command::ListPromises { owner, status, before, limit } => {
-                self.list_promises(owner, *status, *before, *limit)
+            Command::ReadExternal { id, requester } => self.read_external(*id, requester),
+            Command::EndExternal { id, requester, end } => self.decide_end_external(*id, requester, *end, now),
+            Command::ExtendExternal { id, requester, request, expires_at } => {
+                self.decide_extend(*id, requester, *request, *expires_at, now)
             }
-            Command::AnswerPromise { id, says } => self.decide_promise_answer(*id, *says, now),
+            Command::ListExternal { owner, status, before, limit } => {
+                self.list_external(owner, *status, *before, *limit)
+            }
+            Command::AnswerExternal { id, says } => self.decide_external_answer(*id, *says, now),
         }
     }
 
@@ -282,15 +284,15 @@ impl Entity for Inventory {
 
     fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
         let of_orders = self.asks.range(..=(now, u64::MAX)).map(|(_, number)| question(STEP_QUESTION, *number));
-        let of_promises = self.promises.questions(now).map(|number| question(STEP_PROMISE_QUESTION, number));
-        of_orders.chain(of_promises).take(OWED_MAX).collect()
+        let of_external = self.external.questions(now).map(|number| question(STEP_EXTERNAL_QUESTION, number));
+        of_orders.chain(of_external).take(OWED_MAX).collect()
     }
 
     fn effect(&self, key: EffectKey) -> Option<Effect> {
         let number = asked_about(key)?;
-        if key.step == STEP_PROMISE_QUESTION {
-            let (id, promise) = self.promises.by_number(number)?;
-            let Keeper::Reservation { line } = promise.keeper else { return None };
+        if key.step == STEP_EXTERNAL_QUESTION {
+            let (id, reservation) = self.external.by_number(number)?;
+            let Decider::Reservation { line } = reservation.decider else { return None };
             let command = message::Command::Reservation(reservation::Command::StillWanted { line });
             return Some(Effect::Ask { to: EntityId::Reservation(id), command });
         }
@@ -302,9 +304,9 @@ impl Entity for Inventory {
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         let reservation = asked_about(key)?;
-        if key.step == STEP_PROMISE_QUESTION {
-            let (id, _) = self.promises.by_number(reservation)?;
-            return Some(Command::AnswerPromise { id, says: reservation_says(&outcome)? });
+        if key.step == STEP_EXTERNAL_QUESTION {
+            let (id, _) = self.external.by_number(reservation)?;
+            return Some(Command::AnswerExternal { id, says: reservation_says(&outcome)? });
         }
         let (order, _) = self.by_number(reservation)?;
         let says = order_says(&outcome)?;
@@ -314,7 +316,7 @@ impl Entity for Inventory {
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let later = (now.plus_ms(1), 0);
         let question = self.asks.range(later..).next().map(|(at, _)| *at);
-        [question, self.promises.wake_at(now)].into_iter().flatten().min()
+        [question, self.external.wake_at(now)].into_iter().flatten().min()
     }
 
     fn published_as(id: &Sku) -> Option<&Sku> {
@@ -338,13 +340,13 @@ impl Entity for Inventory {
             | Event::Kept { .. }
             | Event::Forgotten { .. }
             | Event::MovesForgotten { .. }
-            | Event::Promised { .. }
-            | Event::PromiseExtended { .. }
-            | Event::PromiseKept { .. }
-            | Event::PromiseCommitted { .. }
-            | Event::PromiseReleased { .. }
-            | Event::PromisesExpired { .. }
-            | Event::PromisesForgotten { .. } => false,
+            | Event::ExternalReserved { .. }
+            | Event::ExternalExtended { .. }
+            | Event::ExternalKept { .. }
+            | Event::ExternalCommitted { .. }
+            | Event::ExternalReleased { .. }
+            | Event::ExternalExpired { .. }
+            | Event::ExternalForgotten { .. } => false,
             Event::Offered(_)
             | Event::Received { .. }
             | Event::Announced { .. }
@@ -394,6 +396,6 @@ fn question(step: u8, number: u64) -> EffectKey {
 }
 
 fn asked_about(key: EffectKey) -> Option<u64> {
-    matches!(key.step, STEP_QUESTION | STEP_PROMISE_QUESTION)
+    matches!(key.step, STEP_QUESTION | STEP_EXTERNAL_QUESTION)
         .then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
 }

@@ -1,6 +1,6 @@
 //! What an offer allows: the price in a currency, and the limit of units in one order.
 
-use super::words::{Offer, Price, Refusal, Units};
+use super::command::{Offer, Price, Refusal, Units};
 use crate::money::Currency;
 
 impl Offer {

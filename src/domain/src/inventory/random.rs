@@ -13,7 +13,7 @@
 )]
 
 use super::*;
-use crate::ids::{ProductId, Request, RequestId, Sku, Terms, WarehouseId};
+use crate::ids::{ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use crate::laws;
 use crate::money::Money;
 use compact_str::CompactString;
@@ -67,10 +67,10 @@ struct Buyer {
     books: OrderUnits,
 }
 
-/// What a shop with a checkout of its own knows of a promise.
+/// What a shop with a checkout of its own knows of a reservation.
 #[derive(Debug, Clone)]
 struct Kept {
-    wish: PromiseWish,
+    wanted: ExternalRequest,
     committed: bool,
     ended: bool,
     extensions: u32,
@@ -166,8 +166,8 @@ impl World {
     /// One thing happens.
     pub fn step(&mut self) {
         match self.pick(26) {
-            20..=22 => self.promise(),
-            23 | 24 => self.tend_promise(),
+            20..=22 => self.reservation(),
+            23 | 24 => self.tend_external(),
             25 => {
                 // Now and then long enough that what ended is forgotten.
                 if self.pick(8) == 0 {
@@ -207,7 +207,7 @@ impl World {
     fn request(&mut self) -> Request {
         self.requests += 1;
         let id = RequestId::new("seller", &self.seed.to_string(), &self.requests.to_string());
-        Request { id, terms: Terms(u128::from(self.requests)) }
+        Request { id, terms: RequestFingerprint(u128::from(self.requests)) }
     }
 
     fn seller(&mut self) {
@@ -245,8 +245,8 @@ impl World {
         }
     }
 
-    fn promise(&mut self) {
-        let mut wishes = Vec::new();
+    fn reservation(&mut self) {
+        let mut requests = Vec::new();
         for _ in 0..=self.pick(3) {
             // Now and then a reference that is in use, for the same or for something else.
             if self.pick(5) > 0 {
@@ -254,7 +254,7 @@ impl World {
             }
             let reference = CompactString::new(format!("shop-{}", self.references));
             let hold_s = u64::from(self.pick(2_000));
-            wishes.push(PromiseWish {
+            requests.push(ExternalRequest {
                 id: ReservationId::of_reference("seller", &reference),
                 reference,
                 units: self.pick(12),
@@ -264,15 +264,15 @@ impl World {
             });
         }
         let ranking = vec![warehouse(self.pick(3))];
-        let command = Command::Promise { keeper: Keeper::Stock, ranking, wishes: wishes.clone() };
-        let Ok(Reply::Promises(answers)) = self.send(command) else { panic!("seed {}: promises", self.seed) };
-        assert_eq!(answers.len(), wishes.len());
-        for (wish, answer) in wishes.into_iter().zip(answers) {
+        let command = Command::ReserveExternal { decider: Decider::Stock, ranking, requests: requests.clone() };
+        let Ok(Reply::ReservedExternal(answers)) = self.send(command) else { panic!("seed {}: external", self.seed) };
+        assert_eq!(answers.len(), requests.len());
+        for (wanted, answer) in requests.into_iter().zip(answers) {
             match answer {
-                Ok(promised) => {
-                    assert_eq!(promised.promise.units(), u64::from(wish.units), "seed {}", self.seed);
-                    if !promised.repeated {
-                        self.shop.push(Kept { wish, committed: false, ended: false, extensions: 0 });
+                Ok(reserved) => {
+                    assert_eq!(reserved.reservation.units(), u64::from(wanted.units), "seed {}", self.seed);
+                    if !reserved.repeated {
+                        self.shop.push(Kept { wanted, committed: false, ended: false, extensions: 0 });
                     }
                 }
                 Err(
@@ -287,44 +287,51 @@ impl World {
         }
     }
 
-    /// The shop takes a promise further. What it was told must stay true: what is committed is sold, what is not is not.
-    fn tend_promise(&mut self) {
+    /// The shop takes a reservation further. What it was told must stay true: what is committed is sold, what is not is not.
+    fn tend_external(&mut self) {
         let Ok(count @ 1..) = u32::try_from(self.shop.len()) else { return };
         let index = usize::try_from(self.pick(count)).unwrap();
         let mut kept = self.shop[index].clone();
-        let (id, party) = (kept.wish.id, Party::Caller("seller".into()));
+        let (id, requester) = (kept.wanted.id, Requester::Caller("seller".into()));
         match self.pick(5) {
-            0 | 1 => match self.send(Command::EndPromise { id, party, end: PromiseEnd::Commit }) {
-                Ok(Reply::Promise(now)) => {
-                    assert_eq!(now.promise.status, PromiseStatus::Committed);
+            0 | 1 => match self.send(Command::EndExternal { id, requester, end: ExternalEnd::Commit }) {
+                Ok(Reply::External(now)) => {
+                    assert_eq!(now.reservation.status, ExternalStatus::Committed);
                     assert!(kept.committed || !kept.ended, "seed {}: {kept:?} was sold after its end", self.seed);
                     (kept.committed, kept.ended) = (true, true);
                 }
-                Err(Refusal::PromiseEnded { .. }) => {
+                Err(Refusal::ExternalEnded { .. }) => {
                     assert!(!kept.committed, "seed {}: {kept:?} was sold, and then not", self.seed);
                     kept.ended = true;
                 }
                 other => panic!("seed {}: {other:?}", self.seed),
             },
-            2 => match self.send(Command::EndPromise { id, party, end: PromiseEnd::Release }) {
-                Ok(Reply::Promise(_)) => {
+            2 => match self.send(Command::EndExternal { id, requester, end: ExternalEnd::Release }) {
+                Ok(Reply::External(_)) => {
                     assert!(!kept.committed, "seed {}: {kept:?} was sold and is free", self.seed);
                     kept.ended = true;
                 }
-                Err(Refusal::PromiseEnded { status: PromiseStatus::Committed }) => assert!(kept.committed),
+                Err(Refusal::ExternalEnded { status: ExternalStatus::Committed }) => assert!(kept.committed),
                 other => panic!("seed {}: {other:?}", self.seed),
             },
             3 => {
                 kept.extensions += 1;
                 let request = self.request();
                 let expires_at = self.now.plus_s(u64::from(self.pick(3_000)));
-                if let Ok(Reply::Promise(now)) = self.send(Command::ExtendPromise { id, party, request, expires_at }) {
-                    assert!(now.promise.expires_at >= expires_at && !kept.ended, "seed {}: {kept:?}", self.seed);
+                if let Ok(Reply::External(now)) =
+                    self.send(Command::ExtendExternal { id, requester, request, expires_at })
+                {
+                    assert!(now.reservation.expires_at >= expires_at && !kept.ended, "seed {}: {kept:?}", self.seed);
                 }
             }
-            _ => match self.send(Command::ReadPromise { id, party }) {
-                Ok(Reply::Promise(now)) => {
-                    assert_eq!(now.promise.status == PromiseStatus::Committed, kept.committed, "seed {}", self.seed);
+            _ => match self.send(Command::ReadExternal { id, requester }) {
+                Ok(Reply::External(now)) => {
+                    assert_eq!(
+                        now.reservation.status == ExternalStatus::Committed,
+                        kept.committed,
+                        "seed {}",
+                        self.seed
+                    );
                 }
                 other => panic!("seed {}: {other:?}", self.seed),
             },
@@ -483,7 +490,7 @@ fn memory_of_moves_does_not_grow_with_the_orders_r2() {
     };
     let mut now = Timestamp(START);
     run(Command::Offer(Box::new(offer(1, 100))), now);
-    let request = Request { id: RequestId(1), terms: Terms(1) };
+    let request = Request { id: RequestId(1), terms: RequestFingerprint(1) };
     let warehouse = warehouse(1);
     run(Command::Receive { request, warehouse, units: 5_000, reference: None, expected_at: None }, now);
     let mut most = 0;

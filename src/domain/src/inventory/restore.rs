@@ -2,7 +2,7 @@
 
 use super::evolve::agreed_by;
 use super::memory::ids_of;
-use super::{Agreed, Inventory, Move, MoveKey, Promise, Remembered, Reservation, ReservationStatus};
+use super::{Agreed, ExternalReservation, Inventory, Move, MoveKey, Remembered, Reservation, ReservationStatus};
 use crate::codec::{self as minicbor, Decode, Encode, Interns};
 use crate::ids::{OrderId, RequestId, ReservationId};
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ pub struct Chunk<'a> {
     requests: Vec<(RequestId, Cow<'a, Remembered>)>,
     /// Held and ended reservations of callers with a checkout of their own.
     #[n(3)]
-    promises: Vec<(ReservationId, Cow<'a, Promise>)>,
+    external: Vec<(ReservationId, Cow<'a, ExternalReservation>)>,
 }
 
 impl Inventory {
@@ -45,10 +45,10 @@ impl Inventory {
                 .map(|((order, key), memory)| (*order, *key, Cow::Borrowed(memory)))
                 .collect(),
             requests: self.requests.range(requests).map(|(id, memory)| (*id, Cow::Borrowed(memory.as_ref()))).collect(),
-            promises: self
-                .promises
+            external: self
+                .external
                 .between(ReservationId(first), ReservationId(last))
-                .map(|(id, promise)| (id, Cow::Borrowed(promise)))
+                .map(|(id, reservation)| (id, Cow::Borrowed(reservation)))
                 .collect(),
         }
     }
@@ -73,8 +73,8 @@ impl Inventory {
             for (id, memory) in chunk.requests {
                 self.requests.insert(id, Box::new(memory.into_owned()));
             }
-            for (id, promise) in chunk.promises {
-                self.promises.insert(id, promise.into_owned());
+            for (id, reservation) in chunk.external {
+                self.external.insert(id, reservation.into_owned());
             }
         }
         self

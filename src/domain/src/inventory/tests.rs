@@ -1,8 +1,8 @@
-//! What the stock of a SKU promises, claim by claim: the last unit goes to one buyer, and what is held comes back once.
+//! What the stock of a SKU external, claim by claim: the last unit goes to one buyer, and what is held comes back once.
 
 use super::random::offer;
 use super::*;
-use crate::ids::{ProductId, Request, Terms, WarehouseId};
+use crate::ids::{ProductId, Request, RequestFingerprint, WarehouseId};
 use crate::laws;
 use crate::money::Money;
 
@@ -44,7 +44,7 @@ impl Shelf {
 
     fn request(&mut self) -> Request {
         self.requests += 1;
-        Request { id: RequestId(self.requests), terms: Terms(self.requests) }
+        Request { id: RequestId(self.requests), terms: RequestFingerprint(self.requests) }
     }
 
     fn receive(&mut self, index: u32, units: Units) {
@@ -120,7 +120,7 @@ fn a_reserve_sent_twice_holds_once_and_gives_the_first_answer_r1() {
     let first = shelf.hold(1, 2);
     shelf.tell(Command::Offer(Box::new(offer(2, 999)))).unwrap();
     let again = shelf.decide(&reserve(1, 2));
-    assert_eq!(again, Ok(Decision::again(Reply::Reserved(Box::new(first)))), "at the price it was promised");
+    assert_eq!(again, Ok(Decision::again(Reply::Reserved(Box::new(first)))), "at the price it was reserved");
     assert_eq!(shelf.tell(reserve(1, 3)), Err(Refusal::OtherTerms));
     assert_eq!(shelf.level(1).reserved, 2);
 }
@@ -210,7 +210,7 @@ fn a_tie_between_warehouses_goes_by_the_ranking() {
 #[test]
 fn another_price_a_missing_price_and_a_limit_are_refused_with_what_the_caller_needs() {
     let mut shelf = Shelf::with(&[100]);
-    let wish = |units, currency, expected| Command::Reserve {
+    let reserve = |units, currency, expected| Command::Reserve {
         order: order(1),
         units,
         currency,
@@ -219,16 +219,16 @@ fn another_price_a_missing_price_and_a_limit_are_refused_with_what_the_caller_ne
         expires_at: DEADLINE,
     };
     let changed = Refusal::PriceChanged { expected: gbp(90), now: gbp(100) };
-    assert_eq!(shelf.tell(wish(1, Currency::GBP, Some(gbp(90)))), Err(changed));
+    assert_eq!(shelf.tell(reserve(1, Currency::GBP, Some(gbp(90)))), Err(changed));
     let euro = Currency::parse("EUR").unwrap();
-    assert_eq!(shelf.tell(wish(1, euro, None)), Err(Refusal::NoPrice { currency: euro }));
+    assert_eq!(shelf.tell(reserve(1, euro, None)), Err(Refusal::NoPrice { currency: euro }));
     let limit = Refusal::LimitExceeded { limit: 40, wanted: 41 };
-    assert_eq!(shelf.tell(wish(41, Currency::GBP, None)), Err(limit));
-    assert_eq!(shelf.tell(wish(0, Currency::GBP, None)), Err(Refusal::NotThatMany));
+    assert_eq!(shelf.tell(reserve(41, Currency::GBP, None)), Err(limit));
+    assert_eq!(shelf.tell(reserve(0, Currency::GBP, None)), Err(Refusal::NotThatMany));
     let off = Offer { on_sale: false, ..offer(2, 100) };
     shelf.tell(Command::Offer(Box::new(off))).unwrap();
-    assert_eq!(shelf.tell(wish(1, Currency::GBP, None)), Err(Refusal::NotOnSale));
-    assert_eq!(Shelf::empty().tell(wish(1, Currency::GBP, None)), Err(Refusal::Unknown));
+    assert_eq!(shelf.tell(reserve(1, Currency::GBP, None)), Err(Refusal::NotOnSale));
+    assert_eq!(Shelf::empty().tell(reserve(1, Currency::GBP, None)), Err(Refusal::Unknown));
 }
 
 #[test]
@@ -351,20 +351,20 @@ fn a_receipt_sent_twice_is_received_once_and_gives_the_first_answer_r2() {
     shelf.hold(1, 2);
     shelf.now = NOW.plus_s(REQUEST_MEMORY_S - 1);
     assert_eq!(shelf.decide(&receive), Ok(Decision::again(first)));
-    let other = Request { terms: Terms(99), ..request };
+    let other = Request { terms: RequestFingerprint(99), ..request };
     let reused =
         Command::Adjust { request: other, warehouse: self::warehouse(1), delta: 1, reason: AdjustmentReason::Found };
     assert_eq!(shelf.tell(reused), Err(Refusal::RequestReused));
 }
 
 #[test]
-fn an_adjustment_below_what_is_promised_names_the_orders_in_the_way() {
+fn an_adjustment_below_what_is_reserved_names_the_orders_in_the_way() {
     let mut shelf = Shelf::with(&[5, 5]);
     shelf.hold(1, 3);
     shelf.hold(2, 4);
     let request = shelf.request();
     let lost = |delta| Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Lost };
-    assert_eq!(shelf.tell(lost(-3)), Err(Refusal::Promised { orders: vec![order(1)], reservations: vec![] }));
+    assert_eq!(shelf.tell(lost(-3)), Err(Refusal::UnitsReserved { orders: vec![order(1)], reservations: vec![] }));
     assert!(shelf.tell(lost(-2)).is_ok());
     assert_eq!(shelf.level(1).available(), 0);
     let empty = Shelf::empty().tell(lost(1));
@@ -385,7 +385,7 @@ fn a_count_sets_what_is_not_sold_and_refuses_other_books() {
     assert_eq!(shelf.tell(count(9, Some(4))), Err(Refusal::Stale { in_building: 5 }));
     assert_eq!(
         shelf.tell(count(1, None)),
-        Err(Refusal::Promised { orders: vec![], reservations: vec![] }),
+        Err(Refusal::UnitsReserved { orders: vec![], reservations: vec![] }),
         "two are sold and still there"
     );
     assert!(shelf.tell(count(9, Some(5))).is_ok());
@@ -416,7 +416,7 @@ fn a_total_beyond_what_can_be_counted_is_refused() {
     let found = Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Found };
     assert_eq!(shelf.tell(found), Err(Refusal::Overflow));
     let found = Command::Adjust { request, warehouse: warehouse(1), delta: i64::MIN, reason: AdjustmentReason::Lost };
-    assert_eq!(shelf.tell(found), Err(Refusal::Promised { orders: vec![], reservations: vec![] }));
+    assert_eq!(shelf.tell(found), Err(Refusal::UnitsReserved { orders: vec![], reservations: vec![] }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::command::{CancelReason, LineUnits, Made, Refusal};
 use super::event::{CancelledLine, Event};
 use super::line::pick;
 use super::saga::{Decided, ending, made};
-use super::{Order, Outcome, Stage};
+use super::{EndReason, Order, Stage};
 use crate::ids::Request;
 use crate::time::Timestamp;
 
@@ -22,7 +22,7 @@ impl Order {
             return again;
         }
         let whole =
-            || Ok(self.follow(vec![ending(Outcome::Cancelled(reason), Some(*request), now)], now, made(Made::Order)));
+            || Ok(self.follow(vec![ending(EndReason::Cancelled(reason), Some(*request), now)], now, made(Made::Order)));
         match self.stage {
             Stage::Freezing | Stage::Reserving if lines.is_empty() => whole(),
             Stage::Held if lines.is_empty() => whole(),

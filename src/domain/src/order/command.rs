@@ -3,7 +3,7 @@
 use super::Status;
 use super::personal::{Address, Buyer};
 use super::step::Step;
-use super::terms::{Destination, Instruction, Place, Shipping, TaxTable, Wanted};
+use super::terms::{Destination, Instruction, PlaceOrder, Shipping, TaxTable, Wanted};
 use super::{LineNumber, ReturnLine};
 use crate::codec::{self as minicbor, Decode, Encode};
 use crate::ids::{OrderId, Request, Sku, WarehouseId};
@@ -22,7 +22,7 @@ pub enum Command {
     /// Reads the order.
     Read,
     /// Places the order.
-    Place(Box<Place>),
+    Place(Box<PlaceOrder>),
     /// An entity that holds something for this order asks what to do with it (rule R3).
     StillWanted {
         /// The number in `Reserved`; `None`: a frozen cart asks.

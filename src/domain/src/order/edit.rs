@@ -4,7 +4,7 @@ use super::command::{Made, Patch, Refusal, Reply};
 use super::event::{Amended, Event};
 use super::personal::Personal;
 use super::saga::{Decided, made};
-use super::terms::Terms;
+use super::terms::OrderTerms;
 use super::{Order, Stage};
 use crate::entity::Decision;
 use crate::time::Timestamp;
@@ -38,7 +38,7 @@ impl Order {
         Ok(self.follow(vec![Event::Amended(Box::new(amended))], now, made(Made::Order)))
     }
 
-    fn amendment(&self, patch: &Patch, terms: &Terms) -> Result<Amended, Refusal> {
+    fn amendment(&self, patch: &Patch, terms: &OrderTerms) -> Result<Amended, Refusal> {
         let mut amended = Amended::default();
         if let Some((_, destination, tax)) = &patch.ship_to
             && (*destination != terms.destination || *tax != terms.tax)

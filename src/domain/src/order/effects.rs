@@ -299,13 +299,13 @@ fn shortage(refusal: &inventory::Refusal) -> Shortage {
         inventory::Refusal::Unknown
         | inventory::Refusal::OtherTerms
         | inventory::Refusal::RequestReused
-        | inventory::Refusal::Promised { .. }
+        | inventory::Refusal::UnitsReserved { .. }
         | inventory::Refusal::Stale { .. }
         | inventory::Refusal::NotEnded
         | inventory::Refusal::OtherProduct { .. }
         | inventory::Refusal::TooManyAnnounced { .. }
         | inventory::Refusal::NotThatMany
-        | inventory::Refusal::PromiseEnded { .. }
+        | inventory::Refusal::ExternalEnded { .. }
         | inventory::Refusal::Overflow => Shortage::Unknown,
     }
 }

@@ -5,7 +5,7 @@ use super::command::{CancelReason, CartRefusal, Condition, LineUnits, Shortage};
 use super::personal::Personal;
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Destination, Instruction, Shipping, TaxTable, Wanted};
-use super::{Head, Outcome, Trouble};
+use super::{AttentionReason, EndReason, Head};
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
 use crate::ids::{OrderId, Request, WarehouseId};
 use crate::inventory::{Allocation, Reserved};
@@ -106,7 +106,7 @@ pub enum Event {
     Ending {
         /// How it will end.
         #[n(0)]
-        outcome: Outcome,
+        outcome: EndReason,
         /// The request that ended it; `None`: a deadline or a refusal did.
         #[n(1)]
         request: Option<Request>,
@@ -255,7 +255,7 @@ pub enum Event {
     },
     /// An operator must look at something.
     #[n(20)]
-    Troubled(#[n(0)] Trouble),
+    Troubled(#[n(0)] AttentionReason),
     /// All units are sold to the order.
     #[n(21)]
     Confirmed {

@@ -1,9 +1,9 @@
 //! Applies an event to an order's state. It decides nothing: the event was valid when it was journaled.
 
 use super::{
-    Agreed, Attempt, Call, CallKey, CallState, Event, Hold, Instruction, Line, LineNumber, Made, Order, Payment,
-    Placed, Priced, PricedOrder, Return, ReturnStatus, Seen, ShipmentStatus, Source, Stage, Step, Todo, Trouble,
-    Wanted,
+    Agreed, Attempt, AttentionReason, Call, CallKey, CallState, Event, Hold, Instruction, LineNumber, Made, Order,
+    OrderLine, Payment, Placed, Priced, PricedOrder, RememberedRequest, Return, ReturnStatus, ShipmentStatus, Source,
+    Stage, Step, Todo, Wanted,
 };
 use crate::ids::Request;
 use crate::inventory::Reserved;
@@ -112,11 +112,15 @@ impl Order {
                 } else if let Some(call) = self.call_mut(*call) {
                     call.state = CallState::QueryOnly;
                 }
-                self.trouble(if *conflict { Trouble::Conflict(*call) } else { Trouble::NotAnswered(*call) });
+                self.trouble(if *conflict {
+                    AttentionReason::Conflict(*call)
+                } else {
+                    AttentionReason::NotAnswered(*call)
+                });
             }
             Event::Settled { call } => self.settled(*call),
             Event::Troubled(trouble) => {
-                if let Trouble::Refused { call, .. } = trouble {
+                if let AttentionReason::Refused { call, .. } = trouble {
                     self.fail_refund_of(*call);
                 }
                 self.trouble(trouble.clone());
@@ -216,7 +220,7 @@ impl Order {
     fn reserve_all(&mut self, lines: &[Wanted]) {
         self.stage = Stage::Reserving;
         self.open = lines.len();
-        self.lines = lines.iter().map(Line::new).collect();
+        self.lines = lines.iter().map(OrderLine::new).collect();
         let numbers = (1..=LineNumber::MAX).zip(lines).map(|(number, _)| Todo::Step(Step::Reserve(number)));
         self.todo.extend(numbers);
     }
@@ -336,7 +340,7 @@ impl Order {
             }
             Step::Release(line) => {
                 self.hold(line, Hold::Released);
-                self.trouble(Trouble::StepRefused(step));
+                self.trouble(AttentionReason::StepRefused(step));
             }
             Step::Freeze
             | Step::Reserve(_)
@@ -348,7 +352,7 @@ impl Order {
             | Step::Restock { .. }
             | Step::ForgetShip { .. }
             | Step::ForgetUnsell { .. }
-            | Step::ForgetRestock { .. } => self.trouble(Trouble::StepRefused(step)),
+            | Step::ForgetRestock { .. } => self.trouble(AttentionReason::StepRefused(step)),
         }
     }
 
@@ -369,13 +373,13 @@ impl Order {
         self.with_line(number, |line| line.hold = hold);
     }
 
-    pub(super) fn with_line(&mut self, number: LineNumber, change: impl FnOnce(&mut Line)) {
+    pub(super) fn with_line(&mut self, number: LineNumber, change: impl FnOnce(&mut OrderLine)) {
         if let Some(line) = self.line_mut(number) {
             change(line);
         }
     }
 
-    pub(super) fn trouble(&mut self, trouble: Trouble) {
+    pub(super) fn trouble(&mut self, trouble: AttentionReason) {
         if !self.troubles.contains(&trouble) {
             self.troubles.push(trouble);
         }
@@ -383,7 +387,7 @@ impl Order {
 
     pub(super) fn remember(&mut self, request: Option<&Request>, made: Made) {
         if let Some(request) = request {
-            self.requests.entry(request.id).or_insert(Seen { terms: request.terms, made });
+            self.requests.entry(request.id).or_insert(RememberedRequest { terms: request.terms, made });
         }
     }
 }

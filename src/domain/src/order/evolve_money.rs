@@ -1,8 +1,8 @@
 //! Applies payment events to an order's state.
 
 use super::{
-    Attempt, Call, CallKey, CallState, LineUnits, Made, Order, Payment, Refund, RefundCause, RefundStarted,
-    RefundStatus, Todo, Trouble,
+    Attempt, AttentionReason, Call, CallKey, CallState, LineUnits, Made, Order, Payment, Refund, RefundCause,
+    RefundStarted, RefundStatus, Todo,
 };
 use crate::payment::Operation;
 use crate::time::Timestamp;
@@ -12,8 +12,8 @@ impl Order {
     pub(super) fn call_answered(&mut self, key: CallKey) {
         self.todo.remove(&Todo::Call(key));
         self.troubles.retain(|trouble| match trouble {
-            Trouble::NotAnswered(one) | Trouble::Conflict(one) => *one != key,
-            Trouble::Refused { .. } | Trouble::StepRefused(_) => true,
+            AttentionReason::NotAnswered(one) | AttentionReason::Conflict(one) => *one != key,
+            AttentionReason::Refused { .. } | AttentionReason::StepRefused(_) => true,
         });
     }
 
@@ -52,8 +52,10 @@ impl Order {
 
     pub(super) fn settled(&mut self, key: CallKey) {
         self.troubles.retain(|trouble| match trouble {
-            Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => *one != key,
-            Trouble::StepRefused(_) => true,
+            AttentionReason::NotAnswered(one)
+            | AttentionReason::Conflict(one)
+            | AttentionReason::Refused { call: one, .. } => *one != key,
+            AttentionReason::StepRefused(_) => true,
         });
         let Some(call) = self.call_mut(key).filter(|call| matches!(call.state, CallState::Refused { .. })) else {
             return;

@@ -2,7 +2,7 @@
 
 use super::line::units_of;
 use super::step::{Step, Todo};
-use super::{Attempt, Hold, Line, Order, Payment, RefundStatus, Stage};
+use super::{Attempt, Hold, Order, OrderLine, Payment, RefundStatus, Stage};
 use crate::laws::Violation;
 use crate::payment::Operation;
 
@@ -31,7 +31,7 @@ pub fn all(order: &Order) -> Result<(), Violation> {
 /// The sums differ.
 pub fn lines_add_up_to_the_order(order: &Order) -> Result<(), Violation> {
     let Some(priced) = order.priced else { return Ok(()) };
-    let sum = |of: fn(&Line) -> i64| order.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
+    let sum = |of: fn(&OrderLine) -> i64| order.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
     let lines = sum(|line| line.priced.total).saturating_add(sum(|line| line.priced.shipping_share));
     let due = priced.total.saturating_sub(order.reduced);
     holds("lines_add_up_to_the_order", lines == priced.total && due >= 0, || {
@@ -137,9 +137,9 @@ pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation>
         let due = if order.paying == Some(payment.number) { order.due() } else { 0 };
         let net = payment.captured.saturating_sub(payment.refunded);
         // After a partial capture, the rest of an authorization lapses by itself; before, it must be voided.
-        let promised = payment.promised();
+        let authorized = payment.uncaptured();
         let live =
-            if payment.captured == 0 && due == 0 { promised } else { promised.min(due.saturating_sub(net).max(0)) };
+            if payment.captured == 0 && due == 0 { authorized } else { authorized.min(due.saturating_sub(net).max(0)) };
         covered = covered.saturating_add(net).saturating_add(live);
     }
     holds("charges_cover_exactly_what_is_due", covered == order.due(), || {
@@ -168,12 +168,15 @@ pub fn money_never_exceeds_what_was_promised(order: &Order) -> Result<(), Violat
     for payment in &order.payments {
         let taken = payment.captured.saturating_add(open(payment, Operation::Capture));
         let given = payment.refunded.saturating_add(open(payment, Operation::Refund));
-        let promised = match payment.attempt {
+        let authorized = match payment.attempt {
             Attempt::Authorized { .. } => payment.amount,
             Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. } => 0,
         };
-        holds("money_never_exceeds_what_was_promised", given <= payment.captured && taken <= promised, || {
-            format!("{} payment {}: {promised} promised, {taken} taken, {given} given back", order.id, payment.number)
+        holds("money_never_exceeds_what_was_promised", given <= payment.captured && taken <= authorized, || {
+            format!(
+                "{} payment {}: {authorized} authorized, {taken} taken, {given} given back",
+                order.id, payment.number
+            )
         })?;
     }
     Ok(())

@@ -37,7 +37,7 @@ pub enum Hold {
 
 /// A line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Line {
+pub struct OrderLine {
     /// The SKU; no other line has it.
     #[n(0)]
     pub sku: Sku,
@@ -108,7 +108,7 @@ pub struct Agreed {
     pub allocations: Vec<Allocation>,
 }
 
-impl Line {
+impl OrderLine {
     /// Units neither shipped nor cancelled.
     #[must_use]
     pub const fn left(&self) -> Units {
@@ -142,7 +142,7 @@ impl Line {
     }
 }
 
-impl Line {
+impl OrderLine {
     pub(super) fn new(wanted: &Wanted) -> Self {
         Self {
             sku: wanted.sku.clone(),
@@ -188,7 +188,7 @@ pub(super) fn add_to(to: &mut Vec<Allocation>, added: &[Allocation]) {
     }
 }
 
-impl Line {
+impl OrderLine {
     /// Adds returned units.
     pub(super) fn receive(&mut self, receipt: &Receipt) {
         let units = units_of(&receipt.to);

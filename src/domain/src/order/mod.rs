@@ -53,21 +53,23 @@ pub use event::{
     Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
     ShipmentStarted,
 };
-pub use line::{Agreed, Hold, Line};
+pub use line::{Agreed, Hold, OrderLine};
 pub use money::TRIES_MAX;
 pub use paid::{Attempt, Call, CallState, Payment, Refund, RefundStatus};
 pub use parcel::{ReceiptDone, Return, ReturnLine, ReturnStatus, Shipment, ShipmentStatus};
 pub use personal::{Address, Buyer, Personal, Salt};
-pub use state::{Head, LineNumber, Order, Outcome, PricedOrder, Rejection, Seen, Stage, Status, Trouble};
+pub use state::{
+    AttentionReason, EndReason, Head, LineNumber, Order, PricedOrder, Rejection, RememberedRequest, Stage, Status,
+};
 pub use status::{Allowed, FulfilmentStatus, OrderReturnStatus, PaymentStatus, Totals, UNKNOWN_AFTER_MS};
 pub use step::{CallKey, Step, Todo};
 pub use terms::{
-    CapturePolicy, Destination, Instruction, LINES_MAX, PaymentPolicy, Place, ReturnPolicy, Shipping, Source, TaxTable,
-    Terms, Wanted,
+    CapturePolicy, Destination, Instruction, LINES_MAX, OrderTerms, PaymentPolicy, PlaceOrder, ReturnPolicy, Shipping,
+    Source, TaxTable, Wanted,
 };
 
 use self::ship::Carriage;
-use crate::effect::{Effect, EffectKey, Outcome as Ended};
+use crate::effect::{Effect, EffectKey, Outcome};
 use crate::entity::{Books, Decision, Entity, Wait};
 use crate::ids::OrderId;
 use crate::time::Timestamp;
@@ -136,7 +138,7 @@ impl Entity for Order {
         self.effect_of(key)
     }
 
-    fn answered(&self, key: EffectKey, outcome: Ended) -> Option<Command> {
+    fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         self.answer_to(key, outcome)
     }
 

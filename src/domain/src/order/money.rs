@@ -11,7 +11,7 @@ use super::event::{Event, RefundCause, RefundStarted};
 use super::saga::{Decided, made};
 use super::step::CallKey;
 use super::terms::CapturePolicy;
-use super::{Attempt, Call, CallState, Order, Payment, RefundStatus, Stage, Trouble};
+use super::{Attempt, AttentionReason, Call, CallState, Order, Payment, RefundStatus, Stage};
 use crate::ids::Request;
 use crate::money::Money;
 use crate::payment::{Operation, Retry};
@@ -92,7 +92,7 @@ impl Order {
     }
 
     fn next_void(&self, payment: &Payment, now: Timestamp) -> Option<Event> {
-        if payment.captured > 0 || payment.promised() == 0 {
+        if payment.captured > 0 || payment.uncaptured() == 0 {
             return None;
         }
         match refused_for_good(payment.calls_of(Operation::Void)) {
@@ -102,7 +102,7 @@ impl Order {
     }
 
     fn next_capture(&self, payment: &Payment, due: i64, net: i64, now: Timestamp) -> Option<Event> {
-        let rest = payment.promised().min(due.saturating_sub(net));
+        let rest = payment.uncaptured().min(due.saturating_sub(net));
         if rest <= 0 {
             return None;
         }
@@ -263,7 +263,7 @@ impl Call {
             CallState::Refused { code, .. } => code.clone(),
             CallState::Asked | CallState::QueryOnly | CallState::Succeeded(_) | CallState::Retried => "".into(),
         };
-        Event::Troubled(Trouble::Refused { call: self.key, code })
+        Event::Troubled(AttentionReason::Refused { call: self.key, code })
     }
 }
 

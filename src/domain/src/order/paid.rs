@@ -210,7 +210,7 @@ impl Payment {
 
     /// The authorized amount that can still be captured, in minor units.
     #[must_use]
-    pub const fn promised(&self) -> i64 {
+    pub const fn uncaptured(&self) -> i64 {
         match self.attempt {
             Attempt::Authorized { lapses_at: Some(_) } if !self.voided => self.amount.saturating_sub(self.captured),
             Attempt::Authorized { .. }

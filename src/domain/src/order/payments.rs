@@ -10,7 +10,7 @@ use super::event::Event;
 use super::saga::{Decided, made};
 use super::step::CallKey;
 use super::terms::Instruction;
-use super::{Attempt, Call, CallState, Order, Payment, Trouble};
+use super::{Attempt, AttentionReason, Call, CallState, Order, Payment};
 use crate::entity::Decision;
 use crate::ids::Request;
 use crate::payment::{Operation, ProviderAnswer, Reference};
@@ -107,8 +107,10 @@ impl Order {
     /// Whether this call needs an operator's attention.
     pub(super) fn troubled(&self, call: CallKey) -> bool {
         self.troubles.iter().any(|trouble| match trouble {
-            Trouble::NotAnswered(one) | Trouble::Conflict(one) | Trouble::Refused { call: one, .. } => *one == call,
-            Trouble::StepRefused(_) => false,
+            AttentionReason::NotAnswered(one)
+            | AttentionReason::Conflict(one)
+            | AttentionReason::Refused { call: one, .. } => *one == call,
+            AttentionReason::StepRefused(_) => false,
         })
     }
 

@@ -3,8 +3,8 @@
 use super::command::{CartRefusal, Made, Refusal, Reply};
 use super::event::{Event, Placed};
 use super::saga::{Decided, ending, made};
-use super::terms::{LINES_MAX, Place, Source, Wanted};
-use super::{Head, Order, Outcome, Rejection, Stage};
+use super::terms::{LINES_MAX, PlaceOrder, Source, Wanted};
+use super::{EndReason, Head, Order, Rejection, Stage};
 use crate::entity::Decision;
 use crate::ids::{OrderId, Sku};
 use crate::time::Timestamp;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Order {
-    pub(super) fn place(&self, place: &Place, now: Timestamp) -> Decided {
+    pub(super) fn place(&self, place: &PlaceOrder, now: Timestamp) -> Decided {
         if let Some(head) = &self.head {
             return if head.request == place.request && self.same_people(place) {
                 Ok(Decision::again(made(Made::Order)))
@@ -50,7 +50,7 @@ impl Order {
     }
 
     /// Whether a repeated request has the same personal data, compared under the first salt. After the erasure there is nothing to compare.
-    fn same_people(&self, place: &Place) -> bool {
+    fn same_people(&self, place: &PlaceOrder) -> bool {
         match (&self.head, &self.personal) {
             (Some(head), Some(personal)) => place.personal.hash_under(&personal.salt) == head.personal_hash,
             (None, _) | (_, None) => true,
@@ -70,7 +70,7 @@ impl Order {
     /// Returns a frozen cart that this order cannot use.
     pub(super) fn give_cart_back(&self, why: CartRefusal, now: Timestamp) -> Decision<Event, Reply> {
         let thaw = Event::Frozen { lines: Vec::new() };
-        let end = ending(Outcome::Rejected(Rejection::Cart(why)), None, now);
+        let end = ending(EndReason::Rejected(Rejection::Cart(why)), None, now);
         let events = if self.stage == Stage::Freezing { vec![end, thaw] } else { vec![thaw] };
         self.follow(events, now, Reply::Done)
     }

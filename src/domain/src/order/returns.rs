@@ -4,7 +4,7 @@ use super::command::{LineUnits, Made, ReceivedLine, Refusal};
 use super::event::{Event, Receipt};
 use super::line::pick;
 use super::saga::{Decided, made};
-use super::{Line, LineNumber, Order, Return, ReturnLine, ReturnStatus, Stage};
+use super::{LineNumber, Order, OrderLine, Return, ReturnLine, ReturnStatus, Stage};
 use crate::entity::Decision;
 use crate::ids::Request;
 use crate::inventory::Units;
@@ -26,7 +26,7 @@ impl Order {
         let mut ends_at = Timestamp(u64::MAX);
         let departures = self.last_departures();
         for one in self.distinct(&units)? {
-            let left = self.line(one.line).map_or(0, Line::returnable);
+            let left = self.line(one.line).map_or(0, OrderLine::returnable);
             if one.units > left {
                 return Err(Refusal::TooMany { line: one.line, left });
             }
@@ -122,7 +122,7 @@ impl Order {
         }
         // Each receipt is counted from the state that the one before it leaves: of this line, and of the amount due.
         let mut expected = one.expected();
-        let mut touched: BTreeMap<LineNumber, Line> = BTreeMap::new();
+        let mut touched: BTreeMap<LineNumber, OrderLine> = BTreeMap::new();
         let mut due = self.due();
         let mut next_receipt = Self::next_number(&one.receipts);
         let mut receipts = Vec::with_capacity(lines.len());

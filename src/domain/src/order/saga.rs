@@ -6,7 +6,7 @@
 use super::command::{Answer, CancelReason, CartRefusal, Made, Refusal, Reply, Shortage};
 use super::event::{Cancelled, CancelledLine, Event};
 use super::step::{Step, Todo};
-use super::{Attempt, Hold, Order, Outcome, Rejection, Stage};
+use super::{Attempt, EndReason, Hold, Order, Rejection, Stage};
 use crate::entity::Decision;
 use crate::ids::{Request, Sku};
 use crate::time::Timestamp;
@@ -42,7 +42,7 @@ impl Order {
         }
         match self.stage {
             Stage::Nothing => None,
-            Stage::Freezing => (now >= self.expires_at).then(|| ending(Outcome::Expired, None, now)),
+            Stage::Freezing => (now >= self.expires_at).then(|| ending(EndReason::Expired, None, now)),
             Stage::Reserving => self.next_reserving(now),
             Stage::Held => self.next_held(now),
             Stage::Committing => self.next_committing(now),
@@ -64,19 +64,19 @@ impl Order {
             return Some(ending(outcome_of(why), None, now));
         }
         if now >= self.expires_at {
-            return Some(ending(Outcome::Expired, None, now));
+            return Some(ending(EndReason::Expired, None, now));
         }
         if self.open > 0 {
             return None;
         }
         let terms = self.terms()?;
         let Ok(priced) = self.price_with(terms.shipping.as_ref(), &terms.tax) else {
-            return Some(ending(Outcome::Rejected(Rejection::Overflow), None, now));
+            return Some(ending(EndReason::Rejected(Rejection::Overflow), None, now));
         };
         match terms.expected_total {
             Some(expected) if expected.amount != priced.total || expected.currency != terms.currency => {
                 let rejection = Rejection::TotalChanged { expected, now: self.money(priced.total) };
-                Some(ending(Outcome::Rejected(rejection), None, now))
+                Some(ending(EndReason::Rejected(rejection), None, now))
             }
             Some(_) | None => Some(Event::Held(Box::new(priced))),
         }
@@ -88,13 +88,13 @@ impl Order {
             return None;
         }
         if now >= self.expires_at {
-            return Some(ending(Outcome::Expired, None, now));
+            return Some(ending(EndReason::Expired, None, now));
         }
         let head = self.head.as_ref()?;
         match self.payments.last().map(|payment| &payment.attempt) {
             None if head.payment.is_some() => self.start_payment(None, head.payment.as_ref()?, now),
             Some(Attempt::Declined { .. }) if self.payments.len() >= usize::from(head.terms.payment.attempts_max) => {
-                Some(ending(Outcome::PaymentFailed, None, now))
+                Some(ending(EndReason::PaymentFailed, None, now))
             }
             None
             | Some(
@@ -121,7 +121,7 @@ impl Order {
             .map(|(number, line)| CancelledLine { line: number, from: line.unshipped.clone() })
             .collect();
         if sold.is_empty() {
-            return Some(ending(Outcome::Expired, None, now));
+            return Some(ending(EndReason::Expired, None, now));
         }
         Some(Event::Cancelled(Box::new(Cancelled {
             number: Self::next_number(&self.cancels),
@@ -183,7 +183,7 @@ impl Order {
             }
             (Step::Freeze, Answer::NoCart(why)) => {
                 let refused = Event::CartRefused(*why);
-                let end = ending(Outcome::Rejected(Rejection::Cart(*why)), None, now);
+                let end = ending(EndReason::Rejected(Rejection::Cart(*why)), None, now);
                 let already = matches!(self.stage, Stage::Ending(_));
                 let events = if already { vec![refused] } else { vec![refused, end] };
                 return Ok(self.follow(events, now, Reply::Done));
@@ -293,17 +293,17 @@ impl Order {
     }
 }
 
-pub(super) const fn ending(outcome: Outcome, request: Option<Request>, at: Timestamp) -> Event {
+pub(super) const fn ending(outcome: EndReason, request: Option<Request>, at: Timestamp) -> Event {
     Event::Ending { outcome, request, at }
 }
 
-const fn outcome_of(why: Shortage) -> Outcome {
+const fn outcome_of(why: Shortage) -> EndReason {
     match why {
-        Shortage::SoldOut { .. } => Outcome::SoldOut,
-        Shortage::PriceChanged { .. } => Outcome::Rejected(Rejection::PriceChanged),
-        Shortage::Unknown | Shortage::NotOnSale | Shortage::NoPrice => Outcome::Rejected(Rejection::NotForSale),
-        Shortage::LimitExceeded { .. } => Outcome::Rejected(Rejection::LimitExceeded),
-        Shortage::TooLate => Outcome::Expired,
+        Shortage::SoldOut { .. } => EndReason::SoldOut,
+        Shortage::PriceChanged { .. } => EndReason::Rejected(Rejection::PriceChanged),
+        Shortage::Unknown | Shortage::NotOnSale | Shortage::NoPrice => EndReason::Rejected(Rejection::NotForSale),
+        Shortage::LimitExceeded { .. } => EndReason::Rejected(Rejection::LimitExceeded),
+        Shortage::TooLate => EndReason::Expired,
     }
 }
 

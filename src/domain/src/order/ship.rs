@@ -3,7 +3,7 @@
 use super::command::{LineUnits, Made, Refusal};
 use super::event::{Event, ShipmentStarted};
 use super::saga::{Decided, made};
-use super::{Line, Order, ShipmentStatus, Stage};
+use super::{Order, OrderLine, ShipmentStatus, Stage};
 use crate::entity::Decision;
 use crate::ids::{Request, WarehouseId};
 use crate::time::Timestamp;
@@ -34,7 +34,7 @@ impl Order {
         }
         let lines = if lines.is_empty() { self.all_left(warehouse) } else { self.distinct(lines)? };
         for one in &lines {
-            let left = self.line(one.line).map_or(0, Line::left);
+            let left = self.line(one.line).map_or(0, OrderLine::left);
             if one.units > left {
                 return Err(Refusal::TooMany { line: one.line, left });
             }

@@ -3,11 +3,11 @@
 //! Only `evolve` writes the fields.
 
 use super::{
-    CallKey, CancelReason, Cancelled, CartRefusal, Instruction, Line, Made, Payment, Personal, Refund, Return,
-    Shipment, Source, Step, Terms, Todo,
+    CallKey, CancelReason, Cancelled, CartRefusal, Instruction, Made, OrderLine, OrderTerms, Payment, Personal, Refund,
+    Return, Shipment, Source, Step, Todo,
 };
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
-use crate::ids::{OrderId, Request, RequestId, Terms as Fingerprint};
+use crate::ids::{OrderId, Request, RequestFingerprint, RequestId};
 use crate::money::Money;
 use crate::payment::Reference;
 use crate::time::Timestamp;
@@ -44,16 +44,16 @@ pub enum Stage {
     Confirmed,
     /// It is going to end; its steps are being undone.
     #[n(6)]
-    Ending(#[n(0)] Outcome),
+    Ending(#[n(0)] EndReason),
     /// It has ended; nothing is held and nothing is owed.
     #[n(7)]
-    Ended(#[n(0)] Outcome),
+    Ended(#[n(0)] EndReason),
 }
 
 /// How an unconfirmed order ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
-pub enum Outcome {
+pub enum EndReason {
     /// Not all units were available.
     #[n(0)]
     SoldOut,
@@ -140,7 +140,7 @@ pub enum Status {
 /// A reason for which the order needs an operator's attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
-pub enum Trouble {
+pub enum AttentionReason {
     /// A call was not answered within the life of the provider's keys (rule M2): the operator must find its outcome and settle it.
     #[n(0)]
     NotAnswered(#[n(0)] CallKey),
@@ -164,10 +164,10 @@ pub enum Trouble {
 
 /// A request that took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct Seen {
+pub struct RememberedRequest {
     /// Fingerprint of the request's body.
     #[n(0)]
-    pub terms: Fingerprint,
+    pub terms: RequestFingerprint,
     /// What the request made.
     #[n(1)]
     pub made: Made,
@@ -194,7 +194,7 @@ pub struct Order {
     pub personal_hash: [u8; 32],
     /// Its lines, one per SKU; numbered from 1.
     #[n(5)]
-    pub lines: Vec<Line>,
+    pub lines: Vec<OrderLine>,
     /// Lines that the present stage still waits for.
     #[n(6)]
     pub open: usize,
@@ -233,10 +233,10 @@ pub struct Order {
     pub returns: Vec<Return>,
     /// The reasons for which it needs an operator's attention.
     #[n(18)]
-    pub troubles: Vec<Trouble>,
+    pub troubles: Vec<AttentionReason>,
     /// Every request that took effect; they stay for ever.
     #[n(19)]
-    pub requests: BTreeMap<RequestId, Seen>,
+    pub requests: BTreeMap<RequestId, RememberedRequest>,
     /// Steps owed to other entities, and unsettled calls to the provider.
     #[n(20)]
     pub todo: BTreeSet<Todo>,
@@ -256,7 +256,7 @@ pub struct Head {
     pub source: Source,
     /// Prices, taxes, policies and destination that hold for it.
     #[n(2)]
-    pub terms: Terms,
+    pub terms: OrderTerms,
     /// How it is to be paid, if the placement said so.
     #[n(3)]
     pub payment: Option<Instruction>,
@@ -294,22 +294,22 @@ impl Order {
 
     /// The facts it was placed with; `None`: the order does not exist.
     #[must_use]
-    pub fn terms(&self) -> Option<&Terms> {
+    pub fn terms(&self) -> Option<&OrderTerms> {
         self.head.as_ref().map(|head| &head.terms)
     }
 
     /// A line by its number.
     #[must_use]
-    pub fn line(&self, number: LineNumber) -> Option<&Line> {
+    pub fn line(&self, number: LineNumber) -> Option<&OrderLine> {
         self.lines.get(usize::from(number.checked_sub(1)?))
     }
 
-    pub(super) fn line_mut(&mut self, number: LineNumber) -> Option<&mut Line> {
+    pub(super) fn line_mut(&mut self, number: LineNumber) -> Option<&mut OrderLine> {
         self.lines.get_mut(usize::from(number.checked_sub(1)?))
     }
 
     /// The lines with their numbers.
-    pub fn numbered(&self) -> impl Iterator<Item = (LineNumber, &Line)> {
+    pub fn numbered(&self) -> impl Iterator<Item = (LineNumber, &OrderLine)> {
         (1..=LineNumber::MAX).zip(&self.lines)
     }
 

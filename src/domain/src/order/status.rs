@@ -1,7 +1,7 @@
 //! An order's statuses, totals and allowed actions, derived from its state.
 
 use super::terms::CapturePolicy;
-use super::{Attempt, Hold, Order, Outcome, Payment, RefundStatus, ReturnStatus, Stage, Status};
+use super::{Attempt, EndReason, Hold, Order, Payment, RefundStatus, ReturnStatus, Stage, Status};
 use crate::inventory::Units;
 use crate::money::Money;
 use crate::payment::Operation;
@@ -151,11 +151,11 @@ impl Order {
             Stage::Committing => Status::Authorizing,
             Stage::Confirmed => self.status_of_goods(),
             Stage::Ending(outcome) | Stage::Ended(outcome) => match outcome {
-                Outcome::SoldOut => Status::SoldOut,
-                Outcome::Rejected(_) => Status::Rejected,
-                Outcome::Expired => Status::Expired,
-                Outcome::PaymentFailed => Status::PaymentFailed,
-                Outcome::Cancelled(_) => Status::Cancelled,
+                EndReason::SoldOut => Status::SoldOut,
+                EndReason::Rejected(_) => Status::Rejected,
+                EndReason::Expired => Status::Expired,
+                EndReason::PaymentFailed => Status::PaymentFailed,
+                EndReason::Cancelled(_) => Status::Cancelled,
             },
         }
     }
@@ -236,7 +236,8 @@ impl Order {
     /// The order's totals.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let sum = |of: fn(&super::Line) -> i64| self.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
+        let sum =
+            |of: fn(&super::OrderLine) -> i64| self.lines.iter().fold(0_i64, |sum, line| sum.saturating_add(of(line)));
         let shipping_tax = self.priced.map_or(0, |priced| priced.shipping_tax);
         Totals {
             subtotal: self.money(sum(|line| line.priced.subtotal)),
@@ -396,7 +397,7 @@ impl Order {
             .filter(|call| call.open())
             .fold(0_i64, |sum, call| sum.saturating_add(call.amount));
         let rest = self.due().saturating_sub(payment.captured.saturating_sub(payment.refunded));
-        payment.promised().min(rest).saturating_sub(asked).max(0)
+        payment.uncaptured().min(rest).saturating_sub(asked).max(0)
     }
 
     /// Whether stock or a cart is held for it, as far as the order knows.

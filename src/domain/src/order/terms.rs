@@ -13,13 +13,13 @@ pub const LINES_MAX: usize = 2_000;
 
 /// The command that places an order. The order's id is derived from the request: [`crate::ids::OrderId::of_request`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct PlaceOrder {
     /// The request, which takes effect once; the order's id is derived from it.
     pub request: Request,
     /// The cart or the lines that are bought.
     pub source: Source,
     /// The facts that the order was placed with.
-    pub terms: Terms,
+    pub terms: OrderTerms,
     /// The personal data, apart from the facts.
     pub personal: Personal,
     /// The payment to start once the stock is reserved; `None`: the shopper pays later.
@@ -54,7 +54,7 @@ pub struct Wanted {
 
 /// The facts that an order is placed with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-pub struct Terms {
+pub struct OrderTerms {
     /// Currency of every amount of the order.
     #[n(0)]
     pub currency: Currency,

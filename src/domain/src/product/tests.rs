@@ -1,4 +1,4 @@
-//! What a product promises, claim by claim: the newest prices reach every SKU, and a SKU has one product.
+//! Claims about a product: the newest prices reach every SKU, and a SKU has one product.
 
 use super::*;
 use crate::inventory::{Inventory, Price};

@@ -11,17 +11,19 @@
 //!
 //! A reservation of one line is not an entity: its SKU decides about it (see [`super::inventory`]), which is one event instead of seven.
 
-mod words;
+mod command;
 
 #[cfg(test)]
 mod tests;
 
-pub use words::{Answer, Command, Event, Made, Refusal, Reply, Shortage, Wanted, Wish};
+pub use command::{Answer, Command, Event, Made, Refusal, Reply, ReservationEnd, Shortage, Wanted};
 
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Books, Decision, Entity, Wait};
 use super::ids::{EntityId, Request, ReservationId};
-use super::inventory::{self, Allocation, EXTENSIONS_MAX, Keeper, Party, PromiseEnd, PromiseStatus, PromiseWish};
+use super::inventory::{
+    self, Allocation, Decider, EXTENSIONS_MAX, ExternalEnd, ExternalRequest, ExternalStatus, Requester,
+};
 use super::message;
 use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode};
@@ -29,7 +31,7 @@ use crate::codec::{self as minicbor, Decode, Encode};
 /// The seconds after which a SKU asks an undecided reservation again.
 const ASK_AGAIN_S: u64 = 60;
 /// The steps of the machine.
-const STEP_PROMISE: u8 = 1;
+const STEP_RESERVE: u8 = 1;
 const STEP_END: u8 = 2;
 
 /// How far a line got.
@@ -52,7 +54,7 @@ pub enum Hold {
 
 /// A line of the reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Line {
+pub struct ReservationLine {
     /// SKU and units.
     #[n(0)]
     pub wanted: Wanted,
@@ -77,10 +79,10 @@ pub enum Stage {
     Held,
     /// The SKUs are sent how it ended; `Held`: it never came about.
     #[n(3)]
-    Ending(#[n(0)] PromiseStatus),
+    Ending(#[n(0)] ExternalStatus),
     /// All SKUs know how it ended.
     #[n(4)]
-    Ended(#[n(0)] PromiseStatus),
+    Ended(#[n(0)] ExternalStatus),
 }
 
 /// A reservation of several lines.
@@ -94,7 +96,7 @@ pub struct Reservation {
     made: Option<Box<Made>>,
     /// Its lines, one per SKU.
     #[n(2)]
-    lines: Vec<Line>,
+    lines: Vec<ReservationLine>,
     /// How far it got.
     #[n(3)]
     stage: Stage,
@@ -127,7 +129,7 @@ impl Reservation {
 
     /// The lines of the reservation.
     #[must_use]
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[ReservationLine] {
         &self.lines
     }
 
@@ -139,12 +141,13 @@ impl Reservation {
 
     /// How far it got as its owner sees it; `None`: it is not held yet, or never was.
     #[must_use]
-    pub const fn status(&self) -> Option<PromiseStatus> {
+    pub const fn status(&self) -> Option<ExternalStatus> {
         match self.stage {
-            Stage::Nothing | Stage::Asking | Stage::Ending(PromiseStatus::Held) | Stage::Ended(PromiseStatus::Held) => {
-                None
-            }
-            Stage::Held => Some(PromiseStatus::Held),
+            Stage::Nothing
+            | Stage::Asking
+            | Stage::Ending(ExternalStatus::Held)
+            | Stage::Ended(ExternalStatus::Held) => None,
+            Stage::Held => Some(ExternalStatus::Held),
             Stage::Ending(how) | Stage::Ended(how) => Some(how),
         }
     }
@@ -165,12 +168,12 @@ impl Reservation {
         self.made().filter(|made| made.owner == owner).ok_or(Refusal::Unknown)
     }
 
-    fn line(&self, number: u32) -> Option<&Line> {
+    fn line(&self, number: u32) -> Option<&ReservationLine> {
         self.lines.get(usize::try_from(number).ok()?)
     }
 
     /// Does a line still have something to do in this stage?
-    fn is_open(&self, line: &Line) -> bool {
+    fn is_open(&self, line: &ReservationLine) -> bool {
         match (self.stage, &line.hold) {
             (Stage::Asking, Hold::Asked) => true,
             // A refused line needs no message about the end.
@@ -195,9 +198,9 @@ impl Reservation {
         match self.stage {
             Stage::Asking if !open() => {
                 let short = self.lines.iter().any(|line| matches!(line.hold, Hold::Short(_)));
-                Some(if short { Event::Ending { how: PromiseStatus::Held, at: now } } else { Event::Held { at: now } })
+                Some(if short { Event::Ending { how: ExternalStatus::Held, at: now } } else { Event::Held { at: now } })
             }
-            Stage::Held if now >= self.expires_at => Some(Event::Ending { how: PromiseStatus::Expired, at: now }),
+            Stage::Held if now >= self.expires_at => Some(Event::Ending { how: ExternalStatus::Expired, at: now }),
             Stage::Ending(_) if !open() => Some(Event::Ended),
             Stage::Nothing | Stage::Asking | Stage::Held | Stage::Ending(_) | Stage::Ended(_) => None,
         }
@@ -211,22 +214,25 @@ impl Reservation {
         }
     }
 
-    fn decide_end(&self, owner: &str, wish: Wish, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
+    fn decide_end(&self, owner: &str, end: ReservationEnd, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         self.of(owner)?;
-        match (self.stage, wish) {
+        match (self.stage, end) {
             (Stage::Nothing | Stage::Asking, _) => Err(Refusal::NotYet),
-            (Stage::Held, wish) => {
-                let how = match wish {
-                    Wish::Commit => PromiseStatus::Committed,
-                    Wish::Release => PromiseStatus::Released,
+            (Stage::Held, end) => {
+                let how = match end {
+                    ReservationEnd::Commit => ExternalStatus::Committed,
+                    ReservationEnd::Release => ExternalStatus::Released,
                 };
                 Ok(self.follow(vec![Event::Ending { how, at: now }], now))
             }
-            (Stage::Ending(PromiseStatus::Committed) | Stage::Ended(PromiseStatus::Committed), Wish::Commit)
+            (
+                Stage::Ending(ExternalStatus::Committed) | Stage::Ended(ExternalStatus::Committed),
+                ReservationEnd::Commit,
+            )
             | (
-                Stage::Ending(PromiseStatus::Released | PromiseStatus::Expired)
-                | Stage::Ended(PromiseStatus::Released | PromiseStatus::Expired),
-                Wish::Release,
+                Stage::Ending(ExternalStatus::Released | ExternalStatus::Expired)
+                | Stage::Ended(ExternalStatus::Released | ExternalStatus::Expired),
+                ReservationEnd::Release,
             ) => Ok(Decision::again(Reply::Done)),
             (Stage::Ending(status) | Stage::Ended(status), _) => Err(Refusal::Ended { status }),
         }
@@ -293,7 +299,7 @@ impl Entity for Reservation {
             Command::Wake => Ok(self.follow(Vec::new(), now)),
             Command::Read { owner } => self.of(owner).map(|_| Decision::nothing(Reply::Done)),
             Command::Make(made) => self.decide_make(made, now),
-            Command::End { owner, wish } => self.decide_end(owner, *wish, now),
+            Command::End { owner, end } => self.decide_end(owner, *end, now),
             Command::Extend { owner, request, expires_at } => self.decide_extend(owner, *request, *expires_at, now),
             Command::StillWanted { line } => self.says(*line, now).map(Decision::nothing),
             Command::Answered { line, ending, answer } => Ok(self.decide_answered(*line, *ending, answer, now)),
@@ -304,7 +310,7 @@ impl Entity for Reservation {
         self.version = self.version.saturating_add(1);
         match event {
             Event::Made { made, at } => {
-                let line = |wanted: &Wanted| Line { wanted: wanted.clone(), hold: Hold::Asked };
+                let line = |wanted: &Wanted| ReservationLine { wanted: wanted.clone(), hold: Hold::Asked };
                 self.lines = made.lines.iter().map(line).collect();
                 (self.expires_at, self.made_at, self.changed_at) = (made.expires_at, *at, *at);
                 self.made = Some(made.clone());
@@ -329,7 +335,7 @@ impl Entity for Reservation {
 
     fn owed(&self, _now: Timestamp) -> Vec<EffectKey> {
         let step = match self.stage {
-            Stage::Asking => STEP_PROMISE,
+            Stage::Asking => STEP_RESERVE,
             Stage::Ending(_) => STEP_END,
             Stage::Nothing | Stage::Held | Stage::Ended(_) => return Vec::new(),
         };
@@ -341,10 +347,10 @@ impl Entity for Reservation {
         let made = self.made()?;
         let line = self.line(key.subject).filter(|line| self.is_open(line))?;
         let command = match (key.step, self.stage) {
-            (STEP_PROMISE, Stage::Asking) => inventory::Command::Promise {
-                keeper: Keeper::Reservation { line: u16::try_from(key.subject).ok()? },
+            (STEP_RESERVE, Stage::Asking) => inventory::Command::ReserveExternal {
+                decider: Decider::Reservation { line: u16::try_from(key.subject).ok()? },
                 ranking: made.ranking.clone(),
-                wishes: vec![PromiseWish {
+                requests: vec![ExternalRequest {
                     id: made.id,
                     reference: made.reference.clone(),
                     units: line.wanted.units,
@@ -355,10 +361,10 @@ impl Entity for Reservation {
             },
             (STEP_END, Stage::Ending(how)) => {
                 let end = match how {
-                    PromiseStatus::Committed => PromiseEnd::Commit,
-                    PromiseStatus::Held | PromiseStatus::Released | PromiseStatus::Expired => PromiseEnd::Release,
+                    ExternalStatus::Committed => ExternalEnd::Commit,
+                    ExternalStatus::Held | ExternalStatus::Released | ExternalStatus::Expired => ExternalEnd::Release,
                 };
-                inventory::Command::EndPromise { id: made.id, party: Party::Reservation, end }
+                inventory::Command::EndExternal { id: made.id, requester: Requester::Reservation, end }
             }
             (_, _) => return None,
         };
@@ -369,17 +375,17 @@ impl Entity for Reservation {
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         let ending = key.step == STEP_END;
         let answer = match outcome {
-            Outcome::Replied(message::Reply::Inventory(inventory::Reply::Promises(answers))) if !ending => {
+            Outcome::Replied(message::Reply::Inventory(inventory::Reply::ReservedExternal(answers))) if !ending => {
                 match answers.into_iter().next()? {
-                    Ok(promised) if promised.promise.status == PromiseStatus::Held => {
-                        Answer::Held(promised.promise.allocations)
+                    Ok(reserved) if reserved.reservation.status == ExternalStatus::Held => {
+                        Answer::Held(reserved.reservation.allocations)
                     }
                     // The SKU's reservation has ended, which only an answer of this reservation can have caused.
                     Ok(_) => Answer::Short(Shortage::OtherTerms),
                     Err(refusal) => Answer::Short(shortage(&refusal)),
                 }
             }
-            Outcome::Replied(message::Reply::Inventory(inventory::Reply::Promise(_))) if ending => Answer::Done,
+            Outcome::Replied(message::Reply::Inventory(inventory::Reply::External(_))) if ending => Answer::Done,
             Outcome::Replied(message::Reply::Inventory(inventory::Reply::Unknown)) if ending => Answer::Gone,
             Outcome::Refused(message::Refusal::Inventory(refusal)) => {
                 if ending {
@@ -401,7 +407,7 @@ impl Entity for Reservation {
     fn reached(&self, wait: Wait) -> bool {
         match (wait, self.stage) {
             (Wait::Decided, _) | (_, Stage::Nothing | Stage::Ended(_)) => true,
-            (_, Stage::Asking | Stage::Ending(PromiseStatus::Held)) => false,
+            (_, Stage::Asking | Stage::Ending(ExternalStatus::Held)) => false,
             (Wait::Held, Stage::Held | Stage::Ending(_)) | (Wait::Settled, Stage::Held) => true,
             (Wait::Settled, Stage::Ending(_)) => false,
         }
@@ -421,11 +427,11 @@ impl Reservation {
         Ok(match (self.stage, line.map(|line| &line.hold)) {
             (Stage::Nothing, _) => return Err(Refusal::Unknown),
             // A late copy was accepted after the first was refused: no command will ever refer to it.
-            (_, None | Some(Hold::Short(_))) | (Stage::Ended(PromiseStatus::Held), _) => Reply::Release,
+            (_, None | Some(Hold::Short(_))) | (Stage::Ended(ExternalStatus::Held), _) => Reply::Release,
             (Stage::Held, _) => Reply::Keep { until: self.expires_at.max(now.plus_s(ASK_AGAIN_S)) },
             (Stage::Asking | Stage::Ending(_), _) => Reply::Keep { until: now.plus_s(ASK_AGAIN_S) },
-            (Stage::Ended(PromiseStatus::Committed), _) => Reply::Taken,
-            (Stage::Ended(PromiseStatus::Released | PromiseStatus::Expired), _) => Reply::Release,
+            (Stage::Ended(ExternalStatus::Committed), _) => Reply::Taken,
+            (Stage::Ended(ExternalStatus::Released | ExternalStatus::Expired), _) => Reply::Release,
         })
     }
 }
@@ -437,13 +443,13 @@ fn shortage(refusal: &inventory::Refusal) -> Shortage {
         }
         inventory::Refusal::LimitExceeded { limit, wanted: _ } => Shortage::LimitExceeded { limit: *limit },
         inventory::Refusal::Ended => Shortage::TooLate,
-        inventory::Refusal::OtherTerms | inventory::Refusal::PromiseEnded { .. } => Shortage::OtherTerms,
+        inventory::Refusal::OtherTerms | inventory::Refusal::ExternalEnded { .. } => Shortage::OtherTerms,
         inventory::Refusal::Unknown
         | inventory::Refusal::NotOnSale
         | inventory::Refusal::PriceChanged { .. }
         | inventory::Refusal::NoPrice { .. }
         | inventory::Refusal::RequestReused
-        | inventory::Refusal::Promised { .. }
+        | inventory::Refusal::UnitsReserved { .. }
         | inventory::Refusal::Stale { .. }
         | inventory::Refusal::NotEnded
         | inventory::Refusal::OtherProduct { .. }

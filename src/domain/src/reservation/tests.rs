@@ -1,7 +1,7 @@
 //! All or none over several SKUs, with a network that sends everything again, late and out of order.
 
 use super::*;
-use crate::ids::{RequestId, ReservationId, Sku, Terms, WarehouseId};
+use crate::ids::{RequestFingerprint, RequestId, ReservationId, Sku, WarehouseId};
 use crate::inventory::{AuditFold, Inventory};
 use crate::laws;
 use rand::{Rng, SeedableRng};
@@ -26,7 +26,7 @@ impl World {
             .zip(units)
             .map(|(number, units)| {
                 let mut stock = Inventory::default();
-                let request = Request { id: RequestId(number), terms: Terms(number) };
+                let request = Request { id: RequestId(number), terms: RequestFingerprint(number) };
                 let warehouse = WarehouseId::parse("w1").unwrap();
                 let receive = inventory::Command::Receive {
                     request,
@@ -105,14 +105,14 @@ impl World {
         let of = |(_, stock, events): &(Sku, Inventory, Vec<inventory::Event>)| {
             let mut fold = AuditFold::default();
             events.iter().for_each(|event| fold.take(event));
-            let units = fold.promise(id());
+            let units = fold.external_units(id());
             (units.live(), units.committed, stock.read().available())
         };
         self.stocks.iter().map(of).collect()
     }
 
-    fn end(&mut self, wish: Wish) -> Result<Reply, Refusal> {
-        let told = self.tell(&Command::End { owner: OWNER.into(), wish });
+    fn end(&mut self, end: ReservationEnd) -> Result<Reply, Refusal> {
+        let told = self.tell(&Command::End { owner: OWNER.into(), end });
         self.run();
         told
     }
@@ -154,7 +154,7 @@ fn made(units: &[u32], now: Timestamp) -> Made {
     let lines = (1_u128..).zip(units).map(|(number, units)| Wanted { sku: sku(number), units: *units });
     Made {
         id: id(),
-        terms: Terms(units.iter().map(|units| u128::from(*units)).sum()),
+        terms: RequestFingerprint(units.iter().map(|units| u128::from(*units)).sum()),
         owner: OWNER.into(),
         reference: "r".into(),
         buyer_key: None,
@@ -171,13 +171,13 @@ fn all_lines_are_held_and_sold_together() {
     world.make(&[2, 3]).unwrap();
     assert!(!world.reservation.reached(Wait::Held), "nobody is told before every SKU has answered");
     world.run();
-    assert_eq!(world.reservation.status(), Some(PromiseStatus::Held));
+    assert_eq!(world.reservation.status(), Some(ExternalStatus::Held));
     assert_eq!(world.books(), [(2, 0, 3), (3, 0, 2)]);
-    world.end(Wish::Commit).unwrap();
-    assert_eq!(world.reservation.stage(), Stage::Ended(PromiseStatus::Committed));
+    world.end(ReservationEnd::Commit).unwrap();
+    assert_eq!(world.reservation.stage(), Stage::Ended(ExternalStatus::Committed));
     assert_eq!(world.books(), [(0, 2, 3), (0, 3, 2)]);
-    assert_eq!(world.end(Wish::Commit), Ok(Reply::Done), "said again it is still so");
-    assert_eq!(world.end(Wish::Release), Err(Refusal::Ended { status: PromiseStatus::Committed }));
+    assert_eq!(world.end(ReservationEnd::Commit), Ok(Reply::Done), "said again it is still so");
+    assert_eq!(world.end(ReservationEnd::Release), Err(Refusal::Ended { status: ExternalStatus::Committed }));
 }
 
 #[test]
@@ -185,9 +185,9 @@ fn one_line_that_cannot_be_had_leaves_nothing_held() {
     let mut world = World::with(&[5, 1]);
     world.make(&[2, 3]).unwrap();
     world.run();
-    assert_eq!((world.reservation.status(), world.reservation.stage()), (None, Stage::Ended(PromiseStatus::Held)));
+    assert_eq!((world.reservation.status(), world.reservation.stage()), (None, Stage::Ended(ExternalStatus::Held)));
     assert_eq!(world.books(), [(0, 0, 5), (0, 0, 1)]);
-    assert_eq!(world.end(Wish::Commit), Err(Refusal::Ended { status: PromiseStatus::Held }));
+    assert_eq!(world.end(ReservationEnd::Commit), Err(Refusal::Ended { status: ExternalStatus::Held }));
 }
 
 #[test]
@@ -214,10 +214,10 @@ fn it_ends_by_itself_at_its_time_and_its_skus_never_do_r3() {
     assert_eq!(world.reservation.wake_at(NOW), Some(NOW.plus_s(600)));
     world.tell(&Command::Wake).unwrap();
     world.run();
-    assert_eq!(world.reservation.status(), Some(PromiseStatus::Expired));
+    assert_eq!(world.reservation.status(), Some(ExternalStatus::Expired));
     assert_eq!(world.books(), [(0, 0, 5), (0, 0, 5)]);
-    assert_eq!(world.end(Wish::Commit), Err(Refusal::Ended { status: PromiseStatus::Expired }));
-    assert_eq!(world.end(Wish::Release), Ok(Reply::Done));
+    assert_eq!(world.end(ReservationEnd::Commit), Err(Refusal::Ended { status: ExternalStatus::Expired }));
+    assert_eq!(world.end(ReservationEnd::Release), Ok(Reply::Done));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn an_extension_moves_the_end_once_and_never_back() {
     world.run();
     let extend = |seconds, terms| Command::Extend {
         owner: OWNER.into(),
-        request: Request { id: RequestId(9), terms: Terms(terms) },
+        request: Request { id: RequestId(9), terms: RequestFingerprint(terms) },
         expires_at: NOW.plus_s(seconds),
     };
     world.tell(&extend(900, 1)).unwrap();
@@ -236,7 +236,7 @@ fn an_extension_moves_the_end_once_and_never_back() {
     assert_eq!(world.tell(&extend(900, 2)), Err(Refusal::RequestReused));
     world.now = NOW.plus_s(899);
     world.tell(&Command::Wake).unwrap();
-    assert_eq!(world.reservation.status(), Some(PromiseStatus::Held));
+    assert_eq!(world.reservation.status(), Some(ExternalStatus::Held));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn the_same_reference_for_something_else_is_refused_and_others_learn_nothing() {
     assert_eq!(world.make(&[2, 4]), Err(Refusal::OtherTerms));
     let stranger = Command::Read { owner: "seller:other".into() };
     assert_eq!(world.tell(&stranger), Err(Refusal::Unknown));
-    let stranger = Command::End { owner: "seller:other".into(), wish: Wish::Release };
+    let stranger = Command::End { owner: "seller:other".into(), end: ReservationEnd::Release };
     assert_eq!(world.tell(&stranger), Err(Refusal::Unknown));
     assert_eq!(world.books(), [(2, 0, 3), (3, 0, 2)]);
 }
@@ -262,7 +262,7 @@ fn what_a_late_copy_was_granted_is_let_go_when_the_sku_asks_r3() {
     let Effect::Ask { to: EntityId::Inventory(short), command: message::Command::Inventory(command) } = copy else {
         panic!("it is to a SKU")
     };
-    let request = Request { id: RequestId(77), terms: Terms(1) };
+    let request = Request { id: RequestId(77), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
     let more = inventory::Command::Receive { request, warehouse, units: 9, reference: None, expected_at: None };
     world.ask_stock(&short, &more);
@@ -275,11 +275,11 @@ fn what_a_late_copy_was_granted_is_let_go_when_the_sku_asks_r3() {
 
 #[test]
 fn a_sku_that_never_heard_the_end_asks_and_is_told_r3() {
-    for (wish, sold) in [(Wish::Commit, (0, 3, 2)), (Wish::Release, (0, 0, 5))] {
+    for (end, sold) in [(ReservationEnd::Commit, (0, 3, 2)), (ReservationEnd::Release, (0, 0, 5))] {
         let mut world = World::with(&[5, 5]);
         world.make(&[2, 3]).unwrap();
         world.run();
-        world.tell(&Command::End { owner: OWNER.into(), wish }).unwrap();
+        world.tell(&Command::End { owner: OWNER.into(), end }).unwrap();
         // The second SKU is told and forgets what it heard: as if the message had been lost for good.
         let before = world.stocks[1].clone();
         world.run();
@@ -312,8 +312,8 @@ fn whatever_is_lost_or_comes_twice_all_lines_end_alike() {
                     world.deliver(key, dice.random_bool(0.5));
                 }
                 7 => {
-                    let wish = if dice.random_bool(0.6) { Wish::Commit } else { Wish::Release };
-                    let _either = world.tell(&Command::End { owner: OWNER.into(), wish });
+                    let end = if dice.random_bool(0.6) { ReservationEnd::Commit } else { ReservationEnd::Release };
+                    let _either = world.tell(&Command::End { owner: OWNER.into(), end });
                 }
                 8 => {
                     world.now = world.now.plus_s(dice.random_range(0..300));
@@ -328,7 +328,7 @@ fn whatever_is_lost_or_comes_twice_all_lines_end_alike() {
         world.run();
         world.ask_back();
         let Stage::Ended(how) = world.reservation.stage() else { panic!("seed {seed}: {:?}", world.reservation) };
-        let sold = how == PromiseStatus::Committed;
+        let sold = how == ExternalStatus::Committed;
         for (units, (live, committed, _)) in units.iter().zip(world.books()) {
             assert_eq!((live, committed), (0, if sold { u64::from(*units) } else { 0 }), "seed {seed}: {how:?}");
         }

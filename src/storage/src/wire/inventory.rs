@@ -30,12 +30,12 @@ pub(super) fn touch(event: &Event, dirty: &mut Dirty) {
         | Event::Shipped { order, .. }
         | Event::Returned { order, .. }
         | Event::MovesForgotten { order, .. } => dirty.mark(chunk_of(order.0)),
-        Event::Promised { id, .. }
-        | Event::PromiseExtended { id, .. }
-        | Event::PromiseKept { id, .. }
-        | Event::PromiseCommitted { id, .. }
-        | Event::PromiseReleased { id, .. } => dirty.mark(chunk_of(id.0)),
-        Event::PromisesExpired { ids, .. } | Event::PromisesForgotten { ids } => {
+        Event::ExternalReserved { id, .. }
+        | Event::ExternalExtended { id, .. }
+        | Event::ExternalKept { id, .. }
+        | Event::ExternalCommitted { id, .. }
+        | Event::ExternalReleased { id, .. } => dirty.mark(chunk_of(id.0)),
+        Event::ExternalExpired { ids, .. } | Event::ExternalForgotten { ids } => {
             ids.iter().for_each(|id| dirty.mark(chunk_of(id.0)));
         }
     }

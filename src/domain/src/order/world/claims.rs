@@ -1,7 +1,7 @@
-//! What an order promises, one claim at a time.
+//! Claims about one order.
 
 use super::super::{
-    Allowed, Answer, Attempt, Cancelled, CartRefusal, Event, Hold, Made, Outcome, Patch, PaymentStatus, RefundStatus,
+    Allowed, Answer, Attempt, Cancelled, CartRefusal, EndReason, Event, Hold, Made, Patch, PaymentStatus, RefundStatus,
     Refusal, Rejection, Reply, ReturnLine, Shortage, Status, Step,
 };
 use super::desk::Desk;
@@ -10,7 +10,7 @@ use crate::entity::Wait;
 use crate::inventory::{Allocation, Reserved};
 use crate::payment::{NextAction, Operation};
 
-fn on_confirmation() -> Terms {
+fn on_confirmation() -> OrderTerms {
     terms(CapturePolicy::OnConfirmation)
 }
 
@@ -30,7 +30,7 @@ fn an_order_of_one_line_is_two_records_until_it_is_held() {
 }
 
 #[test]
-fn the_last_promise_the_price_and_the_first_attempt_are_one_record() {
+fn the_last_reservation_the_price_and_the_first_attempt_are_one_record() {
     let desk = Desk::held(on_confirmation(), &[1, 2], Some(instruction("card")));
     assert_eq!(desk.records.last().map(Vec::len), Some(3));
     assert_eq!(desk.calls().first().map(|call| (call.amount, call.query_only)), Some((gbp(13_498 + 666), false)));
@@ -45,7 +45,7 @@ fn the_same_order_placed_again_is_the_same_order() {
     let again = desk.order.decide(&Command::Place(Box::new(salted)), desk.now).unwrap();
     assert!(again.repeated && again.events.is_empty() && again.reply == Reply::Made(Made::Order));
     let mut other = place.clone();
-    other.request.terms = Print(99);
+    other.request.terms = RequestFingerprint(99);
     assert_eq!(desk.tell(&Command::Place(Box::new(other))), Err(Refusal::RequestReused));
     let mut somebody = place;
     somebody.personal = personal("B");
@@ -68,7 +68,7 @@ fn lines_of_one_sku_are_summed_before_reserving() {
 }
 
 #[test]
-fn one_sku_sold_out_and_every_other_promise_is_released_before_the_no_is_told() {
+fn one_sku_sold_out_and_every_other_reservation_is_released_before_the_refusal() {
     let mut desk = Desk::placed(on_confirmation(), &[1, 1, 1], None);
     desk.reserved(1, 1);
     desk.answer(Step::Reserve(2), soldout());
@@ -77,7 +77,7 @@ fn one_sku_sold_out_and_every_other_promise_is_released_before_the_no_is_told() 
     desk.answer(Step::Release(1), Answer::Done);
     assert!(!desk.order.reached(Wait::Held));
     desk.answer(Step::Release(3), Answer::Done);
-    assert_eq!(desk.order.stage, Stage::Ended(Outcome::SoldOut));
+    assert_eq!(desk.order.stage, Stage::Ended(EndReason::SoldOut));
     assert!(desk.order.reached(Wait::Held));
     assert!(matches!(desk.order.lines[1].hold, Hold::Refused(Shortage::SoldOut { .. })));
 }
@@ -86,19 +86,22 @@ fn one_sku_sold_out_and_every_other_promise_is_released_before_the_no_is_told() 
 fn another_price_or_another_total_rejects_the_order() {
     let mut desk = Desk::placed(on_confirmation(), &[1], None);
     desk.answer(Step::Reserve(1), Answer::Short(Shortage::PriceChanged { expected: gbp(1), now: gbp(2) }));
-    assert_eq!(desk.order.stage, Stage::Ended(Outcome::Rejected(Rejection::PriceChanged)));
-    let mut desk =
-        Desk::held(Terms { expected_total: Some(gbp(13_497)), ..on_confirmation() }, &[1], Some(instruction("card")));
+    assert_eq!(desk.order.stage, Stage::Ended(EndReason::Rejected(Rejection::PriceChanged)));
+    let mut desk = Desk::held(
+        OrderTerms { expected_total: Some(gbp(13_497)), ..on_confirmation() },
+        &[1],
+        Some(instruction("card")),
+    );
     let rejection = Rejection::TotalChanged { expected: gbp(13_497), now: gbp(13_498) };
-    assert_eq!(desk.order.stage, Stage::Ending(Outcome::Rejected(rejection)));
+    assert_eq!(desk.order.stage, Stage::Ending(EndReason::Rejected(rejection)));
     assert_eq!(desk.calls(), [], "nothing is charged");
     desk.answer(Step::Release(1), Answer::Done);
-    assert_eq!(desk.order.stage, Stage::Ended(Outcome::Rejected(rejection)));
+    assert_eq!(desk.order.stage, Stage::Ended(EndReason::Rejected(rejection)));
 }
 
 #[test]
 fn a_free_order_is_confirmed_without_a_payment() {
-    let mut place = Desk::place_with(Terms { shipping: None, ..on_confirmation() }, &[1], None);
+    let mut place = Desk::place_with(OrderTerms { shipping: None, ..on_confirmation() }, &[1], None);
     place.terms.expected_total = Some(gbp(0));
     let mut desk = Desk::new();
     desk.tell(&Command::Place(Box::new(place))).unwrap();
@@ -223,11 +226,15 @@ fn m5_a_charge_that_lands_after_its_order_ended_is_voided_or_refunded() {
     let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("card")));
     desk.cancel(Vec::new()).unwrap();
     desk.answer(Step::Release(1), Answer::Done);
-    assert_eq!(desk.order.stage, Stage::Ending(Outcome::Cancelled(CancelReason::Customer)), "the charge is not known");
+    assert_eq!(
+        desk.order.stage,
+        Stage::Ending(EndReason::Cancelled(CancelReason::Customer)),
+        "the charge is not known"
+    );
     desk.says(Operation::Authorize, 1, 1, ProviderAnswer::Succeeded { provider_reference: "bank".into() });
     assert_eq!(desk.calls().iter().map(|call| call.reference.operation).collect::<Vec<_>>(), [Operation::Refund]);
     desk.succeed(Operation::Refund, 1);
-    assert_eq!(desk.order.stage, Stage::Ended(Outcome::Cancelled(CancelReason::Customer)));
+    assert_eq!(desk.order.stage, Stage::Ended(EndReason::Cancelled(CancelReason::Customer)));
     assert_eq!((desk.order.captured(), desk.order.refunded()), (13_498, 13_498));
 
     let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("card")));
@@ -236,7 +243,7 @@ fn m5_a_charge_that_lands_after_its_order_ended_is_voided_or_refunded() {
     desk.authorize(1);
     assert_eq!(desk.calls().iter().map(|call| call.reference.operation).collect::<Vec<_>>(), [Operation::Void]);
     desk.succeed(Operation::Void, 1);
-    assert_eq!(desk.order.stage, Stage::Ended(Outcome::Cancelled(CancelReason::Customer)));
+    assert_eq!(desk.order.stage, Stage::Ended(EndReason::Cancelled(CancelReason::Customer)));
 }
 
 #[test]
@@ -262,7 +269,7 @@ fn a_reservation_that_vanished_ends_the_order_and_gives_everything_back() {
     assert!(desk.owes(Step::Unsell { cancel: 1, line: 1 }));
     desk.answer(Step::Unsell { cancel: 1, line: 1 }, Answer::Done);
     desk.succeed(Operation::Void, 1);
-    assert_eq!(desk.order.stage, Stage::Ended(Outcome::Expired));
+    assert_eq!(desk.order.stage, Stage::Ended(EndReason::Expired));
 }
 
 #[test]
@@ -290,7 +297,7 @@ fn a_cart_is_frozen_closed_by_the_confirmed_and_thawed_by_the_ended() {
     let mut refused = Desk::new();
     cart(&mut refused);
     refused.answer(Step::Freeze, Answer::NoCart(CartRefusal::Frozen { order: OrderId(1 << 16) }));
-    assert!(matches!(refused.order.stage, Stage::Ended(Outcome::Rejected(Rejection::Cart(_)))));
+    assert!(matches!(refused.order.stage, Stage::Ended(EndReason::Rejected(Rejection::Cart(_)))));
     let mut foreign = Desk::new();
     cart(&mut foreign);
     foreign.answer(Step::Freeze, Answer::NoCart(CartRefusal::Currency));
@@ -342,7 +349,7 @@ fn m4_a_capture_refused_for_good_unsells_what_has_not_shipped_and_shows_the_rest
     let mut desk = Desk::confirmed(CapturePolicy::OnConfirmation, &[1]);
     desk.ship(1, 1).unwrap();
     desk.decline(Operation::Capture, 1, 1, Retry::Never);
-    assert!(matches!(desk.order.troubles[..], [Trouble::Refused { .. }]));
+    assert!(matches!(desk.order.troubles[..], [AttentionReason::Refused { .. }]));
 }
 
 #[test]
@@ -472,7 +479,7 @@ fn the_laws_see_what_breaks_them() {
         broken(|order| order.payments[0].attempt = Attempt::Asked),
         Some("money_never_exceeds_what_was_promised")
     );
-    assert_eq!(broken(|order| order.stage = Stage::Ended(Outcome::Expired)), Some("an_ended_order_holds_nothing"));
+    assert_eq!(broken(|order| order.stage = Stage::Ended(EndReason::Expired)), Some("an_ended_order_holds_nothing"));
     let nothing = Cancelled { number: 1, request: None, lines: Vec::new(), reason: CancelReason::Other, amount: 1 };
     let mut order = desk.order.clone();
     order.evolve(&Event::Cancelled(Box::new(nothing)));
@@ -481,7 +488,7 @@ fn the_laws_see_what_breaks_them() {
 
 #[test]
 fn m5_a_charge_that_lands_after_another_payment_paid_is_voided() {
-    let terms = Terms { hold_s: 200_000, ..on_confirmation() };
+    let terms = OrderTerms { hold_s: 200_000, ..on_confirmation() };
     let mut desk = Desk::held(terms, &[1], Some(instruction("card")));
     desk.pass_s(86_400);
     let reference = desk.calls()[0].reference;

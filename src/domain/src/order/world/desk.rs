@@ -38,21 +38,27 @@ impl Desk {
         request("claims", self.keys)
     }
 
-    pub(super) fn place_with(terms: Terms, units: &[u32], payment: Option<Instruction>) -> Place {
+    pub(super) fn place_with(terms: OrderTerms, units: &[u32], payment: Option<Instruction>) -> PlaceOrder {
         let wanted =
             |(number, units): (usize, &u32)| Wanted { sku: sku(number), units: *units, expected_unit_price: None };
         let lines = units.iter().enumerate().map(wanted).collect();
-        Place { request: request("orders", 1), source: Source::Lines(lines), terms, personal: personal("A"), payment }
+        PlaceOrder {
+            request: request("orders", 1),
+            source: Source::Lines(lines),
+            terms,
+            personal: personal("A"),
+            payment,
+        }
     }
 
-    pub(super) fn placed(terms: Terms, units: &[u32], payment: Option<Instruction>) -> Self {
+    pub(super) fn placed(terms: OrderTerms, units: &[u32], payment: Option<Instruction>) -> Self {
         let mut desk = Self::new();
         desk.tell(&Command::Place(Box::new(Self::place_with(terms, units, payment)))).unwrap();
         desk
     }
 
-    /// Every line is promised by its SKU at 129.99, 3.33, 6.66, … with 4.99 for shipping.
-    pub(super) fn held(terms: Terms, units: &[u32], payment: Option<Instruction>) -> Self {
+    /// Every line is reserved at its SKU at 129.99, 3.33, 6.66, … with 4.99 for shipping.
+    pub(super) fn held(terms: OrderTerms, units: &[u32], payment: Option<Instruction>) -> Self {
         let mut desk = Self::placed(terms, units, payment);
         for (number, units) in (1..).zip(units) {
             desk.reserved(number, *units);

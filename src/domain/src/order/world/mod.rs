@@ -11,15 +11,15 @@ mod work;
 
 use self::provider::Provider;
 use super::{
-    Address, Buyer, CancelReason, CapturePolicy, Command, Condition, Destination, Instruction, LineUnits, Order,
-    PaymentPolicy, Personal, Place, ReceivedLine, RefundWhat, ReturnLine, ReturnPolicy, ReturnStatus, Shipping, Source,
-    Stage, TaxTable, Terms, Trouble, Wanted, laws,
+    Address, AttentionReason, Buyer, CancelReason, CapturePolicy, Command, Condition, Destination, Instruction,
+    LineUnits, Order, OrderTerms, PaymentPolicy, Personal, PlaceOrder, ReceivedLine, RefundWhat, ReturnLine,
+    ReturnPolicy, ReturnStatus, Shipping, Source, Stage, TaxTable, Wanted, laws,
 };
 use crate::any::State;
 use crate::cart;
 use crate::effect::{Effect, EffectKey, Outcome};
 use crate::entity::Entity;
-use crate::ids::{CartId, EntityId, OrderId, ProductId, Request, RequestId, Sku, Terms as Print, WarehouseId};
+use crate::ids::{CartId, EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use crate::inventory::{self, Offer, Price};
 use crate::laws as shared;
 use crate::message;
@@ -72,7 +72,7 @@ fn gbp(amount: i64) -> Money {
 }
 
 fn request(path: &str, key: u64) -> Request {
-    Request { id: RequestId::new("p", path, &key.to_string()), terms: Print(u128::from(key)) }
+    Request { id: RequestId::new("p", path, &key.to_string()), terms: RequestFingerprint(u128::from(key)) }
 }
 
 fn offer(number: usize, unit: i64) -> Offer {
@@ -91,8 +91,8 @@ fn offer(number: usize, unit: i64) -> Offer {
     }
 }
 
-pub(crate) fn terms(capture: CapturePolicy) -> Terms {
-    Terms {
+pub(crate) fn terms(capture: CapturePolicy) -> OrderTerms {
+    OrderTerms {
         currency: Currency::GBP,
         seller: "sel_main".into(),
         owner: "gst_1".into(),
@@ -370,7 +370,7 @@ impl World {
     }
 }
 
-impl Terms {
+impl OrderTerms {
     fn keys_life_s_for_test(&mut self, seconds: u64) {
         self.payment.keys_life_s = seconds;
     }

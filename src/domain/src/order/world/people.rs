@@ -16,7 +16,7 @@ impl World {
         let payment =
             self.chance(50).then(|| instruction(if self.rng.random_bool(0.2) { "bank_transfer" } else { "card" }));
         let request = self.new_request("orders");
-        let place = Place { request, source, terms, personal: personal("A"), payment };
+        let place = PlaceOrder { request, source, terms, personal: personal("A"), payment };
         let id = EntityId::Order(OrderId::of_request(request.id));
         for _ in 0..=self.pick(2) {
             let _first_or_again = self.tell(&id, &message::Command::Order(Command::Place(Box::new(place.clone()))));
@@ -38,7 +38,8 @@ impl World {
         let cart = CartId(u128::try_from(self.pick(3) + 1).unwrap());
         let id = EntityId::Cart(cart);
         let owner = cart::Owner::Guest("gst_1".into());
-        let create = cart::Command::Create { terms: Print(1), owner, currency: Currency::GBP, life_s: 604_800 };
+        let create =
+            cart::Command::Create { terms: RequestFingerprint(1), owner, currency: Currency::GBP, life_s: 604_800 };
         let _made = self.tell(&id, &message::Command::Cart(create));
         for number in 0..2 {
             let snapshot = cart::Snapshot { title: "A".into(), seller: "sel_main".into(), unit_price: gbp(100) };
@@ -145,16 +146,16 @@ impl World {
             let mut settle = Vec::new();
             for trouble in &order.troubles {
                 match trouble {
-                    Trouble::NotAnswered(call) | Trouble::Conflict(call) => {
+                    AttentionReason::NotAnswered(call) | AttentionReason::Conflict(call) => {
                         let reference = order.reference(*call);
                         let answer = self.provider.truth(&reference);
                         settle.push((reference, answer));
                     }
-                    Trouble::Refused { call, .. } => {
+                    AttentionReason::Refused { call, .. } => {
                         let again = ProviderAnswer::Declined { code: "operator".into(), retry: Retry::SameMethod };
                         settle.push((order.reference(*call), again));
                     }
-                    Trouble::StepRefused(step) => panic!("seed {}: {id} was refused {step:?}", self.seed),
+                    AttentionReason::StepRefused(step) => panic!("seed {}: {id} was refused {step:?}", self.seed),
                 }
             }
             for (reference, answer) in settle {

@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const LAPSES_AFTER_S: u64 = 7 * 86_400;
 
 #[derive(Debug, Clone)]
-struct Line {
+struct LedgerEntry {
     call: ProviderCall,
     answer: ProviderAnswer,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Provider {
-    ledger: BTreeMap<Reference, Line>,
+    ledger: BTreeMap<Reference, LedgerEntry>,
     /// What an operator was told never arrived, and so never will. (An authorization still may: rule M5.)
     never: BTreeSet<Reference>,
 }
@@ -43,7 +43,7 @@ impl Provider {
             return (ProviderAnswer::NotFound, None);
         }
         let answer = self.decide(call, now, moody, rng);
-        self.ledger.insert(call.reference, Line { call: call.clone(), answer: answer.clone() });
+        self.ledger.insert(call.reference, LedgerEntry { call: call.clone(), answer: answer.clone() });
         if moody && rng.random_bool(0.15) {
             let webhook = rng.random_bool(0.5).then_some(answer);
             return (ProviderAnswer::Unknown, webhook);
@@ -76,7 +76,7 @@ impl Provider {
         }
     }
 
-    /// Never more taken than promised, never more given back than taken, nothing let go that was taken.
+    /// Never more taken than authorized, never more given back than taken, nothing let go that was taken.
     fn check_bounds(&self, call: &ProviderCall) {
         let done = |operation: Operation| {
             let lines = self.ledger.iter().filter(|(reference, line)| {
@@ -88,8 +88,8 @@ impl Provider {
             lines.map(|(_, line)| line.call.amount.amount).sum::<i64>()
         };
         let authorization = Reference { operation: Operation::Authorize, attempt: 1, ..call.reference };
-        let line = self.ledger.get(&authorization).unwrap_or_else(|| panic!("nothing was promised: {call:?}"));
-        let (promised, at_once) = match &line.answer {
+        let line = self.ledger.get(&authorization).unwrap_or_else(|| panic!("nothing was authorized: {call:?}"));
+        let (authorized, at_once) = match &line.answer {
             ProviderAnswer::Authorized { .. } => (line.call.amount.amount, 0),
             ProviderAnswer::Succeeded { .. } => (0, line.call.amount.amount),
             other => panic!("{call:?} of {other:?}"),
@@ -98,7 +98,7 @@ impl Provider {
         match call.reference.operation {
             Operation::Authorize => {}
             Operation::Capture => {
-                assert!(done(Operation::Void) == 0 && done(Operation::Capture) + amount <= promised, "{call:?}");
+                assert!(done(Operation::Void) == 0 && done(Operation::Capture) + amount <= authorized, "{call:?}");
             }
             Operation::Void => assert!(done(Operation::Capture) == 0 && done(Operation::Void) == 0, "{call:?}"),
             Operation::Refund => {
@@ -109,7 +109,7 @@ impl Provider {
 
     /// Something that waited for the shopper or a bank is decided.
     pub(super) fn act(&mut self, now: Timestamp, rng: &mut ChaCha8Rng) -> Option<(Reference, ProviderAnswer)> {
-        let waits = |line: &&mut Line| {
+        let waits = |line: &&mut LedgerEntry| {
             matches!(line.answer, ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. })
         };
         let line = self.ledger.values_mut().find(waits)?;
@@ -137,13 +137,13 @@ impl Provider {
         })
     }
 
-    /// What it still holds promised for an order, and what it took less what it gave back.
+    /// What it still holds authorized for an order, and what it took less what it gave back.
     pub(super) fn books_of(&self, order: OrderId) -> (i64, i64) {
-        let mut promised = BTreeMap::new();
+        let mut authorized = BTreeMap::new();
         let mut net = 0;
         for (reference, line) in self.ledger.iter().filter(|(reference, _)| reference.order == order) {
             let amount = line.call.amount.amount;
-            let left: &mut i64 = promised.entry(reference.payment).or_default();
+            let left: &mut i64 = authorized.entry(reference.payment).or_default();
             match (reference.operation, &line.answer) {
                 (Operation::Authorize, ProviderAnswer::Authorized { .. }) => *left += amount,
                 (Operation::Authorize, ProviderAnswer::Succeeded { .. }) => net += amount,
@@ -156,6 +156,6 @@ impl Provider {
                 _ => {}
             }
         }
-        (promised.values().sum(), net)
+        (authorized.values().sum(), net)
     }
 }

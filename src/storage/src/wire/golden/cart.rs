@@ -1,15 +1,15 @@
 //! Golden bytes of a cart's events, and carts that are written and read back.
 
 use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
-use doorbuster_domain::cart::{Cart, Event, Line, Owner};
-use doorbuster_domain::ids::{OrderId, Sku, Terms};
+use doorbuster_domain::cart::{Cart, CartLine, Event, Owner};
+use doorbuster_domain::ids::{OrderId, RequestFingerprint, Sku};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::time::Timestamp;
 
 fn samples() -> Vec<Event> {
     let order = OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000);
     let sku = Sku::parse("NOVA-LOW-42").unwrap();
-    let line = Line {
+    let line = CartLine {
         sku: sku.clone(),
         quantity: 2,
         title: "Nova Low, 42".into(),
@@ -19,7 +19,7 @@ fn samples() -> Vec<Event> {
     };
     vec![
         Event::Created {
-            terms: Terms(7),
+            terms: RequestFingerprint(7),
             owner: Owner::Guest("gst_1".into()),
             currency: Currency::GBP,
             life_s: 604_800,

@@ -6,9 +6,11 @@ use crate::wire::versions::Versioned;
 use crate::wire::{Dirty, HEAD, Meta, WireError, whole};
 use bytes::Bytes;
 use doorbuster_domain::entity::Entity;
-use doorbuster_domain::ids::{OrderId, Request, RequestId, ReservationId, Terms, WarehouseId};
+use doorbuster_domain::ids::{OrderId, Request, RequestFingerprint, RequestId, ReservationId, WarehouseId};
 use doorbuster_domain::inventory::random::{self, offer};
-use doorbuster_domain::inventory::{AdjustmentReason, Allocation, Asked, Event, Inventory, Keeper, MoveKey, ReturnKey};
+use doorbuster_domain::inventory::{
+    AdjustmentReason, Allocation, Decider, Event, Inventory, MoveKey, ReturnKey, SellerRequest,
+};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::time::Timestamp;
 use std::collections::BTreeMap;
@@ -18,8 +20,8 @@ fn of_orders() -> Vec<Event> {
     let order = OrderId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0000);
     let reservation = 300;
     let warehouse = WarehouseId::parse("lon1").unwrap();
-    let request = Request { id: RequestId(5), terms: Terms(6) };
-    let asked = Asked { request, at: Timestamp(1_000), until: Timestamp(2_000) };
+    let request = Request { id: RequestId(5), terms: RequestFingerprint(6) };
+    let asked = SellerRequest { request, at: Timestamp(1_000), until: Timestamp(2_000) };
     let allocations = vec![Allocation { warehouse: warehouse.clone(), units: 3 }];
     let reference = Some("PO-1".into());
     let mut word = offer(7, 12_999);
@@ -59,27 +61,27 @@ fn promises() -> Vec<Event> {
     let warehouse = WarehouseId::parse("lon1").unwrap();
     let at = Timestamp(1_000);
     vec![
-        Event::Promised {
+        Event::ExternalReserved {
             id,
             reference: "shop-order-991".into(),
             buyer_key: Some("u_17".into()),
-            keeper: Keeper::Stock,
+            decider: Decider::Stock,
             allocations: vec![Allocation { warehouse, units: 3 }],
             hold_s: 600,
             at,
             expires_at: Timestamp(601_000),
         },
-        Event::PromiseExtended {
+        Event::ExternalExtended {
             id,
-            request: Request { id: RequestId(5), terms: Terms(6) },
+            request: Request { id: RequestId(5), terms: RequestFingerprint(6) },
             at,
             expires_at: Timestamp(700_000),
         },
-        Event::PromiseKept { id, ask_at: Timestamp(700_000) },
-        Event::PromiseCommitted { id, at },
-        Event::PromiseReleased { id, at },
-        Event::PromisesExpired { ids: vec![id], at },
-        Event::PromisesForgotten { ids: vec![id] },
+        Event::ExternalKept { id, ask_at: Timestamp(700_000) },
+        Event::ExternalCommitted { id, at },
+        Event::ExternalReleased { id, at },
+        Event::ExternalExpired { ids: vec![id], at },
+        Event::ExternalForgotten { ids: vec![id] },
     ]
 }
 

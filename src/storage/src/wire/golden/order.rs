@@ -3,14 +3,14 @@
 use super::{META, cut_events_are_refused, decoded, encoded, events_keep_their_bytes, states_keep_their_bytes};
 use crate::wire::{HEAD, PERSONAL, WireError, whole};
 use doorbuster_domain::entity::Entity;
-use doorbuster_domain::ids::{OrderId, Request, RequestId, Sku, Terms as Print, WarehouseId};
+use doorbuster_domain::ids::{OrderId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{Allocation, Price, Reserved};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
-    Address, Amended, Buyer, CallKey, CancelReason, Cancelled, CancelledLine, CapturePolicy, CartRefusal, Condition,
-    Destination, Event, Head, Instruction, LineUnits, Order, Outcome, PaymentPolicy, Personal, Placed, Priced,
-    PricedLine, Receipt, RefundCause, RefundStarted, Rejection, ReturnLine, ReturnPolicy, ShipmentStarted, Shipping,
-    Shortage, Source, Step, TaxTable, Terms, Trouble, Wanted,
+    Address, Amended, AttentionReason, Buyer, CallKey, CancelReason, Cancelled, CancelledLine, CapturePolicy,
+    CartRefusal, Condition, Destination, EndReason, Event, Head, Instruction, LineUnits, Order, OrderTerms,
+    PaymentPolicy, Personal, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted, Rejection, ReturnLine,
+    ReturnPolicy, ShipmentStarted, Shipping, Shortage, Source, Step, TaxTable, Wanted,
 };
 use doorbuster_domain::payment::{NextAction, Operation, Retry};
 use doorbuster_domain::time::Timestamp;
@@ -21,7 +21,7 @@ fn gbp(amount: i64) -> Money {
 }
 
 fn request(key: u128) -> Request {
-    Request { id: RequestId(key), terms: Print(key + 1) }
+    Request { id: RequestId(key), terms: RequestFingerprint(key + 1) }
 }
 
 fn wanted() -> Wanted {
@@ -52,7 +52,7 @@ fn tax() -> TaxTable {
 }
 
 fn head() -> Head {
-    let terms = Terms {
+    let terms = OrderTerms {
         currency: Currency::GBP,
         seller: "sel_main".into(),
         owner: "gst_1".into(),
@@ -151,9 +151,9 @@ fn samples() -> Vec<Event> {
         Event::CallRefused { call: call(Operation::Refund), code: "no".into(), retry: Retry::Never },
         Event::QueryOnly { call: call(Operation::Void), conflict: true },
         Event::Settled { call: call(Operation::Authorize) },
-        Event::Troubled(Trouble::Refused { call: call(Operation::Refund), code: "no".into() }),
-        Event::Ending { outcome: Outcome::Rejected(Rejection::Overflow), request: None, at },
-        Event::Ending { outcome: Outcome::Cancelled(CancelReason::Customer), request: Some(request(7)), at },
+        Event::Troubled(AttentionReason::Refused { call: call(Operation::Refund), code: "no".into() }),
+        Event::Ending { outcome: EndReason::Rejected(Rejection::Overflow), request: None, at },
+        Event::Ending { outcome: EndReason::Cancelled(CancelReason::Customer), request: Some(request(7)), at },
         Event::Ended,
         Event::CancelRequested { request: request(9), reason: CancelReason::Staff },
         Event::Cancelled(Box::new(Cancelled {

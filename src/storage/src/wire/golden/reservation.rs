@@ -1,8 +1,8 @@
 //! Golden bytes of a reservation's events, and reservations that are written and read back.
 
 use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
-use doorbuster_domain::ids::{Request, RequestId, ReservationId, Sku, Terms, WarehouseId};
-use doorbuster_domain::inventory::{Allocation, PromiseStatus};
+use doorbuster_domain::ids::{Request, RequestFingerprint, RequestId, ReservationId, Sku, WarehouseId};
+use doorbuster_domain::inventory::{Allocation, ExternalStatus};
 use doorbuster_domain::reservation::{Event, Made, Reservation, Shortage, Wanted};
 use doorbuster_domain::time::Timestamp;
 
@@ -13,7 +13,7 @@ fn samples() -> Vec<Event> {
     let at = Timestamp(1_000);
     let made = Made {
         id,
-        terms: Terms(7),
+        terms: RequestFingerprint(7),
         owner: "seller:sel_main".into(),
         reference: "shop-order-991".into(),
         buyer_key: Some("u_17".into()),
@@ -27,8 +27,12 @@ fn samples() -> Vec<Event> {
         Event::LineHeld { line: 0, allocations: vec![Allocation { warehouse, units: 2 }] },
         Event::LineShort { line: 1, why: Shortage::SoldOut { available: 0, all_reserved: true } },
         Event::Held { at },
-        Event::Extended { request: Request { id: RequestId(5), terms: Terms(6) }, at, expires_at: Timestamp(700_000) },
-        Event::Ending { how: PromiseStatus::Released, at },
+        Event::Extended {
+            request: Request { id: RequestId(5), terms: RequestFingerprint(6) },
+            at,
+            expires_at: Timestamp(700_000),
+        },
+        Event::Ending { how: ExternalStatus::Released, at },
         Event::LineEnded { line: 0, known: true },
         Event::Ended,
     ]

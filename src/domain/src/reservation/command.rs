@@ -1,8 +1,8 @@
 //! Commands, events, replies and refusals of a reservation of several lines.
 
 use crate::codec::{self as minicbor, Decode, Encode, text};
-use crate::ids::{Request, ReservationId, Sku, Terms, WarehouseId};
-use crate::inventory::{Allocation, PromiseStatus, Units};
+use crate::ids::{Request, RequestFingerprint, ReservationId, Sku, WarehouseId};
+use crate::inventory::{Allocation, ExternalStatus, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct Made {
     pub id: ReservationId,
     /// Fingerprint of what was asked: the same reference with another is refused.
     #[n(1)]
-    pub terms: Terms,
+    pub terms: RequestFingerprint,
     /// The principal under whose name the references are kept.
     #[cbor(n(2), with = "text")]
     pub owner: CompactString,
@@ -52,7 +52,7 @@ pub struct Made {
 
 /// How its owner ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Wish {
+pub enum ReservationEnd {
     /// The units are sold.
     Commit,
     /// No longer wanted.
@@ -121,7 +121,7 @@ pub enum Command {
         /// The caller, who must own the reservation.
         owner: CompactString,
         /// The terms of the reservation.
-        wish: Wish,
+        end: ReservationEnd,
     },
     /// The owner extends it.
     Extend {
@@ -207,7 +207,7 @@ pub enum Event {
     Ending {
         /// How it ends; `Held`: it never came about, because a line was refused.
         #[n(0)]
-        how: PromiseStatus,
+        how: ExternalStatus,
         /// When it was decided.
         #[n(1)]
         at: Timestamp,
@@ -255,7 +255,7 @@ pub enum Refusal {
     /// It has ended, or is ending, otherwise; `Held`: it was not made.
     Ended {
         /// How it ended.
-        status: PromiseStatus,
+        status: ExternalStatus,
     },
     /// Its lines are still being reserved.
     NotYet,

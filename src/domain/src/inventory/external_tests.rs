@@ -1,8 +1,8 @@
-//! What a SKU promises under callers' references, claim by claim.
+//! What a SKU external under callers' references, claim by claim.
 
 use super::random::offer;
 use super::*;
-use crate::ids::{Request, Terms, WarehouseId};
+use crate::ids::{Request, RequestFingerprint, WarehouseId};
 use crate::laws;
 use compact_str::{CompactString, format_compact};
 
@@ -20,7 +20,7 @@ impl Shelf {
     fn with(units: &[Units]) -> Self {
         let mut shelf = Self { stock: Inventory::default(), events: Vec::new(), now: NOW };
         for (index, units) in (1_u128..).zip(units) {
-            let request = Request { id: RequestId(index), terms: Terms(index) };
+            let request = Request { id: RequestId(index), terms: RequestFingerprint(index) };
             let warehouse = WarehouseId::parse(&format!("w{index}")).unwrap();
             shelf
                 .tell(Command::Receive { request, warehouse, units: *units, reference: None, expected_at: None })
@@ -44,20 +44,20 @@ impl Shelf {
         Ok(decision.reply)
     }
 
-    fn ask(&mut self, wishes: Vec<PromiseWish>) -> Vec<Result<Box<Promised>, Refusal>> {
-        match self.tell(Command::Promise { keeper: Keeper::Stock, ranking: vec![], wishes }) {
-            Ok(Reply::Promises(answers)) => answers,
+    fn ask(&mut self, requests: Vec<ExternalRequest>) -> Vec<Result<Box<ExternalAnswer>, Refusal>> {
+        match self.tell(Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests }) {
+            Ok(Reply::ReservedExternal(answers)) => answers,
             other => panic!("{other:?}"),
         }
     }
 
-    fn promise(&mut self, reference: &str, units: Units) -> Result<Box<Promised>, Refusal> {
-        let wish = self.wish(reference, units);
-        self.ask(vec![wish]).remove(0)
+    fn reservation(&mut self, reference: &str, units: Units) -> Result<Box<ExternalAnswer>, Refusal> {
+        let wanted = self.request(reference, units);
+        self.ask(vec![wanted]).remove(0)
     }
 
-    fn wish(&self, reference: &str, units: Units) -> PromiseWish {
-        PromiseWish {
+    fn request(&self, reference: &str, units: Units) -> ExternalRequest {
+        ExternalRequest {
             id: id(reference),
             reference: reference.into(),
             units,
@@ -67,18 +67,18 @@ impl Shelf {
         }
     }
 
-    fn end(&mut self, reference: &str, end: PromiseEnd) -> Result<PromiseStatus, Refusal> {
-        match self.tell(Command::EndPromise { id: id(reference), party: shop(), end })? {
-            Reply::Promise(now) => Ok(now.promise.status),
+    fn end(&mut self, reference: &str, end: ExternalEnd) -> Result<ExternalStatus, Refusal> {
+        match self.tell(Command::EndExternal { id: id(reference), requester: shop(), end })? {
+            Reply::External(now) => Ok(now.reservation.status),
             other => panic!("{other:?}"),
         }
     }
 
     fn extend(&mut self, reference: &str, key: u128, terms: u128, seconds: u64) -> Result<Timestamp, Refusal> {
-        let request = Request { id: RequestId(key), terms: Terms(terms) };
+        let request = Request { id: RequestId(key), terms: RequestFingerprint(terms) };
         let expires_at = self.now.plus_s(seconds);
-        match self.tell(Command::ExtendPromise { id: id(reference), party: shop(), request, expires_at })? {
-            Reply::Promise(now) => Ok(now.promise.expires_at),
+        match self.tell(Command::ExtendExternal { id: id(reference), requester: shop(), request, expires_at })? {
+            Reply::External(now) => Ok(now.reservation.expires_at),
             other => panic!("{other:?}"),
         }
     }
@@ -97,8 +97,8 @@ fn id(reference: &str) -> ReservationId {
     ReservationId::of_reference(SHOP, reference)
 }
 
-fn shop() -> Party {
-    Party::Caller(SHOP.into())
+fn shop() -> Requester {
+    Requester::Caller(SHOP.into())
 }
 
 fn sold_out(wanted: Units, available: u64) -> Refusal {
@@ -108,19 +108,19 @@ fn sold_out(wanted: Units, available: u64) -> Refusal {
 #[test]
 fn the_last_unit_goes_to_one_reference() {
     let mut shelf = Shelf::with(&[1]);
-    assert!(!shelf.promise("a", 1).unwrap().repeated);
-    assert_eq!(shelf.promise("b", 1).unwrap_err(), sold_out(1, 0));
-    assert!(shelf.promise("a", 1).unwrap().repeated, "and stays there");
+    assert!(!shelf.reservation("a", 1).unwrap().repeated);
+    assert_eq!(shelf.reservation("b", 1).unwrap_err(), sold_out(1, 0));
+    assert!(shelf.reservation("a", 1).unwrap().repeated, "and stays there");
 }
 
 #[test]
-fn several_wishes_of_one_command_are_answered_each_on_its_own_and_never_take_the_same_unit() {
+fn several_requests_of_one_command_are_answered_each_on_its_own_and_never_take_the_same_unit() {
     let mut shelf = Shelf::with(&[2, 3]);
-    let mut wishes: Vec<PromiseWish> = ["a", "b", "c"].iter().map(|name| shelf.wish(name, 2)).collect();
-    wishes.push(shelf.wish("d", 1));
-    wishes.push(shelf.wish("a", 2));
-    wishes.push(shelf.wish("a", 1));
-    let answers = shelf.ask(wishes);
+    let mut requests: Vec<ExternalRequest> = ["a", "b", "c"].iter().map(|name| shelf.request(name, 2)).collect();
+    requests.push(shelf.request("d", 1));
+    requests.push(shelf.request("a", 2));
+    requests.push(shelf.request("a", 1));
+    let answers = shelf.ask(requests);
     let told: Vec<_> = answers.iter().map(|answer| answer.as_ref().map(|one| one.repeated)).collect();
     let short = sold_out(2, 1);
     assert_eq!(told, [Ok(false), Ok(false), Err(&short), Ok(false), Ok(true), Err(&Refusal::OtherTerms)]);
@@ -130,25 +130,29 @@ fn several_wishes_of_one_command_are_answered_each_on_its_own_and_never_take_the
 #[test]
 fn numbers_of_one_command_are_those_of_its_events_r1() {
     let mut shelf = Shelf::with(&[9]);
-    let wishes = ["a", "b"].iter().map(|name| shelf.wish(name, 1)).collect();
-    let answers = shelf.ask(wishes);
+    let requests = ["a", "b"].iter().map(|name| shelf.request(name, 1)).collect();
+    let answers = shelf.ask(requests);
     for answer in answers {
-        let promised = answer.unwrap();
-        assert_eq!(shelf.stock.promise(promised.id), Some(&promised.promise), "the answer is the state after it");
+        let reserved = answer.unwrap();
+        assert_eq!(
+            shelf.stock.external_reservation(reserved.id),
+            Some(&reserved.reservation),
+            "the answer is the state after it"
+        );
     }
 }
 
 #[test]
 fn the_same_reference_for_something_else_is_refused() {
     let mut shelf = Shelf::with(&[9]);
-    shelf.promise("a", 1).unwrap();
-    assert_eq!(shelf.promise("a", 2).unwrap_err(), Refusal::OtherTerms);
-    let mut longer = shelf.wish("a", 1);
+    shelf.reservation("a", 1).unwrap();
+    assert_eq!(shelf.reservation("a", 2).unwrap_err(), Refusal::OtherTerms);
+    let mut longer = shelf.request("a", 1);
     longer.hold_s += 1;
-    let mut other_buyer = shelf.wish("a", 1);
+    let mut other_buyer = shelf.request("a", 1);
     other_buyer.buyer_key = Some("u".into());
-    for wish in [longer, other_buyer] {
-        assert_eq!(shelf.ask(vec![wish]).remove(0).unwrap_err(), Refusal::OtherTerms);
+    for wanted in [longer, other_buyer] {
+        assert_eq!(shelf.ask(vec![wanted]).remove(0).unwrap_err(), Refusal::OtherTerms);
     }
     assert_eq!(shelf.available(), 8);
 }
@@ -156,64 +160,68 @@ fn the_same_reference_for_something_else_is_refused() {
 #[test]
 fn what_is_committed_is_sold_once_however_often_it_is_said() {
     let mut shelf = Shelf::with(&[5]);
-    shelf.promise("a", 2).unwrap();
+    shelf.reservation("a", 2).unwrap();
     for _ in 0..3 {
-        assert_eq!(shelf.end("a", PromiseEnd::Commit), Ok(PromiseStatus::Committed));
+        assert_eq!(shelf.end("a", ExternalEnd::Commit), Ok(ExternalStatus::Committed));
     }
     let level = shelf.stock.levels().next().unwrap();
     assert_eq!((level.on_hand, level.reserved, level.sold, level.to_ship), (3, 0, 2, 2));
-    let ended = Refusal::PromiseEnded { status: PromiseStatus::Committed };
-    assert_eq!(shelf.end("a", PromiseEnd::Release), Err(ended));
+    let ended = Refusal::ExternalEnded { status: ExternalStatus::Committed };
+    assert_eq!(shelf.end("a", ExternalEnd::Release), Err(ended));
 }
 
 #[test]
 fn what_is_released_is_free_and_cannot_be_sold() {
     let mut shelf = Shelf::with(&[1]);
-    shelf.promise("a", 1).unwrap();
-    assert_eq!(shelf.end("a", PromiseEnd::Release), Ok(PromiseStatus::Released));
-    assert_eq!(shelf.end("a", PromiseEnd::Release), Ok(PromiseStatus::Released));
-    shelf.promise("b", 1).unwrap();
-    let ended = Refusal::PromiseEnded { status: PromiseStatus::Released };
-    assert_eq!(shelf.end("a", PromiseEnd::Commit), Err(ended));
-    assert_eq!(shelf.promise("a", 1).unwrap().promise.status, PromiseStatus::Released, "the first outcome again");
+    shelf.reservation("a", 1).unwrap();
+    assert_eq!(shelf.end("a", ExternalEnd::Release), Ok(ExternalStatus::Released));
+    assert_eq!(shelf.end("a", ExternalEnd::Release), Ok(ExternalStatus::Released));
+    shelf.reservation("b", 1).unwrap();
+    let ended = Refusal::ExternalEnded { status: ExternalStatus::Released };
+    assert_eq!(shelf.end("a", ExternalEnd::Commit), Err(ended));
+    assert_eq!(
+        shelf.reservation("a", 1).unwrap().reservation.status,
+        ExternalStatus::Released,
+        "the first outcome again"
+    );
 }
 
 #[test]
-fn a_promise_ends_by_itself_and_then_cannot_be_sold() {
+fn an_external_reservation_ends_by_itself_and_then_cannot_be_sold() {
     let mut shelf = Shelf::with(&[1]);
-    shelf.promise("a", 1).unwrap();
+    shelf.reservation("a", 1).unwrap();
     assert_eq!(shelf.stock.wake_at(shelf.now), Some(NOW.plus_s(600)));
     shelf.wait_s(599);
     assert_eq!(shelf.available(), 0);
     shelf.wait_s(1);
     assert_eq!(shelf.available(), 1);
     assert_eq!(shelf.stock.wake_at(shelf.now), None);
-    assert_eq!(shelf.end("a", PromiseEnd::Commit), Err(Refusal::PromiseEnded { status: PromiseStatus::Expired }));
+    assert_eq!(shelf.end("a", ExternalEnd::Commit), Err(Refusal::ExternalEnded { status: ExternalStatus::Expired }));
     assert_eq!(
-        shelf.end("a", PromiseEnd::Release),
-        Ok(PromiseStatus::Expired),
+        shelf.end("a", ExternalEnd::Release),
+        Ok(ExternalStatus::Expired),
         "nothing is held, which is what was asked"
     );
 }
 
 #[test]
-fn until_its_end_is_journaled_a_promise_can_be_sold_r4() {
+fn until_its_end_is_journaled_an_external_reservation_can_be_sold_r4() {
     let mut shelf = Shelf::with(&[1]);
-    shelf.promise("a", 1).unwrap();
+    shelf.reservation("a", 1).unwrap();
     shelf.now = shelf.now.plus_s(601);
     assert_eq!(shelf.stock.wake_at(shelf.now), Some(shelf.now.plus_ms(1)), "a wake that was missed is not lost");
-    assert_eq!(shelf.end("a", PromiseEnd::Commit), Ok(PromiseStatus::Committed));
+    assert_eq!(shelf.end("a", ExternalEnd::Commit), Ok(ExternalStatus::Committed));
     shelf.wait_s(1);
     assert_eq!(shelf.available(), 0);
 }
 
 #[test]
-fn more_promises_end_at_once_than_one_decision_takes() {
-    let most = promises::ENDS_PER_DECISION_MAX;
+fn more_external_reservations_end_at_once_than_one_decision_takes() {
+    let most = external::ENDS_PER_DECISION_MAX;
     let mut shelf = Shelf::with(&[10_000]);
-    for part in 0..2 * most / PROMISES_PER_DECISION_MAX {
-        let wishes = (0..PROMISES_PER_DECISION_MAX).map(|n| shelf.wish(&format!("{part}-{n}"), 1)).collect();
-        assert!(shelf.ask(wishes).iter().all(Result::is_ok));
+    for part in 0..2 * most / EXTERNAL_PER_DECISION_MAX {
+        let requests = (0..EXTERNAL_PER_DECISION_MAX).map(|n| shelf.request(&format!("{part}-{n}"), 1)).collect();
+        assert!(shelf.ask(requests).iter().all(Result::is_ok));
     }
     shelf.wait_s(600);
     assert_eq!(shelf.available(), 10_000 - u64::try_from(most).unwrap());
@@ -225,24 +233,24 @@ fn more_promises_end_at_once_than_one_decision_takes() {
 #[test]
 fn who_comes_in_vain_makes_room_for_the_next() {
     let mut shelf = Shelf::with(&[1]);
-    shelf.promise("a", 1).unwrap();
+    shelf.reservation("a", 1).unwrap();
     shelf.now = shelf.now.plus_s(601);
-    assert_eq!(shelf.promise("b", 1).unwrap_err(), sold_out(1, 0), "until its end is journaled it is held");
-    assert!(shelf.promise("b", 1).is_ok());
+    assert_eq!(shelf.reservation("b", 1).unwrap_err(), sold_out(1, 0), "until its end is journaled it is held");
+    assert!(shelf.reservation("b", 1).is_ok());
 }
 
 #[test]
-fn a_decision_about_too_many_wishes_is_refused() {
+fn a_decision_about_too_many_requests_is_refused() {
     let mut shelf = Shelf::with(&[1_000]);
-    let wishes = (0..=PROMISES_PER_DECISION_MAX).map(|n| shelf.wish(&n.to_string(), 1)).collect();
-    let many = Command::Promise { keeper: Keeper::Stock, ranking: vec![], wishes };
+    let requests = (0..=EXTERNAL_PER_DECISION_MAX).map(|n| shelf.request(&n.to_string(), 1)).collect();
+    let many = Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests };
     assert!(matches!(shelf.tell(many), Err(Refusal::LimitExceeded { .. })));
 }
 
 #[test]
 fn an_extension_counts_once_and_never_shortens() {
     let mut shelf = Shelf::with(&[1]);
-    shelf.promise("a", 1).unwrap();
+    shelf.reservation("a", 1).unwrap();
     assert_eq!(shelf.extend("a", 1, 1, 900), Ok(NOW.plus_s(900)));
     shelf.now = NOW.plus_s(100);
     assert_eq!(shelf.extend("a", 1, 1, 900), Ok(NOW.plus_s(900)), "a copy that comes later changes nothing");
@@ -252,14 +260,14 @@ fn an_extension_counts_once_and_never_shortens() {
     assert_eq!(shelf.available(), 0);
     shelf.wait_s(1);
     assert_eq!(shelf.available(), 1);
-    let ended = Refusal::PromiseEnded { status: PromiseStatus::Expired };
+    let ended = Refusal::ExternalEnded { status: ExternalStatus::Expired };
     assert_eq!(shelf.extend("a", 3, 1, 900), Err(ended));
 }
 
 #[test]
-fn a_promise_is_extended_a_bounded_number_of_times() {
+fn an_external_reservation_is_extended_a_bounded_number_of_times() {
     let mut shelf = Shelf::with(&[1]);
-    shelf.promise("a", 1).unwrap();
+    shelf.reservation("a", 1).unwrap();
     for key in 0..u128::try_from(EXTENSIONS_MAX).unwrap() {
         shelf.extend("a", key, 1, 900).unwrap();
     }
@@ -269,29 +277,32 @@ fn a_promise_is_extended_a_bounded_number_of_times() {
 #[test]
 fn another_caller_learns_and_changes_nothing() {
     let mut shelf = Shelf::with(&[1]);
-    shelf.promise("a", 1).unwrap();
-    for party in [Party::Caller("seller:other".into()), Party::Reservation] {
-        let (id, end) = (id("a"), PromiseEnd::Release);
-        assert_eq!(shelf.tell(Command::ReadPromise { id, party: party.clone() }), Ok(Reply::Unknown));
-        assert_eq!(shelf.tell(Command::EndPromise { id, party, end }), Ok(Reply::Unknown));
+    shelf.reservation("a", 1).unwrap();
+    for requester in [Requester::Caller("seller:other".into()), Requester::Reservation] {
+        let (id, end) = (id("a"), ExternalEnd::Release);
+        assert_eq!(shelf.tell(Command::ReadExternal { id, requester: requester.clone() }), Ok(Reply::Unknown));
+        assert_eq!(shelf.tell(Command::EndExternal { id, requester, end }), Ok(Reply::Unknown));
     }
-    let list = Command::ListPromises { owner: "seller:other".into(), status: None, before: None, limit: 9 };
-    assert_eq!(shelf.tell(list), Ok(Reply::PromiseList { found: vec![], next: None }));
+    let list = Command::ListExternal { owner: "seller:other".into(), status: None, before: None, limit: 9 };
+    assert_eq!(shelf.tell(list), Ok(Reply::ExternalList { found: vec![], next: None }));
     assert_eq!(shelf.available(), 0);
 }
 
 #[test]
-fn an_ended_promise_is_forgotten_after_its_time_and_its_reference_is_free_again() {
+fn an_ended_external_reservation_is_forgotten_after_its_time_and_its_reference_is_free_again() {
     let mut shelf = Shelf::with(&[3]);
-    shelf.promise("a", 1).unwrap();
-    shelf.end("a", PromiseEnd::Commit).unwrap();
-    shelf.wait_s(PROMISE_MEMORY_S - 1);
-    shelf.promise("b", 1).unwrap();
-    assert!(shelf.stock.promise(id("a")).is_some());
+    shelf.reservation("a", 1).unwrap();
+    shelf.end("a", ExternalEnd::Commit).unwrap();
+    shelf.wait_s(EXTERNAL_MEMORY_S - 1);
+    shelf.reservation("b", 1).unwrap();
+    assert!(shelf.stock.external_reservation(id("a")).is_some());
     shelf.wait_s(1);
-    shelf.promise("c", 1).unwrap();
-    assert_eq!(shelf.stock.promise(id("a")), None);
-    assert_eq!(shelf.promise("a", 1).unwrap_err(), Refusal::SoldOut { wanted: 1, available: 0, all_reserved: true });
+    shelf.reservation("c", 1).unwrap();
+    assert_eq!(shelf.stock.external_reservation(id("a")), None);
+    assert_eq!(
+        shelf.reservation("a", 1).unwrap_err(),
+        Refusal::SoldOut { wanted: 1, available: 0, all_reserved: true }
+    );
 }
 
 #[test]
@@ -300,9 +311,9 @@ fn a_hot_sku_does_not_grow_for_ever() {
     let mut tell = |command: Command, now: Timestamp| {
         let decision = stock.decide(&command, now).unwrap();
         decision.events.iter().for_each(|event| stock.evolve(event));
-        stock.promises.newest_before(u64::MAX).count()
+        stock.external.newest_before(u64::MAX).count()
     };
-    let request = Request { id: RequestId(1), terms: Terms(1) };
+    let request = Request { id: RequestId(1), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
     tell(Command::Receive { request, warehouse, units: 10, reference: None, expected_at: None }, NOW);
     let mut most = 0;
@@ -310,7 +321,7 @@ fn a_hot_sku_does_not_grow_for_ever() {
     for hour in 0..24 * 60_u64 {
         let now = NOW.plus_s(hour * 3_600);
         let reference: CompactString = format_compact!("{hour}");
-        let wish = PromiseWish {
+        let wanted = ExternalRequest {
             id: id(&reference),
             reference,
             units: 1,
@@ -318,7 +329,7 @@ fn a_hot_sku_does_not_grow_for_ever() {
             expires_at: now.plus_s(600),
             buyer_key: None,
         };
-        tell(Command::Promise { keeper: Keeper::Stock, ranking: vec![], wishes: vec![wish] }, now);
+        tell(Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests: vec![wanted] }, now);
         most = most.max(tell(Command::Wake, now.plus_s(600)));
     }
     assert!(most <= 24 * 7 + 2, "{most}");
@@ -328,17 +339,17 @@ fn a_hot_sku_does_not_grow_for_ever() {
 fn a_list_is_newest_first_and_goes_on_from_where_it_ended() {
     let mut shelf = Shelf::with(&[9]);
     for name in ["a", "b", "c", "d"] {
-        shelf.promise(name, 1).unwrap();
+        shelf.reservation(name, 1).unwrap();
     }
-    shelf.end("c", PromiseEnd::Commit).unwrap();
-    let list = |shelf: &mut Shelf, status, before, limit| match shelf.tell(Command::ListPromises {
+    shelf.end("c", ExternalEnd::Commit).unwrap();
+    let list = |shelf: &mut Shelf, status, before, limit| match shelf.tell(Command::ListExternal {
         owner: SHOP.into(),
         status,
         before,
         limit,
     }) {
-        Ok(Reply::PromiseList { found, next }) => {
-            let names: Vec<String> = found.iter().map(|one| one.promise.reference.to_string()).collect();
+        Ok(Reply::ExternalList { found, next }) => {
+            let names: Vec<String> = found.iter().map(|one| one.reservation.reference.to_string()).collect();
             (names, next)
         }
         other => panic!("{other:?}"),
@@ -346,31 +357,31 @@ fn a_list_is_newest_first_and_goes_on_from_where_it_ended() {
     let (first, next) = list(&mut shelf, None, None, 2);
     assert_eq!(first, ["d", "c"]);
     // What comes in between does not shift the pages.
-    shelf.promise("e", 1).unwrap();
+    shelf.reservation("e", 1).unwrap();
     assert_eq!(list(&mut shelf, None, next, 2), (vec!["b".to_owned(), "a".to_owned()], None));
-    assert_eq!(list(&mut shelf, Some(PromiseStatus::Held), None, 9).0, ["e", "d", "b", "a"]);
-    assert_eq!(list(&mut shelf, Some(PromiseStatus::Committed), None, 9).0, ["c"]);
+    assert_eq!(list(&mut shelf, Some(ExternalStatus::Held), None, 9).0, ["e", "d", "b", "a"]);
+    assert_eq!(list(&mut shelf, Some(ExternalStatus::Committed), None, 9).0, ["c"]);
 }
 
 #[test]
 fn an_offer_is_believed_and_none_is_needed() {
     let mut shelf = Shelf::with(&[99]);
-    shelf.promise("a", 50).unwrap();
+    shelf.reservation("a", 50).unwrap();
     shelf.tell(Command::Offer(Box::new(offer(1, 100)))).unwrap();
-    assert_eq!(shelf.promise("b", 41).unwrap_err(), Refusal::LimitExceeded { limit: 40, wanted: 41 });
+    assert_eq!(shelf.reservation("b", 41).unwrap_err(), Refusal::LimitExceeded { limit: 40, wanted: 41 });
     let mut archived = offer(2, 100);
     archived.on_sale = false;
     shelf.tell(Command::Offer(Box::new(archived))).unwrap();
-    assert_eq!(shelf.promise("b", 1).unwrap_err(), Refusal::NotOnSale);
-    assert_eq!(shelf.end("a", PromiseEnd::Commit), Ok(PromiseStatus::Committed), "what was promised is kept");
+    assert_eq!(shelf.reservation("b", 1).unwrap_err(), Refusal::NotOnSale);
+    assert_eq!(shelf.end("a", ExternalEnd::Commit), Ok(ExternalStatus::Committed), "what was reserved is kept");
 }
 
 #[test]
-fn stock_cannot_be_taken_from_under_a_promise() {
+fn stock_cannot_be_taken_from_under_an_external_reservation() {
     let mut shelf = Shelf::with(&[5]);
-    shelf.promise("a", 3).unwrap();
-    let request = Request { id: RequestId(77), terms: Terms(1) };
+    shelf.reservation("a", 3).unwrap();
+    let request = Request { id: RequestId(77), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
     let lost = Command::Adjust { request, warehouse, delta: -3, reason: AdjustmentReason::Lost };
-    assert_eq!(shelf.tell(lost), Err(Refusal::Promised { orders: vec![], reservations: vec![id("a")] }));
+    assert_eq!(shelf.tell(lost), Err(Refusal::UnitsReserved { orders: vec![], reservations: vec![id("a")] }));
 }

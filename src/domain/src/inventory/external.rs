@@ -2,17 +2,17 @@
 //!
 //! ```text
 //!            ┌── extend ──┐
-//! reserve ──► held ──────────► committed | released | expired ──PROMISE_MEMORY_S──► forgotten
+//! reserve ──► held ──────────► committed | released | expired ──EXTERNAL_MEMORY_S──► forgotten
 //! ```
 //!
 //! The order decides about its reservation, so the SKU only asks it (rule R3). About an external reservation of one line no other entity can
 //! decide: commit, release, extension and expiry are decisions of this one entity, in one order. So the SKU may end it by itself, and the
-//! caller's first answer stays true. One with [`Keeper::Reservation`] is a line of several; the reservation decides, and the SKU asks it.
+//! caller's first answer stays true. One with [`Decider::Reservation`] is a line of several; the reservation decides, and the SKU asks it.
 //!
 //! An ended external reservation is remembered far longer than a message lives, so a late copy of any command finds it (rule R1).
 
+use super::command::{Allocation, Units};
 use super::memory::units_of;
-use super::words::{Allocation, Units};
 use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{Request, ReservationId};
 use crate::time::Timestamp;
@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The seconds for which an ended external reservation and its reference are remembered: seven days, as the API says of every key.
-pub const PROMISE_MEMORY_S: u64 = 7 * 24 * 3_600;
+pub const EXTERNAL_MEMORY_S: u64 = 7 * 24 * 3_600;
 /// The most external reservations in one command.
 ///
 /// Smaller: a batch becomes more records; larger: its record, which is never split, would not fit the smallest bucket of a log that can
 /// be configured (100 events).
-pub const PROMISES_PER_DECISION_MAX: usize = 64;
+pub const EXTERNAL_PER_DECISION_MAX: usize = 64;
 /// The most external reservations that expire in one decision; the rest follows in the next. Larger: the event that names them would not fit the
 /// smallest batch of a log that can be configured (16 KiB).
 pub(super) const ENDS_PER_DECISION_MAX: usize = 512;
@@ -38,7 +38,7 @@ pub(super) const LOOKED_AT_MAX: usize = 4_096;
 /// The entity that decides when an external reservation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(flat)]
-pub enum Keeper {
+pub enum Decider {
     /// The SKU itself: the reservation has one line.
     #[n(0)]
     Stock,
@@ -54,7 +54,7 @@ pub enum Keeper {
 /// The status of an external reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cbor(index_only)]
-pub enum PromiseStatus {
+pub enum ExternalStatus {
     /// The units are reserved.
     #[n(0)]
     Held,
@@ -71,7 +71,7 @@ pub enum PromiseStatus {
 
 /// A request for an external reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PromiseWish {
+pub struct ExternalRequest {
     /// The id, derived from the caller and the reference; it is the idempotency key.
     pub id: ReservationId,
     /// The caller's reference.
@@ -88,7 +88,7 @@ pub struct PromiseWish {
 
 /// The requester of an action on an external reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Party {
+pub enum Requester {
     /// The caller, by the name of its references. It may act only on reservations that the SKU decides.
     Caller(CompactString),
     /// The reservation of several lines that decides about it.
@@ -97,18 +97,18 @@ pub enum Party {
 
 /// An external reservation in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Promised {
+pub struct ExternalAnswer {
     /// The reservation's id.
     pub id: ReservationId,
     /// Its current state.
-    pub promise: Promise,
+    pub reservation: ExternalReservation,
     /// Whether it was made by an earlier request.
     pub repeated: bool,
 }
 
 /// An external reservation, live or ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-pub struct Promise {
+pub struct ExternalReservation {
     /// Number of the SKU's event that made it.
     #[n(0)]
     pub number: u64,
@@ -120,7 +120,7 @@ pub struct Promise {
     pub buyer_key: Option<CompactString>,
     /// What decides when it ends.
     #[n(3)]
-    pub keeper: Keeper,
+    pub decider: Decider,
     /// Units by the warehouse they are taken from.
     #[n(4)]
     pub allocations: Vec<Allocation>,
@@ -132,7 +132,7 @@ pub struct Promise {
     pub expires_at: Timestamp,
     /// Held, or how it ended.
     #[n(7)]
-    pub status: PromiseStatus,
+    pub status: ExternalStatus,
     /// When it was made.
     #[n(8)]
     pub made_at: Timestamp,
@@ -147,7 +147,7 @@ pub struct Promise {
     pub extensions: Vec<Request>,
 }
 
-impl Promise {
+impl ExternalReservation {
     /// The sum of its units.
     #[must_use]
     pub fn units(&self) -> u64 {
@@ -162,9 +162,9 @@ impl Promise {
 
 /// All remembered external reservations of a SKU, with indexes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Promises {
+pub(super) struct ExternalReservations {
     /// Ordered by id, so that a chunk of the stored state is a range.
-    by_id: BTreeMap<ReservationId, Promise>,
+    by_id: BTreeMap<ReservationId, ExternalReservation>,
     /// By number: by age.
     by_number: BTreeMap<u64, ReservationId>,
     /// Live ones that the SKU decides, by their deadline.
@@ -175,14 +175,14 @@ pub(super) struct Promises {
     fading: BTreeSet<(Timestamp, u64)>,
 }
 
-impl Promises {
-    pub(super) fn get(&self, id: ReservationId) -> Option<&Promise> {
+impl ExternalReservations {
+    pub(super) fn get(&self, id: ReservationId) -> Option<&ExternalReservation> {
         self.by_id.get(&id)
     }
 
-    pub(super) fn by_number(&self, number: u64) -> Option<(ReservationId, &Promise)> {
+    pub(super) fn by_number(&self, number: u64) -> Option<(ReservationId, &ExternalReservation)> {
         let id = self.by_number.get(&number)?;
-        self.by_id.get(id).map(|promise| (*id, promise))
+        self.by_id.get(id).map(|reservation| (*id, reservation))
     }
 
     /// Those from one id to another, by id.
@@ -190,17 +190,20 @@ impl Promises {
         &self,
         first: ReservationId,
         last: ReservationId,
-    ) -> impl Iterator<Item = (ReservationId, &Promise)> {
-        self.by_id.range(first..=last).map(|(id, promise)| (*id, promise))
+    ) -> impl Iterator<Item = (ReservationId, &ExternalReservation)> {
+        self.by_id.range(first..=last).map(|(id, reservation)| (*id, reservation))
     }
 
     /// Those made before the event with this number, newest first.
-    pub(super) fn newest_before(&self, number: u64) -> impl Iterator<Item = (ReservationId, &Promise)> {
-        self.by_number.range(..number).rev().filter_map(|(_, id)| self.by_id.get(id).map(|promise| (*id, promise)))
+    pub(super) fn newest_before(&self, number: u64) -> impl Iterator<Item = (ReservationId, &ExternalReservation)> {
+        self.by_number
+            .range(..number)
+            .rev()
+            .filter_map(|(_, id)| self.by_id.get(id).map(|reservation| (*id, reservation)))
     }
 
     /// Live ones, by the time at which they expire or are asked about.
-    pub(super) fn held(&self) -> impl Iterator<Item = (ReservationId, &Promise)> {
+    pub(super) fn held(&self) -> impl Iterator<Item = (ReservationId, &ExternalReservation)> {
         self.expiring.iter().chain(&self.asking).filter_map(|(_, number)| self.by_number(*number))
     }
 
@@ -234,57 +237,57 @@ impl Promises {
         [self.expiring.first(), self.asking.first()].into_iter().flatten().map(|(at, _)| *at).min()
     }
 
-    pub(super) fn insert(&mut self, id: ReservationId, promise: Promise) {
-        let key = (promise.expires_at, promise.number);
-        match (promise.status, promise.keeper) {
-            (PromiseStatus::Held, Keeper::Stock) => self.expiring.insert(key),
-            (PromiseStatus::Held, Keeper::Reservation { .. }) => self.asking.insert(key),
-            (PromiseStatus::Committed | PromiseStatus::Released | PromiseStatus::Expired, _) => {
-                self.fading.insert((faded_at(&promise), promise.number))
+    pub(super) fn insert(&mut self, id: ReservationId, reservation: ExternalReservation) {
+        let key = (reservation.expires_at, reservation.number);
+        match (reservation.status, reservation.decider) {
+            (ExternalStatus::Held, Decider::Stock) => self.expiring.insert(key),
+            (ExternalStatus::Held, Decider::Reservation { .. }) => self.asking.insert(key),
+            (ExternalStatus::Committed | ExternalStatus::Released | ExternalStatus::Expired, _) => {
+                self.fading.insert((faded_at(&reservation), reservation.number))
             }
         };
-        self.by_number.insert(promise.number, id);
-        self.by_id.insert(id, promise);
+        self.by_number.insert(reservation.number, id);
+        self.by_id.insert(id, reservation);
     }
 
     /// Removes one from all indexes, for a change.
-    fn take(&mut self, id: ReservationId) -> Option<Promise> {
-        let promise = self.by_id.remove(&id)?;
-        self.by_number.remove(&promise.number);
-        let key = (promise.expires_at, promise.number);
+    fn take(&mut self, id: ReservationId) -> Option<ExternalReservation> {
+        let reservation = self.by_id.remove(&id)?;
+        self.by_number.remove(&reservation.number);
+        let key = (reservation.expires_at, reservation.number);
         self.expiring.remove(&key);
         self.asking.remove(&key);
-        self.fading.remove(&(faded_at(&promise), promise.number));
-        Some(promise)
+        self.fading.remove(&(faded_at(&reservation), reservation.number));
+        Some(reservation)
     }
 
     /// Ends one; returns the units it held.
-    pub(super) fn end(&mut self, id: ReservationId, status: PromiseStatus, at: Timestamp) -> Vec<Allocation> {
-        let Some(promise) = self.by_id.get_mut(&id) else { return Vec::new() };
-        let key = (promise.expires_at, promise.number);
-        promise.status = status;
-        promise.changed(at);
-        self.fading.insert((faded_at(promise), promise.number));
+    pub(super) fn end(&mut self, id: ReservationId, status: ExternalStatus, at: Timestamp) -> Vec<Allocation> {
+        let Some(reservation) = self.by_id.get_mut(&id) else { return Vec::new() };
+        let key = (reservation.expires_at, reservation.number);
+        reservation.status = status;
+        reservation.changed(at);
+        self.fading.insert((faded_at(reservation), reservation.number));
         self.expiring.remove(&key);
         self.asking.remove(&key);
-        promise.allocations.clone()
+        reservation.allocations.clone()
     }
 
     /// Sets a later deadline.
     pub(super) fn extend(&mut self, id: ReservationId, request: Request, expires_at: Timestamp, at: Timestamp) {
-        if let Some(mut promise) = self.take(id) {
-            promise.expires_at = expires_at;
-            promise.extensions.push(request);
-            promise.changed(at);
-            self.insert(id, promise);
+        if let Some(mut reservation) = self.take(id) {
+            reservation.expires_at = expires_at;
+            reservation.extensions.push(request);
+            reservation.changed(at);
+            self.insert(id, reservation);
         }
     }
 
     /// Sets the time of the next question to its reservation.
     pub(super) fn ask_again(&mut self, id: ReservationId, ask_at: Timestamp) {
-        if let Some(mut promise) = self.take(id) {
-            promise.expires_at = ask_at;
-            self.insert(id, promise);
+        if let Some(mut reservation) = self.take(id) {
+            reservation.expires_at = ask_at;
+            self.insert(id, reservation);
         }
     }
 
@@ -293,6 +296,6 @@ impl Promises {
     }
 }
 
-const fn faded_at(promise: &Promise) -> Timestamp {
-    promise.changed_at.plus_s(PROMISE_MEMORY_S)
+const fn faded_at(reservation: &ExternalReservation) -> Timestamp {
+    reservation.changed_at.plus_s(EXTERNAL_MEMORY_S)
 }

@@ -7,9 +7,9 @@ use crate::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::decide_promise::PromiseEnd;
+use super::decide_external::ExternalEnd;
+use super::external::{Decider, ExternalAnswer, ExternalRequest, ExternalStatus, Requester};
 use super::levels::Levels;
-use super::promises::{Keeper, Party, PromiseStatus, PromiseWish, Promised};
 
 /// A number of units of one SKU.
 pub type Units = u32;
@@ -272,55 +272,55 @@ pub enum Command {
         says: OrderSays,
     },
     /// Reserves units under references of a caller; each request is answered separately. At most
-    /// [`super::PROMISES_PER_DECISION_MAX`] of them.
-    Promise {
+    /// [`super::EXTERNAL_PER_DECISION_MAX`] of them.
+    ReserveExternal {
         /// The entity that decides when they end.
-        keeper: Keeper,
+        decider: Decider,
         /// Warehouses by preference; others come last.
         ranking: Vec<WarehouseId>,
         /// The requested reservations.
-        wishes: Vec<PromiseWish>,
+        requests: Vec<ExternalRequest>,
     },
     /// Reads an external reservation.
-    ReadPromise {
+    ReadExternal {
         /// The reservation's id.
         id: ReservationId,
         /// The requester of the command.
-        party: Party,
+        requester: Requester,
     },
     /// Commits or releases an external reservation.
-    EndPromise {
+    EndExternal {
         /// The reservation's id.
         id: ReservationId,
         /// The requester of the command.
-        party: Party,
+        requester: Requester,
         /// Whether it is committed or released.
-        end: PromiseEnd,
+        end: ExternalEnd,
     },
     /// Extends an external reservation.
-    ExtendPromise {
+    ExtendExternal {
         /// The reservation's id.
         id: ReservationId,
         /// The requester of the command.
-        party: Party,
+        requester: Requester,
         /// The caller's request, which takes effect once.
         request: Request,
         /// The earliest new deadline.
         expires_at: Timestamp,
     },
     /// Lists a caller's external reservations, newest first.
-    ListPromises {
+    ListExternal {
         /// The caller whose reservations are listed.
         owner: CompactString,
         /// Only reservations with this status; `None`: all.
-        status: Option<PromiseStatus>,
+        status: Option<ExternalStatus>,
         /// Only reservations made before the event with this number.
         before: Option<u64>,
         /// The most reservations in the answer.
         limit: u32,
     },
     /// The answer of a reservation of several lines to the question of rule R3. Only `answered` makes it.
-    AnswerPromise {
+    AnswerExternal {
         /// The reservation's id.
         id: ReservationId,
         /// The order's answer.
@@ -339,14 +339,14 @@ pub enum Reply {
     Done,
     /// `Commit`, `Release`, `Forget` or an answer named an unknown reservation: nothing changed (rule R1).
     Unknown,
-    /// The answer to `Promise`: one result for each request, in order.
-    Promises(Vec<Result<Box<Promised>, Refusal>>),
-    /// The answer to `ReadPromise`, `EndPromise`, `ExtendPromise`.
-    Promise(Box<Promised>),
-    /// The answer to `ListPromises`.
-    PromiseList {
+    /// The answer to `ExternalReservation`: one result for each request, in order.
+    ReservedExternal(Vec<Result<Box<ExternalAnswer>, Refusal>>),
+    /// The answer to `ReadExternal`, `EndExternal`, `ExtendExternal`.
+    External(Box<ExternalAnswer>),
+    /// The answer to `ListExternal`.
+    ExternalList {
         /// The reservations, newest first.
-        found: Vec<Promised>,
+        found: Vec<ExternalAnswer>,
         /// More reservations may exist before the event with this number; `None`: none do.
         next: Option<u64>,
     },
@@ -415,7 +415,7 @@ pub enum Refusal {
     /// The same request had another body.
     RequestReused,
     /// An adjustment or count would leave fewer units than are reserved.
-    Promised {
+    UnitsReserved {
         /// Some of the orders with reserved units.
         orders: Vec<OrderId>,
         /// Some of the external reservations with reserved units.
@@ -446,8 +446,8 @@ pub enum Refusal {
     /// A number exceeds the largest count.
     Overflow,
     /// The external reservation has ended otherwise.
-    PromiseEnded {
+    ExternalEnded {
         /// How it ended.
-        status: PromiseStatus,
+        status: ExternalStatus,
     },
 }

@@ -1,7 +1,7 @@
 //! Commands, events, replies and refusals of a cart.
 
 use crate::codec::{self as minicbor, Decode, Encode, text};
-use crate::ids::{OrderId, Sku, Terms};
+use crate::ids::{OrderId, RequestFingerprint, Sku};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use compact_str::CompactString;
@@ -24,7 +24,7 @@ pub enum Owner {
 
 /// A cart line; a cart has one line for each SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-pub struct Line {
+pub struct CartLine {
     /// The SKU; a cart has one line for each.
     #[n(0)]
     pub sku: Sku,
@@ -66,7 +66,7 @@ pub enum Command {
     /// Creates the cart; its id is derived from the request.
     Create {
         /// The fingerprint of the body: the same request with another body is refused.
-        terms: Terms,
+        terms: RequestFingerprint,
         /// The principal that creates the cart.
         owner: Owner,
         /// The currency of all its lines.
@@ -143,7 +143,7 @@ pub enum Event {
     Created {
         /// Fingerprint of the request's body: the same request with another is refused.
         #[n(0)]
-        terms: Terms,
+        terms: RequestFingerprint,
         /// The principal that created it.
         #[n(1)]
         owner: Owner,
@@ -169,7 +169,7 @@ pub enum Event {
     LineSet {
         /// The line as it is from now on.
         #[n(0)]
-        line: Line,
+        line: CartLine,
     },
     /// A line was removed.
     #[n(3)]
@@ -218,7 +218,7 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
     /// The lines, in the order of their addition.
-    pub lines: Vec<Line>,
+    pub lines: Vec<CartLine>,
     /// The currency of all lines.
     pub currency: Currency,
     /// The cart's version.
