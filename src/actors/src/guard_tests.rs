@@ -134,7 +134,7 @@ async fn shards_take_turns_with_their_checkpoints() {
 fn a_receipt_that_the_stored_state_covers_is_not_counted_again() {
     let entity = EntityId::Inventory(sku());
     let (at, until) = (Timestamp(1), Timestamp(2));
-    let asked = inventory::Asked { request: request("receipt"), at, until };
+    let asked = inventory::SellerRequest { request: request("receipt"), at, until };
     let event = inventory::Event::Received { asked, warehouse: warehouse(), units: 5, reference: None };
     let events = vec![Event::Inventory(event)];
     let received = Decided { entity: entity.clone(), number: 1, at, by: By::System, events };

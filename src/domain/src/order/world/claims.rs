@@ -213,7 +213,7 @@ fn m3_the_shopper_acts_in_the_methods_own_time() {
     assert_eq!(desk.calls().iter().map(|call| call.query_only).collect::<Vec<_>>(), [true]);
     let key = desk.order.owed(desk.now)[0];
     assert_eq!(
-        desk.order.answered(key, crate::effect::Outcome::Provider(answer)),
+        desk.order.answered(key, Outcome::Provider(answer)),
         None,
         "nothing new: asked again later"
     );
