@@ -11,6 +11,7 @@ mod client;
 mod corpus;
 mod crowd;
 mod described;
+mod framing;
 #[path = "../../fuzz/bodies/mod.rs"]
 #[allow(unreachable_pub, reason = "the fuzz targets reach it, from a crate of their own")]
 mod fuzzed;

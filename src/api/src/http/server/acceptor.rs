@@ -1,14 +1,15 @@
 //! The acceptor: a thread of its own that accepts connections and keeps each until it has sent a whole head.
 //!
 //! ```text
-//! accept ──► bounds on connections ──► a whole head, or bytes that begin none ──► the node's threads: hyper, filters
-//!              └─► refused               └─► silent, dripping, closed: ended here
+//! accept ──► bounds on connections ──► a whole head ──► the node's threads: hyper, filters
+//!              └─► refused               └─► no lawful head, silent, dripping, closed: ended here
 //! ```
 //!
 //! Sockets that open and send nothing cost a node more than requests do, and any client can open them. On the threads that serve they would share one
 //! queue with every request. Here the kernel divides the processor, and this thread has a lower priority than those that serve: a flood gets what they
 //! leave. A connection that has sent a head is handed over with the bytes it sent, once per connection.
 
+use super::framing::{HeadScan, Scanned};
 use super::socket::linger;
 use super::{ConnectionPermit, Shared, unparsable};
 use crate::core::problem::{Code, Problem};
@@ -145,8 +146,8 @@ where
                 Ok(stream) => hand_over(Accepted { stream, peer, first, permit }),
                 Err(error) => tracing::debug!(%error, "hand over a connection"),
             },
-            Ok(Ok(FirstHead::TooLong)) => {
-                let answer = unparsable::answer(Code::HeadTooLarge);
+            Ok(Ok(FirstHead::Refused(code, detail))) => {
+                let answer = unparsable::answer(code, detail);
                 if write_refusal(&mut stream, &answer).await {
                     linger(stream, &permit.shared).await;
                 }
@@ -159,19 +160,18 @@ where
 
 /// What a connection sends first.
 enum FirstHead {
-    /// A whole head, or bytes that begin none: hyper answers those.
+    /// A whole head, possibly with bytes behind it.
     Whole(Bytes),
-    /// More bytes than a head may have, without its end.
-    TooLong,
+    /// Bytes that are no lawful head: what answers them.
+    Refused(Code, &'static str),
     /// The peer closed its side before the end of a head.
     Closed,
 }
 
 async fn read_first_head(stream: &TcpStream, head_bytes_max: usize) -> io::Result<FirstHead> {
-    let mut bytes = Vec::new();
+    let (mut bytes, mut head) = (Vec::new(), HeadScan::default());
     loop {
         stream.readable().await?;
-        let before = bytes.len();
         bytes.reserve(FIRST_BYTES);
         match stream.try_read_buf(&mut bytes) {
             Ok(0) => return Ok(FirstHead::Closed),
@@ -179,20 +179,12 @@ async fn read_first_head(stream: &TcpStream, head_bytes_max: usize) -> io::Resul
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         }
-        if is_whole(&bytes, before) {
-            return Ok(FirstHead::Whole(bytes.into()));
-        }
-        if bytes.len() > head_bytes_max {
-            return Ok(FirstHead::TooLong);
+        match head.scan(&bytes, head_bytes_max) {
+            Scanned::Incomplete => {}
+            Scanned::Whole(..) => return Ok(FirstHead::Whole(bytes.into())),
+            Scanned::Refused(code, detail) => return Ok(FirstHead::Refused(code, detail)),
         }
     }
-}
-
-/// Is there a whole head, or a first byte that begins none? The first `before` bytes, except the last three, were checked earlier.
-fn is_whole(bytes: &[u8], before: usize) -> bool {
-    let is_head = bytes.first().is_some_and(u8::is_ascii_uppercase);
-    let new = bytes.get(before.saturating_sub(3)..).unwrap_or_default();
-    !is_head || new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n")
 }
 
 /// Writes the refusal and closes: it costs one write, and no connection permit.
@@ -208,28 +200,4 @@ fn refuse(mut stream: TcpStream, shared: &Arc<Shared>, code: Code) {
 async fn write_refusal(stream: &mut TcpStream, answer: &[u8]) -> bool {
     let written = tokio::time::timeout(REFUSAL_WRITE_TIMEOUT, stream.write_all(answer)).await;
     matches!(written, Ok(Ok(())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_whole;
-
-    #[test]
-    fn a_head_is_whole_at_its_empty_line_however_its_bytes_come() {
-        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-        for end in 1..head.len() {
-            let (bytes, last) = (&head[..end], end - 1);
-            assert!(!is_whole(bytes, last), "{end}");
-        }
-        for before in 0..head.len() {
-            assert!(is_whole(head, before), "the rest came after {before}");
-        }
-        assert!(is_whole(b"GET / HTTP/1.1\n\n", 15));
-    }
-
-    #[test]
-    fn bytes_that_begin_no_head_are_not_waited_for() {
-        assert!(is_whole(b"\x16\x03\x01", 0));
-        assert!(!is_whole(b"G", 0));
-    }
 }

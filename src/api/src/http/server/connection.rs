@@ -1,6 +1,6 @@
 //! One connection: its requests one after the other, each with a deadline, until it ends or the server drains.
 
-use super::socket::{MonitoredSocket, RecentBytes};
+use super::socket::MonitoredSocket;
 use super::timer::ConnectionTimer;
 use super::{Peer, Shared};
 use crate::core::priority_class::PriorityClass;
@@ -8,7 +8,7 @@ use crate::core::problem::{Code, Problem};
 use crate::http::overload_gate::OverloadGate;
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Version};
 use hyper_util::rt::TokioIo;
@@ -39,13 +39,12 @@ where
 {
     let Serving { shared, service, peer } = serving;
     let timer = ConnectionTimer::new(shared.limits.request_timeout);
-    let recent = RecentBytes::default();
-    let socket = MonitoredSocket::new(stream, first, recent.clone(), timer.clone(), Arc::clone(&shared));
+    let socket = MonitoredSocket::new(stream, first, timer.clone(), Arc::clone(&shared));
     let timeout = shared.limits.request_timeout;
     let guarded = {
-        let (timer, recent, shared) = (timer.clone(), recent.clone(), Arc::clone(&shared));
+        let (timer, shared) = (timer.clone(), Arc::clone(&shared));
         service_fn(move |mut request: Request<Incoming>| {
-            let answering = match framing_problem(&request, &recent) {
+            let answering = match head_problem(&request) {
                 Some(problem) => Answering::Refused(problem),
                 None => {
                     request.extensions_mut().insert(Peer(peer));
@@ -128,15 +127,9 @@ where
     within(service.call(request), &timer, ConnectionTimer::deadline(timeout)).await
 }
 
-/// What only the server can check of a request: how its body is framed, and its `Host`.
-fn framing_problem(request: &Request<Incoming>, recent: &RecentBytes) -> Option<Problem> {
+/// What only the server checks of a request that `hyper` has parsed: its `Host` and its method.
+fn head_problem(request: &Request<Incoming>) -> Option<Problem> {
     let headers = request.headers();
-    let framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    let framed_twice = framed && recent.framed_twice();
-    recent.clear();
-    if framed_twice {
-        return Some(Problem::new(Code::MalformedRequest).detail("the length of the body is given more than once"));
-    }
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11 && request.uri().authority().is_none()) {
         return Some(Problem::new(Code::MalformedRequest).detail("exactly one Host header is needed"));

@@ -1,13 +1,14 @@
 //! The server: accepts connections, bounds and times them out, and drains. What a request means is decided by the filters behind it.
 //!
 //! ```text
-//! acceptor: bounds on connections, a first head ──► hyper http1 ──► framing, Host ──► overload gate ──► total timeout ──► warp filters
+//! acceptor: bounds on connections, a first head ──► framing ──► hyper http1 ──► Host ──► overload gate ──► total timeout ──► warp filters
 //! ```
 //!
 //! Every bound is in [`SocketLimits`], with what goes wrong without it. `warp::serve` would leave idle and dripping sockets open for ever.
 
 mod acceptor;
 mod connection;
+mod framing;
 mod socket;
 mod timer;
 mod unparsable;

@@ -1,78 +1,27 @@
-//! The socket below `hyper`: it sees what `hyper` hides of a request's head (`Content-Length` twice, or together with
-//! `Transfer-Encoding`), and whether the peer still takes its answers.
+//! The socket below `hyper`: it passes on what [`Framing`] has checked, and sees whether the peer still takes its answers.
 //!
-//! `hyper` accepts such a request (dropping the length, as RFC 9112 allows), but a proxy before the node may have read it the other
-//! way, and then the next request on the connection is smuggled. The node refuses it, which RFC 9112 allows too. For that the last
-//! bytes read are kept beside the connection.
+//! A head is held back until it is whole. Instead of one that is refused `hyper` gets a head that it cannot parse, so that it answers, after all
+//! earlier answers, and closes; what it answers is replaced by the reason.
 //!
 //! `hyper` waits for ever for a peer that sends requests and does not read. Here a write that has to wait starts a timeout within which the peer
 //! must take everything; a peer that takes a byte now and then does not restart it.
 
 use super::Shared;
+use super::framing::{Framing, Refusal};
 use super::timer::ConnectionTimer;
 use super::unparsable;
 use bytes::Bytes;
-use std::io::{self, BufRead};
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How many of the last bytes read are kept: more than the longest head that is accepted.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
-
-/// The last bytes read from a connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RecentBytes(Arc<Mutex<Vec<u8>>>);
-
-impl RecentBytes {
-    fn add(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() + bytes.len() > KEPT_BYTES_MAX {
-            kept.clear();
-        }
-        let from = bytes.len().saturating_sub(KEPT_BYTES_MAX);
-        kept.extend_from_slice(bytes.get(from..).unwrap_or_default());
-    }
-
-    /// Forgets the bytes: the head of a request was parsed from them.
-    pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// Does a head among the bytes frame its body in two ways?
-    pub(super) fn framed_twice(&self) -> bool {
-        framed_twice(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn framed_twice(mut bytes: &[u8]) -> bool {
-    let mut lengths = 0_u32;
-    let mut encoded = false;
-    while !bytes.is_empty() {
-        let line = bytes;
-        let length = bytes.skip_until(b'\n').unwrap_or(0);
-        let line = line.get(..length).unwrap_or_default();
-        match line.first() {
-            Some(b'c' | b'C') if starts_with(line, b"content-length:") => lengths += 1,
-            Some(b't' | b'T') if starts_with(line, b"transfer-encoding:") => encoded = true,
-            // An empty line ends a head: a body or the next request follows.
-            Some(b'\r' | b'\n') if line.len() <= 2 => (lengths, encoded) = (0, false),
-            _ => {}
-        }
-        if lengths > 1 || (encoded && lengths > 0) {
-            return true;
-        }
-    }
-    false
-}
-
-fn starts_with(line: &[u8], name: &[u8]) -> bool {
-    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
-}
+/// What `hyper` gets instead of a head that is refused: no method begins with this byte.
+const REFUSED_HEAD: &[u8] = b"\0\r\n\r\n";
 
 /// How long, and for how many bytes, a socket is read after the last answer: closing it with unread bytes resets the
 /// connection, and the client may lose the answer.
@@ -81,13 +30,17 @@ const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Sockets that linger at once; further ones are closed at once. They hold file descriptors, but no connection permit.
 const LINGERING_MAX: usize = 1_024;
 
-/// A socket that keeps the bytes it read last, and that lingers when it is dropped before its peer closed.
+/// A socket that reads whole heads, and that lingers when it is dropped before its peer closed.
 #[derive(Debug)]
 pub(super) struct MonitoredSocket {
     stream: Option<TcpStream>,
-    /// Bytes that the acceptor read and `hyper` has not taken yet.
-    first: Bytes,
-    recent: RecentBytes,
+    framing: Framing,
+    /// Bytes that were checked and that `hyper` has not taken yet.
+    checked: Bytes,
+    /// A head that is not whole yet.
+    held: Vec<u8>,
+    /// Why nothing more is read.
+    refusal: Option<Refusal>,
     ended: bool,
     timer: ConnectionTimer,
     /// Deadline of pending writes; `None`: no write waits.
@@ -98,23 +51,55 @@ pub(super) struct MonitoredSocket {
 }
 
 impl MonitoredSocket {
-    pub(super) const fn new(
-        stream: TcpStream,
-        first: Bytes,
-        recent: RecentBytes,
-        timer: ConnectionTimer,
-        shared: Arc<Shared>,
-    ) -> Self {
-        Self {
+    /// `first`: the bytes that were read from it already.
+    pub(super) fn new(stream: TcpStream, mut first: Bytes, timer: ConnectionTimer, shared: Arc<Shared>) -> Self {
+        let mut framing = Framing::new(shared.limits.head_bytes_max);
+        let (passed, refusal) = framing.check(&first);
+        let mut socket = Self {
             stream: Some(stream),
-            first,
-            recent,
+            framing,
+            checked: first.split_to(passed),
+            held: first.into(),
+            refusal: None,
             ended: false,
             timer,
             write_deadline: None,
             replacement: None,
             shared,
+        };
+        socket.refuse(refusal);
+        socket
+    }
+
+    /// Keeps the refusal, if there is one, and lets `hyper` see it behind what was checked.
+    fn refuse(&mut self, refusal: Option<Refusal>) {
+        if refusal.is_none() {
+            return;
         }
+        self.held = Vec::new();
+        if matches!(refusal, Some(Refusal::Head(..))) {
+            self.checked = [self.checked.as_ref(), REFUSED_HEAD].concat().into();
+        }
+        self.refusal = refusal;
+    }
+
+    /// Checks what was read into `buffer` behind its first `before` bytes, and takes out of it what may not be passed on yet.
+    fn check(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        let refusal = if self.held.is_empty() {
+            let (passed, refusal) = self.framing.check(new);
+            self.held.extend_from_slice(new.get(passed..).unwrap_or_default());
+            buffer.set_filled(before.saturating_add(passed));
+            refusal
+        } else {
+            self.held.extend_from_slice(new);
+            buffer.set_filled(before);
+            let (passed, refusal) = self.framing.check(&self.held);
+            let rest = self.held.split_off(passed);
+            self.checked = std::mem::replace(&mut self.held, rest).into();
+            refusal
+        };
+        self.refuse(refusal);
     }
 
     /// Writes the replacement of `bytes`, then reports `bytes` as written.
@@ -142,7 +127,7 @@ impl MonitoredSocket {
     /// Is there a replacement for `bytes`?
     fn is_replaced(&mut self, bytes: &[u8]) -> bool {
         if self.replacement.is_none() {
-            self.replacement = unparsable::replacement(bytes).map(|own| (own, 0));
+            self.replacement = unparsable::replacement(bytes, self.refusal).map(|own| (own, 0));
         }
         self.replacement.is_some()
     }
@@ -209,22 +194,33 @@ impl AsyncRead for MonitoredSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let length = buffer.remaining().min(self.first.len());
-            let first = self.first.split_to(length);
-            self.recent.add(&first);
-            buffer.put_slice(&first);
-            return Poll::Ready(Ok(()));
+        loop {
+            if !self.checked.is_empty() {
+                let length = buffer.remaining().min(self.checked.len());
+                let checked = self.checked.split_to(length);
+                buffer.put_slice(&checked);
+                return Poll::Ready(Ok(()));
+            }
+            match self.refusal {
+                None => {}
+                // The refused head was the last thing to be read.
+                Some(Refusal::Head(..)) => return Poll::Ready(Ok(())),
+                Some(Refusal::Body(detail)) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, detail)));
+                }
+            }
+            let before = buffer.filled().len();
+            let polled = self.stream().poll_read(context, buffer);
+            if buffer.filled().len() == before {
+                // The peer has closed, or is gone: lingering is pointless.
+                self.ended |= polled.is_ready();
+                return polled;
+            }
+            self.check(buffer, before);
+            if buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
         }
-        let before = buffer.filled().len();
-        let polled = self.stream().poll_read(context, buffer);
-        match (&polled, buffer.filled().get(before..)) {
-            (_, Some(new)) if !new.is_empty() => self.recent.add(new),
-            // The peer has closed, or is gone: lingering is pointless.
-            (Poll::Ready(_), _) => self.ended = true,
-            (Poll::Pending, _) => {}
-        }
-        polled
     }
 }
 
@@ -259,24 +255,5 @@ impl AsyncWrite for MonitoredSocket {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::framed_twice;
-
-    #[test]
-    fn a_body_framed_in_two_ways_is_seen_in_any_order_and_case() {
-        assert!(framed_twice(b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"));
-        assert!(framed_twice(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n"));
-        assert!(framed_twice(b"POST / HTTP/1.1\r\nContent-Length: 3\r\nCONTENT-LENGTH: 3\r\n\r\n"));
-    }
-
-    #[test]
-    fn two_requests_in_one_read_are_not_one_request() {
-        assert!(!framed_twice(
-            b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
-        ));
     }
 }

@@ -3,14 +3,15 @@
 //! Such an answer is the last one of its connection, has no content, and reaches the socket in one write. No other answer looks like it, because
 //! every refusal of the API has content. When earlier answers are still being written it shares their write, and then it stays bare.
 
+use super::framing::Refusal;
 use crate::core::problem::{Code, Problem};
 use std::io::IoSlice;
 
 /// The position of the status in an answer.
 const STATUS: std::ops::Range<usize> = 9..12;
 
-/// The answer to send instead of `bytes`, if `hyper` made them by itself.
-pub(super) fn replacement(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The answer to send instead of `bytes`, if `hyper` made them by itself. `refusal`: why the head was kept from `hyper`.
+pub(super) fn replacement(bytes: &[u8], refusal: Option<Refusal>) -> Option<Vec<u8>> {
     let code = match bytes.get(STATUS)? {
         b"400" => Code::MalformedRequest,
         b"414" => Code::UriTooLong,
@@ -19,12 +20,16 @@ pub(super) fn replacement(bytes: &[u8]) -> Option<Vec<u8>> {
     };
     let is_bare = bytes.ends_with(b"\r\n\r\n") && find(bytes, b"\r\ncontent-length: 0\r\n").is_some();
     let is_alone = find(bytes, b"\r\n\r\n").is_some_and(|end| end + 4 == bytes.len());
-    (is_bare && is_alone).then(|| answer(code))
+    let (code, detail) = match refusal {
+        Some(Refusal::Head(code, detail)) => (code, detail),
+        Some(Refusal::Body(_)) | None => (code, "the head of the request cannot be parsed"),
+    };
+    (is_bare && is_alone).then(|| answer(code, detail))
 }
 
-/// The answer to a head that cannot be parsed.
-pub(super) fn answer(code: Code) -> Vec<u8> {
-    Problem::new(code).detail("the head of the request cannot be parsed").to_raw_http()
+/// The answer to a head that is refused.
+pub(super) fn answer(code: Code, detail: &str) -> Vec<u8> {
+    Problem::new(code).detail(detail).to_raw_http()
 }
 
 /// The only slice that is not empty, if there is exactly one.
@@ -47,15 +52,18 @@ mod tests {
 
     #[test]
     fn a_bare_refusal_becomes_a_problem_and_nothing_else_is_changed() {
-        let replaced = String::from_utf8(replacement(BARE).expect("it is bare")).expect("text");
+        let replaced = String::from_utf8(replacement(BARE, None).expect("it is bare")).expect("text");
         assert!(
             replaced.starts_with("HTTP/1.1 431 ") && replaced.contains("\"code\":\"head_too_large\""),
             "{replaced}"
         );
+        let refusal = Refusal::Head(Code::HeadTooLarge, "too long");
+        let refused = String::from_utf8(replacement(BARE, Some(refusal)).expect("it is bare")).expect("text");
+        assert!(refused.contains("\"detail\":\"too long\""), "{refused}");
         let own = Problem::new(Code::MalformedRequest).to_raw_http();
-        assert_eq!(replacement(&own), None);
-        assert_eq!(replacement(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), None);
-        assert_eq!(replacement(&[BARE, BARE].concat()), None);
+        assert_eq!(replacement(&own, None), None);
+        assert_eq!(replacement(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None), None);
+        assert_eq!(replacement(&[BARE, BARE].concat(), None), None);
     }
 
     #[test]
