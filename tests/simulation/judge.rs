@@ -103,6 +103,11 @@ impl Judge {
         self.models.iter()
     }
 
+    /// Effects that all entities owe at `now`.
+    pub(crate) fn owed(&self, now: Timestamp) -> usize {
+        self.models.values().map(|model| model.state.owed(now).len()).sum()
+    }
+
     /// An order as its journal has it.
     pub(crate) fn order(&self, id: OrderId) -> Option<&Order> {
         order_of(&self.models.get(&EntityId::Order(id))?.state)

@@ -126,6 +126,31 @@ pub(crate) async fn go_wrong(world: Arc<World>, ends: tokio::sync::mpsc::Unbound
                     node.faults().slow_disk(Duration::from_millis(millis), None);
                 }
             }
+            Mishap::SlowShard(millis) => {
+                if let Some(node) = world.node() {
+                    let shard = Shard(rng.random_range(0..world.plan.shards));
+                    node.faults().slow_shard(shard, Duration::from_millis(millis));
+                }
+            }
+        }
+    }
+}
+
+/// Rule W2: an effect that waits is not joined by copies of itself, however long it waits. So no more commands between entities wait than
+/// effects are owed; those that are owed and not yet in the journal, and those settled whose copy still waits, are a few for each client.
+pub(crate) async fn watch_effects(world: Arc<World>) {
+    const FOR_EACH_CLIENT: usize = 4;
+    let clients = world.plan.clients + world.plan.shoppers + world.plan.reservers;
+    let spare = usize::try_from(clients).expect("a few") * FOR_EACH_CLIENT;
+    loop {
+        pass(250).await;
+        let Some(node) = world.node() else { continue };
+        let waiting = node.stats().effects_waiting();
+        if waiting > spare {
+            let owed = world.judge().owed(node.now());
+            if waiting > owed + spare {
+                world.broke(&format!("an_effect_has_one_copy: {waiting} wait, {owed} are owed"));
+            }
         }
     }
 }

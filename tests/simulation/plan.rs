@@ -57,12 +57,16 @@ pub(crate) enum Mishap {
     Fence,
     /// From now on an append takes this many ms longer.
     SlowDisk(u64),
+    /// From now on each message to an entity of one shard takes this many ms longer.
+    SlowShard(u64),
 }
 
 /// The generator's stream for loads that take their time.
 const LOADS: u64 = 9;
 /// The generator's stream for what reservers bring about.
 const RESERVERS: u64 = 7;
+/// The generator's stream for shards that are slow.
+const SLOW_SHARDS: u64 = 11;
 /// Their steps whose messages may be lost.
 const RESERVERS_STEPS: [&str; 3] = ["promise", "end_promise", "ask_reservation"];
 /// Steps whose messages may be lost.
@@ -111,7 +115,11 @@ impl Plan {
             settings,
             behaviour,
             faults,
-            chaos: if calm { Vec::new() } else { with_lost_promises(seed, chaos_ms, chaos(rng, chaos_ms)) },
+            chaos: if calm {
+                Vec::new()
+            } else {
+                with_slow_shards(seed, chaos_ms, with_lost_reservations(seed, chaos_ms, chaos(rng, chaos_ms)))
+            },
             cut_starts: if rng.random_bool(0.5) { 40 } else { 0 },
         }
     }
@@ -233,13 +241,22 @@ fn with_slow_loads(seed: u64, faults: Faults) -> Faults {
     Faults { load_stalls, ..faults }
 }
 
-fn with_lost_promises(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Mishap)>) -> Vec<(u64, Mishap)> {
+fn with_lost_reservations(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Mishap)>) -> Vec<(u64, Mishap)> {
     let rng = &mut rng_of(seed, RESERVERS + 1);
     for _ in 0..rng.random_range(0..=3) {
         let step = RESERVERS_STEPS[rng.random_range(0..RESERVERS_STEPS.len())];
         chaos.push((rng.random_range(0..chaos_ms), Mishap::Lose(step, rng.random_range(1..=5))));
     }
     chaos.sort_by_key(|(at, _)| *at);
+    chaos
+}
+
+fn with_slow_shards(seed: u64, chaos_ms: u64, mut chaos: Vec<(u64, Mishap)>) -> Vec<(u64, Mishap)> {
+    let rng = &mut rng_of(seed, SLOW_SHARDS);
+    if rng.random_bool(0.25) {
+        chaos.push((rng.random_range(0..chaos_ms), Mishap::SlowShard(rng.random_range(100..2_000))));
+        chaos.sort_by_key(|(at, _)| *at);
+    }
     chaos
 }
 

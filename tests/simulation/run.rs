@@ -11,13 +11,15 @@ use doorbuster_audit::audit_store;
 use doorbuster_domain::entity::{By, Wait};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_payments::Provider;
-use doorbuster_storage::Store;
 use doorbuster_storage::memory::Faults;
+use doorbuster_storage::{Shard, Store};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Virtual time that everything under way may take after its last deadline.
 const REST_WITHIN_S: u64 = 60;
+/// Virtual time within which commands between entities that still wait at the end must be through.
+const THROUGH_WITHIN_MS: u64 = 5_000;
 /// The provider's own patience with a shopper, and ours until we ask: the last of these deadlines is no later.
 const BANKS_OWN_S: u64 = 15;
 /// Panics that may still be ordered for an entity at the end are fewer.
@@ -71,6 +73,7 @@ pub(crate) async fn live(world: &Arc<World>) {
     let keeper = tokio::spawn(life::keep(Arc::clone(world), orders));
     Client::new(world, 0).open_shop().await;
     let chaos = tokio::spawn(life::go_wrong(Arc::clone(world), ends.clone()));
+    let watch = tokio::spawn(life::watch_effects(Arc::clone(world)));
     let mut clients: Vec<_> =
         (1..=world.plan.clients).map(|number| tokio::spawn(Client::new(world, number).live())).collect();
     // Their numbers, and so their generators, are apart from the others'.
@@ -88,7 +91,18 @@ pub(crate) async fn live(world: &Arc<World>) {
     heal(world, &ends).await;
     come_to_rest(world).await;
     look_over(world).await;
+    nothing_waits(world).await;
+    watch.abort();
     keeper.abort();
+}
+
+/// Rule W2: what was sent between entities is through, or given up.
+async fn nothing_waits(world: &World) {
+    pass(THROUGH_WITHIN_MS).await;
+    let waiting = world.node().map_or(0, |node| node.stats().effects_waiting());
+    if waiting > 0 && world.broken().is_none() {
+        world.broke(&format!("{waiting} commands between entities wait at the end"));
+    }
 }
 
 /// Nothing goes wrong any more; what hangs is ended.
@@ -101,6 +115,9 @@ async fn heal(world: &Arc<World>, ends: &tokio::sync::mpsc::UnboundedSender<End>
     let slow = world.plan.chaos.iter().any(|(_, trouble)| matches!(trouble, Mishap::SlowDisk(_) | Mishap::Fence));
     if slow || hangs.clone().any(|fault| matches!(fault, doorbuster_storage::memory::Fault::Hang)) {
         ends.send(End::Crash).expect("the keeper lives as long as the world");
+    }
+    if let Some(node) = world.node() {
+        node.faults().slow_shard(Shard(0), Duration::ZERO);
     }
     pass(1_000).await;
 }

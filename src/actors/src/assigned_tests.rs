@@ -46,8 +46,17 @@ impl Remote for Wire {
         .boxed()
     }
 
-    fn send(&self, _shard: Shard, message: OneWay) {
-        self.others().iter().for_each(|other| other.receive(message.clone()));
+    /// To the node that has the shard, as the gateway sends it; that node says what became of it.
+    fn send(&self, shard: Shard, message: OneWay) -> Result<(), OneWay> {
+        match self.others().iter().find(|other| other.owned().contains_key(&shard)) {
+            Some(owner) => owner.receive(message),
+            None => return Err(message),
+        }
+        Ok(())
+    }
+
+    fn losses(&self) -> u64 {
+        0
     }
 }
 

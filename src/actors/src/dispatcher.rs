@@ -3,6 +3,7 @@
 
 use super::context::Context;
 use super::messages::ask::Answer;
+use super::messages::asker::OneWays;
 use super::messages::shard::{ShardMsg, ShardNotice};
 use super::output::PendingOutput;
 use super::provider::ProviderRunner;

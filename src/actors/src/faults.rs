@@ -2,6 +2,7 @@
 
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::Shard;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ pub struct Faults {
     steps: Mutex<BTreeMap<String, u32>>,
     disk_delay_ms: AtomicU64,
     disk_slow_until_ms: AtomicU64,
+    slow_shard: Mutex<Option<(Shard, Duration)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -51,6 +53,19 @@ impl Faults {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.disk_slow_until_ms.store(until.map_or(u64::MAX, |until| until.0), Ordering::Release);
         self.disk_delay_ms.store(millis, Ordering::Release);
+    }
+
+    /// Each message to an entity of this shard takes `delay` longer, until the next call; a `delay` of zero ends it.
+    pub fn slow_shard(&self, shard: Shard, delay: Duration) {
+        *lock(&self.slow_shard) = (!delay.is_zero()).then_some((shard, delay));
+        self.armed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn shard_delay(&self, shard: Shard) -> Option<Duration> {
+        if !self.armed.load(Ordering::Acquire) {
+            return None;
+        }
+        lock(&self.slow_shard).filter(|(slow, _)| *slow == shard).map(|(_, delay)| delay)
     }
 
     pub(crate) fn must_panic(&self, entity: &EntityId) -> bool {

@@ -11,6 +11,7 @@
 
 use super::handle::Handles;
 use super::messages::ask::{Answer, Ask};
+use super::messages::asker::{Asker, OneWays};
 use super::messages::entity::{Envelope, ReplyTo};
 use super::messages::remote::{Delivered, OneWay, Remote};
 use super::messages::shard::ShardMsg;
@@ -22,7 +23,7 @@ use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::{Layout, Shard};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -46,6 +47,8 @@ pub(crate) struct Router {
     in_flight: AtomicUsize,
     serving: AtomicBool,
     remote: OnceLock<Arc<dyn Remote>>,
+    /// Itself: the copy of an effect from another group keeps it, to say what became of it.
+    own: Weak<Self>,
 }
 
 /// Counts a request as under way until it is dropped.
@@ -60,8 +63,9 @@ impl Drop for InFlight<'_> {
 
 impl Router {
     /// The node owns no shard yet.
-    pub(crate) fn new(layout: Layout, clock: SharedClock, settings: Settings, stats: Arc<Stats>) -> Self {
-        Self {
+    pub(crate) fn new(layout: Layout, clock: SharedClock, settings: Settings, stats: Arc<Stats>) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            own: Weak::clone(own),
             layout,
             clock,
             settings,
@@ -71,7 +75,7 @@ impl Router {
             in_flight: AtomicUsize::new(0),
             serving: AtomicBool::new(false),
             remote: OnceLock::new(),
-        }
+        })
     }
 
     /// Gives the way to other nodes' shards.
@@ -131,7 +135,9 @@ impl Router {
     }
 
     fn admit(&self) -> Option<InFlight<'_>> {
-        if self.stats.log_queue() > self.settings.log_queue_max {
+        if self.stats.log_queue() > self.settings.log_queue_max
+            || self.stats.effects_waiting() > self.settings.effects_max
+        {
             self.stats.refused_busy();
             return None;
         }
@@ -197,26 +203,24 @@ impl Router {
         self.send_to_shard(shard, ShardMsg::Ask(envelope));
     }
 
-    /// Sends a message to an entity of another commit group, here or on another node; it may be lost.
-    pub(crate) fn send_one_way(&self, message: OneWay) {
-        let shard = self.layout.shard_of(message.receiver());
-        if self.routes.actor(shard).is_some() {
-            self.receive(message);
-        } else if let Some(remote) = self.remote.get() {
-            remote.send(shard, message);
-        }
+    /// A number that changes whenever a message to another commit group may have been lost on its way.
+    pub(crate) fn losses(&self) -> u64 {
+        self.routes.changes().wrapping_add(self.remote.get().map_or(0, |remote| remote.losses()))
     }
 
-    /// Takes in a message of an entity of another commit group. One whose shard is not here is dropped: an effect that stays unanswered is
-    /// sent again.
+    /// Takes in a message of an entity of another commit group. One whose shard is not here is dropped, and the entity that owes the effect
+    /// hears of it.
     pub(crate) fn receive(&self, message: OneWay) {
         match message {
             OneWay::Ask { ask, reply_to } => {
-                let reply_to = match reply_to {
-                    Some((entity, key)) => ReplyTo::OtherGroup { entity, key },
-                    None => ReplyTo::Nobody,
-                };
-                self.send(*ask, reply_to);
+                let asker = reply_to
+                    .zip(self.own.upgrade())
+                    .map(|((entity, key), own)| Asker::in_other_group(key, entity, own, Arc::clone(&self.stats)));
+                self.send(*ask, asker.map_or(ReplyTo::Nobody, ReplyTo::Entity));
+            }
+            OneWay::CopyGone { entity, key } => {
+                let shard = self.layout.shard_of(&entity);
+                self.send_to_shard(shard, ShardMsg::CopyGone { entity, key });
             }
             OneWay::Answer { entity, key, outcome } => {
                 let shard = self.layout.shard_of(&entity);
@@ -231,7 +235,8 @@ impl Router {
         if let Some(actor) = self.routes.actor(shard) {
             drop(actor.send_message(ShardMsg::Answer { entity, key, outcome }));
         } else if let Some(remote) = self.remote.get() {
-            remote.send(shard, OneWay::Answer { entity, key, outcome: Box::new(outcome) });
+            // An answer that is lost is asked for again.
+            drop(remote.send(shard, OneWay::Answer { entity, key, outcome: Box::new(outcome) }));
         }
     }
 
@@ -239,6 +244,24 @@ impl Router {
     pub(crate) fn send_to_shard(&self, shard: Shard, message: ShardMsg) {
         if let Some(actor) = self.routes.actor(shard) {
             drop(actor.send_message(message));
+        }
+    }
+}
+
+impl OneWays for Router {
+    fn send_one_way(&self, message: OneWay) {
+        let shard = self.layout.shard_of(message.receiver());
+        if self.routes.actor(shard).is_some() {
+            self.receive(message);
+            return;
+        }
+        let stays = match self.remote.get() {
+            Some(remote) => remote.send(shard, message).err(),
+            None => Some(message),
+        };
+        // The entity that owes the effect is here, or was: a shard that is gone has taken it along.
+        if let Some(OneWay::Ask { reply_to: Some((entity, key)), .. }) = stays {
+            self.send_to_shard(self.layout.shard_of(&entity), ShardMsg::CopyGone { entity, key });
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::messages::shard::ShardMsg;
 use doorbuster_storage::{Epoch, Shard};
 use ractor::{ActorId, ActorRef};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// The route to one shard.
@@ -19,7 +19,11 @@ struct Route {
 
 /// The routes to all shards.
 #[derive(Debug)]
-pub(crate) struct Routes(Box<[Route]>);
+pub(crate) struct Routes {
+    routes: Box<[Route]>,
+    /// How often a shard came or went.
+    changes: AtomicU64,
+}
 
 /// One request from outside in a shard, as long as this lives.
 pub(crate) struct Entered<'route>(&'route AtomicU32);
@@ -33,11 +37,11 @@ impl Drop for Entered<'_> {
 impl Routes {
     /// The node owns none of the `shards`.
     pub(crate) fn new(shards: u16) -> Self {
-        Self((0..shards).map(|_| Route::default()).collect())
+        Self { routes: (0..shards).map(|_| Route::default()).collect(), changes: AtomicU64::new(0) }
     }
 
     fn route(&self, shard: Shard) -> Option<&Route> {
-        self.0.get(usize::from(shard.0))
+        self.routes.get(usize::from(shard.0))
     }
 
     /// The node owns the shard from now on, or no longer.
@@ -45,7 +49,13 @@ impl Routes {
         if let Some(route) = self.route(shard) {
             route.open.store(local.is_some(), Ordering::Release);
             *route.local.write().unwrap_or_else(PoisonError::into_inner) = local;
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// A number that changes with each shard that comes or goes: what was sent to it before may be lost.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The shard takes no more requests from outside; its own effects and answers still pass.
@@ -85,7 +95,7 @@ impl Routes {
 
     /// The shard of this actor and its epoch.
     pub(crate) fn shard_of_actor(&self, actor: ActorId) -> Option<(Shard, Epoch)> {
-        self.0.iter().zip(0..).find_map(|(route, shard)| {
+        self.routes.iter().zip(0..).find_map(|(route, shard)| {
             let local = route.local.read().unwrap_or_else(PoisonError::into_inner);
             local.as_ref().filter(|(found, _)| found.get_id() == actor).map(|(_, epoch)| (Shard(shard), *epoch))
         })
@@ -93,6 +103,6 @@ impl Routes {
 
     /// The shards that the node owns, in order.
     pub(crate) fn owned(&self) -> impl Iterator<Item = (Shard, ActorRef<ShardMsg>)> {
-        (0..).map(Shard).zip(&self.0).filter_map(|(shard, _)| Some((shard, self.actor(shard)?)))
+        (0..).map(Shard).zip(&self.routes).filter_map(|(shard, _)| Some((shard, self.actor(shard)?)))
     }
 }

@@ -7,6 +7,9 @@ pub struct Settings {
     pub mailbox_max: u32,
     /// Commands of one shard that may wait while the store is read whether their entity exists (rule R5).
     pub absence_reads_max: usize,
+    /// Commands from one entity to another that may wait on this node before requests are refused as busy (rule W2). Those of requests
+    /// that were let in always pass.
+    pub effects_max: usize,
     /// Submissions that may wait for the log before requests are refused as busy.
     pub log_queue_max: usize,
     /// Bytes of one batch.
@@ -48,6 +51,7 @@ impl Default for Settings {
         Self {
             mailbox_max: 4_096,
             absence_reads_max: 1_024,
+            effects_max: 65_536,
             log_queue_max: 65_536,
             batch_bytes_max: 4 << 20,
             batch_records_max: 8_192,

@@ -50,6 +50,7 @@ impl<const N: usize> Histogram<N> {
 #[derive(Debug)]
 pub struct Stats {
     log_queue: AtomicUsize,
+    effects: AtomicUsize,
     residents: AtomicI64,
     /// Records per batch.
     pub batch_records: Histogram<14>,
@@ -77,6 +78,7 @@ impl Default for Stats {
     fn default() -> Self {
         Self {
             log_queue: AtomicUsize::new(0),
+            effects: AtomicUsize::new(0),
             residents: AtomicI64::new(0),
             batch_records: Histogram::new(SIZE_BOUNDS),
             append_us: Histogram::new(TIME_BOUNDS_US),
@@ -109,6 +111,17 @@ impl Stats {
     #[must_use]
     pub fn log_queue(&self) -> usize {
         self.log_queue.load(Ordering::Relaxed)
+    }
+    pub(crate) fn effect_waits(&self) {
+        self.effects.fetch_add(1, Ordering::Relaxed);
+    }
+    pub(crate) fn effect_left(&self) {
+        self.effects.fetch_sub(1, Ordering::Relaxed);
+    }
+    /// Commands from one entity to another that wait for it on this node.
+    #[must_use]
+    pub fn effects_waiting(&self) -> usize {
+        self.effects.load(Ordering::Relaxed)
     }
     pub(crate) fn resident(&self, change: i64) {
         self.residents.fetch_add(change, Ordering::Relaxed);
@@ -166,6 +179,12 @@ impl Stats {
         let depth = i64::try_from(self.log_queue()).unwrap_or(i64::MAX);
         vec![
             ("log_queue_depth", "submissions that wait for the log", true, depth),
+            (
+                "effects_waiting",
+                "commands of one entity to another that wait for it",
+                true,
+                i64::try_from(self.effects_waiting()).unwrap_or(i64::MAX),
+            ),
             ("entities_resident", "entities with an actor", true, self.residents.load(Ordering::Relaxed)),
             ("log_bytes", "bytes written to the log", false, count(&self.log_bytes)),
             ("refused_busy", "requests refused because a queue was full", false, count(&self.busy)),

@@ -129,7 +129,7 @@ impl Actors {
         let (losses, lost) = mpsc::unbounded_channel();
         let losses = matches!(shards, Shards::Assigned).then_some(losses);
         let layout = store.layout();
-        let router = Arc::new(Router::new(layout, Arc::clone(&clock), settings, Arc::clone(&stats)));
+        let router = Router::new(layout, Arc::clone(&clock), settings, Arc::clone(&stats));
         let context = Arc::new(Context {
             store,
             layout,

@@ -23,13 +23,16 @@ pub(super) struct GatewayContext {
     pub(super) clock: SharedClock,
     pub(super) hints: OwnerHints,
     pub(super) counters: Counters,
+    /// Sessions that have ended: what was sent in one and not answered may be lost.
+    pub(super) sessions_ended: AtomicU64,
     last_id: AtomicU64,
 }
 
 impl GatewayContext {
     pub(super) fn new(own: NodeId, address: String, settings: GatewaySettings, clock: SharedClock) -> Self {
-        let (hints, counters, last_id) = (OwnerHints::default(), Counters::default(), AtomicU64::new(0));
-        Self { name: own.to_string(), own, address, settings, clock, hints, counters, last_id }
+        let (hints, counters) = (OwnerHints::default(), Counters::default());
+        let (sessions_ended, last_id) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { name: own.to_string(), own, address, settings, clock, hints, counters, sessions_ended, last_id }
     }
 
     /// A request id: never 0, and never reused in this process, so a late answer is matched to no other request.

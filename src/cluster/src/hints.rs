@@ -5,12 +5,14 @@
 use doorbuster_storage::registry::NodeId;
 use doorbuster_storage::{Epoch, Shard};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// The table of hints. The hint with the higher epoch wins, in whatever order they arrive.
 #[derive(Debug, Default)]
 pub struct OwnerHints {
     owners: RwLock<BTreeMap<Shard, (Epoch, NodeId)>>,
+    changes: AtomicU64,
 }
 
 impl OwnerHints {
@@ -21,7 +23,14 @@ impl OwnerHints {
             return false;
         }
         owners.insert(shard, (epoch, node.clone()));
+        self.changes.fetch_add(1, Ordering::AcqRel);
         true
+    }
+
+    /// A number that changes with each new owner of a shard: what was sent to the one before may be lost.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The believed owner of the shard and its epoch.

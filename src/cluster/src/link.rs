@@ -212,13 +212,13 @@ impl Link {
         }
     }
 
-    /// Sends a message that has no answer.
-    pub(super) fn send(&self, shard: Shard, one_way: &OneWay) {
+    /// Sends a message that has no answer. `false`: it stays here, there is no session or no room.
+    pub(super) fn send(&self, shard: Shard, one_way: &OneWay) -> bool {
         let deadline = match one_way {
             OneWay::Ask { ask, .. } => ask.deadline,
-            OneWay::Answer { .. } => Timestamp(u64::MAX),
+            OneWay::Answer { .. } | OneWay::CopyGone { .. } => Timestamp(u64::MAX),
         };
-        self.send_message(MessageKind::OneWay, shard, deadline, &wire::one_way_body(one_way));
+        self.send_message(MessageKind::OneWay, shard, deadline, &wire::one_way_body(one_way))
     }
 
     /// Sends a hint about the owner of a shard.
@@ -226,7 +226,7 @@ impl Link {
         self.send_message(MessageKind::OwnerHint, shard, Timestamp(u64::MAX), &wire::owner_hint_body(epoch, node));
     }
 
-    fn send_message(&self, kind: MessageKind, shard: Shard, deadline: Timestamp, body: &[u8]) {
+    fn send_message(&self, kind: MessageKind, shard: Shard, deadline: Timestamp, body: &[u8]) -> bool {
         let written = message::write(&Header { kind, id: 0, shard, deadline, command: 0 }, body);
         let room = self.is_connected()
             && written
@@ -236,6 +236,7 @@ impl Link {
         } else {
             count(&self.context.counters.dropped, 1);
         }
+        room
     }
 
     /// Answers a request of the peer. There is always room for an answer, because the permits bound their number. An answer that is too long, or does

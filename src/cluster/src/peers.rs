@@ -253,6 +253,7 @@ impl Peers {
             table.links.remove(peer);
         }
         drop(table);
+        count(&self.context.sessions_ended, 1);
         if let Some(guard) = &peer_session.guard {
             guard.close();
         }

@@ -26,6 +26,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, Supervisi
 use ractor_cluster::node::{NodeConnectionMode, NodeServerSessionInformation as Session};
 use ractor_cluster::{IncomingEncryptionMode, NodeEventSubscription, NodeServer, NodeServerMessage};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -193,12 +194,21 @@ impl Remote for Gateway {
         }
     }
 
-    fn send(&self, shard: Shard, one_way: OneWay) {
+    fn send(&self, shard: Shard, one_way: OneWay) -> Result<(), OneWay> {
         let link = self.hints().owner(shard).and_then(|(_, owner)| self.0.handler.peers.link(&owner));
         match link {
-            Some(link) => link.send(shard, &one_way),
-            None => super::context::count(&self.0.handler.context.counters.dropped, 1),
+            Some(link) if link.send(shard, &one_way) => Ok(()),
+            Some(_) => Err(one_way),
+            None => {
+                super::context::count(&self.0.handler.context.counters.dropped, 1);
+                Err(one_way)
+            }
         }
+    }
+
+    fn losses(&self) -> u64 {
+        let context = &self.0.handler.context;
+        context.hints.changes().wrapping_add(context.sessions_ended.load(Ordering::Acquire))
     }
 }
 

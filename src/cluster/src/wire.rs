@@ -65,12 +65,14 @@ struct AskRead {
 enum OneWayRef<'a> {
     Ask { ask: AskRef<'a>, reply_to: Option<(&'a EntityId, EffectKey)> },
     Answer { entity: &'a EntityId, key: EffectKey, outcome: &'a Outcome },
+    CopyGone { entity: &'a EntityId, key: EffectKey },
 }
 
 #[derive(Deserialize)]
 enum OneWayRead {
     Ask { ask: Box<AskRead>, reply_to: Option<(EntityId, EffectKey)> },
     Answer { entity: EntityId, key: EffectKey, outcome: Box<Outcome> },
+    CopyGone { entity: EntityId, key: EffectKey },
 }
 
 type Rows = Vec<(u16, Vec<u8>)>;
@@ -141,6 +143,7 @@ pub fn one_way_body(one_way: &OneWay) -> Vec<u8> {
             OneWayRef::Ask { ask: AskRef::of(ask), reply_to: reply_to.as_ref().map(|(entity, key)| (entity, *key)) }
         }
         OneWay::Answer { entity, key, outcome } => OneWayRef::Answer { entity, key: *key, outcome },
+        OneWay::CopyGone { entity, key } => OneWayRef::CopyGone { entity, key: *key },
     })
 }
 
@@ -152,6 +155,7 @@ pub fn read_one_way(deadline: Timestamp, body: &[u8]) -> Result<OneWay, Unreadab
     Ok(match read::<OneWayRead>(body)? {
         OneWayRead::Ask { ask, reply_to } => OneWay::Ask { ask: Box::new(ask.with(deadline)), reply_to },
         OneWayRead::Answer { entity, key, outcome } => OneWay::Answer { entity, key, outcome },
+        OneWayRead::CopyGone { entity, key } => OneWay::CopyGone { entity, key },
     })
 }
 

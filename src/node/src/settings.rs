@@ -144,6 +144,7 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
     ActorSettings {
         mailbox_max: entities.mailbox_max,
         absence_reads_max: entities.absence_reads_max,
+        effects_max: entities.effects_max,
         log_queue_max: config.journal.queue_max,
         batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
         batch_records_max: config.journal.batch_events_max,

@@ -3,8 +3,9 @@
 //! Everything that happens ends in [`Instance::settle`], which hands events, replies and effects to the log writer as one submission and
 //! only then sends messages inside the commit group (rule L2).
 
-use super::in_flight::InFlight;
+use super::in_flight::{Copy, InFlight};
 use crate::messages::ask::{Accepted, Answer, Ask};
+use crate::messages::asker::{Asker, EffectAnswer};
 use crate::messages::entity::{Activation, EntityMsg, Envelope, ReplyTo, Start};
 use crate::messages::passivated::{EncodedRows, PassivatedState, StateForm};
 use crate::messages::remote::OneWay;
@@ -24,6 +25,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A caller whose answer waits until the entity has got as far as asked.
@@ -103,6 +105,11 @@ impl Instance {
         self.number
     }
 
+    /// Fault injection: how much longer a message takes.
+    pub(super) fn delay(&self) -> Option<Duration> {
+        self.shared.context.faults.shard_delay(self.shared.shard)
+    }
+
     /// Recovers, sends what is owed, and decides on the command it was started for.
     pub(super) async fn begin(&mut self, myself: &ActorRef<EntityMsg>) -> Result<(), ActorProcessingErr> {
         self.panic_if_armed();
@@ -125,15 +132,20 @@ impl Instance {
         Ok(())
     }
 
-    /// Handles one message. All but a direct answer are counted.
+    /// Handles one message. All are counted but what comes straight from an entity of the group about an effect.
     pub(super) fn handle(&mut self, myself: &ActorRef<EntityMsg>, message: EntityMsg) {
-        if !matches!(message, EntityMsg::Answer { .. }) {
+        if !matches!(message, EntityMsg::Answer { .. } | EntityMsg::CopyGone { .. }) {
             self.count();
         }
         match message {
             EntityMsg::Answer { key, outcome, .. } => self.answer(myself, key, outcome, false),
             EntityMsg::Ask(envelope) => self.ask(myself, *envelope),
             EntityMsg::AnswerByShard { key, outcome } => self.answer(myself, key, outcome, true),
+            EntityMsg::CopyGone { key, .. } => self.in_flight.copy_gone(key),
+            EntityMsg::CopyGoneByShard { key } => {
+                self.in_flight.copy_gone(key);
+                self.settle(myself, Vec::new(), None);
+            }
             EntityMsg::Tick => self.tick(myself),
             EntityMsg::Flush(checkpoint) => self.flush(checkpoint),
             EntityMsg::DrainWaiters => self.drain_waiters(myself),
@@ -208,17 +220,12 @@ impl Instance {
                 let mut outputs = Vec::new();
                 match reply_to {
                     ReplyTo::Caller(caller) => outputs.push(PendingOutput::Refused(caller, Box::new(refusal))),
-                    ReplyTo::Entity { key, actor, instance, .. } => {
-                        // The sender may have ended; it asks again if it still owes the effect.
-                        drop(actor.send_message(EntityMsg::Answer {
-                            instance,
-                            key,
-                            outcome: Outcome::Refused(refusal),
-                        }));
-                    }
-                    ReplyTo::OtherGroup { entity, key } => {
-                        outputs.push(cross_group_answer(entity, key, Outcome::Refused(refusal)));
-                    }
+                    ReplyTo::Entity(asker) => match asker.answer(Outcome::Refused(refusal)) {
+                        // The sender may have ended; its next instance asks again if it still owes the effect.
+                        Some(EffectAnswer::InGroup(actor, answer)) => drop(actor.send_message(answer)),
+                        Some(EffectAnswer::OtherGroup(answer)) => outputs.push(PendingOutput::CrossGroup(answer)),
+                        None => {}
+                    },
                     ReplyTo::Nobody => {}
                 }
                 self.settle(myself, outputs, None);
@@ -249,18 +256,17 @@ impl Instance {
         let mut answer = None;
         match reply_to {
             ReplyTo::Caller(caller) => self.waiters.push(Waiter { wait, caller, reply, repeated }),
-            ReplyTo::Entity { key, actor, instance, .. } => {
-                answer = Some((actor, EntityMsg::Answer { instance, key, outcome: Outcome::Replied(reply) }));
-            }
-            ReplyTo::OtherGroup { entity, key } => {
-                outputs.push(cross_group_answer(entity, key, Outcome::Replied(reply)));
-            }
+            ReplyTo::Entity(asker) => match asker.answer(Outcome::Replied(reply)) {
+                Some(EffectAnswer::InGroup(actor, message)) => answer = Some((actor, message)),
+                Some(EffectAnswer::OtherGroup(message)) => outputs.push(PendingOutput::CrossGroup(message)),
+                None => {}
+            },
             ReplyTo::Nobody => {}
         }
         self.settle(myself, outputs, record);
         if let Some((actor, answer)) = answer {
             // Inside the group the answer travels at once: whatever it causes is queued behind this decision (rule L2).
-            // The sender may have ended; it asks again if it still owes the effect.
+            // The sender may have ended; its next instance asks again if it still owes the effect.
             drop(actor.send_message(answer));
         }
     }
@@ -288,8 +294,7 @@ impl Instance {
     /// Ends every message: answers the callers whose wait is over, sends what is owed, notifies the shard, and hands it all to the writer
     /// in one submission.
     fn settle(&mut self, myself: &ActorRef<EntityMsg>, mut outputs: Vec<PendingOutput>, record: Option<Record>) {
-        let now = self.shared.context.clock.now();
-        let asks = self.collect_owed(myself, now, &mut outputs);
+        let asks = if self.in_flight.must_look() { self.collect_owed(myself, &mut outputs) } else { Vec::new() };
         if record.is_some() {
             // Ahead of the answers: a caller that has one, and reads the view next, sees what the answer saw.
             let whole = std::mem::take(&mut self.details_changed);
@@ -307,30 +312,30 @@ impl Instance {
         }
     }
 
-    /// Prepares the effects that are owed and not under way, or overdue: those inside the group as commands to send, the others as
-    /// outputs.
-    fn collect_owed(
-        &mut self,
-        myself: &ActorRef<EntityMsg>,
-        now: Timestamp,
-        outputs: &mut Vec<PendingOutput>,
-    ) -> Vec<(Ask, ReplyTo)> {
-        let owed = self.state.owed(now);
-        self.in_flight.retain_owed(&owed);
-        let mut asks = Vec::new();
+    /// Prepares the effects that are owed and have no copy under way: those inside the group as commands to send, the others as outputs.
+    fn collect_owed(&mut self, myself: &ActorRef<EntityMsg>, outputs: &mut Vec<PendingOutput>) -> Vec<(Ask, ReplyTo)> {
         let context = &self.shared.context;
+        let now = context.clock.now();
+        let owed = self.state.owed(now);
+        self.in_flight.looked(&owed);
+        let mut asks = Vec::new();
+        let losses = self.shared.router.losses();
         for key in owed {
-            let Some(retries) = self.in_flight.retries_if_due(key, &context.settings) else { continue };
+            let Some(retries) = self.in_flight.retries_if_due(key, losses, &context.settings) else { continue };
             let Some(effect) = self.state.effect(key) else { continue };
             if context.faults.loses(effect.step()) {
                 // As if the message were lost: it stays owed, and is sent again after its pause.
-                self.in_flight.sent(key, retries, false);
+                self.in_flight.sent(key, retries, Copy::Gone);
                 continue;
             }
-            self.in_flight.sent(key, retries, matches!(effect, Effect::Provider(_)));
+            let copy = match &effect {
+                Effect::Provider(_) => Copy::AtProvider,
+                Effect::Ask { to, .. } if self.shared.is_in_group(to) => Copy::InGroup,
+                Effect::Ask { .. } => Copy::InOtherGroup { losses },
+            };
+            self.in_flight.sent(key, retries, copy);
             match effect {
                 Effect::Ask { to, command } => {
-                    let in_group = self.shared.is_in_group(&to);
                     let ask = Ask {
                         entity: to,
                         command,
@@ -340,9 +345,9 @@ impl Instance {
                         if_version: None,
                         reject_if_absent: None,
                     };
-                    if in_group {
-                        let (actor, instance) = (myself.clone(), self.number);
-                        asks.push((ask, ReplyTo::Entity { key, actor, instance }));
+                    if matches!(copy, Copy::InGroup) {
+                        let asker = Asker::in_group(key, myself.clone(), self.number, Arc::clone(&context.stats));
+                        asks.push((ask, ReplyTo::Entity(asker)));
                     } else {
                         let message = OneWay::Ask { ask: Box::new(ask), reply_to: Some((self.id.clone(), key)) };
                         outputs.push(PendingOutput::CrossGroup(message));
@@ -465,6 +470,7 @@ impl Instance {
     /// Time has passed: overdue effects are sent again, and a long-lived entity that is idle may leave memory.
     fn tick(&mut self, myself: &ActorRef<EntityMsg>) {
         self.waiters.retain(|waiter| !waiter.caller.is_closed());
+        self.in_flight.look_next();
         self.settle(myself, Vec::new(), None);
         let is_idle = self.in_flight.is_empty() && self.waiters.is_empty();
         if is_idle && self.id.residency() == Residency::LongLived {
@@ -492,8 +498,4 @@ impl Instance {
         };
         self.shared.notify(ShardNotice::Flushed(Box::new(flushed)));
     }
-}
-
-fn cross_group_answer(entity: EntityId, key: EffectKey, outcome: Outcome) -> PendingOutput {
-    PendingOutput::CrossGroup(OneWay::Answer { entity, key, outcome: Box::new(outcome) })
 }

@@ -43,13 +43,17 @@ impl Actor for Shell {
         message: EntityMsg,
         instance: &mut Instance,
     ) -> Result<(), ActorProcessingErr> {
+        if let Some(delay) = instance.delay() {
+            Box::pin(tokio::time::sleep(delay)).await;
+        }
         match message {
             EntityMsg::Activate(activation) => {
                 *instance = instance.successor(*activation);
                 return instance.begin(&myself).await;
             }
             // A late copy for an instance that this actor hosted before.
-            EntityMsg::Answer { instance: number, .. } if instance.number() != number => {}
+            EntityMsg::Answer { instance: number, .. } | EntityMsg::CopyGone { instance: number, .. }
+                if instance.number() != number => {}
             message => instance.handle(&myself, message),
         }
         Ok(())

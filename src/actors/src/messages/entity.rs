@@ -1,12 +1,12 @@
 //! What an entity's actor understands, and the envelope in which a command reaches it.
 
 use super::ask::{Answer, Ask};
+use super::asker::Asker;
 use super::passivated::PassivatedState;
 use crate::stats::Stats;
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
-use ractor::ActorRef;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -17,22 +17,8 @@ use tokio::sync::oneshot;
 pub(crate) enum ReplyTo {
     /// To a caller outside, once what it depends on is durable.
     Caller(oneshot::Sender<Answer>),
-    /// To an entity of the same commit group that owes an effect: straight to its actor, at once.
-    Entity {
-        /// The effect that the answer settles.
-        key: EffectKey,
-        /// The actor that hosted the entity when it asked.
-        actor: ActorRef<EntityMsg>,
-        /// The instance that asked; the actor may host another entity by now.
-        instance: u64,
-    },
-    /// To an entity of another commit group, here or on another node, once what it depends on is durable.
-    OtherGroup {
-        /// The entity.
-        entity: EntityId,
-        /// The effect that the answer settles.
-        key: EffectKey,
-    },
+    /// To the entity that owes an effect.
+    Entity(Asker),
     /// The answer is dropped.
     Nobody,
 }
@@ -62,7 +48,7 @@ impl Envelope {
         is_late || is_gone
     }
 
-    /// Answers without a decision. Only a caller hears it: an entity sends its effect again.
+    /// Answers without a decision. Only a caller hears it: an entity hears that this copy of its effect is gone.
     pub(crate) fn answer(self, answer: Answer) {
         if let ReplyTo::Caller(caller) = self.reply_to {
             drop(caller.send(answer));
@@ -84,6 +70,10 @@ pub(crate) enum EntityMsg {
     Answer { instance: u64, key: EffectKey, outcome: Outcome },
     /// An answer to an effect, through the shard.
     AnswerByShard { key: EffectKey, outcome: Outcome },
+    /// The copy of an effect that was sent is gone without an answer (rule W2): from the same group, for the instance that asked.
+    CopyGone { instance: u64, key: EffectKey },
+    /// The same, through the shard.
+    CopyGoneByShard { key: EffectKey },
     /// Send overdue effects again; ask to be passivated if idle.
     Tick,
     /// Give the rows that changed to the checkpoint of this number.

@@ -4,11 +4,13 @@
 //! ask       Ask, Answer             what callers outside see
 //! remote    OneWay, Remote          what travels between nodes
 //! passivated                        a state without an actor
+//! asker     Asker                   the entity that owes an effect, and hears what became of it
 //! entity    Envelope, EntityMsg     a command with its sender; all that an entity's actor understands
 //! shard     ShardMsg, ShardNotice   all that a shard's actor understands
 //! ```
 
 pub mod ask;
+pub(crate) mod asker;
 pub(crate) mod entity;
 pub(crate) mod passivated;
 pub mod remote;

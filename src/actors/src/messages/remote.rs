@@ -11,8 +11,8 @@ use doorbuster_storage::Shard;
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 
-/// A message from one entity to another of another commit group. It is sent once, without an acknowledgement: an effect that stays
-/// unanswered is sent again by the entity that owes it (rule E4).
+/// A message from one entity to another of another commit group. It is sent once, without an acknowledgement: an effect whose copy is gone is
+/// sent again by the entity that owes it (rules E4 and W2).
 #[derive(Debug, Clone)]
 pub enum OneWay {
     /// A command.
@@ -31,6 +31,13 @@ pub enum OneWay {
         /// How the effect ended.
         outcome: Box<Outcome>,
     },
+    /// A command to another entity ended without an answer: there was no room, it was too late, its receiver failed.
+    CopyGone {
+        /// The entity that owes the effect.
+        entity: EntityId,
+        /// Which of its effects.
+        key: EffectKey,
+    },
 }
 
 impl OneWay {
@@ -39,7 +46,7 @@ impl OneWay {
     pub const fn receiver(&self) -> &EntityId {
         match self {
             Self::Ask { ask, .. } => &ask.entity,
-            Self::Answer { entity, .. } => entity,
+            Self::Answer { entity, .. } | Self::CopyGone { entity, .. } => entity,
         }
     }
 }
@@ -62,6 +69,12 @@ pub trait Remote: Debug + Send + Sync + 'static {
     /// [`Delivered::NotDelivered`].
     fn ask(&self, shard: Shard, ask: Ask) -> BoxFuture<'static, Delivered>;
 
-    /// Sends without waiting; the message may be lost.
-    fn send(&self, shard: Shard, message: OneWay);
+    /// Sends without waiting; the message may be lost on its way.
+    ///
+    /// # Errors
+    /// The message, when it cannot leave: no owner of the shard is known, or no room is left on the way to it.
+    fn send(&self, shard: Shard, message: OneWay) -> Result<(), OneWay>;
+
+    /// A number that changes whenever a message that left before may have been lost: a session ended, or a shard has another owner.
+    fn losses(&self) -> u64;
 }

@@ -18,6 +18,8 @@ pub(crate) enum ShardMsg {
     Ask(Box<Envelope>),
     /// An answer to an effect of one of its entities.
     Answer { entity: EntityId, key: EffectKey, outcome: Outcome },
+    /// The copy of an effect of one of its entities is gone without an answer (rule W2).
+    CopyGone { entity: EntityId, key: EffectKey },
     /// Notices that have become durable under this ownership, in order, each with a log position that covers it. `bytes`: of
     /// records appended since the claim.
     Durable { epoch: Epoch, bytes: u64, notices: Vec<(Seq, ShardNotice)> },

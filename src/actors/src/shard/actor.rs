@@ -2,7 +2,7 @@
 
 use super::slot::Slot;
 use super::state::ShardState;
-use crate::messages::entity::{Envelope, ReplyTo};
+use crate::messages::entity::{EntityMsg, Envelope, ReplyTo};
 use crate::messages::shard::{Barrier, ShardMsg, ShardNotice};
 use crate::shard_context::ShardContext;
 use doorbuster_storage::{Claim, Seq};
@@ -83,7 +83,10 @@ impl ShardState {
                 drop(myself.send_interval(tick, || ShardMsg::Tick));
             }
             ShardMsg::Ask(envelope) => self.ask(myself, envelope).await,
-            ShardMsg::Answer { entity, key, outcome } => self.answer(&entity, key, outcome),
+            ShardMsg::Answer { entity, key, outcome } => {
+                self.effect_ended(&entity, EntityMsg::AnswerByShard { key, outcome });
+            }
+            ShardMsg::CopyGone { entity, key } => self.effect_ended(&entity, EntityMsg::CopyGoneByShard { key }),
             // Notices of an earlier ownership of this node mean nothing to this one.
             ShardMsg::Durable { epoch, .. } if epoch != self.claim.epoch => {}
             ShardMsg::Durable { bytes, notices, .. } => self.durable(myself, bytes, notices),

@@ -13,7 +13,6 @@ use crate::messages::shard::ShardMsg;
 use crate::output::PendingOutput;
 use doorbuster_clock::monotonic;
 use doorbuster_domain::any::Refusal;
-use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::Journal;
 use futures_util::future::Either;
@@ -57,9 +56,7 @@ impl ShardState {
             Some(Slot::Resident(resident)) => {
                 let waiting_max = match envelope.reply_to {
                     ReplyTo::Caller(_) => settings.mailbox_max,
-                    ReplyTo::Entity { .. } | ReplyTo::OtherGroup { .. } | ReplyTo::Nobody => {
-                        settings.effects_waiting_max()
-                    }
+                    ReplyTo::Entity(_) | ReplyTo::Nobody => settings.effects_waiting_max(),
                 };
                 if resident.stopping {
                     resident.queue.push_back(envelope);
@@ -154,13 +151,13 @@ impl ShardState {
         }
     }
 
-    /// Passes an answer to the entity that owes the effect. An entity without an actor has no effect under way; its next instance sends it
-    /// again.
-    pub(super) fn answer(&mut self, entity: &EntityId, key: EffectKey, outcome: Outcome) {
+    /// Passes on to the entity that owes an effect what became of it. An entity without an actor has no effect under way; its next instance
+    /// sends it again.
+    pub(super) fn effect_ended(&mut self, entity: &EntityId, message: EntityMsg) {
         if let Some(Slot::Resident(resident)) = self.slots.get_mut(entity)
             && !resident.stopping
         {
-            resident.send(EntityMsg::AnswerByShard { key, outcome });
+            resident.send(message);
         }
     }
 

@@ -89,7 +89,8 @@ fn what_is_told_is_these_bytes() {
         "0000074e4f56412d3432000680800402474250018ecb0147425001046c6f6e310900010301010002020101010104010203"
     );
     let outcome = Box::new(Outcome::Refused(Refusal::Inventory(sold_out())));
-    assert_eq!(hex(&one_way_body(&OneWay::Answer { entity: cart, key, outcome })), "010104010203010002020101");
+    assert_eq!(hex(&one_way_body(&OneWay::Answer { entity: cart.clone(), key, outcome })), "010104010203010002020101");
+    assert_eq!(hex(&one_way_body(&OneWay::CopyGone { entity: cart, key })), "020104010203");
     assert_eq!(hex(&owner_hint_body(6, &NodeId { name: "n".to_owned(), incarnation: 7 })), "06016e07");
 }
 

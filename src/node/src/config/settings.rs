@@ -185,6 +185,7 @@ settings! {
         idle_ms: u64 = 10_000, 0..=HOUR_MS;
         mailbox_max: u32 = 4_096, 1..=1_000_000;
         absence_reads_max: usize = 1_024, 1..=1_000_000;
+        effects_max: usize = 65_536, 1..=10_000_000;
         command_life_s: u64 = 60, 1..=1_800;
         effect_retry_min_ms: u64 = 100, 1..=HOUR_MS;
         effect_retry_max_ms: u64 = 5_000, 1..=HOUR_MS;
