@@ -109,7 +109,7 @@ async fn a_slow_shard_is_sent_nothing_twice_and_is_as_before_when_it_is_fast_aga
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(figure(&node, "effects_waiting"), 0, "{groups:?}");
         let levels = levels(&node).await;
-        assert_eq!(u64::from(levels.reserved) + u64::from(levels.available()), 100);
+        assert_eq!(levels.reserved + levels.available(), 100);
         assert!(levels.reserved > 0, "{groups:?}: orders that wait were served");
         actors.stop(Duration::from_secs(10)).await;
     }
