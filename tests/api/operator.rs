@@ -1,7 +1,7 @@
 //! The operator port, through its filter alone: no socket is needed, so the simulation can enter the same way.
 
 use doorbuster_api::operator::{
-    Cluster, Fault, OperationError, Operations, ROUTES, Readiness, Saga, SetAside, Shard, filter,
+    Cluster, Fault, Guard, OperationError, Operations, ROUTES, Readiness, Saga, SetAside, Shard, filter,
 };
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::{ProviderAnswer, Reference};
@@ -63,7 +63,11 @@ impl Operations for Node {
         self.tell(format!("retry {entity}"))
     }
     async fn audit(&self) -> Result<Value, OperationError> {
+        self.tell("audit".to_owned())?;
         Ok(json!({ "clean": true }))
+    }
+    async fn audits(&self) -> Result<Value, OperationError> {
+        Ok(json!({ "running": null, "last": null }))
     }
     async fn fault(&self, _fault: Fault) -> Result<(), OperationError> {
         Err(OperationError::NotAllowed)
@@ -76,8 +80,13 @@ impl Operations for Node {
     }
 }
 
+/// That of a port on loopback, which asks for no token.
+fn guard() -> Guard {
+    Guard::new(([127, 0, 0, 1], 8081).into(), &[], None)
+}
+
 async fn send(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
-    let service = TowerToHyperService::new(warp::service(filter(node.clone())));
+    let service = TowerToHyperService::new(warp::service(filter(node.clone(), guard())));
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -161,4 +170,52 @@ async fn faults_are_made_only_where_they_are_allowed_and_never_by_another_sites_
     let (status, body) = send(&node, "POST", &format!("/admin/erase/order/{ORDER}"), &from_elsewhere, "").await;
     assert_eq!((status, body["code"].as_str()), (403, Some("foreign_origin")));
     assert!(node.operations.lock().expect("not poisoned").is_empty());
+}
+
+#[tokio::test]
+async fn no_page_of_another_site_reaches_the_node_with_any_method() {
+    let node = Node::default();
+    let erase = format!("/admin/erase/order/{ORDER}");
+    let by_a_page: [&[(&str, &str)]; 5] = [
+        // A name that its owner lets resolve to this port: page and port are of one origin.
+        &[("host", "evil.example:8081"), ("origin", "http://evil.example:8081"), ("sec-fetch-site", "same-origin")],
+        &[("host", "evil.example:8081")],
+        &[("host", "localhost:8081"), ("origin", "https://evil.example")],
+        &[("host", "localhost:8081"), ("origin", "null")],
+        &[("host", "localhost:8081"), ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")],
+    ];
+    for headers in by_a_page {
+        for (method, path) in
+            [("POST", erase.as_str()), ("GET", "/admin/audit"), ("GET", "/metrics"), ("HEAD", "/admin/audit")]
+        {
+            let (status, body) = send(&node, method, path, headers, "").await;
+            assert_eq!(status, 403, "{method} {path} {headers:?}");
+            assert!(method == "HEAD" || body["code"] == "foreign_origin", "{body}");
+        }
+    }
+    assert!(node.operations.lock().expect("not poisoned").is_empty());
+    let own: &[(&str, &str)] =
+        &[("host", "localhost:8081"), ("origin", "http://localhost:8081"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(send(&node, "POST", &erase, own, "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_browser_that_reads_starts_no_audit_and_a_tool_does() {
+    let node = Node::default();
+    let count = || node.operations.lock().expect("not poisoned").len();
+    // Browsers of before `Sec-Fetch-Site` send an image's request with these at least.
+    for mark in [
+        ("user-agent", "Mozilla/5.0 (X11)"),
+        ("accept-language", "en"),
+        ("referer", "http://evil.example/"),
+        ("sec-fetch-mode", "no-cors"),
+    ] {
+        let (status, body) = send(&node, "GET", "/admin/audit", &[mark], "").await;
+        assert_eq!((status, &body), (200, &json!({ "running": null, "last": null })), "{mark:?}");
+    }
+    assert_eq!(send(&node, "GET", "/admin/audit/progress", &[], "").await.0, 200);
+    assert_eq!(count(), 0, "nothing was started");
+    assert_eq!(send(&node, "GET", "/admin/audit", &[("user-agent", "curl/8")], "").await.1["clean"], true);
+    assert_eq!(send(&node, "POST", "/admin/audit", &[], "").await.1["clean"], true);
+    assert_eq!(count(), 2);
 }

@@ -188,7 +188,7 @@ pub(crate) async fn look_over(world: &Arc<World>) {
     world.check(ended);
     let ledger = world.provider.ledger(0, usize::MAX).await.expect("a ledger in memory").lines;
     let store = Store::Memory(world.disk.open());
-    match audit_store(&store, Some(&ledger), world.payments.provider().now()).await {
+    match audit_store(&store, Some(&ledger), world.payments.provider().now(), Arc::default()).await {
         Ok(report) if report.clean => {}
         Ok(report) => world.broke(&format!("the audit: {}", report.violations.join("; "))),
         Err(error) => world.broke(&format!("the audit: {error}")),

@@ -16,6 +16,7 @@ use doorbuster_projections::cache::RedisCache;
 use doorbuster_projections::cache_writer::CacheWriter;
 use doorbuster_projections::memory::{MemoryCache, MemoryStreams};
 use doorbuster_projections::publisher::Publisher;
+use doorbuster_projections::rebuild_availability::of_shard;
 use doorbuster_projections::reconcile::{Difference, fill, reconcile};
 use doorbuster_projections::streams::RedisStreams;
 use doorbuster_projections::{
@@ -375,7 +376,7 @@ async fn after_flushall_cache_and_streams_come_back_from_the_journal() {
     let (mut publisher, counts) = shop.publisher(streams.clone(), 10_000);
     shop.receive(300).await;
     shop.checkpoint().await;
-    fill(&shop.journal, &[SHARD], &cache).await.unwrap();
+    fill(|shard| of_shard(&shop.journal, shard), &[SHARD], &cache).await.unwrap();
     cache.set_filled("n1").await.unwrap();
     publisher.round(&[SHARD]).await.unwrap();
     server.say("FLUSHALL").await;
@@ -384,7 +385,7 @@ async fn after_flushall_cache_and_streams_come_back_from_the_journal() {
     publisher.round(&[SHARD]).await.unwrap();
     assert_eq!(counts.streams_refilled.load(Ordering::Relaxed), 1);
     assert_eq!(numbers(&streams).await, (1..=310).collect::<Vec<_>>());
-    assert_eq!(fill(&shop.journal, &[SHARD], &cache).await.unwrap(), 1);
+    assert_eq!(fill(|shard| of_shard(&shop.journal, shard), &[SHARD], &cache).await.unwrap(), 1);
     assert_eq!(cache.get(&[shop.sku()]).await.unwrap(), [Some(shop.truth())]);
     assert!(reconcile(&shop.journal, &[SHARD], &cache, false).await.unwrap().in_order);
     // An invented version would refuse every newer one for a long time.

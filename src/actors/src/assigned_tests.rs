@@ -86,7 +86,7 @@ async fn acquire(node: &Handle, shards: &[u16], name: &str) {
 }
 
 async fn assert_lawful(node: &Handle) {
-    let report = doorbuster_audit::audit_store(node.store(), None, node.now()).await.expect("it reads");
+    let report = doorbuster_audit::audit_store(node.store(), None, node.now(), Arc::default()).await.expect("it reads");
     assert_eq!(report.violations, Vec::<String>::new());
 }
 

@@ -14,6 +14,7 @@ use doorbuster_storage::memory::{Faults, Groups, MemoryJournal, MemoryStore};
 use doorbuster_storage::wire::{self, Decided};
 use doorbuster_storage::{Journal, ReadError, Record, Seq, Shard};
 use futures_util::{Stream, StreamExt, stream};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SHARDS: u16 = 3;
@@ -98,7 +99,7 @@ async fn rewritten(disk: &MemoryStore, change: impl Fn(Decided) -> Option<Decide
 }
 
 async fn audited(logs: &impl ShardLogs) -> Report {
-    audit_shared(logs, IMPATIENT, async { None }).await.expect("it reads")
+    audit_shared(logs, IMPATIENT, async { None }, Arc::default()).await.expect("it reads")
 }
 
 fn breaks(report: &Report, law: &str) -> bool {
@@ -142,7 +143,7 @@ async fn an_audit_in_the_middle_of_a_sale_accuses_nobody_who_is_on_the_way() {
     for pause_ms in [3, 7, 11, 20, 35, 50, 80, 5, 9, 14] {
         let logs = Slowly { journal: world.disk.open(), pause: Duration::from_millis(pause_ms) };
         let patience = RoundLimits { rounds_max: 4, pause: Duration::from_millis(50) };
-        let report = audit_shared(&logs, patience, async { None }).await.expect("it reads");
+        let report = audit_shared(&logs, patience, async { None }, Arc::default()).await.expect("it reads");
         assert_eq!(report.violations, Vec::<String>::new(), "{pause_ms} ms between two logs");
         on_the_way += report.in_flight_at_the_cut;
         ended_since += report.in_flight_at_the_cut.saturating_sub(report.in_flight);
@@ -152,7 +153,7 @@ async fn an_audit_in_the_middle_of_a_sale_accuses_nobody_who_is_on_the_way() {
     for shopper in shoppers {
         shopper.await.expect("nobody panics");
     }
-    let report = audit_shared(&world.disk.open(), PATIENT, async { None }).await.expect("it reads");
+    let report = audit_shared(&world.disk.open(), PATIENT, async { None }, Arc::default()).await.expect("it reads");
     assert_eq!(report.violations, Vec::<String>::new());
     assert_eq!(report.units_sold + report.units_reserved + report.units_available, 60);
 }
@@ -167,7 +168,7 @@ async fn what_was_on_the_way_at_the_cut_is_looked_at_again_once_it_ended() {
     open_shop(&node, 5).await;
     let buying = tokio::spawn(async move { buy(&node, "a", Some("tok_ok"), Wait::Settled).await });
     tokio::time::sleep(Duration::from_millis(1_000)).await;
-    let report = audit_shared(&world.disk.open(), PATIENT, async { None }).await.expect("it reads");
+    let report = audit_shared(&world.disk.open(), PATIENT, async { None }, Arc::default()).await.expect("it reads");
     assert_eq!(report.violations, Vec::<String>::new());
     assert_eq!((report.in_flight_at_the_cut, report.in_flight, report.confirmed), (1, 0, 1), "{report:?}");
     buying.await.expect("nobody panics");
@@ -268,10 +269,10 @@ async fn the_money_is_compared_and_a_charge_that_is_missing_is_found() {
     let lines = world.provider.ledger(0, 1_000).await.expect("it is in this process").lines;
     let read_at = node.now();
     let whole = async { Some(Ledger { lines, read_at }) };
-    let report = audit_shared(&world.disk.open(), PATIENT, whole).await.expect("it reads");
+    let report = audit_shared(&world.disk.open(), PATIENT, whole, Arc::default()).await.expect("it reads");
     assert_eq!((report.ledger_compared, report.violations), (true, Vec::new()));
     let empty = async { Some(Ledger { lines: Vec::new(), read_at: Timestamp(read_at.0) }) };
-    let report = audit_shared(&world.disk.open(), PATIENT, empty).await.expect("it reads");
+    let report = audit_shared(&world.disk.open(), PATIENT, empty, Arc::default()).await.expect("it reads");
     assert!(breaks(&report, "the_provider_s_ledger_agrees"), "{:?}", report.violations);
 }
 

@@ -218,7 +218,7 @@ async fn sale(groups: Groups) {
     assert!(again.repeated);
     let level = levels(&node).await;
     assert_eq!((level.on_hand, level.reserved, level.sold), (1, 1, 1));
-    let report = doorbuster_audit::audit_store(node.store(), None, node.now()).await.expect("it reads");
+    let report = doorbuster_audit::audit_store(node.store(), None, node.now(), Arc::default()).await.expect("it reads");
     assert_eq!(report.violations, Vec::<String>::new());
     assert!(actors.stop(Duration::from_secs(5)).await);
 }
@@ -317,9 +317,11 @@ async fn an_order_that_changed_after_the_ledger_was_read_is_compared_the_next_ti
     tokio::time::sleep(Duration::from_secs(1)).await;
     buy(&node, "a", Some("tok_ok"), Wait::Settled).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let early = doorbuster_audit::audit_store(node.store(), Some(&[]), read_at).await.expect("it reads");
+    let early =
+        doorbuster_audit::audit_store(node.store(), Some(&[]), read_at, Arc::default()).await.expect("it reads");
     assert_eq!(early.violations, Vec::<String>::new());
-    let late = doorbuster_audit::audit_store(node.store(), Some(&[]), node.now()).await.expect("it reads");
+    let late =
+        doorbuster_audit::audit_store(node.store(), Some(&[]), node.now(), Arc::default()).await.expect("it reads");
     assert!(late.violations.iter().any(|found| found.contains("Missing")), "{:?}", late.violations);
 }
 

@@ -9,11 +9,14 @@
 //! a log per shard:    all shards: orders and stock ─► again: stock, and the orders in flight at the cut ─► …   audit_shared
 //! ```
 //!
-//! Memory: the states of all orders and SKUs, about 2 KB an order.
+//! Memory: the states of all orders and SKUs, about 2 KB an order; [`Progress`] bounds it. Work: all of it without a pause but for a yield every
+//! few hundred records, so a node runs it on a thread of its own.
 
+mod progress;
 mod replay;
 mod rounds;
 
+pub use progress::{Progress, ProgressShown};
 pub use replay::Audit;
 pub use rounds::{Ledger, RoundLimits, ShardLogs, audit_shared};
 
@@ -27,8 +30,11 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use thiserror::Error;
 
+/// Records after which an audit yields: it can be cancelled there.
+const RECORDS_A_TURN: u32 = 256;
 /// The most violations and orders in flight that a report names; more are only counted.
 const NAMED_MAX: usize = 100;
 
@@ -47,6 +53,16 @@ pub enum AuditError {
         seq: Seq,
         /// The decoder's error.
         error: WireError,
+    },
+    /// The shop is too large for the memory that an audit may use.
+    #[error(
+        "after {events} events the audit needs more than audit.memory_bytes_max ({memory_bytes_max} bytes): raise it, or run `doorbuster audit` on a copy"
+    )]
+    TooLarge {
+        /// The bound, in bytes.
+        memory_bytes_max: u64,
+        /// Events read until then.
+        events: u64,
     },
 }
 
@@ -97,10 +113,20 @@ pub struct Report {
 ///
 /// The order shards are cut before the SKU shards (rule A1), so a confirmed order inside the first cut has its commits inside the second.
 /// On the embedded store each cut is one position of one log.
-pub async fn audit_store(store: &Store, ledger: Option<&[LedgerLine]>, now: Timestamp) -> Result<Report, AuditError> {
+///
+/// # Errors
+/// The store fails, a record cannot be decoded, or the bound of `progress` is reached.
+pub async fn audit_store(
+    store: &Store,
+    ledger: Option<&[LedgerLine]>,
+    now: Timestamp,
+    progress: Arc<Progress>,
+) -> Result<Report, AuditError> {
     let orders_upto = store.ends();
     let stock_upto = store.ends();
-    let mut audit = Audit::default();
+    progress.events_total(stock_upto.values().fold(0, |sum, end| sum.saturating_add(*end)));
+    let mut audit = Audit::new(progress);
+    let mut turn: u32 = 0;
     for number in 0..store.layout().shards {
         let shard = Shard(number);
         let upto = |cut: &BTreeMap<Shard, Seq>| cut.get(&shard).copied().unwrap_or(0);
@@ -113,6 +139,10 @@ pub async fn audit_store(store: &Store, ledger: Option<&[LedgerLine]>, now: Time
                 break;
             }
             audit.take(&record, last <= orders_upto, true)?;
+            turn = turn.wrapping_add(1);
+            if turn.is_multiple_of(RECORDS_A_TURN) {
+                tokio::task::yield_now().await;
+            }
         }
     }
     Ok(audit.finish(ledger, now))
@@ -167,6 +197,22 @@ mod tests {
     use doorbuster_domain::money::{Currency, Money};
     use doorbuster_storage::wire::Decided;
     use serde_json::{Value, json};
+
+    #[test]
+    fn an_audit_that_would_need_too_much_memory_ends_and_names_the_setting() {
+        let decided = |number: u64| {
+            let events = vec![Event::Cart(cart::Event::Expired)];
+            let entity = EntityId::Cart(CartId(u128::from(number)));
+            let body = wire::encode(&Decided { entity, number: 1, at: Timestamp(1_000), by: By::System, events });
+            Record { shard: Shard(3), epoch: 2, seq: number, events: 1, body }
+        };
+        let progress = Arc::new(Progress::new(1_000));
+        let mut audit = Audit::new(Arc::clone(&progress));
+        let refused = (1..100).find_map(|number| audit.take(&decided(number), true, true).err());
+        assert!(matches!(refused, Some(AuditError::TooLarge { memory_bytes_max: 1_000, events: 4 })), "{refused:?}");
+        assert!(refused.unwrap().to_string().contains("audit.memory_bytes_max"));
+        assert_eq!((progress.shown().entities, progress.shown().events), (4, 4));
+    }
 
     #[test]
     fn a_dumped_record_names_a_currency_by_its_code() {

@@ -1,6 +1,6 @@
 //! The state of an audit: every order, reservation and SKU replayed from the records, and the invariants that they must satisfy.
 
-use super::{AuditError, NAMED_MAX, Report};
+use super::{AuditError, NAMED_MAX, Progress, Report};
 use doorbuster_domain::any::Event;
 use doorbuster_domain::entity::Books;
 use doorbuster_domain::ids::{EntityId, OrderId, ReservationId, Sku};
@@ -16,6 +16,7 @@ use doorbuster_storage::{Record, Seq, Shard};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// One SKU, replayed twice: as its own state, and as units per order.
 #[derive(Debug, Default)]
@@ -41,9 +42,16 @@ pub struct Audit {
     seqs: BTreeMap<Shard, (u64, Seq)>,
     violations: Vec<Violation>,
     events: u64,
+    progress: Arc<Progress>,
 }
 
 impl Audit {
+    /// An audit that reports to `progress` and keeps its bound on memory.
+    #[must_use]
+    pub fn new(progress: Arc<Progress>) -> Self {
+        Self { progress, ..Self::default() }
+    }
+
     /// Takes in a record. `orders` and `stock` say which kinds of entities the cut still covers.
     pub fn take(&mut self, record: &Record, orders: bool, stock: bool) -> Result<(), AuditError> {
         self.take_if(record, |entity| match entity.books() {
@@ -67,7 +75,11 @@ impl Audit {
             error,
         })?;
         self.events = self.events.saturating_add(u64::from(record.events));
+        self.progress.read_events(record.events);
         let version = self.versions.entry(decided.entity.clone()).or_default();
+        if *version == 0 {
+            self.progress.found_entity()?;
+        }
         if decided.number != version.saturating_add(1) {
             let what = format!("{}: its event {} follows its event {version}", decided.entity, decided.number);
             self.violations.push(Violation { law: "an_entity_s_events_are_dense", what });
@@ -78,6 +90,7 @@ impl Audit {
                 self.changed_at.insert(*order, decided.at);
             }
             self.evolve(&decided);
+            self.progress.grew_state(record.body.len())?;
         }
         Ok(decided.entity)
     }
@@ -251,9 +264,11 @@ impl Audit {
         let mut report = Report { orders: self.orders.len(), reservations, skus: self.skus.len(), ..Report::default() };
         let mut in_flight: BTreeSet<OrderId> = BTreeSet::new();
         let mut due: BTreeMap<OrderId, i64> = BTreeMap::new();
+        self.progress.begin_checks(report.orders.saturating_add(reservations).saturating_add(report.skus));
         let mut found: Vec<Violation> = std::mem::take(&mut self.violations);
         found.extend(broken.into_iter().map(|((law, _, _), what)| Violation { law, what }));
         for (id, order) in &self.orders {
+            self.progress.checked_entity();
             found.extend(order_laws::all(order).err());
             if order.is_at_rest() && !open.contains(id) {
                 due.insert(*id, order.due());
@@ -271,7 +286,10 @@ impl Audit {
                 | Stage::Ending(_) => {}
             }
         }
+        // Their laws were checked with the contradictions.
+        self.reservations.values().for_each(|_reservation| self.progress.checked_entity());
         for (sku, replay) in &self.skus {
+            self.progress.checked_entity();
             if let Err(mut violation) = laws::stock_is_lawful(&replay.stock) {
                 violation.what = format!("{sku}: {}", violation.what);
                 found.push(violation);

@@ -12,7 +12,7 @@
 //! an order and its stock is therefore a violation only when two successive rounds find it. No clock takes part in the decision.
 
 use super::replay::{Audit, Contradictions};
-use super::{AuditError, Report};
+use super::{AuditError, Progress, RECORDS_A_TURN, Report};
 use doorbuster_domain::entity::Books;
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::payment::LedgerLine;
@@ -23,14 +23,13 @@ use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most attempts to read a log in one round; a checkpoint may move records during a read.
 const READS_MAX: u32 = 5;
 /// The pause before another attempt.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// Records after which the audit yields to other tasks of the node.
-const RECORDS_A_TURN: u32 = 256;
 
 /// How long an audit waits for the orders in flight at the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,15 +84,16 @@ struct Rounds<'logs, L> {
 /// Audits a store that several nodes share. `ledger` is awaited once, after the rounds; without it the payments are not compared.
 ///
 /// # Errors
-/// The store fails, or a record cannot be decoded. A log that contradicts itself is not an error: it is in the report.
+/// The store fails, a record cannot be decoded, or the bound of `progress` is reached. A log that contradicts itself is not an error: it is in the report.
 pub async fn audit_shared<L: ShardLogs>(
     logs: &L,
     limits: RoundLimits,
     ledger: impl Future<Output = Option<Ledger>>,
+    progress: Arc<Progress>,
 ) -> Result<Report, AuditError> {
     let mut rounds = Rounds {
         logs,
-        audit: Audit::default(),
+        audit: Audit::new(progress),
         rounds: 0,
         noted: None,
         changed_this_round: FxHashSet::default(),

@@ -1,12 +1,12 @@
 //! The commands of `doorbuster`: serve until a signal, read a stopped node's folder, make keys, erase, ask running nodes.
 
 use super::clustered::SharedKeys;
-use super::{Node, NodeError, Started, admin};
+use super::{Node, NodeError, Started, admin, operator_token};
 use crate::cli::{Admin, DumpOf, Invocation};
 use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
 use doorbuster_api::keys::{self, Scope};
 use doorbuster_api::secret;
-use doorbuster_audit::Audit;
+use doorbuster_audit::{Audit, Progress};
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::payment::LedgerLine;
@@ -228,25 +228,28 @@ fn audit_stopped(config: &Config) -> Result<ExitCode, CommandError> {
         return judged(&runtime(config)?.block_on(audit_keyspace(config))?);
     }
     let stopped = open_stopped(config)?;
-    let mut audit = Audit::default();
+    let progress = Arc::new(Progress::new(config.audit.memory_bytes_max));
+    let mut audit = Audit::new(Arc::clone(&progress));
     for shard in stopped.shards() {
         for record in stopped.records(shard) {
             audit.take(&record.map_err(doorbuster_audit::AuditError::from)?, true, true)?;
         }
     }
-    let ledger = runtime(config)?.block_on(ledger_of(config))?;
+    let ledger = runtime(config)?.block_on(ledger_of(config, &progress))?;
     judged(&audit.finish(ledger.as_deref(), SystemClock.now()))
 }
 
 /// The logs of all nodes, stopped or not.
 async fn audit_keyspace(config: &Config) -> Result<doorbuster_audit::Report, CommandError> {
     let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
+    let progress = Arc::new(Progress::new(config.audit.memory_bytes_max));
     let ledger = async {
         let read_at = SystemClock.now();
-        let lines = ledger_of(config).await.ok().flatten()?;
+        let lines = ledger_of(config, &progress).await.ok().flatten()?;
         Some(doorbuster_audit::Ledger { lines, read_at })
     };
-    Ok(doorbuster_audit::audit_shared(&journal, super::settings::audit(config), ledger).await?)
+    let limits = super::settings::audit(config);
+    Ok(doorbuster_audit::audit_shared(&journal, limits, ledger, Arc::clone(&progress)).await?)
 }
 
 fn judged(report: &doorbuster_audit::Report) -> Result<ExitCode, CommandError> {
@@ -257,14 +260,14 @@ fn judged(report: &doorbuster_audit::Report) -> Result<ExitCode, CommandError> {
 
 /// The ledger of the provider; of the simulated one inside the node, its file. `None`: there is no such file, or a provider outside the process
 /// does not answer; the report then says that the ledger was not compared.
-async fn ledger_of(config: &Config) -> Result<Option<Vec<LedgerLine>>, CommandError> {
+async fn ledger_of(config: &Config, progress: &Progress) -> Result<Option<Vec<LedgerLine>>, CommandError> {
     let path = config.node.data_folder.join(super::LEDGER_FILE);
     if config.payments.provider == PaymentProvider::Simulated && !path.exists() {
         return Ok(None);
     }
     let provider =
         crate::provider::build(&config.payments, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
-    Ok(super::ledger::read(&provider).await.ok())
+    Ok(super::ledger::read(&provider, progress).await.ok())
 }
 
 /// Reads the journal itself: on the embedded store the node must be stopped.
@@ -336,9 +339,10 @@ fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
 fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
     let runtime = runtime(config)?;
     let entity = EntityId::Order(order);
+    let token = operator_token::of_client(config);
     runtime.block_on(async {
         let url = format!("http://{}/admin/erase/order/{order}", config.api.operator_listen);
-        if let Some(status) = ask_operator(&url).await {
+        if let Some(status) = ask_operator(&url, token.as_deref()).await {
             return match status {
                 200 => said(&format!("{entity}: its personal data is erased")),
                 404 => Err(CommandError::Other(format!("there is no {entity}"))),
@@ -350,7 +354,8 @@ fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
         quiet.api.operator_listen.set_port(0);
         let node = Node::start(&quiet).await?;
         let url = format!("http://{}/admin/erase/order/{order}", node.started().operator);
-        let status = ask_operator(&url).await;
+        let token = operator_token::of_client(&quiet);
+        let status = ask_operator(&url, token.as_deref()).await;
         node.stop().await?;
         match status {
             Some(200) => said(&format!("{entity}: its personal data is erased")),
@@ -366,12 +371,16 @@ fn said(line: &str) -> Result<ExitCode, CommandError> {
 }
 
 /// The status of a POST without a body; `None`: no node answers there.
-async fn ask_operator(url: &str) -> Option<u16> {
+async fn ask_operator(url: &str, token: Option<&str>) -> Option<u16> {
     use http_body_util::Empty;
     use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
-    let request = hyper::Request::post(url).header("content-length", "0").body(Empty::new()).ok()?;
+    let mut request = hyper::Request::post(url).header("content-length", "0");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(Empty::new()).ok()?;
     let answer = tokio::time::timeout(OPERATOR_TIMEOUT, client.request(request)).await.ok()?.ok()?;
     Some(answer.status().as_u16())
 }

@@ -7,6 +7,8 @@
 //! ```
 
 mod admin;
+mod auditor;
+mod background;
 pub mod cli;
 mod cluster_admin;
 mod clustered;
@@ -16,6 +18,7 @@ mod ledger;
 mod libraries;
 mod metrics;
 mod operations;
+mod operator_token;
 mod projections;
 pub mod provider;
 mod settings;
@@ -97,6 +100,9 @@ pub enum NodeError {
     /// The secret that signs tokens.
     #[error("the secret in the data folder: {0}")]
     Secret(io::Error),
+    /// The token of the operator port.
+    #[error("the operator token in the data folder: {0}")]
+    OperatorToken(io::Error),
     /// A port.
     #[error("listen on {address} ({setting}): {error}")]
     Listen {
@@ -231,7 +237,9 @@ impl Node {
         let shoppers =
             server::serve(public, Some(api.gate()), api.filter(), limits, counts, is_stopping(stopped.clone()));
         let shoppers = shoppers.map_err(|error| at("api.listen", addresses.public, error))?;
-        let filter = operator::filter(operations.clone());
+        let token = operator_token::of_node(config).map_err(NodeError::OperatorToken)?;
+        let guard = operator::Guard::new(addresses.operator, &config.api.operator_hosts, token.as_deref());
+        let filter = operator::filter(operations.clone(), guard);
         let operator_limits = settings::operator_limits(config);
         let operators = server::serve(operators, None, filter, operator_limits, Arc::default(), is_stopping(stopped));
         let operators = operators.map_err(|error| at("api.operator_listen", addresses.operator, error))?;
@@ -290,6 +298,7 @@ impl Node {
     pub async fn stop(self) -> Result<bool, NodeError> {
         self.operations.leave();
         drop(self.refreshing);
+        self.operations.end_audit().await;
         // The ports stay open while the shards move to other nodes: requests that arrive meanwhile are sent to the new owners.
         let given_away = match &self.clustered {
             Some(clustered) => clustered.drain(self.drain).await,
@@ -318,6 +327,7 @@ impl Node {
 
     /// Ends without another write: the journal failed, and the next start recovers what is there (rule L8).
     pub async fn abandon(self) {
+        self.operations.end_audit().await;
         for port in self.ports {
             port.abort();
         }

@@ -1,5 +1,6 @@
 //! The answers of this node to its operator port.
 
+use super::auditor::{AuditBounds, AuditFailure, Auditor};
 use super::cluster_admin::{self, ClusterAdmin};
 use super::ledger;
 use super::metrics::NodeMetrics;
@@ -14,13 +15,13 @@ use doorbuster_api::operator::{
 };
 use doorbuster_api::view::At;
 use doorbuster_api::{PipelineCounts, SocketCounts};
-use doorbuster_audit::{Ledger, RoundLimits};
+use doorbuster_audit::{Ledger, Progress, Report, RoundLimits};
 use doorbuster_cluster::shard_manager::{ClusterStatus, MemberState, MemberStatus};
 use doorbuster_domain::any::{Command, State};
 use doorbuster_domain::entity::{By, Wait};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::order::{self, Order};
-use doorbuster_domain::payment::{ProviderAnswer, Reference};
+use doorbuster_domain::payment::{LedgerLine, ProviderAnswer, Reference};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::{Journal, Shard};
 use serde_json::Value;
@@ -56,6 +57,7 @@ struct Inner {
     /// The node is stopping: it gives its shards away, with the ports still open.
     leaving: AtomicBool,
     patience: RoundLimits,
+    auditor: Arc<Auditor>,
 }
 
 impl NodeOperations {
@@ -82,6 +84,10 @@ impl NodeOperations {
             cluster,
             leaving: AtomicBool::new(false),
             patience: super::settings::audit(config),
+            auditor: Auditor::new(AuditBounds {
+                memory_bytes_max: config.audit.memory_bytes_max,
+                timeout: Duration::from_millis(config.audit.timeout_ms),
+            }),
         }))
     }
 
@@ -98,6 +104,11 @@ impl NodeOperations {
     /// The node is stopping: from now on `/readyz` sends load balancers to other nodes.
     pub(super) fn leave(&self) {
         self.0.leaving.store(true, Ordering::Release);
+    }
+
+    /// The node is stopping: ends an audit that runs, and waits until it no longer reads the store.
+    pub(super) async fn end_audit(&self) {
+        self.0.auditor.stop().await;
     }
 
     fn standing(&self) -> NodeStanding {
@@ -159,6 +170,51 @@ fn member<'a>(status: &'a ClusterStatus, name: &str) -> Result<&'a MemberStatus,
         let names: Vec<&str> = status.members.iter().map(|member| member.name.as_str()).collect();
         OperationError::NoSuch(format!("there is no node {name:?}; there are {}", names.join(", ")))
     })
+}
+
+/// The audit of this node's store. It is carried out on a thread of its own; the provider's connections stay on the runtime that `serving` names.
+async fn audit(
+    node: Arc<Inner>,
+    serving: tokio::runtime::Handle,
+    progress: Arc<Progress>,
+) -> Result<Report, AuditFailure> {
+    let handle = &node.handle;
+    let now = handle.now();
+    if handle.store().is_shared() {
+        let ledger = async {
+            // A provider inside each node has that node's charges only: no ledger has all of them.
+            if matches!(*node.provider, AnyProvider::Simulated(_)) {
+                return None;
+            }
+            let read_at = handle.now();
+            match read_ledger(&node, &serving, &progress).await {
+                Ok(lines) => Some(Ledger { lines, read_at }),
+                Err(error) => {
+                    tracing::warn!(%error, "the provider's ledger cannot be read; the audit goes without");
+                    None
+                }
+            }
+        };
+        return Ok(doorbuster_audit::audit_shared(handle.store(), node.patience, ledger, Arc::clone(&progress)).await?);
+    }
+    // The ledger is read first. A charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet; an
+    // order that came to rest before this instant has all its charges in the ledger.
+    let ledger = read_ledger(&node, &serving, &progress).await?;
+    Ok(doorbuster_audit::audit_store(handle.store(), Some(&ledger), now, progress).await?)
+}
+
+/// The provider's whole ledger, within the audit's bound on memory.
+async fn read_ledger(
+    node: &Arc<Inner>,
+    serving: &tokio::runtime::Handle,
+    progress: &Arc<Progress>,
+) -> Result<Vec<LedgerLine>, AuditFailure> {
+    if matches!(*node.provider, AnyProvider::Simulated(_)) {
+        return ledger::read(&node.provider, progress).await;
+    }
+    let (provider, progress) = (Arc::clone(&node.provider), Arc::clone(progress));
+    let read = serving.spawn(async move { ledger::read(&provider, &progress).await });
+    read.await.unwrap_or_else(|error| Err(AuditFailure::Ledger(error.to_string())))
 }
 
 fn unavailable(error: impl std::fmt::Display) -> OperationError {
@@ -351,31 +407,12 @@ impl Operations for NodeOperations {
     }
 
     async fn audit(&self) -> Result<Value, OperationError> {
-        let handle = &self.0.handle;
-        let now = handle.now();
-        let report = if handle.store().is_shared() {
-            let ledger = async {
-                // A provider inside each node has that node's charges only: no ledger has all of them.
-                if matches!(*self.0.provider, AnyProvider::Simulated(_)) {
-                    return None;
-                }
-                let read_at = handle.now();
-                match ledger::read(&self.0.provider).await {
-                    Ok(lines) => Some(Ledger { lines, read_at }),
-                    Err(error) => {
-                        tracing::warn!(%error, "the provider's ledger cannot be read; the audit goes without");
-                        None
-                    }
-                }
-            };
-            doorbuster_audit::audit_shared(handle.store(), self.0.patience, ledger).await
-        } else {
-            // The ledger is read first. A charge that is made meanwhile belongs to an order that is in flight at the cut, or to none yet; an
-            // order that came to rest before this instant has all its charges in the ledger.
-            let ledger = ledger::read(&self.0.provider).await.map_err(unavailable)?;
-            doorbuster_audit::audit_store(handle.store(), Some(&ledger), now).await
-        };
-        serde_json::to_value(report.map_err(unavailable)?).map_err(unavailable)
+        let (node, serving) = (Arc::clone(&self.0), tokio::runtime::Handle::current());
+        self.0.auditor.audit(self.0.handle.now(), move |progress| audit(node, serving, progress)).await
+    }
+
+    async fn audits(&self) -> Result<Value, OperationError> {
+        Ok(self.0.auditor.shown())
     }
 
     async fn fault(&self, fault: Fault) -> Result<(), OperationError> {

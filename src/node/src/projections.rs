@@ -7,18 +7,23 @@
 //! ```
 
 use super::NodeError;
+use super::background;
 use super::cluster_admin::Figure;
 use crate::config::{self, Config};
 use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::AvailabilityView;
+use doorbuster_domain::ids::Sku;
 use doorbuster_projections::availability_cache::{AvailabilityCache, AvailabilityCacheSettings};
 use doorbuster_projections::cache_writer::CacheWriter;
 use doorbuster_projections::memory::MemoryCache;
 use doorbuster_projections::publisher::Publisher;
 use doorbuster_projections::streams::RedisStreams;
-use doorbuster_projections::{AnyCache, AvailabilitySnapshot, Cache, Counts, cache::RedisCache, reconcile};
+use doorbuster_projections::{
+    AnyCache, AvailabilitySnapshot, Cache, Counts, cache::RedisCache, rebuild_availability, reconcile,
+};
 use doorbuster_storage::redis::{Link, LinkSettings};
-use doorbuster_storage::{Journal, Shard};
+use doorbuster_storage::{Journal, ReadError, Shard};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -189,6 +194,14 @@ async fn publish<J: Journal>(handle: Handle, mut publisher: Publisher<J, RedisSt
     }
 }
 
+/// The availability of a shard's SKUs, read beside the serving threads.
+async fn rebuilt(handle: Handle, shard: Shard) -> Result<BTreeMap<Sku, AvailabilitySnapshot>, ReadError> {
+    let read = move || async move { rebuild_availability::of_shard(handle.store(), shard).await };
+    let failed = |why: String| ReadError::Failed(why);
+    let read = background::spawn("fill cache", read).map_err(|error| failed(error.to_string()))?;
+    read.await.unwrap_or_else(|_panicked| Err(failed("reading the shard panicked".to_owned())))
+}
+
 /// Fills the cache from the journal when it was emptied, or never filled by this node.
 async fn keep_filled(handle: Handle, cache: AnyCache, node: String, interval: Duration, counts: Arc<Counts>) {
     let mut ticks = every(interval);
@@ -198,7 +211,7 @@ async fn keep_filled(handle: Handle, cache: AnyCache, node: String, interval: Du
             continue;
         }
         let shards = owned(&handle);
-        let filled = match reconcile::fill(handle.store(), &shards, &cache).await {
+        let filled = match reconcile::fill(|shard| rebuilt(handle.clone(), shard), &shards, &cache).await {
             Ok(skus) => cache.set_filled(&node).await.map(|()| skus).map_err(Into::into),
             Err(error) => Err(error),
         };

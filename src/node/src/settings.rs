@@ -177,7 +177,7 @@ pub(super) fn limits(config: &Config) -> SocketLimits {
     }
 }
 
-/// The limits of the operator port: an audit reads every log, so it has a longer timeout.
+/// The limits of the operator port: a client waits for its audit, which reads every log, so it has a longer timeout.
 pub(super) fn operator_limits(config: &Config) -> SocketLimits {
     SocketLimits { request_timeout: Duration::from_millis(config.audit.timeout_ms), ..limits(config) }
 }

@@ -130,13 +130,18 @@ pub async fn reconcile<J: Journal, C: Cache>(
 
 /// Puts every SKU of these shards into the cache; returns how many were newer than the cached snapshot.
 ///
+/// `rebuilt` gives a shard's SKUs, as [`rebuild_availability::of_shard`] does: a node reads its journal on another thread than those that serve.
+///
 /// # Errors
 /// [`ReconcileError`]; snapshots put until then stay, and a repetition is harmless.
-pub async fn fill<J: Journal, C: Cache>(journal: &J, shards: &[Shard], cache: &C) -> Result<u64, ReconcileError> {
+pub async fn fill<R, C>(rebuilt: impl Fn(Shard) -> R, shards: &[Shard], cache: &C) -> Result<u64, ReconcileError>
+where
+    R: Future<Output = Result<BTreeMap<Sku, AvailabilitySnapshot>, ReadError>>,
+    C: Cache,
+{
     let mut applied: u64 = 0;
     for shard in shards {
-        let known: Vec<(Sku, AvailabilitySnapshot)> =
-            rebuild_availability::of_shard(journal, *shard).await?.into_iter().collect();
+        let known: Vec<(Sku, AvailabilitySnapshot)> = rebuilt(*shard).await?.into_iter().collect();
         for page in known.chunks(BATCH_MAX) {
             applied = applied.saturating_add(cache.put(page).await?);
         }

@@ -50,28 +50,7 @@ impl Secret {
     /// # Errors
     /// When the file can be neither read nor made, or is not 64 hexadecimal digits.
     pub fn of_folder(folder: &Path, fresh: [u8; 32]) -> io::Result<Self> {
-        let path = folder.join(FILE);
-        Self::of_file(folder, &path, fresh)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-    }
-
-    fn of_file(folder: &Path, path: &Path, fresh: [u8; 32]) -> io::Result<Self> {
-        match fs::read_to_string(path) {
-            Ok(text) => unhex(text.trim())
-                .map(|bytes| Self::new(&bytes))
-                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not 64 hexadecimal digits")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Written to another file and renamed: a crash leaves no partial secret that the next start would refuse.
-                let temporary = folder.join(format!("{FILE}.new"));
-                let mut file = create_private(&temporary)?;
-                file.write_all(hex(&fresh).as_bytes())?;
-                file.sync_all()?;
-                fs::rename(&temporary, path)?;
-                File::open(folder)?.sync_all()?;
-                Ok(Self::new(&fresh))
-            }
-            Err(error) => Err(error),
-        }
+        kept_in_folder(folder, FILE, fresh).map(|bytes| Self::new(&bytes))
     }
 
     fn tag(&self, purpose: &[u8], parts: [&[u8]; 2]) -> Hmac<Sha256> {
@@ -125,6 +104,31 @@ impl Secret {
     }
 }
 
+/// The 32 bytes that a file of a data folder keeps; the first call makes the file from `fresh`, readable by its owner only.
+///
+/// # Errors
+/// When the file can be neither read nor made, or is not 64 hexadecimal digits.
+pub fn kept_in_folder(folder: &Path, name: &str, fresh: [u8; 32]) -> io::Result<[u8; 32]> {
+    let path = folder.join(name);
+    let kept = match fs::read_to_string(&path) {
+        Ok(text) => unhex(text.trim())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not 64 hexadecimal digits")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_secret(folder, name, &fresh).map(|()| fresh),
+        Err(error) => Err(error),
+    };
+    kept.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Writes another file and renames it: a crash leaves no partial secret that the next start would refuse.
+fn make_secret(folder: &Path, name: &str, fresh: &[u8; 32]) -> io::Result<()> {
+    let temporary = folder.join(format!("{name}.new"));
+    let mut file = create_private(&temporary)?;
+    file.write_all(hex(fresh).as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, folder.join(name))?;
+    File::open(folder)?.sync_all()
+}
+
 /// Creates a file that only its owner can read.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -135,7 +139,8 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a string cannot fail.

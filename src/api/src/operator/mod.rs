@@ -1,18 +1,20 @@
 //! The operator port: the state of the node and the cluster, and the operations on them.
 //!
-//! It listens on loopback and authenticates no caller: a client that reaches it operates the node. None of its paths exist on the public port. Every
+//! By default it listens on loopback and asks for no token; anywhere else it requires one ([`Guard`]). None of its paths exist on the public port. Every
 //! node of a cluster answers for the whole cluster, and takes the request to drain any node or to move any shard: the desired state is in a store
 //! that all nodes share.
 
+mod guard;
 mod types;
 
+pub use guard::Guard;
 pub use types::{
     Cluster, Fault, HandOff, MoveBody, Node, NodeStanding, OperationError, Readiness, RegistryShown, Saga, SetAside,
     SettleBody, SettledAs, Shard, ShardHere,
 };
 
 use crate::core::json;
-use crate::core::problem::{Code, Problem};
+use crate::core::problem::{Code, Problem, Retry as RetryAdvice};
 use crate::core::refusals::not_found;
 use crate::core::reply::Reply;
 use crate::http::catch_panic;
@@ -54,8 +56,10 @@ pub trait Operations: Clone + Send + Sync + 'static {
     fn set_aside(&self) -> impl Future<Output = Result<Vec<SetAside>, OperationError>> + Send;
     /// Retries a quarantined entity.
     fn retry(&self, entity: EntityId) -> impl Future<Output = Result<(), OperationError>> + Send;
-    /// Checks the laws over the journal; the report says in `clean` whether they hold.
+    /// Checks the laws over the journal; the report says in `clean` whether they hold. Refused with [`OperationError::Busy`] while another audit runs.
     fn audit(&self) -> impl Future<Output = Result<Value, OperationError>> + Send;
+    /// The audit that runs, with its progress, and the last one that ended.
+    fn audits(&self) -> impl Future<Output = Result<Value, OperationError>> + Send;
     /// Injects a fault.
     fn fault(&self, fault: Fault) -> impl Future<Output = Result<(), OperationError>> + Send;
     /// Records how a provider call ended that can no longer be queried (rule M2).
@@ -75,6 +79,7 @@ impl From<OperationError> for Problem {
             OperationError::NoSuch(what) => Self::new(Code::NotFound).detail(what),
             OperationError::NotAllowed => Self::new(Code::MissingScope).detail("the settings do not allow it"),
             OperationError::Refused(why) => Self::new(Code::WrongState).detail(why),
+            OperationError::Busy(why) => Self::new(Code::WrongState).detail(why).retry(RetryAdvice::Later),
             OperationError::Unavailable(why) => Self::new(Code::Overloaded).detail(why),
         }
     }
@@ -94,6 +99,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/admin/entities/set-aside"),
     ("POST", "/admin/entities/{kind}/{id}/retry"),
     ("GET", "/admin/audit"),
+    ("POST", "/admin/audit"),
+    ("GET", "/admin/audit/progress"),
     ("POST", "/admin/faults"),
     ("POST", "/admin/orders/{id}/settle"),
     ("POST", "/admin/erase/{kind}/{id}"),
@@ -108,17 +115,22 @@ fn body() -> impl Filter<Extract = (Bytes,), Error = warp::Rejection> + Copy {
     bounded.or(absent).unify()
 }
 
-/// The filter of the operator port.
+/// The filter of the operator port; `guard` decides which requests reach `node`.
 pub fn filter<O: Operations>(
     node: O,
+    guard: Guard,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
     warp::method()
         .and(warp::path::full())
         .and(warp::header::headers_cloned())
         .and(body())
         .then(move |method: Method, path: warp::path::FullPath, headers: HeaderMap, body: Bytes| {
-            let node = node.clone();
-            async move { catch_panic(Box::pin(answer(&node, &method, path.as_str(), &headers, &body))).await }
+            let (node, allowed) = (node.clone(), guard.check(path.as_str(), &headers));
+            let answered = async move {
+                allowed?;
+                answer(&node, &method, path.as_str(), &headers, &body).await
+            };
+            catch_panic(Box::pin(answered))
         })
         .recover(|_rejection: warp::Rejection| async {
             Ok::<_, Infallible>(Problem::new(Code::MalformedRequest).into_response())
@@ -135,10 +147,6 @@ async fn answer<O: Operations>(
 ) -> Result<Reply, Problem> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    // A page of another site in the operator's browser must not cause an operation: its requests have this header, those of tools do not.
-    if method == "POST" && headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
-        return Err(Problem::new(Code::ForeignOrigin));
-    }
     match (method, segments.as_slice()) {
         ("GET", ["metrics"]) => {
             let text = node.metrics().await;
@@ -156,7 +164,10 @@ async fn answer<O: Operations>(
         ("GET", ["admin", "shards"]) => Ok(list(&node.shards().await?)),
         ("GET", ["admin", "sagas"]) => Ok(list(&node.sagas(1_000).await?)),
         ("GET", ["admin", "entities", "set-aside"]) => Ok(list(&node.set_aside().await?)),
-        ("GET", ["admin", "audit"]) => Ok(Reply::json(200, &node.audit().await?)),
+        ("GET", ["admin", "audit", "progress"]) => Ok(Reply::json(200, &node.audits().await?)),
+        // A link or an image of any page makes a browser send a GET: it must start no work.
+        ("GET", ["admin", "audit"]) if guard::is_of_a_browser(headers) => Ok(Reply::json(200, &node.audits().await?)),
+        ("GET" | "POST", ["admin", "audit"]) => Ok(Reply::json(200, &node.audit().await?)),
         ("POST", ["admin", "nodes", node_name, "drain"]) => {
             node.drain(&name(node_name)?, true).await?;
             Ok(done())

@@ -15,6 +15,8 @@ pub enum OperationError {
     NotAllowed,
     /// It is not possible now; the text says why.
     Refused(String),
+    /// Only one such operation runs at a time, and one is running; the text says which.
+    Busy(String),
     /// The node is starting or draining, or the store failed; a retry may succeed.
     Unavailable(String),
 }

@@ -1,8 +1,9 @@
 //! One request to a node's operator port, within a bounded time; errors are sentences for an operator at a shell.
 
 use bytes::Bytes;
+use doorbuster_settings::Secret;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::{Method, Request};
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -63,14 +64,16 @@ pub(super) enum ClientError {
 pub(super) struct Client {
     http: Hyper<HttpConnector, Full<Bytes>>,
     timeout_s: u64,
+    /// Sent with every request, where there is one.
+    token: Secret,
 }
 
 impl Client {
-    pub(super) fn new(timeout_s: u64) -> Self {
+    pub(super) fn new(timeout_s: u64, token: Secret) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        Self { http: Hyper::builder(TokioExecutor::new()).build(connector), timeout_s }
+        Self { http: Hyper::builder(TokioExecutor::new()).build(connector), timeout_s, token }
     }
 
     /// The answer to a GET.
@@ -95,6 +98,9 @@ impl Client {
         let mut request = Request::builder().method(&method).uri(format!("http://{address}{path}"));
         if method == Method::POST {
             request = request.header(CONTENT_LENGTH, bytes.len()).header(CONTENT_TYPE, "application/json");
+        }
+        if !self.token.0.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", self.token.0));
         }
         let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| strange(error.to_string()))?;
         let exchange = async {
@@ -164,7 +170,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
         drop(listener);
-        let error = Client::new(5).get(&address, "/admin/cluster").await.expect_err("no server is there");
+        let error =
+            Client::new(5, Secret::default()).get(&address, "/admin/cluster").await.expect_err("no server is there");
         assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("no node can be reached at {address}: ")), "{text}");
@@ -174,7 +181,8 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_does_not_answer_is_waited_for_within_the_bound() {
         let address = server(None).await;
-        let error = Client::new(1).get(&address, "/admin/cluster").await.expect_err("it does not answer");
+        let error =
+            Client::new(1, Secret::default()).get(&address, "/admin/cluster").await.expect_err("it does not answer");
         assert_eq!(error.to_string(), format!("{address} did not answer within 1 s"));
     }
 
@@ -183,14 +191,18 @@ mod tests {
         let body = r#"{"code":"wrong_state","title":"Wrong state","detail":"this node has no cluster"}"#;
         let answer = format!("HTTP/1.1 409 Conflict\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let address = server(Some(answer.leak())).await;
-        let error = Client::new(5).post(&address, "/admin/nodes/a/drain", None).await.expect_err("it is refused");
+        let error = Client::new(5, Secret::default())
+            .post(&address, "/admin/nodes/a/drain", None)
+            .await
+            .expect_err("it is refused");
         assert_eq!(error.to_string(), format!("{address} refused: this node has no cluster (409 wrong_state)"));
     }
 
     #[tokio::test]
     async fn another_program_at_the_address_is_not_taken_for_a_node() {
         let address = server(Some("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>")).await;
-        let error = Client::new(5).get(&address, "/admin/cluster").await.expect_err("that is no JSON");
+        let error =
+            Client::new(5, Secret::default()).get(&address, "/admin/cluster").await.expect_err("that is no JSON");
         assert!(matches!(error, ClientError::Strange { .. }), "{error}");
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Said {
 
 /// Sends the request; an error is the one line for standard error.
 pub(super) async fn carry_out(admin: &Admin) -> Result<Said, String> {
-    let client = Client::new(admin.timeout_s);
+    let client = Client::new(admin.timeout_s, admin.token.clone());
     let asked = ask(&client, admin).await.map_err(|error| error.to_string())?;
     let Asked { answer, remarks } = asked;
     let refuted = admin.command == AdminCommand::Audit && answer.get("clean") != Some(&Value::Bool(true));
@@ -72,7 +72,7 @@ async fn ask(client: &Client, admin: &Admin) -> Result<Asked, ClientError> {
     let post = |path: String, body: Option<Value>| async move { client.post(at, &path, body.as_ref()).await };
     let answer = match &admin.command {
         AdminCommand::Cluster => client.get(at, "/admin/cluster").await?,
-        AdminCommand::Audit => client.get(at, "/admin/audit").await?,
+        AdminCommand::Audit => post("/admin/audit".to_owned(), None).await?,
         AdminCommand::Shards { all } => return of_nodes(client, at, "/admin/shards", *all, merge_shards).await,
         AdminCommand::Sagas { all } => return of_nodes(client, at, "/admin/sagas", *all, chain).await,
         AdminCommand::SetAside { all } => return of_nodes(client, at, "/admin/entities/set-aside", *all, chain).await,

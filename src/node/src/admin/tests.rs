@@ -3,12 +3,13 @@
 use super::{Said, carry_out};
 use crate::cli::{Admin, Invocation, read};
 use doorbuster_api::operator::{
-    Cluster, Fault, HandOff, Node, NodeStanding, OperationError, Operations, Readiness, RegistryShown, Saga, SetAside,
-    Shard, ShardHere, filter,
+    Cluster, Fault, Guard, HandOff, Node, NodeStanding, OperationError, Operations, Readiness, RegistryShown, Saga,
+    SetAside, Shard, ShardHere, filter,
 };
 use doorbuster_api::{SocketCounts, SocketLimits, bind, serve};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::{ProviderAnswer, Reference};
+use doorbuster_settings::Secret;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -21,11 +22,13 @@ struct Fake {
     members: Arc<Mutex<Vec<String>>>,
     received: Arc<Mutex<Vec<String>>>,
     is_clean: bool,
+    /// The operator token that it requires.
+    token: Option<&'static str>,
 }
 
 impl Fake {
     fn new(name: &'static str) -> Self {
-        Self { name, members: Arc::default(), received: Arc::default(), is_clean: true }
+        Self { name, members: Arc::default(), received: Arc::default(), is_clean: true, token: None }
     }
 
     fn record(&self, what: String) -> Result<(), OperationError> {
@@ -42,8 +45,9 @@ impl Fake {
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
         let counts = Arc::new(SocketCounts::default());
-        let serving =
-            serve(listener, None, filter(self.clone()), SocketLimits::default(), counts, std::future::pending());
+        let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[], self.token);
+        let filter = filter(self.clone(), guard);
+        let serving = serve(listener, None, filter, SocketLimits::default(), counts, std::future::pending());
         tokio::spawn(serving.expect("room for a thread"));
         address
     }
@@ -151,6 +155,9 @@ impl Operations for Fake {
         let violations = if self.is_clean { vec![] } else { vec!["stock_is_conserved: A: 3 came, 2 are there"] };
         Ok(json!({ "clean": self.is_clean, "orders": 20, "confirmed": 17, "in_flight": 1, "violations": violations,
             "violations_total": violations.len(), "in_flight_orders": ["ord_1"], "ledger_compared": false }))
+    }
+    async fn audits(&self) -> Result<Value, OperationError> {
+        Ok(json!({ "running": null, "last": null }))
     }
     async fn fault(&self, _fault: Fault) -> Result<(), OperationError> {
         Err(OperationError::NotAllowed)
@@ -274,4 +281,14 @@ async fn an_audit_that_finds_something_is_no_success() {
         assert!(!shown.well && shown.out.contains("stock_is_conserved"), "{}", shown.out);
     }
     assert!(said(&broken.serve(), "audit").await.out.starts_with("NOT CLEAN\n"));
+}
+
+#[tokio::test]
+async fn the_token_of_the_settings_goes_with_every_request() {
+    let guarded = Fake { token: Some("0123456789abcdef"), ..Fake::new("node1") };
+    let address = guarded.serve();
+    let error = carry_out(&admin(&address, "cluster")).await.expect_err("it has no token");
+    assert!(error.contains("(401 unauthenticated)"), "{error}");
+    let with_token = Admin { token: Secret("0123456789abcdef".to_owned()), ..admin(&address, "cluster") };
+    assert!(carry_out(&with_token).await.expect("it is answered").well);
 }

@@ -2,9 +2,11 @@
 
 use super::entity;
 use crate::config::Config;
+use crate::operator_token;
 use clap::{Args, Subcommand, ValueEnum};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::Reference;
+use doorbuster_settings::Secret;
 
 /// Seconds to wait for an answer unless the command line says otherwise.
 const TIMEOUT_S: u64 = 30;
@@ -22,6 +24,8 @@ pub struct Admin {
     pub json: bool,
     /// How long to wait for an answer, in seconds.
     pub timeout_s: u64,
+    /// The operator token of the settings or of the data folder; empty: there is none.
+    pub token: Secret,
     /// The request.
     pub command: AdminCommand,
 }
@@ -169,6 +173,7 @@ impl AdminLine {
             operator: self.operator.unwrap_or_else(|| config.api.operator_listen.to_string()),
             json: self.json,
             timeout_s: self.timeout_s.unwrap_or(usual_s),
+            token: Secret(operator_token::of_client(config).unwrap_or_default()),
             command: self.command,
         }
     }

@@ -99,11 +99,29 @@ settings! {
     }
 }
 
+/// The least characters of `api.operator_token`: fewer can be guessed.
+const OPERATOR_TOKEN_LENGTH_MIN: usize = 16;
+
+words! {
+    /// Where requests to the operator port must carry the operator token.
+    pub enum OperatorAuth {
+        /// Where the port listens on another address than loopback, or a token is set.
+        Exposed = "exposed",
+        /// Everywhere.
+        Always = "always",
+        /// Nowhere.
+        Never = "never",
+    }
+}
+
 settings! {
     /// `[api]`
     pub struct Api {
         listen: SocketAddr = loopback(8080), Text::ADDRESS;
         operator_listen: SocketAddr = loopback(8081), Text::ADDRESS;
+        operator_auth: OperatorAuth = OperatorAuth::Exposed, OperatorAuth::WORDS;
+        operator_token: Secret = Secret::default(), Kind::Secret;
+        operator_hosts: Vec<String> = Vec::new(), Kind::List(Text::NAME);
         connections_max: usize = 16_384, 1..=1_000_000;
         connections_per_address_max: usize = 8_192, 1..=1_000_000;
         backlog: u32 = 4_096, 1..=65_535;
@@ -128,6 +146,15 @@ fn check_api(api: &Api, rules: &mut Rules) {
         "api.operator_listen",
         &api.operator_listen,
         format_args!("shoppers and operators must not share an address (api.listen)"),
+    );
+    let token = &api.operator_token.0;
+    rules.must(
+        token.is_empty() || (token.len() >= OPERATOR_TOKEN_LENGTH_MIN && token.bytes().all(|byte| byte.is_ascii_graphic())),
+        "api.operator_token",
+        &"(secret)",
+        format_args!(
+            "a token has at least {OPERATOR_TOKEN_LENGTH_MIN} characters, letters, digits and signs (`openssl rand -hex 32` makes one)"
+        ),
     );
     let longest_wait_ms = api.order_wait_ms.max(api.prefer_wait_max_s.saturating_mul(1_000));
     rules.must(
@@ -293,6 +320,7 @@ settings! {
         rounds_max: u32 = 10, 0..=10_000;
         pause_ms: u64 = 500, 1..=HOUR_MS;
         timeout_ms: u64 = 600_000, 1_000..=24 * HOUR_MS;
+        memory_bytes_max: u64 = 4_294_967_296, MIB..=1_024 * GIB;
     }
 }
 
