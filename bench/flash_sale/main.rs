@@ -8,6 +8,7 @@ mod cluster;
 mod crowd;
 #[cfg(test)]
 mod fake;
+mod hostile;
 mod kill;
 mod load;
 mod options;
@@ -65,6 +66,7 @@ async fn run(options: Options) -> ExitCode {
         Some(Command::Overload(overload)) => overload::overload(&overload).await,
         Some(Command::Sockets(sockets)) => overload::sockets(&sockets).await,
         Some(Command::Soak(soak)) => overload::soak(&soak).await,
+        Some(Command::Hostile(hostile)) => hostile::run(&hostile).await,
         None => sale::run(&options.sale).await,
     };
     match good {

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Sockets(super::overload::SocketsOptions),
     /// A long time at 60 % of the peak, with expiries, returns, restarts and kills: is everything flat?
     Soak(super::overload::SoakOptions),
+    /// One attack after the other, by guests, strangers and a seller, and honest shoppers among them: what they meet, and how soon all is as before.
+    Hostile(super::hostile::HostileOptions),
 }
 
 /// A week on disk.

@@ -18,7 +18,8 @@ mod tending;
 mod test_node;
 mod waves;
 
-pub(crate) use options::{OverloadOptions, SoakOptions, SocketsOptions};
+pub(crate) use options::{OverloadOptions, SoakOptions, SocketsOptions, TestNodeOptions};
 pub(crate) use soak::run as soak;
 pub(crate) use sockets::run as sockets;
+pub(crate) use test_node::{TestNode, Usage, shown_bytes};
 pub(crate) use waves::run as overload;

@@ -22,17 +22,17 @@ const PAGE_BYTES: u64 = 4_096;
 
 /// A node, its folder and what it sells; dropped in this order.
 #[derive(Debug)]
-pub(super) struct TestNode {
-    pub(super) node: Node,
-    pub(super) folder: TemporaryFolder,
-    pub(super) skus: Arc<Vec<String>>,
+pub(crate) struct TestNode {
+    pub(crate) node: Node,
+    pub(crate) folder: TemporaryFolder,
+    pub(crate) skus: Arc<Vec<String>>,
     /// Has the node a core of its own?
-    pub(super) pinned: bool,
+    pub(crate) pinned: bool,
 }
 
 impl TestNode {
     /// Starts the node and fills its shelves.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         options: &TestNodeOptions,
         mut settings: Settings,
         skus: u32,
@@ -63,7 +63,7 @@ impl TestNode {
     }
 
     /// The node on the first core, everything of ours on the others. Once more after each restart.
-    pub(super) fn pin(&self) -> Result<(), BenchError> {
+    pub(crate) fn pin(&self) -> Result<(), BenchError> {
         let (Some(node), true) = (self.node.id(), self.pinned) else { return Ok(()) };
         let last = std::thread::available_parallelism().map_or(1, usize::from).max(2) - 1;
         for (cores, process) in [("0".to_owned(), node), (format!("1-{last}"), std::process::id())] {
@@ -78,7 +78,7 @@ impl TestNode {
     }
 
     /// Where and on what.
-    pub(super) fn shown(&self, options: &TestNodeOptions) -> String {
+    pub(crate) fn shown(&self, options: &TestNodeOptions) -> String {
         let cores = if self.pinned { "a core of its own" } else { "shares all cores with the load" };
         let disk =
             if options.disk_slow > 1 { format!(", syncs {} times slower", options.disk_slow) } else { String::new() };
@@ -112,7 +112,7 @@ impl TestNode {
     }
 
     /// What the node uses now.
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         self.node.id().map(Usage::of).unwrap_or_default()
     }
 }
@@ -151,15 +151,15 @@ fn slow_disk(folder: &Path) -> Result<PathBuf, BenchError> {
 
 /// What a process uses, as the kernel says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Usage {
-    pub(super) resident_bytes: u64,
-    pub(super) threads: u64,
-    pub(super) files: u64,
-    pub(super) cpu_ms: u64,
+pub(crate) struct Usage {
+    pub(crate) resident_bytes: u64,
+    pub(crate) threads: u64,
+    pub(crate) files: u64,
+    pub(crate) cpu_ms: u64,
 }
 
 impl Usage {
-    pub(super) fn of(process: u32) -> Self {
+    pub(crate) fn of(process: u32) -> Self {
         let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
         let number = |text: &str, place: usize| {
             text.split_whitespace().nth(place).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0)
@@ -198,7 +198,7 @@ fn size(path: &Path) -> u64 {
 }
 
 /// As people read bytes.
-pub(super) fn shown_bytes(bytes: u64) -> String {
+pub(crate) fn shown_bytes(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     format!("{:.1} MB", ratio(float(bytes), float(MIB)))
 }

@@ -4,10 +4,10 @@
 //! finished bytes, the head is scanned once, the body is lent from the read buffer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// An answer is refused when it grows beyond this many bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -44,7 +44,17 @@ impl<'a> Reply<'a> {
 impl Connection {
     /// Connects, without Nagle's delay.
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::of(TcpStream::connect(address).await?)
+    }
+
+    /// The same from an address of this machine, such as 127.0.0.2: servers count by addresses.
+    pub async fn open_from(from: IpAddr, address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(from, 0))?;
+        Self::of(socket.connect(address).await?)
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(8 << 10), body: Vec::new(), closed: false })
     }
