@@ -10,6 +10,7 @@ mod mutants;
 mod runner;
 mod settings;
 mod sources;
+mod supply;
 
 use std::path::{Path, PathBuf};
 
