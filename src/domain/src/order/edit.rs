@@ -16,7 +16,9 @@ impl Order {
     pub(super) fn patch(&self, patch: &Patch, now: Timestamp) -> Decided {
         let Some(terms) = self.terms() else { return Err(Refusal::Unknown) };
         let open = self.awaits_payment();
-        let unshipped = self.stage == Stage::Confirmed && self.lines.iter().all(|line| line.shipped == 0);
+        let unshipped = self.stage == Stage::Confirmed
+            && self.lines.iter().all(|line| line.shipped == 0)
+            && self.lines.iter().any(|line| line.left() > 0);
         let same_place = patch
             .ship_to
             .as_ref()

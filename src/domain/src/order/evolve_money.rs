@@ -84,6 +84,7 @@ impl Order {
             self.with_line(*line, |line| {
                 line.refunded = line.refunded.saturating_add(line.worth(*units, started.shipping));
                 line.settled = line.settled.saturating_add(*units);
+                line.refunded_ahead = line.refunded_ahead.saturating_add(*units);
             });
         }
         self.refunds.push(Refund {

@@ -2,7 +2,7 @@
 
 use super::line::units_of;
 use super::step::{Step, Todo};
-use super::{Attempt, Hold, Order, OrderLine, Payment, RefundStatus, Stage};
+use super::{Attempt, Call, CallState, Hold, Order, OrderLine, Payment, RefundStatus, Stage};
 use crate::laws::Violation;
 use crate::payment::Operation;
 
@@ -19,6 +19,7 @@ pub fn all(order: &Order) -> Result<(), Violation> {
     units_are_in_one_place(order)?;
     confirmed_order_has_every_commit(order)?;
     an_ended_order_holds_nothing(order)?;
+    an_order_with_nothing_left_owes_nothing(order)?;
     charges_cover_exactly_what_is_due(order)?;
     one_attempt_at_a_time(order)?;
     money_never_exceeds_what_was_promised(order)?;
@@ -115,6 +116,20 @@ pub fn an_ended_order_holds_nothing(order: &Order) -> Result<(), Violation> {
     })
 }
 
+/// An order none of whose units is shipped or wanted owes nothing, delivery included.
+///
+/// # Errors
+/// It does.
+pub fn an_order_with_nothing_left_owes_nothing(order: &Order) -> Result<(), Violation> {
+    let is_left = |line: &OrderLine| line.shipped > 0 || line.left() > 0;
+    if order.stage != Stage::Confirmed || order.lines.iter().any(is_left) {
+        return Ok(());
+    }
+    holds("an_order_with_nothing_left_owes_nothing", order.due() == 0, || {
+        format!("{}: nothing is left of it, and {} is due", order.id, order.due())
+    })
+}
+
 /// Whether no payment call is in flight or waits for an operator.
 pub(super) fn quiet(order: &Order) -> bool {
     order.troubles.is_empty()
@@ -136,10 +151,12 @@ pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation>
     for payment in &order.payments {
         let due = if order.paying == Some(payment.number) { order.due() } else { 0 };
         let net = payment.captured.saturating_sub(payment.refunded);
-        // After a partial capture, the rest of an authorization lapses by itself; before, it must be voided.
+        // What an authorization covers beyond the amount due must be voided, after a partial capture too; there it lapses by itself where the
+        // provider refuses.
         let authorized = payment.uncaptured();
-        let live =
-            if payment.captured == 0 && due == 0 { authorized } else { authorized.min(due.saturating_sub(net).max(0)) };
+        let refused = |call: &Call| matches!(call.state, CallState::Refused { .. });
+        let lapses = payment.captured > 0 && payment.calls_of(Operation::Void).any(refused);
+        let live = if net >= due && !lapses { authorized } else { authorized.min(due.saturating_sub(net).max(0)) };
         covered = covered.saturating_add(net).saturating_add(live);
     }
     holds("charges_cover_exactly_what_is_due", covered == order.due(), || {

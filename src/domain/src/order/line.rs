@@ -83,6 +83,9 @@ pub struct OrderLine {
     /// Units shipped and not returned, by warehouse.
     #[n(14)]
     pub out: Vec<Allocation>,
+    /// Units that were refunded without a return and have not come back since: when they do, their money is not given back again.
+    #[n(15)]
+    pub refunded_ahead: Units,
 }
 
 /// The terms of a reservation of units.
@@ -131,14 +134,18 @@ impl OrderLine {
     /// all of them add up to the line. `shipping`: with their share of the shipping.
     #[must_use]
     pub fn worth(&self, units: Units, shipping: bool) -> i64 {
-        let part = |whole: i64, of: Units| -> i64 {
-            let product = i128::from(whole).saturating_mul(i128::from(of.min(self.units)));
+        let upto = |units| self.first_worth(units, shipping);
+        upto(self.settled.saturating_add(units)).saturating_sub(upto(self.settled))
+    }
+
+    /// The value of the first `units` of the line, in minor units, rounded down. `shipping`: with their share of the shipping.
+    pub(super) fn first_worth(&self, units: Units, shipping: bool) -> i64 {
+        let part = |whole: i64| -> i64 {
+            let product = i128::from(whole).saturating_mul(i128::from(units.min(self.units)));
             i64::try_from(product.checked_div(i128::from(self.units.max(1))).unwrap_or(0)).unwrap_or(0)
         };
-        let span =
-            |whole: i64| part(whole, self.settled.saturating_add(units)).saturating_sub(part(whole, self.settled));
-        let goods = span(self.priced.total);
-        if shipping { goods.saturating_add(span(self.priced.shipping_share)) } else { goods }
+        let goods = part(self.priced.total);
+        if shipping { goods.saturating_add(part(self.priced.shipping_share)) } else { goods }
     }
 }
 
@@ -160,6 +167,7 @@ impl OrderLine {
             refunded: 0,
             unshipped: Vec::new(),
             out: Vec::new(),
+            refunded_ahead: 0,
         }
     }
 }
@@ -196,6 +204,7 @@ impl OrderLine {
         self.returned = self.returned.saturating_add(units);
         self.refunded = self.refunded.saturating_add(self.worth(receipt.settled, false));
         self.settled = self.settled.saturating_add(receipt.settled);
+        self.refunded_ahead = self.refunded_ahead.saturating_sub(units.saturating_sub(receipt.settled));
         take_from(&mut self.out, &receipt.to);
     }
 }

@@ -1,7 +1,7 @@
 //! Captures, voids and refunds. Each is derived from the amount due (rule M5):
 //!
 //! ```text
-//! captured > due ──► refund      authorized, nothing captured, nothing due ──► void      due > captured ──► capture, by policy
+//! captured > due ──► refund      authorized, and nothing more is due ──► void of the rest      due > captured ──► capture, by policy
 //! ```
 //!
 //! One capture or void of a payment is in flight at a time: a call with an unknown outcome is queried until it is known (rule R6).
@@ -36,7 +36,7 @@ impl Order {
         let net = self.net_of(payment);
         self.next_refund_try(payment, now)
             .or_else(|| self.next_refund(payment, net.saturating_sub(due), pays, now))
-            .or_else(|| (due == 0).then(|| self.next_void(payment, now)).flatten())
+            .or_else(|| (net >= due).then(|| self.next_void(payment, now)).flatten())
             .or_else(|| {
                 (pays && self.stage == Stage::Confirmed).then(|| self.next_capture(payment, due, net, now)).flatten()
             })
@@ -92,12 +92,15 @@ impl Order {
     }
 
     fn next_void(&self, payment: &Payment, now: Timestamp) -> Option<Event> {
-        if payment.captured > 0 || payment.uncaptured() == 0 {
+        let rest = payment.uncaptured();
+        if rest == 0 {
             return None;
         }
         match refused_for_good(payment.calls_of(Operation::Void)) {
+            // The rest of a partly captured authorization lapses by itself, where the provider does not let go of it.
+            Some(_) if payment.captured > 0 => None,
             Some(call) => self.trouble_once(call),
-            None => Some(payment.start(Operation::Void, payment.amount, None, None, now)),
+            None => Some(payment.start(Operation::Void, rest, None, None, now)),
         }
     }
 
@@ -138,15 +141,16 @@ impl Order {
         payment.lapses_at().map(|at| Timestamp(at.0.saturating_sub(margin_s.saturating_mul(1_000))))
     }
 
-    /// The value of all shipped units, in minor units; the whole order, once nothing is left to ship.
+    /// The value of all shipped units, in minor units; the whole order, once nothing is left to ship. It is what remains of each line without
+    /// the worth of its other units, counted as [`OrderLine::worth`] counts those that are cancelled later: so the rest takes no second
+    /// capture of a penny.
     fn shipped_worth(&self) -> i64 {
         if self.lines.iter().all(|line| line.left() == 0) {
             return self.total();
         }
         self.lines.iter().fold(0_i64, |sum, line| {
-            let whole = i128::from(line.priced.total.saturating_add(line.priced.shipping_share));
-            let part = whole.saturating_mul(i128::from(line.shipped)).checked_div(i128::from(line.units.max(1)));
-            sum.saturating_add(i64::try_from(part.unwrap_or(0)).unwrap_or(0))
+            let whole = line.priced.total.saturating_add(line.priced.shipping_share);
+            sum.saturating_add(whole).saturating_sub(line.first_worth(line.units.saturating_sub(line.shipped), true))
         })
     }
 

@@ -136,8 +136,9 @@ impl Order {
             if got.units > *left {
                 return Err(Refusal::TooMany { line: got.line, left: *left });
             }
-            // Units that were refunded before they came back are not refunded twice.
-            let settled = got.units.min(line.units.saturating_sub(line.settled));
+            // A unit's money goes back once: the units that come back first are those that were refunded ahead of their return.
+            let open = line.units.saturating_sub(line.settled);
+            let settled = got.units.saturating_sub(line.refunded_ahead).min(open);
             let worth = line.worth(settled, false).min(due).max(0);
             let receipt = Receipt {
                 receipt: next_receipt,

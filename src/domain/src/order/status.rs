@@ -345,7 +345,7 @@ impl Order {
         }
         match self.stage {
             Stage::Held if self.awaits_payment() => allowed.push(Allowed::Edit),
-            Stage::Confirmed if sum.shipped == 0 => allowed.push(Allowed::Edit),
+            Stage::Confirmed if unshipped && sum.shipped == 0 => allowed.push(Allowed::Edit),
             Stage::Nothing
             | Stage::Freezing
             | Stage::Reserving

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 pub struct LedgerTotals {
     /// The authorized amount that is neither voided, lapsed nor captured, in minor units.
     pub authorized_live: i64,
-    /// The part of it in authorizations without a capture. The rest of a partly captured authorization cannot be voided
-    /// any more; it lapses by itself.
+    /// The part of it in authorizations without a capture. The rest of a partly captured authorization may lapse by itself, where the provider
+    /// does not void it.
     pub authorized_whole: i64,
     /// The number of authorizations with a live or captured and not refunded amount: more than one is a double charge.
     pub charges: u32,

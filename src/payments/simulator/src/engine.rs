@@ -245,7 +245,7 @@ impl Engine {
         }
     }
 
-    /// Capture, void or refund. Invariants: `refunded ≤ captured ≤ authorized`; a void only of an authorization without captures.
+    /// Capture, void or refund. Invariants: `refunded ≤ captured ≤ authorized`; a void lets go of what was not captured, and there must be some.
     fn follow_up(
         &self,
         call: &ProviderCall,
@@ -271,7 +271,7 @@ impl Engine {
                 Some("amount_exceeds_authorized")
             }
             Operation::Void if used.voided => Some("authorization_voided"),
-            Operation::Void if used.captured > 0 => Some("already_captured"),
+            Operation::Void if used.captured >= entry.amount.amount => Some("already_captured"),
             Operation::Refund if used.refunded.saturating_add(amount) > used.captured => {
                 Some("amount_exceeds_captured")
             }

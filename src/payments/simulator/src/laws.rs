@@ -153,7 +153,7 @@ fn partial_captures_go_up_to_what_is_authorized_and_refunds_up_to_what_is_captur
     assert_eq!(then(Capture, 1, 60), "ok");
     assert_eq!(then(Capture, 2, 41), "amount_exceeds_authorized");
     assert_eq!(then(Capture, 3, 40), "ok");
-    assert_eq!(then(Void, 1, 100), "already_captured");
+    assert_eq!(then(Void, 1, 100), "already_captured", "nothing is left to let go of");
     assert_eq!(then(Refund, 2, 70), "ok");
     assert_eq!(then(Refund, 3, 31), "amount_exceeds_captured");
     assert_eq!(then(Refund, 4, 30), "ok");

@@ -5,6 +5,7 @@
 mod books;
 mod claims;
 mod desk;
+mod money_back;
 mod people;
 mod provider;
 mod work;

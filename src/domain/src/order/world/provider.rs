@@ -100,7 +100,10 @@ impl Provider {
             Operation::Capture => {
                 assert!(done(Operation::Void) == 0 && done(Operation::Capture) + amount <= authorized, "{call:?}");
             }
-            Operation::Void => assert!(done(Operation::Capture) == 0 && done(Operation::Void) == 0, "{call:?}"),
+            Operation::Void => {
+                let rest = authorized - done(Operation::Capture);
+                assert!(amount == rest && done(Operation::Void) == 0, "{call:?}, {rest} is left");
+            }
             Operation::Refund => {
                 assert!(done(Operation::Refund) + amount <= done(Operation::Capture) + at_once, "{call:?}");
             }
