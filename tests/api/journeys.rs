@@ -87,7 +87,8 @@ async fn a_cart_shows_todays_price_and_becomes_an_order_once() {
     let fresh = guest.clone().with("If-Match", &etag).put(&line, &json!({ "quantity": 3 })).await;
     assert_eq!(fresh.status, 200);
 
-    let body = json!({ "cart_id": cart.body["id"], "buyer": { "email": "a@b.example" } });
+    let ship_to = &order_of("NOVA-LOW-42", 1)["ship_to"];
+    let body = json!({ "cart_id": cart.body["id"], "buyer": { "email": "a@b.example" }, "ship_to": ship_to });
     let gone = guest.delete(&line).await;
     assert_eq!((gone.status, gone.body["lines"].as_array().map(Vec::len)), (200, Some(0)), "{gone:?}");
     let empty = guest.post("/v1/orders", Some("empty"), Some(&body)).await;

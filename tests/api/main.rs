@@ -20,4 +20,5 @@ mod operator;
 mod repeated;
 mod reservations;
 mod server;
+mod shops;
 mod sockets;

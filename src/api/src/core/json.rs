@@ -5,8 +5,9 @@
 //!    └── failed ──► tree (malformed, a repeated key: 400) ──checked against T's schema──► 422 with a pointer per error
 //! ```
 
+use super::card_number::holds_card_number;
 use super::problem::{Code, FieldError, Problem};
-use super::types::{NO_CARD, has_format, holds_card_number, whole};
+use super::types::{NO_CARD, has_format, whole};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod caller;
+pub(crate) mod card_number;
 pub mod fingerprint;
 pub mod headers;
 pub mod json;

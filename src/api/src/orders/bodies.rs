@@ -34,7 +34,7 @@ pub struct OrderBody {
     /// The expected total; another one is refused.
     pub expected_total: Option<MoneyIn>,
     /// The id of the order in another system.
-    pub external_id: Option<Prose<128>>,
+    pub external_id: Option<Text<128>>,
     /// The caller's own pairs.
     pub metadata: Option<Metadata>,
 }

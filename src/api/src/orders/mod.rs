@@ -161,8 +161,11 @@ fn patch_of<S: Shop>(request: &Request<'_, S>, order: &Order, body: OrderPatchBo
     let country = body.ship_to.as_ref().map_or(&placed.destination.country, |address| &address.country.0).clone();
     let option = body.shipping_option.as_ref().map(|option| option.0.clone());
     let moved = body.ship_to.is_some() && country != placed.destination.country;
-    // Another country may have another price of the same option, or none.
-    let option = option.or_else(|| placed.shipping.as_ref().filter(|_| moved).map(|shipping| shipping.option.clone()));
+    // Another country may have another price of the same option, or none; a first address begins a delivery, which has its price.
+    let option = option.or_else(|| match &placed.shipping {
+        Some(shipping) => moved.then(|| shipping.option.clone()),
+        None => body.ship_to.is_some().then(|| shop.default_shipping.clone()),
+    });
     let shipping = option.map(|option| terms::shipping(shop, &option, &country, placed.currency)).transpose()?;
     let ship_to = body.ship_to.map(|address| {
         let destination = terms::destination(&address);

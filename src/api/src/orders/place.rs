@@ -12,6 +12,7 @@ use super::terms::{EXTERNAL_ID, address, buyer, destination, instruction, shippi
 use super::views::is_decided;
 use crate::carts;
 use crate::core::ask::{AskError, Asking};
+use crate::core::caller::Caller;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::{ShortLine, of_ended};
@@ -214,6 +215,10 @@ fn place_of<S: Shop>(
     if body.expected_total.as_ref().is_some_and(|total| total.currency.0 != currency) {
         return Err(currency_mismatch());
     }
+    // What a shop sells is goods. Only its own side knows of an order without an address: sold over the counter, collected, address to follow.
+    if body.ship_to.is_none() && !matches!(request.caller, Caller::Seller(_)) {
+        return Err(Problem::field("/ship_to", "missing_field", "is required: goods are delivered"));
+    }
     let destination = body
         .ship_to
         .as_ref()
@@ -226,7 +231,7 @@ fn place_of<S: Shop>(
     let shipping = option.map(|option| shipping(shop, option, &destination.country, currency)).transpose()?;
     let external_id = body.external_id.map(|id| (CompactString::const_new(EXTERNAL_ID), id.0));
     let metadata = external_id.into_iter().chain(body.metadata.unwrap_or_default().0).collect();
-    let payment = body.payment.map(|payment| instruction(shop, payment, "/payment")).transpose()?;
+    let payment = body.payment.map(|payment| instruction(shop, &request.caller, payment, "/payment")).transpose()?;
     Ok(PlaceOrder {
         request: key,
         source,

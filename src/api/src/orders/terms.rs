@@ -1,6 +1,7 @@
 //! From the fields of a body to the terms that an order is placed with.
 
 use super::bodies::{AddressBody, BuyerBody, PaymentBody};
+use crate::core::caller::Caller;
 use crate::core::problem::{Code, Problem};
 use crate::core::settings::ShopSettings;
 use compact_str::CompactString;
@@ -62,8 +63,18 @@ pub(super) fn shipping(
     })
 }
 
-/// The payment instruction of a body at `pointer`.
-pub(crate) fn instruction(shop: &ShopSettings, body: PaymentBody, pointer: &str) -> Result<Instruction, Problem> {
+/// The payment instruction of a body at `pointer`. When money is taken is the shop's policy: only its own side may say otherwise.
+pub(crate) fn instruction(
+    shop: &ShopSettings,
+    caller: &Caller,
+    body: PaymentBody,
+    pointer: &str,
+) -> Result<Instruction, Problem> {
+    let is_sellers = matches!(caller, Caller::Seller(_));
+    if body.capture.as_ref().is_some_and(|capture| !is_sellers && capture.0 != shop.payment.capture) {
+        let detail = "is the shop's to say; leave it out";
+        return Err(Problem::field(format!("{pointer}/capture"), "invalid_value", detail));
+    }
     if body.provider.is_some_and(|provider| provider.0 != shop.payment.provider) {
         return Err(Problem::field(format!("{pointer}/provider"), "unknown", "is not the shop's provider"));
     }

@@ -102,7 +102,7 @@ async fn pay<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = order_id(&request)?;
     let body: PaymentBody = request.read()?;
     let key = request.body_key()?;
-    let instruction = instruction(request.shop_settings(), body, "")?;
+    let instruction = instruction(request.shop_settings(), &request.caller, body, "")?;
     visible(&request, id).await?;
     let (wait, deadline) = wait_for(&request, Wait::Settled);
     let command = Command::Pay { request: key, instruction };

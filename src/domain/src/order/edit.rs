@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 impl Order {
     /// While the order waits for payment: address, shipping option and buyer, with new prices. After the sale, until something ships: an address
-    /// with the same tax and area, the buyer's phone, the note. Metadata at any time.
+    /// in the same country with the same tax, the buyer's e-mail address and phone, the note; its price and the warehouses its units come from stay.
+    /// Metadata at any time.
     pub(super) fn patch(&self, patch: &Patch, now: Timestamp) -> Decided {
         let Some(terms) = self.terms() else { return Err(Refusal::Unknown) };
         let open = self.awaits_payment();
@@ -22,10 +23,11 @@ impl Order {
         let same_place = patch
             .ship_to
             .as_ref()
-            .is_none_or(|(_, destination, tax)| *destination == terms.destination && *tax == terms.tax);
+            .is_none_or(|(_, destination, tax)| destination.country == terms.destination.country && *tax == terms.tax);
         let same_buyer = patch.buyer.as_ref().is_none_or(|buyer| {
             let mut known = self.personal.as_ref().map(|personal| personal.buyer.clone()).unwrap_or_default();
             known.phone.clone_from(&buyer.phone);
+            known.email.clone_from(&buyer.email);
             known == *buyer
         });
         let small = same_place && same_buyer && patch.shipping.is_none() && patch.bill_to.is_none();
@@ -56,7 +58,8 @@ impl Order {
         if let Some(metadata) = &patch.metadata {
             amended.metadata = (terms.metadata != *metadata).then(|| metadata.clone());
         }
-        if amended.destination.is_some() || amended.shipping.is_some() {
+        let taxed_anew = patch.ship_to.as_ref().is_some_and(|(_, _, tax)| *tax != terms.tax);
+        if taxed_anew || amended.shipping.is_some() {
             // Cancelled units were counted at the old prices, so the prices may not change any more.
             if !self.cancels.is_empty() {
                 return Err(self.wrong_state());

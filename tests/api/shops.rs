@@ -1,0 +1,100 @@
+//! Situations of real shops: an address that is missing or mistyped, a shopper who says when money is taken, numbers of other systems.
+
+use crate::server::{Server, order_of, paid_order_of};
+use serde_json::{Value, json};
+
+fn without_address(sku: &str) -> Value {
+    let mut order = order_of(sku, 1);
+    order.as_object_mut().expect("an object").remove("ship_to");
+    order
+}
+
+fn order_path(answer: &crate::client::Answer) -> String {
+    format!("/v1/orders/{}", answer.body["id"].as_str().expect("an id"))
+}
+
+#[tokio::test]
+async fn goods_are_not_sold_without_an_address_and_a_first_address_brings_the_delivery_charge() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let guest = server.guest().await;
+    let refused = guest.post("/v1/orders", Some("a"), Some(&without_address("A"))).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/ship_to")), "{refused:?}");
+    // The shop's own side takes orders over the counter.
+    let seller = server.seller();
+    let counter = seller.post("/v1/orders", Some("b"), Some(&without_address("A"))).await;
+    assert_eq!((counter.status, &counter.body["totals"]["total"]["amount"]), (201, &json!(12999)), "{counter:?}");
+    let address = json!({ "ship_to": order_of("A", 1)["ship_to"] });
+    let sent = seller.patch(&order_path(&counter), &address).await;
+    assert_eq!((sent.status, &sent.body["totals"]["total"]["amount"]), (200, &json!(12999 + 499)), "{sent:?}");
+    let mut paid = without_address("A");
+    paid["payment"] = json!({ "method": "card", "token": "tok_ok" });
+    let paid = seller.with("Prefer", "wait=10").post("/v1/orders", Some("c"), Some(&paid)).await;
+    assert_eq!(paid.body["status"], "confirmed", "{paid:?}");
+    let late = server.seller().patch(&order_path(&paid), &address).await;
+    assert_eq!(late.status, 409, "a paid order gets no delivery for nothing: {late:?}");
+}
+
+#[tokio::test]
+async fn after_payment_an_address_and_an_email_are_put_right_while_the_price_stays() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let guest = server.guest().await.with("Prefer", "wait=10");
+    let paid = guest.post("/v1/orders", Some("a"), Some(&paid_order_of("A", 2, "tok_ok"))).await;
+    let path = order_path(&paid);
+    let mut ship_to = order_of("A", 1)["ship_to"].clone();
+    ship_to["postal_code"] = json!("M1 2AB");
+    let moved = guest.patch(&path, &json!({ "ship_to": ship_to })).await;
+    assert_eq!((moved.status, &moved.body["totals"]["total"]), (200, &paid.body["totals"]["total"]), "{moved:?}");
+    assert_eq!(moved.body["ship_to"]["postal_code"], "M1 2AB");
+    let buyer = json!({ "buyer": { "email": "right@b.example", "name": "A. Buyer" } });
+    let known = guest.patch(&path, &buyer).await;
+    assert_eq!((known.status, &known.body["buyer"]["email"]), (200, &json!("right@b.example")), "{known:?}");
+    ship_to["country"] = json!("DE");
+    let abroad = guest.patch(&path, &json!({ "ship_to": ship_to })).await;
+    assert_ne!(abroad.status, 200, "another country has another tax or price: {abroad:?}");
+    let open = guest.post("/v1/orders", Some("b"), Some(&order_of("A", 2))).await;
+    let cut = json!({ "lines": [{ "line": "1", "quantity": 1 }], "reason": "customer" });
+    let cut = guest.post(&format!("{}/cancel", order_path(&open)), Some("c"), Some(&cut)).await;
+    assert_eq!(cut.status, 200, "{cut:?}");
+    ship_to["country"] = json!("GB");
+    let moved = guest.patch(&order_path(&open), &json!({ "ship_to": ship_to })).await;
+    assert_eq!((moved.status, &moved.body["totals"]["due"]), (200, &cut.body["totals"]["due"]), "{moved:?}");
+}
+
+#[tokio::test]
+async fn when_money_is_taken_is_the_shops_to_say() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let guest = server.guest().await;
+    let mut order = paid_order_of("A", 1, "tok_ok");
+    order["payment"]["capture"] = json!("manual");
+    let refused = guest.post("/v1/orders", Some("a"), Some(&order)).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/payment/capture")));
+    let open = guest.post("/v1/orders", Some("b"), Some(&order_of("A", 1))).await;
+    let pay = json!({ "method": "card", "token": "tok_ok", "capture": "on_shipment" });
+    let path = format!("{}/payment", order_path(&open));
+    assert_eq!(guest.post(&path, Some("c"), Some(&pay)).await.status, 422);
+    let pay = json!({ "method": "card", "token": "tok_ok", "capture": "on_confirmation" });
+    assert!(guest.post(&path, Some("d"), Some(&pay)).await.status < 300, "the shop's own policy");
+    let placed = server.seller().with("Prefer", "wait=10").post("/v1/orders", Some("e"), Some(&order)).await;
+    assert_eq!(placed.body["payments"][0]["capture"], "manual", "{placed:?}");
+}
+
+#[tokio::test]
+async fn a_number_of_another_system_is_no_card_number() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let seller = server.seller();
+    // Its check digit is right, and it begins like a card.
+    for (key, external_id) in [("a", "5657697068890"), ("b", "4242424242424242")] {
+        let mut order = order_of("A", 1);
+        order["external_id"] = json!(external_id);
+        order["metadata"] = json!({ "channel_order": "5657697068890" });
+        let placed = seller.post("/v1/orders", Some(key), Some(&order)).await;
+        assert_eq!((placed.status, &placed.body["external_id"]), (201, &json!(external_id)), "{placed:?}");
+    }
+    let mut order = order_of("A", 1);
+    order["note"] = json!("4242 4242 4242 4242");
+    assert_eq!(seller.post("/v1/orders", Some("c"), Some(&order)).await.status, 422);
+}
