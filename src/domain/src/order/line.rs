@@ -85,6 +85,7 @@ pub struct OrderLine {
     pub out: Vec<Allocation>,
     /// Units that were refunded without a return and have not come back since: when they do, their money is not given back again.
     #[n(15)]
+    #[cbor(default)]
     pub refunded_ahead: Units,
 }
 
