@@ -103,10 +103,7 @@ impl Number {
 
     /// In a length that nearly all cards have, together or in the groups that a card shows.
     fn is_written_as_a_card(&self) -> bool {
-        match self.groups.as_slice() {
-            [16 | 15] | [4, 4, 4, 4] | [4, 6, 5] | [4, 6, 4] => true,
-            _ => false,
-        }
+        matches!(self.groups.as_slice(), [16 | 15] | [4, 4, 4, 4] | [4, 6, 5] | [4, 6, 4])
     }
 
     fn has_check_digit(&self) -> bool {
