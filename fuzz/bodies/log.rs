@@ -19,7 +19,8 @@ const FOLDER: &str = "/log";
 const SALT: u64 = 7;
 /// Places that are damaged in one try.
 const DAMAGE_MAX: usize = 64;
-const OPTIONS: LogOptions = LogOptions { segment_bytes: 16 << 10, segments_ahead: 0, frame_bytes_max: 8 << 10 };
+const OPTIONS: LogOptions =
+    LogOptions { segment_bytes: 16 << 10, segments_ahead: 0, frame_bytes_max: 8 << 10, segment_age_max_ms: u64::MAX };
 
 /// Whatever stands in a folder is opened or refused; what is opened is a whole beginning of what was written, and goes on.
 pub fn check(bytes: &[u8]) {

@@ -1,7 +1,8 @@
 //! Who may do what: keys with scopes, guests, holders of an order's token; and what others get.
 
 use crate::server::{CATALOG_KEY, FOREIGN_KEY, Server, order_of, signed};
-use doorbuster_api::caller::GUEST_COOKIE;
+use doorbuster_api::caller::{GUEST_COOKIE, LOCAL_GUEST_COOKIE};
+use doorbuster_api::{ApiSettings, SocketLimits};
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};
@@ -20,7 +21,7 @@ async fn a_missing_and_an_invalid_credential_are_401() {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     assert_eq!(server.anyone().post("/v1/orders", Some("k"), Some(&body)).await.status, 401);
-    let forged = server.anyone().with("Cookie", &format!("{GUEST_COOKIE}=gt_AAAA")).get("/v1/products/x").await;
+    let forged = server.anyone().with("Cookie", &format!("{LOCAL_GUEST_COOKIE}=gt_AAAA")).get("/v1/products/x").await;
     assert_eq!(forged.status, 401, "a forged cookie is not an anonymous request");
 }
 
@@ -75,6 +76,10 @@ async fn a_cookie_reads_anywhere_and_writes_only_from_our_own_pages() {
     let server = Server::start().await;
     let made = server.anyone().post("/v1/guests", None, None).await;
     let cookie = made.header("set-cookie").expect("a cookie");
+    assert!(
+        cookie.starts_with(LOCAL_GUEST_COOKIE) && !cookie.contains("Secure"),
+        "a browser on this machine: {cookie}"
+    );
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     let guest = server.anyone().with("Cookie", cookie.split(';').next().expect("a pair"));
     assert_eq!(guest.post("/v1/carts", Some("k"), None).await.code(), "foreign_origin");
@@ -85,6 +90,36 @@ async fn a_cookie_reads_anywhere_and_writes_only_from_our_own_pages() {
     assert_eq!(cart.status, 201, "{cart:?}");
     let path = format!("/v1/carts/{}", cart.body["id"].as_str().expect("an id"));
     assert_eq!(guest.get(&path).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_cookie_of_a_shop_on_the_internet_is_secure_and_the_hosts_own() {
+    let server = Server::start().await;
+    let proxied = server.anyone().with("X-Forwarded-For", "192.0.2.1");
+    let made = proxied.post("/v1/guests", None, None).await;
+    let cookie = made.header("set-cookie").expect("a cookie");
+    assert!(cookie.starts_with(GUEST_COOKIE) && cookie.contains("; Secure"), "{cookie}");
+    assert!(cookie.contains("; Path=/;") && !cookie.contains("Domain"), "what `__Host-` asks for: {cookie}");
+    let guest = proxied.with("Cookie", cookie.split(';').next().expect("a pair")).with("Origin", "http://localhost");
+    assert_eq!(guest.post("/v1/carts", Some("k"), None).await.status, 201);
+}
+
+#[tokio::test]
+async fn an_orders_token_ends_with_its_life() {
+    for (life_s, status) in [(3_600, 200), (0, 401)] {
+        let mut settings = ApiSettings::default();
+        settings.requests.order_token_life_s = life_s;
+        let server = Server::with(SocketLimits::default(), settings).await;
+        server.with_stock("A", 10).await;
+        let buyer = server.guest().await;
+        let order = buyer.post("/v1/orders", Some("o"), Some(&order_of("A", 1))).await;
+        let path = order.header("location").expect("a place").to_owned();
+        let holder = server.anyone().bearer(order.body["order_token"].as_str().expect("a token"));
+        assert_eq!(holder.get(&path).await.status, status);
+        assert_eq!(holder.get(&format!("{path}/events")).await.status, status);
+        assert_eq!(holder.post(&format!("{path}/cancel"), Some("c"), None).await.status, status);
+        assert_eq!(buyer.get(&path).await.status, 200, "who placed it needs no token");
+    }
 }
 
 async fn hand_in(server: &Server, webhook: &SignedWebhook, signature: &str) -> u16 {

@@ -25,6 +25,7 @@ mod killed;
 mod linear;
 mod node;
 mod oracle;
+mod private;
 mod provider;
 mod repeated;
 mod reservers;

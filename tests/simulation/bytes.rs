@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// Frames of the recorded log.
 const FRAMES: usize = 150;
 /// One segment holds them all, so that a cut is one place in one file.
-const OPTIONS: LogOptions = LogOptions { segment_bytes: 256 << 10, segments_ahead: 0, frame_bytes_max: 64 << 10 };
+const OPTIONS: LogOptions =
+    LogOptions { segment_bytes: 256 << 10, segments_ahead: 0, frame_bytes_max: 64 << 10, segment_age_max_ms: u64::MAX };
 
 fn folder() -> &'static Path {
     Path::new("/log")

@@ -8,7 +8,7 @@ pub mod reconciliation;
 use super::ids::OrderId;
 use super::money::Money;
 use super::time::Timestamp;
-use crate::codec::{self as minicbor, Decode, Encode, text};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart_text, text};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -116,12 +116,13 @@ pub enum Retry {
 
 /// An action that the shopper must take before the provider can continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct NextAction {
     /// `redirect`, `confirm_in_client` or `transfer_to`.
     #[cbor(n(0), with = "text")]
     pub kind: CompactString,
     /// URL of a redirect.
-    #[cbor(n(1), with = "text")]
+    #[cbor(n(1), with = "apart_text")]
     pub url: Option<CompactString>,
     /// When the provider gives up.
     #[n(2)]

@@ -59,6 +59,8 @@ use tokio::task::JoinHandle;
 /// Reads the command line and carries it out.
 #[must_use]
 pub fn run_program() -> std::process::ExitCode {
+    // Before there is a second thread: no file that this program makes is for other users, neither the database's nor a dump.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(doorbuster_storage::private::UMASK));
     match cli::parse(std::env::args_os()) {
         Ok(invocation) => commands::run(invocation),
         Err(code) => code,

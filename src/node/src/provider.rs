@@ -48,6 +48,7 @@ pub fn build(
     clock: SharedClock,
     deliver: Option<DeliverWebhook>,
 ) -> Result<AnyProvider, BuildError> {
+    let age_max_s = settings.webhook_age_max_s;
     match settings.provider {
         PaymentProvider::Simulated => {
             let secret = match settings.webhook_secret.0.as_str() {
@@ -58,14 +59,14 @@ pub fn build(
                 behaviour: Behaviour::of(settings.profile),
                 seed: settings.seed,
                 action_url: settings.action_url.trim_end_matches('/'),
-                secret,
+                secret: secret.accepting_age(age_max_s),
                 timeout_ms: settings.timeout_ms,
                 ledger,
             };
             Ok(AnyProvider::Simulated(InProcess::open(&options, clock, deliver)?))
         }
         PaymentProvider::Http => {
-            let secret = WebhookSecret::parse(&settings.webhook_secret.0)?;
+            let secret = WebhookSecret::parse(&settings.webhook_secret.0)?.accepting_age(age_max_s);
             let Payments { url, timeout_ms, in_flight_max, .. } = settings;
             let provider = HttpProvider::new(url, secret, *timeout_ms, *in_flight_max, clock)?;
             Ok(AnyProvider::Http(Arc::new(provider)))
@@ -135,6 +136,25 @@ mod tests {
 
     fn built(settings: &Payments) -> Result<AnyProvider, BuildError> {
         build(settings, None, Arc::new(SystemClock), None)
+    }
+
+    #[tokio::test]
+    async fn a_webhook_is_as_old_as_the_setting_allows_and_no_older() {
+        use doorbuster_domain::ids::OrderId;
+        use doorbuster_domain::payment::{Operation, Reference};
+        let text = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let reference = Reference { order: OrderId(1 << 16), operation: Operation::Capture, payment: 1, attempt: 1 };
+        let answer = ProviderAnswer::Succeeded { provider_reference: "ch_1".into() };
+        let event = WebhookEvent { id: "evt_1".into(), reference, answer };
+        let sent = WebhookSecret::parse(text).unwrap().sign(&event, Timestamp(1_000_000));
+        for (provider, url) in [(PaymentProvider::Simulated, ""), (PaymentProvider::Http, "http://127.0.0.1:9")] {
+            let mut settings = Payments { provider, url: url.into(), webhook_age_max_s: 20, ..Payments::default() };
+            settings.webhook_secret.0 = text.into();
+            let provider = built(&settings).unwrap();
+            let at = |now| provider.verify_webhook(sent.headers(), &sent.body, now);
+            assert_eq!(at(Timestamp(1_020_000)), Ok(event.clone()));
+            assert_eq!(at(Timestamp(1_021_000)), Err(WebhookError::Age));
+        }
     }
 
     #[tokio::test]

@@ -123,6 +123,7 @@ pub(super) async fn open_store(config: &Config, stats: &Arc<Stats>) -> Result<Op
                 segment_bytes: config.journal.segment_bytes,
                 segments_ahead: config.journal.segments_ahead,
                 frame_bytes_max: config.journal.batch_bytes_max.saturating_mul(FRAME_OVERHEAD),
+                segment_age_max_ms: config.journal.segment_age_max_s.saturating_mul(1_000),
             };
             options.keep_ms = config.journal.retention_days.saturating_mul(24 * 60 * 60 * 1_000);
             options.cache_bytes = config.journal.cache_bytes;
@@ -197,7 +198,7 @@ pub(super) fn api(config: &Config) -> Result<doorbuster_api::ApiSettings, NodeEr
         prefer_wait_max_s: config.api.prefer_wait_max_s,
         retry_after_s: config.api.retry_after_s,
         guest_life_s: config.carts.guest_life_s,
-        webhook_age_max_s: config.payments.webhook_age_max_s,
+        order_token_life_s: config.orders.token_life_days.saturating_mul(24 * 60 * 60),
     };
     Ok(doorbuster_api::ApiSettings { requests, admission: admission(config), shop: shop(config)? })
 }

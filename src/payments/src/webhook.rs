@@ -18,7 +18,7 @@ use sha2::Sha256;
 use std::fmt;
 use thiserror::Error;
 
-/// The largest difference between a webhook's time and now, in seconds, so that a recorded webhook cannot be replayed later.
+/// The largest difference between a webhook's time and now, in seconds, where no setting says another. A recorded webhook cannot be replayed later.
 pub const AGE_MAX_S: u64 = 300;
 /// The shortest secret, in bytes.
 pub const SECRET_BYTES_MIN: usize = 24;
@@ -43,7 +43,7 @@ pub enum WebhookError {
     /// No signature matches the secret.
     #[error("the webhook is not signed with our secret")]
     Signature,
-    /// Its time differs from now by more than [`AGE_MAX_S`].
+    /// Its time differs from now by more than the secret accepts.
     #[error("the webhook is too old")]
     Age,
     /// The signature is valid, but the body is not an event.
@@ -99,7 +99,10 @@ impl SignedWebhook {
 
 /// The secret shared by provider and shop. `Debug` does not print it.
 #[derive(Clone)]
-pub struct WebhookSecret(Hmac<Sha256>);
+pub struct WebhookSecret {
+    keyed: Hmac<Sha256>,
+    age_max_s: u64,
+}
 
 impl fmt::Debug for WebhookSecret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,11 +142,18 @@ impl WebhookSecret {
         if bytes.len() < SECRET_BYTES_MIN {
             return Err(InvalidSecret);
         }
-        Hmac::new_from_slice(bytes).map(Self).map_err(|_length| InvalidSecret)
+        let keyed = Hmac::new_from_slice(bytes).map_err(|_length| InvalidSecret)?;
+        Ok(Self { keyed, age_max_s: AGE_MAX_S })
+    }
+
+    /// The same secret, which accepts webhooks whose time differs from now by at most `age_max_s`.
+    #[must_use]
+    pub fn accepting_age(self, age_max_s: u64) -> Self {
+        Self { age_max_s, ..self }
     }
 
     fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
+        let mut mac = self.keyed.clone();
         for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
             mac.update(part);
         }
@@ -185,7 +195,7 @@ impl WebhookSecret {
         if !ours {
             return Err(WebhookError::Signature);
         }
-        if (now.0 / 1000).abs_diff(sent_s) > AGE_MAX_S {
+        if (now.0 / 1000).abs_diff(sent_s) > self.age_max_s {
             return Err(WebhookError::Age);
         }
         let form: EventForm = serde_json::from_slice(body).map_err(|_other_form| WebhookError::Body)?;
@@ -217,6 +227,15 @@ mod tests {
     fn what_is_signed_is_read_again() {
         let sent = secret().sign(&event(), NOW);
         assert_eq!(secret().verify(sent.headers(), &sent.body, NOW.plus_s(300)), Ok(event()));
+    }
+
+    #[test]
+    fn a_webhook_is_refused_once_it_is_older_than_the_setting() {
+        let sent = secret().sign(&event(), NOW);
+        let strict = secret().accepting_age(20);
+        assert_eq!(strict.verify(sent.headers(), &sent.body, NOW.plus_s(20)), Ok(event()));
+        assert_eq!(strict.verify(sent.headers(), &sent.body, NOW.plus_s(21)), Err(WebhookError::Age));
+        assert_eq!(secret().accepting_age(900).verify(sent.headers(), &sent.body, NOW.plus_s(900)), Ok(event()));
     }
 
     #[test]

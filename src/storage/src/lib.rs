@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod journal;
 pub mod memory;
 pub mod on_append;
+pub mod private;
 pub mod rebuild;
 pub mod redis;
 pub mod registry;

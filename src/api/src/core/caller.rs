@@ -11,10 +11,13 @@ use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::{GuestId, OrderId};
 use doorbuster_domain::time::Timestamp;
 use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The name of the cookie that holds a guest's token.
-pub const GUEST_COOKIE: &str = "doorbuster_guest";
+/// The name of the cookie that holds a guest's token, for a browser on this machine: it may have come without TLS.
+pub const LOCAL_GUEST_COOKIE: &str = "doorbuster_guest";
+/// Its name for every other browser, which takes it with `Secure` only, for this host only and never from a neighbouring one (RFC 6265bis, `__Host-`).
+pub const GUEST_COOKIE: &str = "__Host-doorbuster_guest";
 
 /// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,18 +110,34 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn unauthenticated() -> Problem {
+/// The answer to a credential that is not valid, or not any more.
+pub(crate) fn unauthenticated() -> Problem {
     Problem::new(Code::Unauthenticated).detail("the key or token is invalid, or it has expired")
 }
 
+/// Does the request come from this machine, and through no proxy? Otherwise cookies are for TLS only.
+#[must_use]
+pub fn is_local(headers: &HeaderMap) -> bool {
+    const OF_PROXIES: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _port)) => address,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    (is_loopback || name.eq_ignore_ascii_case("localhost"))
+        && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
+}
+
 fn guest_cookie(headers: &HeaderMap) -> Option<&str> {
+    let expected = if is_local(headers) { LOCAL_GUEST_COOKIE } else { GUEST_COOKIE };
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == GUEST_COOKIE)
+        .find(|(name, _)| *name == expected)
         .map(|(_, token)| token)
 }
 
@@ -199,6 +218,32 @@ mod tests {
         assert_eq!(who(&[cookie.clone(), host.clone(), foreign], true), Err(Code::ForeignOrigin));
         let cross = ("sec-fetch-site", "cross-site".to_owned());
         assert_eq!(who(&[cookie, host, own, cross], true), Err(Code::ForeignOrigin));
+    }
+
+    #[test]
+    fn a_cookie_without_tls_counts_on_this_machine_only() {
+        let token = Secret::new(&[7; 32]).guest_token(GuestId(1), Timestamp(999));
+        let with =
+            |name: &str, host: &str| who(&[("cookie", format!("{name}={token}")), ("host", host.to_owned())], false);
+        let guest = Ok(Caller::Guest(GuestId(1)));
+        for here in ["localhost", "LocalHost:8080", "127.0.0.1:8080", "[::1]:8080", "[::1]"] {
+            assert_eq!(with(LOCAL_GUEST_COOKIE, here), guest, "{here}");
+            assert_eq!(with(GUEST_COOKIE, here), Ok(Caller::Anyone), "{here}");
+        }
+        for elsewhere in ["shop.example", "localhost.example", "127.0.0.1.example", "10.0.0.1:80", "", "[", "[::2]"] {
+            assert_eq!(
+                with(LOCAL_GUEST_COOKIE, elsewhere),
+                Ok(Caller::Anyone),
+                "a neighbour may have set it: {elsewhere}"
+            );
+            assert_eq!(with(GUEST_COOKIE, elsewhere), guest, "{elsewhere}");
+        }
+        let behind_a_proxy = [
+            ("cookie", format!("{LOCAL_GUEST_COOKIE}={token}")),
+            ("host", "127.0.0.1:8080".to_owned()),
+            ("x-forwarded-for", "192.0.2.1".to_owned()),
+        ];
+        assert_eq!(who(&behind_a_proxy, false), Ok(Caller::Anyone), "its host is the proxy's word");
     }
 
     #[test]

@@ -11,10 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorbuster_domain::ids::{GuestId, OrderId};
 use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::private;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -131,11 +132,7 @@ fn make_secret(folder: &Path, name: &str, fresh: &[u8; 32]) -> io::Result<()> {
 
 /// Creates a file that only its owner can read.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    private::options().write(true).create(true).truncate(true).open(path)
 }
 
 /// Bytes as lower-case hexadecimal digits.

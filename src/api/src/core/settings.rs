@@ -133,8 +133,8 @@ pub struct RequestSettings {
     pub retry_after_s: u32,
     /// Time until a guest's token expires, in seconds.
     pub guest_life_s: u64,
-    /// Greatest age of a provider's webhook, in seconds.
-    pub webhook_age_max_s: u64,
+    /// Time from an order's placement until its token ends, in seconds.
+    pub order_token_life_s: u64,
 }
 
 impl Default for RequestSettings {
@@ -148,7 +148,7 @@ impl Default for RequestSettings {
             prefer_wait_max_s: 30,
             retry_after_s: 1,
             guest_life_s: 7 * 24 * 60 * 60,
-            webhook_age_max_s: 300,
+            order_token_life_s: 90 * 24 * 60 * 60,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Guests: a signed token; nothing is stored.
 
-use crate::core::caller::{Access, GUEST_COOKIE};
+use crate::core::caller::{Access, GUEST_COOKIE, LOCAL_GUEST_COOKIE, is_local};
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::Problem;
 use crate::core::reply::Reply;
@@ -48,7 +48,8 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let expires_at = request.now.plus_s(life_s);
     let token = request.context.secret.guest_token(guest, expires_at);
     // Scripts cannot read the cookie, and browsers do not send it with writing requests of other sites.
-    let cookie = format_compact!("{GUEST_COOKIE}={token}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax");
+    let (name, secure) = if is_local(&request.headers) { (LOCAL_GUEST_COOKIE, "") } else { (GUEST_COOKIE, "; Secure") };
+    let cookie = format_compact!("{name}={token}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}");
     let view = GuestView { id: Shown(guest), token: &token, expires_at: At(expires_at) };
     Ok(Reply::json(201, &view).cookie(&cookie).cache("no-store"))
 }

@@ -3,7 +3,7 @@
 use super::bodies::LineUnitsBody;
 use super::views::allowed_words;
 use crate::core::ask::AskError;
-use crate::core::caller::Caller;
+use crate::core::caller::{Caller, unauthenticated};
 use crate::core::problem::Problem;
 use crate::core::refusals::not_found;
 use crate::core::request::Request;
@@ -54,10 +54,24 @@ fn may_see(caller: &Caller, order: &Order) -> bool {
     }
 }
 
-/// An order that the caller may know of; any other is 404.
+/// Has the order's token ended: by time, or because its personal data was erased?
+fn token_has_ended(order: &Order, life_s: u64, now: Timestamp) -> bool {
+    let placed_at = order.head.as_ref().map_or(Timestamp(0), |head| head.placed_at);
+    order.personal.is_none() || now >= placed_at.plus_s(life_s)
+}
+
+/// An order that the caller may know of; any other is 404. A token that has ended is 401.
 pub(crate) async fn visible<S: Shop>(request: &Request<'_, S>, id: OrderId) -> Result<Box<Accepted>, Problem> {
     let accepted = request.ask(EntityId::Order(id), any::Command::Order(Command::Read)).send().await?;
-    if may_see(&request.caller, order_of(&accepted)?) { Ok(accepted) } else { Err(not_found()) }
+    let order = order_of(&accepted)?;
+    if !may_see(&request.caller, order) {
+        return Err(not_found());
+    }
+    let life_s = request.settings().order_token_life_s;
+    if matches!(request.caller, Caller::Holder(_)) && token_has_ended(order, life_s, request.now) {
+        return Err(unauthenticated());
+    }
+    Ok(accepted)
 }
 
 /// What an answer waits for, and until when: as `Prefer: wait` says, and without it for `usual`.

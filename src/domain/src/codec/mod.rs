@@ -16,6 +16,7 @@
 //! The tags of all types stand in `tags.txt`, which a test compares with the sources.
 
 pub mod apart;
+pub mod apart_text;
 pub mod bytes;
 mod encoder;
 pub mod interned;

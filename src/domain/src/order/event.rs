@@ -6,7 +6,7 @@ use super::personal::Personal;
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Destination, Instruction, Shipping, TaxTable, Wanted};
 use super::{AttentionReason, EndReason, Head};
-use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, apart_text, bytes, shared, text};
 use crate::ids::{OrderId, Request, WarehouseId};
 use crate::inventory::{Allocation, Reserved};
 use crate::payment::{NextAction, Retry};
@@ -135,7 +135,7 @@ pub enum Event {
         /// When it was decided.
         #[n(4)]
         at: Timestamp,
-        /// The order's new deadline (rules R4, M3).
+        /// The order's deadline from here on (rule R4). A start moves none; an earlier version gave its method's longer one here.
         #[n(5)]
         expires_at: Timestamp,
     },
@@ -180,6 +180,9 @@ pub enum Event {
         /// When the provider's answer arrived.
         #[n(3)]
         at: Timestamp,
+        /// The order's deadline while this payment is pending, where its method has a longer one (rules R4, M3).
+        #[n(4)]
+        expires_at: Option<Timestamp>,
     },
     /// The provider works on the payment and will answer later.
     #[n(14)]
@@ -193,6 +196,9 @@ pub enum Event {
         /// When the provider's answer arrived.
         #[n(2)]
         at: Timestamp,
+        /// The order's deadline while this payment is pending, where its method has a longer one (rules R4, M3).
+        #[n(3)]
+        expires_at: Option<Timestamp>,
     },
     /// A capture, void or refund begins.
     #[n(15)]
@@ -344,7 +350,7 @@ pub enum Event {
         #[n(1)]
         request: Request,
         /// The seller's reason.
-        #[cbor(n(2), with = "text")]
+        #[cbor(n(2), with = "apart_text")]
         reason: CompactString,
     },
     /// Units of a return arrived.
@@ -423,6 +429,7 @@ pub struct CancelledLine {
 
 /// A refund that begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct RefundStarted {
     /// Number of the refund within the order, from 1.
     #[n(0)]
@@ -446,7 +453,7 @@ pub struct RefundStarted {
     #[n(6)]
     pub shipping: bool,
     /// The seller's own words.
-    #[cbor(n(7), with = "text")]
+    #[cbor(n(7), with = "apart_text")]
     pub reason: CompactString,
     /// When it was decided.
     #[n(8)]
@@ -470,6 +477,7 @@ pub enum RefundCause {
 
 /// A shipment that begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct ShipmentStarted {
     /// Number of the shipment within the order, from 1.
     #[n(0)]
@@ -487,10 +495,10 @@ pub struct ShipmentStarted {
     #[cbor(n(4), with = "text")]
     pub carrier: Option<CompactString>,
     /// The carrier's number of the parcel.
-    #[cbor(n(5), with = "text")]
+    #[cbor(n(5), with = "apart_text")]
     pub tracking_number: Option<CompactString>,
     /// Page that shows where the parcel is.
-    #[cbor(n(6), with = "text")]
+    #[cbor(n(6), with = "apart_text")]
     pub tracking_url: Option<CompactString>,
     /// When the carrier took it.
     #[n(7)]
@@ -531,7 +539,7 @@ pub struct Amended {
     #[n(1)]
     pub shipping: Option<Shipping>,
     /// The caller's own pairs; they replace all earlier ones.
-    #[cbor(n(2), with = "text")]
+    #[cbor(n(2), with = "apart_text")]
     pub metadata: Option<Vec<(CompactString, CompactString)>>,
     /// The new prices.
     #[n(3)]

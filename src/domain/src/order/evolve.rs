@@ -8,6 +8,7 @@ use super::{
 use crate::ids::Request;
 use crate::inventory::Reserved;
 use crate::payment::Operation;
+use crate::time::Timestamp;
 use std::sync::Arc;
 
 impl Order {
@@ -41,7 +42,7 @@ impl Order {
             }
             Event::PaymentStarted { number, asked, amount, capture, at, expires_at } => {
                 self.remember(asked.as_ref().map(|(request, _)| request), Made::Payment(*number));
-                self.expires_at = *expires_at;
+                self.hold_until(*expires_at);
                 let instruction = asked.as_ref().map_or_else(|| self.first_instruction(), |(_, how)| how.clone());
                 self.todo.insert(Todo::Call(CallKey::authorize(*number)));
                 self.payments.push(Payment {
@@ -73,14 +74,18 @@ impl Order {
                     self.paying = Some(*payment);
                     self.commit_all();
                 }
+                self.end_longer_hold();
             }
             Event::Declined { payment, code, retry } => {
                 self.attempted(*payment, Attempt::Declined { code: code.clone(), retry: *retry });
+                self.end_longer_hold();
             }
-            Event::ActionRequired { payment, provider_reference, action, at } => {
+            Event::ActionRequired { payment, provider_reference, action, at, expires_at } => {
+                self.hold_until(expires_at.unwrap_or(self.expires_at));
                 self.under_way(*payment, provider_reference, Attempt::RequiresAction(action.clone()), *at);
             }
-            Event::Processing { payment, provider_reference, at } => {
+            Event::Processing { payment, provider_reference, at, expires_at } => {
+                self.hold_until(expires_at.unwrap_or(self.expires_at));
                 self.under_way(*payment, provider_reference, Attempt::Processing, *at);
             }
             Event::CallStarted { call, amount, request, refund, at } => {
@@ -188,6 +193,24 @@ impl Order {
             }
             Event::Amended(amended) => self.amended(amended),
             Event::PersonalErased => self.personal = None,
+        }
+        if self.personal.is_none() {
+            self.forget_texts();
+        }
+    }
+
+    /// Moves the deadline while a payment is pending, and remembers the ordinary one (rule M3).
+    fn hold_until(&mut self, expires_at: Timestamp) {
+        if expires_at > self.expires_at {
+            self.ordinary_deadline.get_or_insert(self.expires_at);
+        }
+        self.expires_at = expires_at;
+    }
+
+    /// The payment is pending no more: what holds stock without money is held until the ordinary deadline.
+    const fn end_longer_hold(&mut self) {
+        if let Some(ordinary) = self.ordinary_deadline.take() {
+            self.expires_at = ordinary;
         }
     }
 

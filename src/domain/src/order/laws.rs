@@ -22,8 +22,20 @@ pub fn all(order: &Order) -> Result<(), Violation> {
     an_order_with_nothing_left_owes_nothing(order)?;
     charges_cover_exactly_what_is_due(order)?;
     one_attempt_at_a_time(order)?;
+    a_longer_hold_has_a_payment_under_way(order)?;
     money_never_exceeds_what_was_promised(order)?;
     what_is_open_is_owed(order)
+}
+
+/// Stock is held beyond the ordinary deadline only while a payment is under way.
+///
+/// # Errors
+/// The deadline was moved, and no payment's outcome is open.
+pub fn a_longer_hold_has_a_payment_under_way(order: &Order) -> Result<(), Violation> {
+    let under_way = order.payments.iter().any(|payment| !payment.settled());
+    holds("a_longer_hold_has_a_payment_under_way", order.ordinary_deadline.is_none() || under_way, || {
+        format!("{}: {} instead of {:?}", order.id, order.expires_at.0, order.ordinary_deadline)
+    })
 }
 
 /// Totals and shipping shares of the lines are the order's total.

@@ -151,7 +151,7 @@ impl Entity for Order {
     }
 
     fn is_erased(&self) -> bool {
-        self.exists() && self.personal.is_none()
+        self.exists() && self.all_forgotten()
     }
 }
 

@@ -1,14 +1,14 @@
 //! An order's payments: attempts to pay, calls to the provider, refunds.
 
 use super::{CallKey, CapturePolicy, Instruction, LineUnits, RefundCause};
-use crate::codec::{self as minicbor, Decode, Encode, text};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart_text, text};
 use crate::payment::{NextAction, Operation, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
 
 /// The state of an attempt to pay.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(flat)]
+#[cbor(flat, context_bound = "KeepsApart")]
 pub enum Attempt {
     /// Sent; not answered, or the outcome is unknown.
     #[n(0)]
@@ -40,6 +40,7 @@ pub enum Attempt {
 
 /// An attempt to pay, with its captures, voids and refunds.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Payment {
     /// Number of the payment within the order, from 1.
     #[n(0)]
@@ -132,6 +133,7 @@ pub enum CallState {
 
 /// A refund of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Refund {
     /// Number of the refund within the order, from 1.
     #[n(0)]
@@ -149,7 +151,7 @@ pub struct Refund {
     #[n(4)]
     pub lines: Vec<LineUnits>,
     /// The seller's own words.
-    #[cbor(n(5), with = "text")]
+    #[cbor(n(5), with = "apart_text")]
     pub reason: CompactString,
     /// When it was decided.
     #[n(6)]

@@ -1,7 +1,7 @@
 //! Shipments and returns.
 
 use super::{Condition, LineNumber, ShipmentStarted};
-use crate::codec::{self as minicbor, Decode, Encode, text};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart_text};
 use crate::inventory::{Allocation, Units};
 use crate::time::Timestamp;
 use compact_str::CompactString;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A shipment of the order.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Shipment {
     /// What was sent, and how.
     #[n(0)]
@@ -38,6 +39,7 @@ pub enum ShipmentStatus {
 
 /// Units of a line in a return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct ReturnLine {
     /// Number of the line, from 1.
     #[n(0)]
@@ -46,12 +48,13 @@ pub struct ReturnLine {
     #[n(1)]
     pub units: Units,
     /// The shopper's own words.
-    #[cbor(n(2), with = "text")]
+    #[cbor(n(2), with = "apart_text")]
     pub reason: CompactString,
 }
 
 /// A return of units.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Return {
     /// Number of the return within the order, from 1.
     #[n(0)]
@@ -66,7 +69,7 @@ pub struct Return {
     #[n(3)]
     pub window_ends_at: Timestamp,
     /// The seller's reason.
-    #[cbor(n(4), with = "text")]
+    #[cbor(n(4), with = "apart_text")]
     pub rejected_because: Option<CompactString>,
     /// The receipts so far.
     #[n(5)]

@@ -10,7 +10,7 @@ use super::event::Event;
 use super::saga::{Decided, made};
 use super::step::CallKey;
 use super::terms::Instruction;
-use super::{Attempt, AttentionReason, Call, CallState, Order, Payment};
+use super::{Attempt, AttentionReason, Call, CallState, Order, Payment, Stage};
 use crate::entity::Decision;
 use crate::ids::Request;
 use crate::payment::{Operation, ProviderAnswer, Reference};
@@ -21,7 +21,8 @@ impl Order {
         if let Some(again) = self.seen(request) {
             return again;
         }
-        if !self.awaits_payment() || now >= self.expires_at {
+        // Whose address was erased gets nothing for the money, and the token would be personal data again.
+        if !self.awaits_payment() || now >= self.expires_at || self.personal.is_none() {
             return Err(self.wrong_state());
         }
         let attempts_max = self.terms().map_or(0, |terms| terms.payment.attempts_max);
@@ -33,7 +34,7 @@ impl Order {
         Ok(Decision::one(started, made(Made::Payment(number))))
     }
 
-    /// Starts a payment. The stock stays reserved for the time that the method needs (rule M3).
+    /// Starts a payment. It moves no deadline: a method that needs longer holds the stock only once the provider says that the payment is pending.
     pub(super) fn start_payment(
         &self,
         asked: Option<(Request, Instruction)>,
@@ -41,15 +42,22 @@ impl Order {
         now: Timestamp,
     ) -> Option<Event> {
         let policy = &self.terms()?.payment;
-        let hold_s = policy.method_hold_s.iter().find(|(method, _)| *method == how.method).map(|(_, hold_s)| *hold_s);
         Some(Event::PaymentStarted {
             number: Self::next_number(&self.payments),
             asked,
             amount: self.due(),
             capture: how.capture.unwrap_or(policy.capture),
             at: now,
-            expires_at: hold_s.map_or(self.expires_at, |hold_s| self.expires_at.max(now.plus_s(hold_s))),
+            expires_at: self.expires_at,
         })
+    }
+
+    /// The deadline that a pending payment gives its order: the method's time from the attempt on (rule M3); `None`: it is not later.
+    fn pending_deadline(&self, payment: &Payment) -> Option<Timestamp> {
+        let methods = &self.terms()?.payment.method_hold_s;
+        let (_, hold_s) = methods.iter().find(|(method, _)| *method == payment.instruction.method)?;
+        let until = payment.asked_at.plus_s(*hold_s);
+        (self.stage == Stage::Held && until > self.expires_at).then_some(until)
     }
 
     pub(super) fn provider_says(&self, reference: &Reference, answer: &ProviderAnswer, now: Timestamp) -> Decided {
@@ -72,7 +80,11 @@ impl Order {
     ) -> Result<Option<Event>, Refusal> {
         let payment = self.payment(call.payment).ok_or(Refusal::UnknownPart)?;
         if call.operation == Operation::Authorize {
-            if call.attempt == 1 { Ok(payment.meaning(answer, now)) } else { Err(Refusal::UnknownPart) }
+            if call.attempt == 1 {
+                Ok(payment.meaning(answer, self.pending_deadline(payment), now))
+            } else {
+                Err(Refusal::UnknownPart)
+            }
         } else {
             let known = payment.calls.iter().find(|one| one.key == call).ok_or(Refusal::UnknownPart)?;
             Ok(known.meaning(answer))
@@ -135,8 +147,8 @@ impl Order {
 }
 
 impl Payment {
-    /// The event that follows from an answer about an authorization.
-    fn meaning(&self, answer: &ProviderAnswer, now: Timestamp) -> Option<Event> {
+    /// The event that follows from an answer about an authorization. `expires_at`: the order's deadline if the payment is pending.
+    fn meaning(&self, answer: &ProviderAnswer, expires_at: Option<Timestamp>, now: Timestamp) -> Option<Event> {
         let payment = self.number;
         match (answer, &self.attempt) {
             // A charge that takes effect is recorded, whatever its state was before (rule M5).
@@ -162,10 +174,11 @@ impl Payment {
                     provider_reference: provider_reference.clone(),
                     action: action.clone(),
                     at: now,
+                    expires_at,
                 })
             }
             (ProviderAnswer::Processing { provider_reference }, Attempt::Asked | Attempt::RequiresAction(_)) => {
-                Some(Event::Processing { payment, provider_reference: provider_reference.clone(), at: now })
+                Some(Event::Processing { payment, provider_reference: provider_reference.clone(), at: now, expires_at })
             }
             (ProviderAnswer::Conflict, Attempt::Asked) if !self.query_only => {
                 Some(Event::QueryOnly { call: CallKey::authorize(payment), conflict: true })

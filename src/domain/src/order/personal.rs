@@ -1,10 +1,15 @@
 //! Personal data of an order, apart from the facts. The facts contain only its salted hash, so that it can be erased without
 //! breaking replay.
+//!
+//! The free texts of an order may hold as much about a person: metadata, reasons, tracking, the token of a card, the page a shopper returns to. They
+//! stand in their own fields, are stored apart too (`codec::apart_text`), and are erased together with [`Personal`]: an order without it has none.
 
+use super::{Instruction, Order, Payment, Stage};
 use crate::codec::{self as minicbor, Decode, Encode, bytes, text};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// The random salt that makes the hash of personal data unguessable. It comes with the command and is erased with the data.
 pub type Salt = [u8; 16];
@@ -132,5 +137,70 @@ impl Personal {
         feed.address(ship_to.as_ref());
         feed.address(bill_to.as_ref());
         feed.0.finalize().into()
+    }
+}
+
+impl Order {
+    /// Empties the free texts of an order whose personal data was erased.
+    ///
+    /// The instruction of a payment that is not settled stays until it is: the provider is asked with it again, and other words under the same key would
+    /// be a conflict (rule M1).
+    pub(super) fn forget_texts(&mut self) {
+        let pays_later = self.pays_at_once_later();
+        if let Some(head) = self.head.as_mut().filter(|head| {
+            !head.terms.metadata.is_empty()
+                || (!pays_later && head.payment.as_ref().is_some_and(Instruction::has_texts))
+        }) {
+            let head = Arc::make_mut(head);
+            head.terms.metadata = Vec::new();
+            if let Some(instruction) = head.payment.as_mut().filter(|_| !pays_later) {
+                instruction.forget_texts();
+            }
+        }
+        for payment in self.payments.iter_mut().filter(|payment| payment.settled()) {
+            payment.instruction.forget_texts();
+        }
+        for refund in &mut self.refunds {
+            refund.reason = CompactString::default();
+        }
+        for shipment in &mut self.shipments {
+            (shipment.started.tracking_number, shipment.started.tracking_url) = (None, None);
+        }
+        for one in &mut self.returns {
+            one.rejected_because = None;
+            for line in &mut one.lines {
+                line.reason = CompactString::default();
+            }
+        }
+    }
+
+    /// Version 2 of a stored order: one that was erased before free texts stood apart still has them.
+    #[must_use]
+    pub fn with_texts_apart(mut self) -> Self {
+        if self.personal.is_none() {
+            self.forget_texts();
+        }
+        self
+    }
+
+    /// Will the payment that came with the placement still begin?
+    fn pays_at_once_later(&self) -> bool {
+        let waits = matches!(self.stage, Stage::Freezing | Stage::Reserving | Stage::Held);
+        waits && self.payments.is_empty() && self.head.as_ref().is_some_and(|head| head.payment.is_some())
+    }
+
+    /// Is nothing of the erased personal data needed any more, so that what is stored of it can go?
+    pub(super) fn all_forgotten(&self) -> bool {
+        self.personal.is_none() && !self.pays_at_once_later() && self.payments.iter().all(Payment::settled)
+    }
+}
+
+impl Instruction {
+    const fn has_texts(&self) -> bool {
+        self.token.is_some() || self.return_url.is_some()
+    }
+
+    fn forget_texts(&mut self) {
+        (self.token, self.return_url) = (None, None);
     }
 }

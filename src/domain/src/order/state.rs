@@ -243,10 +243,14 @@ pub struct Order {
     /// Is the cart frozen by this order, as far as the order knows?
     #[n(21)]
     pub cart_frozen: bool,
+    /// The deadline that holds again once the pending payment for which it was moved has failed (rule M3); `None`: it was not moved.
+    #[n(22)]
+    pub ordinary_deadline: Option<Timestamp>,
 }
 
 /// The data that never changes, or only by an amendment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Head {
     /// The request that placed it.
     #[n(0)]

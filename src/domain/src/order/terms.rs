@@ -1,7 +1,7 @@
 //! The data that an order is placed with: everything that the saga needs later, so that it never reads the configuration.
 
 use super::personal::Personal;
-use crate::codec::{self as minicbor, Decode, Encode, text};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart_text, text};
 use crate::ids::{CartId, Request, Sku, WarehouseId};
 use crate::inventory::Units;
 use crate::money::{Currency, Money};
@@ -54,6 +54,7 @@ pub struct Wanted {
 
 /// The facts that an order is placed with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct OrderTerms {
     /// Currency of every amount of the order.
     #[n(0)]
@@ -89,7 +90,7 @@ pub struct OrderTerms {
     #[n(10)]
     pub expected_total: Option<Money>,
     /// The caller's metadata, which the shop does not read.
-    #[cbor(n(11), with = "text")]
+    #[cbor(n(11), with = "apart_text")]
     pub metadata: Vec<(CompactString, CompactString)>,
 }
 
@@ -195,15 +196,16 @@ pub struct ReturnPolicy {
 
 /// The shopper's payment instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
 pub struct Instruction {
     /// `card`, `wallet`, `bank_transfer` or `manual`.
     #[cbor(n(0), with = "text")]
     pub method: CompactString,
     /// Token of the shopper's means of payment; `None`: the shopper confirms with the provider.
-    #[cbor(n(1), with = "text")]
+    #[cbor(n(1), with = "apart_text")]
     pub token: Option<CompactString>,
     /// The page to which the provider returns the shopper.
-    #[cbor(n(2), with = "text")]
+    #[cbor(n(2), with = "apart_text")]
     pub return_url: Option<CompactString>,
     /// When the money is captured, instead of the policy's.
     #[n(3)]

@@ -4,7 +4,7 @@
 use super::cluster::{Cluster, Cql};
 use super::keys::Keys;
 use super::trade::{Carts, Inventory, Orders, Payments, Reservations, Shipping, Shop, Tax};
-use doorbuster_settings::{GIB, HOUR_MS, KIB, Kind, MIB, Rules, Secret, Section, Text, settings, words};
+use doorbuster_settings::{DAY_S, GIB, HOUR_MS, KIB, Kind, MIB, Rules, Secret, Section, Text, settings, words};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -260,6 +260,7 @@ settings! {
         queue_max: usize = 16_384, 1..=1_000_000;
         checkpoint_interval_ms: u64 = 10_000, 1..=HOUR_MS;
         checkpoint_bytes: u64 = 32 * MIB, 64 * KIB..=64 * GIB;
+        segment_age_max_s: u64 = DAY_S, 3_600..=7 * DAY_S;
         retention_days: u64 = 30, 0..=30;
         cache_bytes: u64 = 64 * MIB, MIB..=1_024 * GIB;
     } check check_journal

@@ -49,6 +49,7 @@ settings! {
         authorization_margin_s: u64 = DAY_S, 0..=5 * DAY_S;
         return_window_days: u32 = 30, 0..=3_650;
         returns_auto_approve: bool = false, Kind::Flag;
+        token_life_days: u64 = 90, 1..=3_650;
     }
 }
 

@@ -10,6 +10,7 @@
 use super::ledger::{Ledger, LedgerRecord, LedgerSequenceError};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use thiserror::Error;
@@ -72,7 +73,7 @@ impl LedgerFile {
     }
 
     fn open_file(path: &Path) -> Result<(Self, Replayed), LedgerFileError> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LedgerFileError::InUse),

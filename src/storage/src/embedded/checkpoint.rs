@@ -178,7 +178,7 @@ impl Inner {
     }
 
     /// Every shard's `flushed_upto` is durable by now; the log keeps one round more than that requires (rule L7).
-    fn retire(&self) -> Result<(), AppendError> {
+    pub(super) fn retire(&self) -> Result<(), AppendError> {
         let flushed = self.shards().iter().map(|(shard, owned)| (*shard, owned.flushed)).collect();
         let now = (self.options.now)();
         let mut log = self.log();

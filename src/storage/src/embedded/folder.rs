@@ -2,8 +2,9 @@
 
 use super::log::LogError;
 use crate::journal::Layout;
+use crate::private;
 use crate::wire::RECORD_FORMAT;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -88,7 +89,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Opens an existing folder, or creates one with this layout.
     pub(super) fn open_or_make(path: &Path, configured: Layout) -> Result<Self, OpenError> {
-        fs::create_dir_all(path).map_err(|error| io_error("create", path, error))?;
+        private::create_folders(path).map_err(|error| io_error("create", path, error))?;
         let lock = take_lock(path)?;
         let stored = match read_layout(path)? {
             Some(stored) => stored,
@@ -97,6 +98,7 @@ impl Folder {
         if stored != configured {
             return Err(OpenError::OtherLayout { folder: path.to_owned(), stored, configured });
         }
+        narrow_what_is_ours(path);
         Ok(Self { layout: stored, path: path.to_owned(), _lock: lock })
     }
 
@@ -135,9 +137,37 @@ fn io_error(verb: &'static str, path: &Path, error: io::Error) -> OpenError {
     OpenError::Io { verb, path: path.to_owned(), error }
 }
 
+/// Takes the permissions of other users from a data folder: from itself, the files in it, the log and the tables. A folder of something else beside
+/// them is left alone. The node starts also when it may not: then the operator learns of it.
+fn narrow_what_is_ours(path: &Path) {
+    let narrow = || -> io::Result<u64> {
+        let mut narrowed = u64::from(private::narrow(path)?);
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                narrowed = narrowed.saturating_add(u64::from(private::narrow(&entry.path())?));
+            }
+        }
+        for folder in [log_path(path), tables_path(path)] {
+            if folder.is_dir() {
+                narrowed = narrowed.saturating_add(private::narrow_all(&folder)?);
+            }
+        }
+        Ok(narrowed)
+    };
+    let folder = path.display();
+    match narrow() {
+        Ok(0) => {}
+        Ok(narrowed) => {
+            tracing::warn!(%folder, narrowed, "took the permissions of other users from files of the data folder");
+        }
+        Err(error) => tracing::warn!(%folder, %error, "other users may read the data folder"),
+    }
+}
+
 fn take_lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("LOCK");
-    let file = OpenOptions::new()
+    let file = private::options()
         .create(true)
         .write(true)
         .truncate(false)
@@ -180,7 +210,7 @@ fn make_layout(folder: &Path, layout: Layout) -> Result<Layout, OpenError> {
     }
     let made = folder.join("LAYOUT.new");
     let write = || -> io::Result<()> {
-        let mut file = File::create(&made)?;
+        let mut file = private::options().write(true).create(true).truncate(true).open(&made)?;
         writeln!(file, "shards = {}\nhash_version = {}", layout.shards, layout.hash_version)?;
         writeln!(file, "record_format = {RECORD_FORMAT}")?;
         file.sync_all()?;

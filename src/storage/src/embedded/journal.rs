@@ -3,14 +3,15 @@
 //! Locks, in the order of acquisition: `rounds` (one checkpoint or claim at a time) → `log` (the group's writer, for one write and its sync) →
 //! `shards` (for short reads and updates, never across I/O).
 
+use super::EmbeddedOptions;
 use super::checkpoint::Rounds;
 use super::folder::{Folder, OpenError};
 use super::log::{Log, Recovered};
 use super::owned::Owned;
 use super::stored::{Stored, log_error};
 use super::tables::{Tables, key};
+use super::upkeep::{self, Upkeep};
 use super::writes::{Table, Writes};
-use super::{EmbeddedOptions, KEEP_MS_MAX};
 use crate::journal::{
     AgendaRow, AppendError, Batch, Claim, ClaimError, Group, Journal, Layout, ReadError, Record, Seq, Shard,
     StateFlush, StateRow,
@@ -38,6 +39,7 @@ pub(super) struct Inner {
 #[derive(Debug, Clone)]
 pub struct EmbeddedJournal {
     inner: Arc<Inner>,
+    _upkeep: Arc<Upkeep>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -132,7 +134,7 @@ impl EmbeddedJournal {
     /// [`OpenError`]; if it reports damage, nothing was changed.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<(Self, Recovered), OpenError> {
         let mut options = options;
-        options.keep_ms = options.keep_ms.min(KEEP_MS_MAX);
+        options.keep_ms = upkeep::keep_ms(&options);
         let folder = Folder::open_or_make(path, options.layout)?;
         let tables = Tables::open(&folder.tables(), &options)?;
         let (log, recovered) = Log::open(&folder.log(), options.log)?;
@@ -161,7 +163,16 @@ impl EmbeddedJournal {
             options,
             _folder: folder,
         };
-        Ok((Self { inner: Arc::new(inner) }, recovered))
+        let inner = Arc::new(inner);
+        let upkeep = Upkeep::start(&inner);
+        let upkeep =
+            upkeep.map_err(|error| OpenError::Io { verb: "start a thread for", path: path.to_owned(), error })?;
+        Ok((Self { inner, _upkeep: Arc::new(upkeep) }, recovered))
+    }
+
+    #[cfg(test)]
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     #[cfg(test)]

@@ -22,6 +22,7 @@ mod stopped;
 mod stored;
 mod tables;
 mod tail;
+mod upkeep;
 mod writes;
 
 pub use folder::OpenError;
@@ -33,7 +34,7 @@ use crate::journal::Layout;
 use doorbuster_domain::time::Timestamp;
 use log::{Appended, LogOptions};
 
-/// The longest time that personal data may remain in retired log segments, in milliseconds.
+/// The longest time that erased personal data may remain in the log, in milliseconds.
 pub const KEEP_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 
 /// The options of an [`EmbeddedJournal`].
@@ -43,8 +44,8 @@ pub struct EmbeddedOptions {
     pub layout: Layout,
     /// The sizes of the log.
     pub log: LogOptions,
-    /// How long segments stay for audit and replay once recovery does not need them, in milliseconds. At most [`KEEP_MS_MAX`] takes effect, because
-    /// they hold personal data.
+    /// How long segments stay for audit and replay once recovery does not need them, in milliseconds. They hold personal data, so with the age of a
+    /// segment at most [`KEEP_MS_MAX`] takes effect.
     pub keep_ms: u64,
     /// Memory for blocks of the tables, in bytes. Too small: states of idle entities are read from disk again and again.
     pub cache_bytes: u64,

@@ -109,7 +109,18 @@ macro_rules! by_kind {
         /// # Errors
         /// [`WireError::Damaged`] when it holds what JSON cannot: no event does.
         pub fn shown(event: &Event) -> Result<serde_json::Value, WireError> {
-            let shown = match event { $( Event::$kind(event) => serde_json::to_value(event) ),+ };
+            let shown = match event { $( Event::$kind(event) => {
+                let (mut facts, mut personal) = (Vec::new(), Vec::new());
+                let mut apart = Apart::to(&mut personal);
+                form::write(event, &mut facts, &mut apart);
+                if apart.is_written() {
+                    // As it reads once it is erased: what stands apart is in no field then.
+                    let facts: doorbuster_domain::$module::Event = whole::read_with(doorbuster_domain::$module::Event::newest(), &facts, None)?;
+                    serde_json::to_value(facts)
+                } else {
+                    serde_json::to_value(event)
+                }
+            } ),+ };
             match shown.map_err(|error| damaged("an event", &error.to_string()))? {
                 // An event without fields has the form of the others.
                 serde_json::Value::String(name) => Ok(serde_json::json!({ name: {} })),

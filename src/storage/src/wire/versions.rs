@@ -49,14 +49,19 @@ versioned! {
     inventory::Event: "an event of an inventory", [];
     inventory::Inventory: "a stored inventory", [];
     Chunk<'static>: "a stored chunk of an inventory", [];
-    order::Event: "an event of an order", [];
-    order::Order: "a stored order", [];
+    order::Event: "an event of an order", [texts_stand_apart];
+    order::Order: "a stored order", [order::Order::with_texts_apart];
     product::Event: "an event of a product", [];
     product::Product: "a stored product", [];
     reservation::Event: "an event of a reservation", [];
     reservation::Reservation: "a stored reservation", [];
     warehouse::Event: "an event of a warehouse", [];
     warehouse::Warehouse: "a stored warehouse", [];
+}
+
+/// Version 2 of an order's events: the free texts stand apart, beside the personal data, where version 1 had them among the facts. Both places are read.
+const fn texts_stand_apart(event: order::Event) -> order::Event {
+    event
 }
 
 #[cfg(test)]

@@ -202,10 +202,11 @@ fn m2_beyond_the_life_of_the_keys_we_only_ask_and_an_operator_settles() {
 #[test]
 fn m3_the_shopper_acts_in_the_methods_own_time() {
     let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("bank_transfer")));
-    assert_eq!(desk.order.expires_at, Timestamp(START).plus_s(1_200), "R4: moved by a journaled event");
+    assert_eq!(desk.order.expires_at, Timestamp(START).plus_s(600), "the provider has said nothing yet");
     let action = NextAction { kind: "redirect".into(), url: None, expires_at: desk.now.plus_s(900) };
     let answer = ProviderAnswer::RequiresAction { provider_reference: "pi_1".into(), action };
     desk.says(Operation::Authorize, 1, 1, answer.clone());
+    assert_eq!(desk.order.expires_at, Timestamp(START).plus_s(1_200), "R4: moved by a journaled event");
     assert_eq!((desk.order.status(), desk.calls()), (Status::RequiresAction, Vec::new()));
     assert!(desk.order.reached(Wait::Settled));
     assert_eq!(desk.order.wake_at(desk.now), Some(desk.now.plus_s(10)));
@@ -215,6 +216,50 @@ fn m3_the_shopper_acts_in_the_methods_own_time() {
     assert_eq!(desk.order.answered(key, Outcome::Provider(answer)), None, "nothing new: asked again later");
     desk.authorize(1);
     assert_eq!(desk.order.stage, Stage::Committing);
+}
+
+fn pending_transfer() -> Desk {
+    let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("bank_transfer")));
+    desk.says(Operation::Authorize, 1, 1, ProviderAnswer::Processing { provider_reference: "pi_1".into() });
+    assert_eq!(desk.order.expires_at, Timestamp(START).plus_s(1_200));
+    desk
+}
+
+#[test]
+fn m3_a_transfer_that_is_declined_at_once_holds_nothing_longer_than_a_card() {
+    let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("bank_transfer")));
+    desk.decline(Operation::Authorize, 1, 1, Retry::OtherMethod);
+    assert_eq!((desk.order.status(), desk.order.expires_at), (Status::AwaitingPayment, Timestamp(START).plus_s(600)));
+    desk.pass_s(600);
+    assert!(desk.owes(Step::Release(1)));
+}
+
+#[test]
+fn m3_a_longer_hold_ends_with_the_payment_that_was_pending() {
+    let mut early = pending_transfer();
+    early.pass_s(100);
+    early.decline(Operation::Authorize, 1, 1, Retry::OtherMethod);
+    let awaiting = (Status::AwaitingPayment, Timestamp(START).plus_s(600), None);
+    assert_eq!((early.order.status(), early.order.expires_at, early.order.ordinary_deadline), awaiting);
+    assert_eq!(early.order.wake_at(early.now), Some(Timestamp(START).plus_s(600)));
+
+    let mut late = pending_transfer();
+    late.pass_s(900);
+    assert_eq!(late.order.stage, Stage::Held, "the transfer may still come");
+    late.decline(Operation::Authorize, 1, 1, Retry::OtherMethod);
+    assert_eq!(late.order.status(), Status::Expired, "the ordinary deadline has passed");
+    assert!(late.owes(Step::Release(1)));
+}
+
+#[test]
+fn m3_the_deadline_of_a_longer_hold_is_that_of_the_attempt_however_often_the_provider_speaks() {
+    let mut desk = Desk::held(on_confirmation(), &[1], Some(instruction("bank_transfer")));
+    let action = NextAction { kind: "transfer_to".into(), url: None, expires_at: desk.now.plus_s(900) };
+    desk.says(Operation::Authorize, 1, 1, ProviderAnswer::RequiresAction { provider_reference: "pi_1".into(), action });
+    desk.pass_s(300);
+    desk.says(Operation::Authorize, 1, 1, ProviderAnswer::Processing { provider_reference: "pi_1".into() });
+    assert_eq!(desk.order.expires_at, Timestamp(START).plus_s(1_200));
+    assert_eq!(desk.order.ordinary_deadline, Some(Timestamp(START).plus_s(600)));
 }
 
 #[test]

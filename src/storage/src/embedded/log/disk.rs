@@ -2,9 +2,10 @@
 //!
 //! Tests use a disk with short writes, failing syncs and power cuts.
 
+use crate::private;
 use doorbuster_clock::monotonic;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -109,7 +110,7 @@ impl Disk for RealDisk {
         }
         let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         self.create_folder(above)?;
-        match fs::create_dir(folder) {
+        match private::create_folder(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => self.sync_folder(above),
         }
@@ -120,12 +121,12 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = private::options().read(true).write(true).create(true).truncate(true).open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, path: &Path, for_writing: bool) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(for_writing).open(path)?)))
+        Ok(Arc::new(RealFile(private::options().read(true).write(for_writing).open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -14,8 +14,9 @@
 //!
 //! - `disk`: the interface to the operating system; tests inject faults there.
 //! - `frame`, `segment`, `seal`: the three formats on disk. `walk`: reads them with all checks.
-//! - `recover`: opens a log. `writer`: appends, rotates, retires, seals. `prepare`: the next segment. `reader`: replay.
+//! - `recover`: opens a log. `writer`: appends, rotates, retires, seals. `age`: what ends by time. `prepare`: the next segment. `reader`: replay.
 
+mod age;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -61,11 +62,19 @@ pub struct LogOptions {
     pub segments_ahead: usize,
     /// The largest frame, in bytes; a larger append is refused before anything is written. It must fit a segment beside its header.
     pub frame_bytes_max: u64,
+    /// The age of a segment's first record, in milliseconds, at which the next segment begins although this one is not full. Too small: many half-empty
+    /// segments. Too large: erased personal data stays in the log for longer.
+    pub segment_age_max_ms: u64,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, segments_ahead: 1, frame_bytes_max: 32 << 20 }
+        Self {
+            segment_bytes: 64 << 20,
+            segments_ahead: 1,
+            frame_bytes_max: 32 << 20,
+            segment_age_max_ms: 24 * 3_600 * 1_000,
+        }
     }
 }
 

@@ -7,10 +7,14 @@ use super::LogOptions;
 use super::disk::{Disk, DiskFile, write_zeros};
 use super::error::LogError;
 use super::segment::Name;
+use doorbuster_domain::time::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+
+/// How long a retired file waits for its reuse before it is removed, in milliseconds: it holds what it held until it is overwritten.
+const UNUSED_MS_MAX: u64 = 3_600 * 1_000;
 
 /// An empty segment without a header.
 #[derive(Debug)]
@@ -32,8 +36,8 @@ struct Maker {
 struct Store {
     /// The number of the last spare file.
     named: u64,
-    /// Retired segments that are not yet zeroed.
-    retired: Vec<PathBuf>,
+    /// Retired segments that are not yet zeroed, and since when.
+    retired: Vec<(PathBuf, Timestamp)>,
 }
 
 /// Starts preparing spares, on its own thread if the options say so.
@@ -90,18 +94,32 @@ impl Preparer {
     }
 
     /// Hands over a retired segment's file, to be reused or removed.
-    pub(super) fn retire(&self, path: &Path) -> Result<(), LogError> {
+    pub(super) fn retire(&self, path: &Path, now: Timestamp) -> Result<(), LogError> {
         let disk = &self.maker.disk;
         let spare = self.maker.name();
         disk.rename(path, &spare).map_err(|error| LogError::io("rename", path, &error))?;
         disk.sync_folder(&self.maker.folder).map_err(|error| LogError::io("sync", &self.maker.folder, &error))?;
         let mut store = self.maker.store.lock().unwrap_or_else(PoisonError::into_inner);
         if store.retired.len() < self.retired_max {
-            store.retired.push(spare);
+            store.retired.push((spare, now));
             return Ok(());
         }
         drop(store);
         disk.remove(&spare).map_err(|error| LogError::io("remove", &spare, &error))
+    }
+}
+
+impl Preparer {
+    /// Removes retired files that no new segment has needed for [`UNUSED_MS_MAX`].
+    pub(super) fn remove_unused(&self, now: Timestamp) -> Result<(), LogError> {
+        let is_unused = |(_, since): &mut (PathBuf, Timestamp)| now.0 >= since.0.saturating_add(UNUSED_MS_MAX);
+        let mut store = self.maker.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused: Vec<PathBuf> = store.retired.extract_if(.., is_unused).map(|(path, _)| path).collect();
+        drop(store);
+        for path in unused {
+            self.maker.disk.remove(&path).map_err(|error| LogError::io("remove", &path, &error))?;
+        }
+        Ok(())
     }
 }
 
@@ -123,7 +141,7 @@ impl Maker {
     }
 
     fn make(&self) -> Result<Spare, LogError> {
-        let retired = self.store.lock().unwrap_or_else(PoisonError::into_inner).retired.pop();
+        let retired = self.store.lock().unwrap_or_else(PoisonError::into_inner).retired.pop().map(|(path, _)| path);
         let path = retired.clone().unwrap_or_else(|| self.name());
         let failed = |error| LogError::io("prepare", &path, &error);
         let mut file = match &retired {

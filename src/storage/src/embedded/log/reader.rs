@@ -128,6 +128,11 @@ impl LogReader {
         Frames { walk: Some(self.walk_from(|_any| false)) }
     }
 
+    /// Every frame of this segment and of those after it.
+    pub(super) fn frames_from(&self, generation: u64) -> Frames {
+        Frames { walk: Some(self.walk_from(|segment| segment.generation <= generation)) }
+    }
+
     /// One shard's records whose last event is at or after `from`, in order. [`LogError::Retired`]: some are gone.
     #[must_use]
     pub fn replay(&self, shard: Shard, from: Seq) -> Records {

@@ -210,6 +210,14 @@ pub(super) fn mend(disk: &dyn Disk, folder: &Path, examined: &mut Examined) -> R
     Ok(())
 }
 
+/// The names of the files that hold a copy of a torn tail begin like this.
+const TORN_PREFIX: &str = "torn-";
+
+/// Is it the name of a file with a copy of a torn tail?
+pub(super) fn is_torn_copy(name: &str) -> bool {
+    name.starts_with(TORN_PREFIX)
+}
+
 /// Copies a torn tail to a file with an unused name, for inspection.
 fn copy_aside(
     disk: &dyn Disk,
@@ -220,7 +228,7 @@ fn copy_aside(
     let names = disk.names(folder).map_err(|error| LogError::io("list", folder, &error))?;
     let mut attempt: u64 = 1;
     let name = loop {
-        let name = format!("torn-{:020}-{attempt}", position.0);
+        let name = format!("{TORN_PREFIX}{:020}-{attempt}", position.0);
         if !names.contains(&name) {
             break name;
         }

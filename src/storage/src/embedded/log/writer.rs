@@ -23,10 +23,10 @@ use std::sync::Arc;
 /// The log of a node, open for appending by one thread. [`Log::reader`] gives readers.
 #[derive(Debug)]
 pub struct Log {
-    shared: Arc<Shared>,
-    options: LogOptions,
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: LogOptions,
     preparer: Preparer,
-    current: Arc<Segment>,
+    pub(super) current: Arc<Segment>,
     file: Arc<dyn DiskFile>,
     /// The offset of the next frame in the file.
     offset: u64,
@@ -41,6 +41,8 @@ pub struct Log {
     failed: Option<String>,
     /// The argument of the last [`Log::retire`].
     flushed_before: Option<BTreeMap<Shard, Seq>>,
+    /// The time of the current segment's first record; `None`: it has none, or was not looked at yet.
+    pub(super) begun_at: Option<Timestamp>,
 }
 
 impl Log {
@@ -90,6 +92,7 @@ impl Log {
             seal_stands: false,
             failed: None,
             flushed_before: None,
+            begun_at: None,
         };
         Ok((log, Recovered { end, ..Recovered::default() }))
     }
@@ -118,6 +121,7 @@ impl Log {
             seal_stands: recovered.sealed,
             failed: None,
             flushed_before: None,
+            begun_at: None,
         };
         Ok((log, recovered))
     }
@@ -148,10 +152,7 @@ impl Log {
     }
 
     fn append_frame(&mut self, records: &[Record], bytes: u64) -> Result<Appended, LogError> {
-        if self.seal_stands {
-            seal::remove(self.shared.disk(), self.shared.folder())?;
-            self.seal_stands = false;
-        }
+        self.break_seal()?;
         if self.offset.saturating_add(bytes) > self.current.bytes {
             self.rotate()?;
         }
@@ -183,7 +184,21 @@ impl Log {
         Ok(Appended { position, bytes, sync_ns })
     }
 
-    fn rotate(&mut self) -> Result<(), LogError> {
+    /// Rule L5: the seal goes before anything is written.
+    pub(super) fn break_seal(&mut self) -> Result<(), LogError> {
+        if self.seal_stands {
+            seal::remove(self.shared.disk(), self.shared.folder())?;
+            self.seal_stands = false;
+        }
+        Ok(())
+    }
+
+    /// Does the current segment hold anything?
+    pub(super) fn has_frames(&self) -> bool {
+        self.offset > self.current.data_start()
+    }
+
+    pub(super) fn rotate(&mut self) -> Result<(), LogError> {
         let end = self.position();
         let (segment, file) = install(
             self.shared.disk(),
@@ -197,6 +212,7 @@ impl Log {
         self.offset = segment.data_start();
         self.file = file;
         self.current = segment;
+        self.begun_at = None;
         self.shared.rotated(Arc::clone(&self.current), self.position().0);
         Ok(())
     }
@@ -207,6 +223,8 @@ impl Log {
     /// The log is kept one round longer than needed (rule L7): a segment retires when the *previous* call's `flushed_upto` covers it. It retires in
     /// two steps: first recovery no longer reads it; then, once its last write is `keep_ms` before `now`, it is overwritten with zeros for reuse or
     /// removed. A segment that a reader still reads waits for the next call.
+    ///
+    /// A current segment that is too old ends first, and copies of torn tails go after `keep_ms`.
     pub fn retire(
         &mut self,
         flushed_upto: &BTreeMap<Shard, Seq>,
@@ -214,10 +232,17 @@ impl Log {
         keep_ms: u64,
     ) -> Result<Retired, LogError> {
         self.takes_more()?;
-        let retired = self.retire_segments(now, keep_ms);
+        let retired = self.retire_by_time(now, keep_ms);
         self.flushed_before = Some(flushed_upto.clone());
         self.failed = retired.as_ref().err().map(ToString::to_string);
         retired
+    }
+
+    fn retire_by_time(&mut self, now: Timestamp, keep_ms: u64) -> Result<Retired, LogError> {
+        self.rotate_by_age(now)?;
+        self.preparer.remove_unused(now)?;
+        self.remove_torn_copies(now, keep_ms)?;
+        self.retire_segments(now, keep_ms)
     }
 
     fn retire_segments(&self, now: Timestamp, keep_ms: u64) -> Result<Retired, LogError> {
@@ -241,7 +266,7 @@ impl Log {
             if now.0 < written.saturating_add(keep_ms) || !self.shared.forget(generation) {
                 break;
             }
-            self.preparer.retire(&kept)?;
+            self.preparer.retire(&kept, now)?;
             retired.recycled = retired.recycled.saturating_add(1);
         }
         Ok(retired)

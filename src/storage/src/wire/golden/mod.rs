@@ -46,6 +46,37 @@ fn decoded<E: Versioned + for<'a, 'b> Decode<'b, Apart<'a>>>(
     whole::read_with(E::newest(), facts, personal)
 }
 
+/// Each event is read from its golden line, which this version wrote.
+#[track_caller]
+fn events_are_read<E>(events: &[E], golden: &str, version: u16)
+where
+    E: Versioned + Debug + PartialEq + for<'a, 'b> Decode<'b, Apart<'a>>,
+{
+    assert_eq!(events.len(), golden.lines().count());
+    for (event, line) in events.iter().zip(golden.lines()) {
+        let (facts, personal) = line.split_once(' ').map_or((line, None), |(facts, personal)| (facts, Some(personal)));
+        let read = whole::read_with::<E>(version, &unhex(facts), personal.map(unhex).as_deref());
+        assert_eq!(read.as_ref(), Ok(event));
+    }
+}
+
+/// The state after every `nth` event is read from its golden line, which an earlier version wrote.
+#[track_caller]
+fn states_are_read<S>(events: &[S::Event], golden: &str, nth: usize)
+where
+    S: Versioned + Entity + for<'a, 'b> Decode<'b, Apart<'a>>,
+{
+    let (mut state, mut lines) = (S::default(), golden.lines());
+    for (number, event) in (1..).zip(events) {
+        state.evolve(event);
+        if number % nth == 0 {
+            let (read, meta) = whole::state_of::<S>(&rows_of(lines.next().unwrap())).unwrap();
+            assert_eq!((read, meta), (state.clone(), META), "after event {number}");
+        }
+    }
+    assert_eq!(lines.next(), None);
+}
+
 /// Each event is written as its golden line, and read from it. `has_personal`: may some have personal data?
 #[track_caller]
 fn events_keep_their_bytes<E>(events: &[E], golden: &str, has_personal: bool)
@@ -64,10 +95,7 @@ where
         bytes.push('\n');
     }
     assert_eq!(bytes, golden);
-    for (event, line) in events.iter().zip(golden.lines()) {
-        let (facts, personal) = line.split_once(' ').map_or((line, None), |(facts, personal)| (facts, Some(personal)));
-        assert_eq!(decoded::<E>(&unhex(facts), personal.map(unhex).as_deref()).as_ref(), Ok(event));
-    }
+    events_are_read(events, golden, E::newest());
 }
 
 /// An event that is cut anywhere is refused, and so is one with a byte too many.

@@ -1,7 +1,11 @@
 //! Golden bytes of an order's events, and orders that are written and read back.
 
-use super::{META, cut_events_are_refused, decoded, encoded, events_keep_their_bytes, states_keep_their_bytes};
+use super::{
+    META, cut_events_are_refused, decoded, encoded, events_are_read, events_keep_their_bytes, states_are_read,
+    states_keep_their_bytes,
+};
 use crate::wire::{HEAD, PERSONAL, WireError, whole};
+use doorbuster_domain::any;
 use doorbuster_domain::entity::Entity;
 use doorbuster_domain::ids::{OrderId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{Allocation, Price, Reserved};
@@ -14,6 +18,7 @@ use doorbuster_domain::order::{
 };
 use doorbuster_domain::payment::{NextAction, Operation, Retry};
 use doorbuster_domain::time::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn gbp(amount: i64) -> Money {
@@ -139,8 +144,9 @@ fn samples() -> Vec<Event> {
             provider_reference: "pi_1".into(),
             action: NextAction { kind: "redirect".into(), url: Some("https://p.example".into()), expires_at: at },
             at,
+            expires_at: None,
         },
-        Event::Processing { payment: 1, provider_reference: "pi_1".into(), at },
+        Event::Processing { payment: 1, provider_reference: "pi_1".into(), at, expires_at: None },
         Event::Authorized { payment: 1, provider_reference: "pi_1".into(), lapses_at: Some(Timestamp(604_800_000)) },
         Event::Declined { payment: 1, code: "insufficient_funds".into(), retry: Retry::OtherMethod },
         Event::Done(Step::Commit(1)),
@@ -229,28 +235,77 @@ fn order() -> Order {
 }
 
 #[test]
-fn events_of_version_1_keep_their_bytes() {
-    events_keep_their_bytes(&samples(), include_str!("order_events.txt"), true);
+fn events_keep_their_bytes_and_those_of_version_1_are_read() {
+    events_keep_their_bytes(&samples(), include_str!("order_events_2.txt"), true);
+    events_are_read(&samples(), include_str!("order_events.txt"), 1);
 }
 
 #[test]
+fn the_deadline_of_a_pending_payment_keeps_its_bytes() {
+    let (at, expires_at) = (Timestamp(2_000), Some(Timestamp(1_201_000)));
+    let action = NextAction { kind: "redirect".into(), url: None, expires_at: at };
+    let events = [
+        Event::ActionRequired { payment: 1, provider_reference: "pi_1".into(), action, at, expires_at },
+        Event::Processing { payment: 1, provider_reference: "pi_1".into(), at, expires_at },
+    ];
+    events_keep_their_bytes(&events, include_str!("order_pending.txt"), true);
+}
+
+/// What an order is told of a person, in the fields of the samples.
+const TEXTS: [&str; 8] =
+    ["a@b.example", "follows", "tok_ok", "https://p.example", "RM1", "too_small", "worn", "ring twice"];
+
+#[test]
 fn personal_data_is_never_among_the_facts_and_its_absence_is_read() {
-    let mut found = 0;
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let mut found = BTreeSet::new();
     for event in samples() {
         let (facts, personal) = encoded(&event);
-        let named = |bytes: &[u8]| bytes.windows(11).any(|text| text == b"a@b.example");
-        assert!(!named(&facts), "{event:?}");
-        if let Some(personal) = personal {
-            found += 1;
-            assert!(named(&personal));
-            match decoded(&facts, None) {
-                Ok(Event::Placed(placed)) => assert_eq!(placed.personal, None),
-                Ok(Event::Amended(amended)) => assert_eq!(amended.personal, None),
-                other => panic!("{other:?}"),
+        for text in TEXTS {
+            assert!(!has(&facts, text), "{text} in {event:?}");
+            assert!(!has(super::super::shown(&any::Event::Order(event.clone())).unwrap().to_string().as_bytes(), text));
+            found.extend(personal.as_deref().filter(|personal| has(personal, text)).map(|_| text));
+        }
+        match decoded(&facts, None) {
+            Ok(Event::Placed(placed)) => {
+                assert_eq!(placed.personal, None);
+                assert_eq!(placed.head.terms.metadata, []);
+                assert_eq!(placed.head.payment.as_ref().unwrap().token, None);
             }
+            Ok(Event::Amended(amended)) => assert_eq!(amended.personal, None),
+            Ok(read) => assert_eq!(read == event, personal.is_none(), "{read:?}"),
+            Err(error) => panic!("{error:?}"),
         }
     }
-    assert_eq!(found, 2);
+    assert_eq!(found.len(), TEXTS.len(), "{found:?}");
+}
+
+/// Step by step as the journal has it, once the store erased: the same state as of the node that erased.
+#[test]
+fn what_was_erased_is_replayed_to_the_same_state() {
+    let (mut live, mut replayed) = (Order::default(), Order::default());
+    let mut after = vec![Event::PersonalErased];
+    after.extend(samples().into_iter().filter(|event| {
+        matches!(event, Event::RefundStarted(_) | Event::Shipped(_) | Event::ReturnRequested { .. } | Event::Amended(_))
+    }));
+    for event in samples().into_iter().filter(|event| *event != Event::PersonalErased).chain(after) {
+        let event = match event {
+            // After the erasure there are no people to change.
+            Event::Amended(amended) if live.head.is_some() && live.personal.is_none() => {
+                let metadata = Some(vec![("new".into(), "text".into())]);
+                Event::Amended(Box::new(Amended { personal: None, metadata, ..*amended }))
+            }
+            event => event,
+        };
+        live.evolve(&event);
+        replayed.evolve(&decoded(&encoded(&event).0, None).unwrap());
+    }
+    assert!(live.is_erased());
+    assert_eq!(live, replayed);
+    let rows = whole::rows_of(&live, &META);
+    assert_eq!(rows.iter().map(|(chunk, _)| *chunk).collect::<Vec<_>>(), [HEAD], "nothing is apart any more");
+    let has = |text: &str| rows[0].1.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(!TEXTS.into_iter().any(has));
 }
 
 #[test]
@@ -283,13 +338,14 @@ fn an_order_reads_back_with_and_without_its_people() {
 }
 
 #[test]
-fn states_of_version_1_keep_their_bytes() {
-    states_keep_their_bytes::<Order>(&samples(), include_str!("order_states.txt"), 12, |order| order);
+fn states_keep_their_bytes_and_those_of_version_1_are_read() {
+    states_keep_their_bytes::<Order>(&samples(), include_str!("order_states_2.txt"), 12, |order| order);
+    states_are_read::<Order>(&samples(), include_str!("order_states.txt"), 12);
 }
 
 #[test]
 fn other_versions_and_damaged_bytes_are_refused() {
-    assert!(matches!(whole::read_with::<Event>(2, &[], None), Err(WireError::Version { version: 2, .. })));
-    assert!(matches!(whole::read_with::<Order>(2, &[], None), Err(WireError::Version { version: 2, .. })));
+    assert!(matches!(whole::read_with::<Event>(3, &[], None), Err(WireError::Version { version: 3, .. })));
+    assert!(matches!(whole::read_with::<Order>(3, &[], None), Err(WireError::Version { version: 3, .. })));
     cut_events_are_refused(&samples());
 }

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Small, so that a few dozen frames fill it; without a thread, so that calls come in one order.
-const OPTIONS: LogOptions = LogOptions { segment_bytes: 8192, segments_ahead: 0, frame_bytes_max: 4096 };
+const OPTIONS: LogOptions =
+    LogOptions { segment_bytes: 8192, segments_ahead: 0, frame_bytes_max: 4096, segment_age_max_ms: u64::MAX };
 
 fn folder() -> &'static Path {
     Path::new("/log")

@@ -3,7 +3,8 @@
 use super::*;
 use std::fs;
 
-const AHEAD: LogOptions = LogOptions { segment_bytes: 16384, segments_ahead: 2, frame_bytes_max: 8192 };
+const AHEAD: LogOptions =
+    LogOptions { segment_bytes: 16384, segments_ahead: 2, frame_bytes_max: 8192, segment_age_max_ms: u64::MAX };
 
 fn stored(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entry = |entry: fs::DirEntry| (entry.path(), fs::read(entry.path()).unwrap());
