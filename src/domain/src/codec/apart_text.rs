@@ -1,7 +1,7 @@
-//! Free text about a person as a field: `#[cbor(n(3), with = "apart_text")]` writes it beside the facts, as [`super::apart`] does with personal data,
-//! so that it can be erased alone. An absent or empty one stands among the facts: it says nothing.
+//! Free text about a person as a field: `#[cbor(n(3), with = "apart_text")]`.
 //!
-//! Erased, it reads as empty. What was written among the facts, before the field stood apart, is read from there.
+//! It is written beside the facts, as [`super::apart`] does with personal data, so that it can be erased alone. An absent or empty one stands among the
+//! facts: it says nothing. Erased, it reads as empty. What was written among the facts, before the field stood apart, is read from there.
 
 use super::apart::KeepsApart;
 use super::encode::{Write, Written};
