@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How often the log is looked at beside the checkpoints. A round of checkpoints (rule L7) is shorter on a node that is busy.
-const INTERVAL: Duration = Duration::from_mins(10);
+const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// What may pass beside retention and age until a segment's bytes are gone, in milliseconds: some intervals, and the wait of a retired file.
 const SLACK_MS: u64 = 3 * 3_600 * 1_000;
 
