@@ -41,7 +41,7 @@ async fn no_file_of_a_used_data_folder_is_for_other_users() {
     shop::open(&door, "nova-low", &[("A", 1_000)]).await;
     for number in 0..20 {
         let order = shop::paid(shop::order(&[("A", 1)]), "tok_ok");
-        shop::good(&door, &Call::post("/v1/orders", &format!("o{number}"), order).waiting(10)).await;
+        shop::good(&door, &Call::post("/v1/orders", format!("o{number}"), order).waiting(10)).await;
     }
     assert_private(&node, 10);
     node.kill().await;
@@ -88,9 +88,9 @@ async fn what_a_person_wrote_anywhere_in_an_order_is_erased_with_the_person() {
     let path = format!("/v1/orders/{id}");
     let shipment = json!({ "lines": [{ "line": "1", "quantity": 1 }], "tracking_number": "PRIVATE6",
         "tracking_url": "https://carrier.example/PRIVATE7" });
-    shop::good(&door, &Call::post(&format!("{path}/shipments"), "s", shipment)).await;
+    shop::good(&door, &Call::post(format!("{path}/shipments"), "s", shipment)).await;
     let refund = json!({ "amount": { "amount": 100, "currency": "GBP" }, "reason": "PRIVATE8" });
-    shop::good(&door, &Call::post(&format!("{path}/refunds"), "r", refund)).await;
+    shop::good(&door, &Call::post(format!("{path}/refunds"), "r", refund)).await;
     let states = node.data().join("states");
     let mut texts: Vec<String> = (2..=8).map(|number| format!("PRIVATE{number}")).collect();
     texts.push("tok_ok".to_owned());
@@ -104,7 +104,7 @@ async fn what_a_person_wrote_anywhere_in_an_order_is_erased_with_the_person() {
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are in no table")) }
     })
     .await;
-    let erased = door.operate(&Call::post(&format!("/admin/erase/order/{id}"), "", json!({}))).await.unwrap();
+    let erased = door.operate(&Call::post(format!("/admin/erase/order/{id}"), "", json!({}))).await.unwrap();
     assert!(erased.status < 300, "{erased}");
     until("the erasure on the disk", PATIENCE, || async {
         let left: Vec<Vec<PathBuf>> = texts.iter().map(|text| held(text)).filter(|files| !files.is_empty()).collect();
