@@ -183,6 +183,7 @@ async fn totals_that_overflow_and_currencies_that_differ_are_refused() {
     let seller = server.seller();
     let product = json!({ "title": "Dear", "skus": [{ "sku": "D", "prices": [{ "amount": 9_007_199_254_740_991_i64, "currency": "GBP" }] }] });
     assert_eq!(seller.put("/v1/products/dear", &product).await.status, 201);
+    assert_eq!(seller.put("/v1/warehouses/lon1", &json!({ "name": "London", "country": "GB" })).await.status, 201);
     let receipt = json!({ "warehouse": "lon1", "units": 10 });
     assert_eq!(seller.post("/v1/inventory/D/receipts", Some("r"), Some(&receipt)).await.status, 201);
     let overflow = seller.post("/v1/orders", Some("o"), Some(&order_of("D", 2))).await;

@@ -247,6 +247,7 @@ async fn a_product_is_set_whole_and_read_by_every_caller_once_it_is_no_draft() {
     let taken = json!({ "title": "Copy", "skus": [{ "sku": "N-42" }] });
     let taken = seller.put("/v1/products/copy", &taken).await;
     assert_eq!((taken.status, taken.body["errors"][0]["code"].as_str()), (422, Some("taken")), "{taken:?}");
+    assert_eq!(seller.put("/v1/warehouses/lon1", &json!({ "name": "London", "country": "GB" })).await.status, 201);
     let receipt = json!({ "warehouse": "lon1", "units": 9 });
     assert_eq!(seller.post("/v1/inventory/N-42/receipts", Some("r"), Some(&receipt)).await.status, 201);
     let many = seller.post("/v1/orders", Some("o"), Some(&order_of("N-42", 3))).await;

@@ -22,3 +22,4 @@ mod reservations;
 mod server;
 mod shops;
 mod sockets;
+mod stock;

@@ -6,6 +6,7 @@ pub(crate) mod views;
 pub use bodies::{AdjustmentBody, CountBody, ReceiptBody};
 pub use views::{AvailabilityView, InventoryView, LevelView};
 
+use crate::core::ask::AskError;
 use crate::core::caller::Access;
 use crate::core::keys::Scope;
 use crate::core::priority_class::PriorityClass;
@@ -20,6 +21,7 @@ use doorbuster_actors::view::Stock;
 use doorbuster_domain::any;
 use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{Command, Level, Levels, Reply as Replied};
+use doorbuster_domain::warehouse;
 use std::sync::Arc;
 
 const INVENTORY: Access = Access::Scope(Scope::Inventory);
@@ -145,9 +147,22 @@ async fn count<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     change(request, warehouse, command).await
 }
 
+/// Checks that the seller has described the warehouse: units booked into a mistyped one would be sold, and found nowhere.
+async fn check_warehouse<S: Shop>(request: &Request<'_, S>, id: &WarehouseId) -> Result<(), Problem> {
+    let read = any::Command::Warehouse(warehouse::Command::Read);
+    match request.ask(EntityId::Warehouse(id.clone()), read).send().await {
+        Ok(_described) => Ok(()),
+        Err(AskError::Refused(any::Refusal::Warehouse(warehouse::Refusal::Unknown))) => {
+            Err(Problem::field("/warehouse", "unknown", format!("{id}: no such warehouse")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Sends a seller's command and shows the level of the warehouse after it.
 async fn change<S: Shop>(request: Request<'_, S>, warehouse: WarehouseId, command: Command) -> Result<Reply, Problem> {
     let sku = request.id(Sku::parse)?;
+    check_warehouse(&request, &warehouse).await?;
     let accepted = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await?;
     let levels = levels_of(&accepted)?;
     let empty = Level::at(warehouse);

@@ -121,15 +121,11 @@ impl Inventory {
         Ok(Box::new(ExternalAnswer { id: wanted.id, reservation, repeated: false }))
     }
 
-    /// A seller with a catalogue elsewhere has stock here without an offer: such stock may be reserved. An existing offer is checked.
     fn check_request(&self, wanted: &ExternalRequest) -> Result<(), Refusal> {
-        if !self.is_known() {
-            return Err(Refusal::Unknown);
-        }
+        let Some(offer) = &self.offer else { return Err(Refusal::Unknown) };
         if wanted.units == 0 {
             return Err(Refusal::NotThatMany);
         }
-        let Some(offer) = &self.offer else { return Ok(()) };
         if !offer.on_sale {
             return Err(Refusal::NotOnSale);
         }

@@ -35,6 +35,7 @@ impl Inventory {
         if let Some(answer) = self.answered_before(request) {
             return answer;
         }
+        self.check_offered()?;
         let level = self.levels.get(warehouse);
         let asked = asked(request, now);
         let (warehouse, reference) = (warehouse.clone(), reference.cloned());
@@ -90,11 +91,14 @@ impl Inventory {
         Ok(self.with_level(Event::Counted { asked, warehouse: warehouse.clone(), counted, delta }))
     }
 
+    /// Units are counted only of a SKU that a product lists or has listed: under a mistyped name they would be lost to the seller.
+    fn check_offered(&self) -> Result<(), Refusal> {
+        if self.offer.is_none() { Err(Refusal::Unknown) } else { Ok(()) }
+    }
+
     /// Checks that the stock still covers the reserved units and stays within its bounds.
     fn check_delta(&self, warehouse: &WarehouseId, delta: i64) -> Result<(), Refusal> {
-        if !self.is_known() {
-            return Err(Refusal::Unknown);
-        }
+        self.check_offered()?;
         let empty = Level::at(warehouse.clone());
         let level = self.levels.get(warehouse).unwrap_or(&empty);
         let on_hand = i128::from(level.on_hand).saturating_add(i128::from(delta));

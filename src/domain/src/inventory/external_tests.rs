@@ -19,6 +19,7 @@ struct Shelf {
 impl Shelf {
     fn with(units: &[Units]) -> Self {
         let mut shelf = Self { stock: Inventory::default(), events: Vec::new(), now: NOW };
+        shelf.tell(Command::Offer(Box::new(Offer { max_per_order: None, ..offer(1, 100) }))).unwrap();
         for (index, units) in (1_u128..).zip(units) {
             let request = Request { id: RequestId(index), terms: RequestFingerprint(index) };
             let warehouse = WarehouseId::parse(&format!("w{index}")).unwrap();
@@ -315,6 +316,7 @@ fn a_hot_sku_does_not_grow_for_ever() {
     };
     let request = Request { id: RequestId(1), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
+    tell(Command::Offer(Box::new(offer(1, 100))), NOW);
     tell(Command::Receive { request, warehouse, units: 10, reference: None, expected_at: None }, NOW);
     let mut most = 0;
     // One an hour for 60 days, each of which expires: those of seven days are remembered.
@@ -364,12 +366,12 @@ fn a_list_is_newest_first_and_goes_on_from_where_it_ended() {
 }
 
 #[test]
-fn an_offer_is_believed_and_none_is_needed() {
+fn the_newest_offer_is_believed() {
     let mut shelf = Shelf::with(&[99]);
     shelf.reservation("a", 50).unwrap();
-    shelf.tell(Command::Offer(Box::new(offer(1, 100)))).unwrap();
+    shelf.tell(Command::Offer(Box::new(offer(2, 100)))).unwrap();
     assert_eq!(shelf.reservation("b", 41).unwrap_err(), Refusal::LimitExceeded { limit: 40, wanted: 41 });
-    let mut archived = offer(2, 100);
+    let mut archived = offer(3, 100);
     archived.on_sale = false;
     shelf.tell(Command::Offer(Box::new(archived))).unwrap();
     assert_eq!(shelf.reservation("b", 1).unwrap_err(), Refusal::NotOnSale);

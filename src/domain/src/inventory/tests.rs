@@ -340,6 +340,32 @@ fn more_than_was_sold_is_neither_shipped_nor_taken_back() {
 }
 
 #[test]
+fn units_of_a_sku_that_no_product_lists_are_not_counted() {
+    let mut shelf = Shelf::empty();
+    let receive = |request: Request, expected_at: Option<Timestamp>| Command::Receive {
+        request,
+        warehouse: warehouse(1),
+        units: 5,
+        reference: None,
+        expected_at,
+    };
+    for expected_at in [None, Some(DEADLINE)] {
+        let request = shelf.request();
+        assert_eq!(shelf.tell(receive(request, expected_at)), Err(Refusal::Unknown));
+    }
+    let request = shelf.request();
+    let reason = AdjustmentReason::Found;
+    assert_eq!(
+        shelf.tell(Command::Adjust { request, warehouse: warehouse(1), delta: 1, reason }),
+        Err(Refusal::Unknown)
+    );
+    let count = Command::Count { request, warehouse: warehouse(1), counted: 1, expected_in_building: None };
+    assert_eq!(shelf.tell(count), Err(Refusal::Unknown));
+    shelf.tell(Command::Offer(Box::new(Offer { on_sale: false, ..offer(1, 100) }))).unwrap();
+    shelf.tell(receive(request, None)).expect("a product lists it, though it is not on sale yet");
+}
+
+#[test]
 fn a_receipt_sent_twice_is_received_once_and_gives_the_first_answer_r2() {
     let mut shelf = Shelf::with(&[]);
     let request = shelf.request();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::{RequestFingerprint, RequestId, ReservationId, Sku, WarehouseId};
+use crate::inventory::random::offer;
 use crate::inventory::{AuditFold, Inventory};
 use crate::laws;
 use rand::{Rng, SeedableRng};
@@ -35,9 +36,14 @@ impl World {
                     reference: None,
                     expected_at: None,
                 };
-                let decision = stock.decide(&receive, NOW).unwrap();
-                decision.events.iter().for_each(|event| stock.evolve(event));
-                (sku(number), stock, decision.events)
+                let offer = inventory::Offer { sku: sku(number), max_per_order: None, ..offer(1, 100) };
+                let mut events = Vec::new();
+                for command in [inventory::Command::Offer(Box::new(offer)), receive] {
+                    let decision = stock.decide(&command, NOW).unwrap();
+                    decision.events.iter().for_each(|event| stock.evolve(event));
+                    events.extend(decision.events);
+                }
+                (sku(number), stock, events)
             })
             .collect();
         Self { reservation: Reservation::default(), events: Vec::new(), stocks, now: NOW, sent: Vec::new() }
