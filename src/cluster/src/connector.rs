@@ -7,11 +7,14 @@ use super::context::GatewayContext;
 use super::guard::{Guard, Guarded};
 use super::link::Link;
 use super::peers::Peers;
+use super::refusals::Refused;
+use super::strangers::Strangers;
 use super::tls::{Tls, name_of};
 use doorbuster_storage::registry::NodeRow;
 use ractor::ActorRef;
 use ractor_cluster::NodeServerMessage;
 use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,8 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
-/// Unauthenticated connections at the cluster port at once; one more is closed at once.
-const UNAUTHENTICATED_MAX: usize = 256;
+/// Connections at once that have not proved the cookie, those included that were closed and whose sessions are ending; one more is closed at once.
+const UNAUTHENTICATED_MAX: usize = 512;
 /// The pause after `accept` failed, most likely because the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,12 +34,20 @@ pub(super) struct Connector {
     peers: Arc<Peers>,
     tls: Option<Tls>,
     connections: AtomicU64,
+    strangers: Strangers,
     server: Mutex<Option<ActorRef<NodeServerMessage>>>,
 }
 
 impl Connector {
     pub(super) fn new(context: Arc<GatewayContext>, peers: Arc<Peers>, tls: Option<Tls>) -> Arc<Self> {
-        Arc::new(Self { context, peers, tls, connections: AtomicU64::new(0), server: Mutex::default() })
+        Arc::new(Self {
+            context,
+            peers,
+            tls,
+            connections: AtomicU64::new(0),
+            strangers: Strangers::default(),
+            server: Mutex::default(),
+        })
     }
 
     /// Sets the node server that receives connections from now on.
@@ -57,36 +68,47 @@ impl Connector {
                 }
             };
             let Ok(permit) = Arc::clone(&unauthenticated).try_acquire_owned() else {
-                warn!(%from, "too many unauthenticated connections on the cluster port, closed");
+                self.too_many(from);
                 continue;
             };
+            let guard = self.guard(&from.to_string(), Some(permit));
+            if self.strangers.admit(from.ip(), &guard) {
+                self.too_many(from);
+            }
             let connector = Arc::clone(&self);
             tokio::spawn(async move {
-                let label = from.to_string();
-                if let Err(error) = connector.accept_one(stream, &label, Some(permit)).await {
-                    warn!(connection = label, %error, "a connection to the cluster port failed");
+                let label = guard.label.clone();
+                if let Err(error) = connector.accept_one(stream, guard).await
+                    && let Some(unlogged) = connector.context.refusals.note(Refused::Failed)
+                {
+                    warn!(connection = label, %error, unlogged, "a connection to the cluster port failed");
                 }
             });
         }
     }
 
-    async fn accept_one(
-        &self,
-        stream: TcpStream,
-        from: &str,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<(), Error> {
+    fn too_many(&self, from: SocketAddr) {
+        if let Some(unlogged) = self.context.refusals.note(Refused::TooMany) {
+            warn!(%from, unlogged, "too many unauthenticated connections on the cluster port, one is closed");
+        }
+    }
+
+    async fn accept_one(&self, stream: TcpStream, guard: Arc<Guard>) -> Result<(), Error> {
         stream.set_nodelay(true)?;
         let timeout = self.context.settings.handshake_timeout;
         match &self.tls {
             None => {
                 let (read, write) = stream.into_split();
-                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), from, permit, true)
+                self.hand_over(&guard, Guarded::new(Arc::clone(&guard), read, write, timeout), true)
             }
             Some(tls) => {
-                let stream = tokio::time::timeout(timeout, tls.acceptor.accept(stream)).await??;
+                let stream = tokio::select! {
+                    biased;
+                    () = guard.ended() => return Err(Error::from(ErrorKind::ConnectionAborted)),
+                    accepted = tokio::time::timeout(timeout, tls.acceptor.accept(stream)) => accepted??,
+                };
                 let (read, write) = tokio::io::split(stream);
-                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), from, permit, true)
+                self.hand_over(&guard, Guarded::new(Arc::clone(&guard), read, write, timeout), true)
             }
         }
     }
@@ -116,31 +138,29 @@ impl Connector {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let timeout = self.context.settings.handshake_timeout;
+        let guard = self.guard(address, None);
         match &self.tls {
             None => {
                 let (read, write) = stream.into_split();
-                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), address, None, false)
+                self.hand_over(&guard, Guarded::new(Arc::clone(&guard), read, write, timeout), false)
             }
             Some(tls) => {
                 let name = name_of(address).ok_or_else(|| Error::from(ErrorKind::InvalidInput))?;
                 let stream = tls.connector.connect(name, stream).await?;
                 let (read, write) = tokio::io::split(stream);
-                self.hand_over(|guard| Guarded::new(guard, read, write, timeout), address, None, false)
+                self.hand_over(&guard, Guarded::new(Arc::clone(&guard), read, write, timeout), false)
             }
         }
     }
 
-    fn hand_over(
-        &self,
-        guarded: impl FnOnce(Arc<Guard>) -> Guarded,
-        with: &str,
-        permit: Option<OwnedSemaphorePermit>,
-        is_server: bool,
-    ) -> Result<(), Error> {
+    fn guard(&self, with: &str, permit: Option<OwnedSemaphorePermit>) -> Arc<Guard> {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let guard = Guard::new(format!("{with}#{number}"), permit);
-        self.peers.watch(&guard);
-        let stream = Box::new(guarded(guard));
+        Guard::new(format!("{with}#{number}"), permit, Arc::clone(&self.context.refusals))
+    }
+
+    fn hand_over(&self, guard: &Arc<Guard>, stream: Guarded, is_server: bool) -> Result<(), Error> {
+        self.peers.watch(guard);
+        let stream = Box::new(stream);
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let server = server.ok_or_else(|| Error::from(ErrorKind::NotConnected))?;
         server

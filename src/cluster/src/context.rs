@@ -1,9 +1,11 @@
 //! What the parts of the gateway share: this node's identity, the settings, the owner hints, the counters.
 
 use super::hints::OwnerHints;
+use super::refusals::Refusals;
 use super::settings::GatewaySettings;
 use doorbuster_clock::SharedClock;
 use doorbuster_storage::registry::NodeId;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The `ractor` process group of a node's gateways.
@@ -23,6 +25,7 @@ pub(super) struct GatewayContext {
     pub(super) clock: SharedClock,
     pub(super) hints: OwnerHints,
     pub(super) counters: Counters,
+    pub(super) refusals: Arc<Refusals>,
     /// Sessions that have ended: what was sent in one and not answered may be lost.
     pub(super) sessions_ended: AtomicU64,
     last_id: AtomicU64,
@@ -32,7 +35,19 @@ impl GatewayContext {
     pub(super) fn new(own: NodeId, address: String, settings: GatewaySettings, clock: SharedClock) -> Self {
         let (hints, counters) = (OwnerHints::default(), Counters::default());
         let (sessions_ended, last_id) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { name: own.to_string(), own, address, settings, clock, hints, counters, sessions_ended, last_id }
+        let refusals = Arc::default();
+        Self {
+            name: own.to_string(),
+            own,
+            address,
+            settings,
+            clock,
+            hints,
+            counters,
+            refusals,
+            sessions_ended,
+            last_id,
+        }
     }
 
     /// A request id: never 0, and never reused in this process, so a late answer is matched to no other request.

@@ -10,6 +10,7 @@ use super::inbound::{Inbound, InboundAnswer};
 use super::link::Link;
 use super::message::{self, DeliveryStatus, Message, MessageKind};
 use super::peers::Peers;
+use super::refusals::Refused;
 use super::wire::{self, Verdict};
 use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_storage::registry::NodeId;
@@ -108,13 +109,17 @@ impl FrameHandler {
             Ok(read) => read,
             Err(error) => {
                 count(&counters.unreadable, 1);
-                warn!(%error, bytes = frame.len(), "a frame from a peer cannot be read");
+                if let Some(unlogged) = self.context.refusals.note(Refused::Frame) {
+                    warn!(%error, bytes = frame.len(), unlogged, "a frame from a peer cannot be read");
+                }
                 return vec![(0, DeliveryStatus::BadVersion)];
             }
         };
         let Some(link) = self.peers.link_named(sender) else {
             count(&counters.unreadable, 1);
-            warn!(sender, "a frame from a node that has no session with us");
+            if let Some(unlogged) = self.context.refusals.note(Refused::Sender) {
+                warn!(sender, unlogged, "a frame from a node that has no session with us");
+            }
             return vec![(0, DeliveryStatus::BadVersion)];
         };
         count(&counters.received, messages.len());
@@ -153,7 +158,9 @@ impl FrameHandler {
 
     fn unreadable(&self, link: &Link, id: u64, error: &dyn std::fmt::Display) -> (u64, DeliveryStatus) {
         count(&self.context.counters.unreadable, 1);
-        warn!(peer = %link.peer, %error, "a message cannot be read");
+        if let Some(unlogged) = self.context.refusals.note(Refused::Message) {
+            warn!(peer = %link.peer, %error, unlogged, "a message cannot be read");
+        }
         (id, DeliveryStatus::BadVersion)
     }
 

@@ -9,6 +9,7 @@
 //! whose write blocks on a stopped peer also outlives its own actor. The guard covers all three.
 
 use super::message::FRAME_BYTES_MAX;
+use super::refusals::{Refusals, Refused};
 use futures_util::task::AtomicWaker;
 use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
 use std::io::{Error, ErrorKind, Result};
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Sleep;
 use tracing::warn;
 
@@ -44,19 +45,24 @@ pub(super) struct Guard {
     closed: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// Notified when it is closed.
+    ended: Notify,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
+    refusals: Arc<Refusals>,
 }
 
 impl Guard {
     /// An unauthenticated connection. `permit` counts it among those; a dialled connection has none.
-    pub(super) fn new(label: String, permit: Option<OwnedSemaphorePermit>) -> Arc<Self> {
+    pub(super) fn new(label: String, permit: Option<OwnedSemaphorePermit>, refusals: Arc<Refusals>) -> Arc<Self> {
         Arc::new(Self {
             label,
             proved: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
+            ended: Notify::new(),
             permit: Mutex::new(permit),
+            refusals,
         })
     }
 
@@ -71,9 +77,21 @@ impl Guard {
         self.proved.load(Ordering::Acquire)
     }
 
+    /// Whether the connection is open and the peer has not proved the cookie yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.is_proved() && !self.closed.load(Ordering::Acquire)
+    }
+
+    /// Waits until the connection is closed.
+    pub(super) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
     /// Ends both halves and wakes their tasks.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        // The permit of a notification is kept for who waits later.
+        self.ended.notify_one();
         self.reader.wake();
         self.writer.wake();
     }
@@ -165,7 +183,10 @@ impl<R: AsyncRead + Unpin> AsyncRead for GuardedRead<R> {
         this.guard.is_closed()?;
         let proved = this.guard.is_proved();
         if !proved && this.handshake_timer.as_mut().poll(context).is_ready() {
-            warn!(connection = %this.guard.label, "a connection to the cluster port took too long to prove the cookie, closed");
+            let unlogged = this.guard.refusals.note(Refused::Slow);
+            if let Some(unlogged) = unlogged {
+                warn!(connection = %this.guard.label, unlogged, "a connection to the cluster port took too long to prove the cookie, closed");
+            }
             return Poll::Ready(Err(Error::from(ErrorKind::TimedOut)));
         }
         let before = buffer.filled().len();
@@ -174,7 +195,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for GuardedRead<R> {
         let most = if proved { WIRE_FRAME_BYTES_MAX } else { HANDSHAKE_FRAME_BYTES_MAX };
         if let Some(length) = this.frames.pass(passed, most) {
             let connection = &this.guard.label;
-            warn!(%connection, length, most, proved, "an invalid or too long frame on the cluster port, closed");
+            if let Some(unlogged) = this.guard.refusals.note(Refused::LongFrame) {
+                warn!(%connection, length, most, proved, unlogged, "an invalid or too long frame on the cluster port, closed");
+            }
             return Poll::Ready(Err(Error::from(ErrorKind::InvalidData)));
         }
         read.map(Ok)
@@ -211,7 +234,7 @@ mod tests {
 
     fn guarded(handshake_timer: Duration) -> (Arc<Guard>, BoxRead, BoxWrite, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
-        let guard = Guard::new("test#1".to_owned(), None);
+        let guard = Guard::new("test#1".to_owned(), None, Arc::default());
         let (read, write) = tokio::io::split(ours);
         let (read, write) = Box::new(Guarded::new(Arc::clone(&guard), read, write, handshake_timer)).split();
         (guard, read, write, theirs)

@@ -12,6 +12,7 @@ use super::context::{GatewayContext, count};
 use super::gateway::GatewayMsg;
 use super::guard::Guard;
 use super::message::{self, DeliveryStatus, Frame, Header, MessageKind};
+use super::refusals::Refused;
 use super::send_queue::{QueuedMessage, RequestEnd, SendQueue};
 use super::wire::{self, Verdict};
 use doorbuster_actors::ask::{Answer, Ask};
@@ -194,7 +195,9 @@ impl Link {
                 Ok(Verdict::Busy | Verdict::BadVersion) => Delivered::NotDelivered,
                 Err(error) => {
                     count(&self.context.counters.unreadable, 1);
-                    error!(peer = %self.peer, %shard, %error, "an answer cannot be read");
+                    if let Some(unlogged) = self.context.refusals.note(Refused::Reply) {
+                        error!(peer = %self.peer, %shard, %error, unlogged, "an answer cannot be read");
+                    }
                     Delivered::Unknown
                 }
             },
@@ -202,8 +205,10 @@ impl Link {
                 if status == DeliveryStatus::Busy {
                     count(&self.context.counters.busy, 1);
                 }
-                if status == DeliveryStatus::BadVersion {
-                    warn!(peer = %self.peer, "a node of another version did not understand a request");
+                if status == DeliveryStatus::BadVersion
+                    && let Some(unlogged) = self.context.refusals.note(Refused::Version)
+                {
+                    warn!(peer = %self.peer, unlogged, "a node of another version did not understand a request");
                 }
                 Delivered::NotDelivered
             }
@@ -267,7 +272,9 @@ impl Link {
     fn confirmed(&self, ids: &[u64], receipt: &[u8]) {
         let refused = message::read_receipt(receipt).unwrap_or_else(|error| {
             count(&self.context.counters.unreadable, 1);
-            warn!(peer = %self.peer, %error, "a receipt cannot be read");
+            if let Some(unlogged) = self.context.refusals.note(Refused::Reply) {
+                warn!(peer = %self.peer, %error, unlogged, "a receipt cannot be read");
+            }
             Vec::new()
         });
         let mut send_queue = lock(&self.send_queue);

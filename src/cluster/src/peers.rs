@@ -12,6 +12,7 @@ use super::context::{GatewayContext, count, group_of};
 use super::gateway::GatewayMsg;
 use super::guard::Guard;
 use super::link::{Link, LinkSession};
+use super::refusals::Refused;
 use doorbuster_storage::registry::{NodeId, NodeRow};
 use doorbuster_storage::{Epoch, Shard};
 use ractor::{ActorId, ActorRef};
@@ -262,11 +263,15 @@ impl Peers {
             (Some(peer), _) => info!(%peer, %connection, "disconnected"),
             (None, Some(name)) => {
                 count(&self.context.counters.unreadable, 1);
-                warn!(%connection, name = %name.name, "a connection to the cluster port ended before the cookie was proved: the peer has another cookie");
+                if let Some(unlogged) = self.context.refusals.note(Refused::Cookie) {
+                    warn!(%connection, name = %name.name, unlogged, "a connection to the cluster port ended before the cookie was proved: the peer has another cookie");
+                }
             }
             (None, None) => {
                 count(&self.context.counters.unreadable, 1);
-                warn!(%connection, "a connection to the cluster port ended before the peer sent its name");
+                if let Some(unlogged) = self.context.refusals.note(Refused::Nameless) {
+                    warn!(%connection, unlogged, "a connection to the cluster port ended before the peer sent its name");
+                }
             }
         }
         if let Some(link) = link {

@@ -167,7 +167,7 @@ impl Clustered {
             .boxed(),
             misses,
             on_owner: Arc::new(move |shard, epoch, node: &NodeId| {
-                learn.hints().learn(shard, epoch, node);
+                learn.hints().learn_from_store(shard, epoch, node);
             }),
             clock,
         };

@@ -79,7 +79,8 @@ fn say(lines: &[String]) -> Result<(), CommandError> {
 
 fn start_logging(config: &Config) {
     // The actor library's own spans would cost every actor two strings.
-    let levels = format!("{},ractor=warn,ractor_cluster=warn,scylla=warn,fjall=warn,lsm_tree=warn", config.log.level);
+    let transport = doorbuster_cluster::LOG_LEVELS;
+    let levels = format!("{},{transport},scylla=warn,fjall=warn,lsm_tree=warn", config.log.level);
     let targets: Targets = levels.parse().unwrap_or_else(|_| {
         Targets::new().with_default(tracing::Level::INFO).with_target("ractor", tracing::Level::WARN)
     });

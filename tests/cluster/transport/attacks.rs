@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-async fn both_go_on(asker: &Process, owner: &Process) {
+pub async fn both_go_on(asker: &Process, owner: &Process) {
     assert_eq!(asker.command("ask 1 echo 100 20000").await["accepted"], 100);
     for node in [asker, owner] {
         let log = node.log();
@@ -106,6 +106,9 @@ async fn a_node_of_another_version_is_answered_so_and_counts_as_not_reached() {
     b.command("learn 9 1 x.1").await;
     assert_eq!(b.command("ask 9 echo 3 10000").await["not_delivered"], 3);
     b.says("a node of another version did not understand a request").await;
+    assert_eq!(b.command("ask 9 echo 500 10000").await["not_delivered"], 500);
+    let lines = b.log().matches("did not understand a request").count();
+    assert_eq!(lines, 1, "it is written once, and not for each of 503 requests");
     // A frame from a peer that is too large ends its session, and nothing else.
     x.command("too_large").await;
     b.says("peer=x.1 connection").await;

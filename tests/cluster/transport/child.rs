@@ -25,12 +25,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The process that the other tests start; without its variable it is no test at all.
 #[test]
 fn a_node_that_other_tests_start() {
     let Ok(settings) = std::env::var(ROLE) else { return };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
+    // The levels of a node.
+    let levels: Targets = format!("info,{}", doorbuster_cluster::LOG_LEVELS).parse().unwrap();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).finish().with(levels).init();
     let settings: Settings = serde_json::from_str(&settings).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -46,6 +51,7 @@ fn a_node_that_other_tests_start() {
 #[derive(Debug, Default)]
 struct Echo {
     owned: Mutex<BTreeSet<u16>>,
+    delivered: AtomicUsize,
     one_way: AtomicUsize,
 }
 
@@ -54,6 +60,7 @@ impl Inbound for Echo {
         if !self.owned.lock().unwrap().contains(&shard.0) {
             return Box::pin(std::future::ready(InboundAnswer::NotOwner));
         }
+        self.delivered.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let EntityId::Inventory(sku) = &ask.entity else { return InboundAnswer::Answered(Answer::Quarantined) };
             match sku.as_str() {
@@ -104,7 +111,7 @@ pub fn settings_of(settings: &Settings) -> GatewaySettings {
     }
 }
 
-fn question(sku: &str, life_ms: u64, padding: usize) -> Ask {
+pub fn question(sku: &str, life_ms: u64, padding: usize) -> Ask {
     let warehouse = doorbuster_domain::ids::WarehouseId::parse("lon1").unwrap();
     let command = if padding == 0 {
         inventory::Command::Read
@@ -169,6 +176,10 @@ async fn obey(gateway: &Gateway, echo: &Echo, words: &[&str]) -> Value {
         }
         "disown" => json!(echo.owned.lock().unwrap().remove(&shard(1).0)),
         "learn" => json!(gateway.hints().learn(shard(1), number(2), &NodeId::parse(words[3]).unwrap())),
+        "stored" => {
+            gateway.hints().learn_from_store(shard(1), number(2), &NodeId::parse(words[3]).unwrap());
+            Value::Null
+        }
         "owner" => json!(gateway.hints().owner(shard(1)).map(|(epoch, node)| format!("{epoch} {node}"))),
         "beats" => {
             let beats = gateway.peers().heartbeats();
@@ -184,6 +195,7 @@ async fn obey(gateway: &Gateway, echo: &Echo, words: &[&str]) -> Value {
                 "dropped": traffic.dropped, "unreadable": traffic.unreadable,
             })
         }
+        "delivered" => json!(echo.delivered.load(Ordering::Relaxed)),
         "one_way" => json!(echo.one_way.load(Ordering::Relaxed)),
         "send" => {
             for _ in 0..number(3) {

@@ -111,6 +111,24 @@ impl Process {
         self.until("beats", |beats| beats[&to.name][0] == true).await;
     }
 
+    /// Its resident memory in bytes, and its open files.
+    pub fn usage(&self) -> (u64, usize) {
+        const PAGE_BYTES: u64 = 4_096;
+        let process = self.process.id().unwrap();
+        let memory = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
+        let pages: u64 = memory.split_whitespace().nth(1).unwrap().parse().unwrap();
+        (pages * PAGE_BYTES, std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count())
+    }
+
+    /// The lines of its log with a warning or an error.
+    pub fn warnings(&self) -> Vec<String> {
+        self.log()
+            .lines()
+            .filter(|line| line.contains(" WARN ") || line.contains("ERROR "))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Sends it a signal, by its name.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
