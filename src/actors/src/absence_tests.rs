@@ -2,11 +2,12 @@
 
 use super::messages::ask::{Answer, Ask};
 use super::system::Handle;
-use super::tests::{World, buy, figure, levels, open_shop, place, place_if_known, sku, status};
-use doorbuster_domain::any::Refusal;
+use super::tests::{World, ask_until, buy, figure, levels, open_shop, place, place_if_known, sku, status};
+use doorbuster_domain::any::{Command, Refusal};
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::ids::EntityId;
-use doorbuster_domain::order::{self, Status};
+use doorbuster_domain::ids::{EntityId, Sku};
+use doorbuster_domain::inventory;
+use doorbuster_domain::order::{self, Source, Status, Wanted};
 use doorbuster_storage::memory::{Faults, Groups};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -166,4 +167,38 @@ async fn a_shard_that_is_released_does_not_wait_for_a_slow_read() {
     assert!(node.release(shard, Duration::from_secs(1)).await, "it was drained within the bound");
     let answer = asked.await.expect("it is answered");
     assert!(matches!(answer, Answer::NotServing), "its next owner answers: {answer:?}");
+}
+
+/// Rule W1: neither a shopper who asks nor an order that wants to reserve starts an actor for a name that nobody has made.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_nobody_made_starts_no_actor() {
+    for groups in [Groups::One, Groups::PerShard] {
+        let world = World::new(groups);
+        let actors = world.start().await;
+        let node = actors.handle();
+        open_shop(&node, 1).await;
+        let ghost = |number: usize| Sku::parse(&format!("GHOST-{number}")).expect("lawful");
+        for number in 0..20 {
+            let read = Command::Inventory(inventory::Command::Read);
+            let answer = ask_until(&node, EntityId::Inventory(ghost(number)), read, Wait::Decided).await;
+            assert!(matches!(answer, Answer::Refused(Refusal::Inventory(inventory::Refusal::Unknown))), "{answer:?}");
+        }
+        let (id, command) = place("ghosts", None);
+        let Command::Order(order::Command::Place(mut place)) = command else { panic!("it places") };
+        let wanted = |number| Wanted { sku: ghost(number), units: 1, expected_unit_price: None };
+        place.source = Source::Lines((0..200).map(wanted).collect());
+        let command = Command::Order(order::Command::Place(place));
+        let answer = ask_until(&node, EntityId::Order(id), command, Wait::Held).await;
+        match answer {
+            Answer::Accepted(accepted) => assert!(matches!(status(&accepted), Status::Rejected), "{accepted:?}"),
+            other => panic!("{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(figure(&node, "entities_resident"), 1, "{groups:?}: only the SKU that there is has an actor");
+        assert_eq!(figure(&node, "effects_waiting"), 0);
+        // What is made later is there.
+        let buy = buy(&node, "real", None, Wait::Held).await;
+        assert_eq!(status(&buy.1), Status::AwaitingPayment);
+        actors.stop(Duration::from_secs(10)).await;
+    }
 }

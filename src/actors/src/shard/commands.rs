@@ -1,23 +1,28 @@
 //! A command to an entity of the shard: to its actor, into a queue, or refused.
 //!
 //! ```text
-//! reject_if_absent, no slot ──► read the store ──► looked at again ──► no slot, not stored: refused (rule R5)
-//!                                                        └───────────► otherwise: to the entity
+//! no slot, and reject_if_absent or a long-lived kind ──► read the store ──► looked at again ──► no slot, not stored: refused (R5, W1)
+//!                                                                                  └───────────► otherwise: to the entity
 //! ```
 
 use super::slot::Slot;
 use super::state::ShardState;
 use crate::messages::ask::Answer;
+use crate::messages::asker::EffectAnswer;
 use crate::messages::entity::{EntityMsg, Envelope, ReplyTo, Start};
 use crate::messages::shard::ShardMsg;
 use crate::output::PendingOutput;
 use doorbuster_clock::monotonic;
-use doorbuster_domain::any::Refusal;
+use doorbuster_domain::any::{Refusal, State};
+use doorbuster_domain::effect::Outcome;
+use doorbuster_domain::entity::Residency;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::Journal;
 use futures_util::future::Either;
 use ractor::ActorRef;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 impl ShardState {
@@ -79,6 +84,12 @@ impl ShardState {
             // Rule E4, before an actor is started or the store is read for a caller that no longer waits.
             Some(Slot::Passivated(_)) | None if envelope.is_over(context.clock.now(), &context.stats) => {}
             Some(Slot::Passivated(_)) => self.start(myself, &envelope.ask.entity.clone(), None, Some(envelope)).await,
+            // Rule W1: the actor of a long-lived kind stays in memory for a while, so none is started for a name that nobody has made.
+            None if envelope.ask.entity.residency() == Residency::LongLived
+                && !matches!(envelope.reply_to, ReplyTo::Nobody) =>
+            {
+                Box::pin(self.ask_if_present(myself, envelope)).await;
+            }
             None => self.start(myself, &envelope.ask.entity.clone(), Some(Start::Load), Some(envelope)).await,
         }
     }
@@ -130,13 +141,20 @@ impl ShardState {
     /// Refuses a command if the store, memory and tail know no such entity; otherwise passes it on.
     async fn absence_known(&mut self, myself: &ActorRef<ShardMsg>, mut envelope: Box<Envelope>, is_absent: bool) {
         let context = &self.shared.context;
-        if envelope.is_over(context.clock.now(), &context.stats) {
+        let now = context.clock.now();
+        if envelope.is_over(now, &context.stats) {
             return;
         }
-        let is_absent = is_absent && !self.slots.contains_key(&envelope.ask.entity);
-        match envelope.ask.reject_if_absent.take_if(|_| is_absent) {
+        if self.slots.contains_key(&envelope.ask.entity) {
+            self.pass_on(myself, envelope).await;
+            return;
+        }
+        let refusal = is_absent
+            .then(|| envelope.ask.reject_if_absent.take().or_else(|| refusal_of_nothing(&envelope, now)))
+            .flatten();
+        match refusal {
             Some(refusal) => self.refuse_absent(envelope, refusal),
-            None => self.pass_on(myself, envelope).await,
+            None => self.start(myself, &envelope.ask.entity.clone(), Some(Start::Load), Some(envelope)).await,
         }
     }
 
@@ -147,7 +165,15 @@ impl ShardState {
             ReplyTo::Caller(caller) if self.shared.context.store.is_shared() => {
                 self.shared.submit(None, vec![PendingOutput::Refused(caller, refusal)], None);
             }
-            _ => envelope.answer(Answer::Refused(*refusal)),
+            ReplyTo::Caller(_) | ReplyTo::Nobody => envelope.answer(Answer::Refused(*refusal)),
+            ReplyTo::Entity(asker) => match asker.answer(Outcome::Refused(*refusal)) {
+                // The sender may have ended; its next instance asks again if it still owes the effect.
+                Some(EffectAnswer::InGroup(actor, answer)) => drop(actor.send_message(answer)),
+                Some(EffectAnswer::OtherGroup(answer)) => {
+                    self.shared.submit(None, vec![PendingOutput::CrossGroup(answer)], None);
+                }
+                None => {}
+            },
         }
     }
 
@@ -191,4 +217,11 @@ impl ShardState {
             _ => false,
         }
     }
+}
+
+/// What an entity that does not exist says to a command; `None`: it accepts it. A panic is left to the entity's actor (rule E3).
+fn refusal_of_nothing(envelope: &Envelope, now: Timestamp) -> Option<Box<Refusal>> {
+    let nothing = State::empty(&envelope.ask.entity);
+    let decided = catch_unwind(AssertUnwindSafe(|| nothing.decide(&envelope.ask.command, now)));
+    decided.ok()?.err().map(Box::new)
 }
