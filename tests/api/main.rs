@@ -23,3 +23,4 @@ mod server;
 mod shops;
 mod sockets;
 mod stock;
+mod work;

@@ -85,7 +85,8 @@ pub(crate) struct Server {
     pub(crate) gate: OverloadGate,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<usize>>,
-    _actors: Actors,
+    actors: Actors,
+    disk: MemoryStore,
 }
 
 impl Server {
@@ -130,7 +131,17 @@ impl Server {
             drop(stopped.await);
         });
         let done = Some(tokio::spawn(serving.expect("room for a thread")));
-        Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, _actors: actors }
+        Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, actors, disk }
+    }
+
+    /// Was an actor started for a SKU?
+    pub(crate) fn has_started(&self, sku: &str) -> bool {
+        self.actors.handle().views().get(&Sku::parse(sku).expect("lawful")).is_some()
+    }
+
+    /// Entities that the store was asked for.
+    pub(crate) fn loads(&self) -> u64 {
+        self.disk.loads()
     }
 
     /// Stops it; how many connections were cut off.

@@ -32,6 +32,6 @@ pub mod warehouses;
 
 pub use crate::core::service::{Journaled, Shop, Unavailable, Webhook, WebhookError};
 pub use crate::core::settings::ApiSettings;
-pub use crate::core::{caller, json, keys, problem, secret, settings, view};
+pub use crate::core::{address, caller, json, keys, problem, secret, settings, view};
 pub use crate::http::server::{SocketCounts, SocketLimits, bind, serve};
 pub use crate::http::{Api, OverloadGate, PipelineCounts, admission, server};

@@ -5,6 +5,7 @@ use crate::config::{Capture, Config, JournalKind, Quorum};
 use doorbuster_actors::settings::Settings as ActorSettings;
 use doorbuster_actors::stats::Stats;
 use doorbuster_api::SocketLimits;
+use doorbuster_api::address::Network;
 use doorbuster_api::admission::{AdmissionSettings, Rate};
 use doorbuster_api::settings::{RequestSettings, ShippingOption, ShopSettings};
 use doorbuster_audit::RoundLimits;
@@ -199,8 +200,16 @@ pub(super) fn api(config: &Config) -> Result<doorbuster_api::ApiSettings, NodeEr
         retry_after_s: config.api.retry_after_s,
         guest_life_s: config.carts.guest_life_s,
         order_token_life_s: config.orders.token_life_days.saturating_mul(24 * 60 * 60),
+        trusted_proxies: networks(&config.api.trusted_proxies)?,
     };
     Ok(doorbuster_api::ApiSettings { requests, admission: admission(config), shop: shop(config)? })
+}
+
+fn networks(texts: &[String]) -> Result<Vec<Network>, NodeError> {
+    let read = |text: &String| {
+        text.parse().map_err(|error| NodeError::Setting(format!("api.trusted_proxies: {text:?} {error}")))
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Permits and quotas, from `[admission]` and `[api]`.
@@ -221,10 +230,15 @@ fn admission(config: &Config) -> AdmissionSettings {
         retry_after_s: config.api.retry_after_s,
         retry_after_max_s: admission.retry_after_max_s,
         slow_bodies_bytes_max: admission.slow_bodies_bytes_max,
+        slow_webhooks_bytes_max: admission.slow_webhooks_bytes_max,
+        slow_bodies_address_percent: admission.slow_bodies_address_percent,
         callers_max: admission.callers_max,
         key: rate(admission.key_requests_per_s, admission.key_burst_max),
         guest: rate(admission.guest_requests_per_s, admission.guest_burst_max),
         address: rate(admission.address_requests_per_s, admission.address_burst_max),
+        address_guest: rate(admission.address_guest_requests_per_s, admission.address_guest_burst_max),
+        address_new_guests: rate(admission.address_new_guests_per_s, admission.address_new_guests_burst_max),
+        webhook: rate(admission.webhook_requests_per_s, admission.webhook_burst_max),
     }
 }
 

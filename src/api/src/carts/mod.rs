@@ -37,7 +37,9 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 key: true,
                 body: Body::JsonOrNothing(schema_of::<CartBody>),
                 handler: |request| Box::pin(make(request)),
-                docs: Docs::new("MakeCart", "Shopper", "Make a cart").answers(&[(201, Some(schema_of::<CartView>))]),
+                docs: Docs::new("MakeCart", "Shopper", "Make a cart")
+                    .answers(&[(201, Some(schema_of::<CartView>))])
+                    .minimal(),
             },
             Route {
                 method: "GET",
@@ -60,6 +62,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(put_line(request)),
                 docs: Docs::new("PutCartLine", "Shopper", "Set the quantity of a line; it is never added")
                     .answers(&[(200, Some(schema_of::<CartView>))])
+                    .minimal()
                     .codes(&[
                         Code::CartFrozen,
                         Code::AlreadyOrdered,
@@ -78,6 +81,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(delete_line(request)),
                 docs: Docs::new("DeleteCartLine", "Shopper", "Remove a line")
                     .answers(&[(200, Some(schema_of::<CartView>))])
+                    .minimal()
                     .codes(&[Code::CartFrozen, Code::AlreadyOrdered, Code::WrongState]),
             },
         ]
@@ -112,13 +116,31 @@ async fn ask<S: Shop>(request: &Request<'_, S>, id: CartId, command: Command) ->
     request.ask(EntityId::Cart(id), any::Command::Cart(command)).send().await
 }
 
-fn show<S: Shop>(request: &Request<'_, S>, status: u16, id: CartId, accepted: &Accepted) -> Result<Reply, Problem> {
+/// A cart that was changed: whole, or as little of it as the caller prefers.
+fn show_changed<S: Shop>(
+    request: &Request<'_, S>,
+    status: u16,
+    id: CartId,
+    accepted: &Accepted,
+) -> Result<Reply, Problem> {
+    let reply = show(request, status, id, accepted, request.prefers_minimal())?;
+    Ok(reply.location(&format_compact!("/v1/carts/{id}")))
+}
+
+fn show<S: Shop>(
+    request: &Request<'_, S>,
+    status: u16,
+    id: CartId,
+    accepted: &Accepted,
+    minimal: bool,
+) -> Result<Reply, Problem> {
     let cart = cart_of(accepted)?;
     let shop = &request.context.shop;
     let stocks: Vec<Option<Stock>> = cart.lines().iter().map(|line| shop.cached_availability(&line.sku)).collect();
     let low_stock_at = request.shop_settings().low_stock_at;
     let view = CartView::new(id, cart, &stocks, &accepted.meta, low_stock_at, request.now).ok_or_else(not_found)?;
-    Ok(Reply::json(status, &view).etag(cart.version()).of(accepted))
+    let reply = if minimal { Reply::minimal(status, &view.minimal()) } else { Reply::json(status, &view) };
+    Ok(reply.etag(cart.version()).of(accepted))
 }
 
 async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -133,13 +155,13 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
         life_s: shop.cart_life_s,
     };
     let accepted = ask(&request, id, command).await?;
-    Ok(show(&request, 201, id, &accepted)?.location(&format_compact!("/v1/carts/{id}")))
+    show_changed(&request, 201, id, &accepted)
 }
 
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(CartId::parse)?;
     let accepted = own(&request, id).await?;
-    show(&request, 200, id, &accepted)
+    show(&request, 200, id, &accepted, false)
 }
 
 async fn put_line<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -157,7 +179,7 @@ async fn put_line<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let quantity = body.quantity.0;
     let snapshot = Snapshot::of(offer, quantity, currency).map_err(|refusal| not_orderable(&sku, refusal))?;
     let accepted = ask(&request, id, Command::SetLine { sku, quantity, snapshot, expected_version }).await?;
-    show(&request, 200, id, &accepted)
+    show_changed(&request, 200, id, &accepted)
 }
 
 /// Why a line of this SKU could not be ordered.
@@ -174,5 +196,5 @@ async fn delete_line<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem>
     let command = Command::RemoveLine { sku, expected_version: if_match(&request.headers)? };
     own(&request, id).await?;
     let accepted = ask(&request, id, command).await?;
-    show(&request, 200, id, &accepted)
+    show_changed(&request, 200, id, &accepted)
 }

@@ -1,7 +1,8 @@
 //! Views of carts.
 
-use crate::core::view::{At, Iso4217, MoneyView, Shown};
+use crate::core::view::{At, Iso4217, MinimalView, MoneyView, Shown};
 use crate::inventory::views::state_of;
+use compact_str::format_compact;
 use doorbuster_actors::view::Stock;
 use doorbuster_domain::cart::{Cart, CartLine, Status};
 use doorbuster_domain::ids::{CartId, OrderId, Sku};
@@ -119,6 +120,14 @@ impl<'a> CartView<'a> {
             created_at: At(meta.created_at),
             updated_at: At(meta.updated_at),
         })
+    }
+}
+
+impl CartView<'_> {
+    /// What is left of it under `Prefer: return=minimal`.
+    pub(super) fn minimal(&self) -> MinimalView {
+        let (status, version, expires_at) = (self.status, self.version, self.expires_at);
+        MinimalView { id: format_compact!("{}", self.id.0), status, version, total: Some(self.subtotal), expires_at }
     }
 }
 

@@ -60,6 +60,17 @@ pub fn prefer_wait(headers: &HeaderMap, most: u64) -> Option<u64> {
         .map(|seconds| seconds.min(most))
 }
 
+/// Does `Prefer` ask for `return=minimal` (RFC 7240)?
+#[must_use]
+pub fn prefers_minimal(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let preferences = values.flat_map(|value| value.split(','));
+    let named = preferences.filter_map(|preference| preference.split(';').next()?.split_once('='));
+    // The first one counts if it is given twice.
+    let mut wanted = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("return"));
+    wanted.next().is_some_and(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("minimal"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +97,17 @@ mod tests {
         assert_eq!(if_match(&headers(&[("if-match", "\"7\", \"9\"")])).unwrap(), Some(9));
         assert!(if_match(&headers(&[("if-match", "*")])).unwrap().is_none());
         assert_eq!(if_match(&headers(&[("if-match", "W/\"7\"")])).unwrap_err().code(), Code::StaleVersion);
+    }
+
+    #[test]
+    fn a_minimal_answer_is_preferred_in_any_form_that_rfc_7240_allows() {
+        let minimal = |value: &str| prefers_minimal(&headers(&[("prefer", value)]));
+        for value in ["return=minimal", "wait=5, Return = \"minimal\"; a=b", "respond-async,return=MINIMAL"] {
+            assert!(minimal(value), "{value}");
+        }
+        for value in ["return=representation", "return=representation, return=minimal", "minimal", "returns=minimal"] {
+            assert!(!minimal(value), "{value}");
+        }
     }
 
     #[test]

@@ -8,14 +8,42 @@
 use super::card_number::holds_card_number;
 use super::problem::{Code, FieldError, Problem};
 use super::types::{NO_CARD, has_format, whole};
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// Greatest number of errors that are reported of one body.
+/// Greatest number of errors that are reported of one body. Nothing is looked at behind them.
 const ERRORS_MAX: usize = 20;
+/// Greatest number of bytes of a pointer or a message: both may have what the sender wrote.
+const ERROR_BYTES_MAX: usize = 256;
+
+/// Schemas of bodies, by the ids of their types: each is made once.
+static SCHEMAS: LazyLock<Mutex<HashMap<Cow<'static, str>, Arc<Schema>>>> = LazyLock::new(Mutex::default);
+
+fn schema_of<T: JsonSchema>() -> Arc<Schema> {
+    let mut schemas = SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = schemas.entry(T::schema_id()).or_insert_with(|| {
+        let mut settings = SchemaSettings::draft2020_12();
+        settings.inline_subschemas = true;
+        Arc::new(settings.into_generator().into_root_schema_for::<T>())
+    });
+    Arc::clone(made)
+}
+
+/// The text, cut after [`ERROR_BYTES_MAX`].
+fn bounded(mut text: String) -> String {
+    if text.len() > ERROR_BYTES_MAX {
+        let end = (0..=ERROR_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push('\u{2026}');
+    }
+    text
+}
 
 /// Reads a body as a `T`.
 ///
@@ -32,24 +60,42 @@ fn explain<T: JsonSchema>(body: &[u8], error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         return malformed(error);
     }
-    let tree = match serde_json::from_slice::<Tree>(body) {
-        Ok(tree) => tree.0,
-        Err(error) => return malformed(&error),
-    };
-    let mut settings = SchemaSettings::draft2020_12();
-    settings.inline_subschemas = true;
-    let schema = settings.into_generator().into_root_schema_for::<T>();
-    let mut check = Check { errors: Vec::new(), invalid_id: None };
-    check.value(&tree, schema.as_value(), &mut String::new());
+    match serde_json::from_slice::<Tree>(body) {
+        Ok(tree) => explain_tree::<T>(&tree.0, ERRORS_MAX, error),
+        Err(error) => malformed(&error),
+    }
+}
+
+fn explain_tree<T: JsonSchema>(tree: &Value, errors_max: usize, error: &serde_json::Error) -> Problem {
+    let schema = schema_of::<T>();
+    let mut check = Check::new(errors_max);
+    check.value(tree, schema.as_value(), &mut String::new());
     if let Some(pointer) = check.invalid_id {
         let message = "ids are 1 to 64 characters of [A-Za-z0-9 ._~:+-], and not '.' or '..'";
         return Problem::new(Code::InvalidId).detail(format!("{pointer}: {message}"));
     }
     if check.errors.is_empty() {
         // The type checks more than its schema: its own error is reported.
-        return Problem::field("", "invalid_value", error.to_string());
+        return Problem::field("", "invalid_value", bounded(error.to_string()));
     }
     Problem::new(Code::Invalid).detail("the body has invalid fields").errors(check.errors)
+}
+
+/// Reads a part of a body that was read as a tree; at most `errors_max` errors of it are reported.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_value<T: DeserializeOwned + JsonSchema>(tree: &Value, errors_max: usize) -> Result<T, Problem> {
+    T::deserialize(tree).map_err(|error| {
+        if errors_max == 0 {
+            return Problem::field(
+                "",
+                "invalid_value",
+                "cannot be read; only the errors of the first such items are explained",
+            );
+        }
+        explain_tree::<T>(tree, errors_max, &error)
+    })
 }
 
 /// Reads a body as a tree, each key once.
@@ -61,7 +107,7 @@ pub fn read_tree(body: &[u8]) -> Result<Value, Problem> {
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(Code::MalformedJson).detail(error.to_string())
+    Problem::new(Code::MalformedJson).detail(bounded(error.to_string()))
 }
 
 /// Any JSON, each key once.
@@ -117,17 +163,30 @@ impl<'de> de::Deserialize<'de> for Tree {
 /// Checks a body against a schema: the part of JSON Schema that the types of bodies generate.
 struct Check {
     errors: Vec<FieldError>,
+    errors_max: usize,
     invalid_id: Option<String>,
 }
 
 impl Check {
+    const fn new(errors_max: usize) -> Self {
+        Self { errors: Vec::new(), errors_max, invalid_id: None }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.errors.len() >= self.errors_max
+    }
+
     fn error(&mut self, pointer: &str, code: &'static str, message: impl Into<String>) {
-        if self.errors.len() < ERRORS_MAX {
-            self.errors.push(FieldError { pointer: pointer.to_owned(), code: code.into(), message: message.into() });
+        if !self.is_full() {
+            let (pointer, message) = (bounded(pointer.to_owned()), bounded(message.into()));
+            self.errors.push(FieldError { pointer, code: code.into(), message });
         }
     }
 
     fn value(&mut self, value: &Value, schema: &Value, pointer: &mut String) {
+        if self.is_full() {
+            return;
+        }
         if let Some(choices) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array) {
             return self.any_of(value, choices, pointer);
         }
@@ -165,7 +224,7 @@ impl Check {
             if choice.get("type").and_then(Value::as_str) == Some("null") && !value.is_null() {
                 continue;
             }
-            let mut attempt = Self { errors: Vec::new(), invalid_id: None };
+            let mut attempt = Self::new(self.errors_max.saturating_sub(self.errors.len()));
             attempt.value(value, choice, pointer);
             if attempt.errors.is_empty() && attempt.invalid_id.is_none() {
                 return;
@@ -185,7 +244,7 @@ impl Check {
             && has_format(format, text) == Some(false)
         {
             if matches!(format, "name" | "cart-id") {
-                self.invalid_id.get_or_insert_with(|| pointer.to_owned());
+                self.invalid_id.get_or_insert_with(|| bounded(pointer.to_owned()));
             } else {
                 self.error(pointer, "invalid_value", format!("must be a {format}"));
             }
@@ -230,6 +289,9 @@ impl Check {
         }
         let Some(of) = schema.get("items") else { return };
         for (index, item) in items.iter().enumerate() {
+            if self.is_full() {
+                return;
+            }
             self.below(item, of, pointer, &index.to_string());
         }
     }
@@ -247,6 +309,9 @@ impl Check {
             }
         }
         for (name, value) in fields {
+            if self.is_full() {
+                return;
+            }
             if let Some(names) = schema.get("propertyNames") {
                 self.text(name, names, &below(pointer, name));
             }
@@ -323,6 +388,27 @@ mod tests {
         }
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         errors.iter().map(|error| (status, text(&error["pointer"]), text(&error["code"]))).collect()
+    }
+
+    #[test]
+    fn however_much_is_wrong_the_answer_is_small() {
+        let long = "x".repeat(100_000);
+        let fields: String = (0..50).map(|number| format!(r#""{long}{number}":1,"#)).collect();
+        let wrong = [
+            format!(r#"{{{fields}"lines":[]}}"#),
+            format!(r#"{{"lines":[{}]}}"#, ["0"; 100_000].join(",")),
+            format!(r#"{{"lines":[],"{long}":1,"{long}":1}}"#),
+            format!(r#"{{"lines":"{long}"}}"#),
+        ];
+        for body in wrong {
+            let answer = read::<Body>(body.as_bytes()).unwrap_err().to_json();
+            assert!(answer.len() < 20_000, "{} bytes", answer.len());
+        }
+    }
+
+    #[test]
+    fn the_schema_of_a_body_is_made_once() {
+        assert!(Arc::ptr_eq(&schema_of::<Body>(), &schema_of::<Body>()));
     }
 
     #[test]

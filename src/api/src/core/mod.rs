@@ -1,5 +1,6 @@
 //! What every resource is made with: the request, the row of a route, asking an entity, problems, the types of bodies and views.
 
+pub mod address;
 pub mod ask;
 pub mod caller;
 pub(crate) mod card_number;
@@ -19,3 +20,4 @@ pub mod settings;
 pub mod types;
 pub mod view;
 pub mod words;
+pub mod work;

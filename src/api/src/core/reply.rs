@@ -1,9 +1,11 @@
 //! A successful answer: a resource as JSON, with its headers.
 
+use super::view::MinimalView;
 use bytes::Bytes;
 use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
 use hyper::StatusCode;
+use hyper::body::Body as _;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
 use serde::Serialize;
 use warp::reply::Response;
@@ -83,13 +85,27 @@ impl Reply {
         if accepted.repeated { reply.header(REPLAYED.clone(), "true") } else { reply }
     }
 
+    /// What is left of a resource where the caller prefers that (`Prefer: return=minimal`).
+    #[must_use]
+    pub fn minimal(status: u16, resource: &MinimalView) -> Self {
+        Self::json(status, resource).applied("return=minimal")
+    }
+
     /// Sets `Preference-Applied` if the request had `Prefer: wait`.
     #[must_use]
     pub fn waited(self, seconds: Option<u64>) -> Self {
         match seconds {
-            Some(seconds) => self.header(PREFERENCE_APPLIED.clone(), &format_compact!("wait={seconds}")),
+            Some(seconds) => self.applied(&format_compact!("wait={seconds}")),
             None => self,
         }
+    }
+
+    /// Adds a preference to `Preference-Applied`.
+    fn applied(mut self, preference: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(preference) {
+            self.response.headers_mut().append(PREFERENCE_APPLIED.clone(), value);
+        }
+        self
     }
 
     /// Sets a cookie.
@@ -108,6 +124,12 @@ impl Reply {
     #[must_use]
     pub fn with(self, name: &'static str, value: &str) -> Self {
         self.header(HeaderName::from_static(name), value)
+    }
+
+    /// The number of bytes of its body.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
     }
 
     /// The response.

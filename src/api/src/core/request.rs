@@ -10,6 +10,7 @@ use super::problem::{Code, Problem};
 use super::secret::Secret;
 use super::service::Shop;
 use super::settings::{ApiSettings, RequestSettings, ShopSettings};
+use super::work::{Meter, units_of_lines};
 use bytes::Bytes;
 use compact_str::CompactString;
 use doorbuster_actors::ask::Ask;
@@ -98,6 +99,8 @@ pub struct Request<'a, S> {
     pub params: Params,
     /// Who sent it.
     pub caller: Caller,
+    /// What charges its caller for more work than an ordinary request is.
+    pub meter: &'a (dyn Meter + 'a),
     /// Its headers.
     pub headers: HeaderMap,
     /// The pairs of its query, decoded.
@@ -154,12 +157,29 @@ impl<'a, S> Request<'a, S> {
         parse(self.params.second()).map_err(invalid_id)
     }
 
+    /// Charges the caller for so many lines or items, before anything is asked for them.
+    ///
+    /// # Errors
+    /// 429 and 503; nothing is bound.
+    pub fn charge_lines(&self, lines: usize) -> Result<(), Problem> {
+        match units_of_lines(lines) {
+            0 => Ok(()),
+            units => self.meter.charge(units),
+        }
+    }
+
     /// The body as a `T`.
     ///
     /// # Errors
     /// See [`json::read`].
     pub fn read<T: DeserializeOwned + JsonSchema>(&self) -> Result<T, Problem> {
         json::read(&self.body)
+    }
+
+    /// Does the caller want no more of a changed resource than its `MinimalView` (`Prefer: return=minimal`)?
+    #[must_use]
+    pub fn prefers_minimal(&self) -> bool {
+        headers::prefers_minimal(&self.headers)
     }
 
     /// The value of a query parameter.

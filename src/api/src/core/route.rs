@@ -55,13 +55,15 @@ pub struct Docs {
     pub answers: &'static [(u16, Option<SchemaOf>)],
     /// Problems beside those that follow from the row.
     pub codes: &'static [Code],
+    /// Does it answer `Prefer: return=minimal` with a `MinimalView`?
+    pub minimal: bool,
 }
 
 impl Docs {
     /// A route with this operation id, heading and summary.
     #[must_use]
     pub const fn new(id: &'static str, tag: &'static str, summary: &'static str) -> Self {
-        Self { id, tag, summary, query: &[], answers: &[], codes: &[] }
+        Self { id, tag, summary, query: &[], answers: &[], codes: &[], minimal: false }
     }
 
     /// Sets the query parameters.
@@ -75,6 +77,13 @@ impl Docs {
     #[must_use]
     pub const fn answers(mut self, answers: &'static [(u16, Option<SchemaOf>)]) -> Self {
         self.answers = answers;
+        self
+    }
+
+    /// It answers `Prefer: return=minimal`.
+    #[must_use]
+    pub const fn minimal(mut self) -> Self {
+        self.minimal = true;
         self
     }
 

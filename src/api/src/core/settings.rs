@@ -1,5 +1,6 @@
 //! Settings of the API: the bounds on requests, admission, and the shop's settings that an order is placed with.
 
+use super::address::Network;
 use compact_str::CompactString;
 use doorbuster_domain::ids::WarehouseId;
 use doorbuster_domain::money::{Currency, Money};
@@ -135,6 +136,8 @@ pub struct RequestSettings {
     pub guest_life_s: u64,
     /// Time from an order's placement until its token ends, in seconds.
     pub order_token_life_s: u64,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for RequestSettings {
@@ -149,16 +152,17 @@ impl Default for RequestSettings {
             retry_after_s: 1,
             guest_life_s: 7 * 24 * 60 * 60,
             order_token_life_s: 90 * 24 * 60 * 60,
+            trusted_proxies: Network::loopback().to_vec(),
         }
     }
 }
 
-/// A rate limit: a token bucket.
+/// A rate limit: a token bucket. A token is one unit of [work](super::work), which an ordinary request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests per second, sustained; 0: no limit.
+    /// Tokens per second, sustained; 0: no limit.
     pub per_s: u32,
-    /// Requests at once after a pause.
+    /// Tokens at once after a pause.
     pub burst: u32,
 }
 
@@ -189,9 +193,13 @@ pub struct AdmissionSettings {
     pub retry_after_s: u32,
     /// Greatest `Retry-After` of a 503, in seconds.
     pub retry_after_max_s: u32,
-    /// Announced bytes of all request bodies that have not arrived yet.
+    /// Bytes that have arrived of all request bodies that did not arrive with their heads and are not whole.
     pub slow_bodies_bytes_max: u64,
-    /// Callers whose token buckets are kept at once.
+    /// The same of webhooks, which are read before it is known who sent them.
+    pub slow_webhooks_bytes_max: u64,
+    /// Of those bytes, the part that one address may have, in percent; 0: no bound. It does not count for sellers, who are known.
+    pub slow_bodies_address_percent: u8,
+    /// Callers whose token buckets are kept at once, and as many addresses.
     pub callers_max: usize,
     /// The rate limit of one secret key.
     pub key: Rate,
@@ -199,6 +207,12 @@ pub struct AdmissionSettings {
     pub guest: Rate,
     /// The rate limit of one address, for requests without a valid credential.
     pub address: Rate,
+    /// The rate limit of all guests, and holders of order tokens, of one address.
+    pub address_guest: Rate,
+    /// How many guests one address may make.
+    pub address_new_guests: Rate,
+    /// The rate limit of one address for webhooks.
+    pub webhook: Rate,
 }
 
 impl Default for AdmissionSettings {
@@ -217,10 +231,15 @@ impl Default for AdmissionSettings {
             retry_after_s: 1,
             retry_after_max_s: 8,
             slow_bodies_bytes_max: 256 * 1024 * 1024,
+            slow_webhooks_bytes_max: 8 * 1024 * 1024,
+            slow_bodies_address_percent: 10,
             callers_max: 65_536,
             key: Rate { per_s: 0, burst: 1_000 },
             guest: Rate { per_s: 200, burst: 2_000 },
             address: Rate { per_s: 5_000, burst: 20_000 },
+            address_guest: Rate { per_s: 5_000, burst: 20_000 },
+            address_new_guests: Rate { per_s: 100, burst: 2_000 },
+            webhook: Rate { per_s: 5_000, burst: 20_000 },
         }
     }
 }

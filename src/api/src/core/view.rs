@@ -114,6 +114,23 @@ impl JsonSchema for At {
     }
 }
 
+/// What is left of a resource under `Prefer: return=minimal`: enough to go on with it, however many lines it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Minimal")]
+pub struct MinimalView {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: CompactString,
+    /// Its status.
+    pub status: &'static str,
+    /// Its version.
+    pub version: u64,
+    /// The sum of a cart's lines at current prices, or the total of an order.
+    pub total: Option<MoneyView>,
+    /// When it expires, unless it goes on.
+    pub expires_at: At,
+}
+
 /// The id of a line: its number as text.
 #[must_use]
 pub fn line_id(line: LineNumber) -> CompactString {

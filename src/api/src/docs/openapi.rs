@@ -3,6 +3,7 @@
 use crate::core::caller::{Access, GUEST_COOKIE};
 use crate::core::problem::Code;
 use crate::core::route::{Body, Route};
+use crate::core::view::MinimalView;
 use doorbuster_domain::ids::{CartId, OrderId, PaymentId, ReturnId, ShipmentId};
 use doorbuster_domain::money::Currency;
 use schemars::SchemaGenerator;
@@ -151,7 +152,17 @@ fn parameters<S>(route: &Route<S>) -> Vec<Value> {
             "The key of this request; a repetition with the same key is the same request.",
             schema,
         ));
-        parameters.push(header("Prefer", false, "wait=N, 0 to 30 seconds.", json!({ "type": "string" })));
+    }
+    let waits = "wait=N, 0 to 30 seconds.";
+    let minimal = "return=minimal: id, status, version, total and expiry alone.";
+    let prefer = match (route.key, route.docs.minimal) {
+        (true, true) => Some(format!("{waits} {minimal}")),
+        (true, false) => Some(waits.to_owned()),
+        (false, true) => Some(minimal.to_owned()),
+        (false, false) => None,
+    };
+    if let Some(prefer) = prefer {
+        parameters.push(header("Prefer", false, &prefer, json!({ "type": "string" })));
     }
     if matches!(route.method, "PUT" | "PATCH" | "DELETE") {
         let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}\")$" });
@@ -173,7 +184,15 @@ fn body<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Option<Value> {
 fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     for (status, schema) in route.docs.answers {
-        let content = schema.map(|schema| json!({ "application/json": { "schema": schema(generator) } }));
+        let content = schema.map(|schema| {
+            let whole = schema(generator);
+            let shown = if route.docs.minimal {
+                json!({ "anyOf": [whole, generator.subschema_for::<MinimalView>()] })
+            } else {
+                whole.into()
+            };
+            json!({ "application/json": { "schema": shown } })
+        });
         let mut response = json!({ "description": success(*status) });
         if let (Some(content), Some(fields)) = (content, response.as_object_mut()) {
             fields.insert("content".into(), content);

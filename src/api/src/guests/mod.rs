@@ -43,6 +43,7 @@ pub struct GuestView<'a> {
 }
 
 async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    request.meter.charge_new_guest()?;
     let guest = GuestId(u128::from_be_bytes(request.context.shop.random()));
     let life_s = request.settings().guest_life_s;
     let expires_at = request.now.plus_s(life_s);

@@ -1,16 +1,17 @@
 //! The pipeline: the checks that every request passes, in this order.
 //!
 //! ```text
-//! route (404, 405) ─► permit (503) ─► caller (401) ─► rate limit (429) ─► scope (403) ─► key (400) ─► body (408, 413, 415) ─► handler ─► answer
+//! route (404, 405) ─► permit (503) ─► caller (401) ─► rate limit (429) ─► scope (403) ─► key (400) ─► body (408, 413, 415) ─► its work (429, 503) ─► handler ─► answer
 //! ```
 //!
 //! One warp filter passes every request on; the table of routes decides. Handlers only submit commands and wait: when a request is cancelled (its
 //! connection closes, its deadline passes), what was decided stands.
 
-use super::admission::{Admission, Permit, PriorityClass};
+use super::admission::{Account, Admission, NoRoom, Permit, PriorityClass, SlowBody};
 use super::overload_gate::{Gated, OverloadGate};
 use super::router::{Found, Router};
 use super::server::Peer;
+use crate::core::address::client_address;
 use crate::core::caller::{Access, Caller, allow, identify};
 use crate::core::headers;
 use crate::core::keys::Keys;
@@ -22,6 +23,7 @@ use crate::core::route::{Body, Route};
 use crate::core::secret::Secret;
 use crate::core::service::Shop;
 use crate::core::settings::ApiSettings;
+use crate::core::work::{Meter, units_of_answer, units_of_body};
 use crate::docs::openapi;
 use crate::routes::routes;
 use bytes::{Buf, Bytes, BytesMut};
@@ -159,9 +161,10 @@ impl<S: Shop> Api<S> {
                       peer: Option<Peer>,
                       body| {
                     let api = Arc::clone(&api);
-                    let address = peer.map(|peer| peer.0.ip());
                     async move {
-                        let wait_max_s = api.context.settings.requests.prefer_wait_max_s;
+                        let settings = &api.context.settings.requests;
+                        let address = peer.map(|peer| client_address(peer.0.ip(), &headers, &settings.trusted_proxies));
+                        let wait_max_s = settings.prefer_wait_max_s;
                         let prefer_wait = headers::prefer_wait(&headers, wait_max_s);
                         let arrived =
                             Arrived { method: &method, path: path.as_str(), query, headers, address, prefer_wait };
@@ -222,14 +225,29 @@ impl<S: Shop> Pipeline<S> {
         body: Pin<&mut impl Stream<Item = Result<B, E>>>,
     ) -> Result<Reply, Refused> {
         let Admitted { route, params, permit, now } = self.admit(&arrived)?;
-        let caller = self.authorize(route, &arrived, now)?;
-        let (body, permit) = self.read_body(route, &arrived, body, permit).await?;
+        let (caller, account) = self.authorize(route, &arrived, now)?;
+        let (body, permit) = self.read_body(route, &arrived, &caller, body, permit).await?;
+        let admission = &self.counts.admission;
+        let meter = RequestMeter { admission, permit: &permit, account, address: arrived.address, now };
+        let answer = match units_of_body(body.len()) {
+            0 => Ok(()),
+            units => meter.charge(units),
+        };
         let (context, template) = (&self.context, route.path);
         let Arrived { query, headers, prefer_wait, .. } = arrived;
-        let request = Request { context, template, params, caller, headers, query, body, prefer_wait, now };
-        let answer = (route.handler)(request).await;
-        if answer.as_ref().is_err_and(|problem| problem.code() == Code::Overloaded) {
-            permit.release_refused();
+        let meter = &meter;
+        let request = Request { context, template, params, caller, meter, headers, query, body, prefer_wait, now };
+        let answer = match answer {
+            Ok(()) => (route.handler)(request).await,
+            Err(problem) => Err(problem),
+        };
+        match &answer {
+            Ok(reply) => match units_of_answer(reply.body_bytes()) {
+                0 => {}
+                units => admission.charge_done(account, units, now),
+            },
+            Err(problem) if problem.code() == Code::Overloaded => permit.release_refused(),
+            Err(_problem) => {}
         }
         Ok(answer?)
     }
@@ -259,34 +277,36 @@ impl<S: Shop> Pipeline<S> {
     }
 
     /// The caller, which may use the route and is within its rate limit.
-    fn authorize(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<Caller, Problem> {
-        let caller = self.identify(route, arrived, now)?;
+    fn authorize(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<(Caller, Account), Problem> {
+        let (caller, account) = self.identify(route, arrived, now)?;
         allow(&caller, route.access)?;
         if route.key {
             headers::idempotency_key(&arrived.headers)?;
         }
-        Ok(caller)
+        Ok((caller, account))
     }
 
     /// The caller, within its rate limit. A request with an invalid credential counts for its address, like one without.
-    fn identify(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<Caller, Problem> {
-        if route.access == Access::Provider {
-            // A provider sends the webhooks of a whole crowd from a few addresses: its priority class bounds it.
-            return Ok(Caller::Anyone);
-        }
-        let caller = identify(&arrived.headers, route.writes(), &self.context.keys, &self.context.secret, now);
-        let charged = caller.as_ref().unwrap_or(&Caller::Anyone);
-        self.counts.admission.charge(charged, arrived.address, now).map_err(|seconds| {
-            Problem::new(Code::TooManyRequests).detail("the caller has reached its rate limit").retry_after(seconds)
-        })?;
-        caller
+    fn identify(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<(Caller, Account), Problem> {
+        let admission = &self.counts.admission;
+        let (caller, account) = if route.access == Access::Provider {
+            // A provider sends the webhooks of a whole crowd from a few addresses: it has a quota of its own.
+            (Ok(Caller::Anyone), admission.account_of_webhook(arrived.address))
+        } else {
+            let caller = identify(&arrived.headers, route.writes(), &self.context.keys, &self.context.secret, now);
+            let account = admission.account(caller.as_ref().unwrap_or(&Caller::Anyone), arrived.address);
+            (caller, account)
+        };
+        admission.charge(account, 1, now).map_err(too_many)?;
+        Ok((caller?, account))
     }
 
     async fn read_body<'a, B: Buf, E: fmt::Display>(
         &'a self,
         route: &Route<S>,
         arrived: &Arrived<'_>,
-        body: Pin<&mut impl Stream<Item = Result<B, E>>>,
+        caller: &Caller,
+        mut body: Pin<&mut impl Stream<Item = Result<B, E>>>,
         permit: Permit<'a>,
     ) -> Result<(Bytes, Permit<'a>), Refused> {
         let settings = &self.context.settings.requests;
@@ -307,50 +327,85 @@ impl<S: Shop> Pipeline<S> {
                 .detail("Content-Type must be application/json")
                 .into());
         }
-        let mut body = pin!(collect(body, most, length.unwrap_or(0)));
+        let mut collected = Collected::new(most, length.unwrap_or(0));
         // Nearly every body arrives with its head: only one that does not costs a timer.
-        let (read, permit) = match futures_util::poll!(body.as_mut()) {
+        let at_once = futures_util::poll!(pin!(collected.collect(body.as_mut(), None)));
+        let (read, permit) = match at_once {
             Poll::Ready(read) => (read, Some(permit)),
             Poll::Pending => {
                 // A slow body takes no permit from requests that are ready. The memory of slow bodies has a bound of its own.
                 permit.release_unanswered();
-                let announced = u64::try_from(length.unwrap_or(most)).unwrap_or(u64::MAX);
-                let slow = self.counts.admission.slow_body(announced).ok_or(Refused::NoPermit)?;
+                let shared = !matches!(caller, Caller::Seller(_));
+                let address = arrived.address.filter(|_| shared);
+                let slow = self.counts.admission.slow_body(route.access == Access::Provider, address);
                 let timeout = Duration::from_millis(settings.body_timeout_ms);
-                let read = tokio::time::timeout(timeout, body).await.unwrap_or(Err(Cut::Slow));
-                drop(slow);
-                (read, None)
+                let rest = collected.collect(body.as_mut(), Some(slow));
+                (tokio::time::timeout(timeout, rest).await.unwrap_or(Err(Cut::Slow)), None)
             }
         };
         match read {
-            Ok(bytes) => {
+            Ok(()) => {
                 let permit = permit.map_or_else(|| self.acquire(route, arrived, self.context.shop.now()), Ok)?;
+                let bytes = collected.into_bytes();
                 let nothing = bytes.is_empty() && optional && json;
                 Ok((if nothing { Bytes::from_static(b"{}") } else { bytes }, permit))
             }
-            Err(cut) => Err(cut.problem(most).into()),
+            Err(cut) => Err(cut.refused(most)),
         }
     }
+}
+
+/// Charges the caller of one request.
+struct RequestMeter<'a> {
+    admission: &'a Admission,
+    permit: &'a Permit<'a>,
+    account: Account,
+    address: Option<IpAddr>,
+    now: Timestamp,
+}
+
+impl Meter for RequestMeter<'_> {
+    fn charge(&self, units: u32) -> Result<(), Problem> {
+        self.admission.charge(self.account, units, self.now).map_err(too_many)?;
+        if self.permit.grow(units) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Overloaded).detail("there is no room for this much work"))
+    }
+
+    fn charge_new_guest(&self) -> Result<(), Problem> {
+        self.admission.charge_new_guest(self.address, self.now).map_err(too_many)
+    }
+}
+
+fn too_many(seconds: u32) -> Problem {
+    Problem::new(Code::TooManyRequests).detail("the caller has reached its rate limit").retry_after(seconds)
 }
 
 /// Why a body was not read to its end.
 enum Cut {
     TooLarge,
     Slow,
+    NoRoom(NoRoom),
     Broken(String),
 }
 
 impl Cut {
-    fn problem(self, most: usize) -> Problem {
-        match self {
+    fn refused(self, most: usize) -> Refused {
+        let problem = match self {
             Self::TooLarge => too_large(most),
             Self::Slow => {
                 Problem::new(Code::RequestTimeout).detail("the body did not arrive in time").header(CONNECTION, "close")
             }
+            Self::NoRoom(NoRoom::ForAll) => return Refused::NoPermit,
+            Self::NoRoom(NoRoom::ForAddress) => Problem::new(Code::TooManyRequests)
+                .detail("too many bodies of this address are on their way")
+                .header(CONNECTION, "close"),
             Self::Broken(error) => Problem::new(Code::MalformedRequest)
                 .detail(format!("the body cannot be read: {error}"))
                 .header(CONNECTION, "close"),
-        }
+        };
+        problem.into()
     }
 }
 
@@ -358,34 +413,60 @@ fn too_large(most: usize) -> Problem {
     Problem::new(Code::BodyTooLarge).detail(format!("at most {most} bytes")).with("limit", most)
 }
 
-async fn collect<B: Buf, E: fmt::Display>(
-    mut body: Pin<&mut impl Stream<Item = Result<B, E>>>,
-    most: usize,
-    expected: usize,
-) -> Result<Bytes, Cut> {
-    let mut first = Bytes::new();
-    let mut all: Option<BytesMut> = None;
-    while let Some(chunk) = body.next().await {
-        let mut chunk = chunk.map_err(|error| Cut::Broken(error.to_string()))?;
-        let length = chunk.remaining();
-        if first.len() + all.as_ref().map_or(0, BytesMut::len) + length > most {
-            return Err(Cut::TooLarge);
-        }
-        let chunk = chunk.copy_to_bytes(length);
-        if let Some(all) = all.as_mut() {
-            all.extend_from_slice(&chunk);
-        } else if first.is_empty() {
-            // A body of one chunk, as nearly all are, is not copied.
-            first = chunk;
-        } else {
-            let mut joined = BytesMut::with_capacity(expected.max(first.len() + length));
-            joined.extend_from_slice(&first);
-            joined.extend_from_slice(&chunk);
-            first = Bytes::new();
-            all = Some(joined);
+/// A body as far as it has arrived.
+struct Collected {
+    first: Bytes,
+    all: Option<BytesMut>,
+    bytes_max: usize,
+    announced: usize,
+}
+
+impl Collected {
+    const fn new(bytes_max: usize, announced: usize) -> Self {
+        Self { first: Bytes::new(), all: None, bytes_max, announced }
+    }
+
+    fn length(&self) -> usize {
+        self.first.len().saturating_add(self.all.as_ref().map_or(0, BytesMut::len))
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.all.map_or(self.first, BytesMut::freeze)
+    }
+
+    /// Reads on to the end of the body; `slow`: what is charged for its bytes. When it is dropped, what has arrived is kept.
+    async fn collect<B: Buf, E: fmt::Display>(
+        &mut self,
+        mut body: Pin<&mut impl Stream<Item = Result<B, E>>>,
+        mut slow: Option<SlowBody<'_>>,
+    ) -> Result<(), Cut> {
+        loop {
+            if let Some(slow) = slow.as_mut() {
+                slow.grow_to(u64::try_from(self.length()).unwrap_or(u64::MAX)).map_err(Cut::NoRoom)?;
+            }
+            let Some(chunk) = body.next().await else { return Ok(()) };
+            let mut chunk = chunk.map_err(|error| Cut::Broken(error.to_string()))?;
+            let chunk_length = chunk.remaining();
+            let length = self.length().saturating_add(chunk_length);
+            if length > self.bytes_max {
+                return Err(Cut::TooLarge);
+            }
+            let chunk = chunk.copy_to_bytes(chunk_length);
+            if let Some(all) = self.all.as_mut() {
+                all.extend_from_slice(&chunk);
+            } else if self.first.is_empty() {
+                // A body of one chunk, as nearly all are, is not copied.
+                self.first = chunk;
+            } else {
+                // Not as large as announced: that is only said. It doubles as more arrives.
+                let mut joined = BytesMut::with_capacity(self.announced.min(length.saturating_mul(2)).max(length));
+                joined.extend_from_slice(&self.first);
+                joined.extend_from_slice(&chunk);
+                self.first = Bytes::new();
+                self.all = Some(joined);
+            }
         }
     }
-    Ok(all.map_or(first, BytesMut::freeze))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -50,6 +50,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(place::place(request)),
                 docs: Docs::new("PlaceOrder", "Orders", "Place an order, and pay it at once if a payment is given")
                     .answers(&[(201, Some(schema_of::<OrderView>)), (202, Some(schema_of::<OrderView>))])
+                    .minimal()
                     .codes(&[
                         Code::NotFound,
                         Code::SoldOut,
@@ -87,6 +88,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(patch(request)),
                 docs: Docs::new("PatchOrder", "Orders", "Change what may still be changed")
                     .answers(&[(200, Some(schema_of::<OrderView>))])
+                    .minimal()
                     .codes(&[Code::WrongState, Code::NotDeliverable, Code::CurrencyMismatch, Code::AmountOverflow]),
             },
             Route {
@@ -99,6 +101,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(cancel(request)),
                 docs: Docs::new("CancelOrder", "Orders", "Cancel what has not shipped")
                     .answers(&[(200, Some(schema_of::<OrderView>))])
+                    .minimal()
                     .codes(&[Code::WrongState, Code::LimitExceeded]),
             },
             Route {
@@ -116,17 +119,23 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
     }
 }
 
-fn show<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted) -> Result<Reply, Problem> {
+/// An order that was changed: whole, or as little of it as the caller prefers.
+fn show_changed<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted) -> Result<Reply, Problem> {
+    show(request, status, accepted, request.prefers_minimal())
+}
+
+fn show<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted, minimal: bool) -> Result<Reply, Problem> {
     let order = order_of(accepted)?;
     let token = request.context.secret.order_token(order.id);
     let view = OrderView::new(order, &accepted.meta, &request.caller, &token, request.now).ok_or_else(not_found)?;
-    Ok(Reply::json(status, &view).etag(accepted.meta.version).of(accepted))
+    let reply = if minimal { Reply::minimal(status, &view.minimal()) } else { Reply::json(status, &view) };
+    Ok(reply.etag(accepted.meta.version).of(accepted))
 }
 
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = order_id(&request)?;
     let accepted = visible(&request, id).await?;
-    show(&request, 200, &accepted)
+    show(&request, 200, &accepted, false)
 }
 
 async fn cancel<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -139,7 +148,7 @@ async fn cancel<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     };
     visible(&request, id).await?;
     let accepted = ask(&request, id, command).await?;
-    Ok(show(&request, 200, &accepted)?.waited(request.prefer_wait))
+    Ok(show_changed(&request, 200, &accepted)?.waited(request.prefer_wait))
 }
 
 async fn patch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -150,7 +159,7 @@ async fn patch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let patch = patch_of(&request, order_of(&known)?, body)?;
     let command = any::Command::Order(Command::Patch(Box::new(patch)));
     match request.ask(EntityId::Order(id), command).if_version(if_version).send().await {
-        Ok(accepted) => show(&request, 200, &accepted),
+        Ok(accepted) => show_changed(&request, 200, &accepted),
         Err(error) => Err(with_allowed(&request, id, error).await),
     }
 }

@@ -1,13 +1,14 @@
 //! `POST /v1/orders`: the request that a sale consists of.
 //!
 //! ```text
-//! body ─► terms, ranking of warehouses ─► sold out by the read model? ─► the order: Place, and wait until its stock is held
-//!                                          (rule R5: only if the order does not exist yet)
+//! body ─► its lines charged ─► terms, ranking of warehouses ─► sold out by the read model? ─► each SKU exists? ─► the order: Place, and wait
+//!           (rule W1)                                          (rule R5: only if the order     (only those that      until its stock is held
+//!                                                               does not exist yet)             were not seen yet)
 //! ```
 
 use super::access::{order_of, wait_for};
 use super::bodies::{OrderBody, OrderLineBody, PaymentBody};
-use super::show;
+use super::show_changed;
 use super::terms::{EXTERNAL_ID, address, buyer, destination, instruction, shipping};
 use super::views::is_decided;
 use crate::carts;
@@ -21,6 +22,7 @@ use crate::core::request::Request;
 use crate::core::service::Shop;
 use crate::core::types::MoneyIn;
 use crate::core::words::capture_word;
+use crate::inventory::known;
 use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
 use doorbuster_actors::view::Stock;
@@ -32,16 +34,20 @@ use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{self, Command, Destination, OrderTerms, Personal, PlaceOrder, Source, Wanted};
 use doorbuster_domain::ranking::rank_warehouses;
 use doorbuster_domain::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Units of one SKU that the lines of an order may sum to: a line of the domain holds no more.
 const UNITS_MAX: u64 = u32::MAX as u64;
 
 pub(super) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
-    let Prepared { id, asking, sold_out } = match begin(&request)? {
+    let Prepared { id, asking, sold_out, unseen } = match begin(&request)? {
         Begun::Ready(prepared) => *prepared,
         Begun::WithCart(body) => *Box::pin(with_cart(&request, body)).await?,
     };
+    if !unseen.is_empty() {
+        // Boxed: an ordinary order has none, and its future would be larger.
+        Box::pin(refuse_unknown(&request, unseen)).await?;
+    }
     let accepted = match (asking.send().await, sold_out) {
         (Ok(accepted), _) => accepted,
         (Err(AskError::Refused(Refusal::Inventory(inventory::Refusal::SoldOut { .. }))), Some(line)) => {
@@ -59,6 +65,8 @@ struct Prepared<'a, S> {
     asking: Asking<'a, S>,
     /// The line for which it is refused, unless the order exists already.
     sold_out: Option<Box<SoldOutLine>>,
+    /// Lines whose SKUs the read models have not seen, by their places in the body.
+    unseen: Vec<(usize, Sku)>,
 }
 
 /// What a body leads to. Made in a function that does not wait, because what a future holds across a wait enlarges it.
@@ -101,11 +109,20 @@ fn prepare<'a, S: Shop>(
         let (wanted, available, all_reserved) = (line.wanted, line.available, line.all_reserved);
         Box::new(Refusal::Inventory(inventory::Refusal::SoldOut { wanted, available, all_reserved }))
     });
+    let unseen = stock.unseen(&request.context.shop, body.lines.as_deref().unwrap_or_default());
     let place = place_of(request, body, key, source, currency, stock.ranking(request))?;
     let command = any::Command::Order(Command::Place(Box::new(place)));
     let (wait, deadline) = wait_for(request, Wait::Held);
     let asking = request.ask(EntityId::Order(id), command).until(wait, deadline).reject_if_absent(refusal);
-    Ok(Box::new(Prepared { id, asking, sold_out }))
+    Ok(Box::new(Prepared { id, asking, sold_out, unseen }))
+}
+
+/// Refuses an order with a SKU that does not exist, before anything is placed: it binds no key.
+async fn refuse_unknown<S: Shop>(request: &Request<'_, S>, unseen: Vec<(usize, Sku)>) -> Result<(), Problem> {
+    let (lines, skus): (Vec<usize>, Vec<Sku>) = unseen.into_iter().unzip();
+    let Some(place) = known::first_unknown(request, skus).await? else { return Ok(()) };
+    let line = lines.get(place).copied().unwrap_or_default();
+    Err(Problem::field(format!("/lines/{line}/sku"), "unknown", "unknown SKU"))
 }
 
 /// The order was not answered in time: reads it. If it exists it goes on, and the shopper may come back for it.
@@ -128,9 +145,9 @@ fn answer_of<S: Shop>(request: &Request<'_, S>, accepted: &Accepted) -> Result<R
     }
     let location = format_compact!("/v1/orders/{}", order.id);
     let reply = if is_decided(order.stage) {
-        show(request, 201, accepted)?
+        show_changed(request, 201, accepted)?
     } else {
-        show(request, 202, accepted)?.retry_after(request.settings().retry_after_s)
+        show_changed(request, 202, accepted)?.retry_after(request.settings().retry_after_s)
     };
     Ok(reply.location(&location).waited(request.prefer_wait))
 }
@@ -148,6 +165,7 @@ async fn purchase_of_cart<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -
     let id = cart.0;
     let found = carts::own(request, id).await?;
     let cart = carts::cart_of(&found)?;
+    request.charge_lines(cart.lines().len())?;
     let currency = cart.opened().map_or(request.shop_settings().currency, |opened| opened.currency);
     if body.currency.as_ref().is_some_and(|named| named.0 != currency) {
         return Err(currency_mismatch());
@@ -162,6 +180,7 @@ fn purchase_of_lines<S: Shop>(request: &Request<'_, S>, body: &OrderBody) -> Res
     if lines.is_empty() || lines.len() > shop.lines_max {
         return Err(Problem::field("/lines", "out_of_range", format!("must be from 1 to {}", shop.lines_max)));
     }
+    request.charge_lines(lines.len())?;
     let expected = lines.iter().filter_map(|line| line.expected_unit_price.as_ref());
     let expected = expected.chain(&body.expected_total).map(|money| money.currency.0);
     let mut currency = body.currency.as_ref().map(|code| code.0);
@@ -343,6 +362,20 @@ impl CachedStock {
                 next_release_at: levels.next_release_at,
             })
         })
+    }
+
+    /// The lines whose SKUs no read model has seen, each SKU once. The lines of a cart were seen when they were put into it.
+    fn unseen<S: Shop>(&self, shop: &S, lines: &[OrderLineBody]) -> Vec<(usize, Sku)> {
+        let is_unseen = |(sku, _, stock): &&(Sku, u64, Option<Stock>)| {
+            stock.as_ref().is_none_or(|stock| stock.levels.is_none()) && !known::is_seen(shop, sku)
+        };
+        let unseen: BTreeSet<&Sku> = self.lines.iter().filter(is_unseen).map(|(sku, ..)| sku).collect();
+        if unseen.is_empty() {
+            return Vec::new();
+        }
+        let mut left = unseen;
+        let numbered = lines.iter().enumerate();
+        numbered.filter(|(_, line)| left.remove(&line.sku.0)).map(|(place, line)| (place, line.sku.0.clone())).collect()
     }
 
     fn ranking<S: Shop>(&self, request: &Request<'_, S>) -> Vec<WarehouseId> {

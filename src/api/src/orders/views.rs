@@ -2,12 +2,12 @@
 
 use super::terms::EXTERNAL_ID;
 use crate::core::caller::Caller;
-use crate::core::view::{At, Iso4217, MoneyView, Pairs, Shown, line_id};
+use crate::core::view::{At, Iso4217, MinimalView, MoneyView, Pairs, Shown, line_id};
 use crate::core::words::status_word;
 use crate::payments::views::{PaymentErrorView, PaymentView, payment_error, payment_word};
 use crate::returns::views::ReturnView;
 use crate::shipments::views::ShipmentView;
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use doorbuster_domain::ids::{OrderId, Sku, WarehouseId};
 use doorbuster_domain::order::{
     Address, Allowed, Buyer, FulfilmentStatus, Hold, LineNumber, Order, OrderLine, OrderReturnStatus, Stage,
@@ -174,6 +174,18 @@ pub fn order_number(order: OrderId) -> CompactString {
 }
 
 impl<'a> OrderView<'a> {
+    /// What is left of it under `Prefer: return=minimal`.
+    pub(super) fn minimal(&self) -> MinimalView {
+        let (status, version, expires_at) = (self.status, self.version, self.expires_at);
+        MinimalView {
+            id: format_compact!("{}", self.id.0),
+            status,
+            version,
+            total: Some(self.totals.total),
+            expires_at,
+        }
+    }
+
     /// An order for `caller`, with the token that reads and pays it; `None`: the order does not exist.
     #[must_use]
     pub fn new(order: &'a Order, meta: &Meta, caller: &Caller, token: &'a str, now: Timestamp) -> Option<Self> {

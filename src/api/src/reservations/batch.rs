@@ -23,6 +23,12 @@ use std::io::Write as _;
 
 /// Commands of one batch in flight at once. Too few: a batch over many SKUs takes many round trips. Too many: one request takes the room of many.
 const ASKS_IN_FLIGHT_MAX: usize = 256;
+/// Items of one batch whose errors are explained. Without a bound, a body of garbage costs the node far more to explain than its sender to write.
+const EXPLAINED_ITEMS_MAX: usize = 50;
+/// Errors that are explained of one item.
+const ITEM_ERRORS_MAX: usize = 5;
+/// After this many items other requests get a turn.
+const ITEMS_PER_TURN: usize = 64;
 /// About as many bytes as an answer takes.
 const ANSWER_BYTES: usize = 512;
 
@@ -46,16 +52,15 @@ enum BatchCommand {
 
 pub(super) async fn make_many<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let owner = request.principal()?;
-    let items = items(&request.body)?;
-    let most = request.shop_settings().batch_items_max;
-    if items.is_empty() || items.len() > most {
-        return Err(Problem::field("/items", "out_of_range", format!("must be from 1 to {most}")));
-    }
+    let items = items(&request.body, request.shop_settings().batch_items_max).await?;
+    let lines = items.iter().map(|item| item.as_ref().map_or(1, |body| body.lines.len().max(1)));
+    request.charge_lines(lines.fold(0, usize::saturating_add))?;
     let mut answers: Vec<Option<ItemAnswer>> = Vec::new();
     answers.resize_with(items.len(), || None);
     let mut commands = Vec::new();
     let mut by_sku: BTreeMap<Sku, (Vec<usize>, Vec<ExternalRequest>)> = BTreeMap::new();
     for (index, (item, answer)) in items.into_iter().zip(&mut answers).enumerate() {
+        take_turn(index).await;
         match item.and_then(|body| lines::read(&request, &owner, body)) {
             Ok(Wanted::One(sku, wanted)) => {
                 let (indexes, requests) = by_sku.entry(sku).or_default();
@@ -87,8 +92,9 @@ pub(super) async fn make_many<S: Shop>(request: Request<'_, S>) -> Result<Reply,
 }
 
 /// The items, each read on its own if they cannot be read all together.
-fn items(body: &[u8]) -> Result<Vec<Result<ReservationBody, Problem>>, Problem> {
+async fn items(body: &[u8], most: usize) -> Result<Vec<Result<ReservationBody, Problem>>, Problem> {
     if let Ok(batch) = serde_json::from_slice::<ReservationBatchBody>(body) {
+        bounded(batch.items.len(), most)?;
         return Ok(batch.items.into_iter().map(Ok).collect());
     }
     let tree = json::read_tree(body)?;
@@ -97,9 +103,30 @@ fn items(body: &[u8]) -> Result<Vec<Result<ReservationBody, Problem>>, Problem> 
         // The body has another form: reading it as the type reports the error.
         return json::read::<ReservationBatchBody>(body).map(|batch| batch.items.into_iter().map(Ok).collect());
     };
-    let one =
-        |item: &Value| serde_json::to_vec(item).map_err(|_no_json| unreadable()).and_then(|item| json::read(&item));
-    Ok(items.iter().map(one).collect())
+    bounded(items.len(), most)?;
+    let mut read = Vec::with_capacity(items.len());
+    let mut explained = 0;
+    for (index, item) in items.iter().enumerate() {
+        take_turn(index).await;
+        let errors_max = if explained < EXPLAINED_ITEMS_MAX { ITEM_ERRORS_MAX } else { 0 };
+        let body = json::read_value::<ReservationBody>(item, errors_max);
+        explained += usize::from(body.is_err());
+        read.push(body);
+    }
+    Ok(read)
+}
+
+fn bounded(items: usize, most: usize) -> Result<(), Problem> {
+    if (1..=most).contains(&items) {
+        return Ok(());
+    }
+    Err(Problem::field("/items", "out_of_range", format!("must be from 1 to {most}")))
+}
+
+async fn take_turn(index: usize) {
+    if index % ITEMS_PER_TURN == ITEMS_PER_TURN - 1 {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn unreadable() -> Problem {

@@ -7,6 +7,7 @@ use crate::core::request::Request;
 use crate::core::service::Shop;
 use crate::core::types::Whole;
 use compact_str::{CompactString, format_compact};
+use doorbuster_actors::view::Stock;
 use doorbuster_domain::ids::{RequestFingerprint, ReservationId, ReservationName, Sku, WarehouseId};
 use doorbuster_domain::inventory::{ExternalRequest, Units};
 use doorbuster_domain::ranking::rank_warehouses;
@@ -99,9 +100,14 @@ fn own_hold_s<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> u64 {
 }
 
 /// The ranking of a SKU's warehouses; empty when there is nothing to rank.
-pub(super) fn ranking<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Vec<WarehouseId> {
+fn ranking<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Vec<WarehouseId> {
+    ranking_of(request, request.context.shop.availability(sku))
+}
+
+/// The same, of a SKU with this stock.
+pub(super) fn ranking_of<S: Shop>(request: &Request<'_, S>, stock: Option<Stock>) -> Vec<WarehouseId> {
     let shop = &request.context.shop;
-    let Some(levels) = shop.availability(sku).and_then(|stock| stock.levels) else { return Vec::new() };
+    let Some(levels) = stock.and_then(|stock| stock.levels) else { return Vec::new() };
     if levels.levels.len() < 2 {
         return Vec::new();
     }

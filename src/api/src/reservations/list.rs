@@ -12,6 +12,7 @@ use crate::core::request::Request;
 use crate::core::service::Shop;
 use crate::core::view::At;
 use crate::core::words::external_status_word;
+use crate::inventory::known;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorbuster_domain::any;
@@ -67,7 +68,9 @@ pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
     let Query { sku, status, limit, before } = query(&request)?;
     let owner = request.principal()?;
     let command = inventory::Command::ListExternal { owner: owner.clone(), status, before, limit };
-    let accepted = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await?;
+    let unknown = known::unknown_unless_seen(&request.context.shop, &sku);
+    let asking = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command));
+    let accepted = asking.reject_if_absent(unknown).send().await?;
     let any::Reply::Inventory(inventory::Reply::ExternalList { found, next }) = &accepted.reply else {
         return Err(not_found());
     };

@@ -30,6 +30,7 @@ use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
 use crate::core::types::EmptyBody;
+use crate::inventory::known;
 use compact_str::CompactString;
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any::{self, State};
@@ -69,6 +70,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                     "Reserve units, all or none; `reference` is the key",
                 )
                 .answers(&[(201, Some(schema_of::<ReservationView>))])
+                .minimal()
                 .codes(RESERVING),
             },
             Route {
@@ -125,6 +127,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(end(request, ExternalEnd::Commit, reservation::ReservationEnd::Commit)),
                 docs: Docs::new("CommitReservation", "Reservations", "The units are sold")
                     .answers(&[(200, Some(schema_of::<ReservationView>))])
+                    .minimal()
                     .codes(&[Code::ReservationExpired, Code::WrongState]),
             },
             Route {
@@ -137,6 +140,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(end(request, ExternalEnd::Release, reservation::ReservationEnd::Release)),
                 docs: Docs::new("ReleaseReservation", "Reservations", "The units are available again")
                     .answers(&[(200, Some(schema_of::<ReservationView>))])
+                    .minimal()
                     .codes(&[Code::WrongState]),
             },
             Route {
@@ -149,6 +153,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(extend(request)),
                 docs: Docs::new("ExtendReservation", "Reservations", "The units are held for longer")
                     .answers(&[(200, Some(schema_of::<ReservationView>))])
+                    .minimal()
                     .codes(&[Code::ReservationExpired, Code::WrongState, Code::LimitExceeded]),
             },
         ]
@@ -164,6 +169,7 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
         return Err(Problem::new(Code::InvalidIdempotencyKey).detail(detail));
     }
     let owner = request.principal()?;
+    request.charge_lines(body.lines.len())?;
     match lines::read(&request, &owner, body)? {
         Wanted::One(sku, wanted) => {
             let mut accepted = reserve_at_stock(&request, &sku, vec![wanted]).await?;
@@ -172,11 +178,11 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
             let name = ReservationName { id, sku: Some(sku) };
             let sku = name.sku.as_ref().ok_or_else(not_found)?;
             let view = ReservationView::of_external(&name, sku, &reservation);
-            Ok(Reply::json(201, &view).location(&lines::location(&name)).of(&accepted))
+            Ok(shown(&request, 201, &view).location(&lines::location(&name)).of(&accepted))
         }
         Wanted::Several(made) => {
             let (name, accepted) = Box::pin(make_several(&request, *made)).await?;
-            Ok(show_several(201, &name, &accepted)?.location(&lines::location(&name)))
+            Ok(show_several(&request, 201, &name, &accepted)?.location(&lines::location(&name)))
         }
     }
 }
@@ -187,9 +193,13 @@ async fn reserve_at_stock<S: Shop>(
     sku: &Sku,
     requests: Vec<ExternalRequest>,
 ) -> Result<Box<Accepted>, AskError> {
-    let ranking = lines::ranking(request, sku);
+    let stock = request.context.shop.availability(sku);
+    let is_seen = stock.as_ref().is_some_and(|stock| stock.levels.is_some());
+    let unknown = if is_seen { None } else { known::unknown_unless_seen(&request.context.shop, sku) };
+    let ranking = lines::ranking_of(request, stock);
     let command = inventory::Command::ReserveExternal { decider: Decider::Stock, ranking, requests };
-    request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await
+    let asking = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command));
+    asking.reject_if_absent(unknown).send().await
 }
 
 /// Takes the one reservation out of an answer.
@@ -219,6 +229,12 @@ async fn make_several<S: Shop>(
     request: &Request<'_, S>,
     made: Made,
 ) -> Result<(ReservationName, Box<Accepted>), Problem> {
+    let unseen = made.lines.iter().enumerate().filter(|(_, line)| !known::is_seen(&request.context.shop, &line.sku));
+    let (places, skus): (Vec<usize>, Vec<Sku>) = unseen.map(|(place, line)| (place, line.sku.clone())).unzip();
+    if let Some(unknown) = known::first_unknown(request, skus).await? {
+        let place = places.get(unknown).copied().unwrap_or_default();
+        return Err(Problem::field(format!("/lines/{place}/sku"), "not_on_sale", "not for sale"));
+    }
     let id = made.id;
     let command = any::Command::Reservation(reservation::Command::Make(Box::new(made)));
     let deadline = request.now.plus_ms(request.settings().order_wait_ms);
@@ -254,15 +270,25 @@ fn view_of<'a>(name: &'a ReservationName, reservation: &'a Reservation) -> Resul
     Ok(ReservationView::new(&parts, lines))
 }
 
-fn show_several(status: u16, name: &ReservationName, accepted: &Accepted) -> Result<Reply, Problem> {
-    Ok(Reply::json(status, &view_of(name, reservation_of(accepted)?)?).of(accepted))
+/// A reservation: whole, or as little of it as the caller prefers.
+fn shown<S: Shop>(request: &Request<'_, S>, status: u16, view: &ReservationView<'_>) -> Reply {
+    if request.prefers_minimal() { Reply::minimal(status, &view.minimal()) } else { Reply::json(status, view) }
 }
 
-fn show_one(status: u16, sku: &Sku, accepted: &Accepted) -> Result<Reply, Problem> {
+fn show_several<S: Shop>(
+    request: &Request<'_, S>,
+    status: u16,
+    name: &ReservationName,
+    accepted: &Accepted,
+) -> Result<Reply, Problem> {
+    Ok(shown(request, status, &view_of(name, reservation_of(accepted)?)?).of(accepted))
+}
+
+fn show_one<S: Shop>(request: &Request<'_, S>, status: u16, sku: &Sku, accepted: &Accepted) -> Result<Reply, Problem> {
     let any::Reply::Inventory(inventory::Reply::External(found)) = &accepted.reply else { return Err(not_found()) };
     let name = ReservationName { id: found.id, sku: Some(sku.clone()) };
     let view = ReservationView::of_external(&name, sku, &found.reservation);
-    Ok(Reply::json(status, &view).etag(u64::from(found.reservation.changes)).of(accepted))
+    Ok(shown(request, status, &view).etag(u64::from(found.reservation.changes)).of(accepted))
 }
 
 /// Asks the entity that keeps a reservation: the SKU of one line, or the reservation of several.
@@ -276,14 +302,16 @@ async fn ask_decider<S: Shop>(
     match &name.sku {
         Some(sku) => {
             let command = any::Command::Inventory(of_stock(Requester::Caller(owner)));
-            let accepted = request.ask(EntityId::Inventory(sku.clone()), command).send().await?;
-            show_one(200, sku, &accepted)
+            let unknown = known::unknown_unless_seen(&request.context.shop, sku);
+            let asking = request.ask(EntityId::Inventory(sku.clone()), command).reject_if_absent(unknown);
+            let accepted = asking.send().await?;
+            show_one(request, 200, sku, &accepted)
         }
         None => {
             let command = any::Command::Reservation(of_several(owner));
             let asking = request.ask(EntityId::Reservation(name.id), command);
             let accepted = asking.until(Wait::Settled, request.deadline()).send().await?;
-            Ok(show_several(200, name, &accepted)?.etag(reservation_of(&accepted)?.version()))
+            Ok(show_several(request, 200, name, &accepted)?.etag(reservation_of(&accepted)?.version()))
         }
     }
 }

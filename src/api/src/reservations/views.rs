@@ -1,7 +1,8 @@
 //! Views of reservations.
 
-use crate::core::view::{At, Shown};
+use crate::core::view::{At, MinimalView, Shown};
 use crate::core::words::external_status_word;
+use compact_str::format_compact;
 use doorbuster_domain::ids::{ReservationName, Sku};
 use doorbuster_domain::inventory::{ExternalReservation, ExternalStatus};
 use doorbuster_domain::time::Timestamp;
@@ -70,6 +71,12 @@ impl<'a> ReservationView<'a> {
             created_at,
             updated_at,
         }
+    }
+
+    /// What is left of it under `Prefer: return=minimal`.
+    pub(super) fn minimal(&self) -> MinimalView {
+        let (status, version, expires_at) = (self.status, self.version, self.expires_at);
+        MinimalView { id: format_compact!("{}", self.id.0), status, version, total: None, expires_at }
     }
 
     /// A reservation of one line, which its SKU keeps.

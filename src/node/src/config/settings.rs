@@ -114,6 +114,13 @@ words! {
     }
 }
 
+/// An address or a network of addresses.
+const NETWORK: Text = Text {
+    allowed: "an IP address or a network, like 10.0.0.0/8",
+    list_allowed: "a list of IP addresses or networks, like [\"127.0.0.1\", \"10.0.0.0/8\"]",
+    holds: |text| text.parse::<doorbuster_api::address::Network>().is_ok(),
+};
+
 settings! {
     /// `[api]`
     pub struct Api {
@@ -124,6 +131,7 @@ settings! {
         operator_hosts: Vec<String> = Vec::new(), Kind::List(Text::NAME);
         connections_max: usize = 16_384, 1..=1_000_000;
         connections_per_address_max: usize = 8_192, 1..=1_000_000;
+        trusted_proxies: Vec<String> = vec!["127.0.0.1".to_owned(), "::1".to_owned()], Kind::List(NETWORK);
         backlog: u32 = 4_096, 1..=65_535;
         requests_in_flight_max: usize = 16_384, 1..=1_000_000;
         header_read_timeout_ms: u64 = 4_000, 10..=HOUR_MS;
@@ -192,6 +200,9 @@ settings! {
         line_max: usize = 16_384, 0..=1_000_000;
         retry_after_max_s: u32 = 8, 1..=3_600;
         slow_bodies_bytes_max: u64 = 256 * MIB, MIB..=64 * GIB;
+        slow_webhooks_bytes_max: u64 = 8 * MIB, MIB..=64 * GIB;
+        /// 0: no bound.
+        slow_bodies_address_percent: u8 = 10, 0..=100;
         callers_max: usize = 65_536, 4..=100_000_000;
         /// 0: no quota.
         key_requests_per_s: u32 = 0, 0..=1_000_000;
@@ -202,6 +213,15 @@ settings! {
         /// 0: no quota.
         address_requests_per_s: u32 = 5_000, 0..=1_000_000;
         address_burst_max: u32 = 20_000, 1..=10_000_000;
+        /// 0: no quota.
+        address_guest_requests_per_s: u32 = 5_000, 0..=1_000_000;
+        address_guest_burst_max: u32 = 20_000, 1..=10_000_000;
+        /// 0: no quota.
+        address_new_guests_per_s: u32 = 100, 0..=1_000_000;
+        address_new_guests_burst_max: u32 = 2_000, 1..=10_000_000;
+        /// 0: no quota.
+        webhook_requests_per_s: u32 = 5_000, 0..=1_000_000;
+        webhook_burst_max: u32 = 20_000, 1..=10_000_000;
     }
 }
 

@@ -45,25 +45,33 @@ pub(super) struct Permits {
     queue: WaitQueue,
 }
 
+/// One request never takes more than this part of all permits, however much work it is: others are served beside it.
+const PART_OF_ONE_REQUEST: usize = 16;
+
 /// A permit that is taken; dropping it releases it.
 #[derive(Debug)]
 pub struct Permit<'a> {
     permits: &'a Permits,
     class: PriorityClass,
+    /// How many permits it is: one for each unit of work.
+    units: AtomicUsize,
     long_wait: bool,
     answered: bool,
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.permits.hot.in_flight.fetch_sub(1, Ordering::SeqCst);
+        let units = *self.units.get_mut();
+        self.permits.hot.in_flight.fetch_sub(units, Ordering::SeqCst);
         if self.long_wait {
-            self.permits.long_waits.fetch_sub(1, Ordering::Relaxed);
+            self.permits.long_waits.fetch_sub(units, Ordering::Relaxed);
         } else if self.answered {
-            self.permits.hot.answered.fetch_add(1, Ordering::Relaxed);
+            self.permits.hot.answered.fetch_add(u64::try_from(units).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
-        if self.permits.queue.length() > 0 {
-            self.permits.queue.wake_one(|class| self.permits.has_room(class));
+        for _ in 0..units {
+            if self.permits.queue.length() == 0 || !self.permits.queue.wake_one(|class| self.permits.has_room(class)) {
+                break;
+            }
         }
     }
 }
@@ -110,6 +118,25 @@ impl Drop for Waiter<'_> {
 }
 
 impl Permit<'_> {
+    /// Takes `more` permits: the request is that much more work than one unit. `false`: they are not there, and nothing changes.
+    #[must_use]
+    pub fn grow(&self, more: u32) -> bool {
+        let permits = self.permits;
+        let most = (permits.limit() / PART_OF_ONE_REQUEST).max(1);
+        let units = self.units.load(Ordering::Relaxed);
+        let more = usize::try_from(more).unwrap_or(usize::MAX).min(most.saturating_sub(units));
+        let threshold = permits.threshold(self.class);
+        let grown = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= threshold);
+        if more > 0 && permits.hot.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_err() {
+            return false;
+        }
+        self.units.fetch_add(more, Ordering::Relaxed);
+        if self.long_wait {
+            permits.long_waits.fetch_add(more, Ordering::Relaxed);
+        }
+        true
+    }
+
     /// Releases the permit of a request that was refused further inside for want of room. It counts as refused, not as answered: a refusal says
     /// nothing about the node's throughput.
     pub fn release_refused(mut self) {
@@ -154,7 +181,7 @@ impl Permits {
         if long_wait {
             self.long_waits.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Permit { permits: self, class, long_wait, answered: true })
+        Some(Permit { permits: self, class, units: AtomicUsize::new(1), long_wait, answered: true })
     }
 
     /// Is there room for every class? The only check while the node is not overloaded.
@@ -300,6 +327,23 @@ mod tests {
         }
         assert_eq!((permits.in_flight(), permits.refused(PriorityClass::Browsing)), (100, 1));
         drop(taken);
+        assert_eq!(permits.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_request_of_more_work_takes_more_permits_and_never_all_of_them() {
+        let permits = fixed(160);
+        let large = permits.acquire(PriorityClass::Checkout, false, NOW).expect("room");
+        assert!(large.grow(4));
+        assert_eq!(permits.in_flight(), 5);
+        assert!(large.grow(1_000));
+        assert_eq!(permits.in_flight(), 10, "a sixteenth of all");
+        let others: Vec<_> = (0..140).map_while(|_| permits.acquire(PriorityClass::Checkout, false, NOW)).collect();
+        let last = permits.acquire(PriorityClass::Checkout, false, NOW).expect("room for one unit");
+        assert!(!last.grow(5) && permits.in_flight() == 151, "what does not fit takes nothing");
+        drop((large, last));
+        assert_eq!(permits.in_flight(), others.len());
+        drop(others);
         assert_eq!(permits.in_flight(), 0);
     }
 
