@@ -98,3 +98,38 @@ async fn a_number_of_another_system_is_no_card_number() {
     order["note"] = json!("4242 4242 4242 4242");
     assert_eq!(seller.post("/v1/orders", Some("c"), Some(&order)).await.status, 422);
 }
+
+#[tokio::test]
+async fn cash_and_transfers_are_not_taken_before_they_have_come() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let guest = server.guest().await.with("Prefer", "wait=5");
+    for method in ["manual", "bank_transfer"] {
+        let mut order = order_of("A", 1);
+        order["payment"] = json!({ "method": method });
+        let placed = guest.post("/v1/orders", Some(method), Some(&order)).await;
+        assert_eq!(placed.status, 201, "{placed:?}");
+        let now = server.seller().get(&order_path(&placed)).await;
+        assert_eq!(now.body["totals"]["captured"]["amount"], 0, "{now:?}");
+        assert_ne!(now.body["status"], "confirmed", "{now:?}");
+        let payment = now.body["payments"][0]["id"].as_str().expect("a payment").to_owned();
+        let path = format!("/v1/payments/{payment}/mark_paid");
+        let book = json!({ "reference": "cash book 17" });
+        assert_eq!(guest.post(&path, Some("g"), Some(&book)).await.status, 403, "only the seller's side knows");
+        let seller = server.seller().with("Prefer", "wait=5");
+        let paid = seller.post(&path, Some(&format!("p-{method}")), Some(&book)).await;
+        if method == "bank_transfer" {
+            assert_eq!((paid.status, paid.code()), (409, "wrong_state"), "the provider will say: {paid:?}");
+            assert_eq!(now.body["payments"][0]["next_action"]["type"], "transfer_to", "{now:?}");
+            continue;
+        }
+        assert_eq!((paid.status, &paid.body["status"]), (200, &json!("captured")), "{paid:?}");
+        let cancel = seller.post(&format!("{}/cancel", order_path(&placed)), Some("c"), None).await;
+        assert_eq!((cancel.status, &cancel.body["totals"]["refunded"]["amount"]), (200, &json!(0)), "{cancel:?}");
+        let path = format!("/v1/payments/{payment}/mark_refunded");
+        let back = seller.post(&path, Some("b"), Some(&book)).await;
+        assert_eq!((back.status, &back.body["refunded"]["amount"]), (200, &json!(13498)), "{back:?}");
+        let again = seller.post(&path, Some("b"), Some(&book)).await;
+        assert_eq!((again.status, &again.body["refunded"]["amount"]), (200, &json!(13498)), "{again:?}");
+    }
+}

@@ -271,7 +271,7 @@ impl Audit {
             self.progress.checked_entity();
             found.extend(order_laws::all(order).err());
             if order.is_at_rest() && !open.contains(id) {
-                due.insert(*id, order.due());
+                due.insert(*id, order.due_at_provider());
             } else {
                 in_flight.insert(*id);
             }

@@ -89,6 +89,8 @@ pub struct ProviderCall {
     pub reference: Reference,
     /// The amount; for a void, that of the whole authorization.
     pub amount: Money,
+    /// `card`, `wallet` or `bank_transfer` (authorize only).
+    pub method: Option<CompactString>,
     /// The tokenised payment method (authorize only).
     pub token: Option<CompactString>,
     /// For capture, void and refund: the provider's own reference of the authorization.

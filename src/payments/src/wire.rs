@@ -138,6 +138,8 @@ pub struct CallForm {
     reference: Reference,
     amount: MoneyForm,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    method: Option<CompactString>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     provider_reference: Option<CompactString>,
@@ -150,6 +152,7 @@ impl From<&ProviderCall> for CallForm {
         Self {
             reference: call.reference,
             amount: call.amount.into(),
+            method: call.method.clone(),
             token: call.token.clone(),
             provider_reference: call.provider_reference.clone(),
             return_url: call.return_url.clone(),
@@ -164,6 +167,7 @@ impl CallForm {
         Some(ProviderCall {
             reference: self.reference,
             amount: self.amount.read()?,
+            method: self.method,
             token: self.token,
             provider_reference: self.provider_reference,
             return_url: self.return_url,

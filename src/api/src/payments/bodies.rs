@@ -1,6 +1,6 @@
-//! Bodies of captures and refunds.
+//! Bodies of captures, refunds, and of what came past the provider.
 
-use crate::core::types::{MoneyIn, Prose};
+use crate::core::types::{MoneyIn, Prose, Text};
 use crate::orders::LineUnitsBody;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,4 +25,13 @@ pub struct RefundBody {
 pub struct CaptureBody {
     /// The amount to capture; absent: all that is due.
     pub amount: Option<MoneyIn>,
+}
+
+/// What the seller's books say of a payment that came past the provider.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MarkBody {
+    /// How the seller's books name it: a receipt, a line of a bank statement.
+    #[schemars(length(min = 1))]
+    pub reference: Text<128>,
 }

@@ -4,7 +4,7 @@ mod bodies;
 pub(crate) mod views;
 mod webhooks;
 
-pub use bodies::{CaptureBody, RefundBody};
+pub use bodies::{CaptureBody, MarkBody, RefundBody};
 pub use views::{PaymentErrorView, PaymentView, RefundView};
 
 use crate::core::caller::Access;
@@ -79,6 +79,30 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
             },
             Route {
                 method: "POST",
+                path: "/v1/payments/{id}/mark_paid",
+                class: PriorityClass::Completion,
+                access: Access::Scope(Scope::Payments),
+                key: true,
+                body: Body::Json(schema_of::<MarkBody>),
+                handler: |request| Box::pin(mark_paid(request)),
+                docs: Docs::new("MarkPaid", "Payments", "The money of a `manual` payment has come")
+                    .answers(&[(200, Some(schema_of::<PaymentView>))])
+                    .codes(&[Code::WrongState]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/payments/{id}/mark_refunded",
+                class: PriorityClass::Completion,
+                access: Access::Scope(Scope::Payments),
+                key: true,
+                body: Body::Json(schema_of::<MarkBody>),
+                handler: |request| Box::pin(mark_refunded(request)),
+                docs: Docs::new("MarkRefunded", "Payments", "The pending refunds of a `manual` payment were paid out")
+                    .answers(&[(200, Some(schema_of::<PaymentView>))])
+                    .codes(&[Code::WrongState]),
+            },
+            Route {
+                method: "POST",
                 path: "/v1/providers/{provider}/webhooks",
                 class: PriorityClass::Completion,
                 access: Access::Provider,
@@ -113,6 +137,27 @@ async fn pay<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let reply = show(&request, if decided { 201 } else { 202 }, number, &accepted)?.location(&location);
     let reply = if decided { reply } else { reply.retry_after(request.settings().retry_after_s) };
     Ok(reply.waited(request.prefer_wait))
+}
+
+async fn mark_paid<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = request.id(PaymentId::parse)?;
+    let body: MarkBody = request.read()?;
+    let command = Command::MarkPaid { payment: id.number(), reference: body.reference.0 };
+    mark(&request, id, command).await
+}
+
+async fn mark_refunded<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = request.id(PaymentId::parse)?;
+    let body: MarkBody = request.read()?;
+    let (key, reference) = (request.body_key()?, body.reference.0);
+    mark(&request, id, Command::MarkRefunded { request: key, payment: id.number(), reference }).await
+}
+
+async fn mark<S: Shop>(request: &Request<'_, S>, id: PaymentId, command: Command) -> Result<Reply, Problem> {
+    visible(request, id.order()).await?;
+    let (wait, deadline) = wait_for(request, Wait::Settled);
+    let accepted = ask_until(request, id.order(), command, wait, deadline).await?;
+    Ok(show(request, 200, id.number(), &accepted)?.waited(request.prefer_wait))
 }
 
 /// Is the outcome known, or does the shopper have to act?

@@ -149,6 +149,22 @@ pub enum Command {
     Patch(Box<Patch>),
     /// Erases the personal data.
     Erase,
+    /// The money of a `manual` payment has come.
+    MarkPaid {
+        /// Number of the payment.
+        payment: u16,
+        /// How the seller's books name it.
+        reference: CompactString,
+    },
+    /// The refunds of a `manual` payment that are under way have been paid out.
+    MarkRefunded {
+        /// The caller's request, which takes effect once.
+        request: Request,
+        /// Number of the payment.
+        payment: u16,
+        /// How the seller's books name it.
+        reference: CompactString,
+    },
 }
 
 /// The answer to an effect.

@@ -74,7 +74,7 @@ impl Order {
         let terms = self.terms()?;
         let deadline = match self.stage {
             Stage::Freezing | Stage::Reserving => Some(self.expires_at),
-            Stage::Held if !self.unsettled() => Some(self.expires_at),
+            Stage::Held if self.waits_only_for_manual() => Some(self.expires_at),
             Stage::Nothing
             | Stage::Held
             | Stage::Committing
@@ -206,6 +206,7 @@ impl Order {
         Some(Effect::Provider(ProviderCall {
             reference: self.reference(call),
             amount: self.money(amount),
+            method: authorize.then(|| payment.instruction.method.clone()),
             token: payment.instruction.token.clone().filter(|_| authorize),
             provider_reference: payment.provider_reference.clone().filter(|_| !authorize),
             return_url: payment.instruction.return_url.clone().filter(|_| authorize),

@@ -44,13 +44,16 @@ impl Order {
                 self.remember(asked.as_ref().map(|(request, _)| request), Made::Payment(*number));
                 self.hold_until(*expires_at);
                 let instruction = asked.as_ref().map_or_else(|| self.first_instruction(), |(_, how)| how.clone());
-                self.todo.insert(Todo::Call(CallKey::authorize(*number)));
+                let is_manual = instruction.is_manual();
+                if !is_manual {
+                    self.todo.insert(Todo::Call(CallKey::authorize(*number)));
+                }
                 self.payments.push(Payment {
                     number: *number,
                     instruction,
                     amount: *amount,
                     capture: *capture,
-                    attempt: Attempt::Asked,
+                    attempt: if is_manual { Attempt::Processing } else { Attempt::Asked },
                     provider_reference: None,
                     asked_at: *at,
                     changed_at: *at,

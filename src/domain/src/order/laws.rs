@@ -230,7 +230,8 @@ pub fn what_is_open_is_owed(order: &Order) -> Result<(), Violation> {
     }
     for payment in &order.payments {
         let calls = payment.calls.iter().filter(|call| call.open()).map(|call| call.key);
-        let attempt = (!payment.settled()).then(|| super::CallKey::authorize(payment.number));
+        let asked = !payment.settled() && !payment.instruction.is_manual();
+        let attempt = asked.then(|| super::CallKey::authorize(payment.number));
         for call in calls.chain(attempt) {
             holds("what_is_open_is_owed", owed(Todo::Call(call)), || {
                 format!("{}: nobody asks about {call:?}", order.id)

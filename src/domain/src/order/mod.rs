@@ -26,6 +26,7 @@ mod evolve_money;
 mod evolve_sold;
 pub mod laws;
 mod line;
+mod manual;
 mod money;
 mod paid;
 mod parcel;
@@ -123,6 +124,10 @@ impl Entity for Order {
             Command::ReceiveReturn { request, number, lines } => self.receive_return(request, *number, lines, now),
             Command::Patch(patch) => self.patch(patch, now),
             Command::Erase => self.erase(),
+            Command::MarkPaid { payment, reference } => self.mark_paid(*payment, reference, now),
+            Command::MarkRefunded { request, payment, reference } => {
+                self.mark_refunded(request, *payment, reference, now)
+            }
         }
     }
 

@@ -35,6 +35,7 @@ impl Order {
     }
 
     /// Starts a payment. It moves no deadline: a method that needs longer holds the stock only once the provider says that the payment is pending.
+    /// A manual payment is pending from its start.
     pub(super) fn start_payment(
         &self,
         asked: Option<(Request, Instruction)>,
@@ -42,13 +43,15 @@ impl Order {
         now: Timestamp,
     ) -> Option<Event> {
         let policy = &self.terms()?.payment;
+        let longer_s = policy.method_hold_s.iter().find(|(method, _)| how.is_manual() && *method == how.method);
+        let expires_at = longer_s.map_or(self.expires_at, |(_, hold_s)| self.expires_at.max(now.plus_s(*hold_s)));
         Some(Event::PaymentStarted {
             number: Self::next_number(&self.payments),
             asked,
             amount: self.due(),
             capture: how.capture.unwrap_or(policy.capture),
             at: now,
-            expires_at: self.expires_at,
+            expires_at,
         })
     }
 

@@ -211,3 +211,11 @@ pub struct Instruction {
     #[n(3)]
     pub capture: Option<CapturePolicy>,
 }
+
+impl Instruction {
+    /// Does the money come past the provider, as cash or by an invoice? Then the seller says when it has come.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        self.method == "manual"
+    }
+}

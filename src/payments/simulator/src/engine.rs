@@ -208,6 +208,10 @@ impl Engine {
             provider_reference: provider_reference.clone(),
             lapses_at: at.plus_s(self.behaviour.lapse_s),
         };
+        // A transfer comes when the shopper has made it, not by itself.
+        if call.method.as_deref() == Some("bank_transfer") && call.token.is_none() {
+            return self.waits_for_shopper(call, "transfer_to", provider_reference, lands_at);
+        }
         let token = if token == TokenBehaviour::Unspecified { self.draw_outcome(rng) } else { token };
         match token {
             TokenBehaviour::Ok
@@ -222,14 +226,23 @@ impl Engine {
                 let later = LaterOutcome { at, answer: authorized(at) };
                 (ProviderAnswer::Processing { provider_reference }, Some(later))
             }
-            TokenBehaviour::Action => {
-                let expires_at = lands_at.plus_s(self.behaviour.action_s);
-                let url = format_compact!("{}/actions/{}", self.action_url, call.reference);
-                let action = NextAction { kind: "redirect".into(), url: Some(url), expires_at };
-                let later = LaterOutcome { at: expires_at, answer: declined("action_expired", Retry::SameMethod) };
-                (ProviderAnswer::RequiresAction { provider_reference, action }, Some(later))
-            }
+            TokenBehaviour::Action => self.waits_for_shopper(call, "redirect", provider_reference, lands_at),
         }
+    }
+
+    /// The shopper has to act at the action's address, in time.
+    fn waits_for_shopper(
+        &self,
+        call: &ProviderCall,
+        kind: &'static str,
+        provider_reference: CompactString,
+        lands_at: Timestamp,
+    ) -> (ProviderAnswer, Option<LaterOutcome>) {
+        let expires_at = lands_at.plus_s(self.behaviour.action_s);
+        let url = format_compact!("{}/actions/{}", self.action_url, call.reference);
+        let action = NextAction { kind: kind.into(), url: Some(url), expires_at };
+        let later = LaterOutcome { at: expires_at, answer: declined("action_expired", Retry::SameMethod) };
+        (ProviderAnswer::RequiresAction { provider_reference, action }, Some(later))
     }
 
     /// Draws the outcome of an authorization whose token does not determine it.

@@ -159,6 +159,17 @@ fn partial_captures_go_up_to_what_is_authorized_and_refunds_up_to_what_is_captur
     assert_eq!(then(Refund, 4, 30), "ok");
 }
 
+/// Money by transfer has not come because it was promised.
+#[test]
+fn a_bank_transfer_waits_for_the_shopper() {
+    let mut engine = engine();
+    let call = ProviderCall { method: Some("bank_transfer".into()), token: None, ..authorize(order(1), "", 100) };
+    match answer(engine.call(&call, NOW)) {
+        ProviderAnswer::RequiresAction { action, .. } => assert_eq!(action.kind, "transfer_to"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn what_was_voided_or_has_lapsed_cannot_be_captured() {
     let mut engine = engine();

@@ -118,6 +118,7 @@ fn query(reference: Reference) -> ProviderCall {
     ProviderCall {
         reference,
         amount: Default::default(),
+        method: None,
         token: None,
         provider_reference: None,
         return_url: None,

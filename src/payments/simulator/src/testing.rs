@@ -23,6 +23,7 @@ pub(crate) fn authorize(order: OrderId, token: &str, amount: i64) -> ProviderCal
     ProviderCall {
         reference: Reference { order, operation: Operation::Authorize, payment: 1, attempt: 1 },
         amount: Money { amount, currency: Currency::GBP },
+        method: Some("card".into()),
         token: Some(token.into()),
         provider_reference: None,
         return_url: None,
@@ -40,6 +41,7 @@ pub(crate) fn follow_up(
     ProviderCall {
         reference: Reference { operation, attempt, ..of.reference },
         amount: Money { amount, currency: Currency::GBP },
+        method: None,
         token: None,
         provider_reference: Some(named.into()),
         return_url: None,

@@ -6,6 +6,7 @@ mod books;
 mod claims;
 mod desk;
 mod money_back;
+mod past_provider;
 mod people;
 mod provider;
 mod work;
