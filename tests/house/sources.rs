@@ -113,3 +113,17 @@ fn comments_and_texts_are_not_code() {
     let text = "a/* b /* c */ d */e // f\ng \"h\\\"i\" 'j' <'k> r#\"l\"m\"# '\\'' n";
     assert_eq!(code_of(text).split_whitespace().collect::<Vec<_>>(), ["a", "e", "g", "<'k>", "n"]);
 }
+
+/// Where a hash without a key is: its keys are numbers that the process itself gives. See `src/storage/src/keyed.rs`.
+const UNKEYED: [&str; 2] = ["src/actors/src/entity/in_flight.rs", "src/actors/src/shard/residents.rs"];
+
+#[test]
+fn a_map_whose_keys_a_caller_chooses_is_hashed_with_a_key() {
+    let unkeyed = |path: &PathBuf| {
+        let code = code_of(&read(path));
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        code.contains("FxHash") || code.contains("FxBuildHasher")
+    };
+    let found: Vec<PathBuf> = files("src", ".rs").into_iter().filter(unkeyed).collect();
+    assert_eq!(found, UNKEYED.map(PathBuf::from));
+}

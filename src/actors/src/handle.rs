@@ -9,8 +9,8 @@
 use super::messages::entity::{EntityMsg, Envelope};
 use doorbuster_domain::entity::Residency;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_storage::keyed::KeyedMap;
 use ractor::ActorRef;
-use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -82,7 +82,7 @@ impl EntityHandle {
 
 /// The handles of the long-lived entities that are resident on this node.
 #[derive(Debug, Default)]
-pub(crate) struct Handles(RwLock<FxHashMap<EntityId, Arc<EntityHandle>>>);
+pub(crate) struct Handles(RwLock<KeyedMap<EntityId, Arc<EntityHandle>>>);
 
 impl Handles {
     /// The entity is resident from now on.

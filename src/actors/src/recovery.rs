@@ -2,10 +2,10 @@
 
 use doorbuster_domain::any::State;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_storage::keyed::KeyedMap;
 use doorbuster_storage::wire::{self, Decided, Dirty, Meta, WireError};
 use doorbuster_storage::{Claim, Journal, ReadError, Seq, Shard, Store};
 use futures_util::StreamExt;
-use rustc_hash::FxHashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use thiserror::Error;
@@ -133,7 +133,7 @@ async fn catch_up(store: &Store, shard: Shard, entity: &EntityId, loaded: &mut L
 }
 
 /// The entities with an event in the log's tail when a shard is claimed, as they are now.
-pub(crate) type Tail = FxHashMap<EntityId, Result<Loaded, RecoveryError>>;
+pub(crate) type Tail = KeyedMap<EntityId, Result<Loaded, RecoveryError>>;
 
 /// Folds the log's tail behind `flushed_upto` (rule S5). An entity whose events cannot be applied is kept as an error and
 /// quarantined by the shard; a log that cannot be read, has a hole, or ends elsewhere than the claim found, is an error of the whole.

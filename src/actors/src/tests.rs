@@ -419,3 +419,18 @@ impl ProviderCalls for InProcess {
         Box::pin(Provider::send(self, call, deadline))
     }
 }
+
+#[tokio::test]
+async fn a_name_that_nothing_has_occupies_nothing_that_readers_share() {
+    let world = World::new(Groups::One);
+    let node = world.start().await;
+    for number in 0..50 {
+        let entity = EntityId::Inventory(Sku::parse(&format!("SKU-{number}")).expect("lawful"));
+        let read = Command::Inventory(inventory::Command::Read);
+        let answer = ask_until(&node.handle(), entity, read, Wait::Decided).await;
+        assert!(matches!(answer, Answer::Refused(Refusal::Inventory(inventory::Refusal::Unknown))), "{answer:?}");
+    }
+    assert_eq!(node.handle().views().listed(), 0);
+    open_shop(&node.handle(), 5).await;
+    assert_eq!(node.handle().views().listed(), 1);
+}

@@ -3,7 +3,7 @@
 use doorbuster_domain::ids::Sku;
 use doorbuster_domain::inventory::Levels;
 use doorbuster_storage::Shard;
-use rustc_hash::FxHashMap;
+use doorbuster_storage::keyed::KeyedMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::mpsc;
@@ -96,7 +96,7 @@ impl AvailabilityView {
 /// The views of the SKUs whose inventory is resident on this node.
 #[derive(Debug, Default)]
 pub struct AvailabilityViews {
-    skus: RwLock<FxHashMap<Sku, Arc<AvailabilityView>>>,
+    skus: RwLock<KeyedMap<Sku, Arc<AvailabilityView>>>,
     follower: OnceLock<mpsc::Sender<Arc<AvailabilityView>>>,
     changes_dropped: AtomicU64,
 }
@@ -131,6 +131,11 @@ impl AvailabilityViews {
     pub fn get(&self, sku: &Sku) -> Option<Arc<AvailabilityView>> {
         let skus = self.skus.read().unwrap_or_else(PoisonError::into_inner);
         skus.get(sku).filter(|view| view.is_known()).cloned()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn listed(&self) -> usize {
+        self.skus.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The view of a SKU for its inventory to publish into.

@@ -11,9 +11,9 @@ use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::reservation::{self, Reservation};
 use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::keyed::KeyedMap;
 use doorbuster_storage::wire::{self, Decided};
 use doorbuster_storage::{Record, Seq, Shard};
-use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -33,12 +33,12 @@ pub(super) type Contradictions = BTreeMap<Contradiction, String>;
 /// An audit in progress. It takes in the records of each shard in order.
 #[derive(Debug, Default)]
 pub struct Audit {
-    orders: FxHashMap<OrderId, Box<Order>>,
-    reservations: FxHashMap<ReservationId, Box<Reservation>>,
+    orders: KeyedMap<OrderId, Box<Order>>,
+    reservations: KeyedMap<ReservationId, Box<Reservation>>,
     /// The time of each order's last event.
-    changed_at: FxHashMap<OrderId, Timestamp>,
+    changed_at: KeyedMap<OrderId, Timestamp>,
     skus: BTreeMap<Sku, SkuReplay>,
-    versions: FxHashMap<EntityId, u64>,
+    versions: KeyedMap<EntityId, u64>,
     seqs: BTreeMap<Shard, (u64, Seq)>,
     violations: Vec<Violation>,
     events: u64,

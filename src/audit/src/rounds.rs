@@ -17,9 +17,9 @@ use doorbuster_domain::entity::Books;
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::keyed::KeyedSet;
 use doorbuster_storage::{Journal, ReadError, Record, Seq, Shard};
 use futures_util::{Stream, StreamExt};
-use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
@@ -74,11 +74,11 @@ struct Rounds<'logs, L> {
     audit: Audit,
     rounds: u32,
     /// Orders in flight at the cut; `None` before the cut, when every order is taken in.
-    noted: Option<FxHashSet<OrderId>>,
+    noted: Option<KeyedSet<OrderId>>,
     /// Orders with events in this round.
-    changed_this_round: FxHashSet<OrderId>,
+    changed_this_round: KeyedSet<OrderId>,
     /// Orders that changed after the cut although they had ended, or were placed after it. Their states here are those of the cut.
-    changed_after_cut: FxHashSet<OrderId>,
+    changed_after_cut: KeyedSet<OrderId>,
 }
 
 /// Audits a store that several nodes share. `ledger` is awaited once, after the rounds; without it the payments are not compared.
@@ -96,11 +96,11 @@ pub async fn audit_shared<L: ShardLogs>(
         audit: Audit::new(progress),
         rounds: 0,
         noted: None,
-        changed_this_round: FxHashSet::default(),
-        changed_after_cut: FxHashSet::default(),
+        changed_this_round: KeyedSet::default(),
+        changed_after_cut: KeyedSet::default(),
     };
     rounds.read_all().await?;
-    let noted: FxHashSet<OrderId> = rounds.audit.in_flight().collect();
+    let noted: KeyedSet<OrderId> = rounds.audit.in_flight().collect();
     let in_flight_at_cut = noted.len();
     rounds.noted = Some(noted);
     let mut contradictions = rounds.audit.contradictions();

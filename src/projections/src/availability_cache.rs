@@ -11,7 +11,7 @@ use super::cache::{AvailabilitySnapshot, BATCH_MAX, Cache};
 use super::counts::{Counts, count};
 use doorbuster_clock::monotonic;
 use doorbuster_domain::ids::Sku;
-use rustc_hash::FxHashMap;
+use doorbuster_storage::keyed::KeyedMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -43,8 +43,8 @@ struct CachedEntry {
 /// Two generations: when the younger is full, the older is dropped. So memory is bounded and entries in use stay.
 #[derive(Debug, Default)]
 struct Generations {
-    young: FxHashMap<Sku, CachedEntry>,
-    old: FxHashMap<Sku, CachedEntry>,
+    young: KeyedMap<Sku, CachedEntry>,
+    old: KeyedMap<Sku, CachedEntry>,
 }
 
 impl Generations {

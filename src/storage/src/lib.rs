@@ -6,6 +6,7 @@
 pub mod cql;
 pub mod embedded;
 pub mod journal;
+pub mod keyed;
 pub mod memory;
 pub mod on_append;
 pub mod private;

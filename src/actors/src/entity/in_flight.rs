@@ -41,6 +41,7 @@ struct Sent {
 /// The effects of one instance.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
+    /// `FxHash` without a key: the entity numbers its effects itself, and an order has at most 2,000 lines.
     sent: FxHashMap<EffectKey, Sent>,
     /// Messages since what is owed was looked at.
     messages: usize,

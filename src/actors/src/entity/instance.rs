@@ -75,7 +75,7 @@ impl Instance {
     pub(super) fn new(shared: Arc<ShardContext>, activation: Activation) -> Self {
         let Activation { id, instance, start, waiting, first } = activation;
         Self {
-            view: id.published_as().map(|sku| shared.context.views.open(sku, shared.shard)),
+            view: None,
             state: Arc::new(State::empty(&id)),
             shared,
             id,
@@ -118,7 +118,7 @@ impl Instance {
             Start::Load => Box::pin(self.recover(false)).await?,
             Start::Replay => Box::pin(self.recover(true)).await?,
         }
-        if self.view.is_some() && self.meta.version > 0 {
+        if self.meta.version > 0 {
             let outputs = self.publication(true).into_iter().collect();
             self.shared.submit(None, outputs, None);
         }
@@ -387,8 +387,11 @@ impl Instance {
     }
 
     /// The new figures for the view, where the kind has one. `whole`: with the details.
-    fn publication(&self, whole: bool) -> Option<PendingOutput> {
-        let view = self.view.as_ref()?;
+    ///
+    /// The view begins here, with the first event: a name that nobody has given to anything occupies no place among those that all readers share.
+    fn publication(&mut self, whole: bool) -> Option<PendingOutput> {
+        let (shared, sku) = (&self.shared, self.id.published_as()?);
+        let view = self.view.get_or_insert_with(|| shared.context.views.open(sku, shared.shard));
         let PublicView { available, reserved, details } = self.state.public_view(whole)?;
         let stock = Stock { available, reserved, version: self.meta.version, levels: details };
         Some(PendingOutput::Publish(Arc::clone(view), stock))

@@ -8,12 +8,12 @@
 
 use crate::messages::entity::{Envelope, Queue};
 use doorbuster_domain::ids::EntityId;
-use rustc_hash::FxHashMap;
+use doorbuster_storage::keyed::KeyedMap;
 
 /// The commands that wait for a read, by entity.
 #[derive(Debug, Default)]
 pub(super) struct AbsenceReads {
-    waits: FxHashMap<EntityId, Wait>,
+    waits: KeyedMap<EntityId, Wait>,
     /// Commands in `waits`.
     commands: usize,
     /// The number of the last read.

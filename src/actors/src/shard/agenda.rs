@@ -2,14 +2,14 @@
 
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
-use rustc_hash::FxHashMap;
+use doorbuster_storage::keyed::KeyedMap;
 use std::collections::BTreeSet;
 
 /// Deadlines as (time, id), and by id to move them.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     by_time: BTreeSet<(Timestamp, EntityId)>,
-    by_entity: FxHashMap<EntityId, Timestamp>,
+    by_entity: KeyedMap<EntityId, Timestamp>,
 }
 
 impl Agenda {

@@ -12,9 +12,9 @@ use crate::settings::Settings;
 use crate::shard_context::ShardContext;
 use doorbuster_clock::monotonic;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_storage::keyed::KeyedMap;
 use doorbuster_storage::{AgendaRow, AppendError, Claim, Journal, Seq, Shard, StateFlush, StateRow};
 use ractor::ActorRef;
-use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ const HEAD_START_PARTS: u64 = 1 << 16;
 /// A checkpoint that would write much more than happened is put off, at most for so many intervals.
 const PUT_OFF_INTERVALS_MAX: u32 = 6;
 
-type Slots = FxHashMap<EntityId, Slot>;
+type Slots = KeyedMap<EntityId, Slot>;
 
 /// The checkpoint under way, when the next is due, and who waits for one.
 #[derive(Debug)]

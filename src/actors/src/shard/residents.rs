@@ -5,8 +5,9 @@ use crate::settings::Settings;
 use doorbuster_clock::monotonic;
 use doorbuster_domain::entity::Residency;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_storage::keyed::KeyedSet;
 use ractor::{ActorId, ActorRef};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 /// Actors that wait in a shard for the next short-lived entity, at most. Too few: a sale spawns and ends actors all the time. Each costs
@@ -19,9 +20,10 @@ const SWEEP_EVERY_MS: u64 = 250;
 /// Which entities have an actor.
 #[derive(Debug)]
 pub(super) struct Residents {
+    /// `FxHash` without a key: the process numbers its actors itself.
     by_actor: FxHashMap<ActorId, EntityId>,
-    short_lived: FxHashSet<EntityId>,
-    long_lived: FxHashSet<EntityId>,
+    short_lived: KeyedSet<EntityId>,
+    long_lived: KeyedSet<EntityId>,
     /// Actors without an entity.
     pool: Vec<ActorRef<EntityMsg>>,
     /// The number of the last instance.
@@ -34,8 +36,8 @@ impl Residents {
     pub(super) fn new() -> Self {
         Self {
             by_actor: FxHashMap::default(),
-            short_lived: FxHashSet::default(),
-            long_lived: FxHashSet::default(),
+            short_lived: KeyedSet::default(),
+            long_lived: KeyedSet::default(),
             pool: Vec::new(),
             instances: 0,
             swept_at: monotonic(),

@@ -8,8 +8,8 @@ use super::slot::Slot;
 use crate::messages::shard::ShardMsg;
 use crate::shard_context::ShardContext;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_storage::keyed::KeyedMap;
 use doorbuster_storage::{Claim, Seq};
-use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) struct ShardState {
     /// What arrived before the shard has recovered; `None` once it has. No entity may be started from its stored rows alone.
     pub(super) early: Option<Vec<ShardMsg>>,
     /// Entities with an actor, and those without one that cannot be read from the store yet or may not be started.
-    pub(super) slots: FxHashMap<EntityId, Slot>,
+    pub(super) slots: KeyedMap<EntityId, Slot>,
     pub(super) residents: Residents,
     /// Those in `slots` that failed and will start again.
     pub(super) restarting: BTreeSet<EntityId>,
@@ -38,7 +38,7 @@ impl ShardState {
         Self {
             shared,
             early: Some(Vec::new()),
-            slots: FxHashMap::default(),
+            slots: KeyedMap::default(),
             residents: Residents::new(),
             restarting: BTreeSet::new(),
             agenda: Agenda::default(),
