@@ -17,6 +17,7 @@ mod framing;
 mod fuzzed;
 mod journeys;
 mod operator;
+mod pages;
 mod repeated;
 mod reservations;
 mod server;

@@ -23,6 +23,7 @@ mod holding;
 mod inject;
 mod killed;
 mod linear;
+mod memory;
 mod node;
 mod oracle;
 mod private;

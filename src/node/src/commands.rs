@@ -4,6 +4,7 @@ use super::clustered::SharedKeys;
 use super::{Node, NodeError, Started, admin, operator_token};
 use crate::cli::{Admin, DumpOf, Invocation};
 use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
+use crate::memory_guard::MemoryGuard;
 use doorbuster_api::keys::{self, Scope};
 use doorbuster_api::secret;
 use doorbuster_audit::{Audit, Progress};
@@ -106,6 +107,7 @@ fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, CommandError> {
 
 fn serve(config: &Config) -> Result<ExitCode, CommandError> {
     start_logging(config);
+    let _guard = MemoryGuard::start(config.node.memory_bytes_max)?;
     let runtime = runtime(config)?;
     let code = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

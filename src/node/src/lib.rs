@@ -16,6 +16,7 @@ pub mod commands;
 pub mod config;
 mod ledger;
 mod libraries;
+mod memory_guard;
 mod metrics;
 mod operations;
 mod operator_token;

@@ -191,6 +191,7 @@ fn of_order(refusal: &order::Refusal) -> Problem {
         }
         Why::Overflow => Problem::new(Code::AmountOverflow).detail("the total is too large"),
         Why::NoAttemptsLeft => wrong_state("no payment attempt is left"),
+        Why::TooManyEdits { limit } => limit_exceeded(u64::from(*limit), None),
         Why::TooMany { line, left } => limit_exceeded(u64::from(*left), None).with("line", line_id(*line).as_str()),
         Why::NotInOneWarehouse => wrong_state("the units are in several warehouses, or not in the one named"),
         Why::RefundTooLarge { refundable } => {

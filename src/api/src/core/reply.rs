@@ -6,7 +6,9 @@ use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
 use hyper::StatusCode;
 use hyper::body::Body as _;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, SET_COOKIE,
+};
 use serde::Serialize;
 use warp::reply::Response;
 
@@ -106,6 +108,12 @@ impl Reply {
             self.response.headers_mut().append(PREFERENCE_APPLIED.clone(), value);
         }
         self
+    }
+
+    /// Names the next page (RFC 8288), for a list that is a bare array.
+    #[must_use]
+    pub fn next_page(self, link: &str) -> Self {
+        self.header(LINK, link)
     }
 
     /// Sets a cookie.

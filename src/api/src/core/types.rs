@@ -19,6 +19,8 @@ use std::marker::PhantomData;
 pub const QUANTITY_MAX: u32 = 1_000_000;
 /// Bounds of `metadata`: number of pairs, characters of a key, characters of a value.
 pub const METADATA_MAX: (usize, usize, usize) = (50, 40, 500);
+/// The most bytes of all keys and values of a resource's metadata together: a character may have four.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// The keyword in schemas of texts that must not contain a card number.
 pub const NO_CARD: &str = "x-no-card-number";
 
@@ -318,14 +320,19 @@ impl<'de> Deserialize<'de> for Metadata {
                 out.write_str("pairs of texts")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-                let mut pairs = Vec::new();
+                let (mut pairs, mut bytes) = (Vec::new(), 0_usize);
                 while let Some((key, value)) = map.next_entry::<Prose<40>, Prose<500>>()? {
+                    bytes = bytes.saturating_add(key.0.len()).saturating_add(value.0.len());
+                    if pairs.len() >= METADATA_MAX.0 || bytes > METADATA_BYTES_MAX {
+                        let detail = format!("more than {} pairs or {METADATA_BYTES_MAX} bytes", METADATA_MAX.0);
+                        return Err(de::Error::custom(detail));
+                    }
                     pairs.push((key.0, value.0));
                 }
                 pairs.sort();
                 let repeated = pairs.windows(2).any(|two| matches!(two, [one, other] if one.0 == other.0));
-                if repeated || pairs.len() > METADATA_MAX.0 {
-                    return Err(de::Error::custom("too many pairs, or a repeated key"));
+                if repeated {
+                    return Err(de::Error::custom("a repeated key"));
                 }
                 Ok(Metadata(pairs))
             }

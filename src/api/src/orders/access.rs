@@ -62,7 +62,10 @@ fn token_has_ended(order: &Order, life_s: u64, now: Timestamp) -> bool {
 
 /// An order that the caller may know of; any other is 404. A token that has ended is 401.
 pub(crate) async fn visible<S: Shop>(request: &Request<'_, S>, id: OrderId) -> Result<Box<Accepted>, Problem> {
-    let accepted = request.ask(EntityId::Order(id), any::Command::Order(Command::Read)).send().await?;
+    // An id that no order has starts no actor.
+    let unknown = Some(Box::new(Refusal::Order(order::Refusal::Unknown)));
+    let read = request.ask(EntityId::Order(id), any::Command::Order(Command::Read)).reject_if_absent(unknown);
+    let accepted = read.send().await?;
     let order = order_of(&accepted)?;
     if !may_see(&request.caller, order) {
         return Err(not_found());
@@ -170,6 +173,7 @@ mod tests {
             Why::CurrencyMismatch,
             Why::Overflow,
             Why::NoAttemptsLeft,
+            Why::TooManyEdits { limit: 256 },
             Why::TooMany { line: 1, left: 0 },
             Why::NotInOneWarehouse,
             Why::ReturnWindowClosed { ended_at: Timestamp(0) },

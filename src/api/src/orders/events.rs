@@ -11,7 +11,7 @@ use doorbuster_domain::ids::{OrderId, PaymentId, RefundId, ReturnId, ShipmentId}
 use doorbuster_domain::inventory::Allocation;
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
-    AttentionReason, CallKey, EndReason, Event, LineUnits, Placed, Rejection, Shortage, Source,
+    AttentionReason, CallKey, EndReason, Event, LineUnits, Order, Placed, Rejection, Shortage, Source,
 };
 use doorbuster_domain::payment::Operation;
 use schemars::JsonSchema;
@@ -55,40 +55,76 @@ impl From<&By> for ByView {
     }
 }
 
-impl EventView {
-    /// The order's own number of the event, from 1.
+/// A page of an order's journal that is being gathered.
+#[derive(Debug)]
+pub struct EventPage {
+    describer: EventDescriber,
+    events: Vec<EventView>,
+    limit: usize,
+    /// The last event that was read.
+    read_upto: u64,
+    /// The journal has ended, as far as it was durable.
+    is_at_end: bool,
+}
+
+impl EventPage {
+    /// The events of an order behind its event `after`, at most `limit` of them.
     #[must_use]
-    pub const fn number(&self) -> u64 {
-        self.number
+    pub fn of(order: &Order, after: u64, limit: usize) -> Self {
+        let currency = order.terms().map(|terms| terms.currency).unwrap_or_default();
+        let describer = EventDescriber { order: order.id, currency };
+        Self { describer, events: Vec::new(), limit, read_upto: after, is_at_end: false }
     }
-}
 
-/// The events of an order's decisions, in order.
-#[must_use]
-pub fn events_of(journal: &[Journaled]) -> Vec<EventView> {
-    let mut describer = EventDescriber::default();
-    let mut views = Vec::new();
-    for journaled in journal {
-        let decided = &journaled.decided;
-        for (index, event) in (0_u64..).zip(&decided.events) {
-            let any::Event::Order(event) = event else { continue };
-            let (kind, step, data) = describer.describe(event);
-            views.push(EventView {
-                number: decided.number.saturating_add(index),
-                kind,
-                at: At(decided.at),
-                by: (&decided.by).into(),
-                step,
-                data,
-                id: format!("evt_{}-{}-{index}", journaled.shard, journaled.seq),
-            });
+    /// The event from which the journal is to be read on; `None`: the page is full, or the journal has ended.
+    #[must_use]
+    pub fn next_from(&self) -> Option<u64> {
+        (!self.is_at_end && self.events.len() <= self.limit).then(|| self.read_upto.saturating_add(1))
+    }
+
+    /// Adds what was read from [`Self::next_from`] on; nothing: the journal has ended.
+    pub fn add(&mut self, journal: &[Journaled]) {
+        let before = self.read_upto;
+        for journaled in journal {
+            let decided = &journaled.decided;
+            for (index, event) in (0_u64..).zip(&decided.events) {
+                let number = decided.number.saturating_add(index);
+                let any::Event::Order(event) = event else { continue };
+                // One more than the page has room for says that there is a next page.
+                if number > self.read_upto && self.events.len() <= self.limit {
+                    let (kind, step, data) = self.describer.describe(event);
+                    self.events.push(EventView {
+                        number,
+                        kind,
+                        at: At(decided.at),
+                        by: (&decided.by).into(),
+                        step,
+                        data,
+                        id: format!("evt_{}-{}-{index}", journaled.shard, journaled.seq),
+                    });
+                    self.read_upto = number;
+                }
+            }
         }
+        self.is_at_end = self.read_upto == before;
     }
-    views
+
+    /// The events of the page, in order.
+    #[must_use]
+    pub fn events(&self) -> &[EventView] {
+        self.events.get(..self.limit).unwrap_or(&self.events)
+    }
+
+    /// The number behind which the next page begins; `None`: this was the last.
+    #[must_use]
+    pub fn more_after(&self) -> Option<u64> {
+        let is_more = self.events.len() > self.limit;
+        self.events().last().filter(|_| is_more).map(|last| last.number)
+    }
 }
 
-/// Describes events; keeps the order and the currency, which the first event states.
-#[derive(Debug, Default)]
+/// Describes events of an order in its currency.
+#[derive(Debug)]
 struct EventDescriber {
     order: OrderId,
     currency: Currency,
@@ -110,9 +146,7 @@ impl EventDescriber {
         json!({ "operation": call.operation.as_str(), "payment": self.payment(call.payment), "attempt": call.attempt })
     }
 
-    fn placed(&mut self, placed: &Placed) -> Value {
-        self.order = placed.order;
-        self.currency = placed.head.terms.currency;
+    fn placed(&self, placed: &Placed) -> Value {
         let lines = match &placed.head.source {
             Source::Cart(_) => Value::Null,
             Source::Lines(lines) => {
@@ -133,7 +167,7 @@ impl EventDescriber {
         })
     }
 
-    fn describe(&mut self, event: &Event) -> Described {
+    fn describe(&self, event: &Event) -> Described {
         match event {
             Event::Placed(placed) => ("order.placed", "placed", self.placed(placed)),
             Event::Frozen { lines } => ("cart.frozen", "placed", json!({ "lines": lines.len() })),

@@ -13,7 +13,7 @@ pub(crate) use access::{
 pub use bodies::{
     AddressBody, BuyerBody, CancelBody, LineUnitsBody, OrderBody, OrderLineBody, OrderPatchBody, PaymentBody,
 };
-pub use events::{EventView, events_of};
+pub use events::{EventPage, EventView};
 pub(crate) use terms::instruction;
 pub use views::{OrderView, allowed_words, is_decided, order_number};
 
@@ -28,13 +28,16 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::{Shop, Unavailable};
+use compact_str::format_compact;
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::order::{CancelReason, Command, Order, Patch};
 
-/// Decisions read for `/events` at most: an order of the most lines has fewer.
-const JOURNAL_MAX: usize = 100_000;
+/// The most events of a page of an order's journal.
+const EVENTS_MAX: usize = 200;
+/// The most records of the journal that a page has in memory at once.
+const RECORDS_AT_ONCE: usize = 16;
 
 /// The rows of this resource.
 pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
@@ -89,7 +92,13 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 docs: Docs::new("PatchOrder", "Orders", "Change what may still be changed")
                     .answers(&[(200, Some(schema_of::<OrderView>))])
                     .minimal()
-                    .codes(&[Code::WrongState, Code::NotDeliverable, Code::CurrencyMismatch, Code::AmountOverflow]),
+                    .codes(&[
+                        Code::WrongState,
+                        Code::NotDeliverable,
+                        Code::CurrencyMismatch,
+                        Code::AmountOverflow,
+                        Code::LimitExceeded,
+                    ]),
             },
             Route {
                 method: "POST",
@@ -112,8 +121,20 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 key: false,
                 body: Body::None,
                 handler: |request| Box::pin(events(request)),
-                docs: Docs::new("OrderEvents", "Orders", "The order's journal: who did what, when, at each step")
-                    .answers(&[(200, Some(schema_of::<Vec<EventView>>))]),
+                docs: Docs::new(
+                    "OrderEvents",
+                    "Orders",
+                    "The order's journal, oldest first: who did what, when, at each step",
+                )
+                .answers(&[(200, Some(schema_of::<Vec<EventView>>))])
+                .query(&[
+                    ("after", "The number of an event: those behind it"),
+                    (
+                        "limit",
+                        "The most events, 1 to 200 (200); a header `Link` with `rel=\"next\"` names the next page",
+                    ),
+                ])
+                .codes(&[Code::InvalidCursor, Code::Invalid]),
             },
         ]
     }
@@ -195,19 +216,37 @@ fn patch_of<S: Shop>(request: &Request<'_, S>, order: &Order, body: OrderPatchBo
     })
 }
 
+/// A page of the order's journal, oldest first. The records are read a few at a time and let go as soon as they are described, because one of a large
+/// order may be as long as the order.
 async fn events<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = order_id(&request)?;
-    visible(&request, id).await?;
-    let read = request.context.shop.history(&EntityId::Order(id), 1, JOURNAL_MAX).await;
-    let journal = read.map_err(|error| match error {
-        Unavailable::NotServing => Problem::new(Code::Draining).detail("the node is starting or stopping"),
-        Unavailable::Failed => Problem::new(Code::Overloaded).detail("the journal cannot be read now"),
-    })?;
-    let skipped = match request.query("after") {
+    let after: u64 = match request.query("after") {
         None => 0,
         Some(number) => number.parse().map_err(|_none| Problem::new(Code::InvalidCursor))?,
     };
-    let mut events = events_of(&journal);
-    events.retain(|event| event.number() > skipped);
-    Ok(Reply::json(200, &events))
+    let limit = match request.query("limit") {
+        None => EVENTS_MAX,
+        Some(limit) => limit
+            .parse()
+            .ok()
+            .filter(|limit| (1..=EVENTS_MAX).contains(limit))
+            .ok_or_else(|| Problem::field("/limit", "out_of_range", format!("must be from 1 to {EVENTS_MAX}")))?,
+    };
+    let accepted = visible(&request, id).await?;
+    let mut page = EventPage::of(order_of(&accepted)?, after, limit);
+    while let Some(from) = page.next_from() {
+        let read = request.context.shop.history(&EntityId::Order(id), from, RECORDS_AT_ONCE).await;
+        page.add(&read.map_err(|error| match error {
+            Unavailable::NotServing => Problem::new(Code::Draining).detail("the node is starting or stopping"),
+            Unavailable::Failed => Problem::new(Code::Overloaded).detail("the journal cannot be read now"),
+        })?);
+    }
+    let reply = Reply::json(200, &page.events());
+    Ok(match page.more_after() {
+        None => reply,
+        Some(number) => {
+            let next = format_compact!("</v1/orders/{id}/events?after={number}&limit={limit}>; rel=\"next\"");
+            reply.next_page(&next)
+        }
+    })
 }

@@ -428,6 +428,11 @@ pub enum Refusal {
     Overflow,
     /// All attempts to pay are used up.
     NoAttemptsLeft,
+    /// It was changed as often as an order may be.
+    TooManyEdits {
+        /// The most changes of an order.
+        limit: u32,
+    },
     /// More units than can be cancelled, shipped, returned or refunded.
     TooMany {
         /// The number of the line.

@@ -10,6 +10,9 @@ use crate::entity::Decision;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
+/// The most changes of an order after its placement. Each is in its journal for ever.
+pub const EDITS_MAX: u32 = 256;
+
 impl Order {
     /// While the order waits for payment: address, shipping option and buyer, with new prices. After the sale, until something ships: an address
     /// in the same country with the same tax, the buyer's e-mail address and phone, the note; its price and the warehouses its units come from stay.
@@ -38,6 +41,9 @@ impl Order {
         let amended = self.amendment(patch, terms)?;
         if amended == Amended::default() {
             return Ok(Decision::nothing(made(Made::Order)));
+        }
+        if self.edits.unwrap_or(0) >= EDITS_MAX {
+            return Err(Refusal::TooManyEdits { limit: EDITS_MAX });
         }
         Ok(self.follow(vec![Event::Amended(Box::new(amended))], now, made(Made::Order)))
     }

@@ -83,6 +83,7 @@ impl Order {
     }
 
     pub(super) fn amended(&mut self, amended: &Amended) {
+        self.edits = Some(self.edits.unwrap_or(0).saturating_add(1));
         let Amended { destination, shipping, metadata, priced, personal_hash, personal } = amended;
         if let Some(head) =
             self.head.as_mut().filter(|_| destination.is_some() || shipping.is_some() || metadata.is_some())

@@ -50,6 +50,7 @@ pub use command::{
     Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
     Reply, Shortage,
 };
+pub use edit::EDITS_MAX;
 pub use event::{
     Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
     ShipmentStarted,

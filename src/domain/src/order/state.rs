@@ -246,6 +246,9 @@ pub struct Order {
     /// The deadline that holds again once the pending payment for which it was moved has failed (rule M3); `None`: it was not moved.
     #[n(22)]
     pub ordinary_deadline: Option<Timestamp>,
+    /// How often it was changed after its placement; `None`: never.
+    #[n(23)]
+    pub edits: Option<u32>,
 }
 
 /// The data that never changes, or only by an amendment.

@@ -96,6 +96,8 @@ settings! {
         /// 0: one per core.
         worker_threads: usize = 0, 0..=1_024;
         drain_timeout_ms: u64 = 10_000, 0..=HOUR_MS;
+        /// 0: nine tenths of the container's or the machine's memory.
+        memory_bytes_max: u64 = 0, 0..=1_024 * GIB;
     }
 }
 

@@ -1,8 +1,8 @@
 //! Claims about one order.
 
 use super::super::{
-    Allowed, Answer, Attempt, Cancelled, CartRefusal, EndReason, Event, Hold, Made, Patch, PaymentStatus, RefundStatus,
-    Refusal, Rejection, Reply, ReturnLine, Shortage, Status, Step,
+    Allowed, Answer, Attempt, Cancelled, CartRefusal, EDITS_MAX, EndReason, Event, Hold, Made, Patch, PaymentStatus,
+    RefundStatus, Refusal, Rejection, Reply, ReturnLine, Shortage, Status, Step,
 };
 use super::desk::Desk;
 use super::*;
@@ -260,6 +260,20 @@ fn m3_the_deadline_of_a_longer_hold_is_that_of_the_attempt_however_often_the_pro
     desk.says(Operation::Authorize, 1, 1, ProviderAnswer::Processing { provider_reference: "pi_1".into() });
     assert_eq!(desk.order.expires_at, Timestamp(START).plus_s(1_200));
     assert_eq!(desk.order.ordinary_deadline, Some(Timestamp(START).plus_s(600)));
+}
+
+#[test]
+fn an_order_is_changed_as_often_as_its_journal_can_bear_and_no_more() {
+    let mut desk = Desk::held(on_confirmation(), &[1], None);
+    let edit = |number: u32| {
+        let metadata = Some(vec![("number".into(), number.to_string().into())]);
+        Command::Patch(Box::new(Patch { metadata, ..Patch::default() }))
+    };
+    for number in 1..=EDITS_MAX {
+        desk.tell(&edit(number)).unwrap();
+    }
+    assert_eq!(desk.tell(&edit(0)), Err(Refusal::TooManyEdits { limit: EDITS_MAX }));
+    assert_eq!(desk.tell(&edit(EDITS_MAX)), Ok(Reply::Made(Made::Order)), "nothing changes: nothing is journaled");
 }
 
 #[test]
