@@ -133,3 +133,26 @@ async fn cash_and_transfers_are_not_taken_before_they_have_come() {
         assert_eq!((again.status, &again.body["refunded"]["amount"]), (200, &json!(13498)), "{again:?}");
     }
 }
+
+#[tokio::test]
+async fn a_mistyped_tracking_number_is_put_right() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let seller = server.seller().with("Prefer", "wait=10");
+    let placed = seller.post("/v1/orders", Some("a"), Some(&paid_order_of("A", 1, "tok_ok"))).await;
+    let wrong = json!({ "carrier": "post", "tracking_number": "WRONG", "tracking_url": "https://post.example/WRONG" });
+    let sent = seller.post(&format!("{}/shipments", order_path(&placed)), Some("s"), Some(&wrong)).await;
+    assert_eq!(sent.status, 201, "{sent:?}");
+    let path = format!("/v1/shipments/{}", sent.body["id"].as_str().expect("an id"));
+    let right = json!({ "tracking_number": "RIGHT", "tracking_url": null });
+    let put = seller.patch(&path, &right).await;
+    let shown = |name: &str| put.body[name].clone();
+    assert_eq!((put.status, shown("tracking_number"), shown("carrier")), (200, json!("RIGHT"), json!("post")));
+    assert_eq!(shown("tracking_url"), Value::Null);
+    assert_eq!(seller.get(&path).await.body, put.body);
+    let stale = server.seller().with("If-Match", "\"1\"").patch(&path, &wrong).await;
+    assert_eq!(stale.status, 412, "{stale:?}");
+    assert_eq!(server.guest().await.patch(&path, &right).await.status, 403);
+    let events = seller.get(&format!("{}/events", order_path(&placed))).await;
+    assert!(events.text.contains("shipment.tracking_corrected") && !events.text.contains("RIGHT"), "{events:?}");
+}

@@ -116,7 +116,7 @@ pub(crate) async fn ask_until<S: Shop>(
 }
 
 /// The problem of a refusal. When the order's state does not allow the command, the problem names the ones it allows.
-pub(super) async fn with_allowed<S: Shop>(request: &Request<'_, S>, id: OrderId, error: AskError) -> Problem {
+pub(crate) async fn with_allowed<S: Shop>(request: &Request<'_, S>, id: OrderId, error: AskError) -> Problem {
     let wrong_state = is_wrong_state(&error);
     let problem = Problem::from(error);
     if !wrong_state {

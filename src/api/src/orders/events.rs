@@ -190,7 +190,13 @@ impl EventDescriber {
             }
             Event::Ended => ("order.ended", "compensate", Value::Null),
             Event::Confirmed { .. } => ("order.confirmed", "confirm", Value::Null),
-            Event::Amended(_) => ("order.amended", "edit", Value::Null),
+            Event::Amended(amended) => match &amended.tracking {
+                Some(tracking) => {
+                    let shipment = ShipmentId::of(self.order, tracking.shipment).to_string();
+                    ("shipment.tracking_corrected", "ship", json!({ "shipment": shipment }))
+                }
+                None => ("order.amended", "edit", Value::Null),
+            },
             Event::PersonalErased => ("order.personal_erased", "erase", Value::Null),
             Event::Troubled(trouble) => ("order.trouble", "operator", self.trouble(trouble)),
             Event::CancelRequested { .. } => ("order.cancel_requested", "cancel", Value::Null),

@@ -8,7 +8,7 @@ mod terms;
 mod views;
 
 pub(crate) use access::{
-    ask, ask_until, line_number, line_units, made, not_empty, order_id, order_of, visible, wait_for,
+    ask, ask_until, line_number, line_units, made, not_empty, order_id, order_of, visible, wait_for, with_allowed,
 };
 pub use bodies::{
     AddressBody, BuyerBody, CancelBody, LineUnitsBody, OrderBody, OrderLineBody, OrderPatchBody, PaymentBody,
@@ -17,7 +17,6 @@ pub use events::{EventPage, EventView};
 pub(crate) use terms::instruction;
 pub use views::{OrderView, allowed_words, is_decided, order_number};
 
-use self::access::with_allowed;
 use self::terms::EXTERNAL_ID;
 use crate::core::caller::Access;
 use crate::core::headers::if_match;

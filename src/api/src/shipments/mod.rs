@@ -5,6 +5,7 @@ pub(crate) mod views;
 pub use views::ShipmentView;
 
 use crate::core::caller::Access;
+use crate::core::headers::if_match;
 use crate::core::keys::Scope;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
@@ -13,11 +14,12 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
-use crate::core::types::{EmptyBody, Id, Text};
-use crate::orders::{LineUnitsBody, ask, line_units, made, order_id, order_of, visible};
+use crate::core::types::{EmptyBody, Id, Text, present};
+use crate::orders::{LineUnitsBody, ask, line_units, made, order_id, order_of, visible, with_allowed};
 use compact_str::format_compact;
 use doorbuster_actors::ask::Accepted;
-use doorbuster_domain::ids::{ShipmentId, WarehouseId};
+use doorbuster_domain::any;
+use doorbuster_domain::ids::{EntityId, ShipmentId, WarehouseId};
 use doorbuster_domain::order::{Command, Made};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -50,6 +52,18 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(get(request)),
                 docs: Docs::new("GetShipment", "Fulfilment", "One shipment")
                     .answers(&[(200, Some(schema_of::<ShipmentView>))]),
+            },
+            Route {
+                method: "PATCH",
+                path: "/v1/shipments/{id}",
+                class: PriorityClass::Cart,
+                access: ORDERS,
+                key: false,
+                body: Body::Json(schema_of::<TrackingBody>),
+                handler: |request| Box::pin(correct(request)),
+                docs: Docs::new("CorrectShipment", "Fulfilment", "Put carrier and tracking data right")
+                    .answers(&[(200, Some(schema_of::<ShipmentView>))])
+                    .codes(&[Code::WrongState]),
             },
             Route {
                 method: "POST",
@@ -95,6 +109,24 @@ pub struct ShipmentBody {
     pub tracking_url: Option<Text<2000>>,
 }
 
+/// Corrections of a shipment: an absent field stays, `null` clears it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrackingBody {
+    /// The carrier.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<Text<100>>")]
+    pub carrier: Option<Option<Text<100>>>,
+    /// The carrier's tracking number.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<Text<100>>")]
+    pub tracking_number: Option<Option<Text<100>>>,
+    /// The page that shows the tracking number.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<Text<2000>>")]
+    pub tracking_url: Option<Option<Text<2000>>>,
+}
+
 fn show(status: u16, number: u16, accepted: &Accepted) -> Result<Reply, Problem> {
     let order = order_of(accepted)?;
     let shipment = order.shipment(number).ok_or_else(not_found)?;
@@ -123,6 +155,23 @@ async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(ShipmentId::parse)?;
     let accepted = visible(&request, id.order()).await?;
     Ok(show(200, id.number(), &accepted)?.etag(accepted.meta.version))
+}
+
+async fn correct<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = request.id(ShipmentId::parse)?;
+    let body: TrackingBody = request.read()?;
+    let if_version = if_match(&request.headers)?;
+    visible(&request, id.order()).await?;
+    let command = any::Command::Order(Command::CorrectTracking {
+        shipment: id.number(),
+        carrier: body.carrier.map(|text| text.map(|text| text.0)),
+        tracking_number: body.tracking_number.map(|text| text.map(|text| text.0)),
+        tracking_url: body.tracking_url.map(|text| text.map(|text| text.0)),
+    });
+    match request.ask(EntityId::Order(id.order()), command).if_version(if_version).send().await {
+        Ok(accepted) => Ok(show(200, id.number(), &accepted)?.etag(accepted.meta.version)),
+        Err(error) => Err(with_allowed(&request, id.order(), error).await),
+    }
 }
 
 async fn deliver<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {

@@ -149,6 +149,17 @@ pub enum Command {
     Patch(Box<Patch>),
     /// Erases the personal data.
     Erase,
+    /// Puts the carrier and the tracking data of a shipment right.
+    CorrectTracking {
+        /// Number of the shipment.
+        shipment: u16,
+        /// The carrier; `None` in any of the three: it stays, `Some(None)`: it is cleared.
+        carrier: Option<Option<CompactString>>,
+        /// The carrier's number of the parcel.
+        tracking_number: Option<Option<CompactString>>,
+        /// Page that shows where the parcel is.
+        tracking_url: Option<Option<CompactString>>,
+    },
     /// The money of a `manual` payment has come.
     MarkPaid {
         /// Number of the payment.

@@ -551,4 +551,25 @@ pub struct Amended {
     #[serde(skip)]
     #[cbor(n(5), with = "apart")]
     pub personal: Option<Arc<Personal>>,
+    /// The carrier and tracking data of a shipment, put right.
+    #[n(6)]
+    pub tracking: Option<Tracking>,
+}
+
+/// How a shipment travels, as it was put right: it replaces what was known.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
+pub struct Tracking {
+    /// Number of the shipment within the order.
+    #[n(0)]
+    pub shipment: u16,
+    /// The carrier's name.
+    #[cbor(n(1), with = "text")]
+    pub carrier: Option<CompactString>,
+    /// The carrier's number of the parcel.
+    #[cbor(n(2), with = "apart_text")]
+    pub tracking_number: Option<CompactString>,
+    /// Page that shows where the parcel is.
+    #[cbor(n(3), with = "apart_text")]
+    pub tracking_url: Option<CompactString>,
 }

@@ -84,7 +84,14 @@ impl Order {
 
     pub(super) fn amended(&mut self, amended: &Amended) {
         self.edits = Some(self.edits.unwrap_or(0).saturating_add(1));
-        let Amended { destination, shipping, metadata, priced, personal_hash, personal } = amended;
+        let Amended { destination, shipping, metadata, priced, personal_hash, personal, tracking } = amended;
+        if let Some(tracking) = tracking
+            && let Some(shipment) = self.shipment_mut(tracking.shipment)
+        {
+            shipment.started.carrier.clone_from(&tracking.carrier);
+            shipment.started.tracking_number.clone_from(&tracking.tracking_number);
+            shipment.started.tracking_url.clone_from(&tracking.tracking_url);
+        }
         if let Some(head) =
             self.head.as_mut().filter(|_| destination.is_some() || shipping.is_some() || metadata.is_some())
         {

@@ -125,6 +125,9 @@ impl Entity for Order {
             Command::ReceiveReturn { request, number, lines } => self.receive_return(request, *number, lines, now),
             Command::Patch(patch) => self.patch(patch, now),
             Command::Erase => self.erase(),
+            Command::CorrectTracking { shipment, carrier, tracking_number, tracking_url } => {
+                self.correct_tracking(*shipment, carrier.as_ref(), tracking_number.as_ref(), tracking_url.as_ref())
+            }
             Command::MarkPaid { payment, reference } => self.mark_paid(*payment, reference, now),
             Command::MarkRefunded { request, payment, reference } => {
                 self.mark_refunded(request, *payment, reference, now)

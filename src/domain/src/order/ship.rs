@@ -1,7 +1,8 @@
 //! Shipments: units given to a carrier from one warehouse, which arrive or are lost.
 
 use super::command::{LineUnits, Made, Refusal};
-use super::event::{Event, ShipmentStarted};
+use super::edit::EDITS_MAX;
+use super::event::{Amended, Event, ShipmentStarted, Tracking};
 use super::saga::{Decided, made};
 use super::{Order, OrderLine, ShipmentStatus, Stage};
 use crate::entity::Decision;
@@ -73,6 +74,41 @@ impl Order {
             Some(named) => has_all(named).then(|| named.clone()),
             None => candidates.find(|here| has_all(here)).cloned(),
         }
+    }
+
+    /// Puts carrier and tracking data right; `None`: a field stays.
+    pub(super) fn correct_tracking(
+        &self,
+        number: u16,
+        carrier: Option<&Option<CompactString>>,
+        tracking_number: Option<&Option<CompactString>>,
+        tracking_url: Option<&Option<CompactString>>,
+    ) -> Decided {
+        let shipment =
+            self.shipment(number).ok_or(if self.exists() { Refusal::UnknownPart } else { Refusal::Unknown })?;
+        // After the erasure there is no personal data to put right.
+        if self.personal.is_none() {
+            return Err(self.wrong_state());
+        }
+        let known = &shipment.started;
+        let reply = made(Made::Shipment(number));
+        let tracking = Tracking {
+            shipment: number,
+            carrier: carrier.unwrap_or(&known.carrier).clone(),
+            tracking_number: tracking_number.unwrap_or(&known.tracking_number).clone(),
+            tracking_url: tracking_url.unwrap_or(&known.tracking_url).clone(),
+        };
+        let is_known = tracking.carrier == known.carrier
+            && tracking.tracking_number == known.tracking_number
+            && tracking.tracking_url == known.tracking_url;
+        if is_known {
+            return Ok(Decision::nothing(reply));
+        }
+        if self.edits.unwrap_or(0) >= EDITS_MAX {
+            return Err(Refusal::TooManyEdits { limit: EDITS_MAX });
+        }
+        let amended = Amended { tracking: Some(tracking), ..Amended::default() };
+        Ok(Decision::one(Event::Amended(Box::new(amended)), reply))
     }
 
     pub(super) fn deliver(&self, request: &Request, number: u16, now: Timestamp) -> Decided {

@@ -221,6 +221,7 @@ fn samples() -> Vec<Event> {
             priced: Some(priced()),
             personal_hash: Some([3; 32]),
             personal: Some(personal("B")),
+            tracking: None,
         })),
         Event::PersonalErased,
     ]
