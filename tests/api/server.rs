@@ -166,13 +166,18 @@ impl Server {
         self.anyone().bearer(answer.body["token"].as_str().expect("a token"))
     }
 
-    /// A product with one SKU at 129.99 GBP, and stock of it in `lon1`.
-    pub(crate) async fn with_stock(&self, sku: &str, units: u32) {
-        let seller = self.seller();
+    /// A product with one SKU at 129.99 GBP.
+    pub(crate) async fn with_product(&self, sku: &str) {
         let path = format!("/v1/products/p-{sku}");
         let product = json!({ "title": "Nova Low", "skus": [{ "sku": sku, "prices": [{ "amount": 12999, "currency": "GBP" }] }] });
-        let put = seller.put(&path, &product).await;
+        let put = self.seller().put(&path, &product).await;
         assert_eq!(put.status, 201, "{put:?}");
+    }
+
+    /// The same, and stock of it in `lon1`.
+    pub(crate) async fn with_stock(&self, sku: &str, units: u32) {
+        let seller = self.seller();
+        self.with_product(sku).await;
         let warehouse = seller.put("/v1/warehouses/lon1", &json!({ "name": "London", "country": "GB" })).await;
         assert!(warehouse.status == 200 || warehouse.status == 201, "{warehouse:?}");
         let receipt = json!({ "warehouse": "lon1", "units": units });

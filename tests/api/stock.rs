@@ -1,4 +1,4 @@
-//! Stock as a seller books it: only into a warehouse that was described, and only of a SKU that a product lists.
+//! Stock as a seller books it: only into a warehouse that was described, and only of a SKU that a product lists; sold only while it is active.
 
 use crate::server::{Server, order_of};
 use serde_json::{Value, json};
@@ -43,4 +43,43 @@ async fn units_of_a_sku_that_no_product_lists_are_refused_and_not_reserved() {
     let wanted = json!({ "reference": "r", "lines": [{ "sku": "AA", "quantity": 1 }] });
     let reserved = seller.post("/v1/reservations", Some("r"), Some(&wanted)).await;
     assert!(matches!(reserved.status, 404 | 422), "{reserved:?}");
+}
+
+#[tokio::test]
+async fn a_warehouse_that_is_not_active_sells_nothing_and_counts_nowhere() {
+    let server = Server::start().await;
+    let seller = server.seller();
+    server.with_stock("A", 1).await;
+    server.with_stock("ONLY", 5).await;
+    let place = |name: &str, active: bool| json!({ "name": name, "country": "GB", "active": active });
+    assert_eq!(seller.put("/v1/warehouses/man1", &place("Manchester", true)).await.status, 201);
+    let more = json!({ "warehouse": "man1", "units": 5 });
+    assert_eq!(seller.post("/v1/inventory/A/receipts", Some("more"), Some(&more)).await.status, 201);
+    let closed = seller.put("/v1/warehouses/man1", &place("Manchester", false)).await;
+    assert_eq!((closed.status, &closed.body["active"], &closed.body["version"]), (200, &json!(false), &json!(2)));
+    let too_many = seller.post("/v1/orders", Some("three"), Some(&order_of("A", 3))).await;
+    assert_eq!((too_many.status, too_many.code()), (409, "sold_out"), "{too_many:?}");
+    let one = seller.post("/v1/orders", Some("one"), Some(&order_of("A", 1))).await;
+    assert_eq!(one.body["lines"][0]["allocations"][0]["warehouse"], "lon1", "{one:?}");
+    let seen = server.anyone().get("/v1/skus/A/availability").await;
+    assert_eq!((seen.body["state"].as_str(), &seen.body["units_left"]), (Some("all_reserved"), &Value::Null), "{seen:?}");
+    let level = seller.get("/v1/inventory/A").await.body["levels"][1].clone();
+    assert_eq!((&level["on_hand"], &level["available"], &level["active"]), (&json!(5), &json!(0), &json!(false)));
+
+    assert_eq!(seller.put("/v1/warehouses/lon1", &place("London", false)).await.status, 200);
+    let gone = server.anyone().get("/v1/skus/ONLY/availability").await;
+    assert_eq!(gone.body["state"], "sold_out", "{gone:?}");
+    let wanted = json!({ "reference": "r", "lines": [{ "sku": "ONLY", "quantity": 1 }] });
+    let reserved = seller.post("/v1/reservations", Some("r"), Some(&wanted)).await;
+    assert_eq!((reserved.status, reserved.code()), (409, "sold_out"), "{reserved:?}");
+    // Units that come while it is closed are on hand, and for sale when it opens again.
+    server.with_product("LATE").await;
+    let late = json!({ "warehouse": "lon1", "units": 4 });
+    let late = seller.post("/v1/inventory/LATE/receipts", Some("late"), Some(&late)).await;
+    assert_eq!((&late.body["on_hand"], &late.body["available"]), (&json!(4), &json!(0)), "{late:?}");
+    assert_eq!(seller.put("/v1/warehouses/lon1", &place("London", true)).await.status, 200);
+    for sku in ["ONLY", "LATE"] {
+        let sold = seller.post("/v1/orders", Some(sku), Some(&order_of(sku, 4))).await;
+        assert_eq!(sold.status, 201, "{sold:?}");
+    }
 }

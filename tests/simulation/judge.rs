@@ -279,6 +279,8 @@ impl Judge {
     pub(crate) fn at_the_end(&self) -> Result<(), Broken> {
         for (sku, books) in &self.books {
             laws::a_unit_is_sold_at_most_once(&books.events).map_err(|violation| format!("{sku}: {violation}"))?;
+            laws::nothing_is_reserved_where_nothing_is_for_sale(&books.events)
+                .map_err(|violation| format!("{sku}: {violation}"))?;
         }
         for (request, (entity, _)) in &self.acked {
             let there = match self.models.get(entity).map(|model| &model.state) {

@@ -119,7 +119,8 @@ pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Even
             | Event::Kept { .. }
             | Event::Forgotten { .. }
             | Event::MovesForgotten { .. }
-            | Event::ExternalForgotten { .. } => {}
+            | Event::ExternalForgotten { .. }
+            | Event::WarehouseSet { .. } => {}
             Event::ExternalReserved { id, .. } => {
                 holds(LAW, reserved.insert(*id), || format!("{id} is reserved a second time while it is held"))?;
             }
@@ -141,6 +142,23 @@ pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Even
         let left = units.shipped.saturating_add(units.cancelled);
         let lawful = left <= units.committed && units.returned <= units.shipped;
         holds(LAW, lawful, || format!("{order}: {units:?}"))?;
+    }
+    Ok(())
+}
+
+/// Over **all** events of one SKU: no reservation takes units from a warehouse that is not active.
+pub fn nothing_is_reserved_where_nothing_is_for_sale<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+) -> Result<(), Violation> {
+    let mut closed = BTreeSet::new();
+    for event in events {
+        if let Event::WarehouseSet { warehouse, active, version: _ } = event {
+            if *active { closed.remove(warehouse) } else { closed.insert(warehouse) };
+        }
+        if let Event::Reserved { allocations, .. } | Event::ExternalReserved { allocations, .. } = event {
+            let lawful = allocations.iter().all(|part| !closed.contains(&part.warehouse));
+            holds("nothing_is_reserved_where_nothing_is_for_sale", lawful, || format!("{event:?}, closed: {closed:?}"))?;
+        }
     }
     Ok(())
 }

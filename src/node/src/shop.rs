@@ -6,7 +6,7 @@ use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::Stock;
 use doorbuster_api::{Journaled, Shop, Unavailable, Webhook, WebhookError};
-use doorbuster_domain::any::{Command, State};
+use doorbuster_domain::any::{Command, Reply};
 use doorbuster_domain::entity::{By, Wait};
 use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
 use doorbuster_domain::time::Timestamp;
@@ -102,9 +102,9 @@ impl Shop for NodeShop {
         };
         let answer = self.handle.ask(ask).await;
         if let (Some(id), Answer::Accepted(accepted)) = (warehouse, &answer)
-            && let Some(State::Warehouse(state)) = accepted.state.as_deref()
+            && let Reply::Warehouse(warehouse::Reply::Described { details, .. }) = &accepted.reply
         {
-            self.warehouses.put(&id, state.details().cloned().map(Arc::new));
+            self.warehouses.put(&id, Some(Arc::from(details.clone())));
         }
         answer
     }

@@ -145,6 +145,7 @@ fn of_warehouse(refusal: &warehouse::Refusal) -> Problem {
     match refusal {
         warehouse::Refusal::Unknown => not_found(),
         warehouse::Refusal::Stale { current } => stale(*current),
+        warehouse::Refusal::Full { limit } => limit_exceeded(u64::try_from(*limit).unwrap_or(u64::MAX), None),
         warehouse::Refusal::Invalid { pointer } => {
             Problem::field(pointer.clone(), "invalid_value", "is not a valid value")
         }

@@ -12,7 +12,7 @@ use crate::core::caller::Access;
 use crate::core::keys::Scope;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
-use crate::core::refusals::not_found;
+use crate::core::refusals::{not_found, of_inventory};
 use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
@@ -20,8 +20,9 @@ use crate::core::service::Shop;
 use doorbuster_actors::ask::Accepted;
 use doorbuster_actors::view::Stock;
 use doorbuster_domain::any;
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
-use doorbuster_domain::inventory::{Command, Level, Levels, Reply as Replied};
+use doorbuster_domain::inventory::{Command, Level, Levels, Refusal, Reply as Replied};
 use doorbuster_domain::warehouse;
 use std::sync::Arc;
 
@@ -150,10 +151,21 @@ async fn count<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     change(request, warehouse, command).await
 }
 
-/// Checks that the seller has described the warehouse: units booked into a mistyped one would be sold, and found nowhere.
-async fn check_warehouse<S: Shop>(request: &Request<'_, S>, id: &WarehouseId) -> Result<(), Problem> {
-    let read = any::Command::Warehouse(warehouse::Command::Read);
-    match request.ask(EntityId::Warehouse(id.clone()), read).send().await {
+/// Announces units of the SKU to their warehouse, which the seller must have described: those in a mistyped one would be sold, and found nowhere.
+/// From then on the SKU is told when the warehouse stops or resumes selling; if it is closed now, the SKU knows before its units come.
+async fn announce<S: Shop>(request: &Request<'_, S>, sku: &Sku, id: &WarehouseId) -> Result<(), Problem> {
+    let known = request.context.shop.availability(sku).filter(|stock| stock.levels.is_some());
+    let stock = match known {
+        Some(stock) => stock,
+        None => Box::pin(read(request, sku)).await?,
+    };
+    // A mistyped SKU is refused before the warehouse remembers it.
+    if stock.levels.is_none_or(|levels| levels.offer.is_none()) {
+        return Err(of_inventory(&Refusal::Unknown));
+    }
+    let stock = any::Command::Warehouse(warehouse::Command::Stock { warehouse: id.clone(), sku: sku.clone() });
+    let asking = request.ask(EntityId::Warehouse(id.clone()), stock).until(Wait::Held, request.deadline());
+    match asking.send().await {
         Ok(_described) => Ok(()),
         Err(AskError::Refused(any::Refusal::Warehouse(warehouse::Refusal::Unknown))) => {
             Err(Problem::field("/warehouse", "unknown", format!("{id}: no such warehouse")))
@@ -165,7 +177,7 @@ async fn check_warehouse<S: Shop>(request: &Request<'_, S>, id: &WarehouseId) ->
 /// Sends a seller's command and shows the level of the warehouse after it.
 async fn change<S: Shop>(request: Request<'_, S>, warehouse: WarehouseId, command: Command) -> Result<Reply, Problem> {
     let sku = request.id(Sku::parse)?;
-    check_warehouse(&request, &warehouse).await?;
+    announce(&request, &sku, &warehouse).await?;
     let accepted = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command)).send().await?;
     let levels = levels_of(&accepted)?;
     let empty = Level::at(warehouse);

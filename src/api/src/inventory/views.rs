@@ -17,6 +17,8 @@ pub struct LevelView<'a> {
     on_hand: u64,
     reserved: u64,
     available: u64,
+    /// Are its units for sale? `false` while the warehouse is not active: `available` is 0 then.
+    active: bool,
     to_ship: u64,
     in_building: u64,
     incoming: Vec<IncomingView<'a>>,
@@ -48,6 +50,7 @@ impl<'a> LevelView<'a> {
             on_hand: level.on_hand,
             reserved: level.reserved,
             available: level.available(),
+            active: level.is_active(),
             to_ship: level.to_ship,
             in_building: level.in_building(),
             incoming: incoming.collect(),

@@ -13,7 +13,8 @@ use crate::core::service::Shop;
 use crate::core::types::{Country, Id, Prose, Text, Whole};
 use crate::core::view::{At, Shown};
 use doorbuster_actors::ask::Accepted;
-use doorbuster_domain::any::{Command, State};
+use doorbuster_domain::any::{self, Command};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, WarehouseId};
 use doorbuster_domain::warehouse;
 use doorbuster_storage::wire::Meta;
@@ -62,7 +63,8 @@ pub struct WarehouseBody {
     pub country: Country,
     /// Its postal code.
     pub postal_code: Option<Text<20>>,
-    /// May orders be sent from here? Default: true.
+    /// Are its units for sale? If not, no order or reservation takes units from it, and shoppers do not see them; what is reserved there
+    /// stays reserved. Default: true.
     pub active: Option<bool>,
     /// Its place in the ranking: lower comes first. Default: 0.
     pub priority: Option<Whole>,
@@ -86,7 +88,7 @@ pub struct WarehouseView<'a> {
 impl<'a> WarehouseView<'a> {
     /// A warehouse as it was last set.
     #[must_use]
-    pub fn new(id: &'a WarehouseId, details: &'a warehouse::Details, meta: &Meta) -> Self {
+    pub fn new(id: &'a WarehouseId, details: &'a warehouse::Details, version: u64, meta: &Meta) -> Self {
         Self {
             id: Shown(id),
             name: &details.name,
@@ -94,7 +96,7 @@ impl<'a> WarehouseView<'a> {
             postal_code: details.postal_code.as_deref(),
             active: details.active,
             priority: details.priority,
-            version: meta.version,
+            version,
             created_at: At(meta.created_at),
             updated_at: At(meta.updated_at),
         }
@@ -116,21 +118,26 @@ async fn put<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     };
     let expected_version = if_match(&request.headers)?;
     let command = Command::Warehouse(warehouse::Command::Put { details, expected_version });
-    let accepted = request.ask(EntityId::Warehouse(id.clone()), command).send().await?;
-    let created = accepted.meta.version == 1 && !accepted.repeated;
-    show(if created { 201 } else { 200 }, &id, &accepted)
+    // Until every SKU with stock in it knows, an order could take units of a warehouse that was closed.
+    let deadline = request.now.plus_ms(request.settings().order_wait_ms);
+    let asking = request.ask(EntityId::Warehouse(id.clone()), command).until(Wait::Held, deadline);
+    let accepted = asking.send().await?;
+    show(&id, &accepted, true)
 }
 
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(WarehouseId::parse)?;
     let command = Command::Warehouse(warehouse::Command::Read);
     let accepted = request.ask(EntityId::Warehouse(id.clone()), command).send().await?;
-    show(200, &id, &accepted)
+    show(&id, &accepted, false)
 }
 
-fn show(status: u16, id: &WarehouseId, accepted: &Accepted) -> Result<Reply, Problem> {
-    let Some(State::Warehouse(warehouse)) = accepted.state.as_deref() else { return Err(not_found()) };
-    let details = warehouse.details().ok_or_else(not_found)?;
-    let view = WarehouseView::new(id, details, &accepted.meta);
-    Ok(Reply::json(status, &view).etag(warehouse.version()).of(accepted))
+/// The answer with the warehouse: 201 to the PUT that created it.
+fn show(id: &WarehouseId, accepted: &Accepted, put: bool) -> Result<Reply, Problem> {
+    let any::Reply::Warehouse(warehouse::Reply::Described { details, version }) = &accepted.reply else {
+        return Err(not_found());
+    };
+    let created = put && *version == 1 && !accepted.repeated;
+    let view = WarehouseView::new(id, details, *version, &accepted.meta);
+    Ok(Reply::json(if created { 201 } else { 200 }, &view).etag(*version).of(accepted))
 }

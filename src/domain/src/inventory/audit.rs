@@ -102,7 +102,8 @@ impl AuditFold {
             | Event::MovesForgotten { .. }
             | Event::ExternalExtended { .. }
             | Event::ExternalKept { .. }
-            | Event::ExternalForgotten { .. } => {}
+            | Event::ExternalForgotten { .. }
+            | Event::WarehouseSet { .. } => {}
             Event::ExternalReserved { id, allocations, decider, .. } => {
                 let books = self.external.entry(*id).or_default();
                 books.decided_by_the_stock = *decider == super::Decider::Stock;

@@ -326,6 +326,15 @@ pub enum Command {
         /// The order's answer.
         says: OrderSays,
     },
+    /// A warehouse is or is not active; units in one that is not are not for sale. The warehouse sends it; the newest version wins.
+    SetWarehouse {
+        /// The id of the warehouse.
+        warehouse: WarehouseId,
+        /// Are its units for sale?
+        active: bool,
+        /// The warehouse's version; an older one changes nothing.
+        version: u64,
+    },
 }
 
 /// The answer to an accepted command.
@@ -335,7 +344,7 @@ pub enum Reply {
     Levels(Box<Levels>),
     /// The answer to `Reserve`.
     Reserved(Box<Reserved>),
-    /// The command took effect, now or before: `Offer`, `Commit`, `Release`, `Forget`, `Ship`, `Return`, `ForgetMoves`, `Answer`.
+    /// The command took effect, now or before: `Offer`, `Commit`, `Release`, `Forget`, `Ship`, `Return`, `ForgetMoves`, `Answer`, `SetWarehouse`.
     Done,
     /// `Commit`, `Release`, `Forget` or an answer named an unknown reservation: nothing changed (rule R1).
     Unknown,

@@ -138,7 +138,7 @@ impl Inventory {
             level.available().saturating_sub(taken.get(&level.warehouse).copied().unwrap_or_default())
         };
         let available = levels.clone().map(free).fold(0, u64::saturating_add);
-        let all_reserved = !taken.is_empty() || levels.map(|level| level.reserved).any(|reserved| reserved > 0);
+        let all_reserved = !taken.is_empty() || levels.map(super::Level::may_come_back).any(|reserved| reserved > 0);
         Refusal::SoldOut { wanted, available, all_reserved }
     }
 

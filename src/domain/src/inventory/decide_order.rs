@@ -41,7 +41,7 @@ impl Inventory {
         let Some(allocations) = self.allocate(wanted.units, ranking) else {
             let levels = self.levels.values();
             let available = levels.clone().map(super::Level::available).fold(0, u64::saturating_add);
-            let all_reserved = levels.map(|level| level.reserved).any(|reserved| reserved > 0);
+            let all_reserved = levels.map(super::Level::may_come_back).any(|reserved| reserved > 0);
             return Err(Refusal::SoldOut { wanted: wanted.units, available, all_reserved });
         };
         let reservation = Reservation {

@@ -1,4 +1,4 @@
-//! Decisions on the commands of sellers: receipts, adjustments, counts; and on the product's offers.
+//! Decisions on the commands of sellers: receipts, adjustments, counts; on the product's offers, and on what warehouses say of themselves.
 
 use super::command::{AdjustmentReason, Offer, Refusal, Reply, Units};
 use super::event::{Event, SellerRequest};
@@ -21,6 +21,20 @@ impl Inventory {
             Some(known) if known.version >= offer.version => Ok(Decision::again(Reply::Done)),
             Some(_) | None => Ok(Decision::one(Event::Offered(Box::new(offer.clone())), Reply::Done)),
         }
+    }
+
+    /// The newest version of a warehouse wins. It is also kept of one where no unit has been booked yet: the units come after it.
+    pub(super) fn decide_set_warehouse(
+        &self,
+        warehouse: &WarehouseId,
+        active: bool,
+        version: u64,
+    ) -> Decision<Event, Reply> {
+        let known = self.levels.get(warehouse).and_then(|level| level.standing);
+        if known.is_some_and(|known| known.version >= version) {
+            return Decision::again(Reply::Done);
+        }
+        Decision::one(Event::WarehouseSet { warehouse: warehouse.clone(), active, version }, Reply::Done)
     }
 
     pub(super) fn decide_receive(

@@ -306,4 +306,17 @@ pub enum Event {
         #[n(0)]
         ids: Vec<ReservationId>,
     },
+    /// A warehouse became active, or stopped selling.
+    #[n(20)]
+    WarehouseSet {
+        /// The id of the warehouse.
+        #[n(0)]
+        warehouse: WarehouseId,
+        /// Are its units for sale?
+        #[n(1)]
+        active: bool,
+        /// The warehouse's version.
+        #[n(2)]
+        version: u64,
+    },
 }

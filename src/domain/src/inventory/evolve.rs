@@ -4,7 +4,7 @@ use super::Inventory;
 use super::command::{Allocation, MoveKey, Offer, Units};
 use super::event::{Event, SellerRequest};
 use super::external::{ExternalReservation, ExternalStatus};
-use super::levels::{Incoming, Level};
+use super::levels::{Incoming, Level, Standing};
 use super::memory::{Agreed, Move, Remembered, Reservation, ReservationStatus, orders_beside, requests_beside};
 use crate::ids::{OrderId, WarehouseId};
 use crate::money::Currency;
@@ -109,6 +109,9 @@ impl Inventory {
                 }
             }
             Event::ExternalForgotten { ids } => ids.iter().for_each(|id| self.external.forget(*id)),
+            Event::WarehouseSet { warehouse, active, version } => {
+                self.levels.at(warehouse).standing = Some(Standing { active: *active, version: *version });
+            }
         }
     }
 

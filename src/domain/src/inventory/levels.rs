@@ -56,6 +56,20 @@ pub struct Level {
     /// When units were last received.
     #[n(10)]
     pub last_receipt_at: Option<Timestamp>,
+    /// What the warehouse last said of itself; `None`: it has been active ever since the SKU has stock there.
+    #[n(11)]
+    pub standing: Option<Standing>,
+}
+
+/// Whether a warehouse's units are for sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Standing {
+    /// `false`: none of them are.
+    #[n(0)]
+    pub active: bool,
+    /// The warehouse's version; an older one changes nothing.
+    #[n(1)]
+    pub version: u64,
 }
 
 /// Units that a seller has announced and that have not arrived.
@@ -135,10 +149,25 @@ impl Level {
         Self { warehouse, ..Self::default() }
     }
 
-    /// Units that can be reserved: `on_hand - reserved - held`.
+    /// Are its units for sale?
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        match &self.standing {
+            Some(standing) => standing.active,
+            None => true,
+        }
+    }
+
+    /// Units that can be reserved: `on_hand - reserved - held`; none while the warehouse is not active.
     #[must_use]
     pub const fn available(&self) -> u64 {
-        self.on_hand.saturating_sub(self.reserved).saturating_sub(self.held)
+        if self.is_active() { self.on_hand.saturating_sub(self.reserved).saturating_sub(self.held) } else { 0 }
+    }
+
+    /// Reserved units that can be reserved again once they are released; none while the warehouse is not active.
+    #[must_use]
+    pub const fn may_come_back(&self) -> u64 {
+        if self.is_active() { self.reserved } else { 0 }
     }
 
     /// Units that a stocktake finds: `on_hand + to_ship`.
@@ -155,10 +184,10 @@ impl Levels {
         self.levels.iter().map(Level::available).fold(0, u64::saturating_add)
     }
 
-    /// Reserved units, over all warehouses.
+    /// Reserved units, over all active warehouses.
     #[must_use]
     pub fn reserved(&self) -> u64 {
-        self.levels.iter().map(|level| level.reserved).fold(0, u64::saturating_add)
+        self.levels.iter().map(Level::may_come_back).fold(0, u64::saturating_add)
     }
 }
 

@@ -53,7 +53,7 @@ pub use external::{
     Decider, EXTENSIONS_MAX, EXTERNAL_MEMORY_S, EXTERNAL_PER_DECISION_MAX, ExternalAnswer, ExternalRequest,
     ExternalReservation, ExternalStatus, Requester,
 };
-pub use levels::{Incoming, Level, Levels};
+pub use levels::{Incoming, Level, Levels, Standing};
 pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
 pub use restore::Chunk;
 pub use stock_state::StockState;
@@ -275,6 +275,9 @@ impl Entity for Inventory {
                 self.list_external(owner, *status, *before, *limit)
             }
             Command::AnswerExternal { id, says } => self.decide_external_answer(*id, *says, now),
+            Command::SetWarehouse { warehouse, active, version } => {
+                Ok(self.decide_set_warehouse(warehouse, *active, *version))
+            }
         }
     }
 
@@ -327,7 +330,7 @@ impl Entity for Inventory {
     fn public_view(&self, whole: bool) -> Option<PublicView> {
         Some(PublicView {
             available: self.levels().map(Level::available).fold(0, u64::saturating_add),
-            reserved: self.levels().map(|level| level.reserved).fold(0, u64::saturating_add),
+            reserved: self.levels().map(Level::may_come_back).fold(0, u64::saturating_add),
             details: (whole || self.levels().count() > 1).then(|| Arc::new(self.read())),
         })
     }
@@ -353,7 +356,8 @@ impl Entity for Inventory {
             | Event::Adjusted { .. }
             | Event::Counted { .. }
             | Event::Shipped { .. }
-            | Event::Returned { .. } => true,
+            | Event::Returned { .. }
+            | Event::WarehouseSet { .. } => true,
         }
     }
 }

@@ -45,6 +45,7 @@ pub fn run(steps: u64, mut check: impl FnMut(&World, &[Event])) {
         }
         let seen = laws::replay_equals_state(&world.events, &world.stock);
         seen.and_then(|()| laws::a_unit_is_sold_at_most_once(&world.events))
+            .and_then(|()| laws::nothing_is_reserved_where_nothing_is_for_sale(&world.events))
             .unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
     }
 }
@@ -94,6 +95,7 @@ pub struct World {
     network: Vec<(Timestamp, Command)>,
     requests: u64,
     offers: u64,
+    warehouse_versions: u64,
 }
 
 fn warehouse(number: u32) -> WarehouseId {
@@ -134,6 +136,7 @@ impl World {
             network: Vec::new(),
             requests: 0,
             offers: 0,
+            warehouse_versions: 0,
         };
         assert_eq!(world.send(Command::Offer(Box::new(offer(1, 100)))), Ok(Reply::Done));
         world
@@ -215,7 +218,7 @@ impl World {
         let warehouse = warehouse(self.pick(3));
         let reference = Some(CompactString::new(format!("PO-{}", self.pick(3))));
         let units = self.pick(60);
-        let command = match self.pick(7) {
+        let command = match self.pick(8) {
             0 | 1 => Command::Receive { request, warehouse, units, reference, expected_at: None },
             2 => {
                 let expected_at = Some(self.now.plus_s(86_400));
@@ -226,6 +229,12 @@ impl World {
                 Command::Adjust { request, warehouse, delta, reason: AdjustmentReason::Lost }
             }
             5 => Command::Count { request, warehouse, counted: units, expected_in_building: None },
+            6 => {
+                self.warehouse_versions += 1;
+                // Mostly open, or nothing would be sold.
+                let active = self.pick(3) > 0;
+                Command::SetWarehouse { warehouse, active, version: self.warehouse_versions }
+            }
             _ => {
                 self.offers += 1;
                 Command::Offer(Box::new(offer(self.offers + 1, i64::from(units) + 50)))

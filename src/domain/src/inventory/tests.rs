@@ -340,6 +340,26 @@ fn more_than_was_sold_is_neither_shipped_nor_taken_back() {
 }
 
 #[test]
+fn a_closed_warehouse_sells_nothing_and_keeps_what_it_has_promised() {
+    let mut shelf = Shelf::with(&[1, 5]);
+    let held = shelf.hold(1, 5);
+    assert_eq!(held.allocations, [from(2, 5)]);
+    let set = |active, version| Command::SetWarehouse { warehouse: warehouse(2), active, version };
+    shelf.tell(set(false, 4)).unwrap();
+    shelf.receive(2, 7);
+    assert_eq!((shelf.stock.read().available(), shelf.stock.read().reserved()), (1, 0), "its levels count nowhere");
+    let view = shelf.stock.public_view(false).expect("a SKU has one");
+    assert_eq!((view.available, view.reserved), (1, 0));
+    let sold_out = Refusal::SoldOut { wanted: 2, available: 1, all_reserved: false };
+    assert_eq!(shelf.tell(reserve(2, 2)), Err(sold_out), "neither with its units nor with what it may get back");
+    assert_eq!(shelf.hold(3, 1).allocations, [from(1, 1)]);
+    assert_eq!(shelf.tell(Command::Commit { order: order(1), reservation: held.reservation }), Ok(Reply::Done));
+    shelf.tell(set(true, 5)).unwrap();
+    shelf.tell(set(false, 4)).unwrap();
+    assert_eq!(shelf.hold(4, 7).allocations, [from(2, 7)], "an older word changes nothing");
+}
+
+#[test]
 fn units_of_a_sku_that_no_product_lists_are_not_counted() {
     let mut shelf = Shelf::empty();
     let receive = |request: Request, expected_at: Option<Timestamp>| Command::Receive {

@@ -17,7 +17,7 @@ use doorbuster_domain::inventory::{Agreed, CHUNKS, Chunk, Event, Inventory, chun
 pub(super) fn touch(event: &Event, dirty: &mut Dirty) {
     dirty.mark(HEAD);
     match event {
-        Event::Offered(_) => {}
+        Event::Offered(_) | Event::WarehouseSet { .. } => {}
         Event::Received { asked, .. }
         | Event::Announced { asked, .. }
         | Event::Adjusted { asked, .. }

@@ -54,7 +54,7 @@ in_one_row! {
     order::Order;
     product::Product => restored;
     reservation::Reservation;
-    warehouse::Warehouse;
+    warehouse::Warehouse => restored;
 }
 
 impl StoredKind for inventory::Inventory {

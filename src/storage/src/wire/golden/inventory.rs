@@ -87,7 +87,9 @@ fn promises() -> Vec<Event> {
 
 /// One of each event; a SKU's life as far as they follow from one another.
 fn samples() -> Vec<Event> {
-    of_orders().into_iter().chain(promises()).collect()
+    let warehouse = WarehouseId::parse("lon1").unwrap();
+    let closed = Event::WarehouseSet { warehouse, active: false, version: 300 };
+    of_orders().into_iter().chain(promises()).chain([closed]).collect()
 }
 
 #[test]

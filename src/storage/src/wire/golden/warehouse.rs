@@ -1,6 +1,7 @@
 //! Golden bytes of a warehouse's events, and warehouses that are written and read back.
 
 use super::{cut_events_are_refused, events_keep_their_bytes, states_keep_their_bytes};
+use doorbuster_domain::ids::{Sku, WarehouseId};
 use doorbuster_domain::warehouse::{Details, Event, Warehouse};
 
 fn samples() -> Vec<Event> {
@@ -12,7 +13,11 @@ fn samples() -> Vec<Event> {
         priority: 300,
     };
     let without = Details { postal_code: None, active: false, ..details.clone() };
-    vec![Event::Put { details }, Event::Put { details: without }]
+    let stocked = Event::Stocked {
+        warehouse: WarehouseId::parse("lon1").unwrap(),
+        sku: Sku::parse("NOVA-LOW-42").unwrap(),
+    };
+    vec![Event::Put { details }, Event::Put { details: without }, stocked, Event::Heard { number: 0, version: 2 }]
 }
 
 #[test]
@@ -23,5 +28,5 @@ fn events_of_version_1_keep_their_bytes() {
 
 #[test]
 fn a_warehouse_reads_back_at_every_point_of_its_life() {
-    states_keep_their_bytes::<Warehouse>(&samples(), include_str!("warehouse_states.txt"), 1, |warehouse| warehouse);
+    states_keep_their_bytes::<Warehouse>(&samples(), include_str!("warehouse_states.txt"), 1, Warehouse::restored);
 }
