@@ -209,8 +209,8 @@ impl Shop for InMemory {
     fn availability(&self, sku: &Sku) -> Option<Stock> {
         let levels = self.books().levels(sku)?;
         let available = levels.levels.iter().map(Level::available).sum();
-        let (reserved, version) = (levels.reserved(), levels.version);
-        Some(Stock { available, reserved, version, levels: Some(Arc::new(levels)) })
+        let (reserved, next_release_at, version) = (levels.reserved(), levels.next_release_at, levels.version);
+        Some(Stock { available, reserved, next_release_at, version, levels: Some(Arc::new(levels)) })
     }
 
     async fn history(&self, entity: &EntityId, from: u64, limit: usize) -> Result<Vec<Journaled>, Unavailable> {

@@ -83,3 +83,35 @@ async fn a_warehouse_that_is_not_active_sells_nothing_and_counts_nowhere() {
         assert_eq!(sold.status, 201, "{sold:?}");
     }
 }
+
+#[tokio::test]
+async fn an_order_holds_units_for_the_hold_time_of_its_sku() {
+    let server = Server::start().await;
+    let seller = server.seller();
+    server.with_stock("A", 1).await;
+    server.with_stock("B", 5).await;
+    let product = json!({ "title": "Nova Low", "skus": [{ "sku": "A", "hold_s": 180, "prices": [{ "amount": 12999, "currency": "GBP" }] }] });
+    assert_eq!(seller.put("/v1/products/p-A", &product).await.status, 200);
+    let between = |from: &Value, to: &Value| (seconds(to) - seconds(from)).rem_euclid(24 * 3_600);
+    let length = |order: &Value| between(&order["placed_at"], &order["expires_at"]);
+    let mut both = order_of("A", 1);
+    both["lines"][1] = json!({ "sku": "B", "quantity": 1 });
+    let both = seller.post("/v1/orders", Some("both"), Some(&both)).await;
+    assert_eq!((both.status, length(&both.body)), (201, 180), "{both:?}");
+    let other = seller.post("/v1/orders", Some("other"), Some(&order_of("B", 1))).await;
+    assert!(length(&other.body) > 180, "the shop's own time: {other:?}");
+    // The next shopper learns at once when the unit may come back.
+    let seen = server.anyone().get("/v1/skus/A/availability").await;
+    assert_eq!(seen.body["state"], "all_reserved", "{seen:?}");
+    let until_release = between(&both.body["placed_at"], &seen.body["next_release_at"]);
+    assert!((180..length(&other.body)).contains(&until_release), "{seen:?}");
+    let refused = seller.post("/v1/orders", Some("more"), Some(&order_of("A", 1))).await;
+    assert_eq!(refused.body["lines"][0]["next_release_at"], seen.body["next_release_at"], "{refused:?}");
+}
+
+/// The time of day of an instant, in whole seconds.
+fn seconds(at: &Value) -> i64 {
+    let text = at.as_str().unwrap_or_else(|| panic!("{at} is no instant"));
+    let part = |from: usize| text[from..from + 2].parse::<i64>().expect("two digits");
+    part(11) * 3_600 + part(14) * 60 + part(17)
+}

@@ -20,7 +20,7 @@ pub(crate) fn sku(name: &str) -> Sku {
 }
 
 pub(crate) fn snapshot(version: u64, available: u64) -> AvailabilitySnapshot {
-    AvailabilitySnapshot { version, available, reserved: 1, levels: None }
+    AvailabilitySnapshot { version, available, reserved: 1, ..AvailabilitySnapshot::default() }
 }
 
 pub(crate) fn event(seq: u64, index: u32) -> Entry {

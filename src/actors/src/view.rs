@@ -2,6 +2,7 @@
 
 use doorbuster_domain::ids::Sku;
 use doorbuster_domain::inventory::Levels;
+use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::Shard;
 use doorbuster_storage::keyed::KeyedMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,8 @@ pub struct Stock {
     pub available: u64,
     /// Reserved and not committed.
     pub reserved: u64,
+    /// The earliest deadline of a reservation.
+    pub next_release_at: Option<Timestamp>,
     /// The entity's version that these figures belong to.
     pub version: u64,
     /// Offer and warehouses; `None` in an update: unchanged.
@@ -30,6 +33,8 @@ pub struct AvailabilityView {
     notified: AtomicBool,
     available: AtomicU64,
     reserved: AtomicU64,
+    /// In ms; 0: no unit is reserved.
+    next_release_at: AtomicU64,
     version: AtomicU64,
     levels: RwLock<Option<Arc<Levels>>>,
 }
@@ -42,6 +47,7 @@ impl AvailabilityView {
             notified: AtomicBool::new(false),
             available: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
+            next_release_at: AtomicU64::new(0),
             version: AtomicU64::new(0),
             levels: RwLock::new(None),
         }
@@ -64,6 +70,7 @@ impl AvailabilityView {
         }
         self.available.store(stock.available, Ordering::Release);
         self.reserved.store(stock.reserved, Ordering::Release);
+        self.next_release_at.store(stock.next_release_at.unwrap_or_default().0, Ordering::Release);
         self.version.store(stock.version, Ordering::Release);
     }
 
@@ -74,6 +81,7 @@ impl AvailabilityView {
         Stock {
             available: self.available.load(Ordering::Acquire),
             reserved: self.reserved.load(Ordering::Acquire),
+            next_release_at: Some(Timestamp(self.next_release_at.load(Ordering::Acquire))).filter(|at| at.0 > 0),
             version,
             levels: self.levels.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -160,7 +168,7 @@ mod tests {
     use super::*;
 
     fn stock(version: u64) -> Stock {
-        Stock { available: version, reserved: 0, version, levels: None }
+        Stock { available: version, version, ..Stock::default() }
     }
 
     #[test]

@@ -107,6 +107,8 @@ pub struct PublicView {
     pub available: u64,
     /// Units reserved and not committed.
     pub reserved: u64,
+    /// The earliest deadline of a reservation.
+    pub next_release_at: Option<Timestamp>,
     /// Everything else; `None`: unchanged since it was last given.
     pub details: Option<Arc<Levels>>,
 }

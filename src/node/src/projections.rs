@@ -179,8 +179,14 @@ async fn send_changes(
 
 fn add(writer: &mut CacheWriter<AnyCache>, view: &AvailabilityView) {
     let stock = view.take_stock();
-    let (version, available, reserved) = (stock.version, stock.available, stock.reserved);
-    writer.add(view.sku().clone(), AvailabilitySnapshot { version, available, reserved, levels: stock.levels });
+    let snapshot = AvailabilitySnapshot {
+        version: stock.version,
+        available: stock.available,
+        reserved: stock.reserved,
+        next_release_at: stock.next_release_at,
+        levels: stock.levels,
+    };
+    writer.add(view.sku().clone(), snapshot);
 }
 
 /// Publishes the events of the shards that this node owns.

@@ -129,8 +129,13 @@ impl Shop for NodeShop {
     fn cached_availability(&self, sku: &Sku) -> Option<Stock> {
         self.availability(sku).or_else(|| {
             let snapshot = self.availability_cache.as_ref()?.get(sku)?;
-            let (available, reserved, version) = (snapshot.available, snapshot.reserved, snapshot.version);
-            Some(Stock { available, reserved, version, levels: snapshot.levels.clone() })
+            Some(Stock {
+                available: snapshot.available,
+                reserved: snapshot.reserved,
+                next_release_at: snapshot.next_release_at,
+                version: snapshot.version,
+                levels: snapshot.levels.clone(),
+            })
         })
     }
 

@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn snapshot(version: u64) -> AvailabilitySnapshot {
-        AvailabilitySnapshot { version, available: version, reserved: 0, levels: None }
+        AvailabilitySnapshot { version, available: version, ..AvailabilitySnapshot::default() }
     }
 
     /// Lets the task of the look-ups do what was requests.

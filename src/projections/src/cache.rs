@@ -6,6 +6,7 @@ use super::ReadModelError;
 use super::memory::MemoryCache;
 use doorbuster_domain::ids::Sku;
 use doorbuster_domain::inventory::Levels;
+use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::redis::{Link, Versioned, VersionedValues};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -23,6 +24,9 @@ pub struct AvailabilitySnapshot {
     pub available: u64,
     /// Units reserved by orders and reservations.
     pub reserved: u64,
+    /// The earliest deadline of a reservation.
+    #[serde(default)]
+    pub next_release_at: Option<Timestamp>,
     /// Prices, stock per warehouse and the rest. It may be older than the counters, because it is not written with every reservation.
     pub levels: Option<Arc<Levels>>,
 }
@@ -31,8 +35,8 @@ impl AvailabilitySnapshot {
     /// The snapshot of an inventory at a version.
     #[must_use]
     pub fn of(levels: Levels, version: u64) -> Self {
-        let (available, reserved) = (levels.available(), levels.reserved());
-        Self { version, available, reserved, levels: Some(Arc::new(levels)) }
+        let (available, reserved, next_release_at) = (levels.available(), levels.reserved(), levels.next_release_at);
+        Self { version, available, reserved, next_release_at, levels: Some(Arc::new(levels)) }
     }
 
     /// Whether both show a shopper the same counters and offer. Stock per warehouse may lag behind the counters.

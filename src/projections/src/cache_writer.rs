@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn snapshot(version: u64) -> AvailabilitySnapshot {
-        AvailabilitySnapshot { version, available: version, reserved: 0, levels: None }
+        AvailabilitySnapshot { version, available: version, ..AvailabilitySnapshot::default() }
     }
 
     #[tokio::test]

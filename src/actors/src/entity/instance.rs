@@ -392,8 +392,8 @@ impl Instance {
     fn publication(&mut self, whole: bool) -> Option<PendingOutput> {
         let (shared, sku) = (&self.shared, self.id.published_as()?);
         let view = self.view.get_or_insert_with(|| shared.context.views.open(sku, shared.shard));
-        let PublicView { available, reserved, details } = self.state.public_view(whole)?;
-        let stock = Stock { available, reserved, version: self.meta.version, levels: details };
+        let PublicView { available, reserved, next_release_at, details } = self.state.public_view(whole)?;
+        let stock = Stock { available, reserved, next_release_at, version: self.meta.version, levels: details };
         Some(PendingOutput::Publish(Arc::clone(view), stock))
     }
 

@@ -203,6 +203,11 @@ pub(crate) async fn read<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Result
     let asking = request.ask(EntityId::Inventory(sku.clone()), command).reject_if_absent(Some(known::unknown()));
     let accepted = asking.send().await?;
     let any::Reply::Inventory(Replied::Levels(levels)) = accepted.reply else { return Err(not_found()) };
-    let (available, reserved, version) = (levels.available(), levels.reserved(), levels.version);
-    Ok(Stock { available, reserved, version, levels: Some(Arc::from(levels)) })
+    Ok(Stock {
+        available: levels.available(),
+        reserved: levels.reserved(),
+        next_release_at: levels.next_release_at,
+        version: levels.version,
+        levels: Some(Arc::from(levels)),
+    })
 }

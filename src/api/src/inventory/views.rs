@@ -111,8 +111,7 @@ impl<'a> AvailabilityView<'a> {
     pub fn new(sku: &'a Sku, stock: &Stock, low_stock_at: u64) -> Self {
         let state = state_of(stock, low_stock_at);
         let levels = stock.levels.as_deref();
-        let next_release_at =
-            levels.and_then(|levels| levels.next_release_at).filter(|_| state == StockState::AllReserved);
+        let next_release_at = stock.next_release_at.filter(|_| state == StockState::AllReserved);
         Self {
             sku: Shown(sku),
             state: state.as_str(),

@@ -359,7 +359,7 @@ impl CachedStock {
                 wanted: u32::try_from(*units).unwrap_or(u32::MAX),
                 available: stock.available,
                 all_reserved: stock.available == 0 && stock.reserved > 0,
-                next_release_at: levels.next_release_at,
+                next_release_at: stock.next_release_at,
             })
         })
     }

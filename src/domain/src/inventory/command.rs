@@ -382,6 +382,9 @@ pub struct Reserved {
     /// Chooses the tax rate, as the seller names it.
     #[cbor(n(5), with = "text")]
     pub tax_class: CompactString,
+    /// The seconds for which an order may hold units of this SKU, from its placement; `None`: the order's own time applies.
+    #[n(6)]
+    pub hold_s: Option<u64>,
 }
 
 /// A refusal of a command.

@@ -24,7 +24,7 @@ type Decided = Result<Decision<Event, Reply>, Refusal>;
 impl Inventory {
     pub(super) fn decide_reserve(&self, wanted: &ReserveRequest, ranking: &[WarehouseId], now: Timestamp) -> Decided {
         if let Some(known) = self.reservations.get(&wanted.order) {
-            return reserve_again(known, wanted);
+            return reserve_again(known, wanted, self.offer.as_ref().and_then(|offer| offer.hold_s));
         }
         // The deadline is checked only now: an existing reservation is returned however late the command comes.
         if wanted.expires_at <= now {
@@ -44,12 +44,14 @@ impl Inventory {
             let all_reserved = levels.map(super::Level::may_come_back).any(|reserved| reserved > 0);
             return Err(Refusal::SoldOut { wanted: wanted.units, available, all_reserved });
         };
+        // The order counts the SKU's own time from its placement, a moment before this decision, and alone decides on it (rule R3).
+        let expires_at = offer.hold_s.map_or(wanted.expires_at, |hold_s| wanted.expires_at.min(now.plus_s(hold_s)));
         let reservation = Reservation {
             number: self.version.saturating_add(1),
             allocations,
             agreed: self.agreed.get(&wanted.currency).cloned().ok_or(Refusal::NoPrice { currency: wanted.currency })?,
-            expires_at: wanted.expires_at,
-            ask_at: wanted.expires_at.plus_s(QUESTION_GRACE_S),
+            expires_at,
+            ask_at: expires_at.plus_s(QUESTION_GRACE_S),
             status: ReservationStatus::Held,
         };
         let event = Event::Reserved {
@@ -60,7 +62,7 @@ impl Inventory {
             expires_at: reservation.expires_at,
             ask_at: reservation.ask_at,
         };
-        Ok(Decision::one(event, Reply::Reserved(Box::new(reservation.reply()))))
+        Ok(Decision::one(event, Reply::Reserved(Box::new(reservation.reply(offer.hold_s)))))
     }
 
     fn check_price(&self, offer: &Offer, wanted: &ReserveRequest) -> Result<(), Refusal> {
@@ -186,7 +188,7 @@ impl Inventory {
 }
 
 /// Rule R1: the same terms return the same reservation; a released one is not reserved again.
-fn reserve_again(known: &Reservation, wanted: &ReserveRequest) -> Decided {
+fn reserve_again(known: &Reservation, wanted: &ReserveRequest, hold_s: Option<u64>) -> Decided {
     let price = known.agreed.price.unit;
     let same = known.units() == u64::from(wanted.units)
         && price.currency == wanted.currency
@@ -196,7 +198,7 @@ fn reserve_again(known: &Reservation, wanted: &ReserveRequest) -> Decided {
     }
     match known.status {
         ReservationStatus::Held | ReservationStatus::Committed => {
-            Ok(Decision::again(Reply::Reserved(Box::new(known.reply()))))
+            Ok(Decision::again(Reply::Reserved(Box::new(known.reply(hold_s)))))
         }
         ReservationStatus::Released => Err(Refusal::Ended),
     }

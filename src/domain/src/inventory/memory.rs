@@ -75,7 +75,8 @@ impl Reservation {
         units_of(&self.allocations)
     }
 
-    pub(super) fn reply(&self) -> Reserved {
+    /// The answer to the order. `hold_s`: the SKU's own hold time; the order takes it from the first answer that arrives.
+    pub(super) fn reply(&self, hold_s: Option<u64>) -> Reserved {
         Reserved {
             reservation: self.number,
             allocations: self.allocations.clone(),
@@ -83,6 +84,7 @@ impl Reservation {
             title: self.agreed.title.clone(),
             seller: self.agreed.seller.clone(),
             tax_class: self.agreed.tax_class.clone(),
+            hold_s,
         }
     }
 }

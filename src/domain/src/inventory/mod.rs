@@ -181,14 +181,19 @@ impl Inventory {
     /// The levels with offer and version.
     #[must_use]
     pub fn read(&self) -> Levels {
-        let of_orders = self.asks.first().and_then(|(_, number)| self.by_number(*number));
-        let of_orders = of_orders.map(|(_, reservation)| reservation.expires_at);
         Levels {
             offer: self.offer.clone(),
             levels: self.levels.values().cloned().collect(),
             version: self.version,
-            next_release_at: [of_orders, self.external.next_end()].into_iter().flatten().min(),
+            next_release_at: self.next_release_at(),
         }
+    }
+
+    /// The earliest deadline of a live reservation.
+    fn next_release_at(&self) -> Option<Timestamp> {
+        let of_orders = self.asks.first().and_then(|(_, number)| self.by_number(*number));
+        let of_orders = of_orders.map(|(_, reservation)| reservation.expires_at);
+        [of_orders, self.external.next_end()].into_iter().flatten().min()
     }
 
     fn is_known(&self) -> bool {
@@ -331,6 +336,7 @@ impl Entity for Inventory {
         Some(PublicView {
             available: self.levels().map(Level::available).fold(0, u64::saturating_add),
             reserved: self.levels().map(Level::may_come_back).fold(0, u64::saturating_add),
+            next_release_at: self.next_release_at(),
             details: (whole || self.levels().count() > 1).then(|| Arc::new(self.read())),
         })
     }

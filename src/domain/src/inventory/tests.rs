@@ -340,6 +340,23 @@ fn more_than_was_sold_is_neither_shipped_nor_taken_back() {
 }
 
 #[test]
+fn a_sku_with_a_hold_time_of_its_own_names_it_and_is_released_by_it() {
+    let mut shelf = Shelf::empty();
+    shelf.tell(Command::Offer(Box::new(Offer { hold_s: Some(180), ..offer(1, 100) }))).unwrap();
+    shelf.receive(1, 1);
+    let held = shelf.hold(1, 1);
+    assert_eq!(held.hold_s, Some(180));
+    assert_eq!(shelf.stock.read().next_release_at, Some(NOW.plus_s(180)));
+    let view = shelf.stock.public_view(false).expect("a SKU has one");
+    assert_eq!(view.next_release_at, Some(NOW.plus_s(180)), "shoppers see it at once");
+    assert_eq!(shelf.stock.wake_at(NOW), Some(NOW.plus_s(180 + QUESTION_GRACE_S)), "it asks the order then (R3)");
+    shelf.tell(Command::Release { order: order(1), reservation: held.reservation }).unwrap();
+    shelf.tell(Command::Offer(Box::new(Offer { hold_s: Some(9_999), ..offer(2, 100) }))).unwrap();
+    shelf.hold(2, 1);
+    assert_eq!(shelf.stock.read().next_release_at, Some(DEADLINE), "it shortens the order's time, and never prolongs it");
+}
+
+#[test]
 fn a_closed_warehouse_sells_nothing_and_keeps_what_it_has_promised() {
     let mut shelf = Shelf::with(&[1, 5]);
     let held = shelf.hold(1, 5);

@@ -266,6 +266,10 @@ impl Order {
                 allocations: reserved.allocations.clone(),
             });
         });
+        // A SKU's own time counts from the placement, as the order's does; the shortest holds for the whole order.
+        if let (Some(hold_s), Some(head)) = (reserved.hold_s, &self.head) {
+            self.expires_at = self.expires_at.min(head.placed_at.plus_s(hold_s));
+        }
         if matches!(self.stage, Stage::Ending(_) | Stage::Ended(_)) {
             self.release(number);
         }

@@ -112,11 +112,27 @@ fn a_free_order_is_confirmed_without_a_payment() {
         title: "t".into(),
         seller: "s".into(),
         tax_class: "standard".into(),
+        hold_s: None,
     };
     desk.answer(Step::Reserve(1), Answer::Reserved(Box::new(reserved)));
     desk.commit_all();
     assert_eq!(desk.order.stage, Stage::Confirmed);
     assert_eq!(desk.order.payment_status(desk.now), PaymentStatus::NotRequired);
+}
+
+#[test]
+fn r4_the_shortest_hold_time_of_a_line_counts_from_the_placement_for_the_whole_order() {
+    let mut desk = Desk::new();
+    let placed_at = desk.now;
+    desk.tell(&Command::Place(Box::new(Desk::place_with(on_confirmation(), &[1, 1, 1], None)))).unwrap();
+    desk.pass_s(2);
+    desk.reserved_for(1, 1, Some(180));
+    desk.reserved_for(2, 1, Some(5_000));
+    desk.reserved(3, 1);
+    assert_eq!((desk.order.stage, desk.order.expires_at), (Stage::Held, placed_at.plus_s(180)));
+    assert_eq!(desk.order.wake_at(desk.now), Some(placed_at.plus_s(180)));
+    desk.pass_s(178);
+    assert!(desk.owes(Step::Release(1)) && desk.owes(Step::Release(2)) && desk.owes(Step::Release(3)));
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl Desk {
     }
 
     pub(super) fn reserved(&mut self, line: u16, units: u32) {
+        self.reserved_for(line, units, None);
+    }
+
+    /// The same, by a SKU with a hold time of its own.
+    pub(super) fn reserved_for(&mut self, line: u16, units: u32, hold_s: Option<u64>) {
         let unit = if line == 1 { 12_999 } else { 333 * i64::from(line - 1) };
         let reserved = Reserved {
             reservation: 70 + u64::from(line),
@@ -83,6 +88,7 @@ impl Desk {
             title: "A thing".into(),
             seller: "sel_main".into(),
             tax_class: "standard".into(),
+            hold_s,
         };
         self.answer(Step::Reserve(line), Answer::Reserved(Box::new(reserved)));
     }

@@ -88,6 +88,7 @@ fn reserved(line: u16) -> Reserved {
         title: "A thing".into(),
         seller: "sel_main".into(),
         tax_class: "standard".into(),
+        hold_s: None,
     }
 }
 

@@ -106,6 +106,7 @@ fn reserved() -> Reserved {
         title: "Nova Low, 42".into(),
         seller: "sel_main".into(),
         tax_class: "standard".into(),
+        hold_s: None,
     }
 }
 
