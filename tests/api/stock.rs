@@ -62,7 +62,11 @@ async fn a_warehouse_that_is_not_active_sells_nothing_and_counts_nowhere() {
     let one = seller.post("/v1/orders", Some("one"), Some(&order_of("A", 1))).await;
     assert_eq!(one.body["lines"][0]["allocations"][0]["warehouse"], "lon1", "{one:?}");
     let seen = server.anyone().get("/v1/skus/A/availability").await;
-    assert_eq!((seen.body["state"].as_str(), &seen.body["units_left"]), (Some("all_reserved"), &Value::Null), "{seen:?}");
+    assert_eq!(
+        (seen.body["state"].as_str(), &seen.body["units_left"]),
+        (Some("all_reserved"), &Value::Null),
+        "{seen:?}"
+    );
     let level = seller.get("/v1/inventory/A").await.body["levels"][1].clone();
     assert_eq!((&level["on_hand"], &level["available"], &level["active"]), (&json!(5), &json!(0), &json!(false)));
 
@@ -95,7 +99,7 @@ async fn an_order_holds_units_for_the_hold_time_of_its_sku() {
     let between = |from: &Value, to: &Value| (seconds(to) - seconds(from)).rem_euclid(24 * 3_600);
     let length = |order: &Value| between(&order["placed_at"], &order["expires_at"]);
     let mut both = order_of("A", 1);
-    both["lines"][1] = json!({ "sku": "B", "quantity": 1 });
+    both["lines"] = json!([{ "sku": "A", "quantity": 1 }, { "sku": "B", "quantity": 1 }]);
     let both = seller.post("/v1/orders", Some("both"), Some(&both)).await;
     assert_eq!((both.status, length(&both.body)), (201, 180), "{both:?}");
     let other = seller.post("/v1/orders", Some("other"), Some(&order_of("B", 1))).await;
@@ -114,4 +118,63 @@ fn seconds(at: &Value) -> i64 {
     let text = at.as_str().unwrap_or_else(|| panic!("{at} is no instant"));
     let part = |from: usize| text[from..from + 2].parse::<i64>().expect("two digits");
     part(11) * 3_600 + part(14) * 60 + part(17)
+}
+
+#[tokio::test]
+async fn what_happened_to_the_stock_can_be_read_newest_first_with_who_and_why() {
+    let server = Server::start().await;
+    let seller = server.seller();
+    server.with_stock("A", 100).await;
+    let path = |way: &str| format!("/v1/inventory/A/{way}");
+    let damaged =
+        json!({ "warehouse": "lon1", "delta": -40, "reason": "damaged", "note": "flooded shelf in aisle nine" });
+    assert_eq!(seller.post(&path("adjustments"), Some("a"), Some(&damaged)).await.status, 201);
+    // Sales are no movements, however many come between.
+    for number in 0..300 {
+        let wanted = json!({ "reference": format!("r{number}"), "lines": [{ "sku": "A", "quantity": 1 }] });
+        let key = format!("r{number}");
+        let made = seller.post("/v1/reservations", Some(&key), Some(&wanted)).await;
+        let release =
+            format!("/v1/reservations/{}/release", made.body["id"].as_str().expect("an id").replace('~', "%7E"));
+        assert_eq!(seller.post(&release, Some(&key), Some(&json!({}))).await.status, 200, "{made:?}");
+    }
+    let counted = json!({ "warehouse": "lon1", "counted": 58 });
+    assert_eq!(seller.post(&path("counts"), Some("c"), Some(&counted)).await.status, 201);
+    let more = json!({ "warehouse": "lon1", "units": 7, "reference": "PO-4711" });
+    assert_eq!(seller.post(&path("receipts"), Some("more"), Some(&more)).await.status, 201);
+
+    let all = seller.get(&path("movements")).await;
+    let told: Vec<_> = all.body["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| (one["type"].clone(), one["changes"][0]["units"].clone()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (json!("received"), json!(7)),
+            (json!("counted"), json!(-2)),
+            (json!("adjusted"), json!(-40)),
+            (json!("received"), json!(100))
+        ]
+    );
+    assert_eq!((all.status, &all.body["next_cursor"]), (200, &Value::Null), "{all:?}");
+    let [newest, _, corrected, _] = all.body["data"].as_array().expect("a list").as_slice() else { panic!("{all:?}") };
+    assert_eq!((&newest["reference"], &newest["changes"][0]["warehouse"]), (&json!("PO-4711"), &json!("lon1")));
+    assert_eq!((&corrected["reason"], &corrected["note"]), (&json!("damaged"), &json!("flooded shelf in aisle nine")));
+    assert_eq!(corrected["by"], json!({ "kind": "seller", "id": "sel_main" }));
+
+    // Page by page the same, one at a time.
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = seller.get(&format!("{}?limit=1{cursor}", path("movements"))).await;
+        pages.extend(page.body["data"].as_array().expect("a list").clone());
+        let Some(next) = page.body["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(&Value::Array(pages), &all.body["data"]);
+    assert_eq!(seller.get(&format!("{}?cursor=x", path("movements"))).await.code(), "invalid_cursor");
+    assert_eq!(seller.get("/v1/inventory/NONE/movements").await.status, 404);
+    assert_eq!(server.anyone().get(&path("movements")).await.status, 401);
 }

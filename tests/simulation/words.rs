@@ -164,7 +164,7 @@ pub(crate) fn correct(
     let warehouse = warehouse.clone();
     let command = if rng.random_bool(0.5) {
         let delta = if rng.random_bool(0.5) { 1 } else { -1 };
-        inventory::Command::Adjust { request, warehouse, delta, reason: AdjustmentReason::Correction }
+        inventory::Command::Adjust { request, warehouse, delta, reason: AdjustmentReason::Correction, note: None }
     } else {
         inventory::Command::Count { request, warehouse, counted: rng.random_range(0..8), expected_in_building: None }
     };

@@ -153,11 +153,17 @@ pub fn nothing_is_reserved_where_nothing_is_for_sale<'a>(
     let mut closed = BTreeSet::new();
     for event in events {
         if let Event::WarehouseSet { warehouse, active, version: _ } = event {
-            if *active { closed.remove(warehouse) } else { closed.insert(warehouse) };
+            if *active {
+                closed.remove(warehouse)
+            } else {
+                closed.insert(warehouse)
+            };
         }
         if let Event::Reserved { allocations, .. } | Event::ExternalReserved { allocations, .. } = event {
             let lawful = allocations.iter().all(|part| !closed.contains(&part.warehouse));
-            holds("nothing_is_reserved_where_nothing_is_for_sale", lawful, || format!("{event:?}, closed: {closed:?}"))?;
+            holds("nothing_is_reserved_where_nothing_is_for_sale", lawful, || {
+                format!("{event:?}, closed: {closed:?}")
+            })?;
         }
     }
     Ok(())

@@ -306,7 +306,8 @@ impl Entity for Warehouse {
             Command::Stock { warehouse, sku } => self.stock(warehouse, sku),
             // An answer to an older version is no news: the newest is still owed.
             Command::Heard { number, version }
-                if *version == self.version && self.stocked.as_ref().is_some_and(|all| all.unheard.contains(number)) =>
+                if *version == self.version
+                    && self.stocked.as_ref().is_some_and(|all| all.unheard.contains(number)) =>
             {
                 Ok(Decision::one(Event::Heard { number: *number, version: *version }, Reply::Done))
             }
@@ -409,7 +410,8 @@ mod tests {
             else {
                 panic!("{effect:?}")
             };
-            let stock = (0..2).find(|number| sku(*number) == *to).and_then(|number| self.stocks.get_mut(number)).unwrap();
+            let stock =
+                (0..2).find(|number| sku(*number) == *to).and_then(|number| self.stocks.get_mut(number)).unwrap();
             let decision = stock.decide(command, Timestamp(1)).unwrap();
             decision.events.iter().for_each(|event| stock.evolve(event));
             Outcome::Replied(message::Reply::Inventory(decision.reply))

@@ -8,6 +8,7 @@ pub mod fingerprint;
 pub mod headers;
 pub mod json;
 pub mod keys;
+pub(crate) mod page;
 pub mod priority_class;
 pub mod problem;
 pub mod refusals;

@@ -48,7 +48,7 @@ macro_rules! words {
 
 words!(
     /// The reason of a stock correction.
-    AdjustmentWord => AdjustmentReason {
+    AdjustmentWord, adjustment_word => AdjustmentReason {
         "damaged" = AdjustmentReason::Damaged,
         "lost" = AdjustmentReason::Lost,
         "found" = AdjustmentReason::Found,

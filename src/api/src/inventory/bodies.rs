@@ -30,7 +30,7 @@ pub struct AdjustmentBody {
     pub delta: Delta,
     /// The reason.
     pub reason: AdjustmentWord,
-    /// A note. It is part of the request's fingerprint and is not stored.
+    /// What else there is to say; shown with the movement.
     pub note: Option<Prose<500>>,
 }
 

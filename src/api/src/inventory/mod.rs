@@ -2,9 +2,11 @@
 
 mod bodies;
 pub(crate) mod known;
+mod movements;
 pub(crate) mod views;
 
 pub use bodies::{AdjustmentBody, CountBody, ReceiptBody};
+pub use movements::MovementListView;
 pub use views::{AvailabilityView, InventoryView, LevelView};
 
 use crate::core::ask::AskError;
@@ -81,6 +83,29 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
             },
             Route {
                 method: "GET",
+                path: "/v1/inventory/{sku}/movements",
+                class: PriorityClass::Browsing,
+                access: INVENTORY,
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(movements::list(request)),
+                docs: Docs::new(
+                    "ListMovements",
+                    "Inventory",
+                    "How the units of a SKU came, were corrected and left, newest first, without its sales",
+                )
+                .query(&[
+                    (
+                        "limit",
+                        "Greatest number of movements, 1 to 200; default: 50. A page may have fewer, and a next one.",
+                    ),
+                    ("cursor", "`next_cursor` of the page before."),
+                ])
+                .answers(&[(200, Some(schema_of::<MovementListView>))])
+                .codes(&[Code::InvalidCursor, Code::Invalid]),
+            },
+            Route {
+                method: "GET",
                 path: "/v1/skus/{sku}/availability",
                 class: PriorityClass::Browsing,
                 access: Access::Anyone,
@@ -133,8 +158,14 @@ async fn adjust<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
         return Err(Problem::field("/delta", "out_of_range", "must not be 0"));
     }
     let key = request.body_key()?;
-    let (warehouse, delta, reason) = (body.warehouse.0.clone(), body.delta.0, body.reason.0);
-    let command = Command::Adjust { request: key, warehouse: body.warehouse.0, delta, reason };
+    let warehouse = body.warehouse.0.clone();
+    let command = Command::Adjust {
+        request: key,
+        warehouse: body.warehouse.0,
+        delta: body.delta.0,
+        reason: body.reason.0,
+        note: body.note.map(|note| note.0),
+    };
     change(request, warehouse, command).await
 }
 
@@ -154,18 +185,17 @@ async fn count<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
 /// Announces units of the SKU to their warehouse, which the seller must have described: those in a mistyped one would be sold, and found nowhere.
 /// From then on the SKU is told when the warehouse stops or resumes selling; if it is closed now, the SKU knows before its units come.
 async fn announce<S: Shop>(request: &Request<'_, S>, sku: &Sku, id: &WarehouseId) -> Result<(), Problem> {
-    let known = request.context.shop.availability(sku).filter(|stock| stock.levels.is_some());
-    let stock = match known {
-        Some(stock) => stock,
-        None => Box::pin(read(request, sku)).await?,
-    };
+    let is_listed = |stock: &Stock| stock.levels.as_ref().is_some_and(|levels| levels.offer.is_some());
     // A mistyped SKU is refused before the warehouse remembers it.
-    if stock.levels.is_none_or(|levels| levels.offer.is_none()) {
+    if !request.context.shop.cached_availability(sku).is_some_and(|stock| is_listed(&stock))
+        && !is_listed(&Box::pin(read(request, sku)).await?)
+    {
         return Err(of_inventory(&Refusal::Unknown));
     }
     let stock = any::Command::Warehouse(warehouse::Command::Stock { warehouse: id.clone(), sku: sku.clone() });
+    let unknown = Box::new(any::Refusal::Warehouse(warehouse::Refusal::Unknown));
     let asking = request.ask(EntityId::Warehouse(id.clone()), stock).until(Wait::Held, request.deadline());
-    match asking.send().await {
+    match asking.reject_if_absent(Some(unknown)).send().await {
         Ok(_described) => Ok(()),
         Err(AskError::Refused(any::Refusal::Warehouse(warehouse::Refusal::Unknown))) => {
             Err(Problem::field("/warehouse", "unknown", format!("{id}: no such warehouse")))

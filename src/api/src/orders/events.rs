@@ -34,9 +34,10 @@ pub struct EventView {
     id: String,
 }
 
+/// Who caused an event.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "By")]
-struct ByView {
+pub(crate) struct ByView {
     kind: &'static str,
     id: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 mod access;
 mod bodies;
-mod events;
+pub(crate) mod events;
 mod place;
 mod terms;
 mod views;

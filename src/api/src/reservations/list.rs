@@ -5,6 +5,7 @@
 
 use super::views::{ReservationListView, ReservationView};
 use super::{reservation_of, view_of};
+use crate::core::page;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::not_found;
 use crate::core::reply::Reply;
@@ -13,15 +14,11 @@ use crate::core::service::Shop;
 use crate::core::view::At;
 use crate::core::words::external_status_word;
 use crate::inventory::known;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorbuster_domain::any;
 use doorbuster_domain::ids::{EntityId, ReservationName, Sku};
 use doorbuster_domain::inventory::{self, Decider, ExternalStatus};
 use doorbuster_domain::reservation;
 
-/// Reservations of a page: the default, and the most.
-const LIMIT: (u32, u32) = (50, 200);
 /// Prefix of a decoded cursor.
 const CURSOR: &str = "rsv1:";
 
@@ -36,15 +33,8 @@ fn query<S: Shop>(request: &Request<'_, S>) -> Result<Query, Problem> {
     let sku = request.query("sku").ok_or_else(|| Problem::field("/sku", "missing_field", "is required"))?;
     let sku = Sku::parse(sku).map_err(|error| Problem::new(Code::InvalidId).detail(format!("/sku: {error}")))?;
     let status = request.query("status").map(status_of).transpose()?;
-    let limit = match request.query("limit") {
-        None => LIMIT.0,
-        Some(limit) => limit
-            .parse()
-            .ok()
-            .filter(|limit| (1..=LIMIT.1).contains(limit))
-            .ok_or_else(|| Problem::field("/limit", "out_of_range", format!("must be from 1 to {}", LIMIT.1)))?,
-    };
-    let before = request.query("cursor").map(read_cursor).transpose()?;
+    let limit = page::limit(request)?;
+    let before = request.query("cursor").map(|text| page::read_cursor(CURSOR, text)).transpose()?;
     Ok(Query { sku, status, limit, before })
 }
 
@@ -52,16 +42,6 @@ fn status_of(word: &str) -> Result<ExternalStatus, Problem> {
     use ExternalStatus::{Committed, Expired, Held, Released};
     let found = [Held, Committed, Released, Expired].into_iter().find(|status| external_status_word(*status) == word);
     found.ok_or_else(|| Problem::field("/status", "invalid_value", "must be held, committed, released or expired"))
-}
-
-fn cursor(before: u64) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{CURSOR}{before}"))
-}
-
-fn read_cursor(text: &str) -> Result<u64, Problem> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-    let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_prefix(CURSOR)?.parse().ok());
-    number.ok_or_else(|| Problem::new(Code::InvalidCursor).detail("the cursor is not one of a page before"))
 }
 
 pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -95,6 +75,10 @@ pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
             view_of(name, reservation_of(accepted).ok()?).ok()
         }
     });
-    let view = ReservationListView { data: views.collect(), next_cursor: next.map(cursor), as_of: At(request.now) };
+    let view = ReservationListView {
+        data: views.collect(),
+        next_cursor: next.map(|before| page::cursor(CURSOR, before)),
+        as_of: At(request.now),
+    };
     Ok(Reply::json(200, &view).of(&accepted))
 }

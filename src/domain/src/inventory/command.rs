@@ -186,6 +186,8 @@ pub enum Command {
         delta: i64,
         /// The seller's reason.
         reason: AdjustmentReason,
+        /// What the seller wrote down.
+        note: Option<CompactString>,
     },
     /// A stocktake in a warehouse.
     Count {

@@ -72,7 +72,7 @@ impl Inventory {
         request: Request,
         warehouse: &WarehouseId,
         delta: i64,
-        reason: AdjustmentReason,
+        (reason, note): (AdjustmentReason, Option<&CompactString>),
         now: Timestamp,
     ) -> Decided {
         if let Some(answer) = self.answered_before(request) {
@@ -80,7 +80,8 @@ impl Inventory {
         }
         self.check_delta(warehouse, delta)?;
         let asked = asked(request, now);
-        Ok(self.with_level(Event::Adjusted { asked, warehouse: warehouse.clone(), delta, reason }))
+        let (warehouse, note) = (warehouse.clone(), note.cloned());
+        Ok(self.with_level(Event::Adjusted { asked, warehouse, delta, reason, note }))
     }
 
     pub(super) fn decide_count(

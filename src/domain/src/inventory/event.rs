@@ -80,6 +80,9 @@ pub enum Event {
         /// The seller's reason.
         #[n(3)]
         reason: AdjustmentReason,
+        /// What the seller wrote down.
+        #[cbor(n(4), with = "text")]
+        note: Option<CompactString>,
     },
     /// A stocktake corrected the stock.
     #[n(4)]

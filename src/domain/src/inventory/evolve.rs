@@ -29,7 +29,7 @@ impl Inventory {
                 self.levels.at(warehouse).incoming.push(incoming);
                 self.remember(*asked, warehouse);
             }
-            Event::Adjusted { asked, warehouse, delta, reason: _ }
+            Event::Adjusted { asked, warehouse, delta, reason: _, note: _ }
             | Event::Counted { asked, warehouse, counted: _, delta } => {
                 self.levels.at(warehouse).adjust(*delta);
                 self.remember(*asked, warehouse);

@@ -384,6 +384,6 @@ fn stock_cannot_be_taken_from_under_an_external_reservation() {
     shelf.reservation("a", 3).unwrap();
     let request = Request { id: RequestId(77), terms: RequestFingerprint(1) };
     let warehouse = WarehouseId::parse("w1").unwrap();
-    let lost = Command::Adjust { request, warehouse, delta: -3, reason: AdjustmentReason::Lost };
+    let lost = Command::Adjust { request, warehouse, delta: -3, reason: AdjustmentReason::Lost, note: None };
     assert_eq!(shelf.tell(lost), Err(Refusal::UnitsReserved { orders: vec![], reservations: vec![id("a")] }));
 }

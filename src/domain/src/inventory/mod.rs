@@ -243,8 +243,8 @@ impl Entity for Inventory {
             Command::Receive { request, warehouse, units, reference, expected_at } => {
                 self.decide_receive(*request, warehouse, *units, reference.as_ref(), *expected_at, now)
             }
-            Command::Adjust { request, warehouse, delta, reason } => {
-                self.decide_adjust(*request, warehouse, *delta, *reason, now)
+            Command::Adjust { request, warehouse, delta, reason, note } => {
+                self.decide_adjust(*request, warehouse, *delta, (*reason, note.as_ref()), now)
             }
             Command::Count { request, warehouse, counted, expected_in_building } => {
                 self.decide_count(*request, warehouse, *counted, *expected_in_building, now)

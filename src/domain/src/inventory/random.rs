@@ -226,7 +226,7 @@ impl World {
             }
             3 | 4 => {
                 let delta = i64::from(units) - 40;
-                Command::Adjust { request, warehouse, delta, reason: AdjustmentReason::Lost }
+                Command::Adjust { request, warehouse, delta, reason: AdjustmentReason::Lost, note: None }
             }
             5 => Command::Count { request, warehouse, counted: units, expected_in_building: None },
             6 => {

@@ -353,7 +353,11 @@ fn a_sku_with_a_hold_time_of_its_own_names_it_and_is_released_by_it() {
     shelf.tell(Command::Release { order: order(1), reservation: held.reservation }).unwrap();
     shelf.tell(Command::Offer(Box::new(Offer { hold_s: Some(9_999), ..offer(2, 100) }))).unwrap();
     shelf.hold(2, 1);
-    assert_eq!(shelf.stock.read().next_release_at, Some(DEADLINE), "it shortens the order's time, and never prolongs it");
+    assert_eq!(
+        shelf.stock.read().next_release_at,
+        Some(DEADLINE),
+        "it shortens the order's time, and never prolongs it"
+    );
 }
 
 #[test]
@@ -393,7 +397,7 @@ fn units_of_a_sku_that_no_product_lists_are_not_counted() {
     let request = shelf.request();
     let reason = AdjustmentReason::Found;
     assert_eq!(
-        shelf.tell(Command::Adjust { request, warehouse: warehouse(1), delta: 1, reason }),
+        shelf.tell(Command::Adjust { request, warehouse: warehouse(1), delta: 1, reason, note: None }),
         Err(Refusal::Unknown)
     );
     let count = Command::Count { request, warehouse: warehouse(1), counted: 1, expected_in_building: None };
@@ -415,8 +419,13 @@ fn a_receipt_sent_twice_is_received_once_and_gives_the_first_answer_r2() {
     shelf.now = NOW.plus_s(REQUEST_MEMORY_S - 1);
     assert_eq!(shelf.decide(&receive), Ok(Decision::again(first)));
     let other = Request { terms: RequestFingerprint(99), ..request };
-    let reused =
-        Command::Adjust { request: other, warehouse: self::warehouse(1), delta: 1, reason: AdjustmentReason::Found };
+    let reused = Command::Adjust {
+        request: other,
+        warehouse: self::warehouse(1),
+        delta: 1,
+        reason: AdjustmentReason::Found,
+        note: None,
+    };
     assert_eq!(shelf.tell(reused), Err(Refusal::RequestReused));
 }
 
@@ -426,7 +435,8 @@ fn an_adjustment_below_what_is_reserved_names_the_orders_in_the_way() {
     shelf.hold(1, 3);
     shelf.hold(2, 4);
     let request = shelf.request();
-    let lost = |delta| Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Lost };
+    let lost =
+        |delta| Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Lost, note: None };
     assert_eq!(shelf.tell(lost(-3)), Err(Refusal::UnitsReserved { orders: vec![order(1)], reservations: vec![] }));
     assert!(shelf.tell(lost(-2)).is_ok());
     assert_eq!(shelf.level(1).available(), 0);
@@ -476,9 +486,16 @@ fn a_total_beyond_what_can_be_counted_is_refused() {
     let mut shelf = Shelf::with(&[5]);
     let request = shelf.request();
     let delta = i64::try_from(COUNT_MAX).unwrap();
-    let found = Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Found };
+    let found =
+        Command::Adjust { request, warehouse: warehouse(1), delta, reason: AdjustmentReason::Found, note: None };
     assert_eq!(shelf.tell(found), Err(Refusal::Overflow));
-    let found = Command::Adjust { request, warehouse: warehouse(1), delta: i64::MIN, reason: AdjustmentReason::Lost };
+    let found = Command::Adjust {
+        request,
+        warehouse: warehouse(1),
+        delta: i64::MIN,
+        reason: AdjustmentReason::Lost,
+        note: None,
+    };
     assert_eq!(shelf.tell(found), Err(Refusal::UnitsReserved { orders: vec![], reservations: vec![] }));
 }
 

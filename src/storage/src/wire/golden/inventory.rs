@@ -31,7 +31,13 @@ fn of_orders() -> Vec<Event> {
         Event::Offered(Box::new(word)),
         Event::Received { asked, warehouse: warehouse.clone(), units: 480, reference: reference.clone() },
         Event::Announced { asked, warehouse: warehouse.clone(), units: 9, expected_at: Timestamp(9_000), reference },
-        Event::Adjusted { asked, warehouse: warehouse.clone(), delta: -4, reason: AdjustmentReason::ReturnUnmatched },
+        Event::Adjusted {
+            asked,
+            warehouse: warehouse.clone(),
+            delta: -4,
+            reason: AdjustmentReason::ReturnUnmatched,
+            note: None,
+        },
         Event::Counted { asked, warehouse, counted: 70, delta: 2 },
         Event::Reserved {
             order,
@@ -88,8 +94,17 @@ fn promises() -> Vec<Event> {
 /// One of each event; a SKU's life as far as they follow from one another.
 fn samples() -> Vec<Event> {
     let warehouse = WarehouseId::parse("lon1").unwrap();
-    let closed = Event::WarehouseSet { warehouse, active: false, version: 300 };
-    of_orders().into_iter().chain(promises()).chain([closed]).collect()
+    let closed = Event::WarehouseSet { warehouse: warehouse.clone(), active: false, version: 300 };
+    let request = Request { id: RequestId(7), terms: RequestFingerprint(8) };
+    let asked = SellerRequest { request, at: Timestamp(1_000), until: Timestamp(2_000) };
+    let noted = Event::Adjusted {
+        asked,
+        warehouse: warehouse.clone(),
+        delta: -5,
+        reason: AdjustmentReason::Damaged,
+        note: Some("a flooded shelf".into()),
+    };
+    of_orders().into_iter().chain(promises()).chain([closed, noted]).collect()
 }
 
 #[test]

@@ -13,10 +13,8 @@ fn samples() -> Vec<Event> {
         priority: 300,
     };
     let without = Details { postal_code: None, active: false, ..details.clone() };
-    let stocked = Event::Stocked {
-        warehouse: WarehouseId::parse("lon1").unwrap(),
-        sku: Sku::parse("NOVA-LOW-42").unwrap(),
-    };
+    let stocked =
+        Event::Stocked { warehouse: WarehouseId::parse("lon1").unwrap(), sku: Sku::parse("NOVA-LOW-42").unwrap() };
     vec![Event::Put { details }, Event::Put { details: without }, stocked, Event::Heard { number: 0, version: 2 }]
 }
 
