@@ -156,3 +156,36 @@ async fn a_mistyped_tracking_number_is_put_right() {
     let events = seller.get(&format!("{}/events", order_path(&placed))).await;
     assert!(events.text.contains("shipment.tracking_corrected") && !events.text.contains("RIGHT"), "{events:?}");
 }
+
+/// What a request asks for is honoured or refused, never ignored.
+#[tokio::test]
+async fn nothing_that_is_asked_for_is_ignored() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let seller = server.seller();
+    let placed = seller.post("/v1/orders", Some("a"), Some(&order_of("A", 1))).await;
+    let path = order_path(&placed);
+    let unknown = seller.get(&format!("{path}?expand=lines")).await;
+    assert_eq!((unknown.status, unknown.error_pointer()), (422, "/expand"), "{unknown:?}");
+    for (name, value) in [("On-Behalf-Of", "cus_1"), ("Doorbuster-After", "1-2")] {
+        let refused = server.seller().with(name, value).get(&path).await;
+        assert_eq!((refused.status, refused.code()), (400, "malformed_request"), "{name}: {refused:?}");
+    }
+    let note = json!({ "note": "ring twice" });
+    assert_eq!(server.seller().with("If-Match", "").patch(&path, &note).await.status, 400);
+    assert_eq!(server.seller().with("If-None-Match", "*").patch(&path, &note).await.status, 400);
+    let read = seller.get(&path).await;
+    let etag = read.header("etag").expect("a version").to_owned();
+    assert_eq!(read.header("cache-control"), Some("no-store"), "it has personal data");
+    let known = server.seller().with("If-None-Match", &etag).get(&path).await;
+    assert_eq!((known.status, known.text.as_str(), known.header("etag")), (304, "", Some(etag.as_str())));
+    assert_eq!(seller.patch(&path, &note).await.status, 200);
+    let changed = server.seller().with("If-None-Match", &etag).get(&path).await;
+    assert_eq!((changed.status, &changed.body["note"]), (200, &json!("ring twice")));
+    // A cart shows stock and today's prices, which change without its version.
+    let guest = server.guest().await;
+    let cart = guest.post("/v1/carts", Some("c"), Some(&json!({}))).await;
+    let cart_path = format!("/v1/carts/{}", cart.body["id"].as_str().expect("an id"));
+    let etag = cart.header("etag").expect("a version").to_owned();
+    assert_eq!(guest.with("If-None-Match", &etag).get(&cart_path).await.status, 200);
+}

@@ -140,7 +140,7 @@ fn show<S: Shop>(
     let low_stock_at = request.shop_settings().low_stock_at;
     let view = CartView::new(id, cart, &stocks, &accepted.meta, low_stock_at, request.now).ok_or_else(not_found)?;
     let reply = if minimal { Reply::minimal(status, &view.minimal()) } else { Reply::json(status, &view) };
-    Ok(reply.etag(cart.version()).of(accepted))
+    Ok(reply.etag(cart.version()).live().of(accepted))
 }
 
 async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {

@@ -1,10 +1,14 @@
 //! The headers that mean the same on every route: `Idempotency-Key`, `If-Match`, `Prefer`.
 
 use super::problem::{Code, Problem};
-use hyper::header::{HeaderMap, IF_MATCH};
+use hyper::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
 /// Longest `Idempotency-Key`, in characters.
 pub const KEY_LENGTH_MAX: usize = 255;
+/// How much of an unknown parameter's name a refusal shows, in characters.
+const PARAMETER_SHOWN_MAX: usize = 64;
+/// Headers of the contract that are not built yet: a caller that sends one expects what would not happen.
+const NOT_BUILT: [&str; 2] = ["on-behalf-of", "doorbuster-after"];
 
 /// The key that makes this request and its repetitions one.
 ///
@@ -26,13 +30,45 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
         })
 }
 
+/// Checks that a request asks for nothing that is not there: what is asked for is honoured or refused, never ignored. `writes`: its route changes
+/// something; `parameters`: the query parameters that the route has.
+///
+/// # Errors
+/// 422 for an unknown query parameter; 400 for a header whose meaning is not built, and for `If-None-Match` on a change.
+pub fn understood(
+    headers: &HeaderMap,
+    query: &[(String, String)],
+    writes: bool,
+    parameters: &[(&str, &str)],
+) -> Result<(), Problem> {
+    for (name, _) in query {
+        if !parameters.iter().any(|(known, _)| known == name) {
+            let name: String = name.chars().take(PARAMETER_SHOWN_MAX).collect();
+            return Err(Problem::field(format!("/{name}"), "unknown_field", "is no query parameter of this route"));
+        }
+    }
+    for name in NOT_BUILT {
+        if headers.contains_key(name) {
+            return Err(Problem::new(Code::MalformedRequest).detail(format!("the header {name} has no meaning here")));
+        }
+    }
+    if writes && headers.contains_key(IF_NONE_MATCH) {
+        let detail = "If-None-Match is for reads; a change names the version it changes with If-Match";
+        return Err(Problem::new(Code::MalformedRequest).detail(detail));
+    }
+    Ok(())
+}
+
 /// The version that `If-Match` names; `None`: any. Of several it is the newest: if that one does not match, the older ones do not either.
 ///
 /// # Errors
-/// 412 for a tag that no version has (a weak tag, or no number): it cannot match.
+/// 400 for an empty one. 412 for a tag that no version has (a weak tag, or no number): it cannot match.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let mut newest = None;
     for value in headers.get_all(IF_MATCH) {
+        if value.as_bytes().trim_ascii().is_empty() {
+            return Err(Problem::new(Code::MalformedRequest).detail("If-Match is empty"));
+        }
         for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
             if tag == "*" {
                 return Ok(None);

@@ -23,6 +23,8 @@ const BODY_BYTES: usize = 3_072;
 #[derive(Debug)]
 pub struct Reply {
     response: Response,
+    /// Does it show what changes without its version, such as stock or today's prices?
+    is_live: bool,
 }
 
 impl Reply {
@@ -44,7 +46,7 @@ impl Reply {
         let mut response = Response::new(body.into());
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { response }
+        Self { response, is_live: false }
     }
 
     /// No body.
@@ -52,7 +54,7 @@ impl Reply {
     pub fn empty(status: u16) -> Self {
         let mut response = Response::new(Bytes::new().into());
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::NO_CONTENT);
-        Self { response }
+        Self { response, is_live: false }
     }
 
     fn header(mut self, name: HeaderName, value: &str) -> Self {
@@ -66,6 +68,35 @@ impl Reply {
     #[must_use]
     pub fn etag(self, version: u64) -> Self {
         self.header(ETAG, &format_compact!("\"{version}\""))
+    }
+
+    /// It shows what changes without its version, so no version makes it superfluous.
+    #[must_use]
+    pub const fn live(mut self) -> Self {
+        self.is_live = true;
+        self
+    }
+
+    /// 304 instead, if the caller has this version already. `known`: its `If-None-Match` (RFC 9110, 13.1.2).
+    #[must_use]
+    pub fn unless_known(mut self, known: &HeaderValue) -> Self {
+        let Some(etag) = self.response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()) else { return self };
+        let tags = known.to_str().unwrap_or_default().split(',').map(str::trim);
+        let mut strong = tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
+        if self.response.status() != StatusCode::OK || self.is_live || !strong.any(|tag| tag == "*" || tag == etag) {
+            return self;
+        }
+        *self.response.status_mut() = StatusCode::NOT_MODIFIED;
+        *self.response.body_mut() = Bytes::new().into();
+        self.response.headers_mut().remove(CONTENT_TYPE);
+        self
+    }
+
+    /// Keeps it out of caches that are not its caller's own, unless it says otherwise.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        self
     }
 
     /// Sets `Location` to the path of the resource.

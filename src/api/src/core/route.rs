@@ -133,6 +133,10 @@ impl<S> Route<S> {
     pub fn all_codes(&self) -> Vec<Code> {
         let mut codes = vec![Code::MalformedRequest, Code::Unauthenticated, Code::RequestTimeout];
         codes.extend([Code::TooManyRequests, Code::Internal, Code::Overloaded, Code::Draining, Code::OutcomeUnknown]);
+        if self.access != Access::Provider {
+            // For query parameters that it does not have.
+            codes.push(Code::Invalid);
+        }
         if self.access != Access::Anyone {
             codes.extend([Code::MissingScope, Code::ForeignOrigin]);
         }
@@ -150,7 +154,7 @@ impl<S> Route<S> {
             Body::Raw => codes.push(Code::BodyTooLarge),
             Body::Json(_) | Body::LargeJson(_) | Body::JsonOrNothing(_) => {
                 codes.extend([Code::BodyTooLarge, Code::UnsupportedMediaType, Code::MalformedJson]);
-                codes.extend([Code::InvalidId, Code::Invalid]);
+                codes.push(Code::InvalidId);
             }
         }
         codes.extend_from_slice(self.docs.codes);

@@ -164,6 +164,15 @@ fn parameters<S>(route: &Route<S>) -> Vec<Value> {
     if let Some(prefer) = prefer {
         parameters.push(header("Prefer", false, &prefer, json!({ "type": "string" })));
     }
+    if !route.writes() {
+        let schema = json!({ "type": "string" });
+        parameters.push(header(
+            "If-None-Match",
+            false,
+            "A version that is known already: 304 if it is the newest.",
+            schema,
+        ));
+    }
     if matches!(route.method, "PUT" | "PATCH" | "DELETE") {
         let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}\")$" });
         parameters.push(header("If-Match", false, "The version to change; another one is refused.", schema));
@@ -198,6 +207,9 @@ fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
             fields.insert("content".into(), content);
         }
         responses.insert(status.to_string(), response);
+    }
+    if !route.writes() {
+        responses.insert("304".to_owned(), json!({ "description": "The version in If-None-Match is the newest" }));
     }
     let codes = route.all_codes();
     for code in &codes {

@@ -30,7 +30,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use doorbuster_domain::time::Timestamp;
 use futures_util::{FutureExt, Stream, StreamExt};
 use hyper::Method;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, IF_NONE_MATCH};
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
@@ -235,6 +235,7 @@ impl<S: Shop> Pipeline<S> {
         };
         let (context, template) = (&self.context, route.path);
         let Arrived { query, headers, prefer_wait, .. } = arrived;
+        let known = if route.writes() { None } else { headers.get(IF_NONE_MATCH).cloned() };
         let meter = &meter;
         let request = Request { context, template, params, caller, meter, headers, query, body, prefer_wait, now };
         let answer = match answer {
@@ -249,7 +250,12 @@ impl<S: Shop> Pipeline<S> {
             Err(problem) if problem.code() == Code::Overloaded => permit.release_refused(),
             Err(_problem) => {}
         }
-        Ok(answer?)
+        let reply = answer?;
+        let reply = if route.access == Access::Anyone { reply } else { reply.private() };
+        Ok(match known {
+            Some(known) => reply.unless_known(&known),
+            None => reply,
+        })
     }
 
     /// The route of a request, and a permit for it.
@@ -280,6 +286,10 @@ impl<S: Shop> Pipeline<S> {
     fn authorize(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<(Caller, Account), Problem> {
         let (caller, account) = self.identify(route, arrived, now)?;
         allow(&caller, route.access)?;
+        // What a payment provider adds to its webhooks is its own.
+        if route.access != Access::Provider {
+            headers::understood(&arrived.headers, &arrived.query, route.writes(), route.docs.query)?;
+        }
         if route.key {
             headers::idempotency_key(&arrived.headers)?;
         }
