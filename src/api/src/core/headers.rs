@@ -30,8 +30,9 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
         })
 }
 
-/// Checks that a request asks for nothing that is not there: what is asked for is honoured or refused, never ignored. `writes`: its route changes
-/// something; `parameters`: the query parameters that the route has.
+/// Checks that a request asks for nothing that is not there: what is asked for is honoured or refused, never ignored.
+///
+/// `writes`: its route changes something; `parameters`: the query parameters that the route has.
 ///
 /// # Errors
 /// 422 for an unknown query parameter; 400 for a header whose meaning is not built, and for `If-None-Match` on a change.
