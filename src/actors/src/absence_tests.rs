@@ -169,9 +169,9 @@ async fn a_shard_that_is_released_does_not_wait_for_a_slow_read() {
     assert!(matches!(answer, Answer::NotServing), "its next owner answers: {answer:?}");
 }
 
-/// Rule W1: neither a shopper who asks nor an order that wants to reserve starts an actor for a name that nobody has made.
+/// Rule W1: neither a shopper who asks nor an order that wants to reserve starts an actor for a name that does not exist.
 #[tokio::test(start_paused = true)]
-async fn a_name_that_nobody_made_starts_no_actor() {
+async fn a_name_that_does_not_exist_starts_no_actor() {
     for groups in [Groups::One, Groups::PerShard] {
         let world = World::new(groups);
         let actors = world.start().await;

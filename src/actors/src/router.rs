@@ -261,7 +261,7 @@ impl OneWays for Router {
         };
         // The entity that owes the effect is here, or was: a shard that is gone has taken it along.
         if let Some(OneWay::Ask { reply_to: Some((entity, key)), .. }) = stays {
-            self.send_to_shard(self.layout.shard_of(&entity), ShardMsg::CopyGone { entity, key });
+            self.receive(OneWay::CopyGone { entity, key });
         }
     }
 }

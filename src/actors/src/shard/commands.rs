@@ -84,7 +84,7 @@ impl ShardState {
             // Rule E4, before an actor is started or the store is read for a caller that no longer waits.
             Some(Slot::Passivated(_)) | None if envelope.is_over(context.clock.now(), &context.stats) => {}
             Some(Slot::Passivated(_)) => self.start(myself, &envelope.ask.entity.clone(), None, Some(envelope)).await,
-            // Rule W1: the actor of a long-lived kind stays in memory for a while, so none is started for a name that nobody has made.
+            // Rule W1: the actor of a long-lived kind stays in memory for a while, so none is started for a name that does not exist.
             None if envelope.ask.entity.residency() == Residency::LongLived
                 && !matches!(envelope.reply_to, ReplyTo::Nobody) =>
             {

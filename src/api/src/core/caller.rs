@@ -33,6 +33,12 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// Is it the shop's own side, by a secret key?
+    #[must_use]
+    pub const fn is_seller(&self) -> bool {
+        matches!(self, Self::Seller(_))
+    }
+
     /// The principal: the name under which this caller's requests and resources are kept. A seller's is the account, never the key, which rotates.
     #[must_use]
     pub fn principal(&self) -> Option<CompactString> {

@@ -345,7 +345,7 @@ impl<S: Shop> Pipeline<S> {
             Poll::Pending => {
                 // A slow body takes no permit from requests that are ready. The memory of slow bodies has a bound of its own.
                 permit.release_unanswered();
-                let shared = !matches!(caller, Caller::Seller(_));
+                let shared = !caller.is_seller();
                 let address = arrived.address.filter(|_| shared);
                 let slow = self.counts.admission.slow_body(route.access == Access::Provider, address);
                 let timeout = Duration::from_millis(settings.body_timeout_ms);

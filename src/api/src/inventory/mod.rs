@@ -129,9 +129,7 @@ fn levels_of(accepted: &Accepted) -> Result<&Levels, Problem> {
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let sku = request.id(Sku::parse)?;
     let command = any::Command::Inventory(Command::Read);
-    let refusal = known::unknown_unless_seen(&request.context.shop, &sku);
-    let asking = request.ask(EntityId::Inventory(sku.clone()), command).reject_if_absent(refusal);
-    let accepted = asking.send().await?;
+    let accepted = request.ask(EntityId::Inventory(sku.clone()), command).send().await?;
     let levels = levels_of(&accepted)?;
     let times = [accepted.meta.created_at, accepted.meta.updated_at];
     let view = InventoryView::new(&sku, levels, request.shop_settings().low_stock_at, times);
@@ -230,8 +228,7 @@ async fn availability<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem
 /// Asks the entity for the stock of a SKU that the read models have not seen.
 pub(crate) async fn read<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Result<Stock, Problem> {
     let command = any::Command::Inventory(Command::Read);
-    let asking = request.ask(EntityId::Inventory(sku.clone()), command).reject_if_absent(Some(known::unknown()));
-    let accepted = asking.send().await?;
+    let accepted = request.ask(EntityId::Inventory(sku.clone()), command).send().await?;
     let any::Reply::Inventory(Replied::Levels(levels)) = accepted.reply else { return Err(not_found()) };
     Ok(Stock {
         available: levels.available(),

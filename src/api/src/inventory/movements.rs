@@ -8,7 +8,6 @@
 //! A SKU that sells has many more events than movements. So a page may have fewer than `limit` of them, even none, and a `next_cursor`.
 //! Sales and reservations are not among them: they are in the orders' own histories.
 
-use super::known;
 use crate::core::page;
 use crate::core::problem::{Code, Problem};
 use crate::core::reply::Reply;
@@ -81,10 +80,8 @@ pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
     let sku = request.id(Sku::parse)?;
     let limit = usize::try_from(page::limit(&request)?).unwrap_or(usize::MAX);
     let before = request.query("cursor").map(|text| page::read_cursor(CURSOR, text)).transpose()?;
-    let refusal = known::unknown_unless_seen(&request.context.shop, &sku);
     let entity = EntityId::Inventory(sku);
-    let asking = request.ask(entity.clone(), any::Command::Inventory(Command::Read));
-    let accepted = asking.reject_if_absent(refusal).send().await?;
+    let accepted = request.ask(entity.clone(), any::Command::Inventory(Command::Read)).send().await?;
     let mut before = before.unwrap_or(u64::MAX).min(accepted.meta.version.saturating_add(1));
     let mut data = Vec::new();
     for _ in 0..READS_MAX {

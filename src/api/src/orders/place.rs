@@ -13,7 +13,6 @@ use super::terms::{EXTERNAL_ID, address, buyer, destination, instruction, shippi
 use super::views::is_decided;
 use crate::carts;
 use crate::core::ask::{AskError, Asking};
-use crate::core::caller::Caller;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::{ShortLine, of_ended};
@@ -235,7 +234,7 @@ fn place_of<S: Shop>(
         return Err(currency_mismatch());
     }
     // What a shop sells is goods. Only its own side knows of an order without an address: sold over the counter, collected, address to follow.
-    if body.ship_to.is_none() && !matches!(request.caller, Caller::Seller(_)) {
+    if body.ship_to.is_none() && !request.caller.is_seller() {
         return Err(Problem::field("/ship_to", "missing_field", "is required: goods are delivered"));
     }
     let destination = body

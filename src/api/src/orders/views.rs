@@ -151,7 +151,7 @@ const fn allowed_word(allowed: Allowed) -> (&'static str, bool) {
 /// The actions that a caller may take on an order now.
 #[must_use]
 pub fn allowed_words(order: &Order, caller: &Caller) -> Vec<&'static str> {
-    let seller = matches!(caller, Caller::Seller(_));
+    let seller = caller.is_seller();
     let words = order.allowed().into_iter().map(allowed_word);
     words.filter(|(_, sellers_only)| seller || !sellers_only).map(|(word, _)| word).collect()
 }

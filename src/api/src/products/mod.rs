@@ -18,7 +18,7 @@ use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
 use compact_str::CompactString;
 use doorbuster_actors::ask::Accepted;
-use doorbuster_domain::any::{Command, Refusal, State};
+use doorbuster_domain::any::{Command, State};
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, ProductId, Sku};
 use doorbuster_domain::product::{self, Details, Product};
@@ -95,10 +95,7 @@ fn position(product: &Product, sku: &Sku) -> usize {
 
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(ProductId::parse)?;
-    // Anyone may ask for any name: one that does not exist starts no entity.
-    let unknown = Box::new(Refusal::Product(product::Refusal::Unknown));
-    let asking = request.ask(EntityId::Product(id), Command::Product(product::Command::Read));
-    let accepted = asking.reject_if_absent(Some(unknown)).send().await?;
+    let accepted = request.ask(EntityId::Product(id), Command::Product(product::Command::Read)).send().await?;
     let product = product_of(&accepted)?;
     let draft = product.details().filter(|details| details.status == product::Status::Draft);
     let own = |details: &Details| matches!(&request.caller, Caller::Seller(key) if key.account == details.seller);

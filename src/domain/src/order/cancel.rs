@@ -4,11 +4,13 @@
 
 use super::command::{CancelReason, LineUnits, Made, Refusal};
 use super::event::{CancelledLine, Event};
-use super::line::pick;
+use super::line::{pick, units_of};
 use super::saga::{Decided, ending, made};
-use super::{EndReason, Order, Stage};
+use super::{EndReason, LineNumber, Order, Stage};
 use crate::ids::Request;
+use crate::inventory::Units;
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 
 impl Order {
     pub(super) fn cancel(
@@ -83,10 +85,9 @@ impl Order {
             .collect()
     }
 
-    fn leaves_nothing(&self, cut: &[CancelledLine]) -> bool {
-        self.numbered().all(|(number, line)| {
-            let gone = cut.iter().find(|one| one.line == number).map_or(0, |one| super::line::units_of(&one.from));
-            line.left() == gone
-        })
+    /// Does the cut take every unit that is neither shipped nor cancelled?
+    pub(super) fn leaves_nothing(&self, cut: &[CancelledLine]) -> bool {
+        let cut: BTreeMap<LineNumber, Units> = cut.iter().map(|one| (one.line, units_of(&one.from))).collect();
+        self.numbered().all(|(number, line)| line.left() == cut.get(&number).copied().unwrap_or(0))
     }
 }

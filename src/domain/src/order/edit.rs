@@ -42,10 +42,13 @@ impl Order {
         if amended == Amended::default() {
             return Ok(Decision::nothing(made(Made::Order)));
         }
-        if self.edits.unwrap_or(0) >= EDITS_MAX {
-            return Err(Refusal::TooManyEdits { limit: EDITS_MAX });
-        }
+        self.room_for_edit()?;
         Ok(self.follow(vec![Event::Amended(Box::new(amended))], now, made(Made::Order)))
+    }
+
+    /// May it be changed once more?
+    pub(super) fn room_for_edit(&self) -> Result<(), Refusal> {
+        if self.edits.unwrap_or(0) >= EDITS_MAX { Err(Refusal::TooManyEdits { limit: EDITS_MAX }) } else { Ok(()) }
     }
 
     fn amendment(&self, patch: &Patch, terms: &OrderTerms) -> Result<Amended, Refusal> {

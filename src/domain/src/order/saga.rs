@@ -6,12 +6,10 @@
 use super::command::{Answer, CancelReason, CartRefusal, Made, Refusal, Reply, Shortage};
 use super::event::{Cancelled, CancelledLine, Event};
 use super::step::{Step, Todo};
-use super::{Attempt, EndReason, Hold, LineNumber, Order, Rejection, Stage};
+use super::{Attempt, EndReason, Hold, Order, Rejection, Stage};
 use crate::entity::Decision;
 use crate::ids::{Request, Sku};
-use crate::inventory::Units;
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// The result of a decision of an order.
@@ -285,12 +283,8 @@ impl Order {
             sum.saturating_add(self.line(one.line).map_or(0, |line| line.worth(units, true)))
         });
         // An order none of whose units is shipped or wanted owes nothing, delivery included.
-        let cut: BTreeMap<LineNumber, Units> =
-            lines.iter().map(|one| (one.line, super::line::units_of(&one.from))).collect();
-        let leaves_nothing = self
-            .numbered()
-            .all(|(number, line)| line.shipped == 0 && line.left() == cut.get(&number).copied().unwrap_or(0));
-        let amount = if leaves_nothing { self.due() } else { worth.min(self.due()).max(0) };
+        let is_over = self.lines.iter().all(|line| line.shipped == 0) && self.leaves_nothing(&lines);
+        let amount = if is_over { self.due() } else { worth.min(self.due()).max(0) };
         Event::Cancelled(Box::new(Cancelled {
             number: Self::next_number(&self.cancels),
             request,

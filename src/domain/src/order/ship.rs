@@ -1,7 +1,6 @@
 //! Shipments: units given to a carrier from one warehouse, which arrive or are lost.
 
 use super::command::{LineUnits, Made, Refusal};
-use super::edit::EDITS_MAX;
 use super::event::{Amended, Event, ShipmentStarted, Tracking};
 use super::saga::{Decided, made};
 use super::{Order, OrderLine, ShipmentStatus, Stage};
@@ -104,9 +103,7 @@ impl Order {
         if is_known {
             return Ok(Decision::nothing(reply));
         }
-        if self.edits.unwrap_or(0) >= EDITS_MAX {
-            return Err(Refusal::TooManyEdits { limit: EDITS_MAX });
-        }
+        self.room_for_edit()?;
         let amended = Amended { tracking: Some(tracking), ..Amended::default() };
         Ok(Decision::one(Event::Amended(Box::new(amended)), reply))
     }

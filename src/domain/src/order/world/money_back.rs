@@ -79,7 +79,7 @@ fn what_is_left_of_an_authorization_is_voided_once_nothing_more_is_due() {
     assert_eq!(asked(&desk), [(Operation::Void, rest)]);
     desk.succeed(Operation::Void, 1);
     assert_eq!((asked(&desk), desk.order.capturable()), (Vec::new(), 0));
-    // Where the provider does not let go of it, it lapses by itself: nobody needs to look.
+    // Where the provider does not let go of it, it lapses by itself and needs no attention.
     let mut desk = Desk::confirmed(CapturePolicy::OnShipment, &[2]);
     desk.ship(1, 1).unwrap();
     desk.succeed(Operation::Capture, 1);
