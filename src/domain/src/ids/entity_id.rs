@@ -3,7 +3,7 @@
 //! As a key of an ordered store an id is its kind's tag, then 16 bytes big-endian, or a name and a zero byte (no name contains one). So keys
 //! sort as bytes exactly as [`EntityId`] sorts, and none is a prefix of another.
 
-use super::{CartId, IdError, OrderId, ProductId, ReservationId, Sku, WarehouseId};
+use super::IdError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
@@ -32,8 +32,9 @@ trait Key: Sized {
     fn read(from: &[u8]) -> Result<(Self, &[u8]), KeyError>;
 }
 
-macro_rules! numbers {
-    ($($id:ident)+) => { $(
+/// Writes the [`Key`] of an id, of one of the two forms: 16 bytes, or a name.
+macro_rules! key {
+    (number $id:ident) => {
         impl Key for $id {
             fn with_bytes<T>(&self, take: impl FnOnce(&[u8]) -> T) -> T {
                 take(&self.0.to_be_bytes())
@@ -49,12 +50,8 @@ macro_rules! numbers {
                 Ok((Self(u128::from_be_bytes(*id)), rest))
             }
         }
-    )+ };
-}
-numbers!(CartId OrderId ReservationId);
-
-macro_rules! names {
-    ($($id:ident)+) => { $(
+    };
+    (name $id:ident) => {
         impl Key for $id {
             fn with_bytes<T>(&self, take: impl FnOnce(&[u8]) -> T) -> T {
                 take(self.as_str().as_bytes())
@@ -71,13 +68,16 @@ macro_rules! names {
                 Ok((Self::parse(name)?, rest.get(1..).unwrap_or_default()))
             }
         }
-    )+ };
+    };
 }
-names!(ProductId Sku WarehouseId);
 
-/// Makes [`EntityId`] of its kinds, each with the tag of its keys (fixed for ever; kinds stand in the order of their tags) and its name.
+/// Makes [`EntityId`] of its kinds, each with the tag of its keys (fixed for ever; kinds stand in the order of their tags), its name, and the form
+/// of its id in a key.
 macro_rules! entities {
-    ($($(#[$doc:meta])* $tag:literal $kind:literal $variant:ident($id:ident)),+ $(,)?) => {
+    ($($(#[$doc:meta])* $tag:literal $kind:literal $variant:ident($form:ident $id:ident)),+ $(,)?) => {
+        use super::{$($id),+};
+        $(key!($form $id);)+
+
         /// One cart, one order, one SKU's inventory, …: what an actor is of, and what a shard is chosen by.
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum EntityId { $($(#[$doc])* $variant($id)),+ }
@@ -139,17 +139,17 @@ macro_rules! entities {
 
 entities! {
     /// Stock of one SKU.
-    1 "inventory" Inventory(Sku),
+    1 "inventory" Inventory(name Sku),
     /// The id of a cart.
-    2 "cart" Cart(CartId),
+    2 "cart" Cart(number CartId),
     /// One order and its checkout saga.
-    3 "order" Order(OrderId),
+    3 "order" Order(number OrderId),
     /// One product and its SKUs.
-    4 "product" Product(ProductId),
+    4 "product" Product(name ProductId),
     /// The id of a warehouse.
-    5 "warehouse" Warehouse(WarehouseId),
+    5 "warehouse" Warehouse(name WarehouseId),
     /// One reservation of several lines.
-    6 "reservation" Reservation(ReservationId),
+    6 "reservation" Reservation(number ReservationId),
 }
 
 impl EntityId {

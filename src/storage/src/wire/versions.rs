@@ -8,7 +8,7 @@
 use super::{WireError, form};
 use doorbuster_domain::codec::Decode;
 use doorbuster_domain::inventory::Chunk;
-use doorbuster_domain::{cart, inventory, order, product, reservation, warehouse};
+use doorbuster_domain::order;
 
 /// What is stored under a version.
 pub(super) trait Versioned: Sized + 'static {
@@ -35,7 +35,7 @@ pub(super) trait Versioned: Sized + 'static {
 }
 
 macro_rules! versioned {
-    ($($type:ty: $what:literal, [$($upcaster:path),*];)+) => { $(
+    ($($type:ty: $what:expr, [$($upcaster:path),*];)+) => { $(
         impl Versioned for $type {
             const WHAT: &'static str = $what;
             const UPCASTERS: &'static [fn(Self) -> Self] = &[$($upcaster),*];
@@ -43,20 +43,27 @@ macro_rules! versioned {
     )+ };
 }
 
+/// The events and the state of each kind, with their upcasters.
+macro_rules! kinds {
+    ($($module:ident :: $state:ident: $what:literal, [$($of_events:path),*], [$($of_states:path),*];)+) => { $(
+        versioned! {
+            doorbuster_domain::$module::Event: concat!("an event of ", $what), [$($of_events),*];
+            doorbuster_domain::$module::$state: concat!("a stored state of ", $what), [$($of_states),*];
+        }
+    )+ };
+}
+
+kinds! {
+    cart::Cart: "a cart", [], [];
+    inventory::Inventory: "an inventory", [], [];
+    order::Order: "an order", [texts_stand_apart], [order::Order::with_texts_apart];
+    product::Product: "a product", [], [];
+    reservation::Reservation: "a reservation", [], [];
+    warehouse::Warehouse: "a warehouse", [], [];
+}
+
 versioned! {
-    cart::Event: "an event of a cart", [];
-    cart::Cart: "a stored cart", [];
-    inventory::Event: "an event of an inventory", [];
-    inventory::Inventory: "a stored inventory", [];
     Chunk<'static>: "a stored chunk of an inventory", [];
-    order::Event: "an event of an order", [texts_stand_apart];
-    order::Order: "a stored order", [order::Order::with_texts_apart];
-    product::Event: "an event of a product", [];
-    product::Product: "a stored product", [];
-    reservation::Event: "an event of a reservation", [];
-    reservation::Reservation: "a stored reservation", [];
-    warehouse::Event: "an event of a warehouse", [];
-    warehouse::Warehouse: "a stored warehouse", [];
 }
 
 /// Version 2 of an order's events: the free texts stand apart, beside the personal data, where version 1 had them among the facts. Both places are read.
