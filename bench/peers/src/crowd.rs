@@ -1,4 +1,4 @@
-//! The crowd: so many clients at once, each with one buyer after the other, until every buyer has an answer.
+//! The crowd: clients that work side by side, each with one buyer after the other, until every buyer has an answer.
 //!
 //! A buyer whose attempt got no answer is sent again with the same key, at once and for as long as it takes. One buyer in fifty is
 //! impatient and sends the same again although it was answered.
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An attempt that gets no answer for so long is given up and sent again.
+/// An attempt without an answer in this time is given up and sent again.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A pause after an attempt that could not even be sent.
 const PAUSE: Duration = Duration::from_millis(5);
-/// One buyer in so many sends again what was answered.
+/// One buyer in this many sends again what was answered.
 const IMPATIENT: u64 = 50;
 /// A whole drop takes no longer than this.
 const DROP_MAX: Duration = Duration::from_secs(600);
@@ -28,11 +28,11 @@ pub struct Drop {
     pub kill: bool,
 }
 
-/// What a buyer was told.
+/// What a buyer was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// It is yours, under this name.
-    Yours(String),
+pub enum Answer {
+    /// A unit is reserved, under this name.
+    Reserved(String),
     /// There is none left.
     SoldOut,
 }
@@ -40,7 +40,7 @@ pub enum Told {
 /// One client's connection, made anew after every loss.
 pub trait Connection: Sized + Send {
     /// One attempt for a buyer; `Err`: no answer, or none that says anything.
-    fn reserve(&mut self, buyer: u64) -> impl Future<Output = Result<Told, String>> + Send;
+    fn reserve(&mut self, buyer: u64) -> impl Future<Output = Result<Answer, String>> + Send;
 }
 
 /// A server under test, and how to speak with it.
@@ -58,7 +58,7 @@ pub struct Figures {
     pub twice: u64,
     /// Acknowledged, and not there afterwards.
     pub lost: u64,
-    /// Units that are gone, and that nobody has.
+    /// Units that left the stock and belong to no buyer.
     pub astray: i64,
     pub p50_micros: u64,
     pub p99_micros: u64,
@@ -95,9 +95,9 @@ pub struct Crowd {
     sold: AtomicU64,
     resent: AtomicU64,
     begun: Instant,
-    told: Mutex<BTreeMap<u64, Told>>,
+    answers: Mutex<BTreeMap<u64, Answer>>,
     latency: Mutex<Histogram<u64>>,
-    /// When each buyer was told that a unit is theirs.
+    /// When each buyer's unit was acknowledged.
     sales: Mutex<Vec<Duration>>,
     killed: AtomicBool,
 }
@@ -111,7 +111,7 @@ impl Crowd {
             sold: AtomicU64::new(0),
             resent: AtomicU64::new(0),
             begun: Instant::now(),
-            told: Mutex::default(),
+            answers: Mutex::default(),
             latency: Mutex::new(latency),
             sales: Mutex::default(),
             killed: AtomicBool::new(false),
@@ -144,24 +144,25 @@ impl Crowd {
             match tokio::time::timeout(left, client).await {
                 Ok(Ok(())) => {}
                 Ok(Err(panic)) => return Err(format!("a client failed: {panic}")),
-                Err(_) => return Err("not everybody had an answer in time".to_owned()),
+                Err(_) => return Err("some buyers had no answer in time".to_owned()),
             }
         }
         Ok(killed_at)
     }
 
-    /// What buyers were told is theirs, by buyer.
+    /// What was acknowledged, by buyer.
     pub fn acknowledged(&self) -> Vec<(u64, String)> {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.iter()
-            .filter_map(|(buyer, told)| match told {
-                Told::Yours(name) => Some((*buyer, name.clone())),
-                Told::SoldOut => None,
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers
+            .iter()
+            .filter_map(|(buyer, answer)| match answer {
+                Answer::Reserved(name) => Some((*buyer, name.clone())),
+                Answer::SoldOut => None,
             })
             .collect()
     }
 
-    /// Holds what buyers were told against what the server has.
+    /// Compares what buyers were answered with what the server has.
     pub fn figures(&self, books: &Books, killed_at: Option<Instant>) -> Figures {
         let sold: u64 = books.buyers.values().sum();
         let latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,22 +214,22 @@ async fn client<P: Peer>(crowd: Arc<Crowd>, peer: Arc<P>) {
             return;
         }
         let began = Instant::now();
-        let told = insist(&crowd, &*peer, &mut connection, buyer).await;
+        let answer = insist(&crowd, &*peer, &mut connection, buyer).await;
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         crowd.latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
-        if let Told::Yours(_) = told {
+        if let Answer::Reserved(_) = answer {
             crowd.sold.fetch_add(1, Ordering::Relaxed);
             crowd.sales.lock().unwrap_or_else(PoisonError::into_inner).push(crowd.begun.elapsed());
         }
-        crowd.told.lock().unwrap_or_else(PoisonError::into_inner).insert(buyer, told);
+        crowd.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(buyer, answer);
         if buyer % IMPATIENT == 0 {
             insist(&crowd, &*peer, &mut connection, buyer).await;
         }
     }
 }
 
-/// Until there is an answer.
-async fn insist<P: Peer>(crowd: &Crowd, peer: &P, connection: &mut Option<P::Connection>, buyer: u64) -> Told {
+/// Sends until there is an answer.
+async fn insist<P: Peer>(crowd: &Crowd, peer: &P, connection: &mut Option<P::Connection>, buyer: u64) -> Answer {
     let mut first = true;
     loop {
         if !first {
@@ -246,7 +247,7 @@ async fn insist<P: Peer>(crowd: &Crowd, peer: &P, connection: &mut Option<P::Con
         }
         let Some(open) = connection.as_mut() else { continue };
         match tokio::time::timeout(ANSWER_MAX, open.reserve(buyer)).await {
-            Ok(Ok(told)) => return told,
+            Ok(Ok(answer)) => return answer,
             Ok(Err(why)) => {
                 if !crowd.killed.load(Ordering::Relaxed) {
                     eprintln!("buyer {buyer}: {why}");

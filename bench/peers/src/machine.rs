@@ -8,10 +8,11 @@ use std::process::Command;
 use std::time::Instant;
 
 /// What is compared, below the table.
-pub const FOOTNOTE: &str = "Same machine, same run, same clients. The peers do only the reservation, over their own binary protocols; Doorbuster answers HTTP \
-and JSON, and in its last row makes an order too (held, not paid). All wait for the disk before they answer (`synchronous_commit = on`, `appendfsync always`, \
-`fdatasync` per group). *Oversold*: units promised beyond what there was. *Reserved twice*: a buyer who asked for one has two. *Lost*: acknowledged, and not there \
-after the restart. *Units astray*: gone from the shelf, and nobody has them. Latency is from a buyer's first attempt to the answer, the outage included.";
+pub const FOOTNOTE: &str = "Same machine, same run, same clients. All wait for the disk before they answer (`synchronous_commit = on`, `appendfsync always`, \
+`fdatasync` per group). A *reservation* is a key and a unit: one statement or script of the peers over their own binary protocols; Doorbuster answers HTTP and JSON, keeps a deadline and gives the unit back. An \
+*order* is asked for with the same HTTP request for all: a warp server of two threads before PostgreSQL (8 connections, one call of a function, one transaction: idempotency key, order, lines, payment row, then the stock) or Redis (one \
+script, the same as hashes); these have no expiry, tax, delivery, warehouses, journal, quotas or audit, and only their database is killed, while Doorbuster is killed whole. Held, not paid. *Oversold*: units promised beyond what there was. \
+*Reserved twice*: a buyer who asked for one has two. *Lost*: acknowledged, and not there after the restart. *Units astray*: they left the stock and belong to no buyer. Latency is from a buyer's first attempt to the answer, the outage included.";
 
 /// The line above the table.
 pub fn heading(options: &Options) -> String {

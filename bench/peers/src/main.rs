@@ -4,18 +4,22 @@
 //! for each peer:   start ─► fill ─► crowd ──half is sold──► kill -9 ─► start again ─► the crowd goes on ─► count what is there ─► stop
 //! ```
 //!
-//! What is compared: the peers do only the reservation, over their own binary protocols; Doorbuster answers HTTP, and in its second row makes
-//! an order as well. Every client waits for durability before it believes an answer, and sends an attempt that got no answer again
+//! What is compared: a reservation, which the peers do over their own binary protocols and Doorbuster over HTTP; and an order, over the same HTTP for
+//! all three (`front` is the shop that a user would write before a database). Every client waits for durability before it believes an answer, and sends an attempt that got no answer again
 //! with the same key, as a sane shop would; every peer's schema holds such a key once.
 
 mod crowd;
+mod front;
+mod http;
 mod machine;
 mod ours;
 mod postgres;
 mod redis;
 mod server;
+mod shop;
 
 use crowd::{Drop, Figures};
+use http::Asks;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,6 +65,9 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| word == "front") {
+        return front();
+    }
     let options = match options() {
         Ok(options) => options,
         Err(why) => {
@@ -83,13 +90,34 @@ fn main() -> ExitCode {
     if ended { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// `peers front DATABASE PORT`: the shop's own process.
+fn front() -> ExitCode {
+    let mut words = std::env::args().skip(2);
+    let (Some(database), Some(Ok(port))) = (words.next(), words.next().map(|port| port.parse())) else {
+        eprintln!("peers front postgres|redis PORT");
+        return ExitCode::from(2);
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let served =
+        runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(front::run(&database, port)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("peers front: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// The peers, by the name in the table.
-pub const PEERS: [&str; 5] = [
-    "PostgreSQL, row lock",
-    "PostgreSQL, SKIP LOCKED",
-    "Redis, Lua, appendfsync always",
-    "Doorbuster, POST /v1/reservations",
-    "Doorbuster, POST /v1/orders",
+pub const PEERS: [&str; 7] = [
+    "reservation: PostgreSQL, row lock, own protocol",
+    "reservation: PostgreSQL, SKIP LOCKED, own protocol",
+    "reservation: Redis, Lua, own protocol",
+    "reservation: Doorbuster, HTTP",
+    "order: PostgreSQL behind HTTP",
+    "order: Redis behind HTTP",
+    "order: Doorbuster, HTTP",
 ];
 
 async fn run(options: &Options) -> bool {
@@ -108,16 +136,18 @@ async fn run(options: &Options) -> bool {
             0 => postgres::measure(options, postgres::Way::RowLock).await,
             1 => postgres::measure(options, postgres::Way::SkipLocked).await,
             2 => redis::measure(options).await,
-            3 => ours::measure(options, ours::Way::Reservations).await,
-            _ => ours::measure(options, ours::Way::Orders).await,
+            3 => ours::measure(options, Asks::Reservation).await,
+            4 => postgres::measure_shop(options).await,
+            5 => redis::measure_shop(options).await,
+            _ => ours::measure(options, Asks::Order).await,
         };
         match measured {
             Ok(figures) => {
-                sound &= index < 3 || figures.is_sound();
+                sound &= !name.contains("Doorbuster") || figures.is_sound();
                 println!("| {name} | {} |", row(&figures));
             }
             Err(why) => {
-                sound &= index < 3;
+                sound &= !name.contains("Doorbuster");
                 println!("| {name} | not measured: {} | | | | | | | | | | |", why.replace(['|', '\n'], " "));
             }
         }

@@ -1,119 +1,41 @@
 //! Doorbuster over HTTP: a reservation alone, or an order.
 
 use crate::Options;
-use crate::crowd::{Books, Connection, Crowd, Figures, Peer, Told};
+use crate::crowd::{Books, Crowd, Figures, Peer};
+use crate::http::{Asks, HttpConnection};
 use crate::server::{Folder, START_MAX, kill_all};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    Reservations,
-    Orders,
-}
 
 pub struct Doorbuster {
     address: SocketAddr,
     key: String,
-    way: Way,
-}
-
-pub struct Open {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    key: String,
-    way: Way,
+    asks: Asks,
 }
 
 impl Doorbuster {
-    async fn open(&self) -> Result<Open, String> {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Ok(Open { stream, buffer: Vec::with_capacity(4_096), key: self.key.clone(), way: self.way })
+    async fn open(&self) -> Result<HttpConnection, String> {
+        HttpConnection::open(self.address, &self.key, self.asks).await
     }
 }
 
 impl Peer for Doorbuster {
-    type Connection = Open;
-    async fn connect(&self) -> Result<Open, String> {
+    type Connection = HttpConnection;
+    async fn connect(&self) -> Result<HttpConnection, String> {
         self.open().await
     }
 }
 
-impl Open {
-    async fn ask(&mut self, method: &str, path: &str, key: Option<&str>, body: &str) -> Result<(u16, Value), String> {
-        let told = |error: std::io::Error| error.to_string();
-        let idempotency = key.map_or(String::new(), |key| format!("idempotency-key: {key}\r\n"));
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n{idempotency}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.key,
-            body.len()
-        );
-        self.stream.write_all(request.as_bytes()).await.map_err(told)?;
-        self.buffer.clear();
-        loop {
-            if let Some((status, start, length)) = head(&self.buffer)
-                && self.buffer.len() >= start + length
-            {
-                let body = &self.buffer[start..start + length];
-                return Ok((status, serde_json::from_slice(body).unwrap_or(Value::Null)));
-            }
-            if self.stream.read_buf(&mut self.buffer).await.map_err(told)? == 0 {
-                return Err("closed".to_owned());
-            }
-        }
-    }
-}
-
-/// Status, where the body begins, how long it is.
-fn head(bytes: &[u8]) -> Option<(u16, usize, usize)> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&bytes[..end]).ok()?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let length = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    });
-    Some((status, end + 4, length.unwrap_or(0)))
-}
-
-impl Connection for Open {
-    async fn reserve(&mut self, buyer: u64) -> Result<Told, String> {
-        let key = format!("b{buyer}");
-        let (status, body) = match self.way {
-            Way::Reservations => {
-                let body = format!(
-                    "{{\"reference\":\"{key}\",\"lines\":[{{\"sku\":\"hot\",\"quantity\":1}}],\"hold_s\":3600,\"buyer_key\":\"{key}\"}}"
-                );
-                self.ask("POST", "/v1/reservations", None, &body).await?
-            }
-            Way::Orders => {
-                let body = format!(
-                    "{{\"lines\":[{{\"sku\":\"hot\",\"quantity\":1}}],\"buyer\":{{\"email\":\"{key}@example.com\",\"name\":\"Buyer\"}}}}"
-                );
-                self.ask("POST", "/v1/orders", Some(&key), &body).await?
-            }
-        };
-        match (status, body["id"].as_str(), body["code"].as_str()) {
-            (201, Some(id), _) => Ok(Told::Yours(id.to_owned())),
-            (409, _, Some("sold_out")) => Ok(Told::SoldOut),
-            (status, _, code) => Err(format!("{status} {code:?}")),
-        }
-    }
-}
-
 async fn start(program: &Path, folder: &Path, addresses: Option<(SocketAddr, SocketAddr)>) -> Result<Started, String> {
-    let told = |error: std::io::Error| format!("start {}: {error}", program.display());
+    let text = |error: std::io::Error| format!("start {}: {error}", program.display());
     let (public, operator) =
         addresses.map_or(("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()), |(p, o)| (p.to_string(), o.to_string()));
-    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).map_err(told)?;
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).map_err(text)?;
     let mut child = Command::new(program)
         .current_dir(folder)
         .envs([
@@ -128,13 +50,14 @@ async fn start(program: &Path, folder: &Path, addresses: Option<(SocketAddr, Soc
         .stderr(log)
         .kill_on_drop(true)
         .spawn()
-        .map_err(told)?;
+        .map_err(text)?;
     let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
     let (mut said, mut key) = ((None, None), None);
     let hear = async {
         while let Ok(Some(line)) = lines.next_line().await {
             let mut words = line.split_whitespace();
-            let address = |url: &str| url.strip_prefix("http://").and_then(|url| url.trim_end_matches('/').parse().ok());
+            let address =
+                |url: &str| url.strip_prefix("http://").and_then(|url| url.trim_end_matches('/').parse().ok());
             match (words.next(), words.next()) {
                 (Some("public"), Some(url)) => said.0 = address(url),
                 (Some("operator"), Some(url)) => said.1 = address(url),
@@ -150,7 +73,10 @@ async fn start(program: &Path, folder: &Path, addresses: Option<(SocketAddr, Soc
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     match said {
         (Some(public), Some(operator)) => Ok(Started { child, public, operator, key: key.unwrap_or_default() }),
-        _ => Err(format!("Doorbuster did not say where it listens: {}", std::fs::read_to_string(folder.join("log")).unwrap_or_default())),
+        _ => Err(format!(
+            "Doorbuster did not say where it listens: {}",
+            std::fs::read_to_string(folder.join("log")).unwrap_or_default()
+        )),
     }
 }
 
@@ -161,23 +87,24 @@ struct Started {
     key: String,
 }
 
-pub async fn measure(options: &Options, way: Way) -> Result<Figures, String> {
+pub async fn measure(options: &Options, asks: Asks) -> Result<Figures, String> {
     if !options.doorbuster.is_file() {
         return Err("--doorbuster names no program: cargo build --release --bin doorbuster".to_owned());
     }
     let program = std::fs::canonicalize(&options.doorbuster).map_err(|error| error.to_string())?;
-    let folder = Folder::new(&options.folder, if way == Way::Reservations { "reservations" } else { "orders" })?;
+    let folder = Folder::new(&options.folder, if asks == Asks::Reservation { "reservations" } else { "orders" })?;
     std::fs::write(folder.path().join("cluster.toml"), "").map_err(|error| error.to_string())?;
     let mut server = start(&program, folder.path(), None).await?;
     let (public, operator) = (server.public, server.operator);
-    let peer = Arc::new(Doorbuster { address: public, key: server.key.clone(), way });
+    let peer = Arc::new(Doorbuster { address: public, key: server.key.clone(), asks });
     let mut seller = peer.open().await?;
     let good = |what: &'static str, (status, body): (u16, Value)| {
         if (200..300).contains(&status) { Ok(body) } else { Err(format!("{what}: {status} {body}")) }
     };
     let place = json!({ "name": "London", "country": "GB" }).to_string();
     good("warehouse", seller.ask("PUT", "/v1/warehouses/lon1", None, &place).await?)?;
-    let product = json!({ "title": "Hot", "skus": [{ "sku": "hot", "prices": [{ "amount": 12_999, "currency": "GBP" }] }] });
+    let product =
+        json!({ "title": "Hot", "skus": [{ "sku": "hot", "prices": [{ "amount": 12_999, "currency": "GBP" }] }] });
     good("product", seller.ask("PUT", "/v1/products/hot", None, &product.to_string()).await?)?;
     let mut left = options.drop.units;
     while left > 0 {
@@ -198,8 +125,8 @@ pub async fn measure(options: &Options, way: Way) -> Result<Figures, String> {
     let mut seller = peer.open().await?;
     let stock = good("inventory", seller.ask("GET", "/v1/inventory/hot", None, "").await?)?;
     let mut books = Books { left: stock["available"].as_i64().unwrap_or(0), ..Books::default() };
-    match way {
-        Way::Reservations => {
+    match asks {
+        Asks::Reservation => {
             let mut cursor = String::new();
             loop {
                 let path = format!("/v1/reservations?sku=hot&limit=200{cursor}");
@@ -207,14 +134,14 @@ pub async fn measure(options: &Options, way: Way) -> Result<Figures, String> {
                 for one in page["data"].as_array().ok_or("a list without data")? {
                     let reference = one["reference"].as_str().unwrap_or_default();
                     let buyer = reference.strip_prefix('b').and_then(|number| number.parse().ok());
-                    *books.buyers.entry(buyer.ok_or("a reference of nobody's")?).or_default() +=
+                    *books.buyers.entry(buyer.ok_or("a reference of no buyer")?).or_default() +=
                         one["lines"][0]["granted"].as_u64().unwrap_or(0);
                 }
                 let Some(next) = page["next_cursor"].as_str() else { break };
                 cursor = format!("&cursor={next}");
             }
         }
-        Way::Orders => {
+        Asks::Order => {
             // There is no list of orders yet, so each acknowledged one is read; a unit too many would be astray.
             for (buyer, id) in crowd.acknowledged() {
                 let (status, order) = seller.ask("GET", &format!("/v1/orders/{id}"), None, "").await?;

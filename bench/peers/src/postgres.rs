@@ -1,12 +1,15 @@
-//! PostgreSQL: one counter under a row lock, or one row per unit with `SKIP LOCKED`.
+//! PostgreSQL: one counter under a row lock, or one row per unit with `SKIP LOCKED`; and a shop in front of it.
 //!
 //! Each reservation is one statement, one transaction, one round trip: as good as a careful user would make it.
 
 use crate::Options;
-use crate::crowd::{Books, Connection, Crowd, Figures, Peer, Told};
+use crate::crowd::{Answer, Books, Connection, Crowd, Figures, Peer};
+use crate::front::POSTGRES_SCHEMA;
 use crate::server::{Folder, free_port, kill_all, spawn, until};
+use crate::shop::Shop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, Statement};
@@ -39,57 +42,54 @@ pub struct Open {
     left: Option<Statement>,
 }
 
-impl Postgres {
-    async fn client(&self) -> Result<Client, String> {
-        let settings = format!("host=127.0.0.1 port={} user=postgres dbname=postgres connect_timeout=5", self.port);
-        let (client, connection) =
-            tokio_postgres::connect(&settings, NoTls).await.map_err(|error| error.to_string())?;
-        // It ends with the client, or with the server.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(client)
-    }
+async fn client(port: u16) -> Result<Client, String> {
+    let settings = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres connect_timeout=5");
+    let (client, connection) = tokio_postgres::connect(&settings, NoTls).await.map_err(|error| error.to_string())?;
+    // It ends with the client, or with the server.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
 }
 
 impl Peer for Postgres {
     type Connection = Open;
     async fn connect(&self) -> Result<Open, String> {
-        let client = self.client().await?;
+        let client = client(self.port).await?;
         let (take, known) = match self.way {
             Way::RowLock => (ROW_LOCK, ROW_LOCK_KNOWN),
             Way::SkipLocked => (SKIP_LOCKED, SKIP_LOCKED_KNOWN),
         };
-        let told = |error: tokio_postgres::Error| error.to_string();
-        let take = client.prepare(take).await.map_err(told)?;
-        let known = client.prepare(known).await.map_err(told)?;
+        let text = |error: tokio_postgres::Error| error.to_string();
+        let take = client.prepare(take).await.map_err(text)?;
+        let known = client.prepare(known).await.map_err(text)?;
         let left = match self.way {
             Way::RowLock => None,
-            Way::SkipLocked => Some(client.prepare(SKIP_LOCKED_LEFT).await.map_err(told)?),
+            Way::SkipLocked => Some(client.prepare(SKIP_LOCKED_LEFT).await.map_err(text)?),
         };
         Ok(Open { client, way: self.way, take, known, left })
     }
 }
 
 impl Connection for Open {
-    async fn reserve(&mut self, buyer: u64) -> Result<Told, String> {
+    async fn reserve(&mut self, buyer: u64) -> Result<Answer, String> {
         let key = format!("b{buyer}");
         loop {
             match self.client.query_opt(&self.take, &[&key]).await {
-                Ok(Some(_)) => return Ok(Told::Yours(key)),
+                Ok(Some(_)) => return Ok(Answer::Reserved(key)),
                 Ok(None) => {}
                 // The same key was at work elsewhere, and was faster.
                 Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
                 Err(error) => return Err(error.to_string()),
             }
-            let told = |error: tokio_postgres::Error| error.to_string();
-            if self.client.query_opt(&self.known, &[&key]).await.map_err(told)?.is_some() {
-                return Ok(Told::Yours(key));
+            let text = |error: tokio_postgres::Error| error.to_string();
+            if self.client.query_opt(&self.known, &[&key]).await.map_err(text)?.is_some() {
+                return Ok(Answer::Reserved(key));
             }
             let Some(left) = self.left.as_ref().filter(|_| self.way == Way::SkipLocked) else {
-                return Ok(Told::SoldOut);
+                return Ok(Answer::SoldOut);
             };
             // All that was left may have been locked by others, who may yet fail: only an empty shelf is sold out.
-            if self.client.query_opt(left, &[]).await.map_err(told)?.is_none() {
-                return Ok(Told::SoldOut);
+            if self.client.query_opt(left, &[]).await.map_err(text)?.is_none() {
+                return Ok(Answer::SoldOut);
             }
         }
     }
@@ -107,7 +107,8 @@ fn as_postgres(program: &Path) -> Command {
 }
 
 fn programs() -> Result<PathBuf, String> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").map_err(|_| "no PostgreSQL: apt-get install postgresql-15")?;
+    let versions =
+        std::fs::read_dir("/usr/lib/postgresql").map_err(|_| "no PostgreSQL: apt-get install postgresql-15")?;
     let mut found: Vec<PathBuf> = versions.flatten().map(|entry| entry.path().join("bin")).collect();
     found.retain(|bin| bin.join("initdb").exists());
     found.sort();
@@ -133,25 +134,82 @@ fn start(bin: &Path, data: &Path, port: u16, log: &Path) -> Result<Child, String
     spawn(&mut command, log)
 }
 
-pub async fn measure(options: &Options, way: Way) -> Result<Figures, String> {
-    let bin = programs()?;
-    let folder = Folder::new(&options.folder, if way == Way::RowLock { "rowlock" } else { "skiplocked" })?;
-    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let made = as_postgres(&bin.join("initdb"))
-        .args(["-U", "postgres", "--auth=trust", "--no-sync", "-D"])
-        .arg(&data)
-        .current_dir("/")
-        .output()
-        .await
-        .map_err(|error| format!("initdb: {error}"))?;
-    if !made.status.success() {
-        return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
+/// A PostgreSQL in a folder of its own.
+struct Server {
+    bin: PathBuf,
+    folder: Folder,
+    port: u16,
+    child: Child,
+}
+
+impl Server {
+    async fn start(options: &Options, name: &str) -> Result<Self, String> {
+        let bin = programs()?;
+        let folder = Folder::new(&options.folder, name)?;
+        let data = folder.path().join("data");
+        let made = as_postgres(&bin.join("initdb"))
+            .args(["-U", "postgres", "--auth=trust", "--no-sync", "-D"])
+            .arg(&data)
+            .current_dir("/")
+            .output()
+            .await
+            .map_err(|error| format!("initdb: {error}"))?;
+        if !made.status.success() {
+            return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
+        }
+        let port = free_port()?;
+        let child = start(&bin, &data, port, &folder.path().join("log"))?;
+        until("PostgreSQL", || async { client(port).await.is_ok() }).await?;
+        Ok(Self { bin, folder, port, child })
     }
-    let port = free_port()?;
-    let mut server = start(&bin, &data, port, &log)?;
-    let peer = Arc::new(Postgres { port, way });
-    until("PostgreSQL", || async { peer.client().await.is_ok() }).await?;
-    let client = peer.client().await?;
+
+    async fn execute(&self, statements: impl IntoIterator<Item = &str>) -> Result<(), String> {
+        let client = client(self.port).await?;
+        for statement in statements {
+            client.batch_execute(statement).await.map_err(|error| format!("{statement}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the instant of the kill.
+    async fn kill_and_restart(&mut self) -> Result<Instant, String> {
+        let at = kill_all(&mut self.child).await?;
+        // What the dead left (a lock file, shared memory) may be in the way for a moment.
+        for _ in 0..200 {
+            self.child =
+                start(&self.bin, &self.folder.path().join("data"), self.port, &self.folder.path().join("log"))?;
+            for _ in 0..1_000 {
+                if client(self.port).await.is_ok() {
+                    return Ok(at);
+                }
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        Err("PostgreSQL did not start again".to_owned())
+    }
+
+    /// Compares what was acknowledged with the tables; `by_key` gives a key and its units, `left` the units that are left.
+    async fn books(&self, by_key: &str, left: &str) -> Result<Books, String> {
+        let text = |error: tokio_postgres::Error| error.to_string();
+        let client = client(self.port).await?;
+        let mut books = Books::default();
+        for row in client.query(by_key, &[]).await.map_err(text)? {
+            let (key, units): (&str, i64) = (row.get(0), row.get(1));
+            let buyer = key.strip_prefix('b').and_then(|number| number.parse().ok()).ok_or("a key of no buyer")?;
+            *books.buyers.entry(buyer).or_default() += u64::try_from(units).map_err(|error| error.to_string())?;
+        }
+        books.left = client.query_one(left, &[]).await.map_err(text)?.get(0);
+        Ok(books)
+    }
+}
+
+/// The reservation alone, over PostgreSQL's own protocol.
+pub async fn measure(options: &Options, way: Way) -> Result<Figures, String> {
+    let mut server = Server::start(options, if way == Way::RowLock { "rowlock" } else { "skiplocked" }).await?;
+    let peer = Arc::new(Postgres { port: server.port, way });
     let units = options.drop.units;
     let schema = match way {
         Way::RowLock => format!(
@@ -165,46 +223,38 @@ pub async fn measure(options: &Options, way: Way) -> Result<Figures, String> {
              CREATE INDEX free ON unit (sku) WHERE key IS NULL; ANALYZE unit; CHECKPOINT"
         ),
     };
-    for statement in schema.split("; ") {
-        client.batch_execute(statement).await.map_err(|error| format!("{statement}: {error}"))?;
-    }
-    drop(client);
+    server.execute(schema.split("; ")).await?;
     let crowd = Crowd::new(options.drop);
-    let killed = crowd
-        .run(Arc::clone(&peer), || async {
-            let at = kill_all(&mut server).await?;
-            // What the dead left (a lock file, shared memory) may be in the way for a moment.
-            for _ in 0..200 {
-                server = start(&bin, &data, port, &log)?;
-                for _ in 0..1_000 {
-                    if peer.client().await.is_ok() {
-                        return Ok(at);
-                    }
-                    if !matches!(server.try_wait(), Ok(None)) {
-                        break;
-                    }
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                }
-            }
-            Err("PostgreSQL did not start again".to_owned())
-        })
-        .await?;
-    let client = peer.client().await?;
+    let killed = crowd.run(peer, || server.kill_and_restart()).await?;
     let (by_key, left) = match way {
-        Way::RowLock => ("SELECT key FROM reservation", "SELECT available::bigint FROM stock WHERE sku = 'hot'"),
+        Way::RowLock => {
+            ("SELECT key, 1::bigint FROM reservation", "SELECT available::bigint FROM stock WHERE sku = 'hot'")
+        }
         Way::SkipLocked => (
-            "SELECT key FROM unit WHERE key IS NOT NULL",
+            "SELECT key, 1::bigint FROM unit WHERE key IS NOT NULL",
             "SELECT count(*) FROM unit WHERE sku = 'hot' AND key IS NULL",
         ),
     };
-    let told = |error: tokio_postgres::Error| error.to_string();
-    let mut books = Books::default();
-    for row in client.query(by_key, &[]).await.map_err(told)? {
-        let key: &str = row.get(0);
-        let buyer = key.strip_prefix('b').and_then(|number| number.parse().ok()).ok_or("a key of nobody's")?;
-        *books.buyers.entry(buyer).or_default() += 1;
-    }
-    books.left = client.query_one(left, &[]).await.map_err(told)?.get(0);
-    kill_all(&mut server).await?;
+    let books = server.books(by_key, left).await?;
+    kill_all(&mut server.child).await?;
+    Ok(crowd.figures(&books, killed))
+}
+
+/// An order, over HTTP.
+pub async fn measure_shop(options: &Options) -> Result<Figures, String> {
+    let mut server = Server::start(options, "shop").await?;
+    let fill = format!("INSERT INTO stock VALUES ('hot', {}, 12999)", options.drop.units);
+    server.execute(POSTGRES_SCHEMA.split("---").chain([fill.as_str(), "CHECKPOINT"])).await?;
+    let mut shop = Shop::start("postgres", server.port).await?;
+    let crowd = Crowd::new(options.drop);
+    let killed = crowd.run(shop.peer(), || server.kill_and_restart()).await?;
+    let books = server
+        .books(
+            "SELECT key, sum(quantity) FROM orders JOIN order_line ON order_id = id GROUP BY key",
+            "SELECT available::bigint FROM stock WHERE sku = 'hot'",
+        )
+        .await?;
+    shop.kill().await?;
+    kill_all(&mut server.child).await?;
     Ok(crowd.figures(&books, killed))
 }

@@ -1,8 +1,9 @@
 //! Redis: one script that looks for the key, takes a unit and writes the reservation; the append-only file is synced before each answer.
 
 use crate::Options;
-use crate::crowd::{Books, Connection, Crowd, Figures, Peer, Told};
+use crate::crowd::{Answer, Books, Connection, Crowd, Figures, Peer};
 use crate::server::{Folder, free_port, kill_all, spawn, until};
+use crate::shop::Shop;
 use redis::Script;
 use redis::aio::MultiplexedConnection;
 use std::path::Path;
@@ -49,16 +50,16 @@ impl Peer for Redis {
 }
 
 impl Connection for Open {
-    async fn reserve(&mut self, buyer: u64) -> Result<Told, String> {
+    async fn reserve(&mut self, buyer: u64) -> Result<Answer, String> {
         let key = format!("b{buyer}");
         let mut call = self.script.key("stock:hot");
-        let told: i64 = call
+        let reserved: i64 = call
             .key("reservations:hot")
             .arg(&key)
             .invoke_async(&mut self.connection)
             .await
             .map_err(|error| error.to_string())?;
-        Ok(if told == 1 { Told::Yours(key) } else { Told::SoldOut })
+        Ok(if reserved == 1 { Answer::Reserved(key) } else { Answer::SoldOut })
     }
 }
 
@@ -75,10 +76,10 @@ pub async fn measure(options: &Options) -> Result<Figures, String> {
     let mut server = start(folder.path(), port)?;
     let peer = Arc::new(Redis { port, script: Script::new(RESERVE) });
     until("Redis", || peer.is_up()).await?;
-    let told = |error: redis::RedisError| error.to_string();
+    let text = |error: redis::RedisError| error.to_string();
     let mut connection = peer.open().await?;
     let set = redis::cmd("SET").arg("stock:hot").arg(options.drop.units).query_async::<()>(&mut connection).await;
-    set.map_err(told)?;
+    set.map_err(text)?;
     let crowd = Crowd::new(options.drop);
     let killed = crowd
         .run(Arc::clone(&peer), || async {
@@ -91,12 +92,52 @@ pub async fn measure(options: &Options) -> Result<Figures, String> {
     let mut connection = peer.open().await?;
     let mut books = Books::default();
     let keys: Vec<String> =
-        redis::cmd("HKEYS").arg("reservations:hot").query_async(&mut connection).await.map_err(told)?;
+        redis::cmd("HKEYS").arg("reservations:hot").query_async(&mut connection).await.map_err(text)?;
     for key in keys {
-        let buyer = key.strip_prefix('b').and_then(|number| number.parse().ok()).ok_or("a key of nobody's")?;
+        let buyer = key.strip_prefix('b').and_then(|number| number.parse().ok()).ok_or("a key of no buyer")?;
         *books.buyers.entry(buyer).or_default() += 1;
     }
-    books.left = redis::cmd("GET").arg("stock:hot").query_async(&mut connection).await.map_err(told)?;
+    books.left = redis::cmd("GET").arg("stock:hot").query_async(&mut connection).await.map_err(text)?;
+    kill_all(&mut server).await?;
+    Ok(crowd.figures(&books, killed))
+}
+
+/// An order, over HTTP.
+pub async fn measure_shop(options: &Options) -> Result<Figures, String> {
+    let folder = Folder::new(&options.folder, "redis-shop")?;
+    let port = free_port()?;
+    let mut server = start(folder.path(), port)?;
+    let peer = Redis { port, script: Script::new(RESERVE) };
+    until("Redis", || peer.is_up()).await?;
+    let text = |error: redis::RedisError| error.to_string();
+    let mut connection = peer.open().await?;
+    let fill = [("available", options.drop.units), ("unit_price", 12_999)];
+    redis::cmd("HSET").arg("stock:hot").arg(&fill).query_async::<()>(&mut connection).await.map_err(text)?;
+    let mut shop = Shop::start("redis", port).await?;
+    let crowd = Crowd::new(options.drop);
+    let killed = crowd
+        .run(shop.peer(), || async {
+            let at = kill_all(&mut server).await?;
+            server = start(folder.path(), port)?;
+            until("Redis", || peer.is_up()).await?;
+            Ok(at)
+        })
+        .await?;
+    let mut connection = peer.open().await?;
+    let mut books = Books::default();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("key:b*").query_async(&mut connection).await.map_err(text)?;
+    for key in keys {
+        let buyer = key.strip_prefix("key:b").and_then(|number| number.parse().ok()).ok_or("a key of no buyer")?;
+        let order: String =
+            redis::cmd("HGET").arg(&key).arg("order").query_async(&mut connection).await.map_err(text)?;
+        let line = format!("line:{order}:1");
+        let units: u64 =
+            redis::cmd("HGET").arg(line).arg("quantity").query_async(&mut connection).await.map_err(text)?;
+        *books.buyers.entry(buyer).or_default() += units;
+    }
+    books.left =
+        redis::cmd("HGET").arg("stock:hot").arg("available").query_async(&mut connection).await.map_err(text)?;
+    shop.kill().await?;
     kill_all(&mut server).await?;
     Ok(crowd.figures(&books, killed))
 }
