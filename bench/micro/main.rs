@@ -50,12 +50,12 @@ fn reserve_decide_and_evolve(bencher: Bencher<'_, '_>, live: u64) {
 
 /// A reservation without an order: decided and taken in.
 #[divan::bench(args = LIVE)]
-fn promise_decide_and_evolve(bencher: Bencher<'_, '_>, live: u64) {
+fn external_decide_and_evolve(bencher: Bencher<'_, '_>, live: u64) {
     let mut stock = shop::stock(live);
     let mut number = live;
     bencher.bench_local(|| {
         number += 1;
-        let decision = stock.decide(&shop::promise(number, 1), shop::NOW).unwrap();
+        let decision = stock.decide(&shop::reserve_external(number, 1), shop::NOW).unwrap();
         decision.events.iter().for_each(|event| stock.evolve(event));
         decision.reply
     });
@@ -63,12 +63,12 @@ fn promise_decide_and_evolve(bencher: Bencher<'_, '_>, live: u64) {
 
 /// 64 of them in one decision, as a batch brings them.
 #[divan::bench(args = LIVE)]
-fn promise_64_decide_and_evolve(bencher: Bencher<'_, '_>, live: u64) {
+fn external_64_decide_and_evolve(bencher: Bencher<'_, '_>, live: u64) {
     let mut stock = shop::stock(live);
     let mut number = live;
     bencher.counter(divan::counter::ItemsCount::new(64_u32)).bench_local(|| {
         number += 64;
-        let decision = stock.decide(&shop::promise(number, 64), shop::NOW).unwrap();
+        let decision = stock.decide(&shop::reserve_external(number, 64), shop::NOW).unwrap();
         decision.events.iter().for_each(|event| stock.evolve(event));
         decision.reply
     });
@@ -93,9 +93,9 @@ fn placed() -> Decided {
     Decided { entity: shop::order_entity(1), number: 1, at: shop::NOW, by: By::Seller("sel_main".into()), events }
 }
 
-fn promised(count: u64) -> Decided {
+fn reserved_externally(count: u64) -> Decided {
     let stock = shop::stock(0);
-    let decision = stock.decide(&shop::promise(count, count), shop::NOW).unwrap();
+    let decision = stock.decide(&shop::reserve_external(count, count), shop::NOW).unwrap();
     let events = decision.events.into_iter().map(Event::Inventory).collect();
     let number = stock.version() + 1;
     Decided { entity: shop::sku_entity(), number, at: shop::NOW, by: By::Seller("sel_main".into()), events }
@@ -114,14 +114,14 @@ fn record_decode_placed(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(args = [1, 64])]
-fn record_encode_promised(bencher: Bencher<'_, '_>, events: u64) {
-    let decided = promised(events);
+fn record_encode_external(bencher: Bencher<'_, '_>, events: u64) {
+    let decided = reserved_externally(events);
     bencher.bench_local(|| wire::encode(black_box(&decided)));
 }
 
 #[divan::bench(args = [1, 64])]
-fn record_decode_promised(bencher: Bencher<'_, '_>, events: u64) {
-    let body = wire::encode(&promised(events));
+fn record_decode_external(bencher: Bencher<'_, '_>, events: u64) {
+    let body = wire::encode(&reserved_externally(events));
     bencher.bench_local(|| wire::decode(black_box(&body)).unwrap());
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn order_entity(number: u64) -> EntityId {
     EntityId::Order(order_id(number))
 }
 
-fn tell(stock: &mut Inventory, command: &Command) -> Reply {
+fn send(stock: &mut Inventory, command: &Command) -> Reply {
     let decision = stock.decide(command, NOW).unwrap();
     decision.events.iter().for_each(|event| stock.evolve(event));
     decision.reply
@@ -61,12 +61,12 @@ pub(crate) fn stock(live: u64) -> Inventory {
         tax_class: "standard".into(),
         weight_g: 100,
     };
-    tell(&mut stock, &Command::Offer(Box::new(offer)));
+    send(&mut stock, &Command::Offer(Box::new(offer)));
     let request = Request { id: RequestId(1), terms: RequestFingerprint(1) };
     let units = 100_000_000;
-    tell(&mut stock, &Command::Receive { request, warehouse: warehouse(), units, reference: None, expected_at: None });
+    send(&mut stock, &Command::Receive { request, warehouse: warehouse(), units, reference: None, expected_at: None });
     for number in 1..=live {
-        tell(&mut stock, &if number % 2 == 0 { reserve(number) } else { promise(number, 1) });
+        send(&mut stock, &if number % 2 == 0 { reserve(number) } else { reserve_external(number, 1) });
     }
     stock
 }
@@ -83,7 +83,7 @@ pub(crate) fn reserve(number: u64) -> Command {
 }
 
 /// `count` requests, the last of that number.
-pub(crate) fn promise(number: u64, count: u64) -> Command {
+pub(crate) fn reserve_external(number: u64, count: u64) -> Command {
     let wish = |number: u64| {
         let reference = format!("run-{number}");
         ExternalRequest {
@@ -138,7 +138,7 @@ pub(crate) fn held_order() -> Order {
     };
     take(&place(1));
     let mut stock = stock(0);
-    let Reply::Reserved(reserved) = tell(&mut stock, &reserve(1)) else { panic!("there is plenty") };
+    let Reply::Reserved(reserved) = send(&mut stock, &reserve(1)) else { panic!("there is plenty") };
     take(&order::Command::Answered { step: order::Step::Reserve(1), answer: order::Answer::Reserved(reserved) });
     order
 }

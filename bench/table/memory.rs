@@ -45,7 +45,7 @@ pub(crate) async fn measure(parent: Option<&Path>, quick: bool) -> Result<Vec<Ro
     let per = |bytes: u64, entities: u64| ratio(float(bytes), float(entities)) / 1_024.0;
     let actor = per(with_actors.saturating_sub(empty), count(skus));
     let state = per(with_states.saturating_sub(with_actors), placed);
-    let told = match (before, after) {
+    let counted = match (before, after) {
         (Some(before), Some(after)) => format!("; actors by the operator's metrics: {before} before, {after} after"),
         _ => String::new(),
     };
@@ -58,7 +58,7 @@ pub(crate) async fn measure(parent: Option<&Path>, quick: bool) -> Result<Vec<Ro
             16.0,
             10.0,
             true,
-            format!("{skus} SKUs with stock{told}"),
+            format!("{skus} SKUs with stock{counted}"),
         ),
         lone_row("memory per idle entity, its state alone, KB", shown(state), 2.0, 1.0, true, resting),
     ])

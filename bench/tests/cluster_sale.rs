@@ -47,10 +47,10 @@ fn a_node_that_is_killed_in_the_middle_of_a_drop_loses_sells_twice_and_charges_t
     };
     command.arg("--data").arg(folder.path()).arg("--report").arg(&page).arg("--json").arg(&json);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut output = child.stdout.take().unwrap();
-    let told = std::thread::spawn(move || {
+    let mut stdout = child.stdout.take().unwrap();
+    let output = std::thread::spawn(move || {
         let mut text = String::new();
-        output.read_to_string(&mut text).map(|_read| text)
+        stdout.read_to_string(&mut text).map(|_read| text)
     });
     let began = Instant::now();
     let status = loop {
@@ -59,26 +59,26 @@ fn a_node_that_is_killed_in_the_middle_of_a_drop_loses_sells_twice_and_charges_t
         }
         if began.elapsed() > LIMIT {
             child.kill().unwrap();
-            panic!("the drop did not end; it said:\n{}", told.join().unwrap().unwrap());
+            panic!("the drop did not end; it said:\n{}", output.join().unwrap().unwrap());
         }
         std::thread::sleep(Duration::from_millis(100));
     };
-    let told = told.join().unwrap().unwrap();
-    assert!(status.success(), "{status}; it said:\n{told}");
+    let output = output.join().unwrap().unwrap();
+    assert!(status.success(), "{status}; it said:\n{output}");
 
     let run: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let kill = &run["events"][0];
-    assert_eq!(kill["what"], "kill", "{told}");
+    assert_eq!(kill["what"], "kill", "{output}");
     for happened in ["noticed_ms", "serving_ms", "whole_ms"] {
-        assert!(kill[happened].is_u64(), "{happened}: {told}");
+        assert!(kill[happened].is_u64(), "{happened}: {output}");
     }
-    assert_eq!(run["audit"]["clean"], true, "{told}");
+    assert_eq!(run["audit"]["clean"], true, "{output}");
     for list in ["/ledger/double", "/ledger/orphan", "/ledger/missing", "/read_back/missing", "/read_back/contradicted"]
     {
-        assert_eq!(run.pointer(list).and_then(Value::as_array).map(Vec::len), Some(0), "{list}: {told}");
+        assert_eq!(run.pointer(list).and_then(Value::as_array).map(Vec::len), Some(0), "{list}: {output}");
     }
-    assert_eq!(run["stock"]["oversold"], false, "{told}");
-    assert!(run["confirmed"].as_u64().is_some_and(|confirmed| confirmed > 0), "{told}");
+    assert_eq!(run["stock"]["oversold"], false, "{output}");
+    assert!(run["confirmed"].as_u64().is_some_and(|confirmed| confirmed > 0), "{output}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("nothing was broken"));
     // Processes are gone and their folders with them; what is left is ours.
     let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

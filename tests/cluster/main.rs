@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests measure their own patience, and read which process they are")]
-#![allow(unreachable_pub, reason = "one binary, nobody outside")]
+#![allow(unreachable_pub, reason = "one binary, no users outside")]
 #![allow(clippy::print_stdout, reason = "a child process answers its test on standard output")]
 
 mod transport;

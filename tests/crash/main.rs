@@ -13,7 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "tests measure their own patience, and read how often to kill")]
 #![allow(clippy::print_stderr, reason = "a run says what it tried")]
-#![allow(unreachable_pub, reason = "one binary, nobody outside")]
+#![allow(unreachable_pub, reason = "one binary, no users outside")]
 
 mod corrupted;
 mod deadlines;

@@ -55,14 +55,14 @@ fn list(section: &str, key: &str) -> BTreeSet<String> {
 
 fn packages() -> Vec<Value> {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
-    let told = Command::new(cargo)
+    let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(root())
         .output()
         .expect("cargo is there");
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let told: Value = serde_json::from_slice(&told.stdout).expect("cargo speaks JSON");
-    told["packages"].as_array().cloned().unwrap_or_default()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output: Value = serde_json::from_slice(&output.stdout).expect("cargo speaks JSON");
+    output["packages"].as_array().cloned().unwrap_or_default()
 }
 
 #[test]

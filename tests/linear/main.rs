@@ -13,7 +13,7 @@
     clippy::print_stderr,
     reason = "how much to try comes from the environment, and a run says what it tried"
 )]
-#![allow(unreachable_pub, reason = "one binary, nobody outside")]
+#![allow(unreachable_pub, reason = "one binary, no users outside")]
 
 mod check;
 mod crowd;

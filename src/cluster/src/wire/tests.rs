@@ -151,8 +151,8 @@ fn questions_to_every_kind_arrive_as_they_were_asked() {
                 reject_if_absent: None,
             };
             assert_eq!(shown(&read_ask(AT, &ask_body(&ask)).unwrap()), shown(&ask));
-            let told = OneWay::Ask { ask: Box::new(ask), reply_to: None };
-            assert_eq!(shown(&read_one_way(AT, &one_way_body(&told)).unwrap()), shown(&told));
+            let sent = OneWay::Ask { ask: Box::new(ask), reply_to: None };
+            assert_eq!(shown(&read_one_way(AT, &one_way_body(&sent)).unwrap()), shown(&sent));
         }
     }
     assert_eq!(shown(&read_ask(AT, &ask_body(&reserve())).unwrap()), shown(&reserve()));
@@ -204,8 +204,8 @@ fn outcomes_of_effects_arrive_as_they_were() {
             retry: doorbuster_domain::payment::Retry::Never,
         }),
     ] {
-        let told = OneWay::Answer { entity: EntityId::Order(OrderId(1 << 16)), key, outcome: Box::new(outcome) };
-        assert_eq!(shown(&read_one_way(AT, &one_way_body(&told)).unwrap()), shown(&told));
+        let sent = OneWay::Answer { entity: EntityId::Order(OrderId(1 << 16)), key, outcome: Box::new(outcome) };
+        assert_eq!(shown(&read_one_way(AT, &one_way_body(&sent)).unwrap()), shown(&sent));
     }
 }
 
