@@ -19,6 +19,7 @@
 )]
 
 mod laws;
+mod node_log;
 mod owner;
 mod protocol;
 mod rules;
