@@ -1,6 +1,5 @@
 //! `--figures`: the table. Each row is a run of its own on nodes of its own; what can only be compared is measured side by side.
 
-use super::fleet::Fleet;
 use super::options::{Chaos, ClusterOptions};
 use super::redis::{self, RedisAct};
 use super::referee;
@@ -120,15 +119,6 @@ async fn saturate(
     Ok(sum)
 }
 
-async fn metrics(fleet: &Fleet) -> Result<Vec<String>, BenchError> {
-    let mut texts = Vec::new();
-    for operator in fleet.operators() {
-        let answer = Caller::new(operator).get("/metrics").await?;
-        texts.push(String::from_utf8_lossy(&answer.body).into_owned());
-    }
-    Ok(texts)
-}
-
 fn first(targets: Vec<Target>) -> Result<Target, BenchError> {
     targets.into_iter().next().ok_or_else(|| BenchError::Input("a cluster has a node at least".to_owned()))
 }
@@ -147,25 +137,31 @@ async fn reservations(site: &Site, options: &ClusterOptions, nodes: usize, skus:
         let publics = fleet.publics();
         shop::open(&publics, &stand.run, &skus, PLENTY, &looked_at).await?;
         let skus = Arc::new(skus);
-        let measured =
-            saturate(&publics, options, (WARM_UP, MEASURED), |target, _| Orders::new(target, &stand.run, &skus, None))
-                .await?;
-        let store = StoreFigures::of(&metrics(&fleet).await?);
+        let load =
+            saturate(&publics, options, (WARM_UP, MEASURED), |target, _| Orders::new(target, &stand.run, &skus, None));
+        let after_warm_up = async {
+            tokio::time::sleep(WARM_UP).await;
+            fleet.metrics().await
+        };
+        let (measured, before) = tokio::join!(load, after_warm_up);
+        let measured = measured?;
+        let store = StoreFigures::of(&fleet.metrics().await?).since(&StoreFigures::of(&before?));
         let audit = audit_while_held(&first(fleet.operators())?).await?;
         let good = audit && measured.done > 0;
         let at = |q: f64| shown_micros(measured.quantile(q));
         let value = format!(
-            "{}/s, p50 {}, p99 {} at {} connections; {}; {} not answered as wanted",
+            "{}/s, p50 {}, p99 {} at {} connections; {}; {}; {} not answered as wanted",
             grouped(whole(measured.rate)),
             at(0.5),
             at(0.99),
             options.connections,
             store.shown(),
+            store.shown_an_order(measured.done),
             grouped(measured.failed)
         );
         let figures = json!({
             "nodes": nodes, "skus": skus.len(), "per_s": measured.rate, "p50_us": measured.quantile(0.5), "p99_us": measured.quantile(0.99),
-            "failed": measured.failed, "connections": options.connections, "store": store.json()
+            "failed": measured.failed, "connections": options.connections, "store": store.json(), "store_an_order": store.json_an_order(measured.done)
         });
         Ok(Row { metric, value, good, figures })
     };

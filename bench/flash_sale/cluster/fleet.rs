@@ -272,6 +272,16 @@ impl Fleet {
         self.members.iter().map(|member| member.operator.clone()).collect()
     }
 
+    /// The nodes' figures, in their text form.
+    pub(crate) async fn metrics(&self) -> Result<Vec<String>, BenchError> {
+        let mut texts = Vec::new();
+        for operator in self.operators() {
+            let answer = Caller::new(operator).get("/metrics").await?;
+            texts.push(String::from_utf8_lossy(&answer.body).into_owned());
+        }
+        Ok(texts)
+    }
+
     /// The public ports of all nodes.
     pub(crate) fn publics(&self) -> Vec<Target> {
         self.members.iter().map(|member| member.public.clone()).collect()

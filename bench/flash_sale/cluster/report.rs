@@ -81,8 +81,10 @@ pub(crate) struct StoreFigures {
 }
 
 /// Counters of the store and of the way between nodes that belong beside every figure.
-const COUNTERS: [&str; 9] = [
+const COUNTERS: [&str; 11] = [
     "cql_appends",
+    "cql_transactions",
+    "cql_confirmations",
     "cql_unknown_outcomes",
     "cql_settled_as_committed",
     "cql_never_settled",
@@ -104,6 +106,37 @@ impl StoreFigures {
         };
         let counters = COUNTERS.into_iter().map(|name| (name, whole(sum(name)))).collect();
         Self { appends: all(&["append_seconds"]), batches: all(&["batch_records"]), counters }
+    }
+
+    /// What was asked since `before`, of the same processes.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let earlier = |name: &str| before.counters.get(name).copied().unwrap_or(0);
+        let counters = self.counters.iter().map(|(name, value)| (*name, value.saturating_sub(earlier(name))));
+        Self {
+            appends: self.appends.since(&before.appends),
+            batches: self.batches.since(&before.batches),
+            counters: counters.collect(),
+        }
+    }
+
+    /// Transactions and reads that one order cost; `None` without orders.
+    fn an_order(&self, orders: u64) -> Option<[f64; 2]> {
+        let of = |name: &str| ratio(float(self.counters.get(name).copied().unwrap_or(0)), float(orders));
+        (orders > 0).then(|| [of("cql_transactions"), of("cql_confirmations")])
+    }
+
+    /// The same in words. One order alone waits for them one after the other.
+    pub(crate) fn shown_an_order(&self, orders: u64) -> String {
+        self.an_order(orders).map_or_else(
+            || "no order".to_owned(),
+            |[transactions, reads]| format!("an order: {transactions:.2} transactions, {reads:.2} reads of the fence"),
+        )
+    }
+
+    /// The same for machines.
+    pub(crate) fn json_an_order(&self, orders: u64) -> Value {
+        let [transactions, reads] = self.an_order(orders).map_or([None; 2], |both| both.map(Some));
+        json!({ "orders": orders, "transactions": transactions, "reads": reads })
     }
 
     /// A quantile of the decisions in a batch; none holds less than one, whatever interpolation says.
@@ -188,6 +221,9 @@ pub(crate) fn print(outcome: &Outcome) {
         println!("           {line}");
     }
     println!("store      {}", StoreFigures::of(&outcome.metrics).shown());
+    if let Some(sale) = outcome.store_of_sale() {
+        println!("           {}", sale.shown_an_order(outcome.verified.confirmed));
+    }
     print_proof(outcome);
 }
 
@@ -254,6 +290,7 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
         "errors": { "sent_again": record.again, "sent_again_why": record.again_why, "gave_up": record.gave_up, "refusals": record.refusals },
         "events": events, "ended_by_themselves": outcome.ended_by_themselves,
         "store": StoreFigures::of(&outcome.metrics).json(),
+        "store_an_order": outcome.store_of_sale().map(|sale| sale.json_an_order(outcome.verified.confirmed)),
         "read_back": { "acknowledged": outcome.verified.acknowledged, "read": outcome.verified.read, "missing": outcome.verified.missing, "contradicted": outcome.verified.contradicted, "unsettled": outcome.verified.unsettled },
         "ledger": { "lines": outcome.books.lines, "orders": outcome.books.orders, "double": outcome.books.double, "orphan": outcome.books.orphan, "missing": outcome.books.missing, "in_flight": outcome.books.in_flight },
         "stock": { "on_hand": outcome.level.on_hand, "reserved": outcome.level.reserved, "available": outcome.level.available, "confirmed_units": outcome.verified.confirmed_units, "oversold": outcome.is_oversold() },
@@ -355,7 +392,8 @@ mod tests {
             level: Level { on_hand: 11, reserved: 0, available: 11 },
             audit: json!({ "clean": true, "orders": 9 }),
             books: Books { lines: 18, orders: 9, ..Books::default() },
-            metrics: vec!["doorbuster_append_seconds_bucket{le=\"0.01\"} 5\ndoorbuster_append_seconds_bucket{le=\"+Inf\"} 5\ndoorbuster_cql_appends_total 5\n".to_owned()],
+            metrics_before: vec!["doorbuster_cql_transactions_total 30\n".to_owned()],
+            metrics: vec!["doorbuster_cql_transactions_total 75\ndoorbuster_cql_confirmations_total 9\ndoorbuster_append_seconds_bucket{le=\"0.01\"} 5\ndoorbuster_append_seconds_bucket{le=\"+Inf\"} 5\ndoorbuster_cql_appends_total 5\n".to_owned()],
         }
     }
 
@@ -406,5 +444,8 @@ mod tests {
             (&json!(3_000), &json!(5))
         );
         assert!(read["store"]["append_p50_us"].as_u64().is_some_and(|micros| micros <= 10_000));
+        assert_eq!(read["store_an_order"], json!(null), "a process that was killed took its counters with it");
+        let quiet = Outcome { events: Vec::new(), ..outcome };
+        assert_eq!(json(&quiet)["store_an_order"], json!({ "orders": 9, "transactions": 5.0, "reads": 1.0 }));
     }
 }

@@ -6,6 +6,7 @@ use super::network::Network;
 use super::options::{Chaos, ClusterOptions};
 use super::probe::{self, Probe};
 use super::referee::{self, Books};
+use super::report::StoreFigures;
 use super::screen::Screen;
 use super::servers::{Cql, Redis};
 use super::shop;
@@ -119,7 +120,9 @@ pub(crate) struct Outcome {
     pub(crate) audit: Value,
     /// The provider's ledger against the orders.
     pub(crate) books: Books,
-    /// The nodes' figures at the end, in their text form.
+    /// The nodes' figures before the first buyer, in their text form …
+    pub(crate) metrics_before: Vec<String>,
+    /// … and at the end.
     pub(crate) metrics: Vec<String>,
 }
 
@@ -127,6 +130,12 @@ impl Outcome {
     /// Did the audit find every law kept?
     pub(crate) fn is_clean(&self) -> bool {
         self.audit.get("clean").and_then(Value::as_bool) == Some(true)
+    }
+
+    /// What the sale asked of the store; `None` where something happened to the nodes, for counters end with a process.
+    pub(crate) fn store_of_sale(&self) -> Option<StoreFigures> {
+        let before = StoreFigures::of(&self.metrics_before);
+        self.events.is_empty().then(|| StoreFigures::of(&self.metrics).since(&before))
     }
 
     /// Were more units sold than there were?
@@ -226,6 +235,7 @@ impl Stand {
         let (skus, looked_at) = self.skus(options, wanted.skus);
         let publics = fleet.publics();
         let product = shop::open(&publics, &self.run, &skus, wanted.units, &looked_at).await?;
+        let metrics_before = fleet.metrics().await?;
         let rate = options.rate();
         println!(
             "sale       {} units of {} SKUs, {:.0} buyers/s over {} nodes and {} shards, payments {}",
@@ -278,7 +288,8 @@ impl Stand {
         };
         drop((probe, board));
         fleet.tend().await?;
-        self.look_back(site, options, wanted, fleet, (record, events), &skus).await
+        let outcome = self.look_back(site, options, wanted, fleet, (record, events), &skus).await?;
+        Ok(Outcome { metrics_before, ..outcome })
     }
 
     async fn look_back(
@@ -299,11 +310,7 @@ impl Stand {
         let books = referee::compare(&public, &self.simulator.target, &record.acknowledged).await?;
         let level = shop::stock(&public, skus).await?;
         let audit = audit(&operator).await?;
-        let mut metrics = Vec::new();
-        for member in &fleet.members {
-            let answer = Caller::new(member.operator.clone()).get("/metrics").await?;
-            metrics.push(String::from_utf8_lossy(&answer.body).into_owned());
-        }
+        let metrics = fleet.metrics().await?;
         Ok(Outcome {
             wanted: wanted.clone(),
             rate: options.rate(),
@@ -315,6 +322,7 @@ impl Stand {
             level,
             audit,
             books,
+            metrics_before: Vec::new(),
             metrics,
         })
     }

@@ -10,7 +10,9 @@
 //! does not come, or comes late: no step of its own.
 
 use super::rules::{Rule, Size};
-use super::store::{Fence, LOGS, NO_ROW, Ownership, PerSeq, Record, Row, SEQS, SHARDS, State, Statement, event, reserves};
+use super::store::{
+    Fence, LOGS, NO_ROW, Ownership, PerSeq, Record, Row, SEQS, SHARDS, State, Statement, event, reserves,
+};
 use super::world::{Broken, World};
 
 /// Where a process's log stands.

@@ -228,8 +228,7 @@ impl Protocol {
             world.store.fences[usize::from(log)][usize::from(bucket)] = Fence::Never;
         }
         let reads = |process: &Process| {
-            matches!(process.claim.at, At::ReadRows | At::ReadFlushed)
-                && process.claim.found.logs >> log & 1 == 1
+            matches!(process.claim.at, At::ReadRows | At::ReadFlushed) && process.claim.found.logs >> log & 1 == 1
         };
         if world.processes.iter().any(reads) { "rows go while a claimant reads" } else { "a bucket is deleted" }
     }

@@ -215,6 +215,7 @@ impl Cql {
             let rolled = self.roll_to(shard, epoch, bucket, wanted).await?;
             return owners.with(shard, epoch, |owned| owned.bucket = owned.bucket.max(rolled));
         }
+        Counts::add(&self.counts.confirmations);
         self.check_fence(shard, epoch, bucket).await
     }
 

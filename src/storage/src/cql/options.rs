@@ -129,6 +129,10 @@ impl CqlOptions {
 pub struct Counts {
     /// The number of batches appended.
     pub appends: AtomicU64,
+    /// Lightweight transactions sent, repetitions included.
+    pub transactions: AtomicU64,
+    /// Reads of the store for which answers that append nothing waited (rule O4).
+    pub confirmations: AtomicU64,
     /// Transactions whose outcome was unknown at first (rule O5).
     pub unknown_outcomes: AtomicU64,
     /// Transactions with an unknown outcome that turned out to be committed.
@@ -156,10 +160,16 @@ impl Counts {
 
     /// Name, description and value of each counter.
     #[must_use]
-    pub fn figures(&self) -> [(&'static str, &'static str, u64); 10] {
+    pub fn figures(&self) -> [(&'static str, &'static str, u64); 12] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("cql_appends", "batches appended by a lightweight transaction", read(&self.appends)),
+            ("cql_transactions", "lightweight transactions sent, repetitions included", read(&self.transactions)),
+            (
+                "cql_confirmations",
+                "reads of the store for which answers that append nothing waited",
+                read(&self.confirmations),
+            ),
             (
                 "cql_unknown_outcomes",
                 "transactions that were cut between question and answer",

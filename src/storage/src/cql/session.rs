@@ -273,6 +273,7 @@ impl Cql {
         statement: &PreparedStatement,
         values: impl SerializeRow,
     ) -> Result<Answer, String> {
+        Counts::add(&self.counts.transactions);
         let result = self.session.execute_unpaged(statement, values).await.map_err(|error| error.to_string())?;
         let result = result.into_rows_result().map_err(|error| error.to_string())?;
         let names: Vec<String> = result.column_specs().iter().map(|column| column.name().to_owned()).collect();
