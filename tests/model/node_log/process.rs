@@ -370,9 +370,8 @@ impl Turn<'_> {
         let at = usize::from(shard);
         let stored = self.world.store.states[at];
         let mut memory = events;
-        for seq in 1..=usize::from(stored.seq) {
-            memory[seq] = stored.events[seq];
-        }
+        let known = usize::from(stored.seq) + 1;
+        memory[..known].copy_from_slice(&stored.events[..known]);
         let epoch = found.epoch + 1;
         let newest = self.world.store.owners[at].epoch == epoch;
         let durable = self.world.ghost.durable[at];
