@@ -39,6 +39,7 @@ claims![
     replay_begins_at_any_seq,
     one_replay_serves_several_shards_each_in_order,
     a_reader_that_goes_on_finds_what_came_since_wherever_it_is_by_now,
+    pages_from_any_seq_give_every_record_once_and_in_order,
     a_checkpoint_ends_what_replay_gives,
     a_checkpoint_ends_at_a_whole_durable_record_or_is_refused,
     a_fenced_owner_stores_no_checkpoint,
@@ -188,6 +189,38 @@ async fn a_reader_that_goes_on_finds_what_came_since_wherever_it_is_by_now<T: Ba
             let since: Vec<Record> = journal.records_from(A, end + 1).try_collect().await.unwrap();
             let expected: Vec<_> = records.iter().filter(|record| record.seq > *end).cloned().collect();
             assert_eq!(since, expected, "read on from {end} after batch {batch}");
+        }
+    }
+}
+
+/// Rule V8: a reader with its own cursor reads on wherever it is, in history, in the log, and over the border between them.
+async fn pages_from_any_seq_give_every_record_once_and_in_order<T: Backend>() {
+    let store = T::default();
+    let journal = store.open().await;
+    let mut owner = Owner::of(&journal, A).await;
+    let mut records = Vec::new();
+    for number in 1..=60_u64 {
+        let which = u128::from(number % 7);
+        let (personal, events) = ((number % 3 == 0).then(|| format!("buyer {number}")), 1 + u32::from(number % 5 == 0));
+        let record = owner.record(&order_on(A, which), number, events, personal.as_deref());
+        append(&journal, vec![record.clone()]).await.unwrap();
+        records.push(record);
+        if [20, 21, 45].contains(&number) {
+            owner.checkpoint(&journal, owner.next - 1).await;
+        }
+    }
+    let end = owner.next - 1;
+    for from in 0..=end {
+        for limit in [1, 4, 100] {
+            let (mut read, mut next) = (Vec::new(), from);
+            while next <= end {
+                let page = journal.page(A, next, limit).await.unwrap();
+                assert!((1..=limit).contains(&page.len()), "from {next}, at most {limit}: {}", page.len());
+                next = page.last().unwrap().last_seq() + 1;
+                read.extend(page);
+            }
+            let expected: Vec<_> = records.iter().filter(|record| record.last_seq() >= from).cloned().collect();
+            assert_eq!(read, expected, "from {from}, by {limit}");
         }
     }
 }

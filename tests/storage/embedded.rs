@@ -48,17 +48,35 @@ async fn a_folder_of_another_form_of_records_is_refused_with_a_sentence() {
     let path = disk.0.path().join("LAYOUT");
     let layout = fs::read_to_string(&path).unwrap();
     for (line, words) in [
-        ("", "an earlier version of Doorbuster, in form 1 of its records; this version reads form 2"),
-        ("record_format = 1", "an earlier version of Doorbuster, in form 1 of its records; this version reads form 2"),
-        ("record_format = 3", "a later version of Doorbuster, in form 3 of its records; this version reads form 2"),
+        ("", "an earlier version of Doorbuster, in form 1 of its records; this version reads forms 2 and 3"),
+        ("record_format = 1", "an earlier version of Doorbuster, in form 1 of its records; this version reads forms 2"),
+        (
+            "record_format = 4",
+            "a later version of Doorbuster, in form 4 of its records; this version reads forms 2 and 3",
+        ),
     ] {
-        fs::write(&path, layout.replace("record_format = 2", line)).unwrap();
+        fs::write(&path, layout.replace("record_format = 3", line)).unwrap();
         let error = refused(disk.0.path());
         assert!(error.contains(words) && error.contains("start with an empty folder"), "{error}");
         assert_eq!(Stopped::open(disk.0.path()).unwrap_err().to_string(), error);
     }
     fs::write(&path, layout).unwrap();
     disk.open().await;
+}
+
+/// The version before reads a folder of form 2 only, and would not find what this version writes into it.
+#[tokio::test]
+async fn a_folder_of_the_form_before_opens_and_is_of_this_form_before_anything_is_written() {
+    let disk = OnDisk::default();
+    disk.stop(disk.open().await, true);
+    let path = disk.0.path().join("LAYOUT");
+    let layout = fs::read_to_string(&path).unwrap();
+    fs::write(&path, layout.replace("record_format = 3", "record_format = 2")).unwrap();
+    drop(Stopped::open(disk.0.path()).unwrap());
+    assert_ne!(fs::read_to_string(&path).unwrap(), layout, "a reader changes nothing");
+    let journal = disk.open().await;
+    assert_eq!(fs::read_to_string(&path).unwrap(), layout);
+    disk.stop(journal, true);
 }
 
 #[tokio::test]

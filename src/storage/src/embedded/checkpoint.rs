@@ -7,14 +7,14 @@
 //! Nothing takes effect before the last slice: history after `flushed_upto` is not read, and a state newer than `flushed_upto` has a greater
 //! seq, so replay skips what it contains (rule S1). A crash between two slices loses nothing and repeats nothing.
 
-use super::history::Blocks;
+use super::history::{self, Blocks};
 use super::journal::Inner;
-use super::tables::{key, key_of, state_key};
+use super::tables::{AgendaRows, key, state_key};
 use super::tail::Tail;
 use super::writes::{Table, Writes};
 use crate::journal::{AppendError, Claim, ReadError, Record, Seq, Shard, StateFlush, StateRow};
 use doorbuster_domain::ids::EntityId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The size of a slice, in bytes: reads and the log's syncs run between two slices.
 const SLICE_BYTES: usize = 256 << 10;
@@ -25,6 +25,8 @@ pub(super) struct Rounds {
     seen: BTreeSet<Shard>,
     /// An empty set of writes, whose memory the next checkpoint reuses.
     writes: Writes,
+    /// The rows of the agendas, of each shard since its first checkpoint.
+    agendas: BTreeMap<Shard, AgendaRows>,
 }
 
 /// The records that a checkpoint moves.
@@ -64,21 +66,19 @@ impl Inner {
         let mut writes = std::mem::take(&mut rounds.writes);
         self.move_records(shard, moved.records(shard, upto), &erased, &mut writes)?;
         self.put_states(shard, &flush, &erased, &mut writes)?;
-        for row in &flush.agenda {
-            let key = key_of(b'a', shard, &row.entity);
-            let owes = [u8::from(row.owes)];
-            match row.wake_at {
-                Some(wake_at) => writes.put(Table::States, &key, &[&owes, &wake_at.0.to_le_bytes()]),
-                None if row.owes => writes.put(Table::States, &key, &[&owes]),
-                None => writes.remove(Table::States, &key),
-            }
-        }
+        let read = |error: ReadError| AppendError::Failed(error.to_string());
+        let mut agenda = match rounds.agendas.get(&shard) {
+            Some(rows) => *rows,
+            None => self.stored.tables.agenda_rows(shard).map_err(read)?,
+        };
+        self.stored.tables.put_agenda(shard, flush.agenda, &mut agenda, &mut writes).map_err(read)?;
+        rounds.agendas.insert(shard, agenda);
         for entity in &erased {
-            let keys = self.stored.tables.personal_keys(shard, entity);
-            for key in keys.map_err(|error| AppendError::Failed(error.to_string()))? {
+            for key in self.stored.tables.personal_keys(shard, entity).map_err(read)? {
                 writes.remove(Table::Personal, &key);
             }
         }
+        history::erase(&self.stored.tables, shard, &erased, moved.next.saturating_sub(1), &mut writes).map_err(read)?;
         if !erased.is_empty() {
             writes.owe_forgetting();
         }

@@ -3,7 +3,6 @@
 use super::log::LogError;
 use crate::journal::Layout;
 use crate::private;
-use crate::wire::RECORD_FORMAT;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -39,11 +38,11 @@ pub enum OpenError {
         /// The configured layout.
         configured: Layout,
     },
-    /// Its records and states have another form: see [`RECORD_FORMAT`].
+    /// Its records, states or tables have another form: see [`FOLDER_FORMAT`].
     #[error(
-        "the data folder {} was written by {} version of Doorbuster, in form {stored} of its records; this version reads form {RECORD_FORMAT}: \
-         start with an empty folder, or with the version that wrote this one", folder.display(),
-        if *stored < RECORD_FORMAT { "an earlier" } else { "a later" }
+        "the data folder {} was written by {} version of Doorbuster, in form {stored} of its records; this version reads forms {EARLIER_FORMAT} and \
+         {FOLDER_FORMAT}: start with an empty folder, or with the version that wrote this one", folder.display(),
+        if *stored < FOLDER_FORMAT { "an earlier" } else { "a later" }
     )]
     OtherFormat {
         /// The path of the folder.
@@ -74,7 +73,12 @@ pub enum OpenError {
     },
 }
 
-/// The form of records in a folder whose LAYOUT names none.
+/// The form of a folder, called `record_format` in its LAYOUT. Up to 2 it was that of its records ([`crate::wire::RECORD_FORMAT`]). In form 3 the
+/// tables have rows in which no earlier version would look: it must refuse the folder, or it would miss deadlines.
+const FOLDER_FORMAT: u16 = 3;
+/// The form before it, whose rows are read too. Opening such a folder makes it one of [`FOLDER_FORMAT`].
+const EARLIER_FORMAT: u16 = 2;
+/// The form of a folder whose LAYOUT names none.
 const UNNUMBERED_FORMAT: u16 = 1;
 
 /// A data folder that this process holds locked.
@@ -91,12 +95,15 @@ impl Folder {
     pub(super) fn open_or_make(path: &Path, configured: Layout) -> Result<Self, OpenError> {
         private::create_folders(path).map_err(|error| io_error("create", path, error))?;
         let lock = take_lock(path)?;
-        let stored = match read_layout(path)? {
+        let (stored, form) = match read_layout(path)? {
             Some(stored) => stored,
-            None => make_layout(path, configured)?,
+            None => (make_layout(path, configured)?, FOLDER_FORMAT),
         };
         if stored != configured {
             return Err(OpenError::OtherLayout { folder: path.to_owned(), stored, configured });
+        }
+        if form != FOLDER_FORMAT {
+            write_layout(path, stored)?;
         }
         narrow_what_is_ours(path);
         Ok(Self { layout: stored, path: path.to_owned(), _lock: lock })
@@ -108,7 +115,7 @@ impl Folder {
             return Err(OpenError::NotAFolder(path.to_owned()));
         }
         let lock = take_lock(path)?;
-        let layout = read_layout(path)?.ok_or_else(|| OpenError::NotAFolder(path.to_owned()))?;
+        let (layout, _form) = read_layout(path)?.ok_or_else(|| OpenError::NotAFolder(path.to_owned()))?;
         Ok(Self { layout, path: path.to_owned(), _lock: lock })
     }
 
@@ -180,7 +187,8 @@ fn take_lock(folder: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn read_layout(folder: &Path) -> Result<Option<Layout>, OpenError> {
+/// The layout of a folder and its form, if it has a layout.
+fn read_layout(folder: &Path) -> Result<Option<(Layout, u16)>, OpenError> {
     let path = layout_path(folder);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -194,7 +202,7 @@ fn read_layout(folder: &Path) -> Result<Option<Layout>, OpenError> {
     match (number("shards"), number("hash_version")) {
         (Some(shards), Some(hash_version)) if shards > 0 => {
             match number("record_format").unwrap_or(UNNUMBERED_FORMAT) {
-                RECORD_FORMAT => Ok(Some(Layout { shards, hash_version })),
+                form @ (EARLIER_FORMAT | FOLDER_FORMAT) => Ok(Some((Layout { shards, hash_version }, form))),
                 stored => Err(OpenError::OtherFormat { folder: folder.to_owned(), stored }),
             }
         }
@@ -202,21 +210,26 @@ fn read_layout(folder: &Path) -> Result<Option<Layout>, OpenError> {
     }
 }
 
-/// Writes the layout before anything else, by renaming it into place: a folder with data has a layout, even after a power cut.
+/// Writes the layout of a new folder before anything else: a folder with data has a layout, even after a power cut.
 fn make_layout(folder: &Path, layout: Layout) -> Result<Layout, OpenError> {
     if log_path(folder).exists() || tables_path(folder).exists() {
         let why = "it holds data, but its LAYOUT is gone".to_owned();
         return Err(OpenError::Damaged { folder: folder.to_owned(), why });
     }
+    write_layout(folder, layout)?;
+    Ok(layout)
+}
+
+/// Writes the layout in this version's form, by renaming it into place.
+fn write_layout(folder: &Path, layout: Layout) -> Result<(), OpenError> {
     let made = folder.join("LAYOUT.new");
     let write = || -> io::Result<()> {
         let mut file = private::options().write(true).create(true).truncate(true).open(&made)?;
         writeln!(file, "shards = {}\nhash_version = {}", layout.shards, layout.hash_version)?;
-        writeln!(file, "record_format = {RECORD_FORMAT}")?;
+        writeln!(file, "record_format = {FOLDER_FORMAT}")?;
         file.sync_all()?;
         fs::rename(&made, layout_path(folder))?;
         File::open(folder)?.sync_all()
     };
-    write().map_err(|error| io_error("write", &made, error))?;
-    Ok(layout)
+    write().map_err(|error| io_error("write", &made, error))
 }

@@ -6,6 +6,7 @@
 use super::EmbeddedOptions;
 use super::checkpoint::Rounds;
 use super::folder::{Folder, OpenError};
+use super::history;
 use super::log::{Log, Recovered};
 use super::owned::Owned;
 use super::stored::{Stored, log_error};
@@ -114,6 +115,7 @@ impl Inner {
         // This holds the rounds, so no checkpoint of a predecessor runs, and the log, so no append runs.
         let _rounds = self.rounds();
         let _log = self.log();
+        self.remove_cut_short(shard)?;
         let epoch = self.shards().get(&shard).map_or(0, |owned| owned.epoch).saturating_add(1);
         // Not synced: an epoch lost in a power cut has no records, because a record's sync in the log makes its epoch durable too, and recovery
         // finds it there.
@@ -124,6 +126,20 @@ impl Inner {
         let owned = shards.entry(shard).or_default();
         owned.epoch = epoch;
         Ok(Claim { shard, epoch, flushed_upto: owned.flushed, end: owned.end })
+    }
+
+    /// Removes what a checkpoint of a predecessor that was cut short left in history.
+    fn remove_cut_short(&self, shard: Shard) -> Result<(), ClaimError> {
+        let (tables, flushed) = (&self.stored.tables, self.flushed(shard));
+        let mut writes = Writes::default();
+        let removed = |error: AppendError| ClaimError::Failed(error.to_string());
+        while history::remove_one_after(tables, shard, flushed, &mut writes).map_err(|error| match error {
+            ReadError::Corrupt(why) => ClaimError::Corrupt(why),
+            ReadError::Failed(why) => ClaimError::Failed(why),
+        })? {
+            tables.write(&mut writes, false).map_err(removed)?;
+        }
+        Ok(())
     }
 }
 
@@ -226,7 +242,11 @@ impl Journal for EmbeddedJournal {
     }
 
     fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send {
-        stream::iter(self.inner.stored.records(shard, self.inner.flushed(shard)))
+        stream::iter(self.inner.stored.records_from(shard, 1, self.inner.flushed(shard)))
+    }
+
+    fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
+        stream::iter(self.inner.stored.records_from(shard, from, self.inner.flushed(shard)))
     }
 
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
@@ -237,11 +257,11 @@ impl Journal for EmbeddedJournal {
         let inner = Arc::clone(&self.inner);
         let read = move || {
             let flushed = inner.flushed(shard);
-            let behind = |record: &Result<Record, ReadError>| record.as_ref().is_ok_and(|r| r.last_seq() < from);
             if from > flushed {
-                return inner.stored.log_from(shard, from).skip_while(behind).take(limit).collect();
+                return inner.stored.log_from(shard, from).take(limit).collect();
             }
-            inner.stored.records(shard, flushed).skip_while(behind).take(limit).collect()
+            // It ends where history ends: the next page begins in memory, and in the log's file it would begin with a whole segment.
+            history::between(&inner.stored.tables, shard, from, flushed).take(limit).collect()
         };
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(ReadError::Failed(error.to_string())))
     }

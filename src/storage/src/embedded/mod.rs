@@ -9,7 +9,7 @@
 //!     personal   personal data of states and history, apart, so that it can be erased
 //! ```
 //!
-//! `folder`: lock and layout. `tables`: keys and rows. `history`: blocks of old records. `tail`: the newest records, in memory. `stored`: reads
+//! `folder`: lock and layout. `tables`: keys and rows. `history`: blocks of old records. `personal`: their personal data. `tail`: the newest records, in memory. `stored`: reads
 //! over all of them. `checkpoint`: moves records from log to tables. `journal`: the owner's operations. `stopped`: reads a stopped node's folder.
 
 mod checkpoint;
@@ -18,6 +18,7 @@ mod history;
 mod journal;
 pub mod log;
 mod owned;
+mod personal;
 mod stopped;
 mod stored;
 mod tables;

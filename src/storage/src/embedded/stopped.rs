@@ -61,7 +61,7 @@ impl Stopped {
 
     /// All records of a shard: history, then log.
     pub fn records(&self, shard: Shard) -> impl Iterator<Item = Result<Record, ReadError>> + Send + use<> {
-        self.stored.records(shard, self.flushed_upto(shard))
+        self.stored.records_from(shard, 1, self.flushed_upto(shard))
     }
 
     /// The records of one entity, oldest first.

@@ -46,13 +46,16 @@ impl Stored {
         self.log.replay(shard, from).map(|record| record.map_err(|error| log_error(&error)))
     }
 
-    /// Every durable record of a shard.
-    pub(super) fn records(
+    /// The durable records of a shard whose last event is at or after `from`, at the cost of those that are taken.
+    pub(super) fn records_from(
         &self,
         shard: Shard,
+        from: Seq,
         flushed: Seq,
     ) -> impl Iterator<Item = Result<Record, ReadError>> + Send + use<> {
-        history::all(&self.tables, shard, flushed).chain(self.log_from(shard, flushed.saturating_add(1)))
+        // The log's segments are taken now: those that a later checkpoint retires meanwhile stay readable.
+        let behind = self.log_from(shard, from.max(flushed.saturating_add(1)));
+        history::between(&self.tables, shard, from, flushed).chain(behind)
     }
 
     /// An entity's records, as [`crate::Journal::history`] gives them.

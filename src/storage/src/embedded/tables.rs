@@ -4,26 +4,30 @@
 //! states    f shard                 flushed_upto u64
 //!           e shard                 epoch u64: of the last claim
 //!           s shard entity chunk    seq u64, body
-//!           a shard entity          owes u8, wake_at u64 or nothing
+//!           d shard number          agenda: what a checkpoint changed in it, see `agenda`
+//!           a shard entity          the same of a version before this one: owes u8, wake_at u64 or nothing
 //!           g                       nothing: rows removed from `personal` may still be in a file, see `forget`
 //! history   b shard seq             a block of records, see `history`
 //!           i shard entity number   first seq u64 of a block that holds the entity's events from this number on
 //! personal  s shard entity          seq u64, body: the state's personal row
-//!           h shard entity seq      personal data of the record with that seq
+//!           p shard seq             personal data of the records of the block with that seq, see `personal`
+//!           h shard entity seq      the same of a version before this one: personal data of the record with that seq
 //! ```
 //!
 //! Numbers in keys are big-endian, so keys sort by them; numbers in values are little-endian. `forget` removes erased rows from the disk.
 
+mod agenda;
 mod forget;
+
+pub(super) use agenda::AgendaRows;
 
 use super::EmbeddedOptions;
 use super::folder::OpenError;
 use super::writes::{Table, Writes};
-use crate::journal::{AgendaRow, AppendError, Epoch, ReadError, Seq, Shard, StateRow};
+use crate::journal::{AppendError, Epoch, ReadError, Seq, Shard, StateRow};
 use crate::wire::{HEAD, PERSONAL, WireError, in_chunks};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
-use doorbuster_domain::time::Timestamp;
 use fjall::compaction::Leveled;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode};
@@ -180,6 +184,12 @@ impl Tables {
         }
     }
 
+    /// The value of a row, if there is one.
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let found = self.table(table).get(key).map_err(|error| failed(&error))?;
+        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
     /// Writes all or nothing. `durable`: this write and everything before it is on the disk afterwards.
     pub(super) fn write(&self, writes: &mut Writes, durable: bool) -> Result<(), AppendError> {
         let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), writes.len());
@@ -238,18 +248,6 @@ impl Tables {
         Ok(rows)
     }
 
-    pub(super) fn agenda(&self, shard: Shard) -> Result<Vec<AgendaRow>, ReadError> {
-        let mut rows = Vec::new();
-        for row in self.states.prefix(key(b'a', shard)) {
-            let (key, value) = row.into_inner().map_err(|error| failed(&error))?;
-            let entity = entity_in(&key)?;
-            let (owes, wake_at) = value.split_first().ok_or_else(|| corrupt("an agenda row that is empty"))?;
-            let wake_at = if wake_at.is_empty() { None } else { Some(Timestamp(number(wake_at)?)) };
-            rows.push(AgendaRow { entity, wake_at, owes: *owes != 0 });
-        }
-        Ok(rows)
-    }
-
     pub(super) fn entities(
         &self,
         shard: Shard,
@@ -281,7 +279,7 @@ impl Tables {
         Ok(entities)
     }
 
-    /// Every key of personal data of an entity.
+    /// Every key of personal data of an entity that has rows of its own.
     pub(super) fn personal_keys(&self, shard: Shard, entity: &EntityId) -> Result<Vec<Vec<u8>>, ReadError> {
         let mut keys = Vec::new();
         for tag in [b's', b'h'] {
@@ -292,10 +290,9 @@ impl Tables {
         Ok(keys)
     }
 
-    /// Personal data of one record of history.
+    /// Personal data of one record of history, where a version before this one stored it.
     pub(super) fn personal_of(&self, shard: Shard, entity: &EntityId, seq: Seq) -> Result<Option<Bytes>, ReadError> {
-        let found = self.personal.get(with_u64(key_of(b'h', shard, entity), seq)).map_err(|error| failed(&error))?;
-        Ok(found.map(|personal| Bytes::copy_from_slice(&personal)))
+        self.get(Table::Personal, &with_u64(key_of(b'h', shard, entity), seq))
     }
 }
 

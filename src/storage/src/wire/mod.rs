@@ -17,7 +17,9 @@ mod versions;
 mod whole;
 
 pub use kinds::{in_chunks, rows_of, shown, state_of, touch};
-pub use record::{Head, assemble, decode, encode, head, join_personal, reaches, split_personal};
+pub use record::{
+    Head, assemble, decode, encode, head, join_personal, lacks_personal, reaches, split_personal, take_apart,
+};
 
 use doorbuster_domain::any::Event;
 use doorbuster_domain::entity::By;

@@ -138,15 +138,35 @@ pub fn reaches(body: &[u8], entity: &EntityId, from: u64) -> Result<bool, WireEr
 /// # Errors
 /// As [`decode`].
 pub fn split_personal(body: &Bytes) -> Result<(Bytes, Option<Bytes>), WireError> {
-    let parts = Parts::read(body)?;
-    if parts.personal.is_empty() {
+    let mut facts = Vec::with_capacity(body.len());
+    let (_head, personal) = take_apart(body, &mut facts)?;
+    if personal.is_empty() {
         return Ok((body.clone(), None));
     }
-    let (facts, personal) =
-        body.split_at_checked(parts.personal_at).ok_or_else(|| damaged(WHAT, "it ends too soon"))?;
-    let mut facts = facts.to_vec();
-    mark_places(&mut facts, &parts.places_at, BELOW, ELSEWHERE);
     Ok((Bytes::from(facts), Some(Bytes::copy_from_slice(personal))))
+}
+
+/// [`split_personal`] without a copy of its own: appends the body without its personal data to `facts`, and returns its head and its personal data,
+/// which is empty where it has none.
+///
+/// # Errors
+/// As [`decode`]; then nothing is appended.
+pub fn take_apart<'a>(body: &'a [u8], facts: &mut Vec<u8>) -> Result<(Head, &'a [u8]), WireError> {
+    let parts = Parts::read(body)?;
+    let (before, personal) =
+        body.split_at_checked(parts.personal_at).ok_or_else(|| damaged(WHAT, "it ends too soon"))?;
+    let begin = facts.len();
+    facts.extend_from_slice(before);
+    mark_places(facts.get_mut(begin..).unwrap_or_default(), &parts.places_at, BELOW, ELSEWHERE);
+    Ok((parts.head, personal))
+}
+
+/// Whether the body had personal data that [`split_personal`] took out.
+///
+/// # Errors
+/// As [`decode`].
+pub fn lacks_personal(facts: &[u8]) -> Result<bool, WireError> {
+    Ok(Parts::read(facts)?.events.iter().any(|(_, place)| *place == ELSEWHERE))
 }
 
 /// The body that [`split_personal`] took apart.

@@ -78,6 +78,10 @@ fn facts_stay_where_they_were_when_personal_data_is_taken_out_and_put_back() {
     assert_eq!(split_personal(&facts), Ok((facts.clone(), None)), "there is nothing left to take out");
     assert!(join_personal(&body, &personal).is_err(), "it was never taken out");
     assert!(join_personal(&facts, &[]).is_err(), "it is not the personal data of this record");
+    assert_eq!((lacks_personal(&facts), lacks_personal(&body)), (Ok(true), Ok(false)));
+    let mut taken = b"before".to_vec();
+    assert_eq!(take_apart(&body, &mut taken).unwrap().1, personal);
+    assert_eq!(taken.strip_prefix(b"before"), Some(facts.as_ref()));
 }
 
 #[test]
@@ -88,6 +92,7 @@ fn a_record_without_personal_data_is_its_own_facts() {
         None
     });
     assert_eq!(split_personal(&body), Ok((body.clone(), None)));
+    assert_eq!(lacks_personal(&body), Ok(false));
 }
 
 #[test]
@@ -112,6 +117,7 @@ fn read_every_way(body: &Bytes) -> bool {
     let _reached = reaches(body, &entity, 1);
     let _head = head(body);
     let _decoded = decode(body);
+    let _lacks = lacks_personal(body);
     split_personal(body).is_ok()
 }
 
