@@ -82,6 +82,9 @@ fn from_a_provider(bytes: &[u8]) {
     if let Ok(form) = serde_json::from_slice::<provider::AnsweredForm>(bytes) {
         let answer = doorbuster_domain::payment::ProviderAnswer::from(form.answer.clone());
         assert_eq!(provider::AnswerForm::from(&answer), form.answer);
+        if let Some(report) = form.read() {
+            assert_eq!(provider::AnsweredForm::from(&report).read(), Some(report));
+        }
     }
     if let Ok(form) = serde_json::from_slice::<provider::CallForm>(bytes)
         && let Some(call) = form.read()

@@ -13,7 +13,7 @@ use doorbuster_domain::effect::{Effect, Outcome};
 use doorbuster_domain::entity::{By, Decision};
 use doorbuster_domain::ids::{EntityId, Sku};
 use doorbuster_domain::inventory::{Level, Levels};
-use doorbuster_domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, Retry};
+use doorbuster_domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, ProviderReport, Retry};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::{laws, order};
 use doorbuster_payments::{WebhookHeaders, WebhookSecret};
@@ -135,7 +135,7 @@ impl Books {
                         waiting.push_back(to);
                         answer.map_or_else(Outcome::Refused, |(reply, _)| Outcome::Replied(reply))
                     }
-                    Effect::Provider(call) => Outcome::Provider(provider_says(&call, now)),
+                    Effect::Provider(call) => Outcome::Provider(Box::new(ProviderReport::of(&call, provider_says(&call, now)))),
                 };
                 let before = self.kept(&entity).meta.version;
                 if let Some(command) = self.kept(&entity).state.answered(key, outcome) {
@@ -240,6 +240,6 @@ impl Shop for InMemory {
         let headers = WebhookHeaders { id: "1", timestamp: &timestamp, signature: &signature };
         let secret = WebhookSecret::of(&WEBHOOK_SECRET).expect("long enough");
         let event = secret.verify(headers, body, now).map_err(|_other_form| WebhookError::Malformed)?;
-        Ok(Webhook { reference: event.reference, answer: event.answer })
+        Ok(Webhook { report: event.report })
     }
 }

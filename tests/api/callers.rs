@@ -5,7 +5,7 @@ use doorbuster_api::caller::{GUEST_COOKIE, LOCAL_GUEST_COOKIE};
 use doorbuster_api::{ApiSettings, SocketLimits};
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::OrderId;
-use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};
+use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderReport, Reference};
 use doorbuster_payments::{SignedWebhook, WebhookEvent};
 use serde_json::json;
 
@@ -137,7 +137,7 @@ async fn a_webhook_is_believed_when_signed_and_young_and_changes_nothing_the_sec
     let server = Server::start().await;
     let reference = Reference { order: OrderId(1 << 64), operation: Operation::Authorize, payment: 1, attempt: 1 };
     let answer = ProviderAnswer::Declined { code: "x".into(), retry: doorbuster_domain::payment::Retry::Never };
-    let event = WebhookEvent { id: "evt_1".into(), reference, answer };
+    let event = WebhookEvent { id: "evt_1".into(), report: ProviderReport { reference, amount: None, answer } };
     let now = SystemClock.now();
     let webhook = signed(&event, now);
     assert_eq!(hand_in(&server, &webhook, "v1,AAAA").await, 401);

@@ -70,7 +70,7 @@ impl Shop for TestShop {
         }
         let headers = WebhookHeaders::read(headers).map_err(|_malformed| WebhookError::Unauthentic)?;
         match self.provider.verify_webhook(headers, body, self.node.now()) {
-            Ok(event) => Ok(Webhook { reference: event.reference, answer: event.answer }),
+            Ok(event) => Ok(Webhook { report: event.report }),
             Err(doorbuster_payments::WebhookError::Body) => Err(WebhookError::Malformed),
             Err(_) => Err(WebhookError::Unauthentic),
         }

@@ -3,6 +3,7 @@
 use crate::node::Node;
 use crate::oracle::is_confirmed;
 use doorbuster_domain::ids::OrderId;
+use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::time::Timestamp;
@@ -121,17 +122,20 @@ impl Provider {
         let lines = self.ledger().await;
         let of = |order: &Value| {
             let id = OrderId::parse(order["id"].as_str().unwrap_or_default()).expect("an order's id");
-            let due = order["totals"]["due"]["amount"].as_i64().expect("due");
+            let due = &order["totals"]["due"];
+            let currency = Currency::parse(due["currency"].as_str().expect("a currency")).expect("a known one");
+            let due = due["amount"].as_i64().expect("due");
             // Before it is confirmed no money is due, and an order that ended otherwise owes none.
-            (id, if is_confirmed(order) { due } else { 0 })
+            (id, Money { amount: if is_confirmed(order) { due } else { 0 }, currency })
         };
-        let due: BTreeMap<OrderId, i64> = orders.iter().map(of).collect();
+        let due: BTreeMap<OrderId, Money> = orders.iter().map(of).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         let now = Timestamp(u64::try_from(now.as_millis()).expect("a few more years"));
         let findings = reconciliation::reconcile(&lines, &due, |_| false, now);
         let sums = reconciliation::totals_by_order(&lines, now);
         let describe = |(order, finding)| {
-            let (due, sums) = (due.get(&order), sums.get(&order));
+            let sums: Vec<_> = sums.iter().filter(|((of, _), _)| *of == order).collect();
+            let due = due.get(&order);
             format!("{finding:?}: {order}, due {due:?}, the ledger has {sums:?}")
         };
         findings.into_iter().map(describe).collect()

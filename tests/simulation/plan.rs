@@ -192,6 +192,8 @@ fn behaviour(rng: &mut ChaCha8Rng, calm: bool) -> Behaviour {
         processing_ppm: 50_000,
         follow_up_soft_ppm: often(30_000),
         follow_up_hard_ppm: if rng.random_ratio(1, 10) { 100_000 } else { 0 },
+        other_amount_ppm: often(20_000),
+        other_reference_ppm: often(20_000),
         slow_ms: 2_000,
         processing_ms: 600,
         action_s: 10,

@@ -266,8 +266,8 @@ impl World {
         };
         let world = Arc::clone(self);
         tokio::spawn(async move {
-            let entity = EntityId::Order(event.reference.order);
-            let says = order::Command::ProviderSays { reference: event.reference, answer: event.answer };
+            let entity = EntityId::Order(event.report.reference.order);
+            let says = order::Command::ProviderSays { report: Box::new(event.report) };
             let by = By::Provider("simulated".into());
             let ask = world.question(entity, Command::Order(says), by, Wait::Decided, 5_000);
             world.ask("webhook", ask).await;

@@ -10,6 +10,7 @@ use doorbuster_bench::error::BenchError;
 use doorbuster_bench::shopper::{Verdict, of_status};
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::OrderId;
+use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::payment::reconciliation::{Discrepancy, reconcile};
 use doorbuster_payments::wire::LineForm;
@@ -55,7 +56,7 @@ impl Books {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// So much is due of it.
-    Due(i64),
+    Due(Money),
     /// Not to be judged yet.
     InFlight,
 }
@@ -63,8 +64,13 @@ enum Standing {
 fn standing(order: &Value) -> Standing {
     let status = order.get("status").and_then(Value::as_str).unwrap_or_default();
     match of_status(status) {
-        Verdict::Confirmed => Standing::Due(order.pointer("/totals/due/amount").and_then(Value::as_i64).unwrap_or(0)),
-        _ if is_settled(order) => Standing::Due(0),
+        Verdict::Confirmed => {
+            let currency = order.pointer("/totals/due/currency").and_then(Value::as_str);
+            let currency = currency.and_then(|code| Currency::parse(code).ok()).unwrap_or_default();
+            let amount = order.pointer("/totals/due/amount").and_then(Value::as_i64).unwrap_or(0);
+            Standing::Due(Money { amount, currency })
+        }
+        _ if is_settled(order) => Standing::Due(Money::default()),
         _ => Standing::InFlight,
     }
 }
@@ -101,7 +107,7 @@ pub(crate) async fn compare(
     }
 }
 
-fn judged(lines: &[LedgerLine], due: &BTreeMap<OrderId, i64>, open: &BTreeSet<OrderId>) -> Books {
+fn judged(lines: &[LedgerLine], due: &BTreeMap<OrderId, Money>, open: &BTreeSet<OrderId>) -> Books {
     let mut books =
         Books { lines: lines.len(), orders: due.len() + open.len(), in_flight: open.len(), ..Books::default() };
     for (order, finding) in reconcile(lines, due, |order| open.contains(&order), SystemClock.now()) {
@@ -125,7 +131,7 @@ async fn read(public: &Target, orders: &[OrderId]) -> Result<Vec<(OrderId, Stand
             let answer = caller.get(&path).await?;
             let standing = match answer.status {
                 // No node knows it: nothing is due. Whether it was acknowledged is another check.
-                404 => Standing::Due(0),
+                404 => Standing::Due(Money::default()),
                 200 => standing(&answer.json()),
                 _ => return Err(answer.error(format!("GET {path}"))),
             };
@@ -166,12 +172,15 @@ fn page(body: &[u8]) -> Result<Vec<(u64, LedgerLine)>, BenchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorbuster_domain::money::{Currency, Money};
     use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};
     use serde_json::json;
 
     fn order(number: u128) -> OrderId {
         OrderId(number << 16)
+    }
+
+    fn gbp(amount: i64) -> Money {
+        Money { amount, currency: Currency::GBP }
     }
 
     fn charge(of: OrderId, payment: u16, amount: i64) -> [LedgerLine; 2] {
@@ -204,7 +213,7 @@ mod tests {
             charge(order(5), 1, 500),
         ]
         .concat();
-        let due = BTreeMap::from([(order(1), 500), (order(2), 500), (order(3), 0), (order(4), 500)]);
+        let due = BTreeMap::from([(order(1), gbp(500)), (order(2), gbp(500)), (order(3), gbp(0)), (order(4), gbp(500))]);
         let books = judged(&lines, &due, &BTreeSet::from([order(5)]));
         assert_eq!(
             (books.double, books.orphan, books.missing),
@@ -216,14 +225,14 @@ mod tests {
     #[test]
     fn only_what_has_come_to_rest_is_judged() {
         assert_eq!(
-            standing(&json!({ "status": "confirmed", "totals": { "due": { "amount": 700 } } })),
-            Standing::Due(700)
+            standing(&json!({ "status": "confirmed", "totals": { "due": { "amount": 700, "currency": "GBP" } } })),
+            Standing::Due(gbp(700))
         );
-        assert_eq!(standing(&json!({ "status": "expired", "totals": { "due": { "amount": 0 } } })), Standing::Due(0));
+        assert_eq!(standing(&json!({ "status": "expired", "totals": { "due": { "amount": 0 } } })), Standing::Due(Money::default()));
         assert_eq!(standing(&json!({ "status": "authorizing" })), Standing::InFlight);
         assert_eq!(
             standing(&json!({ "status": "awaiting_payment", "payments": [{ "status": "failed" }] })),
-            Standing::Due(0)
+            Standing::Due(Money::default())
         );
     }
 

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::router::Router;
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
-use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
+use doorbuster_domain::payment::{ProviderCall, ProviderReport};
 use doorbuster_domain::time::Timestamp;
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
@@ -20,8 +20,8 @@ pub trait ProviderCalls: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Sends a call, or asks for the outcome of its reference. Never fails: a call without an answer by `deadline` is
-    /// [`ProviderAnswer::Unknown`] (rule M1).
-    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderAnswer>;
+    /// [`ProviderReport::unknown`] (rule M1).
+    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderReport>;
 }
 
 /// Sends calls and passes their answers on.
@@ -48,15 +48,16 @@ impl ProviderRunner {
             let timeout_ms = runner.context.settings.provider_timeout_ms;
             let timeout = Duration::from_millis(timeout_ms);
             let deadline = runner.context.clock.now().plus_ms(timeout_ms);
-            let answer = match runner.permits.acquire().await {
+            let unknown = ProviderReport::unknown(call.reference);
+            let report = match runner.permits.acquire().await {
                 Ok(_permit) => match tokio::time::timeout(timeout, runner.provider.send(&call, deadline)).await {
-                    Ok(answer) => answer,
-                    Err(_elapsed) => ProviderAnswer::Unknown,
+                    Ok(report) => report,
+                    Err(_elapsed) => unknown,
                 },
-                Err(_closed) => ProviderAnswer::Unknown,
+                Err(_closed) => unknown,
             };
-            runner.context.stats.provider_answered(&answer);
-            runner.router.send_answer(entity, key, Outcome::Provider(answer));
+            runner.context.stats.provider_answered(&report.answer);
+            runner.router.send_answer(entity, key, Outcome::Provider(Box::new(report)));
         });
     }
 }

@@ -14,7 +14,7 @@ use doorbuster_domain::order::{
     self, CapturePolicy, Destination, Instruction, PaymentPolicy, Personal, PlaceOrder, ReturnPolicy,
 };
 use doorbuster_domain::order::{OrderTerms, Source, Status, TaxTable, Wanted};
-use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
+use doorbuster_domain::payment::{ProviderCall, ProviderReport};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::{Provider, WebhookSecret};
 use doorbuster_simulator::{Behaviour, InProcess, Profile, SimulatorOptions};
@@ -415,7 +415,7 @@ impl ProviderCalls for InProcess {
         Provider::name(self)
     }
 
-    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderAnswer> {
+    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderReport> {
         Box::pin(Provider::send(self, call, deadline))
     }
 }

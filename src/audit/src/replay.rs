@@ -7,6 +7,7 @@ use doorbuster_domain::ids::{EntityId, OrderId, ReservationId, Sku};
 use doorbuster_domain::inventory::{AuditFold, Decider, ExternalStatus, Inventory};
 use doorbuster_domain::laws::{self, Violation};
 use doorbuster_domain::order::{Order, Stage, laws as order_laws};
+use doorbuster_domain::money::Money;
 use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::reservation::{self, Reservation};
@@ -263,7 +264,7 @@ impl Audit {
         let reservations = self.reservations.len();
         let mut report = Report { orders: self.orders.len(), reservations, skus: self.skus.len(), ..Report::default() };
         let mut in_flight: BTreeSet<OrderId> = BTreeSet::new();
-        let mut due: BTreeMap<OrderId, i64> = BTreeMap::new();
+        let mut due: BTreeMap<OrderId, Money> = BTreeMap::new();
         self.progress.begin_checks(report.orders.saturating_add(reservations).saturating_add(report.skus));
         let mut found: Vec<Violation> = std::mem::take(&mut self.violations);
         found.extend(broken.into_iter().map(|((law, _, _), what)| Violation { law, what }));
@@ -271,7 +272,7 @@ impl Audit {
             self.progress.checked_entity();
             found.extend(order_laws::all(order).err());
             if order.is_at_rest() && !open.contains(id) {
-                due.insert(*id, order.due_at_provider());
+                due.insert(*id, order.money(order.due_at_provider()));
             } else {
                 in_flight.insert(*id);
             }

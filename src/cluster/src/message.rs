@@ -17,7 +17,7 @@ use thiserror::Error;
 ///
 /// Raise it whenever a golden-bytes test of this folder changes. Nodes of another version answer [`DeliveryStatus::BadVersion`], and the sender
 /// repeats the request, to another node or later.
-pub const WIRE_VERSION: u8 = 4;
+pub const WIRE_VERSION: u8 = 5;
 /// The version of frames and receipts; fixed for ever.
 const FORM: u8 = 1;
 /// The longest body, in bytes.

@@ -4,7 +4,7 @@
 
 use super::ids::EntityId;
 use super::message::{Command, Refusal, Reply};
-use super::payment::{ProviderAnswer, ProviderCall};
+use super::payment::{ProviderCall, ProviderReport};
 use serde::{Deserialize, Serialize};
 
 /// At most this many effects of one entity are under way at once; the rest becomes owed as these are settled.
@@ -80,5 +80,5 @@ pub enum Outcome {
     /// The entity said no.
     Refused(Refusal),
     /// The provider answered, or did not (`ProviderAnswer::Unknown`).
-    Provider(ProviderAnswer),
+    Provider(Box<ProviderReport>),
 }

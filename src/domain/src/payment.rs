@@ -173,6 +173,48 @@ pub enum ProviderAnswer {
     Unknown,
 }
 
+impl ProviderAnswer {
+    /// Whether the answer speaks of money that moved, or may still move.
+    #[must_use]
+    pub const fn speaks_of_money(&self) -> bool {
+        match self {
+            Self::Authorized { .. }
+            | Self::Succeeded { .. }
+            | Self::RequiresAction { .. }
+            | Self::Processing { .. } => true,
+            Self::Declined { .. } | Self::NotFound | Self::Conflict | Self::Unknown => false,
+        }
+    }
+}
+
+/// What a provider reports about a reference: in an answer to a call, or in a webhook.
+///
+/// Rule M6: what its record says is compared with what was asked for. A report of money without an amount settles nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderReport {
+    /// The shop's reference in the record.
+    pub reference: Reference,
+    /// The amount in the record; `None`: there is no record, or it was not reported.
+    pub amount: Option<Money>,
+    /// The state of the operation.
+    pub answer: ProviderAnswer,
+}
+
+impl ProviderReport {
+    /// Nothing is known about the call: it was not answered, or its answer cannot be read.
+    #[must_use]
+    pub const fn unknown(reference: Reference) -> Self {
+        Self { reference, amount: None, answer: ProviderAnswer::Unknown }
+    }
+
+    /// The report that a provider without fault gives on a call.
+    #[must_use]
+    pub fn of(call: &ProviderCall, answer: ProviderAnswer) -> Self {
+        let amount = answer.speaks_of_money().then_some(call.amount);
+        Self { reference: call.reference, amount, answer }
+    }
+}
+
 /// A line of a provider's ledger, which the audit compares with the orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerLine {

@@ -3,7 +3,7 @@
 use crate::config::{PaymentProvider, Payments};
 use doorbuster_actors::provider::ProviderCalls;
 use doorbuster_clock::SharedClock;
-use doorbuster_domain::payment::{ProviderAnswer, ProviderCall};
+use doorbuster_domain::payment::{ProviderCall, ProviderReport};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::http::{HttpProvider, InvalidAddress};
 use doorbuster_payments::provider::{LedgerError, LedgerPage, Provider};
@@ -89,7 +89,7 @@ impl ProviderCalls for AnyProvider {
         Provider::name(self)
     }
 
-    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderAnswer> {
+    fn send<'call>(&'call self, call: &'call ProviderCall, deadline: Timestamp) -> BoxFuture<'call, ProviderReport> {
         Box::pin(Provider::send(self, call, deadline))
     }
 }
@@ -102,7 +102,7 @@ impl Provider for AnyProvider {
         }
     }
 
-    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderAnswer {
+    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderReport {
         match self {
             Self::Simulated(provider) => provider.send(call, deadline).await,
             Self::Http(provider) => provider.send(call, deadline).await,
@@ -141,11 +141,13 @@ mod tests {
     #[tokio::test]
     async fn a_webhook_is_as_old_as_the_setting_allows_and_no_older() {
         use doorbuster_domain::ids::OrderId;
-        use doorbuster_domain::payment::{Operation, Reference};
+        use doorbuster_domain::money::{Currency, Money};
+        use doorbuster_domain::payment::{Operation, ProviderAnswer, Reference};
         let text = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let reference = Reference { order: OrderId(1 << 16), operation: Operation::Capture, payment: 1, attempt: 1 };
         let answer = ProviderAnswer::Succeeded { provider_reference: "ch_1".into() };
-        let event = WebhookEvent { id: "evt_1".into(), reference, answer };
+        let amount = Some(Money { amount: 100, currency: Currency::GBP });
+        let event = WebhookEvent { id: "evt_1".into(), report: ProviderReport { reference, amount, answer } };
         let sent = WebhookSecret::parse(text).unwrap().sign(&event, Timestamp(1_000_000));
         for (provider, url) in [(PaymentProvider::Simulated, ""), (PaymentProvider::Http, "http://127.0.0.1:9")] {
             let mut settings = Payments { provider, url: url.into(), webhook_age_max_s: 20, ..Payments::default() };

@@ -79,8 +79,8 @@ impl NodeShop {
     async fn webhook_in_process(&self, webhook: SignedWebhook) {
         match self.provider.verify_webhook(webhook.headers(), &webhook.body, self.now()) {
             Ok(event) => {
-                let order = event.reference.order;
-                let command = order::Command::ProviderSays { reference: event.reference, answer: event.answer };
+                let order = event.report.reference.order;
+                let command = order::Command::ProviderSays { report: Box::new(event.report) };
                 let by = By::Provider(self.provider.name().into());
                 let answer = self.ask_as(by, EntityId::Order(order), Command::Order(command)).await;
                 tracing::debug!(%order, ?answer, "sent a webhook to its order");
@@ -173,7 +173,7 @@ impl Shop for NodeShop {
         }
         let headers = WebhookHeaders::read(headers).map_err(|_headers| WebhookError::Unauthentic)?;
         match self.provider.verify_webhook(headers, body, self.handle.now()) {
-            Ok(event) => Ok(Webhook { reference: event.reference, answer: event.answer }),
+            Ok(event) => Ok(Webhook { report: event.report }),
             Err(doorbuster_payments::WebhookError::Body) => Err(WebhookError::Malformed),
             Err(_unauthentic) => Err(WebhookError::Unauthentic),
         }

@@ -7,7 +7,7 @@ use super::webhook::{WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
 use super::wire::{AnsweredForm, CallForm, LineForm};
 use bytes::Bytes;
 use doorbuster_clock::SharedClock;
-use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, Reference};
+use doorbuster_domain::payment::{ProviderCall, ProviderReport, Reference};
 use doorbuster_domain::time::Timestamp;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::CONTENT_TYPE;
@@ -101,15 +101,13 @@ impl NoReply {
     }
 }
 
-/// Decodes a reply about `reference`. A reply about another reference counts as *unknown*.
-fn read(status: StatusCode, body: &[u8], reference: Reference) -> ProviderAnswer {
+/// Decodes a reply about `reference`. A reply about another reference counts as *unknown* (rule M6).
+fn read(status: StatusCode, body: &[u8], reference: Reference) -> ProviderReport {
     if !matches!(status, StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
-        return ProviderAnswer::Unknown;
+        return ProviderReport::unknown(reference);
     }
-    match serde_json::from_slice::<AnsweredForm>(body) {
-        Ok(form) if form.reference == reference => form.answer.into(),
-        Ok(_) | Err(_) => ProviderAnswer::Unknown,
-    }
+    let form = serde_json::from_slice::<AnsweredForm>(body).ok().filter(|form| form.reference == reference);
+    form.and_then(AnsweredForm::read).unwrap_or(ProviderReport::unknown(reference))
 }
 
 impl Provider for HttpProvider {
@@ -118,17 +116,18 @@ impl Provider for HttpProvider {
         "simulated"
     }
 
-    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderAnswer {
-        let Some(request) = self.request_of(call) else { return ProviderAnswer::Unknown };
+    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderReport {
+        let unknown = ProviderReport::unknown(call.reference);
+        let Some(request) = self.request_of(call) else { return unknown };
         let timeout_ms = self.timeout_ms.min(deadline.since_ms(self.clock.now()));
         let asked = self.ask(request, ANSWER_MAX);
         match tokio::time::timeout(Duration::from_millis(timeout_ms), asked).await {
             Ok(Ok((status, body))) => read(status, &body, call.reference),
             Ok(Err(NoReply(error))) => {
                 tracing::debug!(%error, "ask the payment provider");
-                ProviderAnswer::Unknown
+                unknown
             }
-            Err(_) => ProviderAnswer::Unknown,
+            Err(_) => unknown,
         }
     }
 

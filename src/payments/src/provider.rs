@@ -1,7 +1,7 @@
 //! What the shop requires of a payment provider.
 
 use super::webhook::{WebhookError, WebhookEvent, WebhookHeaders};
-use doorbuster_domain::payment::{LedgerLine, ProviderAnswer, ProviderCall};
+use doorbuster_domain::payment::{LedgerLine, ProviderCall, ProviderReport};
 use doorbuster_domain::time::Timestamp;
 use std::future::Future;
 use thiserror::Error;
@@ -29,8 +29,8 @@ pub trait Provider: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Sends a call, or queries its reference (`query_only`). It never fails: without an answer by `deadline`, or within the provider's own time
-    /// limit, the result is [`ProviderAnswer::Unknown`]; so it is after a 429, a 5xx or an unreadable answer (rule M1).
-    fn send(&self, call: &ProviderCall, deadline: Timestamp) -> impl Future<Output = ProviderAnswer> + Send;
+    /// limit, the result is [`ProviderReport::unknown`]; so it is after a 429, a 5xx or an unreadable answer (rule M1).
+    fn send(&self, call: &ProviderCall, deadline: Timestamp) -> impl Future<Output = ProviderReport> + Send;
 
     /// Checks a webhook's signature and age, and decodes it.
     fn verify_webhook(

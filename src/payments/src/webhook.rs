@@ -4,12 +4,12 @@
 //! webhook-id: evt_…   webhook-timestamp: seconds   webhook-signature: v1,base64(HMAC-SHA256(secret, "id.timestamp.body"))
 //! ```
 
-use super::wire::{AnswerForm, reference_text};
+use super::wire::{AnswerForm, MoneyForm, amount_of, reference_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use compact_str::{CompactString, format_compact};
-use doorbuster_domain::payment::{ProviderAnswer, Reference};
+use doorbuster_domain::payment::{ProviderReport, Reference};
 use doorbuster_domain::time::Timestamp;
 use hmac::{Hmac, Mac};
 use hyper::HeaderMap;
@@ -28,10 +28,8 @@ pub const SECRET_BYTES_MIN: usize = 24;
 pub struct WebhookEvent {
     /// The event's id, equal in every copy: its idempotency key.
     pub id: CompactString,
-    /// The shop's reference of the operation.
-    pub reference: Reference,
-    /// The outcome of the operation; always a definite one.
-    pub answer: ProviderAnswer,
+    /// The record of the operation; its outcome is always a definite one.
+    pub report: ProviderReport,
 }
 
 /// Why a webhook is refused.
@@ -126,6 +124,8 @@ struct EventForm {
 struct EventData {
     #[serde(with = "reference_text")]
     reference: Reference,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<MoneyForm>,
     answer: AnswerForm,
 }
 
@@ -167,10 +167,9 @@ impl WebhookSecret {
         reason = "it cannot: an event has only texts and numbers, which JSON can always say"
     )]
     pub fn sign(&self, event: &WebhookEvent, now: Timestamp) -> SignedWebhook {
-        let form = EventForm {
-            kind: "payment.updated".into(),
-            data: EventData { reference: event.reference, answer: (&event.answer).into() },
-        };
+        let ProviderReport { reference, amount, answer } = &event.report;
+        let data = EventData { reference: *reference, amount: amount.map(MoneyForm::from), answer: answer.into() };
+        let form = EventForm { kind: "payment.updated".into(), data };
         let body = serde_json::to_vec(&form).expect("an event has only texts and numbers");
         let timestamp = format_compact!("{}", now.0 / 1000);
         let tag = self.mac(&event.id, &timestamp, &body).finalize().into_bytes();
@@ -199,7 +198,9 @@ impl WebhookSecret {
             return Err(WebhookError::Age);
         }
         let form: EventForm = serde_json::from_slice(body).map_err(|_other_form| WebhookError::Body)?;
-        Ok(WebhookEvent { id: headers.id.into(), reference: form.data.reference, answer: form.data.answer.into() })
+        let EventData { reference, amount, answer } = form.data;
+        let amount = amount_of(amount).ok_or(WebhookError::Body)?;
+        Ok(WebhookEvent { id: headers.id.into(), report: ProviderReport { reference, amount, answer: answer.into() } })
     }
 }
 
@@ -207,7 +208,8 @@ impl WebhookSecret {
 mod tests {
     use super::*;
     use doorbuster_domain::ids::OrderId;
-    use doorbuster_domain::payment::Operation;
+    use doorbuster_domain::money::{Currency, Money};
+    use doorbuster_domain::payment::{Operation, ProviderAnswer};
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -216,11 +218,10 @@ mod tests {
     }
 
     fn event() -> WebhookEvent {
-        WebhookEvent {
-            id: "evt_1".into(),
-            reference: Reference { order: OrderId(1 << 16), operation: Operation::Authorize, payment: 1, attempt: 1 },
-            answer: ProviderAnswer::Authorized { provider_reference: "sim_1".into(), lapses_at: NOW.plus_s(60) },
-        }
+        let reference = Reference { order: OrderId(1 << 16), operation: Operation::Authorize, payment: 1, attempt: 1 };
+        let answer = ProviderAnswer::Authorized { provider_reference: "sim_1".into(), lapses_at: NOW.plus_s(60) };
+        let amount = Some(Money { amount: 100, currency: Currency::GBP });
+        WebhookEvent { id: "evt_1".into(), report: ProviderReport { reference, amount, answer } }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The JSON of the simulated provider's protocol and ledger, kept apart from the domain's types.
 //!
 //! ```json
-//! { "reference": "ord_….authorize.1.1", "answer": { "status": "authorized", "provider_reference": "sim_7", "lapses_at_ms": 1 } }
+//! { "reference": "ord_….authorize.1.1", "amount": { "amount": 100, "currency": "GBP" },
+//!   "answer": { "status": "authorized", "provider_reference": "sim_7", "lapses_at_ms": 1 } }
 //! ```
 
 use compact_str::CompactString;
 use doorbuster_domain::money::{Currency, Money};
-use doorbuster_domain::payment::{LedgerLine, NextAction, ProviderAnswer, ProviderCall, Reference, Retry};
+use doorbuster_domain::payment::{
+    LedgerLine, NextAction, ProviderAnswer, ProviderCall, ProviderReport, Reference, Retry,
+};
 use doorbuster_domain::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -176,14 +179,38 @@ impl CallForm {
     }
 }
 
-/// The provider's answer about a reference.
+/// The provider's record of a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnsweredForm {
     /// The shop's reference.
     #[serde(with = "reference_text")]
     pub reference: Reference,
+    /// The amount of the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<MoneyForm>,
     /// The state of the operation.
     pub answer: AnswerForm,
+}
+
+impl From<&ProviderReport> for AnsweredForm {
+    fn from(report: &ProviderReport) -> Self {
+        let ProviderReport { reference, amount, answer } = report;
+        Self { reference: *reference, amount: amount.map(MoneyForm::from), answer: answer.into() }
+    }
+}
+
+impl AnsweredForm {
+    /// The report; `None`: its amount is invalid.
+    #[must_use]
+    pub fn read(self) -> Option<ProviderReport> {
+        let Self { reference, amount, answer } = self;
+        Some(ProviderReport { reference, amount: amount_of(amount)?, answer: answer.into() })
+    }
+}
+
+/// The amount of a record, which may have none; `None`: it is invalid.
+pub(crate) fn amount_of(form: Option<MoneyForm>) -> Option<Option<Money>> {
+    form.map_or(Some(None), |form| form.read().map(Some))
 }
 
 /// One line of the ledger as it is read over HTTP.

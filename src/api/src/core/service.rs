@@ -3,7 +3,7 @@
 use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::view::Stock;
 use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
-use doorbuster_domain::payment::{ProviderAnswer, Reference};
+use doorbuster_domain::payment::ProviderReport;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::warehouse;
 use doorbuster_storage::wire::Decided;
@@ -74,10 +74,8 @@ pub trait Shop: Clone + Send + Sync + 'static {
 /// A verified webhook of a payment provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
-    /// The call it is about.
-    pub reference: Reference,
-    /// The provider's answer to that call.
-    pub answer: ProviderAnswer,
+    /// The provider's record of a call.
+    pub report: ProviderReport,
 }
 
 /// Why a webhook is refused.

@@ -248,6 +248,10 @@ impl EventDescriber {
                 let data = json!({ "call": self.call(*call), "conflict": conflict });
                 ("payment.query_only", operation_step(call.operation), data)
             }
+            Event::AmountDiffers { call, found, .. } => {
+                let data = json!({ "call": self.call(*call), "found": MoneyView::from(*found) });
+                ("payment.amount_differs", operation_step(call.operation), data)
+            }
             Event::Settled { call } => ("payment.settled", "operator", json!({ "call": self.call(*call) })),
             Event::RefundStarted(refund) => {
                 let id = RefundId::of(self.order, refund.number).to_string();
@@ -291,6 +295,9 @@ impl EventDescriber {
             AttentionReason::Conflict(call) => json!({ "trouble": "conflict", "call": self.call(*call) }),
             AttentionReason::Refused { call, code } => {
                 json!({ "trouble": "refused", "call": self.call(*call), "code": code.as_str() })
+            }
+            AttentionReason::AmountDiffers { call, found } => {
+                json!({ "trouble": "amount_differs", "call": self.call(*call), "found": MoneyView::from(*found) })
             }
             AttentionReason::StepRefused(step) => json!({ "trouble": "step_refused", "step": format!("{step:?}") }),
         }

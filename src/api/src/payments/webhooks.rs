@@ -24,8 +24,8 @@ pub(super) async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, P
         }
         WebhookError::Malformed => Problem::new(Code::MalformedJson).detail("the body is not a known message"),
     })?;
-    let order = EntityId::Order(webhook.reference.order);
-    let command = Command::ProviderSays { reference: webhook.reference, answer: webhook.answer };
+    let order = EntityId::Order(webhook.report.reference.order);
+    let command = Command::ProviderSays { report: Box::new(webhook.report) };
     let by = By::Provider(provider.into());
     match request.ask_by(by, order, any::Command::Order(command)).send().await {
         // Refused: the order or the reference is unknown, which sending it again would not change.

@@ -4,7 +4,7 @@ use super::*;
 use doorbuster_domain::entity::Entity;
 use doorbuster_domain::ids::{CartId, OrderId, ProductId, Sku, WarehouseId};
 use doorbuster_domain::money::{Currency, Money};
-use doorbuster_domain::payment::ProviderAnswer;
+use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderReport, Reference, Retry};
 use doorbuster_domain::{cart, inventory, order, product, warehouse};
 use proptest::prelude::*;
 
@@ -199,10 +199,11 @@ fn outcomes_of_effects_arrive_as_they_were() {
     for outcome in [
         Outcome::Replied(Reply::Cart(cart::Reply::Done)),
         Outcome::Refused(Refusal::WrongKind),
-        Outcome::Provider(ProviderAnswer::Declined {
-            code: "no".into(),
-            retry: doorbuster_domain::payment::Retry::Never,
-        }),
+        Outcome::Provider(Box::new(ProviderReport {
+            reference: Reference { order: OrderId(1 << 16), operation: Operation::Authorize, payment: 1, attempt: 1 },
+            amount: Some(Money { amount: 500, currency: Currency::GBP }),
+            answer: ProviderAnswer::Declined { code: "no".into(), retry: Retry::Never },
+        })),
     ] {
         let sent = OneWay::Answer { entity: EntityId::Order(OrderId(1 << 16)), key, outcome: Box::new(outcome) };
         assert_eq!(shown(&read_one_way(AT, &one_way_body(&sent)).unwrap()), shown(&sent));

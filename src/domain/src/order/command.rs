@@ -9,7 +9,7 @@ use crate::codec::{self as minicbor, Decode, Encode};
 use crate::ids::{OrderId, Request, Sku, WarehouseId};
 use crate::inventory::{Reserved, Units};
 use crate::money::Money;
-use crate::payment::{ProviderAnswer, Reference};
+use crate::payment::{ProviderAnswer, ProviderReport, Reference};
 use crate::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -39,10 +39,8 @@ pub enum Command {
     },
     /// The provider's state of a call, from an answer or a webhook. It may come in any order and repeatedly.
     ProviderSays {
-        /// The reference of the call.
-        reference: Reference,
-        /// The provider's answer.
-        answer: ProviderAnswer,
+        /// The provider's record: its reference, its amount, its state.
+        report: Box<ProviderReport>,
     },
     /// The shopper starts an attempt to pay.
     Pay {

@@ -202,10 +202,9 @@ impl Order {
         if !self.todo.contains(&Todo::Call(call)) || (!query && self.sent_at(call).is_none()) {
             return None;
         }
-        let amount = if authorize { payment.amount } else { payment.calls.iter().find(|one| one.key == call)?.amount };
         Some(Effect::Provider(ProviderCall {
             reference: self.reference(call),
-            amount: self.money(amount),
+            amount: self.money_of(call)?,
             method: authorize.then(|| payment.instruction.method.clone()),
             token: payment.instruction.token.clone().filter(|_| authorize),
             provider_reference: payment.provider_reference.clone().filter(|_| !authorize),
@@ -216,10 +215,13 @@ impl Order {
 
     pub(super) fn answer_to(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         if let Some((call, _)) = CallKey::of(key) {
-            let Outcome::Provider(answer) = outcome else { return None };
-            // The time does not matter here: only whether the answer changes anything.
-            self.meaning(call, &answer, Timestamp::default()).ok().flatten()?;
-            return Some(Command::ProviderSays { reference: self.reference(call), answer });
+            let Outcome::Provider(report) = outcome else { return None };
+            // An answer about another reference is no answer. The time does not matter here: only whether it changes anything.
+            if report.reference != self.reference(call) {
+                return None;
+            }
+            self.reported(&report, Timestamp::default()).ok().flatten()?;
+            return Some(Command::ProviderSays { report });
         }
         let step = Step::of(key)?;
         let answer = match (step, outcome) {

@@ -9,7 +9,8 @@ use super::{AttentionReason, EndReason, Head};
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, apart_text, bytes, shared, text};
 use crate::ids::{OrderId, Request, WarehouseId};
 use crate::inventory::{Allocation, Reserved};
-use crate::payment::{NextAction, Retry};
+use crate::money::Money;
+use crate::payment::{NextAction, Operation, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -375,6 +376,22 @@ pub enum Event {
     /// The personal data was erased.
     #[n(33)]
     PersonalErased,
+    /// The provider's record of a call has another amount or currency than the call: it is never a success (rule M6).
+    #[n(34)]
+    AmountDiffers {
+        /// The key of the call.
+        #[n(0)]
+        call: CallKey,
+        /// The amount in the provider's record.
+        #[n(1)]
+        found: Money,
+        /// Of money that was set aside or taken: the provider's own reference of it.
+        #[cbor(n(2), with = "text")]
+        charge: Option<CompactString>,
+        /// What undoes the charge: a void or a refund.
+        #[n(3)]
+        undo: Option<Operation>,
+    },
 }
 
 /// The data of a placed order. Its unchanging part is shared with the state and not copied.

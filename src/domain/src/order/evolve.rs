@@ -1,7 +1,7 @@
 //! Applies an event to an order's state. It decides nothing: the event was valid when it was journaled.
 
 use super::{
-    Agreed, Attempt, AttentionReason, Call, CallKey, CallState, Event, Hold, Instruction, LineNumber, Made, Order,
+    Agreed, Attempt, AttentionReason, Call, CallKey, CallState, Differing, Event, Hold, Instruction, LineNumber, Made, Order,
     OrderLine, Payment, Placed, Priced, PricedOrder, RememberedRequest, Return, ReturnStatus, ShipmentStatus, Source,
     Stage, Step, Todo, Wanted,
 };
@@ -62,6 +62,7 @@ impl Order {
                     refunded: 0,
                     voided: false,
                     calls: Vec::new(),
+                    differs: None,
                 });
             }
             Event::Authorized { payment, provider_reference, lapses_at } => {
@@ -196,6 +197,9 @@ impl Order {
             }
             Event::Amended(amended) => self.amended(amended),
             Event::PersonalErased => self.personal = None,
+            Event::AmountDiffers { call, found, charge, undo } => {
+                self.amount_differs(*call, Differing { found: *found, undo: *undo }, charge.as_ref());
+            }
         }
         if self.personal.is_none() {
             self.forget_texts();

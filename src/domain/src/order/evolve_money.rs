@@ -1,11 +1,12 @@
 //! Applies payment events to an order's state.
 
 use super::{
-    Attempt, AttentionReason, Call, CallKey, CallState, LineUnits, Made, Order, Payment, Refund, RefundCause,
+    Attempt, AttentionReason, Call, CallKey, CallState, Differing, LineUnits, Made, Order, Payment, Refund, RefundCause,
     RefundStarted, RefundStatus, Todo,
 };
 use crate::payment::Operation;
 use crate::time::Timestamp;
+use compact_str::CompactString;
 
 impl Order {
     /// A definite answer came: the call is no longer owed and needs no attention.
@@ -13,8 +14,26 @@ impl Order {
         self.todo.remove(&Todo::Call(key));
         self.troubles.retain(|trouble| match trouble {
             AttentionReason::NotAnswered(one) | AttentionReason::Conflict(one) => *one != key,
-            AttentionReason::Refused { .. } | AttentionReason::StepRefused(_) => true,
+            AttentionReason::Refused { .. }
+            | AttentionReason::StepRefused(_)
+            | AttentionReason::AmountDiffers { .. } => true,
         });
+    }
+
+    /// The call is only queried from now on. An operator sees it, also once the charge is voided.
+    pub(super) fn amount_differs(&mut self, key: CallKey, differs: Differing, charge: Option<&CompactString>) {
+        if key.operation == Operation::Authorize {
+            if let Some(payment) = self.payment_mut(key.payment) {
+                payment.query_only = true;
+                payment.differs = Some(differs);
+                if let Some(named) = charge {
+                    payment.provider_reference = Some(named.clone());
+                }
+            }
+        } else if let Some(call) = self.call_mut(key) {
+            call.state = CallState::QueryOnly;
+        }
+        self.trouble(AttentionReason::AmountDiffers { call: key, found: differs.found });
     }
 
     pub(super) fn attempted(&mut self, number: u16, attempt: Attempt) -> Option<&mut Payment> {
@@ -42,6 +61,8 @@ impl Order {
                 Operation::Authorize => {}
                 Operation::Capture => payment.captured = payment.captured.saturating_add(amount),
                 Operation::Void => payment.voided = true,
+                // A charge of another amount never counted as taken, so it does not count as given back.
+                Operation::Refund if refund.is_none() => payment.voided = true,
                 Operation::Refund => payment.refunded = payment.refunded.saturating_add(amount),
             }
         }
@@ -51,12 +72,7 @@ impl Order {
     }
 
     pub(super) fn settled(&mut self, key: CallKey) {
-        self.troubles.retain(|trouble| match trouble {
-            AttentionReason::NotAnswered(one)
-            | AttentionReason::Conflict(one)
-            | AttentionReason::Refused { call: one, .. } => *one != key,
-            AttentionReason::StepRefused(_) => true,
-        });
+        self.troubles.retain(|trouble| trouble.call() != Some(key));
         let Some(call) = self.call_mut(key).filter(|call| matches!(call.state, CallState::Refused { .. })) else {
             return;
         };

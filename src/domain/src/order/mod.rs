@@ -57,7 +57,7 @@ pub use event::{
 };
 pub use line::{Agreed, Hold, OrderLine};
 pub use money::TRIES_MAX;
-pub use paid::{Attempt, Call, CallState, Payment, Refund, RefundStatus};
+pub use paid::{Attempt, Call, CallState, Differing, Payment, Refund, RefundStatus};
 pub use parcel::{ReceiptDone, Return, ReturnLine, ReturnStatus, Shipment, ShipmentStatus};
 pub use personal::{Address, Buyer, Personal, Salt};
 pub use state::{
@@ -103,7 +103,7 @@ impl Entity for Order {
                 Ok(Decision::nothing(self.still_wanted(sku.as_ref(), *reservation, now)))
             }
             Command::Answered { step, answer } => self.step_answered(*step, answer, now),
-            Command::ProviderSays { reference, answer } => self.provider_says(reference, answer, now),
+            Command::ProviderSays { report } => self.provider_says(report, now),
             Command::Pay { request, instruction } => self.pay(request, instruction, now),
             Command::Settle { reference, answer } => self.settle(reference, answer, now),
             Command::Capture { request, amount } => self.capture_by_hand(request, *amount, now),

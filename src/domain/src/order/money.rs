@@ -100,11 +100,16 @@ impl Order {
         if rest == 0 {
             return None;
         }
-        match refused_for_good(payment.calls_of(Operation::Void)) {
+        self.next_undo(payment, Operation::Void, rest, now)
+    }
+
+    /// The next void of an authorization, or refund of a charge that differs; `amount` in minor units.
+    pub(super) fn next_undo(&self, payment: &Payment, undo: Operation, amount: i64, now: Timestamp) -> Option<Event> {
+        match refused_for_good(payment.calls_of(undo)) {
             // The rest of a partly captured authorization lapses by itself, where the provider does not let go of it.
             Some(_) if payment.captured > 0 => None,
             Some(call) => self.trouble_once(call),
-            None => Some(payment.start(Operation::Void, rest, None, None, now)),
+            None => Some(payment.start(undo, amount, None, None, now)),
         }
     }
 

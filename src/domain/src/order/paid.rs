@@ -2,6 +2,7 @@
 
 use super::{CallKey, CapturePolicy, Instruction, LineUnits, RefundCause};
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart_text, text};
+use crate::money::Money;
 use crate::payment::{NextAction, Operation, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
@@ -81,6 +82,20 @@ pub struct Payment {
     /// Its captures, voids and refunds, by operation and attempt.
     #[n(12)]
     pub calls: Vec<Call>,
+    /// The provider's record of the authorization has another amount than it was asked for (rule M6).
+    #[n(13)]
+    pub differs: Option<Differing>,
+}
+
+/// A record of the provider that is not what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Differing {
+    /// The amount in the record.
+    #[n(0)]
+    pub found: Money,
+    /// What undoes it: a void or a refund. `None`: nothing is charged so far.
+    #[n(1)]
+    pub undo: Option<Operation>,
 }
 
 /// A call: a capture, a void or an attempt to refund.

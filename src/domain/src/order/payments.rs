@@ -10,10 +10,11 @@ use super::event::Event;
 use super::saga::{Decided, made};
 use super::step::CallKey;
 use super::terms::Instruction;
-use super::{Attempt, AttentionReason, Call, CallState, Order, Payment, Stage};
+use super::{Attempt, Call, CallState, Order, Payment, Stage};
 use crate::entity::Decision;
 use crate::ids::Request;
-use crate::payment::{Operation, ProviderAnswer, Reference};
+use crate::money::Money;
+use crate::payment::{Operation, ProviderAnswer, ProviderReport, Reference, Retry};
 use crate::time::Timestamp;
 
 impl Order {
@@ -63,18 +64,85 @@ impl Order {
         (self.stage == Stage::Held && until > self.expires_at).then_some(until)
     }
 
-    pub(super) fn provider_says(&self, reference: &Reference, answer: &ProviderAnswer, now: Timestamp) -> Decided {
-        let call = CallKey { operation: reference.operation, payment: reference.payment, attempt: reference.attempt };
-        if reference.order != self.id {
-            return Err(Refusal::Unknown);
-        }
-        match self.meaning(call, answer, now)? {
+    pub(super) fn provider_says(&self, report: &ProviderReport, now: Timestamp) -> Decided {
+        match self.reported(report, now)? {
             Some(event) => Ok(self.follow(vec![event], now, Reply::Done)),
             None => Ok(Decision::nothing(Reply::Done)),
         }
     }
 
-    /// The event that follows from an answer; `None`: it is known, outdated, or settles nothing.
+    /// The event that follows from a provider's report; `None`: it is known, outdated, or settles nothing.
+    ///
+    /// Rule M6: a record of another amount or currency is never a success, and money without an amount is no report.
+    pub(super) fn reported(&self, report: &ProviderReport, now: Timestamp) -> Result<Option<Event>, Refusal> {
+        let ProviderReport { reference, amount, answer } = report;
+        let call = CallKey { operation: reference.operation, payment: reference.payment, attempt: reference.attempt };
+        if reference.order != self.id || !self.exists() {
+            return Err(Refusal::Unknown);
+        }
+        let meaning = self.meaning(call, answer, now)?;
+        let asked_for = self.money_of(call);
+        match (answer.speaks_of_money(), *amount) {
+            (true, Some(found)) if Some(found) != asked_for => Ok(self.differing(call, found, answer)),
+            (true, None) => Ok(None),
+            (true | false, _) => Ok(meaning),
+        }
+    }
+
+    /// The amount of a call. The void of a charge that differs is that of the charge.
+    pub(super) fn money_of(&self, call: CallKey) -> Option<Money> {
+        let payment = self.payment(call.payment)?;
+        match (call.operation, payment.differs) {
+            (Operation::Authorize, _) => Some(self.money(payment.amount)),
+            (Operation::Void | Operation::Refund, Some(differs)) => Some(differs.found),
+            (Operation::Void | Operation::Capture | Operation::Refund, _) => {
+                payment.calls.iter().find(|one| one.key == call).map(|one| self.money(one.amount))
+            }
+        }
+    }
+
+    /// A record of another amount than the call's; `None`: it is known, or the call has ended.
+    fn differing(&self, call: CallKey, found: Money, answer: &ProviderAnswer) -> Option<Event> {
+        let payment = self.payment(call.payment)?;
+        let is_settled = match payment.attempt {
+            Attempt::Authorized { .. } => true,
+            Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. } => false,
+        };
+        let charged = match answer {
+            ProviderAnswer::Authorized { provider_reference, .. } => Some((provider_reference.clone(), Operation::Void)),
+            ProviderAnswer::Succeeded { provider_reference } => Some((provider_reference.clone(), Operation::Refund)),
+            ProviderAnswer::Declined { .. }
+            | ProviderAnswer::RequiresAction { .. }
+            | ProviderAnswer::Processing { .. }
+            | ProviderAnswer::NotFound
+            | ProviderAnswer::Conflict
+            | ProviderAnswer::Unknown => None,
+        };
+        let charged = charged.filter(|_| call.operation == Operation::Authorize && !is_settled);
+        let is_known = if call.operation == Operation::Authorize {
+            payment.differs.is_some_and(|known| known.undo.is_some() || charged.is_none())
+        } else {
+            let known = payment.calls.iter().find(|one| one.key == call)?;
+            !known.open() || self.troubled(call)
+        };
+        let (charge, undo) = charged.unzip();
+        (!is_known).then_some(Event::AmountDiffers { call, found, charge, undo })
+    }
+
+    /// Rule M6: a charge of another amount is voided or paid back; once it is, the attempt counts as declined.
+    pub(super) fn next_differing(&self, now: Timestamp) -> Option<Event> {
+        self.payments.iter().find_map(|payment| {
+            let differs = payment.differs?;
+            let undo = differs.undo?;
+            if payment.voided {
+                let (code, retry) = ("amount_differs".into(), Retry::OtherMethod);
+                return (!payment.settled()).then_some(Event::Declined { payment: payment.number, code, retry });
+            }
+            if payment.has_open(undo) { None } else { self.next_undo(payment, undo, differs.found.amount, now) }
+        })
+    }
+
+    /// The event that follows from an answer about the amount that was asked for; `None`: it is known, outdated, or settles nothing.
     pub(super) fn meaning(
         &self,
         call: CallKey,
@@ -111,7 +179,7 @@ impl Order {
             | ProviderAnswer::Conflict
             | ProviderAnswer::Unknown => false,
         };
-        if !definite || !self.troubled(call) {
+        if !definite || !self.troubled(call) || self.is_other_money(call, answer) {
             return Err(self.wrong_state());
         }
         let mut events = vec![Event::Settled { call }];
@@ -121,12 +189,13 @@ impl Order {
 
     /// Whether this call needs an operator's attention.
     pub(super) fn troubled(&self, call: CallKey) -> bool {
-        self.troubles.iter().any(|trouble| match trouble {
-            AttentionReason::NotAnswered(one)
-            | AttentionReason::Conflict(one)
-            | AttentionReason::Refused { call: one, .. } => *one == call,
-            AttentionReason::StepRefused(_) => false,
-        })
+        self.troubles.iter().any(|trouble| trouble.call() == Some(call))
+    }
+
+    /// Whether an answer would make a success of an attempt whose record differs, which not even an operator may say (rule M6).
+    fn is_other_money(&self, call: CallKey, answer: &ProviderAnswer) -> bool {
+        let differs = self.payment(call.payment).is_some_and(|payment| payment.differs.is_some() && !payment.settled());
+        call.operation == Operation::Authorize && differs && answer.speaks_of_money()
     }
 
     /// After the life of the provider's keys a call is only queried, and needs an operator's attention (rule M2).

@@ -160,6 +160,30 @@ pub enum AttentionReason {
     /// Another entity refused a step that it must accept.
     #[n(3)]
     StepRefused(#[n(0)] Step),
+    /// The provider's record has another amount or currency than the call (rule M6).
+    #[n(4)]
+    AmountDiffers {
+        /// The key of the call.
+        #[n(0)]
+        call: CallKey,
+        /// The amount in the provider's record.
+        #[n(1)]
+        found: Money,
+    },
+}
+
+impl AttentionReason {
+    /// The call that it is about.
+    #[must_use]
+    pub const fn call(&self) -> Option<CallKey> {
+        match self {
+            Self::NotAnswered(call)
+            | Self::Conflict(call)
+            | Self::Refused { call, .. }
+            | Self::AmountDiffers { call, .. } => Some(*call),
+            Self::StepRefused(_) => None,
+        }
+    }
 }
 
 /// A request that took effect.

@@ -3,6 +3,7 @@
 //! Rule M5: the captured amount net of refunds, plus what a live authorization still covers of the rest, equals the amount due.
 
 use crate::ids::OrderId;
+use crate::money::{Currency, Money};
 use crate::payment::{LedgerLine, Operation, ProviderAnswer};
 use crate::time::Timestamp;
 use compact_str::CompactString;
@@ -53,13 +54,13 @@ struct Authorization {
     refunded: i64,
 }
 
-/// The ledger's totals of each order at `now`.
+/// The ledger's totals of each order at `now`, by currency: amounts of two currencies are never added (rule M6).
 #[must_use]
-pub fn totals_by_order(lines: &[LedgerLine], now: Timestamp) -> BTreeMap<OrderId, LedgerTotals> {
-    let mut totals: BTreeMap<OrderId, LedgerTotals> = BTreeMap::new();
-    let mut authorizations: BTreeMap<(OrderId, CompactString), Authorization> = BTreeMap::new();
+pub fn totals_by_order(lines: &[LedgerLine], now: Timestamp) -> BTreeMap<(OrderId, Currency), LedgerTotals> {
+    let mut totals: BTreeMap<(OrderId, Currency), LedgerTotals> = BTreeMap::new();
+    let mut authorizations: BTreeMap<((OrderId, Currency), CompactString), Authorization> = BTreeMap::new();
     for line in lines {
-        let order = line.reference.order;
+        let order = (line.reference.order, line.amount.currency);
         let amount = line.amount.amount;
         let order_totals = totals.entry(order).or_default();
         match &line.answer {
@@ -103,24 +104,27 @@ pub fn totals_by_order(lines: &[LedgerLine], now: Timestamp) -> BTreeMap<OrderId
 
 /// Compares the ledger with the orders.
 ///
-/// `due` has every order that is not in flight, with its amount due in minor units (0 if it ended
-/// without being confirmed). Orders in flight are left out, to be compared once they have ended.
+/// `due` has every order that is not in flight, with its amount due (0 if it ended without being confirmed). Orders in flight are left out, to be compared once they have ended.
 #[must_use]
 pub fn reconcile(
     lines: &[LedgerLine],
-    due: &BTreeMap<OrderId, i64>,
+    due: &BTreeMap<OrderId, Money>,
     in_flight: impl Fn(OrderId) -> bool,
     now: Timestamp,
 ) -> Vec<(OrderId, Discrepancy)> {
     let totals = totals_by_order(lines, now);
-    let charged = totals.iter().map(|(order, totals)| (*order, *totals));
-    let uncharged =
-        due.keys().filter(|order| !totals.contains_key(order)).map(|order| (*order, LedgerTotals::default()));
+    let charged = totals.iter().map(|(key, totals)| (*key, *totals));
+    let owed = due.iter().map(|(order, due)| (*order, due.currency));
+    let uncharged = owed.filter(|key| !totals.contains_key(key)).map(|key| (key, LedgerTotals::default()));
+    // In another currency than its own, an order owes nothing.
+    let due_in = |order: OrderId, currency: Currency| {
+        due.get(&order).filter(|due| due.currency == currency).map_or(0, |due| due.amount)
+    };
     let mut discrepancies: Vec<(OrderId, Discrepancy)> = charged
         .chain(uncharged)
-        .filter(|(order, _)| !in_flight(*order))
-        .filter_map(|(order, totals)| {
-            discrepancy(totals, due.get(&order).copied().unwrap_or(0)).map(|found| (order, found))
+        .filter(|((order, _), _)| !in_flight(*order))
+        .filter_map(|((order, currency), totals)| {
+            discrepancy(totals, due_in(order, currency)).map(|found| (order, found))
         })
         .collect();
     discrepancies.sort_by_key(|(order, _)| *order);
@@ -143,7 +147,6 @@ pub fn discrepancy(totals: LedgerTotals, due: i64) -> Option<Discrepancy> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::money::{Currency, Money};
     use crate::payment::Reference;
 
     const NOW: Timestamp = Timestamp(1_000);
@@ -163,7 +166,7 @@ mod tests {
     }
 
     fn verdict(lines: &[LedgerLine], due: i64, now: Timestamp) -> Option<Discrepancy> {
-        let due = BTreeMap::from([(OrderId(1 << 16), due)]);
+        let due = BTreeMap::from([(OrderId(1 << 16), Money { amount: due, currency: Currency::GBP })]);
         let discrepancies = reconcile(lines, &due, |_| false, now);
         discrepancies.first().map(|(_, discrepancy)| *discrepancy)
     }
@@ -179,6 +182,15 @@ mod tests {
         assert_eq!(verdict(&lines, 100, NOW), None);
         lines.push(line(Refund, 1, 1, 30));
         assert_eq!(verdict(&lines, 70, NOW), None);
+    }
+
+    #[test]
+    fn m6_a_charge_in_another_currency_covers_nothing() {
+        let mut other = line(Operation::Authorize, 1, 1, 100);
+        other.amount.currency = Currency::parse("EUR").unwrap();
+        let due = BTreeMap::from([(OrderId(1 << 16), Money { amount: 100, currency: Currency::GBP })]);
+        let found = reconcile(&[other], &due, |_| false, NOW);
+        assert_eq!(found, [Discrepancy::Orphan, Discrepancy::Missing].map(|found| (OrderId(1 << 16), found)));
     }
 
     #[test]

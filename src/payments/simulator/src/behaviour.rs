@@ -67,6 +67,10 @@ pub struct Behaviour {
     pub follow_up_soft_ppm: u32,
     /// The share of captures, voids and refunds declined for good.
     pub follow_up_hard_ppm: u32,
+    /// The share of authorizations that are recorded with another amount than was asked for.
+    pub other_amount_ppm: u32,
+    /// The share of answers that name another reference.
+    pub other_reference_ppm: u32,
     /// The latency of `tok_slow`, in milliseconds.
     pub slow_ms: u64,
     /// The duration of *processing*, in milliseconds.
@@ -96,6 +100,8 @@ impl Behaviour {
         processing_ppm: 0,
         follow_up_soft_ppm: 0,
         follow_up_hard_ppm: 0,
+        other_amount_ppm: 0,
+        other_reference_ppm: 0,
         slow_ms: 5_000,
         processing_ms: 2_000,
         action_s: 600,
@@ -161,10 +167,12 @@ impl Behaviour {
             self.processing_ppm,
             self.follow_up_soft_ppm,
             self.follow_up_hard_ppm,
+            self.other_amount_ppm,
+            self.other_reference_ppm,
             self.webhooks.very_late_ppm,
             self.webhooks.lost_ppm,
         ];
-        matches!(chances, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        matches!(chances, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
             && self.latency_p50_ms == 0
             && self.webhooks.copies_max <= 1
             && self.webhooks.late_ms == 0

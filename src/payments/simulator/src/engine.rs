@@ -10,7 +10,10 @@ use super::behaviour::{Behaviour, SeededRng};
 use super::ledger::{CallFingerprint, Entry, LaterOutcome, Ledger, LedgerRecord};
 use super::tokens::TokenBehaviour;
 use compact_str::{CompactString, format_compact};
-use doorbuster_domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, Reference, Retry};
+use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::payment::{
+    NextAction, Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference, Retry,
+};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::webhook::WebhookEvent;
 use std::collections::BTreeMap;
@@ -19,7 +22,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// An answer of the provider.
-    Answer(ProviderAnswer),
+    Answer(ProviderReport),
     /// 429: try again later.
     TooMany,
     /// A 5xx, after which the outcome is unknown.
@@ -117,15 +120,17 @@ impl Engine {
         }
         let known = self.ledger.find(call.reference);
         if call.query_only {
-            let answer = known.and_then(|entry| entry.seen(now)).unwrap_or(&ProviderAnswer::NotFound);
-            return CallPlan::reply(Reply::Answer(answer.clone()), latency_ms);
+            let found = known.and_then(|entry| Some(entry.report(entry.seen(now)?)));
+            let report = found.unwrap_or(ProviderReport::of(call, ProviderAnswer::NotFound));
+            return CallPlan::reply(Reply::Answer(report), latency_ms);
         }
         let remembered = known.filter(|entry| now < entry.accepted_at.plus_s(self.behaviour.key_life_s));
         if let Some(entry) = remembered {
             if entry.fingerprint != CallFingerprint::of(call) {
-                return CallPlan::reply(Reply::Answer(ProviderAnswer::Conflict), latency_ms);
+                let conflict = ProviderReport::of(call, ProviderAnswer::Conflict);
+                return CallPlan::reply(Reply::Answer(conflict), latency_ms);
             }
-            let first = entry.first.clone();
+            let first = entry.report(&entry.first);
             return CallPlan::reply(Reply::Answer(first), latency_ms.max(entry.lands_at.since_ms(now)));
         }
         if token == TokenBehaviour::TimeoutNotCharged && sent == 1 {
@@ -169,23 +174,27 @@ impl Engine {
         let entry = Entry {
             number,
             reference: call.reference,
-            amount: call.amount,
+            amount: recorded(call, token, rng.hits(self.behaviour.other_amount_ppm)),
             fingerprint: CallFingerprint::of(call),
             authorization: authorization.map(|entry| entry.number),
             return_url: call.return_url.clone(),
             accepted_at: now,
             lands_at,
-            first: first.clone(),
+            first,
             later,
         };
         let webhooks = self.webhooks_of(&entry, rng);
+        let mut report = entry.report(&entry.first);
+        if token == TokenBehaviour::OtherReference || rng.hits(self.behaviour.other_reference_ppm) {
+            report.reference.attempt = report.reference.attempt.saturating_add(1);
+        }
         let lost = token == TokenBehaviour::TimeoutCharged || rng.hits(self.behaviour.timeout_after_ppm);
         let reply = if lost {
             Reply::Silence
         } else if rng.hits(self.behaviour.error_after_ppm) {
             Reply::Broken
         } else {
-            Reply::Answer(first)
+            Reply::Answer(report)
         };
         let line = LedgerRecord::Accepted(Box::new(entry));
         self.ledger.take(line.clone()).expect("numbered by this ledger");
@@ -218,6 +227,9 @@ impl Engine {
             | TokenBehaviour::Slow
             | TokenBehaviour::TimeoutCharged
             | TokenBehaviour::TimeoutNotCharged
+            | TokenBehaviour::OtherAmount
+            | TokenBehaviour::OtherCurrency
+            | TokenBehaviour::OtherReference
             | TokenBehaviour::Unspecified => (authorized(lands_at), None),
             TokenBehaviour::DeclineSoft => (declined("insufficient_funds", Retry::SameMethod), None),
             TokenBehaviour::DeclineHard => (declined("card_blocked", Retry::OtherMethod), None),
@@ -322,7 +334,7 @@ impl Engine {
         };
         let later = LaterOutcome { at: now, answer: answer.clone() };
         let mut rng = SeededRng::of(self.seed, reference, u32::MAX);
-        let webhooks = self.webhook_copies(reference, &later.answer, now, &mut rng);
+        let webhooks = self.webhook_copies(entry, &later.answer, now, &mut rng);
         let line = LedgerRecord::ActionPlan { number: entry.number, later };
         match self.ledger.take(line.clone()) {
             Ok(()) => ActionPlan { answer: Some(answer), return_url, line: Some(line), webhooks },
@@ -334,9 +346,9 @@ impl Engine {
         match (&entry.first, &entry.later) {
             // An expired action is reported to a query only: before its time limit the shopper may still act.
             (ProviderAnswer::RequiresAction { .. }, _) => Vec::new(),
-            (_, Some(later)) => self.webhook_copies(entry.reference, &later.answer, later.at, rng),
+            (_, Some(later)) => self.webhook_copies(entry, &later.answer, later.at, rng),
             (first, None) if self.behaviour.webhooks.every_outcome => {
-                self.webhook_copies(entry.reference, first, entry.lands_at, rng)
+                self.webhook_copies(entry, first, entry.lands_at, rng)
             }
             (_, None) => Vec::new(),
         }
@@ -345,7 +357,7 @@ impl Engine {
     /// The copies of the webhook for an outcome at `at`.
     fn webhook_copies(
         &self,
-        reference: Reference,
+        entry: &Entry,
         answer: &ProviderAnswer,
         at: Timestamp,
         rng: &mut SeededRng,
@@ -354,7 +366,7 @@ impl Engine {
         if rng.hits(behaviour.lost_ppm) {
             return Vec::new();
         }
-        let event = WebhookEvent { id: format_compact!("evt_{reference}"), reference, answer: answer.clone() };
+        let event = WebhookEvent { id: format_compact!("evt_{}", entry.reference), report: entry.report(answer) };
         let copies = rng.upto(behaviour.copies_max.saturating_sub(1)).saturating_add(1);
         let copy = |_| {
             let most = if rng.hits(behaviour.very_late_ppm) {
@@ -372,6 +384,17 @@ impl CallPlan {
     const fn reply(reply: Reply, latency_ms: u64) -> Self {
         Self { reply, latency_ms, line: None, webhooks: Vec::new() }
     }
+}
+
+/// The amount that the provider records: that of the call, unless it makes a mistake.
+fn recorded(call: &ProviderCall, token: TokenBehaviour, is_other: bool) -> Money {
+    let Money { amount, currency } = call.amount;
+    if token == TokenBehaviour::OtherCurrency {
+        let other = if currency.as_str() == "EUR" { "USD" } else { "EUR" };
+        return Currency::parse(other).map_or(call.amount, |currency| Money { amount, currency });
+    }
+    let is_other = token == TokenBehaviour::OtherAmount || is_other && call.reference.operation == Operation::Authorize;
+    Money { amount: if is_other { amount.saturating_add(1) } else { amount }, currency }
 }
 
 fn declined(code: &str, retry: Retry) -> ProviderAnswer {

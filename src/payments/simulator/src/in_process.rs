@@ -6,7 +6,7 @@ use super::ledger_file::LedgerFileError;
 use super::provider::{ActionResult, LedgerLost, LedgerStorage, SimulatedProvider};
 use super::webhook_sender::{DeliverWebhook, WebhookSender, WebhookTarget};
 use doorbuster_clock::SharedClock;
-use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, Reference};
+use doorbuster_domain::payment::{ProviderCall, ProviderReport, Reference};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::provider::{LedgerError, LedgerPage, Provider};
 use doorbuster_payments::webhook::{WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
@@ -85,18 +85,19 @@ impl Provider for InProcess {
         "simulated"
     }
 
-    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderAnswer {
+    async fn send(&self, call: &ProviderCall, deadline: Timestamp) -> ProviderReport {
         let timeout_ms = self.timeout_ms.min(deadline.since_ms(self.provider.now()));
-        let Ok(result) = self.provider.call(call).await else { return ProviderAnswer::Unknown };
-        let (answer, wait_ms) = match result.reply {
-            Reply::Answer(answer) if result.latency_ms <= timeout_ms => (answer, result.latency_ms),
-            Reply::Answer(_) | Reply::Silence => (ProviderAnswer::Unknown, timeout_ms),
-            Reply::TooMany | Reply::Broken => (ProviderAnswer::Unknown, result.latency_ms.min(timeout_ms)),
+        let unknown = ProviderReport::unknown(call.reference);
+        let Ok(result) = self.provider.call(call).await else { return unknown };
+        let (report, wait_ms) = match result.reply {
+            Reply::Answer(report) if result.latency_ms <= timeout_ms => (report, result.latency_ms),
+            Reply::Answer(_) | Reply::Silence => (unknown, timeout_ms),
+            Reply::TooMany | Reply::Broken => (unknown, result.latency_ms.min(timeout_ms)),
         };
         if wait_ms > 0 {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         }
-        answer
+        report
     }
 
     fn verify_webhook(

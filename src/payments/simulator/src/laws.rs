@@ -6,8 +6,9 @@ use super::ledger::{Ledger, LedgerRecord};
 use super::testing::{answer, authorize, code, engine, engine_with, follow_up, named, order, question};
 use doorbuster_domain::payment::Operation::{Capture, Refund, Void};
 use doorbuster_domain::payment::reconciliation;
-use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, Reference, Retry};
+use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference, Retry};
 use doorbuster_domain::time::Timestamp;
+use doorbuster_domain::money::{Currency, Money};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -32,6 +33,27 @@ fn the_same_key_with_other_parameters_is_a_conflict() {
 }
 
 #[test]
+fn m6_a_record_says_its_amount_also_where_it_is_not_the_one_that_was_asked_for() {
+    for (token, amount, currency) in [("tok_other_amount", 101, "GBP"), ("tok_other_currency", 100, "EUR")] {
+        let mut engine = engine();
+        let call = authorize(order(1), token, 100);
+        let found = Money { amount, currency: Currency::parse(currency).unwrap() };
+        let first = engine.call(&call, NOW).reply;
+        let Reply::Answer(report) = &first else { panic!("not answered but {first:?}") };
+        assert_eq!((report.reference, report.amount), (call.reference, Some(found)));
+        assert_eq!(engine.call(&question(&call), NOW).reply, first);
+        assert_eq!(engine.ledger().lines(0, 1, NOW)[0].1.amount, found);
+        let mut void = follow_up(&call, Void, 1, &named(&report.answer), amount);
+        void.amount = found;
+        assert!(matches!(answer(engine.call(&void, NOW)), ProviderAnswer::Succeeded { .. }));
+    }
+    let mut engine = engine();
+    let call = authorize(order(1), "tok_other_reference", 100);
+    let Reply::Answer(report) = engine.call(&call, NOW).reply else { panic!("not answered") };
+    assert_ne!(report.reference, call.reference);
+}
+
+#[test]
 fn m2_a_key_sent_again_after_its_life_charges_again_and_the_reconciliation_finds_it() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_ok", 100);
@@ -40,7 +62,7 @@ fn m2_a_key_sent_again_after_its_life_charges_again_and_the_reconciliation_finds
     answer(engine.call(&question(&call), later));
     answer(engine.call(&call, later));
     let lines: Vec<_> = engine.ledger().lines(0, 10, later).into_iter().map(|(_, line)| line).collect();
-    let due = BTreeMap::from([(order(1), 100)]);
+    let due = BTreeMap::from([(order(1), call.amount)]);
     assert_eq!(
         reconciliation::reconcile(&lines, &due, |_| false, later),
         vec![(order(1), reconciliation::Discrepancy::Double)]
@@ -105,7 +127,7 @@ fn m3_the_shopper_acts_and_query_and_webhook_say_so() {
         assert_eq!(acted.webhooks.len(), 1);
         let outcome = acted.answer.unwrap();
         assert_eq!(matches!(outcome, ProviderAnswer::Authorized { .. }), authorized);
-        assert_eq!(acted.webhooks[0].1.answer, outcome);
+        assert_eq!(acted.webhooks[0].1.report.answer, outcome);
         assert_eq!(answer(engine.call(&question(&call), NOW.plus_s(5))), outcome);
         let again = engine.act(call.reference, ShopperAction::Ok, NOW.plus_s(6));
         assert_eq!(
@@ -134,8 +156,8 @@ fn m3_what_is_processed_is_told_later() {
     let (at, event) = plan.webhooks.first().cloned().unwrap();
     assert!(matches!(answer(plan), ProviderAnswer::Processing { .. }));
     assert!(matches!(answer(engine.call(&question(&call), NOW)), ProviderAnswer::Processing { .. }));
-    assert_eq!(answer(engine.call(&question(&call), at)), event.answer);
-    named(&event.answer);
+    assert_eq!(answer(engine.call(&question(&call), at)), event.report.answer);
+    named(&event.report.answer);
 }
 
 #[test]
@@ -211,8 +233,8 @@ fn a_realistic_day_has_everything_that_can_go_wrong_about_as_often_as_it_should(
             (Reply::Silence, None) => "timeout before",
             (Reply::Silence, Some(_)) => "timeout after",
             (Reply::Broken, Some(_)) => "error after",
-            (Reply::Answer(ProviderAnswer::Declined { .. }), _) => "declined",
-            (Reply::Answer(ProviderAnswer::Authorized { .. }), _) => "authorized",
+            (Reply::Answer(report), _) if matches!(report.answer, ProviderAnswer::Declined { .. }) => "declined",
+            (Reply::Answer(report), _) if matches!(report.answer, ProviderAnswer::Authorized { .. }) => "authorized",
             _ => "other",
         };
         *counts.entry(word).or_default() += 1;
@@ -280,7 +302,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct History {
     lines: Vec<LedgerRecord>,
     trace: Vec<String>,
-    firsts: BTreeMap<Reference, ProviderAnswer>,
+    firsts: BTreeMap<Reference, ProviderReport>,
     clashes: Vec<String>,
     now: Timestamp,
 }
@@ -299,13 +321,13 @@ fn run(engine: &mut Engine, steps: &[Step]) -> History {
             Step::Call(call) => {
                 let plan = engine.call(call, history.now);
                 history.trace.push(format!("{plan:?}"));
-                if let Reply::Answer(answer) = &plan.reply
+                if let Reply::Answer(report) = &plan.reply
                     && !call.query_only
-                    && *answer != ProviderAnswer::Conflict
+                    && report.answer != ProviderAnswer::Conflict
                 {
-                    let first = history.firsts.entry(call.reference).or_insert_with(|| answer.clone());
-                    if first != answer {
-                        history.clashes.push(format!("{}: {first:?}, then {answer:?}", call.reference));
+                    let first = history.firsts.entry(call.reference).or_insert_with(|| report.clone());
+                    if first != report {
+                        history.clashes.push(format!("{}: {first:?}, then {report:?}", call.reference));
                     }
                 }
                 history.lines.extend(plan.line);

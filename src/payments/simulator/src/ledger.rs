@@ -10,7 +10,9 @@
 use compact_str::{CompactString, format_compact};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::money::Money;
-use doorbuster_domain::payment::{LedgerLine, Operation, ProviderAnswer, ProviderCall, Reference};
+use doorbuster_domain::payment::{
+    LedgerLine, Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference,
+};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::wire::{answer_form, money_form, reference_text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -106,6 +108,13 @@ impl Entry {
             Some(later) if later.at <= now => Some(&later.answer),
             Some(_) | None => Some(&self.first),
         }
+    }
+
+    /// What the provider reports about the operation in this state.
+    #[must_use]
+    pub fn report(&self, answer: &ProviderAnswer) -> ProviderReport {
+        let amount = answer.speaks_of_money().then_some(self.amount);
+        ProviderReport { reference: self.reference, amount, answer: answer.clone() }
     }
 
     /// The final state if no shopper acts.

@@ -77,10 +77,10 @@ async fn a_charge_goes_over_the_wire_and_outlives_the_process() {
     let (address, served) = simulator(LedgerStorage::Synced(&path), Behaviour::INSTANT, None).await;
     let provider = client(&address, 5_000);
     let call = authorize(order(1), "tok_ok", 100);
-    assert_eq!(provider.send(&question(&call), FAR).await, ProviderAnswer::NotFound);
-    let first = provider.send(&call, FAR).await;
+    assert_eq!(provider.send(&question(&call), FAR).await.answer, ProviderAnswer::NotFound);
+    let first = provider.send(&call, FAR).await.answer;
     let capture = follow_up(&call, Operation::Capture, 1, &named(&first), 60);
-    let captured = provider.send(&capture, FAR).await;
+    let captured = provider.send(&capture, FAR).await.answer;
     assert!(matches!(captured, ProviderAnswer::Succeeded { .. }));
     served.abort();
     assert!(served.await.unwrap_err().is_cancelled());
@@ -99,10 +99,10 @@ async fn a_charge_goes_over_the_wire_and_outlives_the_process() {
     }
     let (address, _served) = serve(reopened.unwrap().0).await;
     let provider = client(&address, 5_000);
-    assert_eq!(provider.send(&call, FAR).await, first);
-    assert_eq!(provider.send(&question(&capture), FAR).await, captured);
+    assert_eq!(provider.send(&call, FAR).await.answer, first);
+    assert_eq!(provider.send(&question(&capture), FAR).await.answer, captured);
     let other = authorize(order(1), "tok_ok", 99);
-    assert_eq!(provider.send(&other, FAR).await, ProviderAnswer::Conflict);
+    assert_eq!(provider.send(&other, FAR).await.answer, ProviderAnswer::Conflict);
     let page = provider.ledger(0, 10).await.unwrap();
     let amounts: Vec<i64> = page.lines.iter().map(|line| line.amount.amount).collect();
     assert_eq!(amounts, [100, 60]);
@@ -115,8 +115,8 @@ async fn m1_no_answer_a_500_a_429_and_a_closed_port_are_all_unknown() {
     let (address, _served) = simulator(LedgerStorage::Volatile, Behaviour::INSTANT, None).await;
     let silent = authorize(order(1), "tok_timeout_charged", 100);
     let provider = client(&address, 200);
-    assert_eq!(provider.send(&silent, FAR).await, ProviderAnswer::Unknown);
-    named(&provider.send(&silent, FAR).await);
+    assert_eq!(provider.send(&silent, FAR).await.answer, ProviderAnswer::Unknown);
+    named(&provider.send(&silent, FAR).await.answer);
 
     for behaviour in [
         Behaviour { error_after_ppm: 1_000_000, ..Behaviour::INSTANT },
@@ -124,11 +124,11 @@ async fn m1_no_answer_a_500_a_429_and_a_closed_port_are_all_unknown() {
     ] {
         let (address, _served) = simulator(LedgerStorage::Volatile, behaviour, None).await;
         let provider = client(&address, 5_000);
-        assert_eq!(provider.send(&authorize(order(1), "tok_ok", 100), FAR).await, ProviderAnswer::Unknown);
+        assert_eq!(provider.send(&authorize(order(1), "tok_ok", 100), FAR).await.answer, ProviderAnswer::Unknown);
     }
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let provider = client(&format!("http://{unused}"), 5_000);
-    assert_eq!(provider.send(&authorize(order(1), "tok_ok", 100), FAR).await, ProviderAnswer::Unknown);
+    assert_eq!(provider.send(&authorize(order(1), "tok_ok", 100), FAR).await.answer, ProviderAnswer::Unknown);
 }
 
 #[tokio::test]
@@ -170,16 +170,16 @@ async fn a_webhook_that_is_refused_is_posted_again() {
     let provider = client(&address, 5_000);
     let mut call = authorize(order(1), "tok_action", 100);
     call.return_url = Some("http://shop/back".into());
-    assert!(matches!(provider.send(&call, FAR).await, ProviderAnswer::RequiresAction { .. }));
+    assert!(matches!(provider.send(&call, FAR).await.answer, ProviderAnswer::RequiresAction { .. }));
 
     let page = format!("{address}/actions/{}", call.reference);
     let done = post(page, "application/x-www-form-urlencoded", "outcome=ok").await;
     assert_eq!(done, (303, Some("http://shop/back".to_owned())));
     let sent = received.recv().await.unwrap();
     let event = provider.verify_webhook(sent.headers(), &sent.body, SystemClock.now()).unwrap();
-    assert_eq!(event.reference, call.reference);
-    assert_eq!(provider.send(&question(&call), FAR).await, event.answer);
-    named(&event.answer);
+    assert_eq!(event.report.reference, call.reference);
+    assert_eq!(provider.send(&question(&call), FAR).await.answer, event.report.answer);
+    named(&event.report.answer);
 }
 
 #[tokio::test]
@@ -213,12 +213,12 @@ async fn inside_a_node_latency_is_slept_and_a_late_answer_is_unknown() {
     let clock = TestClock::starting_at(Timestamp(1_000_000));
     let provider = in_process(Behaviour::INSTANT, clock.clone(), None, None);
     let call = authorize(order(1), "tok_slow", 100);
-    let answer = provider.send(&call, clock.now().plus_ms(1_000)).await;
+    let answer = provider.send(&call, clock.now().plus_ms(1_000)).await.answer;
     assert_eq!((answer, clock.now()), (ProviderAnswer::Unknown, Timestamp(1_001_000)));
-    named(&provider.send(&call, FAR).await);
+    named(&provider.send(&call, FAR).await.answer);
     assert_eq!(clock.now(), Timestamp(1_005_000), "it lands when it would have");
     let lost = authorize(order(2), "tok_timeout_charged", 100);
-    assert_eq!(provider.send(&lost, FAR).await, ProviderAnswer::Unknown);
+    assert_eq!(provider.send(&lost, FAR).await.answer, ProviderAnswer::Unknown);
     assert_eq!(clock.now(), Timestamp(1_015_000), "the provider's own time limit");
 }
 
@@ -233,11 +233,11 @@ async fn inside_a_node_webhooks_come_signed_and_are_offered_again() {
     });
     let provider = in_process(Behaviour::INSTANT, clock.clone(), None, Some(deliver));
     let call = authorize(order(1), "tok_action", 100);
-    assert!(matches!(provider.send(&call, FAR).await, ProviderAnswer::RequiresAction { .. }));
+    assert!(matches!(provider.send(&call, FAR).await.answer, ProviderAnswer::RequiresAction { .. }));
     let done = provider.act(call.reference, ShopperAction::Fail).await.unwrap();
     let sent = received.recv().await.unwrap();
     let event = provider.verify_webhook(sent.headers(), &sent.body, clock.now()).unwrap();
-    assert_eq!(Some(event.answer), done.answer);
+    assert_eq!(Some(event.report.answer), done.answer);
 }
 
 #[tokio::test]
@@ -247,8 +247,8 @@ async fn inside_a_node_a_written_ledger_answers_after_a_restart() {
     let call = authorize(order(1), "tok_timeout_charged", 100);
     let provider = in_process(Behaviour::INSTANT, clock(), Some(&path), None);
     let before = Timestamp(SystemClock.now().0 + 20);
-    assert_eq!(provider.send(&call, before).await, ProviderAnswer::Unknown);
+    assert_eq!(provider.send(&call, before).await.answer, ProviderAnswer::Unknown);
     drop(provider);
     let provider = in_process(Behaviour::INSTANT, clock(), Some(&path), None);
-    named(&provider.send(&question(&call), FAR).await);
+    named(&provider.send(&question(&call), FAR).await.answer);
 }

@@ -13,7 +13,7 @@
 use super::engine::{Reply, ShopperAction};
 use super::provider::{ActionResult, CallResult, SimulatedProvider};
 use bytes::Bytes;
-use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, Reference};
+use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, ProviderReport, Reference};
 use doorbuster_payments::wire::{AnsweredForm, CallForm, LineForm};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -145,13 +145,13 @@ async fn operation(provider: &SimulatedProvider, call: &ProviderCall) -> Answere
     };
     tokio::time::sleep(if reply == Reply::Silence { SILENCE } else { Duration::from_millis(latency_ms) }).await;
     match reply {
-        Reply::Answer(answer) => {
-            let status = match answer {
+        Reply::Answer(report) => {
+            let status = match report.answer {
                 ProviderAnswer::NotFound => StatusCode::NOT_FOUND,
                 ProviderAnswer::Conflict => StatusCode::CONFLICT,
                 _ => StatusCode::OK,
             };
-            Ok(json(status, &AnsweredForm { reference: call.reference, answer: (&answer).into() }))
+            Ok(json(status, &AnsweredForm::from(&report)))
         }
         Reply::TooMany => {
             let mut answer = problem(StatusCode::TOO_MANY_REQUESTS, "too many requests");
@@ -203,7 +203,7 @@ async fn complete(provider: &SimulatedProvider, reference: Option<Reference>, re
     };
     match acted(provider, reference, act).await {
         Ok((reference, ActionResult { answer: Some(answer), .. })) => {
-            Ok(json(StatusCode::OK, &AnsweredForm { reference, answer: (&answer).into() }))
+            Ok(json(StatusCode::OK, &AnsweredForm::from(&ProviderReport { reference, amount: None, answer })))
         }
         Ok(_) => Ok(problem(StatusCode::NOT_FOUND, "nothing to act on")),
         Err(answer) => Ok(answer),

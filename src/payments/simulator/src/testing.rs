@@ -55,7 +55,7 @@ pub(crate) fn question(of: &ProviderCall) -> ProviderCall {
 
 pub(crate) fn answer(plan: CallPlan) -> ProviderAnswer {
     match plan.reply {
-        Reply::Answer(answer) => answer,
+        Reply::Answer(report) => report.answer,
         other => panic!("no answer but {other:?}"),
     }
 }

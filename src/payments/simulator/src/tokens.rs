@@ -21,6 +21,12 @@ pub(super) enum TokenBehaviour {
     TimeoutCharged,
     /// `tok_timeout_not_charged`: the first sending is lost.
     TimeoutNotCharged,
+    /// `tok_other_amount`: authorized, one minor unit more than was asked for.
+    OtherAmount,
+    /// `tok_other_currency`: authorized in another currency.
+    OtherCurrency,
+    /// `tok_other_reference`: authorized, but the answer names another reference.
+    OtherReference,
     /// Any other token, or another operation: the configured probabilities apply.
     Unspecified,
 }
@@ -40,6 +46,9 @@ impl TokenBehaviour {
             Some("tok_slow") => Self::Slow,
             Some("tok_timeout_charged") => Self::TimeoutCharged,
             Some("tok_timeout_not_charged") => Self::TimeoutNotCharged,
+            Some("tok_other_amount") => Self::OtherAmount,
+            Some("tok_other_currency") => Self::OtherCurrency,
+            Some("tok_other_reference") => Self::OtherReference,
             Some(_) | None => Self::Unspecified,
         }
     }

@@ -1,10 +1,10 @@
 //! One order on a desk: told things one by one, its laws looked at after each.
 
-use super::super::{Answer, Event, Refusal, Reply, Step};
+use super::super::{Answer, CallKey, Event, Refusal, Reply, Step};
 use super::*;
 use crate::entity::Decision;
 use crate::inventory::{Allocation, Reserved};
-use crate::payment::Operation;
+use crate::payment::{Operation, Reference};
 
 /// One order and the clock.
 pub(super) struct Desk {
@@ -104,8 +104,21 @@ impl Desk {
     }
 
     pub(super) fn says(&mut self, operation: Operation, payment: u16, attempt: u16, answer: ProviderAnswer) {
+        let amount = self.order.money_of(CallKey { operation, payment, attempt });
+        self.reports(operation, payment, attempt, amount, answer).unwrap();
+    }
+
+    /// The provider's record, with an amount that need not be the call's.
+    pub(super) fn reports(
+        &mut self,
+        operation: Operation,
+        payment: u16,
+        attempt: u16,
+        amount: Option<Money>,
+        answer: ProviderAnswer,
+    ) -> Result<Reply, Refusal> {
         let reference = Reference { order: self.order.id, operation, payment, attempt };
-        self.tell(&Command::ProviderSays { reference, answer }).unwrap();
+        self.tell(&Command::ProviderSays { report: Box::new(ProviderReport { reference, amount, answer }) })
     }
 
     pub(super) fn authorize(&mut self, payment: u16) {

@@ -6,6 +6,7 @@ mod books;
 mod claims;
 mod desk;
 mod money_back;
+mod other_money;
 mod past_provider;
 mod people;
 mod provider;
@@ -26,7 +27,7 @@ use crate::inventory::{self, Offer, Price};
 use crate::laws as shared;
 use crate::message;
 use crate::money::{Currency, Money};
-use crate::payment::{ProviderAnswer, ProviderCall, Reference, Retry};
+use crate::payment::{ProviderAnswer, ProviderCall, ProviderReport, Retry};
 use crate::time::Timestamp;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -42,7 +43,7 @@ enum Message {
     Ask { from: EntityId, key: EffectKey, to: EntityId, command: message::Command },
     Answer { to: EntityId, key: EffectKey, outcome: Outcome },
     Call { from: EntityId, key: EffectKey, call: ProviderCall },
-    Webhook { reference: Reference, answer: ProviderAnswer },
+    Webhook { report: ProviderReport },
 }
 
 struct Entry {
@@ -286,15 +287,15 @@ impl World {
             }
             Message::Call { from, key, call } => {
                 let moody = !self.healing;
-                let (answer, webhook) = self.provider.call(&call, self.now, moody, &mut self.rng);
-                if let Some(answer) = webhook {
-                    self.network.push(Message::Webhook { reference: call.reference, answer });
+                let (report, webhook) = self.provider.call(&call, self.now, moody, &mut self.rng);
+                if let Some(report) = webhook {
+                    self.network.push(Message::Webhook { report });
                 }
-                self.network.push(Message::Answer { to: from, key, outcome: Outcome::Provider(answer) });
+                self.network.push(Message::Answer { to: from, key, outcome: Outcome::Provider(Box::new(report)) });
             }
-            Message::Webhook { reference, answer } => {
-                let command = Command::ProviderSays { reference, answer };
-                let _taken = self.tell(&EntityId::Order(reference.order), &message::Command::Order(command));
+            Message::Webhook { report } => {
+                let order = EntityId::Order(report.reference.order);
+                let _taken = self.tell(&order, &message::Command::Order(Command::ProviderSays { report: Box::new(report) }));
             }
         }
     }
@@ -347,8 +348,8 @@ impl World {
                 }
             }
             self.operator_acts();
-            while let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng) {
-                self.network.push(Message::Webhook { reference, answer });
+            while let Some(report) = self.provider.act(self.now, &mut self.rng) {
+                self.network.push(Message::Webhook { report });
             }
             let troubled = self.orders().iter().any(|id| !self.order(*id).troubles.is_empty());
             let owes = troubled || ids.iter().any(|id| !self.entities[id].state.owed(self.now).is_empty());

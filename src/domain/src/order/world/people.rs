@@ -51,10 +51,10 @@ impl World {
 
     /// The shopper on the provider's pages, or the bank behind it.
     pub(super) fn shopper_acts(&mut self) {
-        if let Some((reference, answer)) = self.provider.act(self.now, &mut self.rng)
+        if let Some(report) = self.provider.act(self.now, &mut self.rng)
             && self.chance(70)
         {
-            self.network.push(Message::Webhook { reference, answer });
+            self.network.push(Message::Webhook { report });
         }
     }
 
@@ -154,6 +154,10 @@ impl World {
                     AttentionReason::Refused { call, .. } => {
                         let again = ProviderAnswer::Declined { code: "operator".into(), retry: Retry::SameMethod };
                         settle.push((order.reference(*call), again));
+                    }
+                    AttentionReason::AmountDiffers { call, .. } => {
+                        let refused = ProviderAnswer::Declined { code: "differs".into(), retry: Retry::OtherMethod };
+                        settle.push((order.reference(*call), refused));
                     }
                     AttentionReason::StepRefused(step) => panic!("seed {}: {id} was refused {step:?}", self.seed),
                 }

@@ -1,7 +1,8 @@
 //! A provider as the world needs one: it remembers every reference, answers the same again, and is silent when it likes.
 
 use crate::ids::OrderId;
-use crate::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, Reference, Retry};
+use crate::money::Money;
+use crate::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference, Retry};
 use crate::time::Timestamp;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +13,16 @@ const LAPSES_AFTER_S: u64 = 7 * 86_400;
 #[derive(Debug, Clone)]
 struct LedgerEntry {
     call: ProviderCall,
+    /// The amount of its record, which may be another than the call's.
+    amount: Money,
     answer: ProviderAnswer,
+}
+
+impl LedgerEntry {
+    fn report(&self) -> ProviderReport {
+        let amount = self.answer.speaks_of_money().then_some(self.amount);
+        ProviderReport { reference: self.call.reference, amount, answer: self.answer.clone() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,25 +40,30 @@ impl Provider {
         now: Timestamp,
         moody: bool,
         rng: &mut ChaCha8Rng,
-    ) -> (ProviderAnswer, Option<ProviderAnswer>) {
+    ) -> (ProviderReport, Option<ProviderReport>) {
+        let unknown = ProviderReport::unknown(call.reference);
         if moody && rng.random_bool(0.15) {
-            return (ProviderAnswer::Unknown, None);
+            return (unknown, None);
         }
         if let Some(line) = self.ledger.get(&call.reference) {
             let same = line.call.amount == call.amount && line.call.token == call.token;
             assert!(same || call.query_only, "the same reference with other parameters: {call:?}");
-            return (line.answer.clone(), None);
+            return (line.report(), None);
         }
         if call.query_only || self.never.contains(&call.reference) {
-            return (ProviderAnswer::NotFound, None);
+            return (ProviderReport::of(call, ProviderAnswer::NotFound), None);
         }
         let answer = self.decide(call, now, moody, rng);
-        self.ledger.insert(call.reference, LedgerEntry { call: call.clone(), answer: answer.clone() });
+        let differs = moody && call.reference.operation == Operation::Authorize && rng.random_bool(0.04);
+        let amount = Money { amount: call.amount.amount + i64::from(differs), ..call.amount };
+        let entry = LedgerEntry { call: call.clone(), amount, answer };
+        let report = entry.report();
+        self.ledger.insert(call.reference, entry);
         if moody && rng.random_bool(0.15) {
-            let webhook = rng.random_bool(0.5).then_some(answer);
-            return (ProviderAnswer::Unknown, webhook);
+            let webhook = rng.random_bool(0.5).then_some(report);
+            return (unknown, webhook);
         }
-        (answer.clone(), rng.random_bool(0.3).then_some(answer))
+        (report.clone(), rng.random_bool(0.3).then_some(report))
     }
 
     fn decide(&self, call: &ProviderCall, now: Timestamp, moody: bool, rng: &mut ChaCha8Rng) -> ProviderAnswer {
@@ -85,13 +100,13 @@ impl Provider {
                     && reference.operation == operation
                     && matches!(line.answer, ProviderAnswer::Succeeded { .. })
             });
-            lines.map(|(_, line)| line.call.amount.amount).sum::<i64>()
+            lines.map(|(_, line)| line.amount.amount).sum::<i64>()
         };
         let authorization = Reference { operation: Operation::Authorize, attempt: 1, ..call.reference };
         let line = self.ledger.get(&authorization).unwrap_or_else(|| panic!("nothing was authorized: {call:?}"));
         let (authorized, at_once) = match &line.answer {
-            ProviderAnswer::Authorized { .. } => (line.call.amount.amount, 0),
-            ProviderAnswer::Succeeded { .. } => (0, line.call.amount.amount),
+            ProviderAnswer::Authorized { .. } => (line.amount.amount, 0),
+            ProviderAnswer::Succeeded { .. } => (0, line.amount.amount),
             other => panic!("{call:?} of {other:?}"),
         };
         let amount = call.amount.amount;
@@ -111,7 +126,7 @@ impl Provider {
     }
 
     /// Something that waited for the shopper or a bank is decided.
-    pub(super) fn act(&mut self, now: Timestamp, rng: &mut ChaCha8Rng) -> Option<(Reference, ProviderAnswer)> {
+    pub(super) fn act(&mut self, now: Timestamp, rng: &mut ChaCha8Rng) -> Option<ProviderReport> {
         let waits = |line: &&mut LedgerEntry| {
             matches!(line.answer, ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. })
         };
@@ -123,7 +138,7 @@ impl Provider {
         } else {
             ProviderAnswer::Declined { code: "shopper_gave_up".into(), retry: Retry::SameMethod }
         };
-        Some((line.call.reference, line.answer.clone()))
+        Some(line.report())
     }
 
     /// What an operator finds out.
@@ -145,7 +160,7 @@ impl Provider {
         let mut authorized = BTreeMap::new();
         let mut net = 0;
         for (reference, line) in self.ledger.iter().filter(|(reference, _)| reference.order == order) {
-            let amount = line.call.amount.amount;
+            let amount = line.amount.amount;
             let left: &mut i64 = authorized.entry(reference.payment).or_default();
             match (reference.operation, &line.answer) {
                 (Operation::Authorize, ProviderAnswer::Authorized { .. }) => *left += amount,

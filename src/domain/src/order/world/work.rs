@@ -67,7 +67,8 @@ impl Lean {
         } else {
             answer
         };
-        self.tell(&Command::ProviderSays { reference: self.order.reference(call), answer });
+        let report = ProviderReport { reference: self.order.reference(call), amount: self.order.money_of(call), answer };
+        self.tell(&Command::ProviderSays { report: Box::new(report) });
     }
 
     fn confirmed(lines: u16) -> Self {

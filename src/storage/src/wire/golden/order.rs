@@ -253,6 +253,31 @@ fn the_deadline_of_a_pending_payment_keeps_its_bytes() {
     events_keep_their_bytes(&events, include_str!("order_pending.txt"), true);
 }
 
+/// What is known of calls whose record is not what was asked for.
+fn differing() -> [Event; 4] {
+    let authorize = CallKey::authorize(1);
+    let capture = CallKey { operation: Operation::Capture, ..authorize };
+    [
+        Event::AmountDiffers {
+            call: authorize,
+            found: gbp(500),
+            charge: Some("pi_1".into()),
+            undo: Some(Operation::Void),
+        },
+        Event::AmountDiffers { call: capture, found: gbp(500), charge: None, undo: None },
+        Event::Troubled(AttentionReason::AmountDiffers { call: capture, found: gbp(500) }),
+        Event::Settled { call: capture },
+    ]
+}
+
+#[test]
+fn a_record_that_differs_keeps_its_bytes() {
+    events_keep_their_bytes(&differing(), include_str!("order_differs.txt"), false);
+    let payment = samples().into_iter().filter(|event| matches!(event, Event::PaymentStarted { .. })).take(1);
+    let events: Vec<Event> = samples().into_iter().take(1).chain(payment).chain(differing()).collect();
+    states_keep_their_bytes::<Order>(&events, include_str!("order_states_differs.txt"), 6, |order| order);
+}
+
 /// What an order is told of a person, in the fields of the samples.
 const TEXTS: [&str; 8] =
     ["a@b.example", "follows", "tok_ok", "https://p.example", "RM1", "too_small", "worn", "ring twice"];
