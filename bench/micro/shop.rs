@@ -126,7 +126,7 @@ pub(crate) fn place(number: u64) -> order::Command {
         expected_total: None,
         metadata: Vec::new(),
     };
-    order::Command::Place(Box::new(PlaceOrder { request, source, terms, personal, payment: None }))
+    order::Command::Place(Box::new(PlaceOrder { request, source, terms, personal, payment: None, installation: None }))
 }
 
 /// An order whose stock is held.

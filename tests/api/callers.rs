@@ -122,7 +122,7 @@ async fn an_orders_token_ends_with_its_life() {
     }
 }
 
-async fn hand_in(server: &Server, webhook: &SignedWebhook, signature: &str) -> u16 {
+pub(crate) async fn hand_in(server: &Server, webhook: &SignedWebhook, signature: &str) -> u16 {
     let body = String::from_utf8(webhook.body.to_vec()).expect("it is JSON");
     let provider = server
         .anyone()

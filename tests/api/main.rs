@@ -15,6 +15,7 @@ mod framing;
 #[path = "../../fuzz/bodies/mod.rs"]
 #[allow(unreachable_pub, reason = "the fuzz targets reach it, from a crate of their own")]
 mod fuzzed;
+mod installations;
 mod journeys;
 mod operator;
 mod pages;

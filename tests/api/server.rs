@@ -95,15 +95,31 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: SocketLimits, settings: ApiSettings) -> Self {
+        Self::of(limits, settings, Self::provider(), Self::disk()).await
+    }
+
+    /// A simulated provider, which several servers may use.
+    pub(crate) fn provider() -> Arc<AnyProvider> {
         let clock: SharedClock = Arc::new(SystemClock);
         let terms = doorbuster_node::config::Payments {
             webhook_secret: doorbuster_settings::Secret(WEBHOOK_SECRET.to_owned()),
             ..doorbuster_node::config::Payments::default()
         };
-        let provider = Arc::new(
-            doorbuster_node::provider::build(&terms, None, Arc::clone(&clock), None).expect("it is simulated"),
-        );
-        let disk = MemoryStore::new(Layout { shards: 3, hash_version: 1 }, Groups::One, 7);
+        Arc::new(doorbuster_node::provider::build(&terms, None, clock, None).expect("it is simulated"))
+    }
+
+    /// An empty disk.
+    pub(crate) fn disk() -> MemoryStore {
+        MemoryStore::new(Layout { shards: 3, hash_version: 1 }, Groups::One, 7)
+    }
+
+    pub(crate) async fn of(
+        limits: SocketLimits,
+        settings: ApiSettings,
+        provider: Arc<AnyProvider>,
+        disk: MemoryStore,
+    ) -> Self {
+        let clock: SharedClock = Arc::new(SystemClock);
         let actor_settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
         let actors = Actors::start(
             Store::Memory(disk.open()),

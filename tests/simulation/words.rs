@@ -3,7 +3,7 @@
 use crate::plan::Plan;
 use doorbuster_domain::any::Command;
 use doorbuster_domain::cart;
-use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
+use doorbuster_domain::ids::{EntityId, InstallationId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{self, AdjustmentReason, Price};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
@@ -62,6 +62,9 @@ pub(crate) fn lines(rng: &mut ChaCha8Rng, skus: &[Sku]) -> Vec<Wanted> {
         .collect()
 }
 
+/// The installation of every world.
+const INSTALLATION: InstallationId = InstallationId(0xd00b << 20);
+
 /// An order's terms.
 fn terms(rng: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> OrderTerms {
     let shipping = rng.random_bool(0.3).then(|| Shipping {
@@ -104,8 +107,8 @@ pub(crate) fn place(
     let request = request("/v1/orders", key);
     let payment = rng.random_bool(0.6).then(|| instruction(rng));
     let personal = Personal { salt: [3; 16], note: Some(key.into()), ..Personal::default() };
-    let place = PlaceOrder { request, source, terms: terms(rng, plan, warehouses), personal, payment };
-    (OrderId::of_request(request.id), request, Command::Order(order::Command::Place(Box::new(place))))
+    let place = PlaceOrder { request, source, terms: terms(rng, plan, warehouses), personal, payment, installation: Some(INSTALLATION) };
+    (place.id(), request, Command::Order(order::Command::Place(Box::new(place))))
 }
 
 /// The product with all SKUs, at some price.

@@ -159,7 +159,7 @@ pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
     });
     let wanted = Wanted { sku: sku(), units: 1, expected_unit_price: None };
     let place =
-        PlaceOrder { request, source: Source::Lines(vec![wanted]), terms, personal: Personal::default(), payment };
+        PlaceOrder { request, source: Source::Lines(vec![wanted]), terms, personal: Personal::default(), payment, installation: None };
     (id, Command::Order(order::Command::Place(Box::new(place))))
 }
 

@@ -31,7 +31,7 @@ pub mod shipments;
 pub mod warehouses;
 
 pub use crate::core::service::{Journaled, Shop, Unavailable, Webhook, WebhookError};
-pub use crate::core::settings::ApiSettings;
+pub use crate::core::settings::{ApiSettings, Installation};
 pub use crate::core::{address, caller, json, keys, problem, secret, settings, view};
 pub use crate::http::server::{SocketCounts, SocketLimits, bind, serve};
 pub use crate::http::{Api, OverloadGate, PipelineCounts, admission, server};

@@ -314,7 +314,7 @@ mod tests {
     /// Raise `WIRE_VERSION` when this changes.
     #[test]
     fn an_envelope_is_these_bytes() {
-        let golden = [4, 0, 2, 1, 0, 0, 0, 0, 0, 0, 7, 0, 4, 3, 0, 0, 0, 0, 0, 0, 6, 5, 0, 0, 0, 0, 0, 0, 9];
+        let golden = [5, 0, 2, 1, 0, 0, 0, 0, 0, 0, 7, 0, 4, 3, 0, 0, 0, 0, 0, 0, 6, 5, 0, 0, 0, 0, 0, 0, 9];
         assert_eq!(write(&HEADER, &[9]).unwrap(), golden);
         assert_eq!(golden.len(), HEADER_BYTES + 1);
     }

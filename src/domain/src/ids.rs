@@ -17,6 +17,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use thiserror::Error;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The low bits of an order's UUID: zero in the order's own id, else the number of its payment, refund, shipment or return.
@@ -176,11 +177,50 @@ uid!(
 const CHILD_MASK: u128 = (1 << CHILD_BITS) - 1;
 
 impl OrderId {
-    /// The order that `principal` makes by sending `key` to `path`: `UUIDv5(principal, path, key)` with its low
-    /// [`CHILD_BITS`] cleared, so the same request names the same order on every node and for ever.
+    /// The order that `principal` makes by sending `key` to `path` where there is no installation id: `UUIDv5(principal, path, key)` with its
+    /// low [`CHILD_BITS`] cleared. Orders from before there were such ids have these.
     #[must_use]
     pub fn of_request(request: RequestId) -> Self {
         Self(request.0 & !CHILD_MASK)
+    }
+}
+
+/// An installation of the shop: one data folder, or one keyspace. It is random, so that orders of two installations never meet at a payment
+/// provider that both use (rule M6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InstallationId(pub u128);
+
+bits!(InstallationId);
+
+impl fmt::Debug for InstallationId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.0;
+        write!(out, "InstallationId({bits:032x})")
+    }
+}
+
+impl InstallationId {
+    /// The bits of an order's id, above those of its children, that are those of its installation. The others are a hash of installation and
+    /// request: 88 bits, the first byte among them, by which an order belongs to a chunk of a SKU.
+    const MARK: u128 = 0xff_ffff << CHILD_BITS;
+
+    /// The order that a request makes in this installation: always the same one, and another one in every other installation.
+    #[must_use]
+    pub fn order_of(self, request: RequestId) -> OrderId {
+        let digest = Sha256::new()
+            .chain_update(b"doorbuster-order-1")
+            .chain_update(self.0.to_be_bytes())
+            .chain_update(request.0.to_be_bytes())
+            .finalize();
+        let hash = digest.iter().take(16).fold(0_u128, |sum, byte| (sum << 8) | u128::from(*byte));
+        OrderId((hash & !Self::MARK & !CHILD_MASK) | (self.0 & Self::MARK))
+    }
+
+    /// Whether this installation can have made an order. One of another installation passes once in 2^24 times.
+    #[must_use]
+    pub const fn may_have_made(self, order: OrderId) -> bool {
+        let id = order.0;
+        (id ^ self.0) & Self::MARK == 0
     }
 }
 
@@ -363,6 +403,20 @@ mod tests {
     fn an_id_above_128_bits_or_of_another_kind_is_refused() {
         assert_eq!(OrderId::parse("ord_zzzzzzzzzzzzzzzzzzzzzzzzzz"), Err(IdError::Uid));
         assert_eq!(OrderId::parse("crt_00000000000000000000000000"), Err(IdError::Uid));
+    }
+
+    #[test]
+    fn m6_two_installations_make_two_orders_of_one_request_and_each_knows_its_own() {
+        let request = RequestId::new("sel_main", "/v1/orders", "k1");
+        let (one, other) = (InstallationId(7 << 20), InstallationId(9 << 20));
+        let (first, second) = (one.order_of(request), other.order_of(request));
+        assert_eq!(one.order_of(request), first);
+        assert_ne!(first, second);
+        assert_ne!(first, InstallationId((7 << 20) + 1).order_of(request), "all of its bits count");
+        assert_ne!(first, one.order_of(RequestId::new("sel_main", "/v1/orders", "k2")));
+        assert!(one.may_have_made(first) && other.may_have_made(second));
+        assert!(!one.may_have_made(second) && !one.may_have_made(OrderId::of_request(request)));
+        assert_eq!(PaymentId::of(first, 7).order(), first, "its low bits are free");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod cluster_admin;
 mod clustered;
 pub mod commands;
 pub mod config;
+mod installation;
 mod ledger;
 mod libraries;
 mod memory_guard;
@@ -103,6 +104,9 @@ pub enum NodeError {
     /// The secret that signs tokens.
     #[error("the secret in the data folder: {0}")]
     Secret(io::Error),
+    /// The installation's id.
+    #[error("the installation's id in the data folder: {0}")]
+    Installation(io::Error),
     /// The token of the operator port.
     #[error("the operator token in the data folder: {0}")]
     OperatorToken(io::Error),
@@ -177,6 +181,10 @@ impl Node {
         let opened = settings::open_store(config, &stats).await?;
         let folder = (config.journal.kind == JournalKind::Embedded).then_some(config.node.data_folder.as_path());
         let mut shared = None;
+        let installation = match &opened.store {
+            Store::Cql(journal) => installation::of_keyspace(journal).await?,
+            Store::Embedded(_) | Store::Memory(_) => installation::of_folder(folder, opened.sealed.is_some())?,
+        };
         let (keys, first_key, secret) = match &opened.store {
             Store::Cql(journal) => {
                 let shared = shared.insert(SharedKeys::open(journal.shared()).await?);
@@ -206,7 +214,9 @@ impl Node {
         let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.availability_cache());
         webhooks.connect(shop.clone());
         let refreshing = shop.start_refreshing();
-        let api = Api::new(shop, settings::api(config)?, keys, secret);
+        let mut api_settings = settings::api(config)?;
+        api_settings.shop.installation = Some(installation);
+        let api = Api::new(shop, api_settings, keys, secret);
         let limits = settings::limits(config);
         let (stop_ports, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());

@@ -161,6 +161,11 @@ impl Collector for ApiMetrics {
             Figure::counter("connections_refused", "connections refused for want of room", read(&sockets.refused)),
             Figure::gauge("requests_in_flight", "requests under way", count(admission.in_flight())),
             Figure::gauge("requests_waiting", "requests that wait for a permit", count(admission.queued())),
+            Figure::gauge(
+                "webhooks_unmatched",
+                "references of this installation that the provider reports and no order is known for",
+                count(self.pipeline.unmatched.count()),
+            ),
             Figure::gauge("places", "requests that may be under way, at the pace of now", count(admission.limit())),
         ];
         encode_all(figures, encoder)?;

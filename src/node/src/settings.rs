@@ -268,6 +268,8 @@ fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
     }
     let orders = &config.orders;
     Ok(ShopSettings {
+        // It is read when the store is open.
+        installation: None,
         seller: config.shop.seller.as_str().into(),
         currency,
         hold_s: orders.hold_s,

@@ -11,6 +11,7 @@ use super::secret::Secret;
 use super::service::Shop;
 use super::settings::{ApiSettings, RequestSettings, ShopSettings};
 use super::work::{Meter, units_of_lines};
+use crate::payments::UnmatchedWebhooks;
 use bytes::Bytes;
 use compact_str::CompactString;
 use doorbuster_actors::ask::Ask;
@@ -22,6 +23,7 @@ use hyper::header::HeaderMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::sync::Arc;
 
 /// What every request of one API shares.
 pub struct Context<S> {
@@ -35,6 +37,8 @@ pub struct Context<S> {
     pub secret: Secret,
     /// The OpenAPI document, as JSON.
     pub openapi: Bytes,
+    /// Webhooks about orders of this installation that are unknown here.
+    pub unmatched: Arc<UnmatchedWebhooks>,
 }
 
 impl<S> fmt::Debug for Context<S> {

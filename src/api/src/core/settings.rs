@@ -2,7 +2,7 @@
 
 use super::address::Network;
 use compact_str::CompactString;
-use doorbuster_domain::ids::WarehouseId;
+use doorbuster_domain::ids::{InstallationId, WarehouseId};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{CapturePolicy, PaymentPolicy, ReturnPolicy, Shipping, TaxTable};
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub struct ShippingOption {
 /// Settings of the shop. What an order needs of them later is journaled with it, so a change never affects a placed order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShopSettings {
+    /// The installation whose orders these are; `None`: it has no id, and its orders' ids depend on their requests alone.
+    pub installation: Option<Installation>,
     /// The account of the shop: the seller named on orders.
     pub seller: CompactString,
     /// The currency of a request that names none.
@@ -57,6 +59,15 @@ pub struct ShopSettings {
     pub low_stock_at: u64,
 }
 
+/// The installation: one data folder, or one keyspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installation {
+    /// Its id, part of what the ids of its orders are made of.
+    pub id: InstallationId,
+    /// Did it have orders before it had an id? Their ids depend on their requests alone, so a repeated request looks for its order there first.
+    pub has_older_orders: bool,
+}
+
 impl ShopSettings {
     /// The tax of a destination country.
     #[must_use]
@@ -87,6 +98,7 @@ impl Default for ShopSettings {
         let classes = vec![("reduced".into(), 50_000), ("zero".into(), 0)];
         let vat = TaxTable { name: "VAT".into(), rate_ppm: 200_000, classes };
         Self {
+            installation: None,
             seller: "sel_main".into(),
             currency: Currency::GBP,
             hold_s: 600,

@@ -25,6 +25,7 @@ use crate::core::service::Shop;
 use crate::core::settings::ApiSettings;
 use crate::core::work::{Meter, units_of_answer, units_of_body};
 use crate::docs::openapi;
+use crate::payments::UnmatchedWebhooks;
 use crate::routes::routes;
 use bytes::{Buf, Bytes, BytesMut};
 use doorbuster_domain::time::Timestamp;
@@ -46,6 +47,8 @@ use warp::reply::Response;
 /// Counters of the pipeline, for metrics.
 #[derive(Debug, Default)]
 pub struct PipelineCounts {
+    /// Webhooks about orders of this installation that are unknown here.
+    pub unmatched: Arc<UnmatchedWebhooks>,
     /// Requests in flight, queued and refused.
     pub admission: Admission,
     /// Answers since the start, by the hundreds of their status: 2xx at 2, 4xx at 4, …
@@ -124,9 +127,12 @@ impl<S: Shop> Api<S> {
     /// The API of `shop`.
     #[must_use]
     pub fn new(shop: S, settings: ApiSettings, keys: Keys, secret: Secret) -> Self {
-        let counts = PipelineCounts { admission: Admission::new(settings.admission), answers: Default::default() };
+        let unmatched = Arc::<UnmatchedWebhooks>::default();
+        let admission = Admission::new(settings.admission);
+        let counts = PipelineCounts { unmatched: Arc::clone(&unmatched), admission, answers: Default::default() };
+        let openapi = openapi::document(routes::<S>()).into();
         Self(Arc::new(Pipeline {
-            context: Context { shop, settings, keys, secret, openapi: openapi::document(routes::<S>()).into() },
+            context: Context { shop, settings, keys, secret, openapi, unmatched },
             router: Router::new(routes()),
             counts: Arc::new(counts),
         }))

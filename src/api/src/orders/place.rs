@@ -19,6 +19,7 @@ use crate::core::refusals::{ShortLine, of_ended};
 use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::service::Shop;
+use crate::core::settings::Installation;
 use crate::core::types::MoneyIn;
 use crate::core::words::capture_word;
 use crate::inventory::known;
@@ -27,7 +28,7 @@ use doorbuster_actors::ask::Accepted;
 use doorbuster_actors::view::Stock;
 use doorbuster_domain::any::{self, Refusal};
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::ids::{EntityId, OrderId, Request as RequestKey, RequestFingerprint, Sku, WarehouseId};
+use doorbuster_domain::ids::{EntityId, InstallationId, OrderId, Request as RequestKey, RequestFingerprint, Sku, WarehouseId};
 use doorbuster_domain::inventory;
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{self, Command, Destination, OrderTerms, Personal, PlaceOrder, Source, Wanted};
@@ -39,9 +40,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const UNITS_MAX: u64 = u32::MAX as u64;
 
 pub(super) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
-    let Prepared { id, asking, sold_out, unseen } = match begin(&request)? {
+    let installation = match request.shop_settings().installation {
+        // Boxed: a fresh installation has none, and its future would be larger.
+        Some(Installation { id, has_older_orders: true }) => Box::pin(unless_older(&request, id)).await?,
+        installation => installation.map(|installation| installation.id),
+    };
+    let Prepared { id, asking, sold_out, unseen } = match begin(&request, installation)? {
         Begun::Ready(prepared) => *prepared,
-        Begun::WithCart(body) => *Box::pin(with_cart(&request, body)).await?,
+        Begun::WithCart(body) => *Box::pin(with_cart(&request, body, installation)).await?,
     };
     if !unseen.is_empty() {
         // Boxed: an ordinary order has none, and its future would be larger.
@@ -56,6 +62,21 @@ pub(super) async fn place<S: Shop>(request: Request<'_, S>) -> Result<Reply, Pro
         (Err(error), _) => return Err(error.into()),
     };
     answer_of(&request, &accepted)
+}
+
+/// The installation for an order's id; `None`: the request made its order before there were such ids, and repeats it now.
+async fn unless_older<S: Shop>(
+    request: &Request<'_, S>,
+    installation: InstallationId,
+) -> Result<Option<InstallationId>, Problem> {
+    let older = OrderId::of_request(request.key(RequestFingerprint(0))?.id);
+    let deadline = request.context.shop.now().plus_ms(request.settings().command_timeout_ms);
+    let read = request.ask(EntityId::Order(older), any::Command::Order(Command::Read)).until(Wait::Decided, deadline);
+    match read.send().await {
+        Ok(_) => Ok(None),
+        Err(AskError::Refused(Refusal::Order(order::Refusal::Unknown))) => Ok(Some(installation)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// An order that is ready to be asked for.
@@ -75,23 +96,27 @@ enum Begun<'a, S> {
     WithCart(Box<OrderBody>),
 }
 
-fn begin<'a, S: Shop>(request: &'a Request<'_, S>) -> Result<Begun<'a, S>, Problem> {
+fn begin<'a, S: Shop>(
+    request: &'a Request<'_, S>,
+    installation: Option<InstallationId>,
+) -> Result<Begun<'a, S>, Problem> {
     let body: OrderBody = request.read()?;
     if body.cart_id.is_some() && body.lines.is_none() {
         return Ok(Begun::WithCart(Box::new(body)));
     }
     let key = request.key(fingerprint(&body))?;
     let purchase = purchase_of_lines(request, &body)?;
-    Ok(Begun::Ready(prepare(request, body, key, purchase)?))
+    Ok(Begun::Ready(prepare(request, body, key, purchase, installation)?))
 }
 
 async fn with_cart<'a, S: Shop>(
     request: &'a Request<'_, S>,
     body: Box<OrderBody>,
+    installation: Option<InstallationId>,
 ) -> Result<Box<Prepared<'a, S>>, Problem> {
     let key = request.key(fingerprint(&body))?;
     let purchase = purchase_of_cart(request, &body).await?;
-    prepare(request, *body, key, purchase)
+    prepare(request, *body, key, purchase, installation)
 }
 
 fn prepare<'a, S: Shop>(
@@ -99,8 +124,8 @@ fn prepare<'a, S: Shop>(
     body: OrderBody,
     key: RequestKey,
     purchase: Purchase,
+    installation: Option<InstallationId>,
 ) -> Result<Box<Prepared<'a, S>>, Problem> {
-    let id = OrderId::of_request(key.id);
     let Purchase { source, currency, wanted } = purchase;
     let stock = CachedStock::of(&request.context.shop, wanted);
     let sold_out = stock.sold_out().map(Box::new);
@@ -109,7 +134,9 @@ fn prepare<'a, S: Shop>(
         Box::new(Refusal::Inventory(inventory::Refusal::SoldOut { wanted, available, all_reserved }))
     });
     let unseen = stock.unseen(&request.context.shop, body.lines.as_deref().unwrap_or_default());
-    let place = place_of(request, body, key, source, currency, stock.ranking(request))?;
+    let mut place = place_of(request, body, key, source, currency, stock.ranking(request))?;
+    place.installation = installation;
+    let id = place.id();
     let command = any::Command::Order(Command::Place(Box::new(place)));
     let (wait, deadline) = wait_for(request, Wait::Held);
     let asking = request.ask(EntityId::Order(id), command).until(wait, deadline).reject_if_absent(refusal);
@@ -275,6 +302,7 @@ fn place_of<S: Shop>(
             note: body.note.map(|note| note.0),
         },
         payment,
+        installation: None,
     })
 }
 

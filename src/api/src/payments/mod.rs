@@ -1,9 +1,11 @@
 //! Payments of an order: attempts to pay, captures, refunds, and the webhooks of providers.
 
 mod bodies;
+mod unmatched;
 pub(crate) mod views;
 mod webhooks;
 
+pub use unmatched::UnmatchedWebhooks;
 pub use bodies::{CaptureBody, MarkBody, RefundBody};
 pub use views::{PaymentErrorView, PaymentView, RefundView};
 

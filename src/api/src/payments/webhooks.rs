@@ -1,7 +1,8 @@
 //! Webhooks of payment providers: verified, passed to the order they are about, acknowledged.
 //!
-//! A webhook that arrives again, late or out of order changes nothing and is acknowledged too. Only one that could not be passed on is answered with
-//! an error, so that the provider sends it again.
+//! A webhook that arrives again, late or out of order changes nothing and is acknowledged too, and so is one about an order of somebody else.
+//! Only one that could not be passed on, or whose order must be one of ours and is unknown here, is answered with an error, so that the provider
+//! sends it again (rule M6).
 
 use crate::core::ask::AskError;
 use crate::core::problem::{Code, Problem};
@@ -9,10 +10,11 @@ use crate::core::refusals::not_found;
 use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::service::{Shop, WebhookError};
-use doorbuster_domain::any;
+use doorbuster_domain::any::{self, Refusal};
 use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::EntityId;
-use doorbuster_domain::order::Command;
+use doorbuster_domain::order::{self, Command};
+use doorbuster_domain::payment::Reference;
 
 pub(super) async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let provider = request.params.first();
@@ -24,14 +26,30 @@ pub(super) async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, P
         }
         WebhookError::Malformed => Problem::new(Code::MalformedJson).detail("the body is not a known message"),
     })?;
-    let order = EntityId::Order(webhook.report.reference.order);
+    let reference = webhook.report.reference;
+    let order = EntityId::Order(reference.order);
     let command = Command::ProviderSays { report: Box::new(webhook.report) };
     let by = By::Provider(provider.into());
-    match request.ask_by(by, order, any::Command::Order(command)).send().await {
-        // Refused: the order or the reference is unknown, which sending it again would not change.
-        Ok(_) | Err(AskError::Refused(_) | AskError::Stale { .. }) => {
-            Ok(Reply::json(200, &serde_json::json!({ "received": true })))
+    let asked = request.ask_by(by, order, any::Command::Order(command)).send().await;
+    let unmatched = &request.context.unmatched;
+    match asked {
+        // Not ours: sending it again would change nothing.
+        Err(AskError::Refused(Refusal::Order(order::Refusal::Unknown))) if !is_ours(&request, reference) => {}
+        // Ours, and the order or its payment is unknown here (rule M6).
+        Err(AskError::Refused(Refusal::Order(order::Refusal::Unknown | order::Refusal::UnknownPart))) => {
+            if unmatched.unknown(reference, request.now) {
+                tracing::error!(%reference, "the provider reports money of this installation, and for an hour no order is known for it");
+            }
+            return Err(Problem::new(Code::Overloaded).detail("no such order is known here yet"));
         }
-        Err(error) => Err(error.into()),
+        Ok(_) | Err(AskError::Refused(_) | AskError::Stale { .. }) => unmatched.known(reference),
+        Err(error) => return Err(error.into()),
     }
+    Ok(Reply::json(200, &serde_json::json!({ "received": true })))
+}
+
+/// Whether the order of a reference that no order is known for must be one of this installation.
+fn is_ours<S: Shop>(request: &Request<'_, S>, reference: Reference) -> bool {
+    let installation = request.shop_settings().installation;
+    installation.is_some_and(|installation| installation.id.may_have_made(reference.order))
 }

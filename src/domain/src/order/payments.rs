@@ -129,8 +129,10 @@ impl Order {
         (!is_known).then_some(Event::AmountDiffers { call, found, charge, undo })
     }
 
-    /// Rule M6: a charge of another amount is voided or paid back; once it is, the attempt counts as declined.
+    /// Rule M6: a charge of another amount is voided or paid back; once it is, the attempt counts as declined. An order whose references
+    /// another installation may use, too, leaves it to the operator: the charge need not be its own.
     pub(super) fn next_differing(&self, now: Timestamp) -> Option<Event> {
+        self.head.as_ref()?.installation?;
         self.payments.iter().find_map(|payment| {
             let differs = payment.differs?;
             let undo = differs.undo?;

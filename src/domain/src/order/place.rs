@@ -6,7 +6,7 @@ use super::saga::{Decided, ending, made};
 use super::terms::{LINES_MAX, PlaceOrder, Source, Wanted};
 use super::{EndReason, Head, Order, Rejection, Stage};
 use crate::entity::Decision;
-use crate::ids::{OrderId, Sku};
+use crate::ids::Sku;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,9 +39,10 @@ impl Order {
             payment: place.payment.clone(),
             placed_at: now,
             personal_hash: place.personal.hash(),
+            installation: place.installation,
         };
         let placed = Placed {
-            order: OrderId::of_request(place.request.id),
+            order: place.id(),
             head: Arc::new(head),
             expires_at: now.plus_s(terms.hold_s),
             personal: Some(Arc::new(place.personal.clone())),

@@ -7,7 +7,7 @@ use super::{
     Return, Shipment, Source, Step, Todo,
 };
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
-use crate::ids::{OrderId, Request, RequestFingerprint, RequestId};
+use crate::ids::{InstallationId, OrderId, Request, RequestFingerprint, RequestId};
 use crate::money::Money;
 use crate::payment::Reference;
 use crate::time::Timestamp;
@@ -297,6 +297,9 @@ pub struct Head {
     /// The salted hash of the personal data it was placed with; a repeated request is compared with it.
     #[cbor(n(5), with = "bytes")]
     pub personal_hash: [u8; 32],
+    /// The installation that placed it, whose references no other one uses; `None`: it was placed before there were such ids.
+    #[n(6)]
+    pub installation: Option<InstallationId>,
 }
 
 /// The order's price without its lines, in minor units.

@@ -2,7 +2,7 @@
 
 use super::personal::Personal;
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart_text, text};
-use crate::ids::{CartId, Request, Sku, WarehouseId};
+use crate::ids::{CartId, InstallationId, OrderId, Request, Sku, WarehouseId};
 use crate::inventory::Units;
 use crate::money::{Currency, Money};
 use compact_str::CompactString;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The most lines of an order.
 pub const LINES_MAX: usize = 2_000;
 
-/// The command that places an order. The order's id is derived from the request: [`crate::ids::OrderId::of_request`].
+/// The command that places an order. The order's id is derived from its installation and the request: [`PlaceOrder::id`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceOrder {
     /// The request, which takes effect once; the order's id is derived from it.
@@ -24,6 +24,17 @@ pub struct PlaceOrder {
     pub personal: Personal,
     /// The payment to start once the stock is reserved; `None`: the shopper pays later.
     pub payment: Option<Instruction>,
+    /// The installation that places it; `None`: it has no id.
+    pub installation: Option<InstallationId>,
+}
+
+impl PlaceOrder {
+    /// The id of the order that it makes.
+    #[must_use]
+    pub fn id(&self) -> OrderId {
+        let request = self.request.id;
+        self.installation.map_or_else(|| OrderId::of_request(request), |installation| installation.order_of(request))
+    }
 }
 
 /// The cart or the lines that are bought.

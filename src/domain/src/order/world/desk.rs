@@ -48,6 +48,7 @@ impl Desk {
             terms,
             personal: personal("A"),
             payment,
+            installation: Some(INSTALLATION),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::any::State;
 use crate::cart;
 use crate::effect::{Effect, EffectKey, Outcome};
 use crate::entity::Entity;
-use crate::ids::{CartId, EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
+use crate::ids::{CartId, EntityId, InstallationId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use crate::inventory::{self, Offer, Price};
 use crate::laws as shared;
 use crate::message;
@@ -33,6 +33,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 
+pub(crate) const INSTALLATION: InstallationId = InstallationId(0xd00b << 20);
 const START: u64 = 1_000_000_000;
 const SKUS: usize = 3;
 const ORDERS_MAX: usize = 6;

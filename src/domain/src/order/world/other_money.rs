@@ -43,6 +43,21 @@ fn m6_a_charge_of_another_amount_confirms_nothing_is_voided_and_then_declined() 
 }
 
 #[test]
+fn m6_a_charge_that_may_be_another_installations_is_left_to_the_operator() {
+    let mut place = Desk::place_with(terms(CapturePolicy::OnConfirmation), &[1], Some(instruction("card")));
+    place.installation = None;
+    let mut desk = Desk::new();
+    desk.tell(&Command::Place(Box::new(place))).unwrap();
+    desk.reserved(1, 1);
+    desk.reports(Operation::Authorize, 1, 1, Some(gbp(500)), authorized()).unwrap();
+    assert_eq!((desk.order.stage, operations(&desk)), (Stage::Held, Vec::new()));
+    let reference = desk.order.reference(CallKey::authorize(1));
+    let not_ours = ProviderAnswer::Declined { code: "not_ours".into(), retry: Retry::OtherMethod };
+    desk.tell(&Command::Settle { reference, answer: not_ours }).unwrap();
+    assert_eq!((desk.order.status(), operations(&desk)), (Status::AwaitingPayment, Vec::new()));
+}
+
+#[test]
 fn m6_money_without_an_amount_settles_nothing() {
     let mut desk = paying();
     desk.reports(Operation::Authorize, 1, 1, None, authorized()).unwrap();

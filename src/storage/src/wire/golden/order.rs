@@ -86,6 +86,7 @@ fn head() -> Head {
         payment: Some(instruction()),
         placed_at: Timestamp(1_000),
         personal_hash: personal("A").hash(),
+        installation: None,
     }
 }
 
