@@ -106,7 +106,9 @@ impl World {
         self.shop.next_request();
         let (status, kind, body) = self.runtime.block_on((self.serve)(request));
         let said = || format!("{method} {path}: {status} {}", String::from_utf8_lossy(&body));
-        assert!(status < 500, "{}", said());
+        // A provider is asked to send again what is ours and unknown here (rule M6).
+        let is_asked_for_again = status == 503 && path.ends_with("/webhooks");
+        assert!(status < 500 || is_asked_for_again, "{}", said());
         let json = || serde_json::from_slice::<Value>(&body).unwrap_or_else(|error| panic!("{error}: {}", said()));
         if status >= 400 {
             assert_eq!(kind.as_deref(), Some("application/problem+json"), "{}", said());
