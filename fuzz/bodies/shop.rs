@@ -135,7 +135,9 @@ impl Books {
                         waiting.push_back(to);
                         answer.map_or_else(Outcome::Refused, |(reply, _)| Outcome::Replied(reply))
                     }
-                    Effect::Provider(call) => Outcome::Provider(Box::new(ProviderReport::of(&call, provider_says(&call, now)))),
+                    Effect::Provider(call) => {
+                        Outcome::Provider(Box::new(ProviderReport::of(&call, provider_says(&call, now))))
+                    }
                 };
                 let before = self.kept(&entity).meta.version;
                 if let Some(command) = self.kept(&entity).state.answered(key, outcome) {

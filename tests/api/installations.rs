@@ -10,11 +10,7 @@ use doorbuster_payments::{Provider, WebhookEvent};
 use doorbuster_storage::memory::MemoryStore;
 use std::sync::Arc;
 
-async fn installed(
-    installation: Option<Installation>,
-    provider: &Arc<AnyProvider>,
-    disk: MemoryStore,
-) -> Server {
+async fn installed(installation: Option<Installation>, provider: &Arc<AnyProvider>, disk: MemoryStore) -> Server {
     let mut settings = ApiSettings::default();
     settings.shop.installation = installation;
     Server::of(SocketLimits::default(), settings, Arc::clone(provider), disk).await

@@ -3,7 +3,9 @@
 use crate::plan::Plan;
 use doorbuster_domain::any::Command;
 use doorbuster_domain::cart;
-use doorbuster_domain::ids::{EntityId, InstallationId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
+use doorbuster_domain::ids::{
+    EntityId, InstallationId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId,
+};
 use doorbuster_domain::inventory::{self, AdjustmentReason, Price};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
@@ -107,7 +109,14 @@ pub(crate) fn place(
     let request = request("/v1/orders", key);
     let payment = rng.random_bool(0.6).then(|| instruction(rng));
     let personal = Personal { salt: [3; 16], note: Some(key.into()), ..Personal::default() };
-    let place = PlaceOrder { request, source, terms: terms(rng, plan, warehouses), personal, payment, installation: Some(INSTALLATION) };
+    let place = PlaceOrder {
+        request,
+        source,
+        terms: terms(rng, plan, warehouses),
+        personal,
+        payment,
+        installation: Some(INSTALLATION),
+    };
     (place.id(), request, Command::Order(order::Command::Place(Box::new(place))))
 }
 

@@ -213,7 +213,8 @@ mod tests {
             charge(order(5), 1, 500),
         ]
         .concat();
-        let due = BTreeMap::from([(order(1), gbp(500)), (order(2), gbp(500)), (order(3), gbp(0)), (order(4), gbp(500))]);
+        let due =
+            BTreeMap::from([(order(1), gbp(500)), (order(2), gbp(500)), (order(3), gbp(0)), (order(4), gbp(500))]);
         let books = judged(&lines, &due, &BTreeSet::from([order(5)]));
         assert_eq!(
             (books.double, books.orphan, books.missing),
@@ -228,7 +229,10 @@ mod tests {
             standing(&json!({ "status": "confirmed", "totals": { "due": { "amount": 700, "currency": "GBP" } } })),
             Standing::Due(gbp(700))
         );
-        assert_eq!(standing(&json!({ "status": "expired", "totals": { "due": { "amount": 0 } } })), Standing::Due(Money::default()));
+        assert_eq!(
+            standing(&json!({ "status": "expired", "totals": { "due": { "amount": 0 } } })),
+            Standing::Due(Money::default())
+        );
         assert_eq!(standing(&json!({ "status": "authorizing" })), Standing::InFlight);
         assert_eq!(
             standing(&json!({ "status": "awaiting_payment", "payments": [{ "status": "failed" }] })),

@@ -158,8 +158,14 @@ pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
         capture: None,
     });
     let wanted = Wanted { sku: sku(), units: 1, expected_unit_price: None };
-    let place =
-        PlaceOrder { request, source: Source::Lines(vec![wanted]), terms, personal: Personal::default(), payment, installation: None };
+    let place = PlaceOrder {
+        request,
+        source: Source::Lines(vec![wanted]),
+        terms,
+        personal: Personal::default(),
+        payment,
+        installation: None,
+    };
     (id, Command::Order(order::Command::Place(Box::new(place))))
 }
 

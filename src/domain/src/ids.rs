@@ -15,9 +15,9 @@ use crate::codec::{self as minicbor, Decode, Decoder, Encode, Encoder, decode, t
 use compact_str::CompactString;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use thiserror::Error;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The low bits of an order's UUID: zero in the order's own id, else the number of its payment, refund, shipment or return.

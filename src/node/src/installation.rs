@@ -6,9 +6,9 @@
 use super::NodeError;
 use doorbuster_api::{Installation, secret};
 use doorbuster_domain::ids::InstallationId;
+use doorbuster_storage::ReadError;
 use doorbuster_storage::cql::CqlJournal;
 use doorbuster_storage::registry::Registry;
-use doorbuster_storage::ReadError;
 use std::io;
 use std::path::Path;
 

@@ -28,7 +28,9 @@ use doorbuster_actors::ask::Accepted;
 use doorbuster_actors::view::Stock;
 use doorbuster_domain::any::{self, Refusal};
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::ids::{EntityId, InstallationId, OrderId, Request as RequestKey, RequestFingerprint, Sku, WarehouseId};
+use doorbuster_domain::ids::{
+    EntityId, InstallationId, OrderId, Request as RequestKey, RequestFingerprint, Sku, WarehouseId,
+};
 use doorbuster_domain::inventory;
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{self, Command, Destination, OrderTerms, Personal, PlaceOrder, Source, Wanted};

@@ -5,8 +5,8 @@ mod unmatched;
 pub(crate) mod views;
 mod webhooks;
 
-pub use unmatched::UnmatchedWebhooks;
 pub use bodies::{CaptureBody, MarkBody, RefundBody};
+pub use unmatched::UnmatchedWebhooks;
 pub use views::{PaymentErrorView, PaymentView, RefundView};
 
 use crate::core::caller::Access;

@@ -1,9 +1,9 @@
 //! Applies an event to an order's state. It decides nothing: the event was valid when it was journaled.
 
 use super::{
-    Agreed, Attempt, AttentionReason, Call, CallKey, CallState, Differing, Event, Hold, Instruction, LineNumber, Made, Order,
-    OrderLine, Payment, Placed, Priced, PricedOrder, RememberedRequest, Return, ReturnStatus, ShipmentStatus, Source,
-    Stage, Step, Todo, Wanted,
+    Agreed, Attempt, AttentionReason, Call, CallKey, CallState, Differing, Event, Hold, Instruction, LineNumber, Made,
+    Order, OrderLine, Payment, Placed, Priced, PricedOrder, RememberedRequest, Return, ReturnStatus, ShipmentStatus,
+    Source, Stage, Step, Todo, Wanted,
 };
 use crate::ids::Request;
 use crate::inventory::Reserved;

@@ -1,8 +1,8 @@
 //! Applies payment events to an order's state.
 
 use super::{
-    Attempt, AttentionReason, Call, CallKey, CallState, Differing, LineUnits, Made, Order, Payment, Refund, RefundCause,
-    RefundStarted, RefundStatus, Todo,
+    Attempt, AttentionReason, Call, CallKey, CallState, Differing, LineUnits, Made, Order, Payment, Refund,
+    RefundCause, RefundStarted, RefundStatus, Todo,
 };
 use crate::payment::Operation;
 use crate::time::Timestamp;

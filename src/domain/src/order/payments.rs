@@ -109,7 +109,9 @@ impl Order {
             Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. } => false,
         };
         let charged = match answer {
-            ProviderAnswer::Authorized { provider_reference, .. } => Some((provider_reference.clone(), Operation::Void)),
+            ProviderAnswer::Authorized { provider_reference, .. } => {
+                Some((provider_reference.clone(), Operation::Void))
+            }
             ProviderAnswer::Succeeded { provider_reference } => Some((provider_reference.clone(), Operation::Refund)),
             ProviderAnswer::Declined { .. }
             | ProviderAnswer::RequiresAction { .. }

@@ -37,7 +37,9 @@ impl Order {
 
     /// The next event that is due without a command, if any.
     fn next(&self, now: Timestamp) -> Option<Event> {
-        if let Some(event) = self.next_asking(now).or_else(|| self.next_manual(now)).or_else(|| self.next_differing(now)) {
+        if let Some(event) =
+            self.next_asking(now).or_else(|| self.next_manual(now)).or_else(|| self.next_differing(now))
+        {
             return Some(event);
         }
         match self.stage {

@@ -4,11 +4,11 @@ use super::behaviour::Behaviour;
 use super::engine::{Engine, Reply, ShopperAction};
 use super::ledger::{Ledger, LedgerRecord};
 use super::testing::{answer, authorize, code, engine, engine_with, follow_up, named, order, question};
+use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::payment::Operation::{Capture, Refund, Void};
 use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference, Retry};
 use doorbuster_domain::time::Timestamp;
-use doorbuster_domain::money::{Currency, Money};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

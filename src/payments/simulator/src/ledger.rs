@@ -10,9 +10,7 @@
 use compact_str::{CompactString, format_compact};
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::money::Money;
-use doorbuster_domain::payment::{
-    LedgerLine, Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference,
-};
+use doorbuster_domain::payment::{LedgerLine, Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::wire::{answer_form, money_form, reference_text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

@@ -229,7 +229,11 @@ fn m3_the_shopper_acts_in_the_methods_own_time() {
     desk.pass_s(10);
     assert_eq!(desk.calls().iter().map(|call| call.query_only).collect::<Vec<_>>(), [true]);
     let key = desk.order.owed(desk.now)[0];
-    assert_eq!(desk.order.answered(key, Outcome::Provider(Box::new(ProviderReport::of(&desk.calls()[0], answer)))), None, "nothing new: asked again later");
+    assert_eq!(
+        desk.order.answered(key, Outcome::Provider(Box::new(ProviderReport::of(&desk.calls()[0], answer)))),
+        None,
+        "nothing new: asked again later"
+    );
     desk.authorize(1);
     assert_eq!(desk.order.stage, Stage::Committing);
 }

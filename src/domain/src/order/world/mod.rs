@@ -22,7 +22,9 @@ use crate::any::State;
 use crate::cart;
 use crate::effect::{Effect, EffectKey, Outcome};
 use crate::entity::Entity;
-use crate::ids::{CartId, EntityId, InstallationId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
+use crate::ids::{
+    CartId, EntityId, InstallationId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId,
+};
 use crate::inventory::{self, Offer, Price};
 use crate::laws as shared;
 use crate::message;
@@ -296,7 +298,8 @@ impl World {
             }
             Message::Webhook { report } => {
                 let order = EntityId::Order(report.reference.order);
-                let _taken = self.tell(&order, &message::Command::Order(Command::ProviderSays { report: Box::new(report) }));
+                let _taken =
+                    self.tell(&order, &message::Command::Order(Command::ProviderSays { report: Box::new(report) }));
             }
         }
     }

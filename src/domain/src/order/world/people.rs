@@ -16,7 +16,8 @@ impl World {
         let payment =
             self.chance(50).then(|| instruction(if self.rng.random_bool(0.2) { "bank_transfer" } else { "card" }));
         let request = self.new_request("orders");
-        let place = PlaceOrder { request, source, terms, personal: personal("A"), payment, installation: Some(INSTALLATION) };
+        let place =
+            PlaceOrder { request, source, terms, personal: personal("A"), payment, installation: Some(INSTALLATION) };
         let id = EntityId::Order(place.id());
         for _ in 0..=self.pick(2) {
             let _first_or_again = self.tell(&id, &message::Command::Order(Command::Place(Box::new(place.clone()))));

@@ -67,7 +67,8 @@ impl Lean {
         } else {
             answer
         };
-        let report = ProviderReport { reference: self.order.reference(call), amount: self.order.money_of(call), answer };
+        let report =
+            ProviderReport { reference: self.order.reference(call), amount: self.order.money_of(call), answer };
         self.tell(&Command::ProviderSays { report: Box::new(report) });
     }
 
