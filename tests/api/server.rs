@@ -138,11 +138,11 @@ impl Server {
             (FOREIGN_KEY, "sel_other", &Scope::ALL),
         ]);
         let api = Api::new(shop, settings, keys, Secret::new(&SECRET));
-        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits.backlog, false).expect("a free port");
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits.backlog).expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let (stop, stopped) = oneshot::channel();
         let counts = Arc::new(SocketCounts::default());
-        let serving = serve(listener, Some(api.gate()), api.filter(), limits, Arc::clone(&counts), async move {
+        let serving = serve(listener, doorbuster_api::server::Runtimes::current(), Some(api.gate()), api.filter(), limits, Arc::clone(&counts), async move {
             // However the channel resolves, it ends.
             drop(stopped.await);
         });

@@ -1,5 +1,6 @@
 //! What every actor of a node needs and no actor is: the store, the clock, the settings, the counters, and the end of a node or a shard.
 
+use super::cores::Core;
 use super::faults::Faults;
 use super::settings::Settings;
 use super::stats::Stats;
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) views: AvailabilityViews,
     pub(crate) provider_name: CompactString,
     pub(crate) faults: Faults,
+    /// The cores among which the shards are divided; none in the simulation and with one runtime for all.
+    pub(crate) cores: Box<[Core]>,
     /// Why the node must end, once it must.
     pub(crate) failed: watch::Sender<Option<String>>,
     /// Takes the shards that are lost, where shards are acquired and released while the node runs. `None`: the node owns all shards from
@@ -42,6 +45,13 @@ pub struct LostShard {
 }
 
 impl Context {
+    /// The core of a shard's actor and its entities.
+    pub(crate) fn core_of(&self, shard: Shard) -> &Core {
+        const NONE: &Core = &Core::none();
+        let index = usize::from(shard.0).checked_rem(self.cores.len());
+        index.and_then(|index| self.cores.get(index)).unwrap_or(NONE)
+    }
+
     /// The node must end; the first reason stays.
     pub(crate) fn fail(&self, reason: &str) {
         self.failed.send_if_modified(|failed| {

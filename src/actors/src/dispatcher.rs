@@ -1,9 +1,10 @@
 //! Sends on what has become durable, in order: answers to callers, calls to the provider, messages to other groups, figures to the
-//! availability views, and to each shard its notices, as one message a batch.
+//! availability views, and to each shard its notices, as one message a batch. The answers of a batch are one message for each core.
 
 use super::context::Context;
 use super::messages::ask::Answer;
 use super::messages::asker::OneWays;
+use super::messages::caller::Answers;
 use super::messages::shard::{ShardMsg, ShardNotice};
 use super::output::PendingOutput;
 use super::provider::ProviderRunner;
@@ -50,16 +51,16 @@ impl Dispatcher {
 
     /// Sends on a batch that is durable.
     pub(crate) fn dispatch(&mut self, batch: Vec<Batched>) {
+        let mut answers = Answers::default();
         for Batched { shard, epoch, seq, bytes, outputs, notice } in batch {
             for output in outputs {
                 match output {
                     PendingOutput::Accepted(caller, mut accepted) => {
                         accepted.seq = seq;
-                        // The caller may have gone.
-                        drop(caller.send(Answer::Accepted(accepted)));
+                        answers.push(caller, Answer::Accepted(accepted));
                     }
-                    PendingOutput::Stale(caller, version) => drop(caller.send(Answer::Stale { version })),
-                    PendingOutput::Refused(caller, refusal) => drop(caller.send(Answer::Refused(*refusal))),
+                    PendingOutput::Stale(caller, version) => answers.push(caller, Answer::Stale { version }),
+                    PendingOutput::Refused(caller, refusal) => answers.push(caller, Answer::Refused(*refusal)),
                     PendingOutput::Provider { entity, key, call } => self.provider.call(entity, key, *call),
                     PendingOutput::CrossGroup(message) => self.router.send_one_way(message),
                     PendingOutput::Publish(view, stock) => self.context.views.publish(&view, stock),
@@ -71,6 +72,7 @@ impl Dispatcher {
                 of_shard.notices.push((seq, notice));
             }
         }
+        answers.send();
         for ((shard, epoch), Notices { bytes, notices }) in std::mem::take(&mut self.by_shard) {
             self.router.send_to_shard(shard, ShardMsg::Durable { epoch, bytes, notices });
         }

@@ -7,6 +7,7 @@
 //! shard.
 
 use super::messages::entity::{EntityMsg, Envelope};
+use super::messages::local::LocalActor;
 use doorbuster_domain::entity::Residency;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_storage::keyed::KeyedMap;
@@ -20,7 +21,7 @@ const CLOSED: u64 = 1 << 63;
 /// The handle of one instance of an entity.
 #[derive(Debug)]
 pub(crate) struct EntityHandle {
-    actor: ActorRef<EntityMsg>,
+    actor: LocalActor<EntityMsg>,
     /// Messages sent ever, and [`CLOSED`].
     sent: AtomicU64,
     /// Messages sent and not handled: shared with the entity, which counts them down.
@@ -29,13 +30,13 @@ pub(crate) struct EntityHandle {
 
 impl EntityHandle {
     /// A handle through which `sent` messages went already.
-    pub(crate) const fn new(actor: ActorRef<EntityMsg>, sent: u64, waiting: Arc<AtomicU32>) -> Self {
+    pub(crate) const fn new(actor: LocalActor<EntityMsg>, sent: u64, waiting: Arc<AtomicU32>) -> Self {
         Self { actor, sent: AtomicU64::new(sent), waiting }
     }
 
     /// The entity's actor.
     pub(crate) const fn actor(&self) -> &ActorRef<EntityMsg> {
-        &self.actor
+        self.actor.actor()
     }
 
     /// Messages sent ever.
@@ -56,7 +57,7 @@ impl EntityHandle {
         if !self.count() {
             return Err(message);
         }
-        drop(self.actor.send_message(message));
+        self.actor.send(message);
         Ok(())
     }
 
@@ -117,7 +118,7 @@ impl Handles {
         let handles = self.0.read().unwrap_or_else(PoisonError::into_inner);
         match handles.get(&envelope.ask.entity) {
             Some(handle) if handle.waiting() < waiting_max && handle.count() => {
-                drop(handle.actor.send_message(EntityMsg::Ask(envelope)));
+                handle.actor.send(EntityMsg::Ask(envelope));
                 Ok(())
             }
             _ => Err(envelope),
@@ -128,6 +129,7 @@ impl Handles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cores::Core;
     use ractor::{Actor, ActorProcessingErr};
     use std::sync::Arc;
 
@@ -145,7 +147,7 @@ mod tests {
 
     async fn handle() -> EntityHandle {
         let (actor, _) = Deaf::spawn(None, Deaf, ()).await.expect("it starts");
-        EntityHandle::new(actor, 0, Arc::new(AtomicU32::new(0)))
+        EntityHandle::new(LocalActor::new(actor, Core::none()), 0, Arc::new(AtomicU32::new(0)))
     }
 
     /// Rule E1: an entity that said it is idle after three messages must not end while a fourth is on its way.

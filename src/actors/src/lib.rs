@@ -10,7 +10,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | values | `settings`, `stats`, `faults` |
+//! | values | `settings`, `stats`, `faults`, `cores` |
 //! | messages | `messages`, then `handle` and `view`, then `output` |
 //! | services | `queue`, `context`; `routes`, `router`; `provider`, `shard_context` |
 //! | entities | `recovery`, `entity` |
@@ -27,6 +27,9 @@ mod assigned_tests;
 #[cfg(test)]
 mod audit_tests;
 mod context;
+pub mod cores;
+#[cfg(test)]
+mod cores_tests;
 #[cfg(test)]
 mod crowd_tests;
 mod dispatcher;

@@ -6,7 +6,8 @@
 //!          └───► ShardNotice   ──► the shard
 //! ```
 
-use super::messages::ask::{Accepted, Answer};
+use super::messages::ask::Accepted;
+use super::messages::caller::Caller;
 use super::messages::remote::OneWay;
 use super::messages::shard::ShardNotice;
 use super::view::{AvailabilityView, Stock};
@@ -17,17 +18,16 @@ use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::ProviderCall;
 use doorbuster_storage::Shard;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// What goes out of the commit group.
 #[derive(Debug)]
 pub(crate) enum PendingOutput {
     /// An acceptance for a caller.
-    Accepted(oneshot::Sender<Answer>, Box<Accepted>),
+    Accepted(Caller, Box<Accepted>),
     /// A refusal for a caller.
-    Refused(oneshot::Sender<Answer>, Box<Refusal>),
+    Refused(Caller, Box<Refusal>),
     /// For a caller who expected another version than this one.
-    Stale(oneshot::Sender<Answer>, u64),
+    Stale(Caller, u64),
     /// A call to the payment provider.
     Provider { entity: EntityId, key: EffectKey, call: Box<ProviderCall> },
     /// A command or an answer to an entity of another commit group.

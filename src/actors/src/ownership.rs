@@ -10,6 +10,8 @@
 //! ownership is left, and the next one on this node meets none of them (rule E1).
 
 use super::context::{Context, LostShard};
+use super::cores::Core;
+use super::messages::local::LocalActor;
 use super::messages::shard::ShardMsg;
 use super::provider::ProviderRunner;
 use super::queue::WriterHandle;
@@ -18,7 +20,7 @@ use super::shard::{ShardActor, ShardSeed};
 use super::shard_context::ShardContext;
 use super::writer::{BatchBounds, Writer};
 use doorbuster_storage::{Claim, ClaimError, Epoch, Group, Journal, Shard};
-use ractor::{Actor, ActorCell, ActorRef};
+use ractor::{Actor, ActorCell};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -75,7 +77,7 @@ pub enum StartError {
 #[derive(Debug)]
 struct Owned {
     claim: Claim,
-    actor: ActorRef<ShardMsg>,
+    actor: LocalActor<ShardMsg>,
     /// The writer of the commit group; kept with the first of the group's shards.
     writer: Option<WriterTask>,
 }
@@ -164,7 +166,9 @@ impl OwnedShards {
             let (handle, writer) =
                 Writer::new(Arc::clone(context), Arc::clone(&self.router), group, ends, bounds, self.provider.clone());
             // With a group per shard there are many writers, each of which waits for a network: threads would be wasted on them.
-            let mut task = Some(run_writer(writer, settings.writer_thread && !context.store.is_shared())?);
+            let core = claims.keys().next().map(|shard| context.core_of(*shard).clone()).unwrap_or_default();
+            let own_thread = settings.writer_thread && !context.store.is_shared();
+            let mut task = Some(run_writer(writer, &core, own_thread)?);
             for claim in claims.into_values() {
                 let actor = self.spawn(claim, &handle).await?;
                 self.router.routes.set(claim.shard, Some((actor.clone(), claim.epoch)));
@@ -174,13 +178,17 @@ impl OwnedShards {
         Ok(())
     }
 
-    async fn spawn(&self, claim: Claim, writer: &WriterHandle) -> Result<ActorRef<ShardMsg>, StartError> {
+    async fn spawn(&self, claim: Claim, writer: &WriterHandle) -> Result<LocalActor<ShardMsg>, StartError> {
         let (context, router) = (Arc::clone(&self.context), Arc::clone(&self.router));
         let shared = Arc::new(ShardContext::new(claim.shard, context, router, writer.clone()));
+        let core = shared.core.clone();
         let seed = ShardSeed { claim, shared };
-        let spawned = ShardActor::spawn_linked(None, ShardActor, seed, self.root.clone()).await;
-        let failed = |error: ractor::SpawnErr| StartError::Spawn { what: "a shard's actor", error: error.to_string() };
-        Ok(spawned.map_err(failed)?.0)
+        // An actor runs on the runtime that spawns it, and so do the entities that it spawns in turn.
+        let spawned = core.carry_out(ShardActor::spawn_linked(None, ShardActor, seed, self.root.clone())).await;
+        let failed = |error: String| StartError::Spawn { what: "a shard's actor", error };
+        let spawned = spawned.ok_or_else(|| failed("its core has ended".to_owned()))?;
+        let (actor, _) = spawned.map_err(|error| failed(error.to_string()))?;
+        Ok(LocalActor::new(actor, core))
     }
 
     async fn recover(&self, shards: &[Shard]) -> Result<Vec<(Shard, Acquired)>, StartError> {
@@ -192,7 +200,7 @@ impl OwnedShards {
             };
             let (done, recovered) = oneshot::channel();
             // An actor that is gone drops `done`, which is heard below.
-            drop(actor.send_message(ShardMsg::Recover(done)));
+            actor.send(ShardMsg::Recover(done));
             recovering.push((*shard, epoch, recovered));
         }
         let mut acquired = Vec::new();
@@ -215,12 +223,12 @@ impl OwnedShards {
         let routes = &self.router.routes;
         routes.close(shard);
         let drained = tokio::time::timeout(bound, async {
-            drop(actor.send_message(ShardMsg::DrainWaiters));
+            actor.send(ShardMsg::DrainWaiters);
             while routes.in_flight(shard) > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
             let (done, flushed) = oneshot::channel();
-            drop(actor.send_message(ShardMsg::FlushAll(done)));
+            actor.send(ShardMsg::FlushAll(done));
             flushed.await.is_ok()
         })
         .await
@@ -253,7 +261,7 @@ impl OwnedShards {
         self.router.routes.set(shard, None);
         let owned = self.table().remove(&shard);
         let Some(Owned { actor, writer, .. }) = owned else { return };
-        if actor.kill_and_wait(Some(END_BOUND)).await.is_err() {
+        if actor.actor().kill_and_wait(Some(END_BOUND)).await.is_err() {
             tracing::debug!(shard = shard.0, "the shard's actor had ended before it was stopped");
         }
         if let Some(mut writer) = writer
@@ -269,15 +277,15 @@ impl OwnedShards {
     pub(crate) fn end_all(&self) {
         for (shard, owned) in std::mem::take(&mut *self.table()) {
             self.router.routes.set(shard, None);
-            owned.actor.kill();
+            owned.actor.actor().kill();
         }
     }
 }
 
-/// On a thread of its own the writer may block on the disk without holding up other tasks.
-fn run_writer(writer: Writer, own_thread: bool) -> Result<WriterTask, StartError> {
+/// On a thread of its own the writer may block on the disk without holding up other tasks; otherwise it runs on its shards' core.
+fn run_writer(writer: Writer, core: &Core, own_thread: bool) -> Result<WriterTask, StartError> {
     if !own_thread {
-        return Ok(WriterTask(tokio::spawn(writer.run())));
+        return Ok(WriterTask(core.spawn(writer.run())));
     }
     let failed = |error: std::io::Error| StartError::Spawn { what: "the log writer", error: error.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;

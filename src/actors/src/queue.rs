@@ -137,20 +137,19 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::ask::Answer;
+    use super::super::messages::caller::Caller;
     use super::super::output::PendingOutput;
     use super::*;
     use doorbuster_domain::any::Refusal;
     use doorbuster_storage::Shard;
     use futures_util::FutureExt;
-    use tokio::sync::oneshot;
 
     fn not_urgent() -> Submission {
         Submission { shard: Shard(0), record: Some((1, bytes::Bytes::new())), outputs: Vec::new(), notice: None }
     }
 
     fn urgent() -> Submission {
-        let (caller, _) = oneshot::channel::<Answer>();
+        let (caller, _) = Caller::new();
         let outputs = vec![PendingOutput::Refused(caller, Box::new(Refusal::WrongKind))];
         Submission { shard: Shard(0), record: None, outputs, notice: None }
     }

@@ -12,6 +12,7 @@
 use super::handle::Handles;
 use super::messages::ask::{Answer, Ask};
 use super::messages::asker::{Asker, OneWays};
+use super::messages::caller::Caller;
 use super::messages::entity::{Envelope, ReplyTo};
 use super::messages::remote::{Delivered, OneWay, Remote};
 use super::messages::shard::ShardMsg;
@@ -25,7 +26,6 @@ use doorbuster_storage::{Layout, Shard};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// First pause before a request that met no owner is sent again, in ms; it doubles with each retry until the deadline.
 const RETRY_MIN_MS: u64 = 5;
@@ -148,10 +148,10 @@ impl Router {
     /// `None`: the shard is not here. Its actor never got the request, or leaves the answer to the next owner.
     async fn ask_local(&self, shard: Shard, ask: Ask) -> Option<Answer> {
         let left = self.time_left(&ask);
-        let (caller, answer) = oneshot::channel();
+        let (caller, answer) = Caller::new();
         let (_entered, actor) = self.routes.enter(shard)?;
         let message = ShardMsg::Ask(Box::new(Envelope { ask, reply_to: ReplyTo::Caller(caller) }));
-        if actor.send_message(message).is_err() {
+        if !actor.send(message) {
             // Its ownership has just ended, and it never saw the request.
             return None;
         }
@@ -233,7 +233,7 @@ impl Router {
     pub(crate) fn send_answer(&self, entity: EntityId, key: EffectKey, outcome: Outcome) {
         let shard = self.layout.shard_of(&entity);
         if let Some(actor) = self.routes.actor(shard) {
-            drop(actor.send_message(ShardMsg::Answer { entity, key, outcome }));
+            actor.send(ShardMsg::Answer { entity, key, outcome });
         } else if let Some(remote) = self.remote.get() {
             // An answer that is lost is asked for again.
             drop(remote.send(shard, OneWay::Answer { entity, key, outcome: Box::new(outcome) }));
@@ -243,7 +243,7 @@ impl Router {
     /// Sends a message to a shard of this node; to others it is dropped.
     pub(crate) fn send_to_shard(&self, shard: Shard, message: ShardMsg) {
         if let Some(actor) = self.routes.actor(shard) {
-            drop(actor.send_message(message));
+            actor.send(message);
         }
     }
 }

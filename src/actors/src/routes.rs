@@ -1,8 +1,9 @@
 //! Which shards are on this node, and whether they take requests from outside.
 
+use super::messages::local::LocalActor;
 use super::messages::shard::ShardMsg;
 use doorbuster_storage::{Epoch, Shard};
-use ractor::{ActorId, ActorRef};
+use ractor::ActorId;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -10,7 +11,7 @@ use std::sync::{PoisonError, RwLock};
 #[derive(Debug, Default)]
 struct Route {
     /// Its actor and epoch, while the node owns it.
-    local: RwLock<Option<(ActorRef<ShardMsg>, Epoch)>>,
+    local: RwLock<Option<(LocalActor<ShardMsg>, Epoch)>>,
     /// It takes requests from outside. What it has under way goes on while it does not.
     open: AtomicBool,
     /// Requests from outside that it has not answered.
@@ -45,7 +46,7 @@ impl Routes {
     }
 
     /// The node owns the shard from now on, or no longer.
-    pub(crate) fn set(&self, shard: Shard, local: Option<(ActorRef<ShardMsg>, Epoch)>) {
+    pub(crate) fn set(&self, shard: Shard, local: Option<(LocalActor<ShardMsg>, Epoch)>) {
         if let Some(route) = self.route(shard) {
             route.open.store(local.is_some(), Ordering::Release);
             *route.local.write().unwrap_or_else(PoisonError::into_inner) = local;
@@ -72,7 +73,7 @@ impl Routes {
 
     /// Counts a request from outside in. `None`: the shard takes none here. It is counted before the look whether the shard is open:
     /// a release closes it first and then waits for the count.
-    pub(crate) fn enter(&self, shard: Shard) -> Option<(Entered<'_>, ActorRef<ShardMsg>)> {
+    pub(crate) fn enter(&self, shard: Shard) -> Option<(Entered<'_>, LocalActor<ShardMsg>)> {
         let route = self.route(shard)?;
         route.in_flight.fetch_add(1, Ordering::SeqCst);
         let entered = Entered(&route.in_flight);
@@ -88,7 +89,7 @@ impl Routes {
     }
 
     /// The shard's actor, while the node owns the shard.
-    pub(crate) fn actor(&self, shard: Shard) -> Option<ActorRef<ShardMsg>> {
+    pub(crate) fn actor(&self, shard: Shard) -> Option<LocalActor<ShardMsg>> {
         let local = self.route(shard)?.local.read().unwrap_or_else(PoisonError::into_inner);
         local.as_ref().map(|(actor, _)| actor.clone())
     }
@@ -97,12 +98,12 @@ impl Routes {
     pub(crate) fn shard_of_actor(&self, actor: ActorId) -> Option<(Shard, Epoch)> {
         self.routes.iter().zip(0..).find_map(|(route, shard)| {
             let local = route.local.read().unwrap_or_else(PoisonError::into_inner);
-            local.as_ref().filter(|(found, _)| found.get_id() == actor).map(|(_, epoch)| (Shard(shard), *epoch))
+            local.as_ref().filter(|(found, _)| found.actor().get_id() == actor).map(|(_, epoch)| (Shard(shard), *epoch))
         })
     }
 
     /// The shards that the node owns, in order.
-    pub(crate) fn owned(&self) -> impl Iterator<Item = (Shard, ActorRef<ShardMsg>)> {
+    pub(crate) fn owned(&self) -> impl Iterator<Item = (Shard, LocalActor<ShardMsg>)> {
         (0..).map(Shard).zip(&self.routes).filter_map(|(shard, _)| Some((shard, self.actor(shard)?)))
     }
 }

@@ -1,6 +1,7 @@
 //! What a shard and its entities share for one ownership.
 
 use super::context::Context;
+use super::cores::Core;
 use super::messages::shard::ShardNotice;
 use super::output::{PendingOutput, Submission};
 use super::queue::WriterHandle;
@@ -16,6 +17,8 @@ pub(crate) struct ShardContext {
     pub(crate) shard: Shard,
     pub(crate) context: Arc<Context>,
     pub(crate) router: Arc<Router>,
+    /// The core on which the shard's actor and its entities run.
+    pub(crate) core: Core,
     group: Group,
     writer: WriterHandle,
 }
@@ -23,7 +26,8 @@ pub(crate) struct ShardContext {
 impl ShardContext {
     /// For the shard's ownership that writes through `writer`.
     pub(crate) fn new(shard: Shard, context: Arc<Context>, router: Arc<Router>, writer: WriterHandle) -> Self {
-        Self { shard, group: context.store.group_of(shard), context, router, writer }
+        let (group, core) = (context.store.group_of(shard), context.core_of(shard).clone());
+        Self { shard, group, context, router, core, writer }
     }
 
     /// Hands a decision and what waits for it to the writer. `false`: the ownership is over, nothing may follow from the decision.

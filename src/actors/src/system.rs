@@ -9,6 +9,7 @@
 
 use super::context::Context;
 pub use super::context::LostShard;
+use super::cores::Core;
 use super::faults::Faults;
 use super::messages::ask::{Answer, Ask};
 use super::messages::remote::{Delivered, OneWay, Remote};
@@ -125,6 +126,19 @@ impl Actors {
         stats: Arc<Stats>,
         shards: Shards<'_>,
     ) -> Result<Self, StartError> {
+        Self::start_on(&[], store, provider, clock, settings, stats, shards).await
+    }
+
+    /// The same with the shards divided among `cores`; without any they run on the caller's runtime.
+    pub async fn start_on(
+        cores: &[Core],
+        store: Store,
+        provider: Arc<dyn ProviderCalls>,
+        clock: SharedClock,
+        settings: Settings,
+        stats: Arc<Stats>,
+        shards: Shards<'_>,
+    ) -> Result<Self, StartError> {
         let (failed, _) = watch::channel(None);
         let (losses, lost) = mpsc::unbounded_channel();
         let losses = matches!(shards, Shards::Assigned).then_some(losses);
@@ -139,6 +153,7 @@ impl Actors {
             views: AvailabilityViews::default(),
             provider_name: CompactString::new(provider.name()),
             faults: Faults::default(),
+            cores: cores.into(),
             failed,
             losses,
         });

@@ -164,8 +164,7 @@ impl Writer {
                 | PendingOutput::Refused(caller, _)
                 | PendingOutput::Stale(caller, _) = output
                 {
-                    // The caller may have gone.
-                    drop(caller.send(Answer::Unknown));
+                    caller.answer(Answer::Unknown);
                 }
             }
         };

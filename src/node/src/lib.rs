@@ -36,9 +36,11 @@ use shop::Refreshing;
 use self::clustered::{Clustered, SharedKeys};
 use self::provider::{AnyProvider, BuildError};
 use crate::config::{Config, JournalKind};
+use doorbuster_actors::cores::{Core, Cores};
 use doorbuster_actors::system::{Actors, Recovery, Shards, StartError};
 use doorbuster_api::keys::{self, Keys, KeysError, Scope};
 use doorbuster_api::secret::{self, Secret};
+use doorbuster_api::server::Runtimes;
 use doorbuster_api::{Api, SocketCounts, operator, server};
 use doorbuster_clock::{SharedClock, SystemClock, monotonic};
 use doorbuster_cluster::OpenError as GatewayError;
@@ -95,6 +97,9 @@ pub enum NodeError {
     /// The payment provider.
     #[error(transparent)]
     Provider(#[from] BuildError),
+    /// The threads that serve.
+    #[error("start the threads that serve: {0}")]
+    Cores(io::Error),
     /// The actors.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -156,6 +161,8 @@ pub struct Started {
 #[derive(Debug)]
 pub struct Node {
     actors: Actors,
+    /// The threads that serve, each with its own shards and connections; `None`: all share the caller's runtime.
+    cores: Option<Cores>,
     clustered: Option<Clustered>,
     operations: NodeOperations,
     store: Store,
@@ -201,7 +208,10 @@ impl Node {
         let provider =
             provider::build(&config.payments, ledger.as_deref(), Arc::clone(&clock), Some(webhooks.deliver()))?;
         let provider = Arc::new(provider);
-        let actors = Actors::start(
+        let cores = settings::serving_cores(config).map(Cores::start).transpose().map_err(NodeError::Cores)?;
+        let serving = cores.as_ref().map_or(&[][..], Cores::all);
+        let actors = Actors::start_on(
+            serving,
             opened.store.clone(),
             Arc::<AnyProvider>::clone(&provider),
             Arc::clone(&clock),
@@ -247,20 +257,24 @@ impl Node {
             joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
             took: doorbuster_clock::since(begun),
         };
-        let shoppers =
-            server::serve(public, Some(api.gate()), api.filter(), limits, counts, is_stopping(stopped.clone()));
+        let runtimes = Runtimes::new(serving.iter().filter_map(Core::runtime).cloned().collect());
+        let stopping = is_stopping(stopped.clone());
+        let shoppers = server::serve(public, runtimes, Some(api.gate()), api.filter(), limits, counts, stopping);
         let shoppers = shoppers.map_err(|error| at("api.listen", addresses.public, error))?;
         let token = operator_token::of_node(config).map_err(NodeError::OperatorToken)?;
         let guard = operator::Guard::new(addresses.operator, &config.api.operator_hosts, token.as_deref());
         let filter = operator::filter(operations.clone(), guard);
         let operator_limits = settings::operator_limits(config);
-        let operators = server::serve(operators, None, filter, operator_limits, Arc::default(), is_stopping(stopped));
+        // What operators ask for never waits behind shoppers, nor they behind it.
+        let (own, uncounted, stopping) = (Runtimes::current(), Arc::default(), is_stopping(stopped));
+        let operators = server::serve(operators, own, None, filter, operator_limits, uncounted, stopping);
         let operators = operators.map_err(|error| at("api.operator_listen", addresses.operator, error))?;
         let ports = vec![tokio::spawn(shoppers), tokio::spawn(operators)];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
         let store = opened.store;
         Ok(Self {
             actors,
+            cores,
             clustered,
             operations,
             store,
@@ -328,6 +342,9 @@ impl Node {
         let actors = self.actors.handle();
         let drained = self.actors.stop(self.drain).await && given_away;
         self.projections.end().await;
+        if let Some(cores) = self.cores {
+            cores.end().await;
+        }
         // After a failure the log gets no seal, so the next start reads it to its end.
         if let Some(reason) = actors.failure() {
             return Err(NodeError::Failed(reason));
@@ -346,6 +363,9 @@ impl Node {
         }
         self.actors.end().await;
         self.projections.end().await;
+        if let Some(cores) = self.cores {
+            cores.end().await;
+        }
     }
 }
 
@@ -354,7 +374,7 @@ fn at(setting: &'static str, address: SocketAddr, error: io::Error) -> NodeError
 }
 
 fn listen(address: SocketAddr, setting: &'static str, backlog: u32) -> Result<tokio::net::TcpListener, NodeError> {
-    server::bind(address, backlog, false).map_err(|error| at(setting, address, error))
+    server::bind(address, backlog).map_err(|error| at(setting, address, error))
 }
 
 async fn is_stopping(mut stopped: watch::Receiver<bool>) {

@@ -1,7 +1,7 @@
 //! What each crate takes from the settings, where a section is not passed on as it is.
 
 use super::{HASH_VERSION, NodeError, Opened};
-use crate::config::{Capture, Config, JournalKind, Quorum};
+use crate::config::{Capture, Config, JournalKind, Quorum, Runtimes};
 use doorbuster_actors::settings::Settings as ActorSettings;
 use doorbuster_actors::stats::Stats;
 use doorbuster_api::SocketLimits;
@@ -21,6 +21,7 @@ use doorbuster_storage::embedded::log::LogOptions;
 use doorbuster_storage::embedded::{EmbeddedJournal, EmbeddedOptions};
 use doorbuster_storage::{Layout, OnAppend};
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,6 +164,16 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
         provider_calls_max: usize::try_from(config.payments.in_flight_max).unwrap_or(usize::MAX),
         provider_timeout_ms: config.payments.timeout_ms,
         ..ActorSettings::default()
+    }
+}
+
+/// How many threads serve, each with its own shards and connections; `None`: all share one runtime.
+pub(super) fn serving_cores(config: &Config) -> Option<usize> {
+    let of_machine = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    match (config.node.runtimes, config.node.worker_threads) {
+        (Runtimes::Shared, _) => None,
+        (Runtimes::PerCore, 0) => Some(of_machine()),
+        (Runtimes::PerCore, threads) => Some(threads),
     }
 }
 

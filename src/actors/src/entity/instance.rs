@@ -6,7 +6,9 @@
 use super::in_flight::{Copy, InFlight};
 use crate::messages::ask::{Accepted, Answer, Ask};
 use crate::messages::asker::{Asker, EffectAnswer};
+use crate::messages::caller::Caller;
 use crate::messages::entity::{Activation, EntityMsg, Envelope, ReplyTo, Start};
+use crate::messages::local::LocalActor;
 use crate::messages::passivated::{EncodedRows, PassivatedState, StateForm};
 use crate::messages::remote::OneWay;
 use crate::messages::shard::{Flushed, Passivate, ShardNotice};
@@ -26,13 +28,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// A caller whose answer waits until the entity has got as far as asked.
 #[derive(Debug)]
 struct Waiter {
     wait: Wait,
-    caller: oneshot::Sender<Answer>,
+    caller: Caller,
     reply: Reply,
     repeated: bool,
 }
@@ -222,7 +223,9 @@ impl Instance {
                     ReplyTo::Caller(caller) => outputs.push(PendingOutput::Refused(caller, Box::new(refusal))),
                     ReplyTo::Entity(asker) => match asker.answer(Outcome::Refused(refusal)) {
                         // The sender may have ended; its next instance asks again if it still owes the effect.
-                        Some(EffectAnswer::InGroup(actor, answer)) => drop(actor.send_message(answer)),
+                        Some(EffectAnswer::InGroup(actor, answer)) => {
+                            actor.send(answer);
+                        }
                         Some(EffectAnswer::OtherGroup(answer)) => outputs.push(PendingOutput::CrossGroup(answer)),
                         None => {}
                     },
@@ -234,7 +237,7 @@ impl Instance {
                 tracing::error!(entity = %self.id, "decide panicked, the command is refused");
                 self.shared.context.stats.panicked();
                 if let ReplyTo::Caller(caller) = reply_to {
-                    drop(caller.send(Answer::Panicked));
+                    caller.answer(Answer::Panicked);
                 }
                 self.settle(myself, Vec::new(), None);
             }
@@ -267,7 +270,7 @@ impl Instance {
         if let Some((actor, answer)) = answer {
             // Inside the group the answer travels at once: whatever it causes is queued behind this decision (rule L2).
             // The sender may have ended; its next instance asks again if it still owes the effect.
-            drop(actor.send_message(answer));
+            actor.send(answer);
         }
     }
 
@@ -346,7 +349,8 @@ impl Instance {
                         reject_if_absent: None,
                     };
                     if matches!(copy, Copy::InGroup) {
-                        let asker = Asker::in_group(key, myself.clone(), self.number, Arc::clone(&context.stats));
+                        let actor = LocalActor::new(myself.clone(), self.shared.core.clone());
+                        let asker = Asker::in_group(key, actor, self.number, Arc::clone(&context.stats));
                         asks.push((ask, ReplyTo::Entity(asker)));
                     } else {
                         let message = OneWay::Ask { ask: Box::new(ask), reply_to: Some((self.id.clone(), key)) };
@@ -367,7 +371,7 @@ impl Instance {
         }
         let shown = self.state.answers_with_state().then_some(&self.state);
         for waiter in std::mem::take(&mut self.waiters) {
-            if waiter.caller.is_closed() {
+            if waiter.caller.is_gone() {
                 continue;
             }
             if !self.state.reached(waiter.wait) {
@@ -465,14 +469,14 @@ impl Instance {
     fn drain_waiters(&mut self, myself: &ActorRef<EntityMsg>) {
         for waiter in std::mem::take(&mut self.waiters) {
             // The caller may have gone.
-            drop(waiter.caller.send(Answer::NotServing));
+            waiter.caller.answer(Answer::NotServing);
         }
         self.settle(myself, Vec::new(), None);
     }
 
     /// Time has passed: overdue effects are sent again, and a long-lived entity that is idle may leave memory.
     fn tick(&mut self, myself: &ActorRef<EntityMsg>) {
-        self.waiters.retain(|waiter| !waiter.caller.is_closed());
+        self.waiters.retain(|waiter| !waiter.caller.is_gone());
         self.in_flight.look_next();
         self.settle(myself, Vec::new(), None);
         let is_idle = self.in_flight.is_empty() && self.waiters.is_empty();

@@ -4,11 +4,11 @@
 //! receiver failed) is dropped there, and the drop itself is the notice.
 
 use super::entity::EntityMsg;
+use super::local::LocalActor;
 use super::remote::OneWay;
 use crate::stats::Stats;
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::ids::EntityId;
-use ractor::ActorRef;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) trait OneWays: Debug + Send + Sync {
 #[derive(Debug)]
 enum Address {
     /// In the same commit group: straight to its actor, at once. `instance`: the one that asked; the actor may host another entity by now.
-    Actor { actor: ActorRef<EntityMsg>, instance: u64 },
+    Actor { actor: LocalActor<EntityMsg>, instance: u64 },
     /// In another commit group, here or on another node.
     OtherGroup { entity: EntityId, one_ways: Arc<dyn OneWays> },
 }
@@ -40,14 +40,14 @@ pub(crate) struct Asker {
 #[derive(Debug)]
 pub(crate) enum EffectAnswer {
     /// Inside the group: sent at once, whatever it causes is queued behind this decision (rule L2).
-    InGroup(ActorRef<EntityMsg>, EntityMsg),
+    InGroup(LocalActor<EntityMsg>, EntityMsg),
     /// To another group: only once what it depends on is durable.
     OtherGroup(OneWay),
 }
 
 impl Asker {
     /// An entity of the same commit group.
-    pub(crate) fn in_group(key: EffectKey, actor: ActorRef<EntityMsg>, instance: u64, stats: Arc<Stats>) -> Self {
+    pub(crate) fn in_group(key: EffectKey, actor: LocalActor<EntityMsg>, instance: u64, stats: Arc<Stats>) -> Self {
         Self::new(key, Address::Actor { actor, instance }, stats)
     }
 
@@ -86,7 +86,9 @@ impl Drop for Asker {
         let key = self.key;
         match self.address.take() {
             // The instance may have ended; the next one sends whatever is owed.
-            Some(Address::Actor { actor, instance }) => drop(actor.send_message(EntityMsg::CopyGone { instance, key })),
+            Some(Address::Actor { actor, instance }) => {
+                actor.send(EntityMsg::CopyGone { instance, key });
+            }
             Some(Address::OtherGroup { entity, one_ways }) => one_ways.send_one_way(OneWay::CopyGone { entity, key }),
             None => {}
         }

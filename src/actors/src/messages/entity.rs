@@ -2,6 +2,7 @@
 
 use super::ask::{Answer, Ask};
 use super::asker::Asker;
+use super::caller::Caller;
 use super::passivated::PassivatedState;
 use crate::stats::Stats;
 use doorbuster_domain::effect::{EffectKey, Outcome};
@@ -10,13 +11,12 @@ use doorbuster_domain::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use tokio::sync::oneshot;
 
 /// Where the answer to a command goes.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
     /// To a caller outside, once what it depends on is durable.
-    Caller(oneshot::Sender<Answer>),
+    Caller(Caller),
     /// To the entity that owes an effect.
     Entity(Asker),
     /// The answer is dropped.
@@ -35,15 +35,14 @@ impl Envelope {
     /// gone is dropped too.
     pub(crate) fn is_over(&mut self, now: Timestamp, stats: &Stats) -> bool {
         let is_late = self.ask.deadline < now;
-        let is_gone = matches!(&self.reply_to, ReplyTo::Caller(caller) if caller.is_closed());
+        let is_gone = matches!(&self.reply_to, ReplyTo::Caller(caller) if caller.is_gone());
         if is_late {
             stats.dropped_late();
         } else if is_gone {
             stats.dropped_gone();
         }
         if is_late && let ReplyTo::Caller(caller) = std::mem::replace(&mut self.reply_to, ReplyTo::Nobody) {
-            // The caller may have gone as well.
-            drop(caller.send(Answer::Late));
+            caller.answer(Answer::Late);
         }
         is_late || is_gone
     }
@@ -51,7 +50,7 @@ impl Envelope {
     /// Answers without a decision. Only a caller hears it: an entity hears that this copy of its effect is gone.
     pub(crate) fn answer(self, answer: Answer) {
         if let ReplyTo::Caller(caller) = self.reply_to {
-            drop(caller.send(answer));
+            caller.answer(answer);
         }
     }
 }

@@ -168,7 +168,9 @@ impl ShardState {
             ReplyTo::Caller(_) | ReplyTo::Nobody => envelope.answer(Answer::Refused(*refusal)),
             ReplyTo::Entity(asker) => match asker.answer(Outcome::Refused(*refusal)) {
                 // The sender may have ended; its next instance asks again if it still owes the effect.
-                Some(EffectAnswer::InGroup(actor, answer)) => drop(actor.send_message(answer)),
+                Some(EffectAnswer::InGroup(actor, answer)) => {
+                    actor.send(answer);
+                }
                 Some(EffectAnswer::OtherGroup(answer)) => {
                     self.shared.submit(None, vec![PendingOutput::CrossGroup(answer)], None);
                 }

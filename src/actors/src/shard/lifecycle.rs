@@ -9,6 +9,7 @@ use crate::entity::Shell;
 use crate::handle::EntityHandle;
 use crate::messages::ask::Answer;
 use crate::messages::entity::{Activation, EntityMsg, Envelope, Queue, Start};
+use crate::messages::local::LocalActor;
 use crate::messages::shard::{Barrier, Passivate, ShardMsg, ShardNotice};
 use doorbuster_clock::monotonic;
 use doorbuster_domain::entity::Residency;
@@ -50,6 +51,7 @@ impl ShardState {
             Ok(actor) => {
                 let now = monotonic();
                 self.residents.insert(actor.get_id(), entity);
+                let actor = LocalActor::new(actor, self.shared.core.clone());
                 let handle = Arc::new(EntityHandle::new(actor, u64::from(counted), waiting));
                 if entity.residency() == Residency::LongLived {
                     self.shared.router.handles.insert(entity.clone(), Arc::clone(&handle));

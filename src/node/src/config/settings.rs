@@ -86,6 +86,16 @@ config! {
     log: Log,
 }
 
+words! {
+    /// How the threads that serve share their work.
+    pub enum Runtimes {
+        /// Each has its own connections and shards.
+        PerCore = "per_core",
+        /// Any of them does whatever is next.
+        Shared = "shared",
+    }
+}
+
 settings! {
     /// `[node]`
     pub struct Node {
@@ -93,6 +103,7 @@ settings! {
         data_folder: PathBuf = "./data".into(), Text::NAME;
         /// Fixed once the data folder is made (rule O1).
         shards: u16 = 8, 1..=4_096;
+        runtimes: Runtimes = Runtimes::PerCore, Runtimes::WORDS;
         /// 0: one per core.
         worker_threads: usize = 0, 0..=1_024;
         drain_timeout_ms: u64 = 10_000, 0..=HOUR_MS;

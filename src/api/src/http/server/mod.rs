@@ -9,6 +9,7 @@
 mod acceptor;
 mod connection;
 mod framing;
+mod runtimes;
 mod socket;
 mod timer;
 mod unparsable;
@@ -20,6 +21,8 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use runtimes::OnRuntime;
+pub use runtimes::Runtimes;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -86,16 +89,14 @@ pub struct SocketCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Binds a listener with this backlog; `shared` lets several runtimes of one process listen on one port.
+/// Binds a listener with this backlog.
 ///
 /// # Errors
 /// The address is in use or cannot be bound.
-pub fn bind(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    #[cfg(unix)]
-    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
@@ -167,7 +168,7 @@ impl Drop for ConnectionPermit {
 /// off.
 ///
 /// Once `stop` resolves no connection is accepted, idle ones are closed, and requests in flight have [`SocketLimits::drain_timeout`] to finish. With
-/// a gate, requests wait there while the node is overloaded.
+/// a gate, requests wait there while the node is overloaded. `runtimes` serve the connections.
 ///
 /// # Errors
 /// There is no thread or no file handle for the acceptor.
@@ -176,6 +177,7 @@ impl Drop for ConnectionPermit {
 /// Outside a tokio runtime.
 pub fn serve<F>(
     listener: TcpListener,
+    runtimes: Runtimes,
     gate: Option<OverloadGate>,
     filter: F,
     limits: SocketLimits,
@@ -197,12 +199,11 @@ where
         drain: Notify::new(),
         idle,
     });
-    let runtime = tokio::runtime::Handle::current();
     let hand_over = {
         let shared = Arc::clone(&shared);
         move |accepted: Accepted| {
             let service = TowerToHyperService::new(warp::service(filter.clone()));
-            runtime.spawn(serve_accepted(accepted, Arc::clone(&shared), service));
+            runtimes.spawn(|on_runtime| serve_accepted(accepted, on_runtime, Arc::clone(&shared), service));
         }
     };
     let (acceptor, closed) = acceptor::start(listener, Arc::clone(&shared), hand_over)?;
@@ -233,7 +234,7 @@ async fn drained(shared: &Shared, mut idle_seen: watch::Receiver<usize>) -> usiz
 }
 
 /// Serves a connection that the acceptor handed over.
-async fn serve_accepted<S>(accepted: Accepted, shared: Arc<Shared>, service: S)
+async fn serve_accepted<S>(accepted: Accepted, on_runtime: OnRuntime, shared: Arc<Shared>, service: S)
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
@@ -248,5 +249,5 @@ where
         }
         Err(error) => tracing::warn!(%error, "register an accepted connection"),
     }
-    drop(permit);
+    drop((permit, on_runtime));
 }
