@@ -308,10 +308,11 @@ async fn without_permits_no_request_reaches_the_filter() {
         counted.fetch_add(1, Ordering::Relaxed);
         warp::reply()
     });
-    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
+    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).expect("a free port");
     let address = listener.local_addr().expect("it listens");
     let serving = serve(
         listener,
+        doorbuster_api::server::Runtimes::current(),
         Some(server.gate.clone()),
         filter,
         SocketLimits::default(),
