@@ -29,8 +29,18 @@ async fn a_folder_in_use_is_refused_to_any_other_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_answers_what_is_under_way_and_the_next_start_finds_a_clean_stop() {
+    sigterm("per_core").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_with_one_runtime_for_all() {
+    sigterm("shared").await;
+}
+
+async fn sigterm(runtimes: &str) {
     let provider = Provider::started("instant", 1).await;
-    let mut node = Node::started(provider.settings(quick().with("payments.timeout_ms", 10_000))).await;
+    let settings = quick().with("payments.timeout_ms", 10_000).with("node.runtimes", runtimes);
+    let mut node = Node::started(provider.settings(settings)).await;
     provider.calls_back(&node);
     shop::open(&node.door(), "nova-low", &[("A", 10)]).await;
     let door = node.door();

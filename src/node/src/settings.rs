@@ -328,4 +328,14 @@ mod tests {
         let (said, own) = (api(&config).expect("lawful"), doorbuster_api::ApiSettings::default());
         assert_eq!((said.requests, said.admission), (own.requests, own.admission));
     }
+
+    #[test]
+    fn each_core_serves_alone_unless_all_are_to_share() {
+        let mut config = Config::default();
+        assert!(serving_cores(&config).is_some_and(|cores| cores > 0), "as many as the machine has");
+        config.node.worker_threads = 3;
+        assert_eq!(serving_cores(&config), Some(3));
+        config.node.runtimes = Runtimes::Shared;
+        assert_eq!(serving_cores(&config), None);
+    }
 }

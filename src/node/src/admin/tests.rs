@@ -6,6 +6,7 @@ use doorbuster_api::operator::{
     Cluster, Fault, Guard, HandOff, Node, NodeStanding, OperationError, Operations, Readiness, RegistryShown, Saga,
     SetAside, Shard, ShardHere, filter,
 };
+use doorbuster_api::server::Runtimes;
 use doorbuster_api::{SocketCounts, SocketLimits, bind, serve};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::{ProviderAnswer, Reference};
@@ -42,12 +43,13 @@ impl Fake {
 
     /// Serves; gives its address.
     fn serve(&self) -> String {
-        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16, false).expect("a free port");
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 16).expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
         let counts = Arc::new(SocketCounts::default());
         let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[], self.token);
         let filter = filter(self.clone(), guard);
-        let serving = serve(listener, None, filter, SocketLimits::default(), counts, std::future::pending());
+        let (own, never) = (Runtimes::current(), std::future::pending());
+        let serving = serve(listener, own, None, filter, SocketLimits::default(), counts, never);
         tokio::spawn(serving.expect("room for a thread"));
         address
     }
