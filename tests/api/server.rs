@@ -142,10 +142,18 @@ impl Server {
         let address = listener.local_addr().expect("it listens");
         let (stop, stopped) = oneshot::channel();
         let counts = Arc::new(SocketCounts::default());
-        let serving = serve(listener, doorbuster_api::server::Runtimes::current(), Some(api.gate()), api.filter(), limits, Arc::clone(&counts), async move {
-            // However the channel resolves, it ends.
-            drop(stopped.await);
-        });
+        let serving = serve(
+            listener,
+            doorbuster_api::server::Runtimes::current(),
+            Some(api.gate()),
+            api.filter(),
+            limits,
+            Arc::clone(&counts),
+            async move {
+                // However the channel resolves, it ends.
+                drop(stopped.await);
+            },
+        );
         let done = Some(tokio::spawn(serving.expect("room for a thread")));
         Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, actors, disk }
     }
