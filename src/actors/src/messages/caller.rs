@@ -31,9 +31,12 @@ impl Caller {
     }
 }
 
+/// Answers for callers of one core.
+type OfCore = (Core, Vec<(oneshot::Sender<Answer>, Answer)>);
+
 /// Answers that leave together: each core gets its own as one piece of work, and wakes the callers itself.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Vec<(Core, Vec<(oneshot::Sender<Answer>, Answer)>)>);
+pub(crate) struct Answers(Vec<OfCore>);
 
 impl Answers {
     /// One more.
