@@ -96,7 +96,7 @@ pub(crate) fn reserve_external(number: u64, count: u64) -> Command {
         }
     };
     let requests = (number + 1 - count..=number).map(wish).collect();
-    Command::ReserveExternal { decider: Decider::Stock, ranking: Vec::new(), requests }
+    Command::ReserveExternal { decider: Decider::Stock, ranking: Vec::new(), requests, seller: None }
 }
 
 pub(crate) fn place(number: u64) -> order::Command {

@@ -10,10 +10,11 @@ use doorbuster_actors::view::Stock;
 use doorbuster_api::{Journaled, Shop, Unavailable, Webhook, WebhookError};
 use doorbuster_domain::any::{Command, Refusal, Reply, State};
 use doorbuster_domain::effect::{Effect, Outcome};
-use doorbuster_domain::entity::{By, Decision};
+use doorbuster_domain::entity::Decision;
 use doorbuster_domain::ids::{EntityId, Sku};
 use doorbuster_domain::inventory::{Level, Levels};
 use doorbuster_domain::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, ProviderReport, Retry};
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::{laws, order};
 use doorbuster_payments::{WebhookHeaders, WebhookSecret};
@@ -71,7 +72,7 @@ impl InMemory {
         let due: Vec<EntityId> = books.entities.keys().cloned().collect();
         for entity in due {
             let wakes = books.entities[&entity].state.wake_at(Timestamp(0)).is_some_and(|at| at <= now);
-            if wakes && books.decide(&entity, &Command::Wake, By::System).is_ok() {
+            if wakes && books.decide(&entity, &Command::Wake, &Principal::System).is_ok() {
                 books.settle(entity);
             }
         }
@@ -104,12 +105,13 @@ impl Books {
     }
 
     /// One decision; what it says happened is written and read as a store would.
-    fn decide(&mut self, entity: &EntityId, command: &Command, by: By) -> Result<(Reply, bool), Refusal> {
+    fn decide(&mut self, entity: &EntityId, command: &Command, by: &Principal) -> Result<(Reply, bool), Refusal> {
         let now = self.now();
         let kept = self.kept(entity);
-        let Decision { events, reply, repeated } = kept.state.decide(command, now)?;
+        let Decision { events, reply, repeated } = kept.state.decide_for(by, command, now)?;
         if !events.is_empty() {
-            let decided = Decided { entity: entity.clone(), number: kept.meta.version + 1, at: now, by, events };
+            let decided =
+                Decided { entity: entity.clone(), number: kept.meta.version + 1, at: now, by: by.by(), events };
             let read = wire::decode(&wire::encode(&decided)).expect("what was decided can be written and read");
             assert_eq!(read, decided, "what was decided is read as it was");
             read.events.iter().for_each(|event| kept.state.evolve(event));
@@ -131,7 +133,7 @@ impl Books {
                 let Some(effect) = self.kept(&entity).state.effect(key) else { continue };
                 let outcome = match effect {
                     Effect::Ask { to, command } => {
-                        let answer = self.decide(&to, &command, By::System);
+                        let answer = self.decide(&to, &command, &Principal::System);
                         waiting.push_back(to);
                         answer.map_or_else(Outcome::Refused, |(reply, _)| Outcome::Replied(reply))
                     }
@@ -141,7 +143,7 @@ impl Books {
                 };
                 let before = self.kept(&entity).meta.version;
                 if let Some(command) = self.kept(&entity).state.answered(key, outcome) {
-                    let answer = self.decide(&entity, &command, By::System);
+                    let answer = self.decide(&entity, &command, &Principal::System);
                     assert!(answer.is_ok(), "{entity} refuses what was answered to it: {command:?}: {answer:?}");
                     moved |= self.kept(&entity).meta.version > before;
                 }
@@ -193,7 +195,7 @@ impl Shop for InMemory {
         if if_version.is_some_and(|wanted| wanted != version) {
             return Answer::Stale { version };
         }
-        match books.decide(&entity, &command, by) {
+        match books.decide(&entity, &command, &by) {
             Ok((reply, repeated)) => {
                 books.settle(entity.clone());
                 let kept = books.kept(&entity);

@@ -9,15 +9,18 @@ mod bounds;
 mod callers;
 mod client;
 mod corpus;
+mod cross_origin;
 mod crowd;
 mod described;
 mod framing;
 #[path = "../../fuzz/bodies/mod.rs"]
 #[allow(unreachable_pub, reason = "the fuzz targets reach it, from a crate of their own")]
 mod fuzzed;
+mod groups;
 mod installations;
 mod journeys;
 mod operator;
+mod owners;
 mod pages;
 mod repeated;
 mod reservations;

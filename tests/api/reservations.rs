@@ -306,6 +306,13 @@ async fn another_callers_reservation_is_not_found() {
     server.with_stock("B", 10).await;
     let seller = server.seller();
     let stranger = server.anyone().bearer(FOREIGN_KEY);
+    let (shelf, units) = (json!({ "name": "C", "country": "GB" }), json!({ "warehouse": "wc", "units": 10 }));
+    assert_eq!(stranger.put("/v1/warehouses/wc", &shelf).await.status, 201);
+    for sku in ["C", "D"] {
+        let product = json!({ "title": "C", "skus": [{ "sku": sku, "prices": [{ "amount": 1, "currency": "GBP" }] }] });
+        assert_eq!(stranger.put(&format!("/v1/products/p-{sku}"), &product).await.status, 201);
+        assert_eq!(stranger.post(&format!("/v1/inventory/{sku}/receipts"), Some(sku), Some(&units)).await.status, 201);
+    }
     for body in [one("r1", "A", 1), two("r2", 1, 1)] {
         let made = reserve(&seller, &body).await;
         let path = path_of(&made);
@@ -314,11 +321,15 @@ async fn another_callers_reservation_is_not_found() {
             assert_eq!(stranger.post(&format!("{path}/{word}"), Some("k"), None).await.status, 404);
         }
         assert_eq!(seller.get(&path).await.body["status"], "held");
-        let own = reserve(&stranger, &body).await;
-        assert_eq!(own.status, 201, "a reference belongs to its caller");
+        let mut theirs = body.clone();
+        for (line, sku) in theirs["lines"].as_array_mut().expect("lines").iter_mut().zip(["C", "D"]) {
+            line["sku"] = json!(sku);
+        }
+        let own = reserve(&stranger, &theirs).await;
+        assert_eq!(own.status, 201, "a reference belongs to its caller: {own:?}");
         assert_ne!(own.body["id"], made.body["id"]);
     }
-    let list = stranger.get("/v1/reservations?sku=A").await;
+    let list = stranger.get("/v1/reservations?sku=C").await;
     assert_eq!(list.body["data"].as_array().map(Vec::len), Some(2), "only its own: {list:?}");
 }
 

@@ -35,7 +35,7 @@ const SECRET: [u8; 32] = [7; 32];
 const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 #[derive(Clone)]
-struct TestShop {
+pub(crate) struct TestShop {
     node: Handle,
     provider: Arc<AnyProvider>,
 }
@@ -95,7 +95,16 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: SocketLimits, settings: ApiSettings) -> Self {
-        Self::of(limits, settings, Self::provider(), Self::disk()).await
+        Self::with_keys(limits, settings, &[]).await
+    }
+
+    /// The same, with further keys: token, account, scopes.
+    pub(crate) async fn with_keys(
+        limits: SocketLimits,
+        settings: ApiSettings,
+        further: &[(&str, &str, &[Scope])],
+    ) -> Self {
+        Self::open(limits, settings, Self::provider(), Self::disk(), further).await
     }
 
     /// A simulated provider, which several servers may use.
@@ -119,6 +128,16 @@ impl Server {
         provider: Arc<AnyProvider>,
         disk: MemoryStore,
     ) -> Self {
+        Self::open(limits, settings, provider, disk, &[]).await
+    }
+
+    async fn open(
+        limits: SocketLimits,
+        settings: ApiSettings,
+        provider: Arc<AnyProvider>,
+        disk: MemoryStore,
+        further: &[(&str, &str, &[Scope])],
+    ) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
         let actor_settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };
         let actors = Actors::start(
@@ -132,11 +151,12 @@ impl Server {
         .await
         .expect("it starts");
         let shop = TestShop { node: actors.handle(), provider };
-        let keys = Keys::in_memory(&[
+        let usual: [(&str, &str, &[Scope]); 3] = [
             (KEY, "sel_main", &Scope::ALL),
             (CATALOG_KEY, "sel_main", &[Scope::Catalog]),
             (FOREIGN_KEY, "sel_other", &Scope::ALL),
-        ]);
+        ];
+        let keys = Keys::in_memory(&[usual.as_slice(), further].concat());
         let api = Api::new(shop, settings, keys, Secret::new(&SECRET));
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits.backlog).expect("a free port");
         let address = listener.local_addr().expect("it listens");

@@ -219,9 +219,9 @@ impl Shopper<'_> {
     }
 
     fn any_token(&mut self) -> &'static str {
-        // `tok_visa` says nothing: what befalls it is up to the provider's odds.
+        // `tok_random` says nothing: what befalls it is up to the provider's odds.
         match self.rng.random_range(0..100) {
-            0..45 => "tok_visa",
+            0..45 => "tok_random",
             45..65 => "tok_ok",
             65..70 => "tok_decline_soft",
             70..75 => "tok_decline_hard",

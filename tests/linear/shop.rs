@@ -7,10 +7,11 @@ use doorbuster_actors::stats::Stats;
 use doorbuster_actors::system::{Actors, Handle, Shards};
 use doorbuster_clock::{SharedClock, TestClock};
 use doorbuster_domain::any::{Command, Refusal, Reply};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{self, Offer, Price};
 use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_node::provider::AnyProvider;
 use doorbuster_storage::memory::{Fault, Faults, Groups, MemoryStore};
@@ -146,7 +147,7 @@ impl Shop {
         let question = Ask {
             entity: EntityId::Inventory(name_of(sku)),
             command: Command::Inventory(self.command(sku, op)),
-            by: By::System,
+            by: Principal::System,
             if_version: None,
             wait: Wait::Decided,
             deadline: life.node.now().plus_s(PATIENCE_S),

@@ -7,7 +7,7 @@ use crate::words;
 use crate::world::{World, pass};
 use doorbuster_actors::ask::{Accepted, Answer, Ask};
 use doorbuster_domain::any::{Command, Refusal};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, Request};
 use doorbuster_domain::order::{self, Source};
 use doorbuster_domain::{cart, inventory, product, reservation};
@@ -164,7 +164,7 @@ impl Client {
     /// One question, with some patience.
     pub(crate) async fn once(&mut self, entity: EntityId, command: Command, wait: Wait) -> Answer {
         let patience_ms = self.rng.random_range(100..8_000);
-        let by = By::Seller(words::SELLER.into());
+        let by = words::platform();
         let ask = self.world.question(entity, command, by, wait, patience_ms);
         self.world.ask(&self.name, ask).await
     }
@@ -252,7 +252,7 @@ impl Client {
 
     fn ask_of(&mut self, entity: &EntityId, command: &Command, wait: Wait) -> Ask {
         let patience_ms = self.rng.random_range(100..8_000);
-        let by = By::Seller(words::SELLER.into());
+        let by = words::platform();
         let mut ask = self.world.question(entity.clone(), command.clone(), by, wait, patience_ms);
         if let Command::Order(order::Command::Place(place)) = command
             && self.sold_out_at_the_door(&place.source)

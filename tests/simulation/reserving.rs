@@ -39,7 +39,7 @@ impl Client {
     async fn reserve(&mut self) -> Option<Kept> {
         let skus = self.world.skus();
         let reference = self.key();
-        let id = ReservationId::of_reference(words::SELLER, &reference);
+        let id = ReservationId::of_reference(words::OWNER, &reference);
         let hold_s = self.rng.random_range(1..=self.world.plan.hold_s);
         let expires_at = self.world.now().plus_s(hold_s);
         let several = skus.len() > 1 && self.rng.random_bool(0.5);
@@ -48,7 +48,8 @@ impl Client {
             let made = Made {
                 id,
                 terms: RequestFingerprint(1),
-                owner: words::SELLER.into(),
+                owner: words::OWNER.into(),
+                seller: None,
                 reference: reference.as_str().into(),
                 buyer_key: None,
                 lines: lines.collect(),
@@ -70,7 +71,12 @@ impl Client {
             buyer_key: None,
         };
         let requests = vec![wish];
-        let promise = inventory::Command::ReserveExternal { decider: Decider::Stock, ranking: Vec::new(), requests };
+        let promise = inventory::Command::ReserveExternal {
+            decider: Decider::Stock,
+            ranking: Vec::new(),
+            requests,
+            seller: None,
+        };
         let accepted =
             self.several(EntityId::Inventory(sku.clone()), Command::Inventory(promise), Wait::Decided).await?;
         match accepted.reply {
@@ -89,7 +95,7 @@ impl Client {
         let expires_at = self.world.now().plus_s(self.rng.random_range(1..=10));
         match &kept.sku {
             Some(sku) => {
-                let (id, requester) = (kept.id, Requester::Caller(words::SELLER.into()));
+                let (id, requester) = (kept.id, Requester::Caller(words::OWNER.into()));
                 let command = match choice {
                     0..8 => inventory::Command::EndExternal { id, requester, end },
                     8 => inventory::Command::ExtendExternal { id, requester, request, expires_at },
@@ -106,7 +112,7 @@ impl Client {
                 }
             }
             None => {
-                let owner = words::SELLER.into();
+                let owner = words::OWNER.into();
                 let command = match (choice, end) {
                     (0..8, ExternalEnd::Commit) => reservation::Command::End { owner, end: ReservationEnd::Commit },
                     (0..8, ExternalEnd::Release) => reservation::Command::End { owner, end: ReservationEnd::Release },

@@ -8,8 +8,9 @@ use crate::plan::{Mishap, Plan};
 use crate::world::{World, pass};
 use doorbuster_actors::ask::Answer;
 use doorbuster_audit::audit_store;
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::principal::Principal;
 use doorbuster_payments::Provider;
 use doorbuster_storage::memory::Faults;
 use doorbuster_storage::{Shard, Store};
@@ -159,7 +160,7 @@ async fn retry_what_is_set_aside(world: &World) {
 async fn last_look(world: &World, entity: &EntityId) -> Result<(), Answer> {
     let mut last = Answer::NotServing;
     for _ in 0..LAST_LOOKS {
-        let ask = world.question(entity.clone(), read_of(entity), By::Operator, Wait::Decided, 10_000);
+        let ask = world.question(entity.clone(), read_of(entity), Principal::Operator, Wait::Decided, 10_000);
         last = world.ask("last look", ask).await;
         if matches!(last, Answer::Accepted(_)) {
             return Ok(());

@@ -132,7 +132,7 @@ fn after_the_sale(
                 1 => RefundWhat::Lines { lines: some_units(rng, order, |line| line.units), shipping: false },
                 _ => RefundWhat::Everything,
             };
-            order::Command::Refund { request, what, reason: "sorry".into() }
+            order::Command::Refund { request, what, reason: "sorry".into(), seller: None }
         }
         _ => {
             let amount = rng.random_bool(0.5).then(|| words::gbp(rng.random_range(1..900)));

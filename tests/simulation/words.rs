@@ -12,6 +12,7 @@ use doorbuster_domain::order::{
     self, CapturePolicy, Destination, Instruction, OrderTerms, PaymentPolicy, Personal, PlaceOrder, ReturnPolicy,
     Shipping, Source, TaxTable, Wanted,
 };
+use doorbuster_domain::principal::{Account, Principal, Scopes};
 use doorbuster_domain::product::{self, Details, Variant};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -19,6 +20,13 @@ use std::sync::Arc;
 
 /// The one seller.
 pub(crate) const SELLER: &str = "sel_main";
+/// The name under which its orders and reservations are kept.
+pub(crate) const OWNER: &str = "seller:sel_main";
+/// The account that runs the shop, as a principal.
+pub(crate) fn platform() -> Principal {
+    Principal::Platform(Account { id: SELLER.into(), scopes: Scopes::default() })
+}
+
 /// Every test token of the simulated provider, and one it leaves to chance.
 const TOKENS: [&str; 9] = [
     "tok_ok",
@@ -44,7 +52,7 @@ pub(crate) fn request(path: &str, key: &str) -> Request {
 
 /// Some means to pay.
 pub(crate) fn instruction(rng: &mut ChaCha8Rng) -> Instruction {
-    let token = if rng.random_bool(0.2) { "tok_whatever" } else { TOKENS[rng.random_range(0..TOKENS.len())] };
+    let token = if rng.random_bool(0.2) { "tok_random" } else { TOKENS[rng.random_range(0..TOKENS.len())] };
     let capture = match rng.random_range(0..10) {
         0 => Some(CapturePolicy::OnShipment),
         1 => Some(CapturePolicy::Manual),

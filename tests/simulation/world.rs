@@ -11,9 +11,10 @@ use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::system::Handle;
 use doorbuster_clock::{Clock, SharedClock, TestClock};
 use doorbuster_domain::any::Command;
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, OrderId, Sku, WarehouseId};
 use doorbuster_domain::order;
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_node::provider::AnyProvider;
 use doorbuster_payments::Provider;
@@ -239,7 +240,14 @@ impl World {
     }
 
     /// A question with a deadline, in ms from now.
-    pub(crate) fn question(&self, entity: EntityId, command: Command, by: By, wait: Wait, patience_ms: u64) -> Ask {
+    pub(crate) fn question(
+        &self,
+        entity: EntityId,
+        command: Command,
+        by: Principal,
+        wait: Wait,
+        patience_ms: u64,
+    ) -> Ask {
         Ask {
             entity,
             command,
@@ -268,7 +276,7 @@ impl World {
         tokio::spawn(async move {
             let entity = EntityId::Order(event.report.reference.order);
             let says = order::Command::ProviderSays { report: Box::new(event.report) };
-            let by = By::Provider("simulated".into());
+            let by = Principal::Provider("simulated".into());
             let ask = world.question(entity, Command::Order(says), by, Wait::Decided, 5_000);
             world.ask("webhook", ask).await;
         });

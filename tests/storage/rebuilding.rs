@@ -19,7 +19,7 @@ fn put(number: u64) -> Event {
         active: true,
         priority: 1,
     };
-    Event::Warehouse(warehouse::Event::Put { details })
+    Event::Warehouse(warehouse::Event::Put { details, owner: None })
 }
 
 fn decided(entity: &EntityId, number: u64, events: u64) -> Decided {

@@ -13,6 +13,7 @@ use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_domain::inventory;
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order::Status;
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::memory::{Fault, Faults, Groups};
 use doorbuster_storage::wire::Decided;
@@ -61,7 +62,7 @@ async fn a_request_past_its_deadline_is_not_decided() {
     let ask = Ask {
         entity: EntityId::Inventory(sku()),
         command: reserve(1, now.plus_s(600)),
-        by: By::System,
+        by: Principal::System,
         wait: Wait::Decided,
         deadline: Timestamp(now.0 - 1),
         if_version: None,

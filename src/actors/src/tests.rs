@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::system::{Actors, Handle, Shards};
 use doorbuster_clock::{SharedClock, TestClock};
 use doorbuster_domain::any::{Command, Refusal, State};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, OrderId, ProductId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{self, Offer, Price};
 use doorbuster_domain::money::{Currency, Money};
@@ -15,6 +15,7 @@ use doorbuster_domain::order::{
 };
 use doorbuster_domain::order::{OrderTerms, Source, Status, TaxTable, Wanted};
 use doorbuster_domain::payment::{ProviderCall, ProviderReport};
+use doorbuster_domain::principal::{Account, Principal, Scopes};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::{Provider, WebhookSecret};
 use doorbuster_simulator::{Behaviour, InProcess, Profile, SimulatorOptions};
@@ -85,9 +86,14 @@ pub(super) fn request(key: &str) -> Request {
     Request { id: RequestId::new("sel_main", "/test", key), terms: RequestFingerprint(1) }
 }
 
+/// The account that runs the shop.
+pub(super) fn platform() -> Principal {
+    Principal::Platform(Account { id: "sel_main".into(), scopes: Scopes::default() })
+}
+
 pub(super) async fn ask_until(node: &Handle, entity: EntityId, command: Command, wait: Wait) -> Answer {
     let deadline = node.now().plus_s(20);
-    let by = By::Seller("sel_main".into());
+    let by = platform();
     node.ask(Ask { entity, command, by, wait, deadline, if_version: None, reject_if_absent: None }).await
 }
 
@@ -175,7 +181,7 @@ pub(super) fn place_if_known(node: &Handle, key: &str, token: Option<&str>, wait
     Ask {
         entity: EntityId::Order(id),
         command,
-        by: By::Seller("sel_main".into()),
+        by: platform(),
         wait,
         deadline: node.now().plus_s(20),
         if_version: None,

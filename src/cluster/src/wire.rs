@@ -10,8 +10,9 @@ use doorbuster_actors::ask::{Accepted, Answer, Ask};
 use doorbuster_actors::remote::OneWay;
 use doorbuster_domain::any::{Command, Refusal, Reply, State};
 use doorbuster_domain::effect::{EffectKey, Outcome};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::registry::NodeId;
 use doorbuster_storage::wire::{self, Dirty, Meta};
@@ -45,7 +46,7 @@ pub enum Verdict {
 struct AskRef<'a> {
     entity: &'a EntityId,
     command: &'a Command,
-    by: &'a By,
+    by: &'a Principal,
     if_version: Option<u64>,
     wait: Wait,
     reject_if_absent: Option<&'a Refusal>,
@@ -55,7 +56,7 @@ struct AskRef<'a> {
 struct AskRead {
     entity: EntityId,
     command: Command,
-    by: By,
+    by: Principal,
     if_version: Option<u64>,
     wait: Wait,
     reject_if_absent: Option<Box<Refusal>>,

@@ -8,7 +8,9 @@ use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Books, Decision, Entity, PublicView, Residency, Wait};
 use super::ids::{EntityId, Sku};
 use super::kinds::each_kind;
+use super::principal::{Denied, Principal};
 use super::time::Timestamp;
+use std::borrow::Cow;
 
 macro_rules! states {
     ($($kind:ident => $module:ident :: $state:ident),+ $(,)?) => {
@@ -43,6 +45,31 @@ macro_rules! states {
                     }, )+
                     _ => Err(Refusal::WrongKind),
                 }
+            }
+
+            /// Decides on a command of a principal, if it is permitted, and as far as it is ([`Entity::permitted`], rule P4).
+            ///
+            /// # Errors
+            /// See [`Entity::decide`]; [`Refusal::NotYours`] for what is another's.
+            pub fn decide_for(
+                &self,
+                by: &Principal,
+                command: &Command,
+                now: Timestamp,
+            ) -> Result<Decision<Event, Reply>, Refusal> {
+                if by.is_inside() {
+                    return self.decide(command, now);
+                }
+                let meant = match (self, command) {
+                    $( (Self::$kind(state), Command::$kind(command)) => match state.permitted(by, command) {
+                        Ok(Cow::Borrowed(_)) => None,
+                        Ok(Cow::Owned(meant)) => Some(Command::$kind(meant)),
+                        Err(Denied::NotYours) => return Err(Refusal::NotYours),
+                        Err(Denied::Refused(refusal)) => return Err(Refusal::$kind(refusal)),
+                    }, )+
+                    _ => None,
+                };
+                self.decide(meant.as_ref().unwrap_or(command), now)
             }
 
             /// See [`Entity::evolve`].

@@ -9,10 +9,12 @@
 use super::effect::{Effect, EffectKey, Outcome};
 use super::ids::Sku;
 use super::inventory::Levels;
+use super::principal::{Denied, Principal};
 use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode, text};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Who caused an event: recorded with it, for ever.
@@ -120,7 +122,7 @@ pub trait Entity: Default + Clone + std::fmt::Debug + PartialEq {
     /// Names one entity of the kind.
     type Id;
     /// What is asked.
-    type Command;
+    type Command: Clone;
     /// What happened.
     type Event;
     /// The answer to what was accepted.
@@ -134,6 +136,17 @@ pub trait Entity: Default + Clone + std::fmt::Debug + PartialEq {
         command: &Self::Command,
         now: Timestamp,
     ) -> Result<Decision<Self::Event, Self::Reply>, Self::Refusal>;
+
+    /// What a command means when `by` gives it (rule P4): the command itself, or as much of it as is this principal's. Not asked of principals inside
+    /// the node.
+    ///
+    /// # Errors
+    /// [`Denied::NotYours`] for what is another's, to read it as to change it.
+    fn permitted<'c>(
+        &self,
+        by: &Principal,
+        command: &'c Self::Command,
+    ) -> Result<Cow<'c, Self::Command>, Denied<Self::Refusal>>;
 
     /// Takes one event in.
     fn evolve(&mut self, event: &Self::Event);

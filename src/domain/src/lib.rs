@@ -8,6 +8,7 @@
 pub mod any;
 pub mod cart;
 pub mod codec;
+pub mod country;
 pub mod effect;
 pub mod entity;
 pub mod ids;
@@ -18,6 +19,7 @@ pub mod message;
 pub mod money;
 pub mod order;
 pub mod payment;
+pub mod principal;
 pub mod product;
 pub mod ranking;
 pub mod reservation;

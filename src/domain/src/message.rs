@@ -18,7 +18,7 @@ macro_rules! messages {
         pub enum Reply { $( #[doc = stringify!($kind)] $kind(crate::$module::Reply) ),+ , /** Accepted, and there is nothing to say. */ Done }
         /// A lawful "no" of an entity of any kind.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Refusal { $( #[doc = stringify!($kind)] $kind(crate::$module::Refusal) ),+ , /** The command is of another kind than the entity. */ WrongKind }
+        pub enum Refusal { $( #[doc = stringify!($kind)] $kind(crate::$module::Refusal) ),+ , /** The command is of another kind than the entity. */ WrongKind, /** It is another principal's (rule P4). */ NotYours }
     };
 }
 

@@ -13,8 +13,10 @@ use super::entity::{Decision, Entity, Residency, Wait};
 use super::ids::{EntityId, Sku, WarehouseId};
 use super::inventory;
 use super::message;
+use super::principal::{Denied, Principal};
 use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode, text};
+use crate::country::is_country;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -62,6 +64,8 @@ pub enum Command {
         details: Details,
         /// The version from `If-Match`; another version is refused.
         expected_version: Option<u64>,
+        /// The account to which it belongs if this makes it; `None`: the platform's.
+        owner: Option<CompactString>,
     },
     /// Units of a SKU are about to be booked here.
     Stock {
@@ -89,6 +93,9 @@ pub enum Event {
         /// The whole warehouse from now on.
         #[n(0)]
         details: Details,
+        /// The account to which it belongs from the first on; `None`: the platform's.
+        #[cbor(n(1), with = "text")]
+        owner: Option<CompactString>,
     },
     /// Units of one more SKU may be booked here from now on.
     #[n(1)]
@@ -141,6 +148,8 @@ pub enum Refusal {
         /// Such as `/country`.
         pointer: Cow<'static, str>,
     },
+    /// The name is another account's.
+    NameTaken,
     /// Too many SKUs have stock in it.
     Full {
         /// The largest number allowed.
@@ -160,6 +169,9 @@ pub struct Warehouse {
     /// The SKUs with stock in it; `None` before the first.
     #[n(2)]
     stocked: Option<Stocked>,
+    /// The account to which it belongs; `None`: the platform's, as does every warehouse that was made before there were owners.
+    #[cbor(n(3), with = "text")]
+    owner: Option<CompactString>,
 }
 
 /// The SKUs with stock in a warehouse.
@@ -207,7 +219,12 @@ impl Warehouse {
         Ok(Reply::Described { details: Box::new(details), version: self.version })
     }
 
-    fn put(&self, details: &Details, expected: Option<u64>) -> Result<Decision<Event, Reply>, Refusal> {
+    fn put(
+        &self,
+        details: &Details,
+        expected: Option<u64>,
+        owner: Option<&CompactString>,
+    ) -> Result<Decision<Event, Reply>, Refusal> {
         check(details)?;
         if expected.is_some_and(|version| version != self.version) {
             return Err(Refusal::Stale { current: self.version });
@@ -217,7 +234,8 @@ impl Warehouse {
             return Ok(Decision::again(described(self.version)));
         }
         let reply = described(self.version.saturating_add(1));
-        Ok(Decision::one(Event::Put { details: details.clone() }, reply))
+        let owner = if self.details.is_none() { owner } else { self.owner.as_ref() }.cloned();
+        Ok(Decision::one(Event::Put { details: details.clone(), owner }, reply))
     }
 
     fn stock(&self, warehouse: &WarehouseId, sku: &Sku) -> Result<Decision<Event, Reply>, Refusal> {
@@ -231,11 +249,17 @@ impl Warehouse {
         Ok(Decision::one(Event::Stocked { warehouse: warehouse.clone(), sku: sku.clone() }, reply))
     }
 
+    /// Is it this seller's?
+    fn is_of(&self, account: &str) -> bool {
+        self.owner.as_deref() == Some(account)
+    }
+
     fn is_active(&self) -> bool {
         self.details.as_ref().is_none_or(|details| details.active)
     }
 
-    fn take_put(&mut self, details: &Details) {
+    fn take_put(&mut self, details: &Details, owner: Option<&CompactString>) {
+        self.owner = owner.cloned();
         let changed = self.is_active() != details.active;
         self.version = self.version.saturating_add(1);
         self.details = Some(details.clone());
@@ -278,7 +302,7 @@ fn check(details: &Details) -> Result<(), Refusal> {
     if length == 0 || length > NAME_MAX {
         return Err(Refusal::Invalid { pointer: "/name".into() });
     }
-    if details.country.len() != 2 || !details.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+    if !is_country(&details.country) {
         return Err(Refusal::Invalid { pointer: "/country".into() });
     }
     if details.postal_code.as_ref().is_some_and(|code| code.chars().count() > POSTAL_CODE_MAX) {
@@ -302,7 +326,7 @@ impl Entity for Warehouse {
         match command {
             Command::Wake => Ok(Decision::nothing(Reply::Done)),
             Command::Read => Ok(Decision::nothing(self.described()?)),
-            Command::Put { details, expected_version } => self.put(details, *expected_version),
+            Command::Put { details, expected_version, owner } => self.put(details, *expected_version, owner.as_ref()),
             Command::Stock { warehouse, sku } => self.stock(warehouse, sku),
             // An answer to an older version is no news: the newest is still owed.
             Command::Heard { number, version }
@@ -315,9 +339,33 @@ impl Entity for Warehouse {
         }
     }
 
+    /// A warehouse is its owner's and the platform's: nobody else books in it, changes it or reads it.
+    fn permitted<'c>(&self, by: &Principal, command: &'c Command) -> Result<Cow<'c, Command>, Denied<Refusal>> {
+        match by {
+            Principal::System | Principal::Operator | Principal::Provider(_) | Principal::Platform(_) => {
+                Ok(Cow::Borrowed(command))
+            }
+            Principal::Guest(_) | Principal::Holder(_) | Principal::Anyone => Err(Denied::NotYours),
+            Principal::Seller(account) => match command {
+                Command::Put { .. } if self.details.is_some() && !self.is_of(&account.id) => {
+                    Err(Denied::Refused(Refusal::NameTaken))
+                }
+                Command::Put { details, expected_version, owner: _ } => Ok(Cow::Owned(Command::Put {
+                    details: details.clone(),
+                    expected_version: *expected_version,
+                    owner: Some(account.id.clone()),
+                })),
+                Command::Read | Command::Stock { .. } if self.details.is_none() || self.is_of(&account.id) => {
+                    Ok(Cow::Borrowed(command))
+                }
+                Command::Wake | Command::Read | Command::Stock { .. } | Command::Heard { .. } => Err(Denied::NotYours),
+            },
+        }
+    }
+
     fn evolve(&mut self, event: &Event) {
         match event {
-            Event::Put { details } => self.take_put(details),
+            Event::Put { details, owner } => self.take_put(details, owner.as_ref()),
             Event::Stocked { warehouse, sku } => self.take_stocked(warehouse, sku),
             Event::Heard { number, version: _ } => {
                 if let Some(stocked) = &mut self.stocked {
@@ -365,7 +413,7 @@ mod tests {
 
     fn put(name: &str, expected_version: Option<u64>) -> Command {
         let details = Details { name: name.into(), country: "GB".into(), active: true, ..Details::default() };
-        Command::Put { details, expected_version }
+        Command::Put { details, expected_version, owner: None }
     }
 
     #[test]
@@ -401,7 +449,7 @@ mod tests {
 
         fn set_active(&mut self, active: bool) {
             let details = Details { active, ..self.warehouse.details().unwrap().clone() };
-            self.tell(&Command::Put { details, expected_version: None });
+            self.tell(&Command::Put { details, expected_version: None, owner: None });
         }
 
         /// An effect arrives at its SKU; the answer is not given to the warehouse.
@@ -501,7 +549,7 @@ mod tests {
     #[test]
     fn a_country_that_is_none_is_refused() {
         let details = Details { name: "x".into(), country: "gb".into(), ..Details::default() };
-        let command = Command::Put { details, expected_version: None };
+        let command = Command::Put { details, expected_version: None, owner: None };
         assert_eq!(
             Warehouse::default().decide(&command, Timestamp(1)),
             Err(Refusal::Invalid { pointer: "/country".into() })

@@ -18,10 +18,11 @@ use doorbuster_api::{PipelineCounts, SocketCounts};
 use doorbuster_audit::{Ledger, Progress, Report, RoundLimits};
 use doorbuster_cluster::shard_manager::{ClusterStatus, MemberState, MemberStatus};
 use doorbuster_domain::any::{Command, State};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::order::{self, Order};
 use doorbuster_domain::payment::{LedgerLine, ProviderAnswer, Reference};
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::{Journal, Shard};
 use serde_json::Value;
@@ -128,7 +129,7 @@ impl NodeOperations {
             .ask(Ask {
                 entity,
                 command,
-                by: By::Operator,
+                by: Principal::Operator,
                 wait: Wait::Decided,
                 deadline: handle.now().plus_ms(COMMAND_TIMEOUT_MS),
                 if_version: None,

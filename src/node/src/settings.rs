@@ -1,7 +1,7 @@
 //! What each crate takes from the settings, where a section is not passed on as it is.
 
 use super::{HASH_VERSION, NodeError, Opened};
-use crate::config::{Capture, Config, JournalKind, Quorum, Runtimes};
+use crate::config::{AccessLog, Capture, Config, JournalKind, Quorum, Runtimes};
 use doorbuster_actors::settings::Settings as ActorSettings;
 use doorbuster_actors::stats::Stats;
 use doorbuster_api::SocketLimits;
@@ -212,6 +212,12 @@ pub(super) fn api(config: &Config) -> Result<doorbuster_api::ApiSettings, NodeEr
         guest_life_s: config.carts.guest_life_s,
         order_token_life_s: config.orders.token_life_days.saturating_mul(24 * 60 * 60),
         trusted_proxies: networks(&config.api.trusted_proxies)?,
+        cors_origins: config.api.cors_origins.clone(),
+        access_log: match config.api.access_log {
+            AccessLog::Off => doorbuster_api::settings::AccessLog::Off,
+            AccessLog::Errors => doorbuster_api::settings::AccessLog::Errors,
+            AccessLog::All => doorbuster_api::settings::AccessLog::All,
+        },
     };
     Ok(doorbuster_api::ApiSettings { requests, admission: admission(config), shop: shop(config)? })
 }

@@ -7,8 +7,9 @@ use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::Stock;
 use doorbuster_api::{Journaled, Shop, Unavailable, Webhook, WebhookError};
 use doorbuster_domain::any::{Command, Reply};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::{order, warehouse};
 use doorbuster_payments::{Provider, SignedWebhook, WebhookHeaders};
@@ -46,7 +47,7 @@ impl NodeShop {
     }
 
     /// An entity is asked by the node itself.
-    async fn ask_as(&self, by: By, entity: EntityId, command: Command) -> Answer {
+    async fn ask_as(&self, by: Principal, entity: EntityId, command: Command) -> Answer {
         let deadline = self.now().plus_ms(OWN_TIMEOUT_MS);
         self.ask(Ask { entity, command, by, wait: Wait::Decided, deadline, if_version: None, reject_if_absent: None })
             .await
@@ -55,7 +56,7 @@ impl NodeShop {
     /// Reads a warehouse; [`Shop::ask`] puts the answer into the cache.
     async fn read_warehouse(&self, id: WarehouseId) {
         let command = Command::Warehouse(warehouse::Command::Read);
-        let answer = self.ask_as(By::System, EntityId::Warehouse(id), command).await;
+        let answer = self.ask_as(Principal::System, EntityId::Warehouse(id), command).await;
         tracing::trace!(?answer, "read a warehouse for the cache");
     }
 
@@ -81,7 +82,7 @@ impl NodeShop {
             Ok(event) => {
                 let order = event.report.reference.order;
                 let command = order::Command::ProviderSays { report: Box::new(event.report) };
-                let by = By::Provider(self.provider.name().into());
+                let by = Principal::Provider(self.provider.name().into());
                 let answer = self.ask_as(by, EntityId::Order(order), Command::Order(command)).await;
                 tracing::debug!(%order, ?answer, "sent a webhook to its order");
             }
@@ -247,8 +248,8 @@ mod tests {
         let answer = handle
             .ask(Ask {
                 entity: EntityId::Warehouse(id.clone()),
-                command: Command::Warehouse(warehouse::Command::Put { details, expected_version: None }),
-                by: By::System,
+                command: Command::Warehouse(warehouse::Command::Put { details, expected_version: None, owner: None }),
+                by: Principal::System,
                 wait: Wait::Decided,
                 deadline: handle.now().plus_ms(OWN_TIMEOUT_MS),
                 if_version: None,

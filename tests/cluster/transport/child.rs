@@ -12,9 +12,10 @@ use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_cluster::settings::{Cookie, GatewaySettings, TlsFiles};
 use doorbuster_cluster::{Bound, Gateway, Inbound, InboundAnswer};
 use doorbuster_domain::any::{Command, Refusal, Reply};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, Sku};
 use doorbuster_domain::inventory;
+use doorbuster_domain::principal::Principal;
 use doorbuster_storage::Shard;
 use doorbuster_storage::registry::{NodeId, NodeRow, NodeState};
 use doorbuster_storage::wire::Meta;
@@ -128,7 +129,7 @@ pub fn question(sku: &str, life_ms: u64, padding: usize) -> Ask {
     Ask {
         entity: EntityId::Inventory(Sku::parse(sku).unwrap()),
         command: Command::Inventory(command),
-        by: By::System,
+        by: Principal::System,
         if_version: None,
         wait: Wait::Decided,
         deadline: SystemClock.now().plus_ms(life_ms),

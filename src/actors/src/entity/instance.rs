@@ -21,6 +21,7 @@ use doorbuster_domain::any::{Command, Event, Reply, State};
 use doorbuster_domain::effect::{Effect, EffectKey, Outcome};
 use doorbuster_domain::entity::{By, Decision, PublicView, Residency, Wait};
 use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::wire::{self, Decided, Dirty, Meta};
 use ractor::{ActorProcessingErr, ActorRef};
@@ -213,10 +214,10 @@ impl Instance {
         }
         let state = Arc::clone(&self.state);
         // Rule E3: a panic in decide fails that command only; nothing was evolved.
-        let decided = catch_unwind(AssertUnwindSafe(|| state.decide(&command, now)));
+        let decided = catch_unwind(AssertUnwindSafe(|| state.decide_for(&by, &command, now)));
         drop(state);
         match decided {
-            Ok(Ok(decision)) => self.accept(myself, decision, by, now, wait, reply_to),
+            Ok(Ok(decision)) => self.accept(myself, decision, &by, now, wait, reply_to),
             Ok(Err(refusal)) => {
                 let mut outputs = Vec::new();
                 match reply_to {
@@ -248,13 +249,13 @@ impl Instance {
         &mut self,
         myself: &ActorRef<EntityMsg>,
         decision: Decision<Event, Reply>,
-        by: By,
+        by: &Principal,
         now: Timestamp,
         wait: Wait,
         reply_to: ReplyTo,
     ) {
         let Decision { events, reply, repeated } = decision;
-        let record = self.evolve(events, by, now);
+        let record = if events.is_empty() { None } else { self.evolve(events, by.by(), now) };
         let mut outputs = Vec::new();
         let mut answer = None;
         match reply_to {
@@ -276,9 +277,6 @@ impl Instance {
 
     /// Takes the events in; gives the record for the log.
     fn evolve(&mut self, events: Vec<Event>, by: By, now: Timestamp) -> Option<Record> {
-        if events.is_empty() {
-            return None;
-        }
         let decided =
             Decided { entity: self.id.clone(), number: self.meta.version.saturating_add(1), at: now, by, events };
         let body = wire::encode(&decided);
@@ -342,7 +340,7 @@ impl Instance {
                     let ask = Ask {
                         entity: to,
                         command,
-                        by: By::System,
+                        by: Principal::System,
                         wait: Wait::Decided,
                         deadline: now.plus_s(context.settings.command_life_s),
                         if_version: None,
@@ -451,12 +449,12 @@ impl Instance {
             return;
         }
         let by = match &outcome {
-            Outcome::Provider(_) => By::Provider(self.shared.context.provider_name.clone()),
-            Outcome::Replied(_) | Outcome::Refused(_) => By::System,
+            Outcome::Provider(_) => Principal::Provider(self.shared.context.provider_name.clone()),
+            Outcome::Replied(_) | Outcome::Refused(_) => Principal::System,
         };
         let Some(command) = self.state.answered(key, outcome) else { return };
         match self.state.decide(&command, now) {
-            Ok(decision) => self.accept(myself, decision, by, now, Wait::Decided, ReplyTo::Nobody),
+            Ok(decision) => self.accept(myself, decision, &by, now, Wait::Decided, ReplyTo::Nobody),
             Err(refusal) => {
                 tracing::warn!(entity = %self.id, ?refusal, "an answer to an effect was refused");
                 self.settle(myself, Vec::new(), None);

@@ -1,8 +1,9 @@
 //! A request to an entity from outside, and every way in which it can be answered.
 
 use doorbuster_domain::any::{Command, Refusal, Reply, State};
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::wire::Meta;
 use doorbuster_storage::{Seq, Shard};
@@ -15,8 +16,8 @@ pub struct Ask {
     pub entity: EntityId,
     /// What the entity decides on.
     pub command: Command,
-    /// On whose behalf; recorded with the events.
-    pub by: By,
+    /// Who asks. The entity permits it what is its own (rule P4), and records it with the events.
+    pub by: Principal,
     /// Only if the entity is at this version (`If-Match`). It is checked with the decision, so that of two writers who read the same
     /// version one is answered [`Answer::Stale`]. `None`: at any version.
     pub if_version: Option<u64>,

@@ -224,6 +224,6 @@ impl ShardState {
 /// What an entity that does not exist says to a command; `None`: it accepts it. A panic is left to the entity's actor (rule E3).
 fn refusal_of_nothing(envelope: &Envelope, now: Timestamp) -> Option<Box<Refusal>> {
     let nothing = State::empty(&envelope.ask.entity);
-    let decided = catch_unwind(AssertUnwindSafe(|| nothing.decide(&envelope.ask.command, now)));
+    let decided = catch_unwind(AssertUnwindSafe(|| nothing.decide_for(&envelope.ask.by, &envelope.ask.command, now)));
     decided.ok()?.err().map(Box::new)
 }

@@ -5,8 +5,9 @@ use super::state::ShardState;
 use crate::messages::ask::Ask;
 use doorbuster_clock::monotonic;
 use doorbuster_domain::any::Command;
-use doorbuster_domain::entity::{By, Residency, Wait};
+use doorbuster_domain::entity::{Residency, Wait};
 use doorbuster_domain::ids::EntityId;
+use doorbuster_domain::principal::Principal;
 use tokio::time::Instant;
 
 /// Entities woken in one tick at most; the rest at the next.
@@ -20,7 +21,7 @@ impl ShardState {
         let wake = |entity: EntityId| Ask {
             entity,
             command: Command::Wake,
-            by: By::System,
+            by: Principal::System,
             wait: Wait::Decided,
             deadline,
             if_version: None,

@@ -7,8 +7,8 @@ use super::keys::{Key, Keys, Scope};
 use super::problem::{Code, Problem};
 use super::secret::Secret;
 use compact_str::{CompactString, format_compact};
-use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::{GuestId, OrderId};
+use doorbuster_domain::principal::{Account, Principal};
 use doorbuster_domain::time::Timestamp;
 use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
 use std::net::IpAddr;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 pub const LOCAL_GUEST_COOKIE: &str = "doorbuster_guest";
 /// Its name for every other browser, which takes it with `Secure` only, for this host only and never from a neighbouring one (RFC 6265bis, `__Host-`).
 pub const GUEST_COOKIE: &str = "__Host-doorbuster_guest";
+
+/// The header with which the platform acts for a shopper.
+pub const ON_BEHALF_OF: &str = "on-behalf-of";
 
 /// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +36,16 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Is it the shop's own side, by a secret key?
+    /// Is it a seller's side, by a secret key?
     #[must_use]
     pub const fn is_seller(&self) -> bool {
         matches!(self, Self::Seller(_))
+    }
+
+    /// Is it the account that runs the shop?
+    #[must_use]
+    pub fn is_platform(&self, platform: &str) -> bool {
+        matches!(self, Self::Seller(key) if key.account == platform)
     }
 
     /// The principal: the name under which this caller's requests and resources are kept. A seller's is the account, never the key, which rotates.
@@ -50,14 +59,17 @@ impl Caller {
         }
     }
 
-    /// The actor that the journal records for this caller.
+    /// The caller as entities know it. `platform`: the account that runs the shop.
     #[must_use]
-    pub fn by(&self) -> By {
+    pub fn who(&self, platform: &str) -> Principal {
         match self {
-            Self::Anyone => By::Guest(CompactString::const_new("anyone")),
-            Self::Seller(key) => By::Seller(key.account.clone()),
-            Self::Guest(guest) => By::Guest(format_compact!("{guest}")),
-            Self::Holder(order) => By::Guest(format_compact!("{order}")),
+            Self::Anyone => Principal::Anyone,
+            Self::Seller(key) => {
+                let account = Account { id: key.account.clone(), scopes: key.scopes.iter().copied().collect() };
+                if key.account == platform { Principal::Platform(account) } else { Principal::Seller(account) }
+            }
+            Self::Guest(guest) => Principal::Guest(*guest),
+            Self::Holder(order) => Principal::Holder(*order),
         }
     }
 }
@@ -178,6 +190,20 @@ pub fn allow(caller: &Caller, access: Access) -> Result<(), Problem> {
         _ => {
             let detail = format!("the scope {} is needed", needed.as_str());
             Err(Problem::new(Code::MissingScope).detail(detail).with("scope", needed.as_str()))
+        }
+    }
+}
+
+/// Checks that a caller may act for a shopper: the platform may, with a key that has `orders`.
+///
+/// # Errors
+/// 403 `missing_scope`.
+pub fn may_stand_in(caller: &Caller, platform: &str) -> Result<(), Problem> {
+    match caller {
+        Caller::Seller(key) if key.account == platform && key.scopes.contains(&Scope::Orders) => Ok(()),
+        _ => {
+            let detail = "On-Behalf-Of needs a key of the platform's account with the scope orders";
+            Err(Problem::new(Code::MissingScope).detail(detail).with("scope", Scope::Orders.as_str()))
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The headers that mean the same on every route: `Idempotency-Key`, `If-Match`, `Prefer`.
 
+use super::caller::ON_BEHALF_OF;
 use super::problem::{Code, Problem};
-use hyper::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{ACCEPT, HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
 /// Longest `Idempotency-Key`, in characters.
 pub const KEY_LENGTH_MAX: usize = 255;
 /// How much of an unknown parameter's name a refusal shows, in characters.
 const PARAMETER_SHOWN_MAX: usize = 64;
 /// Headers of the contract that are not built yet: a caller that sends one expects what would not happen.
-const NOT_BUILT: [&str; 2] = ["on-behalf-of", "doorbuster-after"];
+const NOT_BUILT: [&str; 2] = [ON_BEHALF_OF, "doorbuster-after"];
 
 /// The key that makes this request and its repetitions one.
 ///
@@ -58,6 +59,43 @@ pub fn understood(
         return Err(Problem::new(Code::MalformedRequest).detail(detail));
     }
     Ok(())
+}
+
+/// Checks that the caller takes answers of this media type (RFC 9110, 12.5.1). Without `Accept` it takes every one.
+///
+/// # Errors
+/// 406.
+pub fn acceptable(headers: &HeaderMap, media: &str) -> Result<(), Problem> {
+    let Some(first) = headers.get(ACCEPT) else { return Ok(()) };
+    if first == "*/*" || first == media || accepts(headers, media) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::NotAcceptable).detail(format!("answers are {media}")))
+}
+
+/// The most specific range that covers the type decides; one with `q=0` excludes it.
+fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    let kind = media.split('/').next().unwrap_or_default();
+    let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges = ranges.flat_map(|value| value.split(',')).map(str::trim).filter(|range| !range.is_empty());
+    let (mut best, mut is_taken, mut has_range) = (0, false, false);
+    for range in ranges {
+        has_range = true;
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let specific = match name.split_once('/') {
+            Some(("*", "*")) => 1,
+            Some((own, "*")) if own.eq_ignore_ascii_case(kind) => 2,
+            Some(_) if name.eq_ignore_ascii_case(media) => 3,
+            _ => continue,
+        };
+        let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+        let is_excluded = weight.is_some_and(|(_, weight)| weight.trim().trim_matches(['0', '.']).is_empty());
+        if specific >= best {
+            (best, is_taken) = (specific, !is_excluded);
+        }
+    }
+    is_taken || !has_range
 }
 
 /// The version that `If-Match` names; `None`: any. Of several it is the newest: if that one does not match, the older ones do not either.
@@ -127,6 +165,28 @@ mod tests {
             assert_eq!(read(key), Err(Code::InvalidIdempotencyKey), "{key:?}");
         }
         assert_eq!(idempotency_key(&HeaderMap::new()).unwrap_err().code(), Code::MissingIdempotencyKey);
+    }
+
+    #[test]
+    fn the_most_specific_range_says_whether_a_type_is_taken() {
+        let json = |value: &str| acceptable(&headers(&[("accept", value)]), "application/json").is_ok();
+        for value in [
+            "*/*",
+            "application/json",
+            "APPLICATION/JSON; charset=utf-8",
+            "application/*;q=0.1",
+            "text/html, */*;q=0.8",
+            "text/csv;q=0, application/json;q=1.0",
+            "*/*;q=0, application/json",
+            "",
+        ] {
+            assert!(json(value), "{value}");
+        }
+        for value in ["text/html", "application/xml, text/*", "application/json;q=0, */*", "*/*;q=0.0", "json"] {
+            assert!(!json(value), "{value}");
+        }
+        assert!(acceptable(&HeaderMap::new(), "application/json").is_ok());
+        assert!(acceptable(&headers(&[("accept", "text/html,application/xml;q=0.9")]), "text/html").is_ok());
     }
 
     #[test]

@@ -7,9 +7,11 @@ use super::secret::{create_private, hex, unhex};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use compact_str::CompactString;
+pub use doorbuster_domain::principal::Scope;
 use doorbuster_domain::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -29,52 +31,6 @@ pub const PREFIX: &str = "sk_";
 /// Interval at which a running node checks whether the file has changed, in ms.
 const RELOAD_CHECK_MS: u64 = 1_000;
 
-/// A scope: what a key permits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Products, warehouses.
-    Catalog,
-    /// Stock.
-    Inventory,
-    /// Carts, orders, shipments, returns.
-    Orders,
-    /// Captures and refunds.
-    Payments,
-    /// Drops.
-    Drops,
-    /// Events and webhooks.
-    Events,
-    /// Personal data of customers.
-    Personal,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 7] =
-        [Self::Catalog, Self::Inventory, Self::Orders, Self::Payments, Self::Drops, Self::Events, Self::Personal];
-
-    /// The name of the scope in the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Catalog => "catalog",
-            Self::Inventory => "inventory",
-            Self::Orders => "orders",
-            Self::Payments => "payments",
-            Self::Drops => "drops",
-            Self::Events => "events",
-            Self::Personal => "personal",
-        }
-    }
-
-    /// The scope of a name.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
-    }
-}
-
 /// A key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
@@ -82,10 +38,16 @@ pub struct Key {
     pub id: CompactString,
     /// The seller's account, which acts. Its keys rotate; what was done with them belongs to the account.
     pub account: CompactString,
-    /// What it permits.
+    /// What it permits. A scope that this version does not have permits nothing.
+    #[serde(deserialize_with = "known_scopes")]
     pub scopes: Vec<Scope>,
     /// When it was made, in ms since the epoch.
     pub created_at_ms: u64,
+}
+
+fn known_scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Scope>, D::Error> {
+    let words = Vec::<Cow<'de, str>>::deserialize(from)?;
+    Ok(words.iter().filter_map(|word| Scope::parse(word)).collect())
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -389,6 +351,17 @@ mod tests {
         assert_eq!(keys.verify(&token, Timestamp(10_001)).as_deref(), Some(&key));
         revoke(folder.path(), &key.id, Timestamp(10_002)).unwrap();
         assert_eq!(keys.verify(&token, Timestamp(20_000)), None);
+    }
+
+    #[test]
+    fn a_scope_that_is_no_more_permits_nothing_and_the_key_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, _) = create(folder.path(), "sel_main", &[Scope::Orders], &[3; 32], Timestamp(5)).unwrap();
+        let path = folder.path().join(FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace(r#"["orders"]"#, r#"["drops","orders","events"]"#)).unwrap();
+        let key = Keys::of_folder(folder.path()).unwrap().verify(&token, Timestamp(6)).unwrap();
+        assert_eq!(key.scopes, [Scope::Orders]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ```
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
@@ -66,8 +67,10 @@ codes! {
     CartFrozen = 409, "cart_frozen", "Cart frozen", Later;
     AlreadyOrdered = 409, "already_ordered", "Already ordered", Never;
     WrongState = 409, "wrong_state", "Wrong state", Never;
+    NameTaken = 409, "name_taken", "Name taken", NewKey;
     UnitsReserved = 409, "promised", "Promised to orders", Later;
     StaleVersion = 412, "stale_version", "Stale version", NewKey;
+    NotAcceptable = 406, "not_acceptable", "Not acceptable", NewKey;
     BodyTooLarge = 413, "body_too_large", "Body too large", NewKey;
     UriTooLong = 414, "uri_too_long", "URI too long", NewKey;
     UnsupportedMediaType = 415, "unsupported_media_type", "Unsupported media type", NewKey;
@@ -134,6 +137,7 @@ struct Inner {
     errors: Vec<FieldError>,
     extra: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    instance: Option<CompactString>,
 }
 
 impl Problem {
@@ -149,6 +153,7 @@ impl Problem {
             errors: Vec::new(),
             extra: Map::new(),
             headers: Vec::new(),
+            instance: None,
         }))
     }
 
@@ -214,6 +219,13 @@ impl Problem {
         self.header(HeaderName::from_static("idempotency-replayed"), "true")
     }
 
+    /// Names the request that met it.
+    #[must_use]
+    pub fn instance(mut self, request: &str) -> Self {
+        self.0.instance = Some(request.into());
+        self
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -230,6 +242,9 @@ impl Problem {
         body.insert("title".into(), title.into());
         body.insert("status".into(), status.into());
         body.insert("detail".into(), if inner.detail.is_empty() { title.into() } else { inner.detail.clone().into() });
+        if let Some(instance) = &inner.instance {
+            body.insert("instance".into(), instance.as_str().into());
+        }
         body.insert("code".into(), code.into());
         body.insert("retry".into(), serde_json::to_value(inner.retry).unwrap_or_default());
         body.insert("retry_after_s".into(), inner.retry_after_s.into());

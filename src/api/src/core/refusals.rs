@@ -38,6 +38,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Product(refusal) => of_product(refusal),
         Refusal::Warehouse(refusal) => of_warehouse(refusal),
         Refusal::Reservation(refusal) => of_reservation(refusal),
+        Refusal::NotYours => not_found(),
         Refusal::WrongKind => Problem::new(Code::Internal).detail("a command was sent to another kind of entity"),
     }
 }
@@ -56,7 +57,7 @@ fn reused() -> Problem {
 pub fn of_inventory(refusal: &inventory::Refusal) -> Problem {
     use inventory::Refusal as Why;
     match refusal {
-        Why::Unknown => Problem::new(Code::NotFound).detail("no such SKU"),
+        Why::Unknown => not_found(),
         Why::NotOnSale => Problem::field("", "not_on_sale", "the SKU is not on sale"),
         Why::SoldOut { wanted, available, .. } => sold_out(*wanted, *available),
         Why::PriceChanged { expected, now } => Problem::new(Code::PriceChanged)
@@ -117,6 +118,12 @@ pub fn not_found() -> Problem {
     Problem::new(Code::NotFound).detail("no such resource")
 }
 
+/// 409: a name that a seller chooses is another account's.
+#[must_use]
+pub fn name_taken() -> Problem {
+    Problem::new(Code::NameTaken).detail("another account has this name")
+}
+
 fn cart_frozen(order: OrderId) -> Problem {
     let detail = "an order is being placed with this cart";
     Problem::new(Code::CartFrozen).detail(detail).with("order", order.to_string())
@@ -128,7 +135,8 @@ fn already_ordered(order: OrderId) -> Problem {
 
 fn of_product(refusal: &product::Refusal) -> Problem {
     match refusal {
-        product::Refusal::Unknown | product::Refusal::OtherSeller => not_found(),
+        product::Refusal::Unknown => not_found(),
+        product::Refusal::OtherSeller => name_taken(),
         product::Refusal::Stale { current } => stale(*current),
         product::Refusal::Invalid(faults) => {
             let errors = faults.iter().map(|fault| FieldError {
@@ -144,6 +152,7 @@ fn of_product(refusal: &product::Refusal) -> Problem {
 fn of_warehouse(refusal: &warehouse::Refusal) -> Problem {
     match refusal {
         warehouse::Refusal::Unknown => not_found(),
+        warehouse::Refusal::NameTaken => name_taken(),
         warehouse::Refusal::Stale { current } => stale(*current),
         warehouse::Refusal::Full { limit } => limit_exceeded(u64::try_from(*limit).unwrap_or(u64::MAX), None),
         warehouse::Refusal::Invalid { pointer } => {

@@ -16,8 +16,9 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use doorbuster_actors::ask::Ask;
 use doorbuster_domain::any::Command;
-use doorbuster_domain::entity::{By, Wait};
+use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, IdError, Request as RequestKey, RequestFingerprint, RequestId};
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use hyper::header::HeaderMap;
 use schemars::JsonSchema;
@@ -222,11 +223,22 @@ impl<'a, S> Request<'a, S> {
 impl<S: Shop> Request<'_, S> {
     /// Begins to ask an entity on behalf of the caller.
     pub fn ask(&self, entity: EntityId, command: Command) -> Asking<'_, S> {
-        self.ask_by(self.caller.by(), entity, command)
+        self.ask_as(self.who(), entity, command)
+    }
+
+    /// The caller as entities know it.
+    #[must_use]
+    pub fn who(&self) -> Principal {
+        self.caller.who(&self.shop_settings().seller)
+    }
+
+    /// Begins to ask an entity for the node itself: what it may show to everyone, and what the caller was permitted before.
+    pub fn ask_inside(&self, entity: EntityId, command: Command) -> Asking<'_, S> {
+        self.ask_as(Principal::System, entity, command)
     }
 
     /// Begins to ask an entity on behalf of `by`.
-    pub fn ask_by(&self, by: By, entity: EntityId, command: Command) -> Asking<'_, S> {
+    pub fn ask_as(&self, by: Principal, entity: EntityId, command: Command) -> Asking<'_, S> {
         let (if_version, reject_if_absent) = (None, None);
         let (wait, deadline) = (Wait::Decided, self.deadline());
         let ask = Ask { entity, command, by, if_version, wait, deadline, reject_if_absent };

@@ -57,13 +57,15 @@ pub struct Docs {
     pub codes: &'static [Code],
     /// Does it answer `Prefer: return=minimal` with a `MinimalView`?
     pub minimal: bool,
+    /// The media type of its answers, problems aside.
+    pub media: &'static str,
 }
 
 impl Docs {
     /// A route with this operation id, heading and summary.
     #[must_use]
     pub const fn new(id: &'static str, tag: &'static str, summary: &'static str) -> Self {
-        Self { id, tag, summary, query: &[], answers: &[], codes: &[], minimal: false }
+        Self { id, tag, summary, query: &[], answers: &[], codes: &[], minimal: false, media: "application/json" }
     }
 
     /// Sets the query parameters.
@@ -84,6 +86,13 @@ impl Docs {
     #[must_use]
     pub const fn minimal(mut self) -> Self {
         self.minimal = true;
+        self
+    }
+
+    /// Its answers are of this media type.
+    #[must_use]
+    pub const fn media(mut self, media: &'static str) -> Self {
+        self.media = media;
         self
     }
 
@@ -136,6 +145,7 @@ impl<S> Route<S> {
         if self.access != Access::Provider {
             // For query parameters that it does not have.
             codes.push(Code::Invalid);
+            codes.push(Code::NotAcceptable);
         }
         if self.access != Access::Anyone {
             codes.extend([Code::MissingScope, Code::ForeignOrigin]);

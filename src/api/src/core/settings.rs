@@ -150,6 +150,22 @@ pub struct RequestSettings {
     pub order_token_life_s: u64,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Origins whose pages may read answers, like `https://shop.example`.
+    pub cors_origins: Vec<String>,
+    /// Which requests are written to the log.
+    pub access_log: AccessLog,
+}
+
+/// Which requests are written to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLog {
+    /// None.
+    #[default]
+    Off,
+    /// Those with a status of 400 or more.
+    Errors,
+    /// All.
+    All,
 }
 
 impl Default for RequestSettings {
@@ -165,6 +181,8 @@ impl Default for RequestSettings {
             guest_life_s: 7 * 24 * 60 * 60,
             order_token_life_s: 90 * 24 * 60 * 60,
             trusted_proxies: Network::loopback().to_vec(),
+            cors_origins: Vec::new(),
+            access_log: AccessLog::Off,
         }
     }
 }

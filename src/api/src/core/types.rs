@@ -5,6 +5,7 @@
 use super::card_number::holds_card_number;
 use super::headers::KEY_LENGTH_MAX;
 use compact_str::CompactString;
+use doorbuster_domain::country::is_country;
 use doorbuster_domain::ids::{CartId, IdError, ProductId, Sku, WarehouseId};
 use doorbuster_domain::money::{AMOUNT_MAX, Currency, Money};
 use doorbuster_domain::time::Timestamp;
@@ -224,6 +225,7 @@ pub fn has_format(format: &str, text: &str) -> Option<bool> {
         "cart-id" => Some(CartId::parse(text).is_ok()),
         "currency" => Some(Currency::parse(text).is_ok()),
         "country" => Some(is_country(text)),
+        "e-mail" => Some(is_email(text)),
         "date-time" => Some(Instant::read(text).is_some()),
         "reference" => Some(is_reference(text)),
         _ => None,
@@ -235,8 +237,29 @@ fn is_reference(text: &str) -> bool {
     (1..=KEY_LENGTH_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn is_country(text: &str) -> bool {
-    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+/// Longest e-mail address, in characters (RFC 5321, 4.5.3.1).
+pub const EMAIL_LENGTH_MAX: usize = 254;
+/// The same shape as [`is_email`] knows, for the description.
+pub const EMAIL: &str = r#"^[^\x00-\x20"(),.:;<>@\[\]\\\x7f-\xa0]+(\.[^\x00-\x20"(),.:;<>@\[\]\\\x7f-\xa0]+)*@[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]([^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]*[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0])?(\.[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]([^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]*[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0])?)+$"#;
+
+/// Does it have the shape of an e-mail address: words with points between them, `@`, labels with points between them? Whether somebody reads it, only a
+/// letter to it can tell.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let beyond_ascii = |letter: char| letter > '\u{a0}';
+    let is_atom =
+        |letter: char| beyond_ascii(letter) || (letter.is_ascii_graphic() && !"\"(),.:;<>@[]\\".contains(letter));
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(is_atom);
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.chars().all(|letter| beyond_ascii(letter) || letter.is_ascii_alphanumeric() || letter == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.chars().count() <= EMAIL_LENGTH_MAX
+        && local.split('.').all(is_word)
+        && domain.contains('.')
+        && domain.split('.').all(is_label)
 }
 
 macro_rules! formatted {
@@ -274,6 +297,10 @@ formatted!(
 formatted!(
     /// An ISO 3166-1 alpha-2 country code.
     Country(CompactString), "country", |text| is_country(text).then(|| CompactString::new(text))
+);
+formatted!(
+    /// An e-mail address, by its shape.
+    Email(CompactString), "e-mail", |text| is_email(text).then(|| CompactString::new(text))
 );
 formatted!(
     /// The caller's own name for a resource, which serves as the idempotency key of the request: 1 to 255 visible ASCII characters.
@@ -379,6 +406,19 @@ mod tests {
             assert!(serde_json::from_str::<Quantity>(text).is_err(), "{text}");
         }
         assert_eq!(serde_json::from_str::<Quantity>("1000000").unwrap(), Quantity(1_000_000));
+    }
+
+    #[test]
+    fn an_email_address_is_told_by_its_shape() {
+        for text in ["a@b.example", "o'hara+shop@mail.b-c.co.uk", "jörg@müller.example", "a@xn--mller-kva.example"] {
+            assert!(is_email(text), "{text}");
+        }
+        let long = format!("{}@b.example", "a".repeat(EMAIL_LENGTH_MAX));
+        let hosts = ["a@b", "a@", "a@.example", "a@b..example", "a@-b.example", "a@b-.example", "a@b.example."];
+        let people = ["", "a", "@b.example", "a b@c.example", ".a@b.example", "a..b@c.example", "a@b@c.example", &long];
+        for text in hosts.into_iter().chain(people).chain(["a@b.example\n", "a@b.exam ple", "<a@b.example>"]) {
+            assert!(!is_email(text), "{text}");
+        }
     }
 
     #[test]

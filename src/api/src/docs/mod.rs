@@ -15,8 +15,7 @@ use bytes::Bytes;
 const fn row<S: Shop>(
     path: &'static str,
     handler: for<'a> fn(Request<'a, S>) -> Answering<'a>,
-    id: &'static str,
-    summary: &'static str,
+    (id, summary, media): (&'static str, &'static str, &'static str),
 ) -> Route<S> {
     Route {
         method: "GET",
@@ -26,7 +25,7 @@ const fn row<S: Shop>(
         key: false,
         body: Body::None,
         handler,
-        docs: Docs::new(id, "About", summary).answers(&[(200, None)]),
+        docs: Docs::new(id, "About", summary).answers(&[(200, None)]).media(media),
     }
 }
 
@@ -34,24 +33,25 @@ const fn row<S: Shop>(
 pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
     const {
         &[
-            row("/openapi.json", |request| Box::pin(document(request)), "OpenApi", "This description, as OpenAPI 3.1"),
+            row(
+                "/openapi.json",
+                |request| Box::pin(document(request)),
+                ("OpenApi", "This description, as OpenAPI 3.1", "application/json"),
+            ),
             row(
                 "/docs",
                 |_| Box::pin(page("text/html; charset=utf-8", include_str!("docs.html"))),
-                "Docs",
-                "A page to read and try the API",
+                ("Docs", "A page to read and try the API", "text/html"),
             ),
             row(
                 "/docs/docs.js",
                 |_| Box::pin(page("text/javascript; charset=utf-8", include_str!("docs.js"))),
-                "DocsScript",
-                "Its script",
+                ("DocsScript", "Its script", "text/javascript"),
             ),
             row(
                 "/docs/docs.css",
                 |_| Box::pin(page("text/css; charset=utf-8", include_str!("docs.css"))),
-                "DocsStyle",
-                "Its style",
+                ("DocsStyle", "Its style", "text/css"),
             ),
         ]
     }

@@ -3,7 +3,9 @@
 use crate::core::caller::{Access, GUEST_COOKIE};
 use crate::core::problem::Code;
 use crate::core::route::{Body, Route};
+use crate::core::types::{EMAIL, EMAIL_LENGTH_MAX};
 use crate::core::view::MinimalView;
+use doorbuster_domain::country;
 use doorbuster_domain::ids::{CartId, OrderId, PaymentId, ReturnId, ShipmentId};
 use doorbuster_domain::money::Currency;
 use schemars::SchemaGenerator;
@@ -72,7 +74,8 @@ fn add_patterns(value: &mut Value) {
             let pattern = match fields.get("format").and_then(Value::as_str) {
                 Some("name") => Some(NAME.to_owned()),
                 Some("cart-id") => Some(uid(CartId::PREFIX)),
-                Some("country") => Some("^[A-Z]{2}$".to_owned()),
+                Some("country") => Some(format!("^({})$", country::codes().collect::<Vec<_>>().join("|"))),
+                Some("e-mail") => Some(EMAIL.to_owned()),
                 Some("currency") => Some(format!("^({})$", Currency::codes().collect::<Vec<_>>().join("|"))),
                 Some("date-time") => Some(SINCE_1970.to_owned()),
                 Some(_) => None,
@@ -80,6 +83,9 @@ fn add_patterns(value: &mut Value) {
             };
             if fields.get("format").and_then(Value::as_str) == Some("name") {
                 fields.insert("maxLength".into(), NAME_LENGTH_MAX.into());
+            }
+            if fields.get("format").and_then(Value::as_str) == Some("e-mail") {
+                fields.insert("maxLength".into(), EMAIL_LENGTH_MAX.into());
             }
             if let Some(pattern) = pattern {
                 fields.insert("pattern".into(), pattern.into());
@@ -243,6 +249,7 @@ fn problem() -> Value {
             "title": { "type": "string" },
             "status": { "type": "integer" },
             "detail": { "type": "string" },
+            "instance": { "type": "string", "description": "The id of the request: that of its `X-Request-Id`, or one that was made." },
             "code": { "type": "string", "enum": codes },
             "retry": { "type": "string", "enum": ["never", "same_key", "new_key", "later"] },
             "retry_after_s": { "type": ["integer", "null"] },

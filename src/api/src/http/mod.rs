@@ -1,8 +1,10 @@
 //! From a socket to a handler: the server, the overload gate, the pipeline with its admission, and the router.
 
 pub mod admission;
+mod cors;
 mod overload_gate;
 mod pipeline;
+mod request_id;
 pub mod router;
 pub mod server;
 

@@ -14,6 +14,7 @@
 
 use super::admission::{Admission, PriorityClass, Waiter};
 use super::pipeline::PipelineCounts;
+use super::request_id::X_REQUEST_ID;
 use doorbuster_domain::time::Timestamp;
 use hyper::Method;
 use std::fmt;
@@ -87,8 +88,10 @@ impl OverloadGate {
 
     /// The answer to a request that was not woken in time.
     pub(super) fn overloaded_response(&self) -> Response {
-        let response = self.admission().overloaded_response();
-        self.0.counts().count(&response);
+        let mut response = self.admission().overloaded_response();
+        let counts = self.0.counts();
+        counts.count(&response);
+        response.headers_mut().insert(&X_REQUEST_ID, counts.request_ids.make());
         response
     }
 

@@ -8,11 +8,13 @@
 //! connection closes, its deadline passes), what was decided stands.
 
 use super::admission::{Account, Admission, NoRoom, Permit, PriorityClass, SlowBody};
+use super::cors::Cors;
 use super::overload_gate::{Gated, OverloadGate};
+use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::router::{Found, Router};
 use super::server::Peer;
 use crate::core::address::client_address;
-use crate::core::caller::{Access, Caller, allow, identify};
+use crate::core::caller::{Access, Caller, ON_BEHALF_OF, allow, identify, may_stand_in};
 use crate::core::headers;
 use crate::core::keys::Keys;
 use crate::core::problem::{Code, Problem};
@@ -22,7 +24,7 @@ use crate::core::request::{Context, Params, Request};
 use crate::core::route::{Body, Route};
 use crate::core::secret::Secret;
 use crate::core::service::Shop;
-use crate::core::settings::ApiSettings;
+use crate::core::settings::{AccessLog, ApiSettings};
 use crate::core::work::{Meter, units_of_answer, units_of_body};
 use crate::docs::openapi;
 use crate::payments::UnmatchedWebhooks;
@@ -31,7 +33,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use doorbuster_domain::time::Timestamp;
 use futures_util::{FutureExt, Stream, StreamExt};
 use hyper::Method;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, IF_NONE_MATCH};
+use hyper::body::Body as _;
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
@@ -49,6 +52,8 @@ use warp::reply::Response;
 pub struct PipelineCounts {
     /// Webhooks about orders of this installation that are unknown here.
     pub unmatched: Arc<UnmatchedWebhooks>,
+    /// Makes the ids of requests that bring none.
+    pub(super) request_ids: RequestIds,
     /// Requests in flight, queued and refused.
     pub admission: Admission,
     /// Answers since the start, by the hundreds of their status: 2xx at 2, 4xx at 4, …
@@ -82,6 +87,7 @@ impl<S> fmt::Debug for Api<S> {
 struct Pipeline<S: 'static> {
     context: Context<S>,
     router: Router<S>,
+    cors: Cors,
     counts: Arc<PipelineCounts>,
 }
 
@@ -129,9 +135,11 @@ impl<S: Shop> Api<S> {
     pub fn new(shop: S, settings: ApiSettings, keys: Keys, secret: Secret) -> Self {
         let unmatched = Arc::<UnmatchedWebhooks>::default();
         let admission = Admission::new(settings.admission);
-        let counts = PipelineCounts { unmatched: Arc::clone(&unmatched), admission, answers: Default::default() };
+        let counts = PipelineCounts { unmatched: Arc::clone(&unmatched), admission, ..PipelineCounts::default() };
         let openapi = openapi::document(routes::<S>()).into();
+        let cors = Cors::new(settings.requests.cors_origins.clone());
         Self(Arc::new(Pipeline {
+            cors,
             context: Context { shop, settings, keys, secret, openapi, unmatched },
             router: Router::new(routes()),
             counts: Arc::new(counts),
@@ -152,7 +160,7 @@ impl<S: Shop> Api<S> {
 
     /// The filter that serves every route. It needs no socket.
     pub fn filter(&self) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-        let api = Arc::clone(&self.0);
+        let (api, refusing) = (Arc::clone(&self.0), Arc::clone(&self.0));
         warp::method()
             .and(warp::path::full())
             .and(warp::query::<Vec<(String, String)>>())
@@ -178,10 +186,11 @@ impl<S: Shop> Api<S> {
                     }
                 },
             )
-            .recover(|_rejection: warp::Rejection| async {
+            .recover(move |_rejection: warp::Rejection| {
                 // Only a query that cannot be parsed gets here: everything else is decided by the table of routes.
                 let problem = Problem::new(Code::MalformedRequest).detail("the query cannot be parsed");
-                Ok::<_, Infallible>(problem.into_response())
+                let response = named(problem, &refusing.counts.request_ids.make());
+                async { Ok::<_, Infallible>(response) }
             })
             .unify()
     }
@@ -211,18 +220,66 @@ impl<S: Shop> Pipeline<S> {
         body: Pin<&mut impl Stream<Item = Result<B, E>>>,
     ) -> Response {
         let admission = &self.counts.admission;
-        let response = match AssertUnwindSafe(self.answer(arrived, body)).catch_unwind().await {
+        let id = self.counts.request_ids.of(&arrived.headers);
+        let origin = self.cors.origin(&arrived.headers);
+        let log = self.context.settings.requests.access_log;
+        let begun = (log != AccessLog::Off).then(|| self.now());
+        let (method, path) = (arrived.method, arrived.path);
+        let mut response = match AssertUnwindSafe(self.answer(arrived, body)).catch_unwind().await {
             Ok(Ok(reply)) => reply.into_response(),
             Ok(Err(Refused::NoPermit)) => admission.overloaded_response(),
             // An entity had no room: the `Retry-After` is spread as for requests without a permit.
             Ok(Err(Refused::Problem(problem))) if problem.code() == Code::Overloaded => {
-                problem.retry_after(admission.next_retry_after_s()).into_response()
+                named(problem.retry_after(admission.next_retry_after_s()), &id)
             }
-            Ok(Err(Refused::Problem(problem))) => problem.into_response(),
-            Err(_panic) => panicked(),
+            Ok(Err(Refused::Problem(problem))) => named(problem, &id),
+            Err(_panic) => {
+                tracing::error!(request = ?id, "a handler panicked");
+                named(internal(), &id)
+            }
         };
         self.counts.count(&response);
+        self.cors.expose(&mut response, origin);
+        if let Some(begun) = begun {
+            self.log(log, method, path, &response, &id, begun);
+        }
+        response.headers_mut().insert(&X_REQUEST_ID, id);
         response
+    }
+
+    /// A line of the access log. It names the route and not the path, and nobody: what is in it is not personal.
+    fn log(
+        &self,
+        log: AccessLog,
+        method: &Method,
+        path: &str,
+        response: &Response,
+        id: &HeaderValue,
+        begun: Timestamp,
+    ) {
+        let status = response.status().as_u16();
+        if log == AccessLog::Errors && status < 400 {
+            return;
+        }
+        let route = match self.router.find(method, path) {
+            Found::Route(route, _) => route.path,
+            Found::Methods(_) | Found::Undecodable | Found::Nothing => "",
+        };
+        let took_ms = self.now().since_ms(begun);
+        let bytes = response.body().size_hint().exact().unwrap_or(0);
+        let request = id.to_str().unwrap_or_default();
+        tracing::info!(target: "access", %method, route, status, took_ms, bytes, request);
+    }
+
+    /// The answer to a browser that asks what a page of another origin may send.
+    fn preflight(&self, arrived: &Arrived<'_>) -> Result<Reply, Problem> {
+        let admission = &self.counts.admission;
+        let account = admission.account(&Caller::Anyone, arrived.address);
+        admission.charge(account, 1, self.now()).map_err(too_many)?;
+        match self.router.find(arrived.method, arrived.path) {
+            Found::Methods(methods) => self.cors.preflight(&arrived.headers, &methods),
+            Found::Route(..) | Found::Undecodable | Found::Nothing => Err(not_found()),
+        }
     }
 
     async fn answer<B: Buf, E: fmt::Display>(
@@ -230,6 +287,9 @@ impl<S: Shop> Pipeline<S> {
         arrived: Arrived<'_>,
         body: Pin<&mut impl Stream<Item = Result<B, E>>>,
     ) -> Result<Reply, Refused> {
+        if self.cors.is_preflight(arrived.method, &arrived.headers) {
+            return self.preflight(&arrived).map_err(Refused::Problem);
+        }
         let Admitted { route, params, permit, now } = self.admit(&arrived)?;
         let (caller, account) = self.authorize(route, &arrived, now)?;
         let (body, permit) = self.read_body(route, &arrived, &caller, body, permit).await?;
@@ -292,9 +352,13 @@ impl<S: Shop> Pipeline<S> {
     fn authorize(&self, route: &Route<S>, arrived: &Arrived<'_>, now: Timestamp) -> Result<(Caller, Account), Problem> {
         let (caller, account) = self.identify(route, arrived, now)?;
         allow(&caller, route.access)?;
+        if route.access != Access::Anyone && arrived.headers.contains_key(ON_BEHALF_OF) {
+            may_stand_in(&caller, &self.context.settings.shop.seller)?;
+        }
         // What a payment provider adds to its webhooks is its own.
         if route.access != Access::Provider {
             headers::understood(&arrived.headers, &arrived.query, route.writes(), route.docs.query)?;
+            headers::acceptable(&arrived.headers, route.docs.media)?;
         }
         if route.key {
             headers::idempotency_key(&arrived.headers)?;
@@ -502,5 +566,16 @@ pub(crate) async fn catch_panic(answer: impl Future<Output = Result<Reply, Probl
 
 fn panicked() -> Response {
     tracing::error!("a handler panicked");
-    Problem::new(Code::Internal).detail("an internal error occurred").into_response()
+    internal().into_response()
+}
+
+fn internal() -> Problem {
+    Problem::new(Code::Internal).detail("an internal error occurred")
+}
+
+/// The response of a problem that names its request.
+fn named(problem: Problem, id: &HeaderValue) -> Response {
+    let mut response = problem.instance(id.to_str().unwrap_or_default()).into_response();
+    response.headers_mut().insert(&X_REQUEST_ID, id.clone());
+    response
 }

@@ -49,7 +49,7 @@ pub(crate) async fn first_unknown<S: Shop>(request: &Request<'_, S>, skus: Vec<S
 
 async fn exists<S: Shop>(request: &Request<'_, S>, sku: Sku) -> Result<bool, Problem> {
     let command = any::Command::Inventory(inventory::Command::Read);
-    match request.ask(EntityId::Inventory(sku), command).send().await {
+    match request.ask_inside(EntityId::Inventory(sku), command).send().await {
         Ok(_) | Err(AskError::Quarantined) => Ok(true),
         Err(AskError::Refused(Refusal::Inventory(inventory::Refusal::Unknown))) => Ok(false),
         // Not known whether it exists: nothing was asked for, so the same request may come again.

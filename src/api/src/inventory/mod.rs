@@ -25,6 +25,7 @@ use doorbuster_domain::any;
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{Command, Level, Levels, Refusal, Reply as Replied};
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::warehouse;
 use std::sync::Arc;
 
@@ -184,10 +185,10 @@ async fn count<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
 /// From then on the SKU is told when the warehouse stops or resumes selling; if it is closed now, the SKU knows before its units come.
 async fn announce<S: Shop>(request: &Request<'_, S>, sku: &Sku, id: &WarehouseId) -> Result<(), Problem> {
     let is_listed = |stock: &Stock| stock.levels.as_ref().is_some_and(|levels| levels.offer.is_some());
-    // A mistyped SKU is refused before the warehouse remembers it.
-    if !request.context.shop.cached_availability(sku).is_some_and(|stock| is_listed(&stock))
-        && !is_listed(&Box::pin(read(request, sku)).await?)
-    {
+    // A mistyped SKU, and another seller's, is refused before the warehouse remembers it.
+    let is_known = request.caller.is_platform(&request.shop_settings().seller)
+        && request.context.shop.cached_availability(sku).is_some_and(|stock| is_listed(&stock));
+    if !is_known && !is_listed(&Box::pin(read_as(request, request.who(), sku)).await?) {
         return Err(of_inventory(&Refusal::Unknown));
     }
     let stock = any::Command::Warehouse(warehouse::Command::Stock { warehouse: id.clone(), sku: sku.clone() });
@@ -195,7 +196,7 @@ async fn announce<S: Shop>(request: &Request<'_, S>, sku: &Sku, id: &WarehouseId
     let asking = request.ask(EntityId::Warehouse(id.clone()), stock).until(Wait::Held, request.deadline());
     match asking.reject_if_absent(Some(unknown)).send().await {
         Ok(_described) => Ok(()),
-        Err(AskError::Refused(any::Refusal::Warehouse(warehouse::Refusal::Unknown))) => {
+        Err(AskError::Refused(any::Refusal::Warehouse(warehouse::Refusal::Unknown) | any::Refusal::NotYours)) => {
             Err(Problem::field("/warehouse", "unknown", format!("{id}: no such warehouse")))
         }
         Err(error) => Err(error.into()),
@@ -225,10 +226,14 @@ async fn availability<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem
     Ok(Reply::json(200, &view).etag(stock.version).cache("no-cache"))
 }
 
-/// Asks the entity for the stock of a SKU that the read models have not seen.
+/// Asks the entity for the stock of a SKU that the read models have not seen, for what everyone may know of it.
 pub(crate) async fn read<S: Shop>(request: &Request<'_, S>, sku: &Sku) -> Result<Stock, Problem> {
+    read_as(request, Principal::System, sku).await
+}
+
+async fn read_as<S: Shop>(request: &Request<'_, S>, by: Principal, sku: &Sku) -> Result<Stock, Problem> {
     let command = any::Command::Inventory(Command::Read);
-    let accepted = request.ask(EntityId::Inventory(sku.clone()), command).send().await?;
+    let accepted = request.ask_as(by, EntityId::Inventory(sku.clone()), command).send().await?;
     let any::Reply::Inventory(Replied::Levels(levels)) = accepted.reply else { return Err(not_found()) };
     Ok(Stock {
         available: levels.available(),

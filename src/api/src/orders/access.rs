@@ -38,43 +38,32 @@ pub(crate) fn made(accepted: &Accepted) -> Option<Made> {
     }
 }
 
-/// May this caller know of the order: its owner, the holder of its token, or a seller of it?
-fn may_see(caller: &Caller, order: &Order) -> bool {
-    let Some(terms) = order.terms() else { return false };
-    let owner = || caller.principal().is_some_and(|principal| principal == terms.owner);
-    match caller {
-        Caller::Anyone => false,
-        Caller::Holder(held) => *held == order.id,
-        Caller::Guest(_) => owner(),
-        Caller::Seller(key) => {
-            let sold_by =
-                |line: &order::OrderLine| line.agreed.as_ref().is_some_and(|agreed| agreed.seller == key.account);
-            terms.seller == key.account || order.lines.iter().any(sold_by) || owner()
-        }
-    }
-}
-
 /// Has the order's token ended: by time, or because its personal data was erased?
 fn token_has_ended(order: &Order, life_s: u64, now: Timestamp) -> bool {
     let placed_at = order.head.as_ref().map_or(Timestamp(0), |head| head.placed_at);
     order.personal.is_none() || now >= placed_at.plus_s(life_s)
 }
 
-/// An order that the caller may know of; any other is 404. A token that has ended is 401.
+/// An order of which the caller may know at least a part (rule P4); any other is 404. A token that has ended is 401.
 pub(crate) async fn visible<S: Shop>(request: &Request<'_, S>, id: OrderId) -> Result<Box<Accepted>, Problem> {
     // An id that no order has starts no actor.
     let unknown = Some(Box::new(Refusal::Order(order::Refusal::Unknown)));
     let read = request.ask(EntityId::Order(id), any::Command::Order(Command::Read)).reject_if_absent(unknown);
     let accepted = read.send().await?;
     let order = order_of(&accepted)?;
-    if !may_see(&request.caller, order) {
-        return Err(not_found());
-    }
     let life_s = request.settings().order_token_life_s;
     if matches!(request.caller, Caller::Holder(_)) && token_has_ended(order, life_s, request.now) {
         return Err(unauthenticated());
     }
     Ok(accepted)
+}
+
+/// An order that the caller may know as a whole: its money and its journal are its buyer's and the platform's.
+pub(crate) async fn visible_whole<S: Shop>(request: &Request<'_, S>, id: OrderId) -> Result<Box<Accepted>, Problem> {
+    let accepted = visible(request, id).await?;
+    let who = request.who();
+    let is_whole = order_of(&accepted)?.sight(&who).is_some_and(|sight| sight.group.is_none());
+    if is_whole { Ok(accepted) } else { Err(not_found()) }
 }
 
 /// What an answer waits for, and until when: as `Prefer: wait` says, and without it for `usual`.
@@ -124,7 +113,7 @@ pub(crate) async fn with_allowed<S: Shop>(request: &Request<'_, S>, id: OrderId,
     }
     let Ok(accepted) = visible(request, id).await else { return problem };
     match order_of(&accepted) {
-        Ok(order) => problem.with("allowed", allowed_words(order, &request.caller)),
+        Ok(order) => problem.with("allowed", allowed_words(order, &request.who())),
         Err(_gone) => problem,
     }
 }

@@ -1,6 +1,6 @@
 //! Bodies of orders, and the payment that an order may have with it.
 
-use crate::core::types::{Code4217, Country, Id, Metadata, MoneyIn, Prose, Quantity, Text, present};
+use crate::core::types::{Code4217, Country, Email, Id, Metadata, MoneyIn, Prose, Quantity, Text, present};
 use crate::core::words::{AllocationWord, CancelWord, CaptureWord, MethodWord};
 use doorbuster_domain::ids::{CartId, Sku};
 use schemars::JsonSchema;
@@ -56,7 +56,7 @@ pub struct OrderLineBody {
 #[serde(deny_unknown_fields)]
 pub struct BuyerBody {
     /// The address for the confirmation.
-    pub email: Option<Text<254>>,
+    pub email: Option<Email>,
     /// The full name.
     pub name: Option<Prose<200>>,
     /// A phone number for the carrier.
@@ -127,6 +127,8 @@ pub struct OrderPatchBody {
     pub note: Option<Option<Prose<1000>>>,
     /// Pairs that replace all others.
     pub metadata: Option<Metadata>,
+    /// The id of its own lines in the system of a seller who sees only those; any other is set when the order is placed.
+    pub external_id: Option<Text<128>>,
 }
 
 /// Units of a line.

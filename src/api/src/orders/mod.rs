@@ -8,14 +8,15 @@ mod terms;
 mod views;
 
 pub(crate) use access::{
-    ask, ask_until, line_number, line_units, made, not_empty, order_id, order_of, visible, wait_for, with_allowed,
+    ask, ask_until, line_number, line_units, made, not_empty, order_id, order_of, visible, visible_whole, wait_for,
+    with_allowed,
 };
 pub use bodies::{
     AddressBody, BuyerBody, CancelBody, LineUnitsBody, OrderBody, OrderLineBody, OrderPatchBody, PaymentBody,
 };
 pub use events::{EventPage, EventView};
 pub(crate) use terms::instruction;
-pub use views::{OrderView, allowed_words, is_decided, order_number};
+pub use views::{OrderView, ShownTo, allowed_words, is_decided, order_number};
 
 use self::terms::EXTERNAL_ID;
 use crate::core::caller::Access;
@@ -27,11 +28,13 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::{Shop, Unavailable};
-use compact_str::format_compact;
+use crate::core::types::{Metadata, Text};
+use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any;
 use doorbuster_domain::ids::EntityId;
-use doorbuster_domain::order::{CancelReason, Command, Order, Patch};
+use doorbuster_domain::order::{CancelReason, Command, Group, Order, Patch};
+use doorbuster_domain::warehouse;
 
 /// The most events of a page of an order's journal.
 const EVENTS_MAX: usize = 200;
@@ -139,15 +142,53 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
     }
 }
 
-/// An order that was changed: whole, or as little of it as the caller prefers.
-fn show_changed<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted) -> Result<Reply, Problem> {
-    show(request, status, accepted, request.prefers_minimal())
+/// An order that was placed, whole or as little of it as the caller prefers: the one answer that has its token.
+fn show_placed<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted) -> Result<Reply, Problem> {
+    let token = request.context.secret.order_token(order_of(accepted)?.id);
+    let who = request.who();
+    let shown = ShownTo { who: &who, ships: false, token: Some(&token) };
+    show(request, status, accepted, &shown, request.prefers_minimal())
 }
 
-fn show<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted, minimal: bool) -> Result<Reply, Problem> {
-    let order = order_of(accepted)?;
-    let token = request.context.secret.order_token(order.id);
-    let view = OrderView::new(order, &accepted.meta, &request.caller, &token, request.now).ok_or_else(not_found)?;
+/// An order that was changed: whole, or as little of it as the caller prefers.
+async fn show_changed<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted) -> Result<Reply, Problem> {
+    show_known(request, status, accepted, request.prefers_minimal()).await
+}
+
+async fn show_known<S: Shop>(
+    request: &Request<'_, S>,
+    status: u16,
+    accepted: &Accepted,
+    minimal: bool,
+) -> Result<Reply, Problem> {
+    let who = request.who();
+    let group = order_of(accepted)?.sight(&who).and_then(|sight| sight.group);
+    let ships = match group {
+        Some(group) => Box::pin(keeps_all(request, &group)).await,
+        None => false,
+    };
+    show(request, status, accepted, &ShownTo { who: &who, ships, token: None }, minimal)
+}
+
+/// Are the warehouses from which the units of a group come all the caller's? Then it sends them itself. Each warehouse says so.
+async fn keeps_all<S: Shop>(request: &Request<'_, S>, group: &Group<'_>) -> bool {
+    for warehouse in group.warehouses() {
+        let read = any::Command::Warehouse(warehouse::Command::Read);
+        if request.ask(EntityId::Warehouse(warehouse.clone()), read).send().await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+fn show<S: Shop>(
+    request: &Request<'_, S>,
+    status: u16,
+    accepted: &Accepted,
+    shown: &ShownTo<'_>,
+    minimal: bool,
+) -> Result<Reply, Problem> {
+    let view = OrderView::new(order_of(accepted)?, &accepted.meta, shown, request.now).ok_or_else(not_found)?;
     let reply = if minimal { Reply::minimal(status, &view.minimal()) } else { Reply::json(status, &view) };
     Ok(reply.etag(accepted.meta.version).of(accepted))
 }
@@ -155,7 +196,7 @@ fn show<S: Shop>(request: &Request<'_, S>, status: u16, accepted: &Accepted, min
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = order_id(&request)?;
     let accepted = visible(&request, id).await?;
-    show(&request, 200, &accepted, false)
+    show_known(&request, 200, &accepted, false).await
 }
 
 async fn cancel<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -168,7 +209,7 @@ async fn cancel<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     };
     visible(&request, id).await?;
     let accepted = ask(&request, id, command).await?;
-    Ok(show_changed(&request, 200, &accepted)?.waited(request.prefer_wait))
+    Ok(show_changed(&request, 200, &accepted).await?.waited(request.prefer_wait))
 }
 
 async fn patch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -179,7 +220,7 @@ async fn patch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let patch = patch_of(&request, order_of(&known)?, body)?;
     let command = any::Command::Order(Command::Patch(Box::new(patch)));
     match request.ask(EntityId::Order(id), command).if_version(if_version).send().await {
-        Ok(accepted) => show_changed(&request, 200, &accepted),
+        Ok(accepted) => show_changed(&request, 200, &accepted).await,
         Err(error) => Err(with_allowed(&request, id, error).await),
     }
 }
@@ -187,6 +228,10 @@ async fn patch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
 fn patch_of<S: Shop>(request: &Request<'_, S>, order: &Order, body: OrderPatchBody) -> Result<Patch, Problem> {
     let shop = request.shop_settings();
     let placed = order.terms().ok_or_else(not_found)?;
+    let who = request.who();
+    let group = order.sight(&who).ok_or_else(not_found)?.group;
+    let notes = group.map_or(placed.metadata.as_slice(), |group| group.notes());
+    let metadata = metadata_of(notes, group.is_some(), body.metadata, body.external_id)?;
     let country = body.ship_to.as_ref().map_or(&placed.destination.country, |address| &address.country.0).clone();
     let option = body.shipping_option.as_ref().map(|option| option.0.clone());
     let moved = body.ship_to.is_some() && country != placed.destination.country;
@@ -201,10 +246,6 @@ fn patch_of<S: Shop>(request: &Request<'_, S>, order: &Order, body: OrderPatchBo
         let tax = shop.tax_of(&destination.country);
         (terms::address(address), destination, tax)
     });
-    let metadata = body.metadata.map(|metadata| {
-        let kept = placed.metadata.iter().filter(|(name, _)| name == EXTERNAL_ID).cloned();
-        kept.chain(metadata.0).collect()
-    });
     Ok(Patch {
         buyer: body.buyer.map(terms::buyer),
         ship_to,
@@ -212,7 +253,28 @@ fn patch_of<S: Shop>(request: &Request<'_, S>, order: &Order, body: OrderPatchBo
         shipping,
         note: body.note.map(|note| note.map(|note| note.0)),
         metadata,
+        seller: None,
     })
+}
+
+/// The pairs that a change leaves, with the external id as the first; `None`: they stay. That of an order is set when it is placed, that of a
+/// seller's own lines by their seller.
+fn metadata_of(
+    known: &[(CompactString, CompactString)],
+    of_group: bool,
+    metadata: Option<Metadata>,
+    external_id: Option<Text<128>>,
+) -> Result<Option<Vec<(CompactString, CompactString)>>, Problem> {
+    if external_id.is_some() && !of_group {
+        return Err(Problem::field("/external_id", "invalid_value", "is set when the order is placed"));
+    }
+    if metadata.is_none() && external_id.is_none() {
+        return Ok(None);
+    }
+    let (ids, pairs): (Vec<_>, Vec<_>) = known.iter().cloned().partition(|(name, _)| name == EXTERNAL_ID);
+    let ids = external_id.map_or(ids, |id| vec![(CompactString::const_new(EXTERNAL_ID), id.0)]);
+    let pairs = metadata.map_or(pairs, |metadata| metadata.0);
+    Ok(Some(ids.into_iter().chain(pairs).collect()))
 }
 
 /// A page of the order's journal, oldest first. The records are read a few at a time and let go as soon as they are described, because one of a large
@@ -231,7 +293,7 @@ async fn events<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
             .filter(|limit| (1..=EVENTS_MAX).contains(limit))
             .ok_or_else(|| Problem::field("/limit", "out_of_range", format!("must be from 1 to {EVENTS_MAX}")))?,
     };
-    let accepted = visible(&request, id).await?;
+    let accepted = visible_whole(&request, id).await?;
     let mut page = EventPage::of(order_of(&accepted)?, after, limit);
     while let Some(from) = page.next_from() {
         let read = request.context.shop.history(&EntityId::Order(id), from, RECORDS_AT_ONCE).await;

@@ -8,7 +8,7 @@
 
 use super::access::{order_of, wait_for};
 use super::bodies::{OrderBody, OrderLineBody, PaymentBody};
-use super::show_changed;
+use super::show_placed;
 use super::terms::{EXTERNAL_ID, address, buyer, destination, instruction, shipping};
 use super::views::is_decided;
 use crate::carts;
@@ -173,9 +173,9 @@ fn answer_of<S: Shop>(request: &Request<'_, S>, accepted: &Accepted) -> Result<R
     }
     let location = format_compact!("/v1/orders/{}", order.id);
     let reply = if is_decided(order.stage) {
-        show_changed(request, 201, accepted)?
+        show_placed(request, 201, accepted)?
     } else {
-        show_changed(request, 202, accepted)?.retry_after(request.settings().retry_after_s)
+        show_placed(request, 202, accepted)?.retry_after(request.settings().retry_after_s)
     };
     Ok(reply.location(&location).waited(request.prefer_wait))
 }
@@ -263,7 +263,7 @@ fn place_of<S: Shop>(
         return Err(currency_mismatch());
     }
     // What a shop sells is goods. Only its own side knows of an order without an address: sold over the counter, collected, address to follow.
-    if body.ship_to.is_none() && !request.caller.is_seller() {
+    if body.ship_to.is_none() && !request.caller.is_platform(&shop.seller) {
         return Err(Problem::field("/ship_to", "missing_field", "is required: goods are delivered"));
     }
     let destination = body

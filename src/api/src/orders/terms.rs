@@ -70,7 +70,11 @@ pub(crate) fn instruction(
     body: PaymentBody,
     pointer: &str,
 ) -> Result<Instruction, Problem> {
-    if body.capture.as_ref().is_some_and(|capture| !caller.is_seller() && capture.0 != shop.payment.capture) {
+    if body
+        .capture
+        .as_ref()
+        .is_some_and(|capture| !caller.is_platform(&shop.seller) && capture.0 != shop.payment.capture)
+    {
         let detail = "is the shop's to say; leave it out";
         return Err(Problem::field(format!("{pointer}/capture"), "invalid_value", detail));
     }

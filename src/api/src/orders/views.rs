@@ -1,7 +1,6 @@
 //! The view of an order.
 
 use super::terms::EXTERNAL_ID;
-use crate::core::caller::Caller;
 use crate::core::view::{At, Iso4217, MinimalView, MoneyView, Pairs, Shown, line_id};
 use crate::core::words::status_word;
 use crate::payments::views::{PaymentErrorView, PaymentView, payment_error, payment_word};
@@ -10,8 +9,9 @@ use crate::shipments::views::ShipmentView;
 use compact_str::{CompactString, format_compact};
 use doorbuster_domain::ids::{OrderId, Sku, WarehouseId};
 use doorbuster_domain::order::{
-    Address, Allowed, Buyer, FulfilmentStatus, Hold, LineNumber, Order, OrderLine, OrderReturnStatus, Stage,
+    Address, Allowed, Buyer, FulfilmentStatus, Hold, LineNumber, Order, OrderLine, OrderReturnStatus, Stage, Totals,
 };
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::wire::Meta;
 use schemars::JsonSchema;
@@ -45,7 +45,8 @@ pub struct OrderView<'a> {
     placed_at: At,
     expires_at: At,
     confirmed_at: Option<At>,
-    order_token: &'a str,
+    /// Only in the answer to the placement.
+    order_token: Option<&'a str>,
     version: u64,
     created_at: At,
     updated_at: At,
@@ -150,10 +151,22 @@ const fn allowed_word(allowed: Allowed) -> (&'static str, bool) {
 
 /// The actions that a caller may take on an order now.
 #[must_use]
-pub fn allowed_words(order: &Order, caller: &Caller) -> Vec<&'static str> {
-    let seller = caller.is_seller();
-    let words = order.allowed().into_iter().map(allowed_word);
-    words.filter(|(_, sellers_only)| seller || !sellers_only).map(|(word, _)| word).collect()
+pub fn allowed_words(order: &Order, who: &Principal) -> Vec<&'static str> {
+    let of_all = || order.allowed().into_iter().map(allowed_word);
+    let is_whole = order.sight(who).is_some_and(|sight| sight.group.is_none());
+    let mut words: Vec<&'static str> = match who {
+        Principal::Platform(_) => return of_all().map(|(word, _)| word).collect(),
+        _ if is_whole => of_all().filter(|(_, sellers_only)| !sellers_only).map(|(word, _)| word).collect(),
+        _ => Vec::new(),
+    };
+    if let Principal::Seller(account) = who
+        && let Some(group) = order.group(&account.id)
+    {
+        let own = group.allowed().into_iter().map(|allowed| allowed_word(allowed).0);
+        let new: Vec<_> = own.filter(|word| !words.contains(word)).collect();
+        words.extend(new);
+    }
+    words
 }
 
 /// The order number for people: 60 bits of the id in twelve characters, in no sequence.
@@ -186,15 +199,23 @@ impl<'a> OrderView<'a> {
         }
     }
 
-    /// An order for `caller`, with the token that reads and pays it; `None`: the order does not exist.
+    /// As much of an order as `shown` says; `None`: the order does not exist, or nothing of it is shown.
     #[must_use]
-    pub fn new(order: &'a Order, meta: &Meta, caller: &Caller, token: &'a str, now: Timestamp) -> Option<Self> {
+    pub fn new(order: &'a Order, meta: &Meta, shown: &ShownTo<'a>, now: Timestamp) -> Option<Self> {
         let head = order.head.as_deref()?;
         let terms = &head.terms;
-        let personal = order.personal.as_deref();
+        let sight = order.sight(shown.who)?;
+        let personal = order.personal.as_deref().filter(|_| sight.personal);
+        // A seller knows no buyer: only where to send what it sends itself.
+        let whole = personal.filter(|_| sight.group.is_none());
+        let sent_to = personal.filter(|_| sight.group.is_none() || shown.ships);
         let address = |address: Option<&'a Address>| address.map(AddressView::new);
-        let (external_id, metadata) = split_metadata(&terms.metadata);
-        let lines = order.numbered().map(|(number, line)| OrderLineView::new(order, number, line));
+        let (external_id, metadata) = split_metadata(sight.group.map_or(&terms.metadata, |group| group.notes()));
+        let lines = order.numbered().filter(|(number, _)| sight.has(*number));
+        let shipments = order.shipments.iter().filter(|shipment| sight.has_shipment(shipment));
+        let returns = order.returns.iter().filter(|one| sight.has_return(one));
+        let paid = if sight.group.is_none() { order.payments.as_slice() } else { &[] };
+        let totals = sight.group.map_or_else(|| order.totals(), |group| group.totals());
         Some(Self {
             id: Shown(order.id),
             number: order_number(order.id),
@@ -202,26 +223,26 @@ impl<'a> OrderView<'a> {
             payment_status: payment_word(order.payment_status(now)),
             fulfilment_status: fulfilment_word(order.fulfilment_status()),
             return_status: return_word(order.return_status()),
-            allowed: allowed_words(order, caller),
-            buyer: personal.map(|personal| BuyerView::new(&personal.buyer)),
-            ship_to: address(personal.and_then(|personal| personal.ship_to.as_ref())),
-            bill_to: address(personal.and_then(|personal| personal.bill_to.as_ref())),
-            note: personal.and_then(|personal| personal.note.as_deref()),
-            shipping: terms
-                .shipping
-                .as_ref()
-                .map(|shipping| ShippingView { option: &shipping.option, price: shipping.price.into() }),
+            allowed: allowed_words(order, shown.who),
+            buyer: whole.map(|personal| BuyerView::new(&personal.buyer)),
+            ship_to: address(sent_to.and_then(|personal| personal.ship_to.as_ref())),
+            bill_to: address(whole.and_then(|personal| personal.bill_to.as_ref())),
+            note: whole.and_then(|personal| personal.note.as_deref()),
+            shipping: terms.shipping.as_ref().map(|shipping| ShippingView {
+                option: &shipping.option,
+                price: sight.group.map_or(shipping.price, |_| totals.shipping).into(),
+            }),
             currency: Iso4217(terms.currency),
-            lines: lines.collect(),
-            totals: TotalsView::new(order),
-            payments: order.payments.iter().map(|payment| PaymentView::new(order, payment, now)).collect(),
-            shipments: order.shipments.iter().map(|shipment| ShipmentView::new(order, shipment)).collect(),
-            returns: order.returns.iter().map(|one| ReturnView::new(order, one)).collect(),
-            last_error: order.payments.last().and_then(payment_error),
+            lines: lines.map(|(number, line)| OrderLineView::new(order, number, line)).collect(),
+            totals: TotalsView::new(&totals),
+            payments: paid.iter().map(|payment| PaymentView::new(order, payment, now)).collect(),
+            shipments: shipments.map(|shipment| ShipmentView::new(order, shipment, &sight)).collect(),
+            returns: returns.map(|one| ReturnView::new(order, one, &sight)).collect(),
+            last_error: paid.last().and_then(payment_error),
             placed_at: At(head.placed_at),
             expires_at: At(order.expires_at),
             confirmed_at: order.confirmed_at.map(At),
-            order_token: token,
+            order_token: shown.token,
             version: meta.version,
             created_at: At(meta.created_at),
             updated_at: At(meta.updated_at),
@@ -229,6 +250,17 @@ impl<'a> OrderView<'a> {
             external_id,
         })
     }
+}
+
+/// To whom an order is shown, and what of it.
+#[derive(Debug)]
+pub struct ShownTo<'a> {
+    /// Who sees it.
+    pub who: &'a Principal,
+    /// Does a seller who sees only its own lines send them itself? Then it sees where to.
+    pub ships: bool,
+    /// The token that reads and pays it, for who places it.
+    pub token: Option<&'a str>,
 }
 
 type Pair = (CompactString, CompactString);
@@ -305,8 +337,7 @@ impl<'a> OrderLineView<'a> {
 }
 
 impl TotalsView {
-    fn new(order: &Order) -> Self {
-        let totals = order.totals();
+    fn new(totals: &Totals) -> Self {
         Self {
             subtotal: totals.subtotal.into(),
             shipping: totals.shipping.into(),

@@ -19,7 +19,8 @@ use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
 use crate::orders::{
-    PaymentBody, ask, ask_until, instruction, line_units, made, not_empty, order_id, order_of, visible, wait_for,
+    PaymentBody, ask, ask_until, instruction, line_units, made, not_empty, order_id, order_of, visible, visible_whole,
+    wait_for,
 };
 use compact_str::format_compact;
 use doorbuster_actors::ask::Accepted;
@@ -194,16 +195,18 @@ async fn refund<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
         (None, None) => RefundWhat::Everything,
     };
     visible(&request, id).await?;
-    let command = Command::Refund { request: key, what, reason: body.reason.0 };
+    let command = Command::Refund { request: key, what, reason: body.reason.0, seller: None };
     let accepted = ask(&request, id, command).await?;
     let Some(Made::Refund(number)) = made(&accepted) else { return Err(not_found()) };
     let order = order_of(&accepted)?;
     let refund = order.refund(number).ok_or_else(not_found)?;
-    Ok(Reply::json(201, &RefundView::new(order, refund)).of(&accepted).waited(request.prefer_wait))
+    let who = request.who();
+    let is_whole = order.sight(&who).is_some_and(|sight| sight.group.is_none());
+    Ok(Reply::json(201, &RefundView::new(order, refund, is_whole)).of(&accepted).waited(request.prefer_wait))
 }
 
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(PaymentId::parse)?;
-    let accepted = visible(&request, id.order()).await?;
+    let accepted = visible_whole(&request, id.order()).await?;
     Ok(show(&request, 200, id.number(), &accepted)?.etag(accepted.meta.version))
 }

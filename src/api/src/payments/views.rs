@@ -55,7 +55,8 @@ pub struct PaymentErrorView<'a> {
 #[schemars(rename = "Refund")]
 pub struct RefundView<'a> {
     id: Shown<RefundId>,
-    payment: Shown<PaymentId>,
+    /// `null` for a seller of only some lines of the order.
+    payment: Option<Shown<PaymentId>>,
     amount: MoneyView,
     status: &'static str,
     reason: &'a str,
@@ -120,7 +121,7 @@ impl<'a> PaymentView<'a> {
             next_action,
             authorization_expires_at: payment.lapses_at().map(At),
             last_error: payment_error(payment),
-            refunds: refunds.map(|refund| RefundView::new(order, refund)).collect(),
+            refunds: refunds.map(|refund| RefundView::new(order, refund, true)).collect(),
             created_at: At(payment.asked_at),
             updated_at: At(payment.changed_at),
         }
@@ -128,12 +129,12 @@ impl<'a> PaymentView<'a> {
 }
 
 impl<'a> RefundView<'a> {
-    /// A refund of an order.
+    /// A refund of an order, with its payment if the order is seen as a whole.
     #[must_use]
-    pub fn new(order: &'a Order, refund: &'a Refund) -> Self {
+    pub fn new(order: &'a Order, refund: &'a Refund, whole: bool) -> Self {
         Self {
             id: Shown(RefundId::of(order.id, refund.number)),
-            payment: Shown(PaymentId::of(order.id, refund.payment)),
+            payment: whole.then(|| Shown(PaymentId::of(order.id, refund.payment))),
             amount: order.money(refund.amount).into(),
             status: match refund.status {
                 RefundStatus::Pending => "pending",

@@ -11,10 +11,10 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::service::{Shop, WebhookError};
 use doorbuster_domain::any::{self, Refusal};
-use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::order::{self, Command};
 use doorbuster_domain::payment::Reference;
+use doorbuster_domain::principal::Principal;
 
 pub(super) async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let provider = request.params.first();
@@ -29,8 +29,8 @@ pub(super) async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, P
     let reference = webhook.report.reference;
     let order = EntityId::Order(reference.order);
     let command = Command::ProviderSays { report: Box::new(webhook.report) };
-    let by = By::Provider(provider.into());
-    let asked = request.ask_by(by, order, any::Command::Order(command)).send().await;
+    let by = Principal::Provider(provider.into());
+    let asked = request.ask_as(by, order, any::Command::Order(command)).send().await;
     let unmatched = &request.context.unmatched;
     match asked {
         // Not ours: sending it again would change nothing.

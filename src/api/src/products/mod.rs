@@ -21,7 +21,7 @@ use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any::{Command, State};
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, ProductId, Sku};
-use doorbuster_domain::product::{self, Details, Product};
+use doorbuster_domain::product::{self, Product};
 
 /// The rows of this resource.
 pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
@@ -36,7 +36,8 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 body: Body::LargeJson(schema_of::<ProductBody>),
                 handler: |request| Box::pin(put(request)),
                 docs: Docs::new("PutProduct", "Catalogue", "Set a whole product with its SKUs")
-                    .answers(&[(200, Some(schema_of::<ProductView>)), (201, Some(schema_of::<ProductView>))]),
+                    .answers(&[(200, Some(schema_of::<ProductView>)), (201, Some(schema_of::<ProductView>))])
+                    .codes(&[Code::NameTaken]),
             },
             Route {
                 method: "GET",
@@ -63,19 +64,31 @@ async fn put<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let deadline = request.now.plus_ms(request.settings().order_wait_ms);
     let accepted = request.ask(EntityId::Product(id), command).until(Wait::Held, deadline).send().await?;
     let product = product_of(&accepted)?;
-    let taken: Vec<FieldError> = product
-        .conflicts()
-        .map(|(sku, owner)| FieldError {
-            pointer: format!("/skus/{}", position(product, sku)),
-            code: "taken".into(),
-            message: format!("{sku} is a SKU of product {owner}"),
-        })
-        .collect();
-    if !taken.is_empty() {
-        return Err(Problem::new(Code::Invalid).detail("a SKU belongs to one product").errors(taken));
+    if product.conflicts().next().is_some() {
+        return Err(Box::pin(conflict(&request, product)).await);
     }
     let created = product.version() == 1 && !accepted.repeated;
     show(if created { 201 } else { 200 }, product, &accepted)
+}
+
+/// The problem of a product that names SKUs of others. Which product has one is told to its own seller only.
+async fn conflict<S: Shop>(request: &Request<'_, S>, product: &Product) -> Problem {
+    let seller = product.details().map(|details| &details.seller);
+    let mut errors = Vec::new();
+    let mut code = Code::Invalid;
+    for (sku, owner) in product.conflicts() {
+        let read = Command::Product(product::Command::Read);
+        let accepted = request.ask_inside(EntityId::Product(owner.clone()), read).send().await;
+        let own = accepted.as_ref().ok().and_then(|accepted| product_of(accepted).ok()?.details());
+        let message = if own.is_some_and(|details| Some(&details.seller) == seller) {
+            format!("{sku} is a SKU of product {owner}")
+        } else {
+            code = Code::NameTaken;
+            format!("{sku} is a SKU of another account")
+        };
+        errors.push(FieldError { pointer: format!("/skus/{}", position(product, sku)), code: "taken".into(), message });
+    }
+    Problem::new(code).detail("a SKU belongs to one product").errors(errors)
 }
 
 /// The account of the seller who sends a request.
@@ -96,13 +109,7 @@ fn position(product: &Product, sku: &Sku) -> usize {
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(ProductId::parse)?;
     let accepted = request.ask(EntityId::Product(id), Command::Product(product::Command::Read)).send().await?;
-    let product = product_of(&accepted)?;
-    let draft = product.details().filter(|details| details.status == product::Status::Draft);
-    let own = |details: &Details| matches!(&request.caller, Caller::Seller(key) if key.account == details.seller);
-    if draft.is_some_and(|details| !own(details)) {
-        return Err(not_found());
-    }
-    show(200, product, &accepted)
+    show(200, product_of(&accepted)?, &accepted)
 }
 
 fn product_of(accepted: &Accepted) -> Result<&Product, Problem> {

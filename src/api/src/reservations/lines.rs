@@ -54,6 +54,7 @@ pub(super) fn read<S: Shop>(request: &Request<'_, S>, owner: &str, body: Reserva
                 ranking,
                 hold_s,
                 expires_at: request.now.plus_s(hold_s),
+                seller: None,
             });
             made.terms = fingerprint(&made);
             Ok(Wanted::Several(made))

@@ -197,7 +197,7 @@ async fn reserve_at_stock<S: Shop>(
     let is_seen = stock.as_ref().is_some_and(|stock| stock.levels.is_some());
     let unknown = if is_seen { None } else { known::unknown_unless_seen(&request.context.shop, sku) };
     let ranking = lines::ranking_of(request, stock);
-    let command = inventory::Command::ReserveExternal { decider: Decider::Stock, ranking, requests };
+    let command = inventory::Command::ReserveExternal { decider: Decider::Stock, ranking, requests, seller: None };
     let asking = request.ask(EntityId::Inventory(sku.clone()), any::Command::Inventory(command));
     asking.reject_if_absent(unknown).send().await
 }

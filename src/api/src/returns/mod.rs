@@ -91,10 +91,12 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
     }
 }
 
-fn show(status: u16, number: u16, accepted: &Accepted) -> Result<Reply, Problem> {
+fn show<S: Shop>(request: &Request<'_, S>, status: u16, number: u16, accepted: &Accepted) -> Result<Reply, Problem> {
     let order = order_of(accepted)?;
-    let one = order.return_(number).ok_or_else(not_found)?;
-    Ok(Reply::json(status, &ReturnView::new(order, one)).of(accepted))
+    let who = request.who();
+    let sight = order.sight(&who).ok_or_else(not_found)?;
+    let one = order.return_(number).filter(|one| sight.has_return(one)).ok_or_else(not_found)?;
+    Ok(Reply::json(status, &ReturnView::new(order, one, &sight)).of(accepted))
 }
 
 async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -111,13 +113,13 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let accepted = ask(&request, id, Command::RequestReturn { request: key, lines }).await?;
     let Some(Made::Return(number)) = made(&accepted) else { return Err(not_found()) };
     let location = format_compact!("/v1/returns/{}", ReturnId::of(id, number));
-    Ok(show(201, number, &accepted)?.location(&location))
+    Ok(show(&request, 201, number, &accepted)?.location(&location))
 }
 
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(ReturnId::parse)?;
     let accepted = visible(&request, id.order()).await?;
-    Ok(show(200, id.number(), &accepted)?.etag(accepted.meta.version))
+    Ok(show(&request, 200, id.number(), &accepted)?.etag(accepted.meta.version))
 }
 
 async fn approve<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -154,5 +156,5 @@ async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
 async fn change<S: Shop>(request: &Request<'_, S>, id: ReturnId, command: Command) -> Result<Reply, Problem> {
     visible(request, id.order()).await?;
     let accepted = ask(request, id.order(), command).await?;
-    show(200, id.number(), &accepted)
+    show(request, 200, id.number(), &accepted)
 }

@@ -4,7 +4,7 @@ use crate::core::view::{At, MoneyView, Shown, line_id};
 use crate::core::words::condition_word;
 use compact_str::CompactString;
 use doorbuster_domain::ids::{OrderId, ReturnId};
-use doorbuster_domain::order::{Order, RefundStatus, Return, ReturnStatus};
+use doorbuster_domain::order::{Order, RefundStatus, Return, ReturnStatus, Sight};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -35,16 +35,18 @@ pub struct ReturnView<'a> {
     order: Shown<OrderId>,
     status: &'static str,
     lines: Vec<ReturnLineView<'a>>,
-    refund: ReturnRefundView,
+    /// `null` for a seller of only a part of the return.
+    refund: Option<ReturnRefundView>,
     rejected_because: Option<&'a str>,
     window_ends_at: At,
 }
 
 impl<'a> ReturnView<'a> {
-    /// A return of an order.
+    /// A return of an order, with the lines that are in sight.
     #[must_use]
-    pub fn new(order: &'a Order, one: &'a Return) -> Self {
-        let lines = one.lines.iter().map(|line| {
+    pub fn new(order: &'a Order, one: &'a Return, sight: &Sight<'_>) -> Self {
+        let is_whole = one.lines.iter().all(|line| sight.has(line.line));
+        let lines = one.lines.iter().filter(|line| sight.has(line.line)).map(|line| {
             let receipts = one.receipts.iter().filter(|receipt| receipt.line == line.line);
             let last = receipts.clone().next_back();
             let received = receipts.flat_map(|receipt| &receipt.to).map(|part| part.units);
@@ -69,10 +71,10 @@ impl<'a> ReturnView<'a> {
                 ReturnStatus::Closed => "closed",
             },
             lines: lines.collect(),
-            refund: ReturnRefundView {
+            refund: is_whole.then(|| ReturnRefundView {
                 amount: order.money(one.amount).into(),
                 status: if one.receipts.is_empty() || unpaid { "pending" } else { "succeeded" },
-            },
+            }),
             rejected_because: one.rejected_because.as_deref(),
             window_ends_at: At(one.window_ends_at),
         }

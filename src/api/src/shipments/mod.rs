@@ -127,10 +127,12 @@ pub struct TrackingBody {
     pub tracking_url: Option<Option<Text<2000>>>,
 }
 
-fn show(status: u16, number: u16, accepted: &Accepted) -> Result<Reply, Problem> {
+fn show<S: Shop>(request: &Request<'_, S>, status: u16, number: u16, accepted: &Accepted) -> Result<Reply, Problem> {
     let order = order_of(accepted)?;
-    let shipment = order.shipment(number).ok_or_else(not_found)?;
-    Ok(Reply::json(status, &ShipmentView::new(order, shipment)).of(accepted))
+    let who = request.who();
+    let sight = order.sight(&who).ok_or_else(not_found)?;
+    let shipment = order.shipment(number).filter(|shipment| sight.has_shipment(shipment)).ok_or_else(not_found)?;
+    Ok(Reply::json(status, &ShipmentView::new(order, shipment, &sight)).of(accepted))
 }
 
 async fn ship<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -148,13 +150,13 @@ async fn ship<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let accepted = ask(&request, id, command).await?;
     let Some(Made::Shipment(number)) = made(&accepted) else { return Err(not_found()) };
     let location = format_compact!("/v1/shipments/{}", ShipmentId::of(id, number));
-    Ok(show(201, number, &accepted)?.location(&location))
+    Ok(show(&request, 201, number, &accepted)?.location(&location))
 }
 
 async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(ShipmentId::parse)?;
     let accepted = visible(&request, id.order()).await?;
-    Ok(show(200, id.number(), &accepted)?.etag(accepted.meta.version))
+    Ok(show(&request, 200, id.number(), &accepted)?.etag(accepted.meta.version))
 }
 
 async fn correct<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
@@ -169,7 +171,7 @@ async fn correct<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
         tracking_url: body.tracking_url.map(|text| text.map(|text| text.0)),
     });
     match request.ask(EntityId::Order(id.order()), command).if_version(if_version).send().await {
-        Ok(accepted) => Ok(show(200, id.number(), &accepted)?.etag(accepted.meta.version)),
+        Ok(accepted) => Ok(show(&request, 200, id.number(), &accepted)?.etag(accepted.meta.version)),
         Err(error) => Err(with_allowed(&request, id.order(), error).await),
     }
 }
@@ -191,5 +193,5 @@ async fn lose<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
 async fn change<S: Shop>(request: &Request<'_, S>, id: ShipmentId, command: Command) -> Result<Reply, Problem> {
     visible(request, id.order()).await?;
     let accepted = ask(request, id.order(), command).await?;
-    show(200, id.number(), &accepted)
+    show(request, 200, id.number(), &accepted)
 }

@@ -3,7 +3,7 @@
 use crate::core::view::{At, Shown, line_id};
 use compact_str::CompactString;
 use doorbuster_domain::ids::{OrderId, ShipmentId, WarehouseId};
-use doorbuster_domain::order::{Order, Shipment, ShipmentStatus};
+use doorbuster_domain::order::{Order, Shipment, ShipmentStatus, Sight};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -32,12 +32,12 @@ pub struct ShipmentView<'a> {
 }
 
 impl<'a> ShipmentView<'a> {
-    /// A shipment of an order.
+    /// A shipment of an order, with the lines that are in sight.
     #[must_use]
-    pub fn new(order: &'a Order, shipment: &'a Shipment) -> Self {
+    pub fn new(order: &'a Order, shipment: &'a Shipment, sight: &Sight<'_>) -> Self {
         let started = &shipment.started;
-        let lines =
-            started.lines.iter().map(|line| ShipmentLineView { line: line_id(line.line), quantity: line.units });
+        let lines = started.lines.iter().filter(|line| sight.has(line.line));
+        let lines = lines.map(|line| ShipmentLineView { line: line_id(line.line), quantity: line.units });
         Self {
             id: Shown(ShipmentId::of(order.id, started.number)),
             order: Shown(order.id),

@@ -4,7 +4,7 @@ use crate::core::caller::Access;
 use crate::core::headers::if_match;
 use crate::core::keys::Scope;
 use crate::core::priority_class::PriorityClass;
-use crate::core::problem::Problem;
+use crate::core::problem::{Code, Problem};
 use crate::core::refusals::not_found;
 use crate::core::reply::Reply;
 use crate::core::request::Request;
@@ -34,7 +34,8 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 body: Body::Json(schema_of::<WarehouseBody>),
                 handler: |request| Box::pin(put(request)),
                 docs: Docs::new("PutWarehouse", "Inventory", "Set a warehouse")
-                    .answers(&[(200, Some(schema_of::<WarehouseView>)), (201, Some(schema_of::<WarehouseView>))]),
+                    .answers(&[(200, Some(schema_of::<WarehouseView>)), (201, Some(schema_of::<WarehouseView>))])
+                    .codes(&[Code::NameTaken]),
             },
             Route {
                 method: "GET",
@@ -117,7 +118,7 @@ async fn put<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
         priority: body.priority.map_or(0, |priority| priority.0),
     };
     let expected_version = if_match(&request.headers)?;
-    let command = Command::Warehouse(warehouse::Command::Put { details, expected_version });
+    let command = Command::Warehouse(warehouse::Command::Put { details, expected_version, owner: None });
     // Until every SKU with stock in it knows, an order could take units of a warehouse that was closed.
     let deadline = request.now.plus_ms(request.settings().order_wait_ms);
     let asking = request.ask(EntityId::Warehouse(id.clone()), command).until(Wait::Held, deadline);

@@ -29,7 +29,7 @@ fn reserve() -> Ask {
             ranking: vec![WarehouseId::parse("lon1").unwrap()],
             expires_at: Timestamp(9),
         }),
-        by: By::System,
+        by: Principal::System,
         if_version: Some(3),
         wait: Wait::Held,
         deadline: AT,
@@ -57,7 +57,7 @@ fn accepted(reply: Reply, state: Option<State>) -> Answer {
 fn warehouse_state() -> State {
     let details = warehouse::Details { name: "London".into(), country: "GB".into(), ..warehouse::Details::default() };
     let mut state = warehouse::Warehouse::default();
-    state.evolve(&warehouse::Event::Put { details });
+    state.evolve(&warehouse::Event::Put { details, owner: None });
     State::Warehouse(Box::new(state))
 }
 
@@ -137,10 +137,14 @@ fn commands() -> Vec<(EntityId, Command)> {
     ]
 }
 
+fn seller() -> Principal {
+    Principal::Seller(Account { id: "sel_other".into(), scopes: Scope::ALL.into_iter().collect() })
+}
+
 #[test]
 fn questions_to_every_kind_arrive_as_they_were_asked() {
     for (entity, command) in commands() {
-        for (by, wait) in [(By::Operator, Wait::Decided), (By::Guest("gst_1".into()), Wait::Settled)] {
+        for (by, wait) in [(Principal::Operator, Wait::Decided), (seller(), Wait::Settled)] {
             let ask = Ask {
                 entity: entity.clone(),
                 command: command.clone(),

@@ -1,8 +1,9 @@
 //! Commands, events, replies and refusals of a cart.
 
 use crate::codec::{self as minicbor, Decode, Encode, text};
-use crate::ids::{OrderId, RequestFingerprint, Sku};
+use crate::ids::{GuestId, OrderId, RequestFingerprint, Sku};
 use crate::money::{Currency, Money};
+use crate::principal::Principal;
 use crate::time::Timestamp;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,18 @@ pub enum Owner {
     /// A seller's account, acting for no shopper in particular.
     #[n(2)]
     Seller(#[cbor(n(0), with = "text")] CompactString),
+}
+
+impl Owner {
+    /// Is it this principal?
+    #[must_use]
+    pub fn is(&self, principal: &Principal) -> bool {
+        match (self, principal) {
+            (Self::Guest(id), Principal::Guest(guest)) => GuestId::parse(id) == Ok(*guest),
+            (Self::Seller(id), Principal::Platform(account) | Principal::Seller(account)) => account.id == *id,
+            (Self::Guest(_) | Self::Customer(_) | Self::Seller(_), _) => false,
+        }
+    }
 }
 
 /// A cart line; a cart has one line for each SKU.

@@ -25,8 +25,10 @@ use super::inventory;
 use super::message;
 use super::money::Currency;
 use super::order;
+use super::principal::{Denied, Principal};
 use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode};
+use std::borrow::Cow;
 
 /// Lines of one cart.
 pub const LINES_MAX: usize = 2_000;
@@ -347,6 +349,31 @@ impl Entity for Cart {
             Command::Thaw { order } => Ok(self.thaw(*order)),
             Command::Close { order } => Ok(self.close(*order)),
             Command::Answer { order, freeze, says } => Ok(self.answer(*order, *freeze, *says, now)),
+        }
+    }
+
+    /// A cart is its owner's alone; it stays a cart of nobody until somebody makes it.
+    fn permitted<'c>(&self, by: &Principal, command: &'c Command) -> Result<Cow<'c, Command>, Denied<Refusal>> {
+        let owner = match (command, &self.opened) {
+            (Command::Create { owner, .. }, None) => owner,
+            (_, None) => return Ok(Cow::Borrowed(command)),
+            (_, Some(opened)) => &opened.owner,
+        };
+        match command {
+            Command::Access | Command::Create { .. } | Command::SetLine { .. } | Command::RemoveLine { .. }
+                if owner.is(by) =>
+            {
+                Ok(Cow::Borrowed(command))
+            }
+            Command::Access
+            | Command::Create { .. }
+            | Command::SetLine { .. }
+            | Command::RemoveLine { .. }
+            | Command::Wake
+            | Command::Freeze { .. }
+            | Command::Thaw { .. }
+            | Command::Close { .. }
+            | Command::Answer { .. } => Err(Denied::NotYours),
         }
     }
 

@@ -282,6 +282,8 @@ pub enum Command {
         ranking: Vec<WarehouseId>,
         /// The requested reservations.
         requests: Vec<ExternalRequest>,
+        /// Only if the SKU is this seller's (rule P4); `None`: the platform reserves, or the caller itself was asked who it is.
+        seller: Option<CompactString>,
     },
     /// Reads an external reservation.
     ReadExternal {

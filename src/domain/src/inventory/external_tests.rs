@@ -46,7 +46,7 @@ impl Shelf {
     }
 
     fn ask(&mut self, requests: Vec<ExternalRequest>) -> Vec<Result<Box<ExternalAnswer>, Refusal>> {
-        match self.tell(Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests }) {
+        match self.tell(Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests, seller: None }) {
             Ok(Reply::ReservedExternal(answers)) => answers,
             other => panic!("{other:?}"),
         }
@@ -244,7 +244,7 @@ fn who_comes_in_vain_makes_room_for_the_next() {
 fn a_decision_about_too_many_requests_is_refused() {
     let mut shelf = Shelf::with(&[1_000]);
     let requests = (0..=EXTERNAL_PER_DECISION_MAX).map(|n| shelf.request(&n.to_string(), 1)).collect();
-    let many = Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests };
+    let many = Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests, seller: None };
     assert!(matches!(shelf.tell(many), Err(Refusal::LimitExceeded { .. })));
 }
 
@@ -331,7 +331,10 @@ fn a_hot_sku_does_not_grow_for_ever() {
             expires_at: now.plus_s(600),
             buyer_key: None,
         };
-        tell(Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests: vec![wanted] }, now);
+        tell(
+            Command::ReserveExternal { decider: Decider::Stock, ranking: vec![], requests: vec![wanted], seller: None },
+            now,
+        );
         most = most.max(tell(Command::Wake, now.plus_s(600)));
     }
     assert!(most <= 24 * 7 + 2, "{most}");

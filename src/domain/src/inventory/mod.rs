@@ -33,6 +33,7 @@ mod external;
 mod levels;
 mod memory;
 mod offer;
+mod owner;
 mod restore;
 mod stock_state;
 
@@ -64,10 +65,12 @@ use super::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
 use super::message;
 use super::money::Currency;
 use super::order;
+use super::principal::{Denied, Principal};
 use super::reservation;
 use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode};
 use levels::ByWarehouse;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -268,7 +271,8 @@ impl Entity for Inventory {
             }
             Command::ForgetMoves { order, moves } => self.decide_forget_moves(*order, moves, now),
             Command::Answer { order, reservation, says } => self.decide_answer(*order, *reservation, *says, now),
-            Command::ReserveExternal { decider, ranking, requests } => {
+            Command::ReserveExternal { seller: Some(seller), .. } if !self.is_of(seller) => Err(Refusal::Unknown),
+            Command::ReserveExternal { decider, ranking, requests, seller: _ } => {
                 self.decide_external(*decider, requests, ranking, now)
             }
             Command::ReadExternal { id, requester } => self.read_external(*id, requester),
@@ -284,6 +288,10 @@ impl Entity for Inventory {
                 Ok(self.decide_set_warehouse(warehouse, *active, *version))
             }
         }
+    }
+
+    fn permitted<'c>(&self, by: &Principal, command: &'c Command) -> Result<Cow<'c, Command>, Denied<Refusal>> {
+        self.permitted_to(by, command)
     }
 
     fn evolve(&mut self, event: &Event) {

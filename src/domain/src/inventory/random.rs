@@ -273,7 +273,8 @@ impl World {
             });
         }
         let ranking = vec![warehouse(self.pick(3))];
-        let command = Command::ReserveExternal { decider: Decider::Stock, ranking, requests: requests.clone() };
+        let command =
+            Command::ReserveExternal { decider: Decider::Stock, ranking, requests: requests.clone(), seller: None };
         let Ok(Reply::ReservedExternal(answers)) = self.send(command) else { panic!("seed {}: external", self.seed) };
         assert_eq!(answers.len(), requests.len());
         for (wanted, answer) in requests.into_iter().zip(answers) {

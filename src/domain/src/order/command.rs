@@ -81,6 +81,8 @@ pub enum Command {
         what: RefundWhat,
         /// The reason in the seller's words.
         reason: CompactString,
+        /// The seller whose lines it is of (rule P4); `None`: the whole order's.
+        seller: Option<CompactString>,
     },
     /// The seller gives units to a carrier.
     Ship {
@@ -361,6 +363,8 @@ pub struct Patch {
     pub note: Option<Option<CompactString>>,
     /// The caller's metadata, which replaces the stored pairs.
     pub metadata: Option<Vec<(CompactString, CompactString)>>,
+    /// The seller whose own metadata of its lines they are (rule P4); `None`: the order's.
+    pub seller: Option<CompactString>,
 }
 
 /// The result of a request, so that a repetition returns it.

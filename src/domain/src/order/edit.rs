@@ -1,13 +1,14 @@
 //! Changes of an order after its placement, and the erasure of its personal data.
 
 use super::command::{Made, Patch, Refusal, Reply};
-use super::event::{Amended, Event};
+use super::event::{Amended, Event, GroupNotes};
 use super::personal::Personal;
 use super::saga::{Decided, made};
 use super::terms::OrderTerms;
 use super::{Order, Stage};
 use crate::entity::Decision;
 use crate::time::Timestamp;
+use compact_str::CompactString;
 use std::sync::Arc;
 
 /// The most changes of an order after its placement. Each is in its journal for ever.
@@ -19,6 +20,9 @@ impl Order {
     /// Metadata at any time.
     pub(super) fn patch(&self, patch: &Patch, now: Timestamp) -> Decided {
         let Some(terms) = self.terms() else { return Err(Refusal::Unknown) };
+        if let (Some(seller), Some(metadata)) = (&patch.seller, &patch.metadata) {
+            return self.note(seller, metadata);
+        }
         let open = self.awaits_payment();
         let unshipped = self.stage == Stage::Confirmed
             && self.lines.iter().all(|line| line.shipped == 0)
@@ -44,6 +48,21 @@ impl Order {
         }
         self.room_for_edit()?;
         Ok(self.follow(vec![Event::Amended(Box::new(amended))], now, made(Made::Order)))
+    }
+
+    /// Sets what a seller keeps with its group.
+    fn note(&self, seller: &CompactString, metadata: &[(CompactString, CompactString)]) -> Decided {
+        // After the erasure nothing is kept that may tell of a person.
+        if self.personal.is_none() {
+            return Err(self.wrong_state());
+        }
+        let known = self.group(seller).ok_or(Refusal::Unknown)?.notes();
+        if known == metadata {
+            return Ok(Decision::nothing(made(Made::Order)));
+        }
+        self.room_for_edit()?;
+        let notes = Some(GroupNotes { seller: seller.clone(), metadata: metadata.to_vec() });
+        Ok(Decision::one(Event::Amended(Box::new(Amended { notes, ..Amended::default() })), made(Made::Order)))
     }
 
     /// May it be changed once more?

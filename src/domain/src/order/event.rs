@@ -475,6 +475,9 @@ pub struct RefundStarted {
     /// When it was decided.
     #[n(8)]
     pub at: Timestamp,
+    /// The seller from whose share it is taken, where it names no lines; `None`: the whole order's, or that of its lines.
+    #[cbor(n(9), with = "text")]
+    pub seller: Option<CompactString>,
 }
 
 /// The cause of a refund.
@@ -571,6 +574,21 @@ pub struct Amended {
     /// The carrier and tracking data of a shipment, put right.
     #[n(6)]
     pub tracking: Option<Tracking>,
+    /// What a seller keeps with its group, from now on.
+    #[n(7)]
+    pub notes: Option<GroupNotes>,
+}
+
+/// What a seller keeps with its lines of an order: pairs of its own, its own id among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
+pub struct GroupNotes {
+    /// The seller's account.
+    #[cbor(n(0), with = "text")]
+    pub seller: CompactString,
+    /// Its pairs.
+    #[cbor(n(1), with = "apart_text")]
+    pub metadata: Vec<(CompactString, CompactString)>,
 }
 
 /// How a shipment travels, as it was put right: it replaces what was known.

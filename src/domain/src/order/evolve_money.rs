@@ -112,6 +112,7 @@ impl Order {
             reason: started.reason.clone(),
             at: started.at,
             status: RefundStatus::Pending,
+            seller: started.seller.clone(),
         });
     }
 

@@ -2,8 +2,8 @@
 
 use super::line::{add_to, take_from, units_of};
 use super::{
-    Amended, Cancelled, Head, Hold, LineUnits, Made, Order, Receipt, ReceiptDone, Return, ReturnStatus, Shipment,
-    ShipmentStarted, ShipmentStatus, Stage, Step, Todo,
+    Amended, Cancelled, GroupNotes, Head, Hold, LineUnits, Made, Order, Receipt, ReceiptDone, Return, ReturnStatus,
+    Shipment, ShipmentStarted, ShipmentStatus, Stage, Step, Todo,
 };
 use crate::inventory::{Allocation, Units};
 use crate::time::Timestamp;
@@ -84,7 +84,10 @@ impl Order {
 
     pub(super) fn amended(&mut self, amended: &Amended) {
         self.edits = Some(self.edits.unwrap_or(0).saturating_add(1));
-        let Amended { destination, shipping, metadata, priced, personal_hash, personal, tracking } = amended;
+        let Amended { destination, shipping, metadata, priced, personal_hash, personal, tracking, notes } = amended;
+        if let Some(notes) = notes {
+            self.take_notes(notes);
+        }
         if let Some(tracking) = tracking
             && let Some(shipment) = self.shipment_mut(tracking.shipment)
         {
@@ -115,6 +118,12 @@ impl Order {
             self.personal = personal.clone();
         }
         self.commit_if_free();
+    }
+
+    fn take_notes(&mut self, notes: &GroupNotes) {
+        let all = self.group_notes.get_or_insert_default();
+        all.retain(|known| known.seller != notes.seller);
+        all.push(notes.clone());
     }
 
     pub(super) fn shipment_mut(&mut self, number: u16) -> Option<&mut Shipment> {

@@ -24,6 +24,7 @@ mod event;
 mod evolve;
 mod evolve_money;
 mod evolve_sold;
+mod group;
 pub mod laws;
 mod line;
 mod manual;
@@ -52,9 +53,10 @@ pub use command::{
 };
 pub use edit::EDITS_MAX;
 pub use event::{
-    Amended, Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
-    ShipmentStarted,
+    Amended, Cancelled, CancelledLine, Event, GroupNotes, Placed, Priced, PricedLine, Receipt, RefundCause,
+    RefundStarted, ShipmentStarted,
 };
+pub use group::{Group, Sight};
 pub use line::{Agreed, Hold, OrderLine};
 pub use money::TRIES_MAX;
 pub use paid::{Attempt, Call, CallState, Differing, Payment, Refund, RefundStatus};
@@ -74,7 +76,9 @@ use self::ship::Carriage;
 use crate::effect::{Effect, EffectKey, Outcome};
 use crate::entity::{Books, Decision, Entity, Wait};
 use crate::ids::OrderId;
+use crate::principal::{Denied, Principal};
 use crate::time::Timestamp;
+use std::borrow::Cow;
 
 impl Entity for Order {
     type Id = OrderId;
@@ -108,7 +112,9 @@ impl Entity for Order {
             Command::Settle { reference, answer } => self.settle(reference, answer, now),
             Command::Capture { request, amount } => self.capture_by_hand(request, *amount, now),
             Command::Cancel { request, lines, reason } => self.cancel(request, lines, *reason, now),
-            Command::Refund { request, what, reason } => self.refund_by_hand(request, what, reason, now),
+            Command::Refund { request, what, reason, seller } => {
+                self.refund_by_hand(request, what, reason, seller.as_ref(), now)
+            }
             Command::Ship { request, lines, warehouse, carrier, tracking_number, tracking_url } => {
                 let carriage = Carriage {
                     carrier: carrier.as_ref(),
@@ -133,6 +139,10 @@ impl Entity for Order {
                 self.mark_refunded(request, *payment, reference, now)
             }
         }
+    }
+
+    fn permitted<'c>(&self, by: &Principal, command: &'c Command) -> Result<Cow<'c, Command>, Denied<Refusal>> {
+        self.permitted_to(by, command)
     }
 
     fn evolve(&mut self, event: &Event) {

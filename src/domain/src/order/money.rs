@@ -11,11 +11,12 @@ use super::event::{Event, RefundCause, RefundStarted};
 use super::saga::{Decided, made};
 use super::step::CallKey;
 use super::terms::CapturePolicy;
-use super::{Attempt, AttentionReason, Call, CallState, Order, Payment, RefundStatus, Stage};
+use super::{Attempt, AttentionReason, Call, CallState, LineNumber, Order, Payment, RefundStatus, Stage};
 use crate::ids::Request;
 use crate::money::Money;
 use crate::payment::{Operation, Retry};
 use crate::time::Timestamp;
+use compact_str::CompactString;
 
 /// The number of refused attempts of a capture, void or refund after which the refusal is final (rule M4).
 pub const TRIES_MAX: usize = 3;
@@ -91,6 +92,7 @@ impl Order {
                 shipping: false,
                 reason: "".into(),
                 at: now,
+                seller: None,
             }))
         })
     }
@@ -191,25 +193,38 @@ impl Order {
     }
 
     /// Decides on a refund without a return.
-    pub(super) fn refund_by_hand(&self, request: &Request, what: &RefundWhat, reason: &str, now: Timestamp) -> Decided {
+    /// `seller`: only of its own lines.
+    pub(super) fn refund_by_hand(
+        &self,
+        request: &Request,
+        what: &RefundWhat,
+        reason: &str,
+        seller: Option<&CompactString>,
+        now: Timestamp,
+    ) -> Decided {
         if let Some(again) = self.seen(request) {
             return again;
         }
         let paying = self.paying.filter(|_| self.stage == Stage::Confirmed).ok_or_else(|| self.wrong_state())?;
-        let refundable = self.refundable();
+        let group = match seller {
+            Some(seller) => Some(self.group(seller).ok_or(Refusal::Unknown)?),
+            None => None,
+        };
+        let refundable = group.map_or_else(|| self.refundable(), |group| group.refundable());
+        let is_own = |line: LineNumber| group.is_none_or(|group| group.has(line));
         let (amount, lines, shipping) = match what {
             RefundWhat::Amount(money) if *money == self.money(money.amount) => (money.amount, Vec::new(), false),
             RefundWhat::Amount(_) => return Err(Refusal::CurrencyMismatch),
             RefundWhat::Everything => {
                 let rest =
                     self.numbered().map(|(line, it)| LineUnits { line, units: it.units.saturating_sub(it.settled) });
-                (refundable, rest.filter(|one| one.units > 0).collect(), true)
+                (refundable, rest.filter(|one| one.units > 0 && is_own(one.line)).collect(), true)
             }
             RefundWhat::Lines { lines, shipping } => {
                 let lines = self.distinct(lines)?;
                 let mut amount = 0_i64;
                 for one in &lines {
-                    let line = self.line(one.line).ok_or(Refusal::UnknownPart)?;
+                    let line = self.line(one.line).filter(|_| is_own(one.line)).ok_or(Refusal::UnknownPart)?;
                     let left = line.units.saturating_sub(line.settled);
                     if one.units > left {
                         return Err(Refusal::TooMany { line: one.line, left });
@@ -229,6 +244,7 @@ impl Order {
             amount,
             cause: RefundCause::Goodwill,
             request: Some(*request),
+            seller: seller.filter(|_| lines.is_empty()).cloned(),
             lines,
             shipping,
             reason: reason.into(),

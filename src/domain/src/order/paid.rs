@@ -174,6 +174,9 @@ pub struct Refund {
     /// How far it got.
     #[n(7)]
     pub status: RefundStatus,
+    /// The seller from whose share it is taken, where it names no lines.
+    #[cbor(n(8), with = "text")]
+    pub seller: Option<CompactString>,
 }
 
 /// The state of a refund.

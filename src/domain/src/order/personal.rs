@@ -160,6 +160,7 @@ impl Order {
         for payment in self.payments.iter_mut().filter(|payment| payment.settled()) {
             payment.instruction.forget_texts();
         }
+        self.group_notes = None;
         for refund in &mut self.refunds {
             refund.reason = CompactString::default();
         }

@@ -3,8 +3,8 @@
 //! Only `evolve` writes the fields.
 
 use super::{
-    CallKey, CancelReason, Cancelled, CartRefusal, Instruction, Made, OrderLine, OrderTerms, Payment, Personal, Refund,
-    Return, Shipment, Source, Step, Todo,
+    CallKey, CancelReason, Cancelled, CartRefusal, GroupNotes, Instruction, Made, OrderLine, OrderTerms, Payment,
+    Personal, Refund, Return, Shipment, Source, Step, Todo,
 };
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
 use crate::ids::{InstallationId, OrderId, Request, RequestFingerprint, RequestId};
@@ -273,6 +273,9 @@ pub struct Order {
     /// How often it was changed after its placement; `None`: never.
     #[n(23)]
     pub edits: Option<u32>,
+    /// What sellers keep with their groups; `None`: nothing.
+    #[n(24)]
+    pub group_notes: Option<Vec<GroupNotes>>,
 }
 
 /// The data that never changes, or only by an amendment.

@@ -23,11 +23,13 @@ use super::entity::{Decision, Entity, Residency, Wait};
 use super::ids::{EntityId, ProductId, Sku};
 use super::inventory::{self, Offer};
 use super::message;
+use super::principal::{Denied, Principal};
 use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode};
 use compact_str::{CompactString, format_compact};
 use listed::Listed;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -306,6 +308,32 @@ impl Entity for Product {
             Command::Read => Ok(Decision::nothing(Reply::Done)),
             Command::Put { details, expected_version } => self.put(details, *expected_version),
             Command::Told { sku, revision, belongs_to } => Ok(self.told(sku, *revision, belongs_to.as_ref())),
+        }
+    }
+
+    /// A product is its seller's and the platform's; what is not a draft can be read by everyone.
+    fn permitted<'c>(&self, by: &Principal, command: &'c Command) -> Result<Cow<'c, Command>, Denied<Refusal>> {
+        let known = self.details.as_ref();
+        match (command, by) {
+            (_, Principal::System | Principal::Operator | Principal::Provider(_)) => Ok(Cow::Borrowed(command)),
+            (Command::Read, _) if known.is_none_or(|known| known.status != Status::Draft) => Ok(Cow::Borrowed(command)),
+            (Command::Read, Principal::Platform(_)) => Ok(Cow::Borrowed(command)),
+            (Command::Read, Principal::Seller(account)) if known.is_none_or(|known| known.seller == account.id) => {
+                Ok(Cow::Borrowed(command))
+            }
+            (Command::Put { details, expected_version }, Principal::Platform(account) | Principal::Seller(account)) => {
+                // The platform sells what it makes, and changes another seller's product without taking it.
+                let seller = match (by, known) {
+                    (Principal::Platform(_), Some(known)) => &known.seller,
+                    (_, _) => &account.id,
+                };
+                if details.seller == *seller {
+                    return Ok(Cow::Borrowed(command));
+                }
+                let details = Box::new(Details { seller: seller.clone(), ..Details::clone(details) });
+                Ok(Cow::Owned(Command::Put { details, expected_version: *expected_version }))
+            }
+            (Command::Wake | Command::Read | Command::Put { .. } | Command::Told { .. }, _) => Err(Denied::NotYours),
         }
     }
 

@@ -48,6 +48,9 @@ pub struct Made {
     /// The deadline that follows from it (rule R4: computed once).
     #[n(8)]
     pub expires_at: Timestamp,
+    /// The seller whose SKUs it may reserve (rule P4); `None`: the platform's, which may reserve all.
+    #[cbor(n(9), with = "text")]
+    pub seller: Option<CompactString>,
 }
 
 /// How its owner ends it.

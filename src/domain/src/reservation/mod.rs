@@ -25,8 +25,10 @@ use super::inventory::{
     self, Allocation, Decider, EXTENSIONS_MAX, ExternalEnd, ExternalRequest, ExternalStatus, Requester,
 };
 use super::message;
+use super::principal::{Denied, Principal};
 use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode};
+use std::borrow::Cow;
 
 /// The seconds after which a SKU asks an undecided reservation again.
 const ASK_AGAIN_S: u64 = 60;
@@ -306,6 +308,25 @@ impl Entity for Reservation {
         }
     }
 
+    /// A reservation is its owner's alone. It reserves only its seller's SKUs; the platform's reserves all.
+    fn permitted<'c>(&self, by: &Principal, command: &'c Command) -> Result<Cow<'c, Command>, Denied<Refusal>> {
+        let owner = match command {
+            Command::Read { owner } | Command::End { owner, .. } | Command::Extend { owner, .. } => owner,
+            Command::Make(made) => &made.owner,
+            Command::Wake | Command::StillWanted { .. } | Command::Answered { .. } => return Err(Denied::NotYours),
+        };
+        if !by.is_named(owner) {
+            return Err(Denied::NotYours);
+        }
+        match (command, by) {
+            (Command::Make(made), Principal::Seller(account)) => {
+                let seller = Some(account.id.clone());
+                Ok(Cow::Owned(Command::Make(Box::new(Made { seller, ..Made::clone(made) }))))
+            }
+            (_, _) => Ok(Cow::Borrowed(command)),
+        }
+    }
+
     fn evolve(&mut self, event: &Event) {
         self.version = self.version.saturating_add(1);
         match event {
@@ -358,6 +379,7 @@ impl Entity for Reservation {
                     expires_at: made.expires_at,
                     buyer_key: made.buyer_key.clone(),
                 }],
+                seller: made.seller.clone(),
             },
             (STEP_END, Stage::Ending(how)) => {
                 let end = match how {

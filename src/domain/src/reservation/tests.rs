@@ -168,6 +168,7 @@ fn made(units: &[u32], now: Timestamp) -> Made {
         ranking: Vec::new(),
         hold_s: 600,
         expires_at: now.plus_s(600),
+        seller: None,
     }
 }
 

@@ -21,7 +21,7 @@ use thiserror::Error;
 pub const EXIT_USAGE: u8 = 64;
 
 /// What a secret key may be used for.
-pub const SCOPES: [&str; 7] = ["catalog", "inventory", "orders", "payments", "drops", "events", "personal"];
+pub const SCOPES: [&str; 5] = ["catalog", "inventory", "orders", "payments", "personal"];
 
 /// A command, with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -127,6 +127,32 @@ words! {
     }
 }
 
+words! {
+    /// Which requests to the public port are written to the log.
+    pub enum AccessLog {
+        /// None.
+        Off = "off",
+        /// Those with a status of 400 or more.
+        Errors = "errors",
+        /// All.
+        All = "all",
+    }
+}
+
+/// An origin, as browsers send it.
+const ORIGIN: Text = Text {
+    allowed: "an origin, like https://shop.example",
+    list_allowed: "a list of origins, like [\"https://shop.example\", \"http://localhost:5173\"]",
+    holds: is_origin,
+};
+
+/// Scheme, host and port, in lower case and without a path: what stands in `Origin` must be equal to it.
+fn is_origin(text: &str) -> bool {
+    let Some(host) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let is_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
+    !host.is_empty() && host.bytes().all(is_host)
+}
+
 /// An address or a network of addresses.
 const NETWORK: Text = Text {
     allowed: "an IP address or a network, like 10.0.0.0/8",
@@ -158,6 +184,8 @@ settings! {
         order_wait_ms: u64 = 5_000, 0..=60_000;
         prefer_wait_max_s: u64 = 30, 0..=300;
         retry_after_s: u32 = 1, 1..=3_600;
+        cors_origins: Vec<String> = Vec::new(), Kind::List(ORIGIN);
+        access_log: AccessLog = AccessLog::Off, AccessLog::WORDS;
     } check check_api
 }
 

@@ -233,6 +233,7 @@ impl Engine {
             | TokenBehaviour::Unspecified => (authorized(lands_at), None),
             TokenBehaviour::DeclineSoft => (declined("insufficient_funds", Retry::SameMethod), None),
             TokenBehaviour::DeclineHard => (declined("card_blocked", Retry::OtherMethod), None),
+            TokenBehaviour::Unknown => (declined("unknown_token", Retry::OtherMethod), None),
             TokenBehaviour::Processing => {
                 let at = lands_at.plus_ms(self.behaviour.processing_ms);
                 let later = LaterOutcome { at, answer: authorized(at) };

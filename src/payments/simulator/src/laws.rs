@@ -106,8 +106,13 @@ fn a_call_lost_on_the_way_is_not_found_until_it_is_sent_again() {
 #[test]
 fn declines_say_what_may_be_done() {
     let mut engine = engine();
-    for (number, (token, wanted)) in
-        [("tok_decline_soft", Retry::SameMethod), ("tok_decline_hard", Retry::OtherMethod)].into_iter().enumerate()
+    for (number, (token, wanted)) in [
+        ("tok_decline_soft", Retry::SameMethod),
+        ("tok_decline_hard", Retry::OtherMethod),
+        ("tok_okay", Retry::OtherMethod),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let call = authorize(order(u128::try_from(number).unwrap()), token, 100);
         let ProviderAnswer::Declined { retry, .. } = answer(engine.call(&call, NOW)) else { panic!("not declined") };
@@ -227,7 +232,7 @@ fn a_realistic_day_has_everything_that_can_go_wrong_about_as_often_as_it_should(
     let mut engine = engine_with(Behaviour::REALISTIC);
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     for number in 0..20_000 {
-        let plan = engine.call(&authorize(order(number), "tok_anything", 100), NOW);
+        let plan = engine.call(&authorize(order(number), "tok_random", 100), NOW);
         let word = match (&plan.reply, &plan.line) {
             (Reply::TooMany, _) => "too many",
             (Reply::Silence, None) => "timeout before",
@@ -272,7 +277,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let token = prop::sample::select(vec![
         "tok_ok",
-        "tok_other",
+        "tok_random",
+        "tok_misspelt",
         "tok_decline_soft",
         "tok_action",
         "tok_slow",

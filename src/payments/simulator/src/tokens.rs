@@ -27,8 +27,10 @@ pub(super) enum TokenBehaviour {
     OtherCurrency,
     /// `tok_other_reference`: authorized, but the answer names another reference.
     OtherReference,
-    /// Any other token, or another operation: the configured probabilities apply.
+    /// `tok_random`, no token, or another operation: the configured probabilities apply.
     Unspecified,
+    /// A token that nobody knows: declined for good.
+    Unknown,
 }
 
 impl TokenBehaviour {
@@ -49,7 +51,8 @@ impl TokenBehaviour {
             Some("tok_other_amount") => Self::OtherAmount,
             Some("tok_other_currency") => Self::OtherCurrency,
             Some("tok_other_reference") => Self::OtherReference,
-            Some(_) | None => Self::Unspecified,
+            Some("tok_random") | None => Self::Unspecified,
+            Some(_) => Self::Unknown,
         }
     }
 }

@@ -182,6 +182,6 @@ impl Desk {
 
     pub(super) fn refund(&mut self, what: RefundWhat) -> Result<Reply, Refusal> {
         let request = self.request();
-        self.tell(&Command::Refund { request, what, reason: "sorry".into() })
+        self.tell(&Command::Refund { request, what, reason: "sorry".into(), seller: None })
     }
 }

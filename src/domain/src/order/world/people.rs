@@ -100,6 +100,7 @@ impl World {
                 request,
                 what: RefundWhat::Amount(gbp(self.rng.random_range(1..500))),
                 reason: "sorry".into(),
+                seller: None,
             },
             5 => {
                 let what = if lines.is_empty() {
@@ -107,7 +108,7 @@ impl World {
                 } else {
                     RefundWhat::Lines { lines, shipping: self.chance(50) }
                 };
-                Command::Refund { request, what, reason: "late".into() }
+                Command::Refund { request, what, reason: "late".into(), seller: None }
             }
             6..=8 => Command::Ship {
                 request,

@@ -12,7 +12,7 @@ use doorbuster_domain::inventory::{Allocation, Price, Reserved};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
     Address, Amended, AttentionReason, Buyer, CallKey, CancelReason, Cancelled, CancelledLine, CapturePolicy,
-    CartRefusal, Condition, Destination, EndReason, Event, Head, Instruction, LineUnits, Order, OrderTerms,
+    CartRefusal, Condition, Destination, EndReason, Event, GroupNotes, Head, Instruction, LineUnits, Order, OrderTerms,
     PaymentPolicy, Personal, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted, Rejection, ReturnLine,
     ReturnPolicy, ShipmentStarted, Shipping, Shortage, Source, Step, TaxTable, Wanted,
 };
@@ -181,6 +181,7 @@ fn samples() -> Vec<Event> {
             shipping: true,
             reason: "late".into(),
             at,
+            seller: None,
         })),
         Event::Shipped(Box::new(ShipmentStarted {
             number: 1,
@@ -224,9 +225,46 @@ fn samples() -> Vec<Event> {
             personal_hash: Some([3; 32]),
             personal: Some(personal("B")),
             tracking: None,
+            notes: None,
         })),
         Event::PersonalErased,
     ]
+}
+
+/// What came with owners: a refund of one seller's share, and a seller's notes.
+fn owned() -> Vec<Event> {
+    let seller = compact_str::CompactString::from("sel_other");
+    vec![
+        Event::RefundStarted(Box::new(RefundStarted {
+            number: 2,
+            payment: 1,
+            amount: 300,
+            cause: RefundCause::Goodwill,
+            request: Some(request(17)),
+            lines: Vec::new(),
+            shipping: false,
+            reason: "sorry".into(),
+            at: Timestamp(1_000),
+            seller: Some(seller.clone()),
+        })),
+        Event::Amended(Box::new(Amended {
+            notes: Some(GroupNotes { seller, metadata: vec![("bin".into(), "7".into())] }),
+            ..Amended::default()
+        })),
+    ]
+}
+
+#[test]
+fn events_of_one_seller_s_lines_keep_their_bytes() {
+    events_keep_their_bytes(&owned(), include_str!("order_events_owners.txt"), true);
+    cut_events_are_refused(&owned());
+}
+
+#[test]
+fn a_state_with_a_seller_s_notes_keeps_its_bytes() {
+    let people = samples().into_iter().filter(|event| *event != Event::PersonalErased);
+    let events: Vec<Event> = people.chain(owned()).collect();
+    states_keep_their_bytes::<Order>(&events, include_str!("order_states_owners.txt"), events.len(), |order| order);
 }
 
 fn order() -> Order {

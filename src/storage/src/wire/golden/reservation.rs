@@ -21,6 +21,7 @@ fn samples() -> Vec<Event> {
         ranking: vec![warehouse.clone()],
         hold_s: 600,
         expires_at: Timestamp(601_000),
+        seller: None,
     };
     vec![
         Event::Made { made: Box::new(made), at },
@@ -36,6 +37,17 @@ fn samples() -> Vec<Event> {
         Event::LineEnded { line: 0, known: true },
         Event::Ended,
     ]
+}
+
+#[test]
+fn a_seller_s_reservation_keeps_its_bytes() {
+    let Some(Event::Made { made, at }) = samples().into_iter().next() else { unreachable!("it is the first") };
+    let made = Box::new(Made { seller: Some("sel_other".into()), ..*made });
+    let events = [Event::Made { made, at }];
+    events_keep_their_bytes(&events, include_str!("reservation_events_owners.txt"), false);
+    cut_events_are_refused(&events);
+    let restored = |reservation| reservation;
+    states_keep_their_bytes::<Reservation>(&events, include_str!("reservation_states_owners.txt"), 1, restored);
 }
 
 #[test]
