@@ -12,13 +12,13 @@
 mod shop;
 
 use divan::{Bencher, black_box};
-use doorbuster_api::caller::Caller;
-use doorbuster_api::orders::{OrderBody, OrderView};
+use doorbuster_api::orders::{OrderBody, OrderView, ShownTo};
 use doorbuster_api::reservations::{ReservationBody, ReservationView};
 use doorbuster_domain::any::{Event, State};
 use doorbuster_domain::entity::{By, Entity};
 use doorbuster_domain::ids::{EntityId, RequestId, ReservationId, ReservationName};
 use doorbuster_domain::order;
+use doorbuster_domain::principal::{Account, Principal, Scope};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::embedded::log::frame_in_memory;
 use doorbuster_storage::wire::{self, Decided, Dirty, Meta};
@@ -178,8 +178,10 @@ fn json_read_reservation(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn json_write_order(bencher: Bencher<'_, '_>) {
     let order = shop::held_order();
+    let who = Principal::Platform(Account { id: "sel_main".into(), scopes: Scope::ALL.into_iter().collect() });
+    let shown = ShownTo { who: &who, ships: false, token: Some("ot_1") };
     bencher.bench_local(|| {
-        let view = OrderView::new(black_box(&order), &Meta::default(), &Caller::Anyone, "ot_1", shop::NOW).unwrap();
+        let view = OrderView::new(black_box(&order), &Meta::default(), &shown, shop::NOW).unwrap();
         serde_json::to_vec(&view).unwrap()
     });
 }

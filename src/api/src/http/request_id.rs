@@ -82,7 +82,9 @@ mod tests {
         let ids = RequestIds::default();
         let of = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
-            values.iter().for_each(|value| drop(headers.append(&X_REQUEST_ID, HeaderValue::from_static(value))));
+            for value in values {
+                headers.append(&X_REQUEST_ID, HeaderValue::from_static(value));
+            }
             ids.of(&headers)
         };
         for id in ["a", "0af7651916cd43dd8448eb211c80319c", "Root=1-67891233:abc/d+e~f@g"] {
