@@ -347,9 +347,10 @@ impl Busy {
         let key = keyed.then(|| self.key());
         let answer = client.send(row.0, &self.path(row, subject), key.as_deref(), body.as_deref()).await;
         let status = match row.3 {
-            "batch" if answer.status == 200 => {
-                u16::try_from(answer.body["results"][0]["status"].as_u64().unwrap()).unwrap()
-            }
+            "batch" if answer.status == 200 => answer.body["results"][0]["status"]
+                .as_u64()
+                .and_then(|status| status.try_into().ok())
+                .unwrap_or_default(),
             _ => answer.status,
         };
         let letter = match (status, answer.code()) {

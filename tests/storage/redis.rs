@@ -312,6 +312,7 @@ async fn personal_data_is_never_published() {
         personal_hash: Some(personal.hash()),
         personal: Some(Arc::new(personal)),
         tracking: None,
+        notes: None,
     };
     let (entity, events) = (order_on(SHARD, 0), vec![Event::Order(order::Event::Amended(Box::new(amended)))]);
     let decided = Decided { entity: entity.clone(), number: 1, at: Timestamp(1), by: By::System, events };

@@ -5,6 +5,7 @@ use doorbuster_domain::entity::Entity;
 use doorbuster_domain::ids::{CartId, OrderId, ProductId, Sku, WarehouseId};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderReport, Reference, Retry};
+use doorbuster_domain::principal::{Account, Scope};
 use doorbuster_domain::{cart, inventory, order, product, warehouse};
 use proptest::prelude::*;
 

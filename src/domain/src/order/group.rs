@@ -55,10 +55,8 @@ impl Sight<'_> {
 impl Order {
     /// Did this principal place it, or does it hold its token?
     fn is_buyers(&self, by: &Principal) -> bool {
-        match by {
-            Principal::Holder(order) => *order == self.id,
-            _ => self.terms().is_some_and(|terms| by.is_named(&terms.owner)),
-        }
+        let holds = |by: &Principal| matches!(by, Principal::Holder(order) if *order == self.id);
+        holds(by) || self.terms().is_some_and(|terms| by.is_named(&terms.owner))
     }
 
     /// The lines of a seller; `None`: it has none.
@@ -75,10 +73,8 @@ impl Order {
         if matches!(by, Principal::Platform(_)) || by.is_inside() || self.is_buyers(by) {
             return Some(Sight { group: None, personal });
         }
-        match by {
-            Principal::Seller(account) => self.group(&account.id).map(|group| Sight { group: Some(group), personal }),
-            _ => None,
-        }
+        let Principal::Seller(account) = by else { return None };
+        self.group(&account.id).map(|group| Sight { group: Some(group), personal })
     }
 
     pub(super) fn permitted_to<'c>(
@@ -89,10 +85,8 @@ impl Order {
         if !self.exists() || matches!(by, Principal::Platform(_)) || (is_for_buyers(command) && self.is_buyers(by)) {
             return Ok(Cow::Borrowed(command));
         }
-        match by {
-            Principal::Seller(account) => self.group(&account.id).ok_or(Denied::NotYours)?.meant(command),
-            _ => Err(Denied::NotYours),
-        }
+        let Principal::Seller(account) = by else { return Err(Denied::NotYours) };
+        self.group(&account.id).ok_or(Denied::NotYours)?.meant(command)
     }
 }
 
