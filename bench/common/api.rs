@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How long one request may take before its connection is given up.
 pub const REQUEST_LIFE: Duration = Duration::from_secs(40);
+/// How long the first answer of a node that runs already is waited for.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// How long a request outside the measured path is sent again: longer than any restart takes.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// `Retry-After` is honoured up to here; beyond it a run would seem to hang.
@@ -47,6 +49,22 @@ impl Target {
             authority.to_socket_addrs().map_err(|source| BenchError::io(format!("look up {url}"), source))?;
         let address = found.next().ok_or_else(|| BenchError::Input(format!("{url} has no address")))?;
         Ok(Self { address, key: key.to_owned() })
+    }
+
+    /// Does anything answer there, with HTTP? Asked once, before a run: a caller later on is patient, because nodes restart.
+    ///
+    /// # Errors
+    /// Nothing does.
+    pub async fn must_answer(&self) -> Result<(), BenchError> {
+        let mut caller = Caller::waiting(self.clone(), FIRST_ANSWER);
+        let asked = caller.once(Request { method: "GET", path: "/healthz", key: None, wait_s: None, body: b"" });
+        let answered = tokio::time::timeout(FIRST_ANSWER, asked).await;
+        let source = match answered {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(source)) => source,
+            Err(_elapsed) => std::io::ErrorKind::TimedOut.into(),
+        };
+        Err(BenchError::io(format!("nothing answers at http://{}", self.address), source))
     }
 
     /// Appends the request's bytes to `out`.
@@ -219,6 +237,15 @@ pub fn segment(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn where_nothing_listens_a_run_does_not_begin() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let target = Target::parse(&format!("http://localhost:{}", closed.port()), "").unwrap();
+        let began = Instant::now();
+        let error = target.must_answer().await.unwrap_err().to_string();
+        assert!(error.contains("nothing answers at http://") && began.elapsed() < Duration::from_secs(2), "{error}");
+    }
 
     #[test]
     fn an_id_with_a_space_is_one_segment() {

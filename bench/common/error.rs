@@ -33,6 +33,14 @@ pub enum BenchError {
 }
 
 impl BenchError {
+    /// The exit status of a program that it ends: 2 for what the caller asked, 1 for what happened.
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Io { .. } | Self::Answer { .. } | Self::Node(_) => 1,
+        }
+    }
+
     /// Names what was being done when `source` happened.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io { what: what.into(), source }

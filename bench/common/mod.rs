@@ -11,6 +11,7 @@ pub mod error;
 pub mod fsync;
 pub mod node;
 pub mod number;
+pub mod output;
 pub mod prometheus;
 pub mod scan;
 pub mod scripts;
@@ -24,4 +25,15 @@ pub async fn interrupted() {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// Can a file be written? Asked before a run, not after it. A file that is there keeps what it has.
+///
+/// # Errors
+/// It cannot.
+pub fn writable(path: &std::path::Path) -> Result<(), error::BenchError> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened
+        .map(drop)
+        .map_err(|source| error::BenchError::Input(format!("{} cannot be written: {source}", path.display())))
 }

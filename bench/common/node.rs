@@ -72,7 +72,7 @@ pub fn become_program(role: Role, arguments: Vec<OsString>) -> ExitCode {
     match role {
         Role::Simulator => doorbuster_simulator::command::run(words),
         Role::Node | Role::Bare => match doorbuster_node::cli::parse(words) {
-            Ok(invocation) => doorbuster_node::commands::run(invocation),
+            Ok(asked) => doorbuster_node::commands::run(asked),
             Err(code) => code,
         },
     }

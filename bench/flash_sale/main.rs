@@ -4,6 +4,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
 
+/// In place of the standard one, which panics when the output is closed.
+macro_rules! println {
+    ($($text:tt)*) => { doorbuster_bench::output::line(format_args!($($text)*)) };
+}
+
+macro_rules! print {
+    ($($text:tt)*) => { drop(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*))) };
+}
+
 mod cluster;
 mod crowd;
 #[cfg(test)]
@@ -11,8 +20,10 @@ mod fake;
 mod hostile;
 mod kill;
 mod load;
+mod machine;
 mod options;
 mod overload;
+mod pace;
 mod progress;
 mod record;
 mod replay;
@@ -74,7 +85,7 @@ async fn run(options: Options) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("flash-sale: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_status())
         }
     }
 }

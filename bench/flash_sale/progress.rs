@@ -1,44 +1,58 @@
-//! The live line: rewritten in place on a terminal, a plain line now and then otherwise.
+//! The live line: on standard error, rewritten in place, and only where that is a terminal.
 
+use doorbuster_bench::output;
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
 
-/// How often a line is added where nothing can be rewritten.
-const PLAIN_EVERY: Duration = Duration::from_secs(2);
+/// Cells of the bar.
+const CELLS: u64 = 24;
 
 /// Where the line is shown.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    terminal: bool,
-    shown: Option<Instant>,
+    is_shown: bool,
 }
 
 impl Progress {
-    /// On standard output.
+    /// On standard error, if that is a terminal and nobody asked for quiet.
     pub(crate) fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal(), shown: None }
+        Self { is_shown: std::io::stderr().is_terminal() && !output::is_quiet() }
     }
 
-    /// Shows the line, or not yet.
-    pub(crate) fn show(&mut self, line: &str) {
-        if !self.terminal && self.shown.is_some_and(|shown| shown.elapsed() < PLAIN_EVERY) {
-            return;
+    /// Shows how far it is, and a line about it.
+    pub(crate) fn show(&self, (done, of): (u64, u64), line: &str) {
+        if self.is_shown {
+            eprint!("\r\x1b[2K{} {line}", bar(done, of));
+            // A closed output ends nothing: the exit status still says what came out.
+            drop(std::io::stderr().flush());
         }
-        self.shown = Some(Instant::now());
-        if self.terminal {
-            print!("\r\x1b[2K{line}");
-        } else {
-            println!("{line}");
-        }
-        // A closed output ends nothing: the exit status still says what came out.
-        drop(std::io::stdout().flush());
     }
 
-    /// Clears the rewritten line; what follows begins at the left.
+    /// Clears the line; what follows begins at the left.
     pub(crate) fn end(&self) {
-        if self.terminal {
-            print!("\r\x1b[2K");
-            drop(std::io::stdout().flush());
+        if self.is_shown {
+            eprint!("\r\x1b[2K");
+            drop(std::io::stderr().flush());
         }
+    }
+}
+
+/// `[######……] 25 %`, without colour.
+fn bar(done: u64, of: u64) -> String {
+    let done = done.min(of);
+    let part = |whole: u64| done.saturating_mul(whole).checked_div(of).unwrap_or(0);
+    let filled = usize::try_from(part(CELLS)).unwrap_or(0);
+    let empty = usize::try_from(CELLS).unwrap_or(0).saturating_sub(filled);
+    format!("[{}{}] {:3} %", "#".repeat(filled), ".".repeat(empty), part(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_what_is_done() {
+        assert_eq!(bar(0, 0), format!("[{}]   0 %", ".".repeat(24)));
+        assert_eq!(bar(1, 2), format!("[{}{}]  50 %", "#".repeat(12), ".".repeat(12)));
+        assert_eq!(bar(9, 3), format!("[{}] 100 %", "#".repeat(24)));
     }
 }

@@ -5,7 +5,9 @@
 use super::crowd::Crowd;
 use super::kill::{self, Kill, Story};
 use super::load::{self, Closing, Doors, Sale};
+use super::machine::Origin;
 use super::options::{JourneyKind, SaleOptions, payment_mix};
+use super::pace;
 use super::progress::Progress;
 use super::record::{Live, Record};
 use super::report::{self, Figures};
@@ -16,6 +18,7 @@ use doorbuster_bench::error::BenchError;
 use doorbuster_bench::fsync;
 use doorbuster_bench::node::{Node, Simulator, TemporaryFolder, paid_through, settings_for_load};
 use doorbuster_bench::number::{count, float, grouped, ratio, shown_micros, whole};
+use doorbuster_bench::output;
 use doorbuster_bench::prometheus::Histogram;
 use doorbuster_bench::shopper::Verdict;
 use serde_json::Value;
@@ -50,6 +53,9 @@ impl Site {
         if let Some(url) = &options.node.target {
             let operator = options.node.operator.as_deref().map(|url| Target::parse(url, "")).transpose()?;
             let public = Target::parse(url, &options.node.key)?;
+            for target in [Some(&public), operator.as_ref()].into_iter().flatten() {
+                target.must_answer().await?;
+            }
             return Ok(Self { public, operator, node: None, simulator: None, folder: None });
         }
         let folder = TemporaryFolder::new(options.node.data.as_deref())?;
@@ -76,6 +82,11 @@ impl Site {
 pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
     let tokens = payment_mix(&options.payment).map_err(BenchError::Input)?;
     let paid = !tokens.is_empty();
+    let origin = Origin::now();
+    if options.json || options.quiet {
+        output::be_quiet();
+    }
+    doorbuster_bench::writable(&options.report)?;
     let mut site = Site::open(options).await?;
     let probed = match &site.folder {
         Some(folder) if !options.no_fsync_probe => Some(fsync::p50_micros(folder.path(), PROBE_ROUNDS)?),
@@ -83,7 +94,17 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
     };
     println!("node       {}{}", site.public.address, if site.node.is_some() { ", its own, durable" } else { "" });
     let run = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect::<String>();
-    let (product, skus) = set_up(&site.public, options, &run).await?;
+    let mut options = options.clone();
+    let (product, skus) = set_up(&site.public, &options, &run).await?;
+    if options.finds_rate() {
+        let rate = pace::find(&site.public, &options, paid, &run).await?;
+        println!(
+            "rate       {} buyers/s, six tenths of what the node did when asked as fast as it answers",
+            grouped(whole(rate))
+        );
+        options.rate = Some(rate);
+    }
+    let options = &options;
     let crowd = Crowd::new(
         (options.crowd(), options.rate()),
         (skus.clone(), options.skew),
@@ -142,6 +163,7 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
         if kill.is_some() { now } else { now.since(&then) }
     };
     let figures = Figures {
+        origin,
         options: options.clone(),
         probed,
         fsync: metric(&["fsync"]).quantile(0.5).map(|seconds| whole(seconds * 1e6)),
@@ -155,6 +177,11 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
         record,
     };
     let good = print(&figures);
+    if options.json {
+        output::result(format_args!("{}", report::json(&figures)));
+    } else {
+        output::result(format_args!("{}", figures.verdict()));
+    }
     std::fs::write(&options.report, report::html(&figures))
         .map_err(|source| BenchError::io(format!("write {}", options.report.display()), source))?;
     println!("report     {}", options.report.display());
@@ -191,7 +218,8 @@ async fn run_sale(
     let (load, killing) = (std::pin::pin!(load), std::pin::pin!(killing));
     let both = async { tokio::try_join!(load, killing) };
     let mut both = std::pin::pin!(both);
-    let mut progress = Progress::new();
+    let progress = Progress::new();
+    let of = options.crowd();
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
@@ -199,7 +227,7 @@ async fn run_sale(
                 progress.end();
                 return ended;
             }
-            _ = tick.tick() => progress.show(&live_line(sale)),
+            _ = tick.tick() => progress.show((sale.live.answered.load(Ordering::Relaxed), of), &live_line(sale)),
         }
     }
 }
@@ -290,7 +318,7 @@ fn print(figures: &Figures) -> bool {
     }
     print_verified(verified);
     let sold = figures.options.units.saturating_sub(figures.level.on_hand);
-    let over = verified.confirmed_units > figures.options.units;
+    let over = figures.is_oversold();
     println!(
         "stock      {} received, {} sold, {} still held, {} left: {}",
         grouped(figures.options.units),
@@ -299,8 +327,7 @@ fn print(figures: &Figures) -> bool {
         grouped(figures.level.available),
         if over { "OVERSOLD" } else { "nothing oversold" }
     );
-    let clean = figures.audit.as_ref().and_then(|audit| audit.get("clean")?.as_bool());
-    match (clean, &figures.audit) {
+    match (figures.is_audited_clean(), &figures.audit) {
         (Some(true), Some(audit)) => println!(
             "audit      clean ({} orders)",
             audit.get("orders").and_then(Value::as_u64).map_or_else(|| "all".to_owned(), grouped)
@@ -308,9 +335,7 @@ fn print(figures: &Figures) -> bool {
         (_, Some(audit)) => println!("audit      NOT CLEAN: {}", audit.get("violations").unwrap_or(audit)),
         (_, None) => println!("audit      not asked: give --operator URL"),
     }
-    let charged = figures.story.as_ref().is_none_or(|story| story.charged_twice.is_empty());
-    // Without its operator port a given node cannot be audited; that is not a success.
-    verified.is_kept() && !over && charged && clean == Some(true)
+    figures.is_good()
 }
 
 pub(crate) fn print_verified(verified: &Verified) {
@@ -352,6 +377,39 @@ fn print_kill(kill: &Kill, story: &Story) {
 }
 
 impl Figures {
+    /// What the audit of the operator port says; `None`: it was not asked.
+    pub(crate) fn is_audited_clean(&self) -> Option<bool> {
+        self.audit.as_ref()?.get("clean")?.as_bool()
+    }
+
+    /// More units in confirmed orders than there were?
+    pub(crate) fn is_oversold(&self) -> bool {
+        self.verified.confirmed_units > self.options.units
+    }
+
+    /// Did the sale keep its promises, and was that checked? A node without its operator port cannot be audited; that is not a success.
+    pub(crate) fn is_good(&self) -> bool {
+        let charged = self.story.as_ref().is_none_or(|story| story.charged_twice.is_empty());
+        self.verified.is_kept() && !self.is_oversold() && charged && self.is_audited_clean() == Some(true)
+    }
+
+    /// The sentence that counts. It is said only where each part of it was checked: stock and orders by reading them back, all three by the audit,
+    /// which compares the provider's ledger.
+    pub(crate) fn verdict(&self) -> &'static str {
+        let ledger_was_compared =
+            self.audit.as_ref().is_some_and(|audit| audit.get("ledger_compared") == Some(&true.into()));
+        match (self.is_good(), self.is_audited_clean()) {
+            (true, _) if ledger_was_compared => "Nothing oversold, nothing lost, nothing charged twice.",
+            (true, _) => {
+                "Nothing oversold, nothing lost. What was charged could not be compared with the provider's ledger."
+            }
+            (false, None) if self.verified.is_kept() && !self.is_oversold() => {
+                "No fault was seen, but the node was not audited: --operator URL names its operator port."
+            }
+            (false, _) => "The sale did not keep its promises.",
+        }
+    }
+
     /// In the middle of the mixed journeys not every answer is an order's.
     pub(crate) fn only_orders(&self) -> bool {
         self.options.journey == JourneyKind::Hot

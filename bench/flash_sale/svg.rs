@@ -1,13 +1,17 @@
 //! Plots as inline SVG: lines over time, bars; no script, nothing loaded from elsewhere.
 
+use doorbuster_bench::number::{grouped, whole};
 use std::fmt::Write;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 64.0;
-const BOTTOM: f64 = 28.0;
+/// Room for the name of the y axis, and for a number of eight digits.
+const LEFT: f64 = 88.0;
+/// Room for the numbers of the x axis, and for its name below them.
+const BOTTOM: f64 = 36.0;
 const TOP: f64 = 12.0;
-const COLOURS: [&str; 5] = ["#1b6ca8", "#c8553d", "#588157", "#8d6a9f", "#b08900"];
+/// Colours of series; the page's style says which, by day and by night.
+const COLOURS: usize = 5;
 
 /// One line of a plot.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub(crate) struct Series {
 pub(crate) struct Axes<'a> {
     /// Under the x axis.
     pub(crate) x: &'a str,
+    /// Beside the y axis.
+    pub(crate) y: &'a str,
     /// In the title.
     pub(crate) title: &'a str,
     /// By powers of ten upwards.
@@ -97,7 +103,7 @@ fn number(value: f64) -> String {
     if value >= 1e6 {
         format!("{:.3} M", value / 1e6).replace(".000", "")
     } else if value >= 10.0 || value.fract().abs() < 1e-9 {
-        format!("{value:.0}")
+        grouped(whole(value))
     } else {
         format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
     }
@@ -128,22 +134,25 @@ fn frame(axes: Axes<'_>, x: Scale, y: Scale) -> String {
     }
     for tick in x.ticks() {
         let at = x.place(tick);
+        // A number at the right edge ends there: in the middle of its tick half of it would be cut off.
+        let anchor = if at > WIDTH - 24.0 { "end" } else { "middle" };
         push(
             &mut out,
             format_args!(
-                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
                 HEIGHT - BOTTOM + 14.0,
                 number(tick)
             ),
         );
     }
+    let (centre, middle) = (f64::midpoint(LEFT, WIDTH - 8.0), f64::midpoint(TOP, HEIGHT - BOTTOM));
     push(
         &mut out,
         format_args!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - 8.0,
-            HEIGHT - 2.0,
-            escape(axes.x)
+            "<text x=\"{centre:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text><text x=\"14\" y=\"{middle:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 14 {middle:.1})\">{}</text>",
+            HEIGHT - 5.0,
+            escape(axes.x),
+            escape(axes.y)
         ),
     );
     out
@@ -155,8 +164,8 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 fn legend(out: &mut String, names: impl Iterator<Item = String>) {
     out.push_str("</svg><p class=\"legend\">");
-    for (name, colour) in names.zip(COLOURS.iter().cycle()) {
-        push(out, format_args!("<span style=\"color:{colour}\">■</span> {} ", escape(&name)));
+    for (name, colour) in names.zip((0..COLOURS).cycle()) {
+        push(out, format_args!("<span class=\"l{colour}\">■</span> {} ", escape(&name)));
     }
     out.push_str("</p></figure>");
 }
@@ -180,13 +189,13 @@ pub(crate) fn lines(axes: Axes<'_>, series: &[Series], marks: &[(f64, &str)]) ->
             ),
         );
     }
-    for (one, colour) in series.iter().zip(COLOURS.iter().cycle()) {
+    for (one, colour) in series.iter().zip((0..COLOURS).cycle()) {
         let points: Vec<String> =
             one.points.iter().map(|(a, b)| format!("{:.1},{:.1}", x.place(*a), y.place(*b))).collect();
         push(
             &mut out,
             format_args!(
-                "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\" points=\"{}\"/>",
+                "<polyline fill=\"none\" class=\"c{colour}\" stroke-width=\"1.6\" points=\"{}\"/>",
                 points.join(" ")
             ),
         );
@@ -202,13 +211,12 @@ pub(crate) fn bars(axes: Axes<'_>, bars: &[(f64, f64, f64)]) -> String {
     let x = Scale::new(finite.iter().flat_map(|bar| [bar.0, bar.1]), axes.x_log, (LEFT, WIDTH - 8.0));
     let y = Scale::new(finite.iter().map(|bar| bar.2).chain([0.0]), false, (HEIGHT - BOTTOM, TOP));
     let mut out = frame(Axes { y_log: false, ..axes }, x, y);
-    let colour = COLOURS.first().copied().unwrap_or("#000");
     for (low, high, n) in finite {
         let (from, to, top) = (x.place(low), x.place(high), y.place(n));
         push(
             &mut out,
             format_args!(
-                "<rect x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>",
+                "<rect x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" class=\"c0\"/>",
                 (to - from - 0.5).max(0.5),
                 (HEIGHT - BOTTOM - top).max(0.0)
             ),
@@ -222,7 +230,7 @@ pub(crate) fn bars(axes: Axes<'_>, bars: &[(f64, f64, f64)]) -> String {
 mod tests {
     use super::*;
 
-    const AXES: Axes<'_> = Axes { x: "s", title: "a < b", y_log: true, x_log: false };
+    const AXES: Axes<'_> = Axes { x: "seconds", y: "pairs < all", title: "a < b", y_log: true, x_log: false };
 
     #[test]
     fn a_plot_of_nothing_is_still_a_picture() {
@@ -236,6 +244,17 @@ mod tests {
         let plot = lines(AXES, &[series], &[(1.0, "killed")]);
         assert!(!plot.contains("<script>") && !plot.contains("NaN") && !plot.contains("inf"));
         assert!(plot.contains("a &lt; b"));
+    }
+
+    #[test]
+    fn both_axes_are_named_and_their_numbers_are_whole() {
+        let series = Series { name: "all".into(), points: vec![(0.0, 1.0), (7.0, 12_000.0)] };
+        let plot = lines(Axes { y_log: false, ..AXES }, &[series], &[]);
+        assert!(plot.contains(">seconds</text>") && plot.contains(">pairs &lt; all</text>"), "{plot}");
+        assert!(
+            plot.contains(">10,000</text>") && plot.contains("text-anchor=\"end\">7<") || plot.contains(">6</text>"),
+            "{plot}"
+        );
     }
 
     #[test]

@@ -4,6 +4,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks on its standard output")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the real clock, and paces itself by it")]
 
+/// In place of the standard one, which panics when the output is closed.
+macro_rules! println {
+    ($($text:tt)*) => { doorbuster_bench::output::line(format_args!($($text)*)) };
+}
+
 mod bare;
 mod memory;
 mod recovery;
@@ -18,7 +23,7 @@ use std::process::ExitCode;
 
 /// The performance table: bare warp, ours, ratio, gate, goal; one run, alternating rounds, medians.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench-table")]
+#[command(name = "bench-table", version)]
 pub(crate) struct Options {
     /// Short rounds: a look, not a measurement.
     #[arg(long)]
@@ -29,6 +34,9 @@ pub(crate) struct Options {
     /// Where the node's folder is made: its disk decides the figures.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data: Option<PathBuf>,
+    /// Prints the table and nothing else.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
     /// Only metrics whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
@@ -69,14 +77,20 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench-table: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_status())
         }
     }
 }
 
 async fn run(options: &Options) -> Result<(), BenchError> {
+    if options.quiet {
+        doorbuster_bench::output::be_quiet();
+    }
+    if let Some(path) = &options.json {
+        doorbuster_bench::writable(path)?;
+    }
     let table = suite::measure(options).await?;
-    println!("{}", table.markdown());
+    doorbuster_bench::output::result(format_args!("{}", table.markdown()));
     if let Some(path) = &options.json {
         std::fs::write(path, table.json().to_string())
             .map_err(|source| BenchError::io(format!("write {}", path.display()), source))?;

@@ -166,6 +166,12 @@ impl World {
 fn described() -> BTreeMap<(&'static str, &'static str), BTreeSet<u16>> {
     let document = openapi::describe(routes::<InMemory>());
     let of = |route: &Route<InMemory>| {
+        if !route.docs.is_described {
+            // A page for a browser: it answers with what its row says.
+            let codes = route.all_codes().into_iter().map(|code| code.status_number());
+            let answers = route.docs.answers.iter().map(|(status, _)| *status);
+            return ((route.method, route.path), codes.chain(answers).collect());
+        }
         let responses = &document["paths"][route.path][route.method.to_ascii_lowercase()]["responses"];
         let numbers = responses.as_object().expect("responses").keys().map(|status| status.parse().expect("a status"));
         ((route.method, route.path), numbers.collect())

@@ -8,8 +8,8 @@ use doorbuster_actors::view::Stock;
 use doorbuster_api::keys::{Keys, Scope};
 use doorbuster_api::secret::Secret;
 use doorbuster_api::{
-    Api, ApiSettings, Journaled, OverloadGate, PipelineCounts, Shop, SocketCounts, SocketLimits, Unavailable, Webhook,
-    WebhookError,
+    Api, ApiSettings, Journaled, OverloadGate, Page, PageRequest, PipelineCounts, Shop, SocketCounts, SocketLimits,
+    Unavailable, Webhook, WebhookError,
 };
 use doorbuster_api::{bind, serve};
 use doorbuster_clock::{SharedClock, SystemClock};
@@ -64,6 +64,9 @@ impl Shop for TestShop {
     fn random(&self) -> [u8; 16] {
         rand::random()
     }
+    async fn provider_page(&self, request: PageRequest<'_>) -> Option<Page> {
+        self.provider.page(request).await
+    }
     fn webhook(&self, provider: &str, headers: &hyper::HeaderMap, body: &[u8]) -> Result<Webhook, WebhookError> {
         if provider != self.provider.name() {
             return Err(WebhookError::UnknownProvider);
@@ -114,7 +117,10 @@ impl Server {
             webhook_secret: doorbuster_settings::Secret(WEBHOOK_SECRET.to_owned()),
             ..doorbuster_node::config::Payments::default()
         };
-        Arc::new(doorbuster_node::provider::build(&terms, None, clock, None).expect("it is simulated"))
+        Arc::new(
+            doorbuster_node::provider::build(&terms, "http://localhost/simulated-provider", None, clock, None)
+                .expect("it is simulated"),
+        )
     }
 
     /// An empty disk.

@@ -15,17 +15,20 @@
 #![allow(clippy::print_stderr, reason = "a run says what it tried")]
 #![allow(unreachable_pub, reason = "one binary, no users outside")]
 
+mod command_line;
 mod corrupted;
 mod deadlines;
 mod faults;
 #[path = "../storage/holding.rs"]
 mod holding;
 mod inject;
+mod keys;
 mod killed;
 mod linear;
 mod memory;
 mod node;
 mod oracle;
+mod page;
 mod private;
 mod provider;
 mod repeated;

@@ -131,6 +131,19 @@ impl Node {
         Process::start("doorbuster", PROGRAM, self.folder.path(), &arguments, &settings)
     }
 
+    /// What starts this node's program as a shell would, for what `Process` does not do.
+    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(PROGRAM);
+        for (inherited, _) in std::env::vars_os() {
+            if inherited.to_string_lossy().starts_with("DOORBUSTER") {
+                command.env_remove(inherited);
+            }
+        }
+        command.args(["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0", "--data"]).arg(self.data());
+        command.args(arguments).current_dir(self.folder.path());
+        command
+    }
+
     /// Runs a subcommand to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
         self.second_process(arguments).ended(PATIENCE).await
@@ -160,18 +173,6 @@ impl Node {
             self.serve().await;
         }
         serves
-    }
-
-    /// A first start that dies before it shows its key has made a key that is not known: another is made.
-    pub async fn make_a_key_if_none_was_shown(&self) {
-        if !self.door.key.lock().unwrap().is_empty() || !self.data().join("keys.jsonl").exists() {
-            return;
-        }
-        let scopes = "catalog,inventory,orders,payments,drops,events,personal";
-        let made = self.run(&["key", "create", "--account", "sel_main", "--scopes", scopes]).await;
-        assert!(made.status.success(), "{}", made.all());
-        let key = made.stdout.lines().find(|line| line.starts_with("sk_")).expect("a key").to_owned();
-        *self.door.key.lock().unwrap() = key;
     }
 
     /// Waits until the process that was begun serves.
@@ -213,6 +214,11 @@ impl Node {
         *self.door.at.lock().unwrap() = None;
         process.kill().await.expect("a process of our own");
         self.heard.push_str(&process.stderr());
+    }
+
+    /// A signal by its name.
+    pub fn signal(&self, name: &str) {
+        self.process.as_ref().expect("running").signal(name);
     }
 
     /// SIGTERM, without waiting.

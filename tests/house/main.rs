@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that cannot read the repository has nothing to say")]
 
+mod dist;
 mod documents;
 mod features;
 mod layering;

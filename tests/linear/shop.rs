@@ -69,7 +69,7 @@ impl Shop {
         let clock = TestClock::starting_at(Timestamp(1_750_000_000_000));
         let shared: SharedClock = clock.clone();
         let provider =
-            doorbuster_node::provider::build(&doorbuster_node::config::Payments::default(), None, shared, None);
+            doorbuster_node::provider::build(&doorbuster_node::config::Payments::default(), "", None, shared, None);
         let disk = MemoryStore::new(Layout { shards: 4, hash_version: 1 }, groups, seed);
         if forgets > 0 {
             disk.keep_frames();

@@ -177,7 +177,7 @@ impl Fleet {
     async fn make_key(&self) -> Result<String, BenchError> {
         let first =
             self.members.first().ok_or_else(|| BenchError::Input("a cluster has a node at least".to_owned()))?;
-        let scopes = doorbuster_node::cli::SCOPES.join(",");
+        let scopes = doorbuster_node::cli::all_scopes();
         let said = run_command(first, &["key", "create", "--account", "sel_main", "--scopes", &scopes]).await?;
         let key = said.split_whitespace().find(|word| word.starts_with("sk_"));
         key.map(str::to_owned).ok_or_else(|| BenchError::Node(format!("`key create` said no key:\n{said}")))

@@ -4,6 +4,7 @@ use super::chaos::{Event, shown};
 use super::options::{Chaos, ClusterOptions};
 use super::run::Outcome;
 use super::stats::{Sample, merged, millis, percent};
+use crate::machine::Origin;
 use crate::record::{Record, SLOT};
 use crate::report::{STYLE, latency_over_time, throughput};
 use crate::sale::print_verified;
@@ -327,7 +328,7 @@ pub(crate) fn html(outcome: &Outcome) -> String {
     let record = &outcome.record;
     let marks: Vec<(f64, &str)> =
         outcome.events.iter().map(|event| (event.began.as_secs_f64(), event.chaos.word())).collect();
-    let seconds = Axes { x: "seconds", title: "", y_log: false, x_log: false };
+    let seconds = Axes { x: "seconds", y: "per second", title: "", y_log: false, x_log: false };
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Flash sale on a cluster</title><style>{STYLE}</style><h1>Flash sale on a cluster</h1>"
     );
@@ -336,6 +337,9 @@ pub(crate) fn html(outcome: &Outcome) -> String {
         "<p><b class=\"{class}\">{word}</b>; {} nodes and {} CQL server(s), all on one machine.</p><table>",
         outcome.wanted.nodes, outcome.cql_nodes
     ));
+    for (name, value) in Origin::now().rows() {
+        page.push_str(&format!("<tr><td>{name}</td><td>{}</td></tr>", escape(&value)));
+    }
     for event in &outcome.events {
         page.push_str(&format!(
             "<tr><td>{}</td><td>{}</td></tr>",
@@ -346,7 +350,7 @@ pub(crate) fn html(outcome: &Outcome) -> String {
     page.push_str("</table>");
     page.push_str(&svg::lines(Axes { title: "Answers per second", ..seconds }, &throughput(record), &marks));
     page.push_str(&svg::lines(
-        Axes { title: "Latency over time, milliseconds", y_log: true, ..seconds },
+        Axes { title: "Latency over time", y: "milliseconds", y_log: true, ..seconds },
         &latency_over_time(record),
         &marks,
     ));

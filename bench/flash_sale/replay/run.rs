@@ -59,7 +59,7 @@ where
         set.spawn(work(Caller::new(target.clone()), Arc::clone(&next), Arc::clone(&done)));
     }
     let mut results = Vec::new();
-    let mut progress = Progress::new();
+    let progress = Progress::new();
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
         tokio::select! {
@@ -67,7 +67,10 @@ where
                 Some(joined) => results.push(joined.map_err(|panic| BenchError::Node(format!("a worker failed: {panic}")))??),
                 None => break,
             },
-            _ = tick.tick() => progress.show(&format!("{what}: {} of {}", grouped(done.load(Ordering::Relaxed)), grouped(count(length)))),
+            _ = tick.tick() => {
+                let (done, of) = (done.load(Ordering::Relaxed), count(length));
+                progress.show((done, of), &format!("{what}: {} of {}", grouped(done), grouped(of)));
+            },
         }
     }
     progress.end();

@@ -30,7 +30,7 @@ pub mod routes;
 pub mod shipments;
 pub mod warehouses;
 
-pub use crate::core::service::{Journaled, Shop, Unavailable, Webhook, WebhookError};
+pub use crate::core::service::{Journaled, Page, PageRequest, Shop, Unavailable, Webhook, WebhookError};
 pub use crate::core::settings::{ApiSettings, Installation};
 pub use crate::core::{address, caller, json, keys, problem, secret, settings, view};
 pub use crate::http::server::{SocketCounts, SocketLimits, bind, serve};

@@ -25,3 +25,4 @@ pub mod ranking;
 pub mod reservation;
 pub mod time;
 pub mod warehouse;
+pub mod web_address;

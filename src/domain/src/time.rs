@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// The year 9999: later than every deadline. An entity with this deadline is never woken, and is found on the agenda all the same.
+    pub const NEVER: Self = Self(253_370_764_800_000);
+
     /// This instant moved by `seconds`, at most to the end of time.
     #[must_use]
     pub const fn plus_s(self, seconds: u64) -> Self {

@@ -1,4 +1,4 @@
-//! What a node of a cluster has beside its actors: the gateway to the other nodes, the manager of its shards, the keys that all nodes share.
+//! What a node of a cluster has beside its actors: the gateway to the other nodes, the manager of its shards.
 //!
 //! ```text
 //! bind cluster port ─► join the registry ─► open gateway ─► shard manager ─► shards
@@ -8,21 +8,18 @@
 
 use super::cluster_admin::{ClusterAdmin, Figure, PeerHeartbeat};
 use super::operations::Addresses;
+use super::shared_keys::SharedKeys;
 use super::{NodeError, settings};
 use crate::config::Config;
-use compact_str::CompactString;
 use doorbuster_actors::ask::Ask;
 use doorbuster_actors::remote::{Delivered, OneWay};
 use doorbuster_actors::system::{Actors, Handle, StartError};
-use doorbuster_api::keys::{self, Keys, Scope};
-use doorbuster_api::secret::{self, Secret};
 use doorbuster_clock::SharedClock;
 use doorbuster_cluster::shard_manager::{AcquireError, ClusterStatus, LostShard, ShardHost, ShardManager, Wiring};
 use doorbuster_cluster::{Bound, Gateway, Inbound, InboundAnswer, Traffic};
-use doorbuster_domain::time::Timestamp;
-use doorbuster_storage::cql::{Counts, CqlJournal, CqlRegistry, CqlShared};
+use doorbuster_storage::cql::{Counts, CqlJournal, CqlRegistry};
 use doorbuster_storage::registry::{NodeId, NodeRow, NodeState, Registry, RegistryError};
-use doorbuster_storage::{ClaimError, Epoch, Journal, ReadError, Shard, Store};
+use doorbuster_storage::{ClaimError, Epoch, Journal, Shard, Store};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use std::collections::BTreeMap;
@@ -30,90 +27,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-
-/// Keys made on another node, or with `doorbuster key create`, are known here after this time and the time of one read.
-const KEYS_EVERY: Duration = Duration::from_secs(1);
-/// Kinds of rows that all nodes share.
-const KEY: &str = "key";
-const SECRET: &str = "secret";
-/// The name of the one row of its kind.
-const ONLY: &str = "only";
-
-/// The keys and the secret of a cluster, in the store that all nodes share.
-#[derive(Debug)]
-pub(super) struct SharedKeys {
-    shared: CqlShared,
-    keys: Keys,
-    secret: Secret,
-}
-
-impl SharedKeys {
-    /// Reads the keys, and the secret; the first node of a cluster makes the secret.
-    pub(super) async fn open(shared: CqlShared) -> Result<Self, NodeError> {
-        let fresh = secret::fresh().map_err(NodeError::Secret)?;
-        let stored = shared.put_if_absent(SECRET, ONLY, &fresh).await?;
-        let bytes = <[u8; 32]>::try_from(stored.as_slice())
-            .map_err(|_length| ReadError::Corrupt("the shared secret is not 32 bytes long".to_owned()))?;
-        let keys = Keys::of_lines(&lines(&shared).await?)?;
-        Ok(Self { shared, keys, secret: Secret::new(&bytes) })
-    }
-
-    pub(super) const fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
-    pub(super) const fn secret(&self) -> &Secret {
-        &self.secret
-    }
-
-    /// Makes a key with all scopes if there is no key; of nodes that start at the same moment only one shows it.
-    pub(super) async fn first_key(&self, seller: &str, now: Timestamp) -> Result<Option<String>, NodeError> {
-        if !self.keys.is_empty() {
-            return Ok(None);
-        }
-        let fresh = secret::fresh().map_err(NodeError::Secret)?;
-        let (token, _, line) = keys::create_line(seller, &Scope::ALL, &fresh, now)?;
-        let stored = self.shared.put_if_absent(KEY, "first", &line).await?;
-        self.keys.replace(&lines(&self.shared).await?)?;
-        Ok((stored == line).then_some(token))
-    }
-
-    /// Makes a key; its text is shown once and not stored. Gives the text and the id.
-    pub(super) async fn create(
-        &self,
-        account: &str,
-        scopes: &[Scope],
-        now: Timestamp,
-    ) -> Result<(String, CompactString), NodeError> {
-        let fresh = secret::fresh().map_err(NodeError::Secret)?;
-        let (token, key, line) = keys::create_line(account, scopes, &fresh, now)?;
-        self.shared.put_if_absent(KEY, &key.id, &line).await?;
-        Ok((token, key.id))
-    }
-
-    /// Reads the keys that other nodes make, until the task is ended.
-    async fn follow(self) {
-        let mut ticks = tokio::time::interval(KEYS_EVERY);
-        loop {
-            ticks.tick().await;
-            match lines(&self.shared).await {
-                Ok(lines) => {
-                    if let Err(error) = self.keys.replace(&lines) {
-                        tracing::error!(%error, "the shared keys cannot be read; the known ones stay valid");
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "the shared keys were not read; the known ones stay valid"),
-            }
-        }
-    }
-}
-
-async fn lines(shared: &CqlShared) -> Result<String, ReadError> {
-    let lines = shared.all(KEY).await?;
-    let text: Result<Vec<String>, _> = lines.into_values().map(String::from_utf8).collect();
-    let damaged = |_not_utf8| ReadError::Corrupt("a shared key is not UTF-8".to_owned());
-    Ok(text.map_err(damaged)?.join("\n"))
-}
 
 /// This node's part in a cluster.
 #[derive(Debug)]

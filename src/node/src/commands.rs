@@ -1,12 +1,10 @@
 //! The commands of `doorbuster`: serve until a signal, read a stopped node's folder, make keys, erase, ask running nodes.
 
-use super::clustered::SharedKeys;
-use super::{Node, NodeError, Started, admin, operator_token};
-use crate::cli::{Admin, DumpOf, Invocation};
+use super::output::{pipe_may_close, print_bytes};
+use super::{Node, NodeError, Started, admin, key_commands, operator_token};
+use crate::cli::{Admin, Asked, DumpOf, Invocation, Output, write_manual};
 use crate::config::{Config, JournalKind, LogFormat, PaymentProvider};
 use crate::memory_guard::MemoryGuard;
-use doorbuster_api::keys::{self, Scope};
-use doorbuster_api::secret;
 use doorbuster_audit::{Audit, Progress};
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_domain::ids::{EntityId, OrderId};
@@ -16,66 +14,63 @@ use doorbuster_projections::reconcile;
 use doorbuster_storage::cql::{CqlJournal, schema};
 use doorbuster_storage::embedded::{OpenError, Stopped};
 use doorbuster_storage::{Journal, Shard};
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The exit status of a node that could not go on (`EX_SOFTWARE` of `sysexits.h`).
 const EXIT_FAILED: u8 = 70;
+/// The exit status of a process that was interrupted, as shells have it: 128 and the number of SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
 /// The operator port of a node must answer an erasure within this time.
 const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a command failed.
 #[derive(Debug, Error)]
-enum CommandError {
+pub(super) enum CommandError {
     #[error(transparent)]
     Node(#[from] NodeError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
     Audit(#[from] doorbuster_audit::AuditError),
-    #[error(transparent)]
-    Keys(#[from] keys::KeysError),
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
     Other(String),
 }
 
-/// Carries an invocation out; gives the exit status of the process.
+/// Carries out what was asked; gives the exit status of the process.
 #[must_use]
-pub fn run(invocation: Invocation) -> ExitCode {
+pub fn run(asked: Asked) -> ExitCode {
+    let Asked { invocation, output } = asked;
     let done = match invocation {
-        Invocation::Serve(config) => serve(&config),
+        Invocation::Serve(config) => serve(&config, output),
         Invocation::JournalDump { config, of } => dump(&config, &of),
         Invocation::Audit(config) => audit_stopped(&config),
-        Invocation::KeyCreate { config, account, scopes } => create_key(&config, &account, &scopes),
-        Invocation::Erase { config, order } => erase(&config, order),
+        Invocation::Key { config, of } => key_commands::carry_out(&config, &of, output),
+        Invocation::Erase { config, order } => erase(&config, order, output),
         Invocation::Reconcile { config, repair } => reconcile_cache(&config, repair),
         Invocation::Admin(admin) => administer(&admin),
-        Invocation::SchemaApply(config) => apply_schema(&config),
-        Invocation::ConfigCheck(_) => say(&["the settings are in order".to_owned()]).map(|()| ExitCode::SUCCESS),
+        Invocation::SchemaApply(config) => apply_schema(&config, output),
+        Invocation::ConfigCheck(_) => said(output, &json!({ "in_order": true }), "the settings are in order"),
+        Invocation::Print(text) => print_bytes(&text).map(|()| ExitCode::SUCCESS).map_err(CommandError::from),
+        Invocation::WriteManual(folder) => {
+            write_manual(&folder).map(|()| ExitCode::SUCCESS).map_err(CommandError::from)
+        }
     };
     done.unwrap_or_else(|error| {
         // Written to standard error even where no log is written.
         writeln!(io::stderr(), "doorbuster: {error}").ok();
         ExitCode::FAILURE
     })
-}
-
-fn say(lines: &[String]) -> Result<(), CommandError> {
-    let mut out = io::stdout().lock();
-    for line in lines {
-        writeln!(out, "{line}")?;
-    }
-    out.flush()?;
-    Ok(())
 }
 
 fn start_logging(config: &Config) {
@@ -97,7 +92,7 @@ fn start_logging(config: &Config) {
     super::libraries::listen();
 }
 
-fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, CommandError> {
+pub(super) fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, CommandError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.node.worker_threads > 0 {
         builder.worker_threads(config.node.worker_threads);
@@ -105,15 +100,19 @@ fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, CommandError> {
     Ok(builder.enable_all().build()?)
 }
 
-fn serve(config: &Config) -> Result<ExitCode, CommandError> {
+fn serve(config: &Config, output: Output) -> Result<ExitCode, CommandError> {
     start_logging(config);
     let _guard = MemoryGuard::start(config.node.memory_bytes_max)?;
     let runtime = runtime(config)?;
     let code = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let node = Node::start(config).await?;
-        say(&start_lines(config, &node))?;
+        let mut asked_to_end = EndSignals::listen()?;
+        let node = tokio::select! {
+            biased;
+            started = Node::start(config) => started?,
+            // Nothing was accepted yet, and what the recovery does it does again at the next start.
+            () = asked_to_end.next() => return end_at_once(output),
+        };
+        show_start(config, &node, output).await?;
         tokio::select! {
             biased;
             reason = node.failed() => {
@@ -121,12 +120,15 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
                 node.abandon().await;
                 return Ok(ExitCode::from(EXIT_FAILED));
             }
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = asked_to_end.next() => {}
         }
-        // Standard output may be closed; the stop is to be clean all the same.
-        say(&["stopping: no new requests, what is under way ends".to_owned()]).ok();
-        let clean = match node.stop().await {
+        output.remark(&["stopping: no new requests, what is under way ends; once more ends at once".to_owned()]);
+        let stopped = tokio::select! {
+            biased;
+            stopped = node.stop() => stopped,
+            () = asked_to_end.next() => return end_at_once(output),
+        };
+        let clean = match stopped {
             Err(NodeError::Failed(reason)) => {
                 tracing::error!(reason, "the stop failed; the next start will find everything that was acknowledged");
                 return Ok(ExitCode::from(EXIT_FAILED));
@@ -138,12 +140,65 @@ fn serve(config: &Config) -> Result<ExitCode, CommandError> {
         } else {
             "stopped at the time limit; what was under way goes on at the next start"
         };
-        say(&[how.to_owned()]).ok();
+        output.remark(&[how.to_owned()]);
         Ok(ExitCode::SUCCESS)
     });
     // Reads of the store may be under way on blocking threads; nothing waits for them.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
+}
+
+/// SIGTERM and SIGINT (Ctrl-C): each asks the process to end.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Ends the process without waiting for anything. What was acknowledged is in the journal; what was not is under way again at the next start.
+fn end_at_once(output: Output) -> Result<ExitCode, CommandError> {
+    output.remark(&["ended at once; the next start finds everything that was acknowledged".to_owned()]);
+    std::process::exit(EXIT_INTERRUPTED)
+}
+
+/// Says what the start found. The key of a first start must be seen: if it cannot be shown the process ends, and the next start makes another.
+async fn show_start(config: &Config, node: &Node, output: Output) -> Result<(), CommandError> {
+    let started = node.started();
+    let all = start_lines(config, node);
+    // A key is what the first start is called for, and the last of the lines.
+    let lines = if output.quiet { all.get(all.len().saturating_sub(1)..).unwrap_or_default() } else { &all };
+    let key = started.first_key.as_ref().map(|key| key.token.as_str());
+    let shown = json!({
+        "version": env!("CARGO_PKG_VERSION"), "node": config.node.name, "joined_as": started.joined_as,
+        "public": format!("http://{}", started.public), "operator": format!("http://{}", started.operator), "key": key,
+        "recovered_shards": started.recovery.shards, "recovered_events": started.recovery.tail_events,
+        "clean_stop_before": started.sealed, "torn_tail": started.torn, "took_ms": count(started.took.as_millis()),
+    });
+    if key.is_some() {
+        output.must_show(&shown, lines)?;
+        node.first_key_was_shown().await?;
+    } else if output.json {
+        output.result(&shown, &[])?;
+    } else {
+        output.remark(&all);
+    }
+    Ok(())
+}
+
+fn count(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 fn start_lines(config: &Config, node: &Node) -> Vec<String> {
@@ -164,7 +219,7 @@ fn start_lines(config: &Config, node: &Node) -> Vec<String> {
     lines.push(format!("operator http://{}", started.operator));
     if let Some(key) = &started.first_key {
         lines.push("the first start made a key with all scopes; it is shown this once:".to_owned());
-        lines.push(format!("key {key}"));
+        lines.push(format!("key {}", key.token));
     }
     lines
 }
@@ -222,7 +277,7 @@ fn dump(config: &Config, of: &DumpOf) -> Result<ExitCode, CommandError> {
             }
         }
     }
-    out.flush()?;
+    pipe_may_close(out.flush())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -257,7 +312,7 @@ async fn audit_keyspace(config: &Config) -> Result<doorbuster_audit::Report, Com
 
 fn judged(report: &doorbuster_audit::Report) -> Result<ExitCode, CommandError> {
     let text = serde_json::to_string_pretty(report).map_err(|error| CommandError::Other(error.to_string()))?;
-    say(&[text])?;
+    print_bytes(format!("{text}\n").as_bytes())?;
     Ok(if report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -268,8 +323,8 @@ async fn ledger_of(config: &Config, progress: &Progress) -> Result<Option<Vec<Le
     if config.payments.provider == PaymentProvider::Simulated && !path.exists() {
         return Ok(None);
     }
-    let provider =
-        crate::provider::build(&config.payments, Some(&path), Arc::new(SystemClock), None).map_err(NodeError::from)?;
+    let provider = crate::provider::build(&config.payments, "", Some(&path), Arc::new(SystemClock), None)
+        .map_err(NodeError::from)?;
     Ok(super::ledger::read(&provider, progress).await.ok())
 }
 
@@ -287,7 +342,7 @@ fn reconcile_cache(config: &Config, repair: bool) -> Result<ExitCode, CommandErr
         compared.map_err(|error| CommandError::Other(error.to_string()))
     })?;
     let text = serde_json::to_string_pretty(&report).map_err(|error| CommandError::Other(error.to_string()))?;
-    say(&[text])?;
+    print_bytes(format!("{text}\n").as_bytes())?;
     let in_order = report.differing() == report.repaired;
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -298,56 +353,32 @@ fn administer(asked: &Admin) -> Result<ExitCode, CommandError> {
     for remark in &said.remarks {
         writeln!(io::stderr(), "doorbuster: {remark}")?;
     }
-    let mut out = io::stdout().lock();
-    match out.write_all(said.out.as_bytes()).and_then(|()| out.flush()) {
-        // A pager may be closed after the first lines.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    print_bytes(said.out.as_bytes())?;
     Ok(if said.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn create_key(config: &Config, account: &str, scopes: &[String]) -> Result<ExitCode, CommandError> {
-    let scopes: Vec<Scope> = scopes.iter().filter_map(|word| Scope::parse(word)).collect();
-    if config.journal.kind == JournalKind::Cql {
-        let made = runtime(config)?.block_on(async {
-            let journal = CqlJournal::open(super::settings::cql(config, None)).await.map_err(NodeError::Cql)?;
-            let shared = SharedKeys::open(journal.shared()).await?;
-            shared.create(account, &scopes, SystemClock.now()).await
-        });
-        let (token, id) = made?;
-        say(&[format!("{id} for {account}, on all nodes within seconds; it is shown this once:"), token])?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let folder = &config.node.data_folder;
-    if !folder.exists() {
-        return Err(CommandError::Other(format!("there is no data folder {}", folder.display())));
-    }
-    let (token, key) = keys::create(folder, account, &scopes, &secret::fresh()?, SystemClock.now())?;
-    say(&[format!("{} for {account}; it is shown this once:", key.id), token])?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Makes keyspace and tables where they are missing.
-fn apply_schema(config: &Config) -> Result<ExitCode, CommandError> {
+fn apply_schema(config: &Config, output: Output) -> Result<ExitCode, CommandError> {
     let options = super::settings::cql(config, None);
     let applied = runtime(config)?.block_on(schema::apply(&options)).map_err(NodeError::Cql)?;
     let mut lines: Vec<String> = applied.files.iter().map(|file| format!("applied {file}")).collect();
     lines.push(format!("keyspace {} has the schema of this version", applied.keyspace));
-    say(&lines)?;
+    output.result(&json!({ "applied": applied.files, "keyspace": applied.keyspace }), &lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Asks a running node over its operator port. A stopped node is started for it, on ports that no client knows.
-fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
+fn erase(config: &Config, order: OrderId, output: Output) -> Result<ExitCode, CommandError> {
     let runtime = runtime(config)?;
     let entity = EntityId::Order(order);
     let token = operator_token::of_client(config);
+    let erased =
+        || said(output, &json!({ "erased": entity.to_string() }), &format!("{entity}: its personal data is erased"));
     runtime.block_on(async {
         let url = format!("http://{}/admin/erase/order/{order}", config.api.operator_listen);
         if let Some(status) = ask_operator(&url, token.as_deref()).await {
             return match status {
-                200 => said(&format!("{entity}: its personal data is erased")),
+                200 => erased(),
                 404 => Err(CommandError::Other(format!("there is no {entity}"))),
                 other => Err(CommandError::Other(format!("the node answered {other}"))),
             };
@@ -361,15 +392,15 @@ fn erase(config: &Config, order: OrderId) -> Result<ExitCode, CommandError> {
         let status = ask_operator(&url, token.as_deref()).await;
         node.stop().await?;
         match status {
-            Some(200) => said(&format!("{entity}: its personal data is erased")),
+            Some(200) => erased(),
             Some(404) => Err(CommandError::Other(format!("there is no {entity}"))),
             other => Err(CommandError::Other(format!("the node answered {other:?}"))),
         }
     })
 }
 
-fn said(line: &str) -> Result<ExitCode, CommandError> {
-    say(&[line.to_owned()])?;
+fn said(output: Output, json: &Value, line: &str) -> Result<ExitCode, CommandError> {
+    output.result(json, &[line.to_owned()])?;
     Ok(ExitCode::SUCCESS)
 }
 

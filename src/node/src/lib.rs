@@ -15,15 +15,19 @@ mod clustered;
 pub mod commands;
 pub mod config;
 mod installation;
+mod key_commands;
+mod key_store;
 mod ledger;
 mod libraries;
 mod memory_guard;
 mod metrics;
 mod operations;
 mod operator_token;
+mod output;
 mod projections;
 pub mod provider;
 mod settings;
+mod shared_keys;
 mod shop;
 mod warehouses;
 
@@ -33,18 +37,19 @@ use projections::Projections;
 pub use shop::NodeShop;
 use shop::Refreshing;
 
-use self::clustered::{Clustered, SharedKeys};
+use self::clustered::Clustered;
+use self::key_store::KeyStore;
 use self::provider::{AnyProvider, BuildError};
+use self::shared_keys::SharedKeys;
 use crate::config::{Config, JournalKind};
 use doorbuster_actors::cores::{Core, Cores};
 use doorbuster_actors::system::{Actors, Recovery, Shards, StartError};
-use doorbuster_api::keys::{self, Keys, KeysError, Scope};
+use doorbuster_api::keys::{self, FirstKey, Keys, KeysError, Scope};
 use doorbuster_api::secret::{self, Secret};
 use doorbuster_api::server::Runtimes;
 use doorbuster_api::{Api, SocketCounts, operator, server};
 use doorbuster_clock::{SharedClock, SystemClock, monotonic};
 use doorbuster_cluster::OpenError as GatewayError;
-use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::cql::{CqlError, CqlJournal};
 use doorbuster_storage::embedded::{EmbeddedJournal, OpenError};
 use doorbuster_storage::memory::{Groups, MemoryStore};
@@ -57,6 +62,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -66,7 +72,7 @@ pub fn run_program() -> std::process::ExitCode {
     // Before there is a second thread: no file that this program makes is for other users, neither the database's nor a dump.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(doorbuster_storage::private::UMASK));
     match cli::parse(std::env::args_os()) {
-        Ok(invocation) => commands::run(invocation),
+        Ok(asked) => commands::run(asked),
         Err(code) => code,
     }
 }
@@ -143,8 +149,8 @@ pub struct Started {
     pub public: SocketAddr,
     /// The address of the operator port.
     pub operator: SocketAddr,
-    /// The API key with all scopes that the first start makes; it is shown once.
-    pub first_key: Option<String>,
+    /// The API key with all scopes that the first start makes. It is to be shown, and then to be marked by [`Node::first_key_was_shown`].
+    pub first_key: Option<FirstKey>,
     /// What the actors recovered.
     pub recovery: Recovery,
     /// Was the last stop clean? `None`: there was no log.
@@ -168,6 +174,7 @@ pub struct Node {
     store: Store,
     provider: Arc<AnyProvider>,
     started: Started,
+    key_store: Option<KeyStore>,
     stop_ports: watch::Sender<bool>,
     /// The two HTTP servers; each ends with the number of requests that it cut off.
     ports: Vec<JoinHandle<usize>>,
@@ -187,27 +194,37 @@ impl Node {
         let stats = Arc::new(doorbuster_actors::stats::Stats::default());
         let opened = settings::open_store(config, &stats).await?;
         let folder = (config.journal.kind == JournalKind::Embedded).then_some(config.node.data_folder.as_path());
-        let mut shared = None;
         let installation = match &opened.store {
             Store::Cql(journal) => installation::of_keyspace(journal).await?,
             Store::Embedded(_) | Store::Memory(_) => installation::of_folder(folder, opened.sealed.is_some())?,
         };
-        let (keys, first_key, secret) = match &opened.store {
+        let (key_store, secret) = match &opened.store {
             Store::Cql(journal) => {
-                let shared = shared.insert(SharedKeys::open(journal.shared()).await?);
-                let first_key = shared.first_key(&config.shop.seller, clock.now()).await?;
-                (shared.keys().clone(), first_key, shared.secret().clone())
+                let shared = SharedKeys::open(journal.shared()).await?;
+                let secret = shared.secret().clone();
+                (Some(KeyStore::Shared(shared)), secret)
             }
             Store::Embedded(_) | Store::Memory(_) => {
-                let (keys, first_key) = open_keys(folder, &config.shop.seller, clock.now())?;
-                (keys, first_key, open_secret(folder)?)
+                (folder.map(KeyStore::of_folder).transpose()?, open_secret(folder)?)
             }
+        };
+        let in_memory = keys::token(&secret::fresh().map_err(NodeError::Secret)?);
+        let keys = match &key_store {
+            Some(store) => store.keys().clone(),
+            None => Keys::in_memory(&[(&in_memory, &config.shop.seller, &Scope::ALL)]),
         };
         let webhooks = shop::Webhooks::default();
         let ledger = folder.map(|folder| folder.join(LEDGER_FILE));
-        let provider =
-            provider::build(&config.payments, ledger.as_deref(), Arc::clone(&clock), Some(webhooks.deliver()))?;
-        let provider = Arc::new(provider);
+        // The ports are bound early, because the provider inside the process has its page there, and opened late: before that nothing is served.
+        let public = bind(config.api.listen, "api.listen")?;
+        let operators = bind(config.api.operator_listen, "api.operator_listen")?;
+        let addresses = Addresses {
+            public: bound_to(&public, "api.listen")?,
+            operator: bound_to(&operators, "api.operator_listen")?,
+        };
+        let page_url = format!("http://{}/simulated-provider", settings::reachable(addresses.public));
+        let (deliver, ledger) = (Some(webhooks.deliver()), ledger.as_deref());
+        let provider = Arc::new(provider::build(&config.payments, &page_url, ledger, Arc::clone(&clock), deliver)?);
         let cores = settings::serving_cores(config).map(Cores::start).transpose().map_err(NodeError::Cores)?;
         let serving = cores.as_ref().map_or(&[][..], Cores::all);
         let actors = Actors::start_on(
@@ -217,7 +234,11 @@ impl Node {
             Arc::clone(&clock),
             settings::actors(config),
             stats,
-            if shared.is_some() { Shards::Assigned } else { Shards::All(&config.node.name) },
+            if matches!(key_store, Some(KeyStore::Shared(_))) {
+                Shards::Assigned
+            } else {
+                Shards::All(&config.node.name)
+            },
         )
         .await?;
         let projections = Projections::start(config, &actors.handle())?;
@@ -230,16 +251,11 @@ impl Node {
         let limits = settings::limits(config);
         let (stop_ports, stopped) = watch::channel(false);
         let counts = Arc::new(SocketCounts::default());
-        let public = listen(config.api.listen, "api.listen", limits.backlog)?;
-        let operators = listen(config.api.operator_listen, "api.operator_listen", limits.backlog)?;
-        let addresses = Addresses {
-            public: public.local_addr().map_err(|error| at("api.listen", config.api.listen, error))?,
-            operator: operators
-                .local_addr()
-                .map_err(|error| at("api.operator_listen", config.api.operator_listen, error))?,
-        };
-        let clustered = match (&opened.store, shared) {
-            (Store::Cql(journal), Some(shared)) => {
+        let public = open(public, "api.listen", limits.backlog)?;
+        let operators = open(operators, "api.operator_listen", limits.backlog)?;
+        let clustered = match (&opened.store, &key_store) {
+            (Store::Cql(journal), Some(KeyStore::Shared(shared))) => {
+                let (shared, clock) = (shared.clone(), Arc::clone(&clock));
                 Some(Clustered::start(config, journal, shared, &actors, clock, &addresses).await?)
             }
             _ => None,
@@ -247,16 +263,6 @@ impl Node {
         let admin = clustered.as_ref().map(|clustered| clustered.admin(config, &opened.store));
         let watched = (api.counts(), Arc::clone(&counts), projections.figures());
         let operations = NodeOperations::new(actors.handle(), Arc::clone(&provider), config, addresses, watched, admin);
-        let started = Started {
-            public: addresses.public,
-            operator: addresses.operator,
-            first_key,
-            recovery: actors.recovery(),
-            sealed: opened.sealed,
-            torn: opened.torn,
-            joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
-            took: doorbuster_clock::since(begun),
-        };
         let runtimes = Runtimes::new(serving.iter().filter_map(Core::runtime).cloned().collect());
         let stopping = is_stopping(stopped.clone());
         let shoppers = server::serve(public, runtimes, Some(api.gate()), api.filter(), limits, counts, stopping);
@@ -269,6 +275,21 @@ impl Node {
         let (own, uncounted, stopping) = (Runtimes::current(), Arc::default(), is_stopping(stopped));
         let operators = server::serve(operators, own, None, filter, operator_limits, uncounted, stopping);
         let operators = operators.map_err(|error| at("api.operator_listen", addresses.operator, error))?;
+        // Last of all: a start that fails, because a port is taken or for any other reason, leaves no key behind.
+        let first_key = match &key_store {
+            Some(store) => store.first_key(&config.node.name, &config.shop.seller, clock.now()).await?,
+            None => Some(FirstKey { token: in_memory, id: "key_in_memory".into() }),
+        };
+        let started = Started {
+            public: addresses.public,
+            operator: addresses.operator,
+            first_key,
+            recovery: actors.recovery(),
+            sealed: opened.sealed,
+            torn: opened.torn,
+            joined_as: clustered.as_ref().map(|clustered| clustered.id().to_string()),
+            took: doorbuster_clock::since(begun),
+        };
         let ports = vec![tokio::spawn(shoppers), tokio::spawn(operators)];
         let drain = Duration::from_millis(config.node.drain_timeout_ms);
         let store = opened.store;
@@ -280,6 +301,7 @@ impl Node {
             store,
             provider,
             started,
+            key_store,
             stop_ports,
             ports,
             drain,
@@ -292,6 +314,17 @@ impl Node {
     #[must_use]
     pub const fn started(&self) -> &Started {
         &self.started
+    }
+
+    /// Notes that the first start's key was shown. Without it the next start makes another one.
+    ///
+    /// # Errors
+    /// When the note cannot be stored.
+    pub async fn first_key_was_shown(&self) -> Result<(), NodeError> {
+        match (&self.started.first_key, &self.key_store) {
+            (Some(key), Some(store)) => store.mark_shown(&key.id, self.actors.handle().now()).await,
+            _ => Ok(()),
+        }
     }
 
     /// The payment provider, for tests that act as the shopper's bank.
@@ -373,26 +406,29 @@ fn at(setting: &'static str, address: SocketAddr, error: io::Error) -> NodeError
     NodeError::Listen { address, setting, error }
 }
 
-fn listen(address: SocketAddr, setting: &'static str, backlog: u32) -> Result<tokio::net::TcpListener, NodeError> {
-    server::bind(address, backlog).map_err(|error| at(setting, address, error))
+/// Takes a port, without opening it to clients.
+fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpSocket, NodeError> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let bound = socket.and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    });
+    bound.map_err(|error| at(setting, address, error))
+}
+
+fn bound_to(socket: &TcpSocket, setting: &'static str) -> Result<SocketAddr, NodeError> {
+    socket.local_addr().map_err(|error| at(setting, SocketAddr::from(([0, 0, 0, 0], 0)), error))
+}
+
+fn open(socket: TcpSocket, setting: &'static str, backlog: u32) -> Result<TcpListener, NodeError> {
+    let address = bound_to(&socket, setting)?;
+    socket.listen(backlog).map_err(|error| at(setting, address, error))
 }
 
 async fn is_stopping(mut stopped: watch::Receiver<bool>) {
     // The sender lives as long as the node; when it is gone, the node is, too.
     stopped.wait_for(|stopped| *stopped).await.ok();
-}
-
-fn open_keys(folder: Option<&Path>, seller: &str, now: Timestamp) -> Result<(Keys, Option<String>), NodeError> {
-    let Some(folder) = folder else {
-        let token = keys::token(&secret::fresh().map_err(NodeError::Secret)?);
-        return Ok((Keys::in_memory(&[(&token, seller, &Scope::ALL)]), Some(token)));
-    };
-    let mut made = None;
-    if keys::list(folder)?.is_empty() {
-        let fresh = secret::fresh().map_err(NodeError::Secret)?;
-        made = Some(keys::create(folder, seller, &Scope::ALL, &fresh, now)?.0);
-    }
-    Ok((Keys::of_folder(folder)?, made))
 }
 
 fn open_secret(folder: Option<&Path>) -> Result<Secret, NodeError> {

@@ -1,7 +1,7 @@
 //! The answers of this node to its operator port.
 
 use super::auditor::{AuditBounds, AuditFailure, Auditor};
-use super::cluster_admin::{self, ClusterAdmin};
+use super::cluster_admin::{self, ClusterAdmin, Figure};
 use super::ledger;
 use super::metrics::NodeMetrics;
 use super::projections::ProjectionFigures;
@@ -31,6 +31,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// A scrape of the metrics waits for the shards this long at most.
+const SCRAPE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// The deadline of an operator's command to an order, in ms.
 const COMMAND_TIMEOUT_MS: u64 = 10_000;
 /// A member that has not read the nodes' rows for longer than this is not ready, in ms.
@@ -110,6 +112,14 @@ impl NodeOperations {
     /// The node is stopping: ends an audit that runs, and waits until it no longer reads the store.
     pub(super) async fn end_audit(&self) {
         self.0.auditor.stop().await;
+    }
+
+    /// How many orders of this node's shards only an operator can take further. `None`: a shard is too busy to say.
+    async fn need_attention(&self) -> Option<Figure> {
+        let shards = tokio::time::timeout(SCRAPE_WAIT_MAX, self.0.handle.shards()).await.ok()?;
+        let orders = shards.iter().map(|shard| shard.for_operator).fold(0_usize, usize::saturating_add);
+        let help = "orders that only an operator can take further; /admin/sagas lists them";
+        Some(Figure::gauge("orders_need_attention", help, u64::try_from(orders).unwrap_or(u64::MAX)))
     }
 
     fn standing(&self) -> NodeStanding {
@@ -241,17 +251,25 @@ fn saga(order: &Order, placed_at: Timestamp, now: Timestamp) -> Saga {
         step: format!("{:?}", order.stage).to_lowercase(),
         status: doorbuster_api::core::words::status_word(order.status()).to_owned(),
         age_s: now.since_ms(placed_at) / 1_000,
-        trouble: order.troubles.iter().map(|trouble| format!("{trouble:?}")).collect(),
+        trouble: troubles(order),
     }
+}
+
+/// What needs an operator: calls and steps that cannot go on, and refunds that the provider refused for good.
+fn troubles(order: &Order) -> Vec<String> {
+    let refused = order.refunds.iter().filter(|refund| refund.status == order::RefundStatus::Failed);
+    let refused =
+        refused.map(|refund| format!("RefundRefused {{ refund: {}, amount: {} }}", refund.number, refund.amount));
+    order.troubles.iter().map(|trouble| format!("{trouble:?}")).chain(refused).collect()
 }
 
 impl Operations for NodeOperations {
     async fn metrics(&self) -> String {
-        let mut figures = Vec::new();
+        let mut figures: Vec<Figure> = self.need_attention().await.into_iter().collect();
         if let Some(admin) = self.0.cluster.as_deref()
             && let Some(status) = admin.status().await
         {
-            figures = cluster_admin::figures_of(admin, &status);
+            figures.extend(cluster_admin::figures_of(admin, &status));
         }
         self.0.metrics.encode(figures)
     }

@@ -2,6 +2,7 @@
 
 use crate::config::{PaymentProvider, Payments};
 use doorbuster_actors::provider::ProviderCalls;
+use doorbuster_api::{Page, PageRequest};
 use doorbuster_clock::SharedClock;
 use doorbuster_domain::payment::{ProviderCall, ProviderReport};
 use doorbuster_domain::time::Timestamp;
@@ -39,11 +40,13 @@ pub enum BuildError {
 
 /// Makes the provider that the settings name, on the current runtime.
 ///
+/// `page_url` is where this node shows the page of a provider inside the process, unless `payments.action_url` says otherwise.
 /// `ledger` (a file, usually `simulated-provider.ledger` in the data
 /// folder) and `deliver` (where webhooks go) serve a provider inside the node; without a ledger it forgets everything with the process,
 /// and an authorization cut off by a restart can then only be sent again, not asked after (rule M1).
 pub fn build(
     settings: &Payments,
+    page_url: &str,
     ledger: Option<&Path>,
     clock: SharedClock,
     deliver: Option<DeliverWebhook>,
@@ -58,7 +61,10 @@ pub fn build(
             let options = SimulatorOptions {
                 behaviour: Behaviour::of(settings.profile),
                 seed: settings.seed,
-                action_url: settings.action_url.trim_end_matches('/'),
+                action_url: match settings.action_url.trim_end_matches('/') {
+                    "" => page_url,
+                    url => url,
+                },
                 secret: secret.accepting_age(age_max_s),
                 timeout_ms: settings.timeout_ms,
                 ledger,
@@ -81,6 +87,29 @@ impl AnyProvider {
             Self::Simulated(provider) => provider.lost().await,
             Self::Http(_) => std::future::pending().await,
         }
+    }
+}
+
+impl AnyProvider {
+    /// Answers a request for the page of a provider inside the process. `None`: the provider is elsewhere.
+    pub async fn page(&self, asked: PageRequest<'_>) -> Option<Page> {
+        let Self::Simulated(provider) = self else { return None };
+        let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok());
+        let request = doorbuster_simulator::PageRequest {
+            reference: asked.reference,
+            host: header("host").unwrap_or_default(),
+            origin: header("origin"),
+            site: header("sec-fetch-site"),
+            posted: asked.posted,
+        };
+        let doorbuster_simulator::Page { status, location, policy, html } =
+            match provider.provider().page(request).await {
+                Ok(page) => page,
+                Err(lost) => return Some(Page { status: 500, headers: Vec::new(), html: lost.to_string() }),
+            };
+        let fixed = doorbuster_simulator::Page::HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let own = [("content-security-policy", policy)].into_iter().chain(location.map(|url| ("location", url)));
+        Some(Page { status, headers: fixed.chain(own).collect(), html })
     }
 }
 
@@ -135,7 +164,7 @@ mod tests {
     use doorbuster_clock::SystemClock;
 
     fn built(settings: &Payments) -> Result<AnyProvider, BuildError> {
-        build(settings, None, Arc::new(SystemClock), None)
+        build(settings, "", None, Arc::new(SystemClock), None)
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ use doorbuster_storage::embedded::log::LogOptions;
 use doorbuster_storage::embedded::{EmbeddedJournal, EmbeddedOptions};
 use doorbuster_storage::{Layout, OnAppend};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -321,6 +322,15 @@ fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
         cart_life_s: config.carts.guest_life_s,
         low_stock_at: config.inventory.low_stock_at,
     })
+}
+
+/// The address at which a client on this machine reaches a port: one that listens everywhere is reached at loopback.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::warehouses::{Cached, REFRESH_EVERY, WarehouseCache};
 use doorbuster_actors::ask::{Answer, Ask};
 use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::Stock;
-use doorbuster_api::{Journaled, Shop, Unavailable, Webhook, WebhookError};
+use doorbuster_api::{Journaled, Page, PageRequest, Shop, Unavailable, Webhook, WebhookError};
 use doorbuster_domain::any::{Command, Reply};
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
@@ -168,6 +168,10 @@ impl Shop for NodeShop {
         rand::random()
     }
 
+    async fn provider_page(&self, request: PageRequest<'_>) -> Option<Page> {
+        self.provider.page(request).await
+    }
+
     fn webhook(&self, provider: &str, headers: &HeaderMap, body: &[u8]) -> Result<Webhook, WebhookError> {
         if provider != self.provider.name() {
             return Err(WebhookError::UnknownProvider);
@@ -230,7 +234,7 @@ mod tests {
     async fn shop() -> (Actors, NodeShop) {
         let clock: SharedClock = Arc::new(SystemClock);
         let payments = crate::config::Payments::default();
-        let provider = crate::provider::build(&payments, None, Arc::clone(&clock), None);
+        let provider = crate::provider::build(&payments, "", None, Arc::clone(&clock), None);
         let provider = Arc::new(provider.expect("the simulated provider needs nothing"));
         let store = Store::Memory(MemoryStore::new(Layout { shards: 2, hash_version: 1 }, Groups::One, 1).open());
         let settings = ActorSettings { writer_thread: false, ..ActorSettings::default() };

@@ -24,9 +24,9 @@ impl Text {
         list_allowed: "a list of texts, like [\"lon1\", \"lon2\"]",
         holds: |text| !text.trim().is_empty(),
     };
-    /// An IP address and a port.
+    /// An IP address and a port. The name of a host is looked up before this is asked.
     pub const ADDRESS: Self = Self {
-        allowed: "an IP address and a port, like 127.0.0.1:8080",
+        allowed: "an IP address or the name of a host, and a port, like 127.0.0.1:8080 or localhost:8080",
         list_allowed: "a list of IP addresses with their ports, like [\"127.0.0.1:8080\"]",
         holds: |text| text.parse::<SocketAddr>().is_ok(),
     };
@@ -36,6 +36,12 @@ impl Text {
         list_allowed: "a list of two-letter country codes in capitals, like [\"GB\", \"IE\"]",
         holds: |text| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase()),
     };
+
+    /// Is it the rule for addresses?
+    #[must_use]
+    pub fn is_address(self) -> bool {
+        self.allowed == Self::ADDRESS.allowed
+    }
 
     fn is_kept_by(self, value: &Value) -> bool {
         value.as_str().is_some_and(self.holds)

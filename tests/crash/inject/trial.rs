@@ -129,7 +129,6 @@ impl Stage {
             }
         }
         let acknowledged = memory.acknowledged();
-        node.make_a_key_if_none_was_shown().await;
         node.start().await;
         memory.is_kept(&node).await;
         if self.template.is_none() {

@@ -124,6 +124,8 @@ pub struct ShardStatus {
     pub passivated: usize,
     /// Entities with a deadline.
     pub agenda: usize,
+    /// Of them, those that wait for an operator.
+    pub for_operator: usize,
     /// Quarantined entities.
     pub quarantined: usize,
     /// Messages that wait for its entities.

@@ -51,6 +51,11 @@ impl Agenda {
         self.by_entity.len()
     }
 
+    /// Those that wait for an operator: their deadline never comes.
+    pub(super) fn for_operator(&self) -> impl Iterator<Item = &EntityId> {
+        self.by_time.iter().rev().take_while(|(at, _)| *at >= Timestamp::NEVER).map(|(_, entity)| entity)
+    }
+
     /// The entities with a deadline, the earliest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &(Timestamp, EntityId)> {
         self.by_time.iter()
@@ -76,6 +81,17 @@ mod tests {
         assert_eq!(agenda.due(Timestamp(29), 9), vec![]);
         assert_eq!(agenda.due(Timestamp(30), 9), vec![order(1)]);
         assert_eq!(agenda.len(), 0);
+    }
+
+    #[test]
+    fn what_waits_for_an_operator_is_never_due_and_is_found() {
+        let mut agenda = Agenda::default();
+        agenda.set(&order(1), Some(Timestamp(10)));
+        agenda.set(&order(2), Some(Timestamp::NEVER));
+        assert_eq!(agenda.due(Timestamp(1_000_000_000_000_000 / 10), 9), [order(1)]);
+        assert_eq!(agenda.for_operator().collect::<Vec<_>>(), [&order(2)]);
+        agenda.set(&order(2), None);
+        assert_eq!(agenda.for_operator().count(), 0);
     }
 
     #[test]

@@ -28,10 +28,15 @@ impl ShardState {
 
     /// The short-lived residents, then the entities with a deadline, the earliest first; at most `limit`.
     pub(super) fn under_way(&self, limit: usize) -> Vec<EntityId> {
-        let mut found: Vec<EntityId> = self.residents.short_lived().cloned().collect();
-        found.sort();
-        found.truncate(limit);
-        let seen: BTreeSet<EntityId> = found.iter().cloned().collect();
+        // Those that need the operator first: in a sale the others alone are more than the limit.
+        let mut found: Vec<EntityId> = self.agenda.for_operator().take(limit).cloned().collect();
+        let mut seen: BTreeSet<EntityId> = found.iter().cloned().collect();
+        let mut residents: Vec<EntityId> =
+            self.residents.short_lived().filter(|id| !seen.contains(*id)).cloned().collect();
+        residents.sort();
+        residents.truncate(limit.saturating_sub(found.len()));
+        seen.extend(residents.iter().cloned());
+        found.extend(residents);
         let waiting = self.agenda.iter().map(|(_, entity)| entity).filter(|entity| !seen.contains(entity));
         let room = limit.saturating_sub(found.len());
         found.extend(waiting.take(room).cloned());
@@ -48,6 +53,7 @@ impl ShardState {
             residents: 0,
             passivated: 0,
             agenda: self.agenda.len(),
+            for_operator: self.agenda.for_operator().count(),
             quarantined: 0,
             queue_depth: 0,
         };

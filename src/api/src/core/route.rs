@@ -59,13 +59,25 @@ pub struct Docs {
     pub minimal: bool,
     /// The media type of its answers, problems aside.
     pub media: &'static str,
+    /// Is it part of the API? A page for a browser is not.
+    pub is_described: bool,
 }
 
 impl Docs {
     /// A route with this operation id, heading and summary.
     #[must_use]
     pub const fn new(id: &'static str, tag: &'static str, summary: &'static str) -> Self {
-        Self { id, tag, summary, query: &[], answers: &[], codes: &[], minimal: false, media: "application/json" }
+        Self {
+            id,
+            tag,
+            summary,
+            query: &[],
+            answers: &[],
+            codes: &[],
+            minimal: false,
+            media: "application/json",
+            is_described: true,
+        }
     }
 
     /// Sets the query parameters.
@@ -93,6 +105,13 @@ impl Docs {
     #[must_use]
     pub const fn media(mut self, media: &'static str) -> Self {
         self.media = media;
+        self
+    }
+
+    /// It is a page for a browser, and no part of the API.
+    #[must_use]
+    pub const fn page(mut self) -> Self {
+        self.is_described = false;
         self
     }
 

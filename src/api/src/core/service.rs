@@ -64,11 +64,38 @@ pub trait Shop: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Answers a request for the page of the payment provider inside the process. `None`: the provider is elsewhere, and has pages of its own.
+    fn provider_page(&self, _request: PageRequest<'_>) -> impl Future<Output = Option<Page>> + Send {
+        std::future::ready(None)
+    }
+
     /// Verifies and reads a provider's webhook.
     ///
     /// # Errors
     /// See [`WebhookError`].
     fn webhook(&self, provider: &str, headers: &HeaderMap, body: &[u8]) -> Result<Webhook, WebhookError>;
+}
+
+/// A request for a page of the payment provider inside the process, or the post of its form.
+#[derive(Debug, Clone, Copy)]
+pub struct PageRequest<'a> {
+    /// The last segment of its path.
+    pub reference: &'a str,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The body of a post; `None`: a GET.
+    pub posted: Option<&'a [u8]>,
+}
+
+/// A page of the payment provider inside the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The status.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The page.
+    pub html: String,
 }
 
 /// A verified webhook of a payment provider.

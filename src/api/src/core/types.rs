@@ -9,6 +9,7 @@ use doorbuster_domain::country::is_country;
 use doorbuster_domain::ids::{CartId, IdError, ProductId, Sku, WarehouseId};
 use doorbuster_domain::money::{AMOUNT_MAX, Currency, Money};
 use doorbuster_domain::time::Timestamp;
+use doorbuster_domain::web_address::WebAddress;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -228,6 +229,7 @@ pub fn has_format(format: &str, text: &str) -> Option<bool> {
         "e-mail" => Some(is_email(text)),
         "date-time" => Some(Instant::read(text).is_some()),
         "reference" => Some(is_reference(text)),
+        "web-address" => Some(is_return_url(text)),
         _ => None,
     }
 }
@@ -260,6 +262,14 @@ fn is_email(text: &str) -> bool {
         && local.split('.').all(is_word)
         && domain.contains('.')
         && domain.split('.').all(is_label)
+}
+
+/// The most characters of a `return_url`.
+pub const RETURN_URL_LENGTH_MAX: usize = 2_000;
+
+fn is_return_url(text: &str) -> bool {
+    let address = WebAddress::parse(text);
+    text.len() <= RETURN_URL_LENGTH_MAX && address.is_some_and(|address| !address.host.starts_with('['))
 }
 
 macro_rules! formatted {
@@ -305,6 +315,10 @@ formatted!(
 formatted!(
     /// The caller's own name for a resource, which serves as the idempotency key of the request: 1 to 255 visible ASCII characters.
     Reference(CompactString), "reference", |text| is_reference(text).then(|| CompactString::new(text))
+);
+formatted!(
+    /// The page to which a shopper returns: `http` or `https`, a host by name or IPv4 address, no user before it.
+    ReturnUrl(CompactString), "web-address", |text| is_return_url(text).then(|| CompactString::new(text))
 );
 formatted!(
     /// An RFC 3339 instant.

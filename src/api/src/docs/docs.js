@@ -56,18 +56,22 @@ const shape = (schema, api, depth = 0) => {
   return make("table", {}, ...rows);
 };
 
+// Not crypto.randomUUID: browsers have that only over TLS and on localhost.
+const freshKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 const tryOut = (path, method, operation, api) => {
   const inputs = new Map();
   const fields = make("div", { class: "fields" });
   for (const parameter of operation.parameters || []) {
     const input = make("input", { placeholder: parameter.description || parameter.name });
-    if (parameter.name === "Idempotency-Key") input.value = crypto.randomUUID();
+    if (parameter.name === "Idempotency-Key") input.value = freshKey();
+    else if (parameter.example !== undefined) input.value = parameter.example;
     inputs.set(parameter, input);
     fields.append(make("label", {}, parameter.name + (parameter.required ? " *" : "")), input);
   }
   const content = operation.requestBody && operation.requestBody.content["application/json"];
   const body = content && make("textarea", { spellcheck: "false" });
-  if (body) body.value = JSON.stringify(example(content.schema, api), null, 2);
+  if (body) body.value = JSON.stringify(content.example !== undefined ? content.example : example(content.schema, api), null, 2);
   const answer = make("div");
   const send = async () => {
     let url = path;

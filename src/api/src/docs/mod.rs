@@ -1,5 +1,8 @@
 //! The description of the API: the OpenAPI document, and a page to read and try it.
 
+mod examples;
+mod fields;
+mod headers;
 pub mod openapi;
 
 use crate::core::caller::Access;

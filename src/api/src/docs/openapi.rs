@@ -1,9 +1,10 @@
 //! The OpenAPI 3.1 document, written from the table of routes and the types of bodies and views.
 
+use super::{examples, fields, headers};
 use crate::core::caller::{Access, GUEST_COOKIE};
 use crate::core::problem::Code;
 use crate::core::route::{Body, Route};
-use crate::core::types::{EMAIL, EMAIL_LENGTH_MAX};
+use crate::core::types::{EMAIL, EMAIL_LENGTH_MAX, RETURN_URL_LENGTH_MAX};
 use crate::core::view::MinimalView;
 use doorbuster_domain::country;
 use doorbuster_domain::ids::{CartId, OrderId, PaymentId, ReturnId, ShipmentId};
@@ -11,12 +12,15 @@ use doorbuster_domain::money::Currency;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// An id that a seller chose: it has a character other than a point, or more than two points.
 const NAME: &str = "^([A-Za-z0-9 ._~:+-]*[A-Za-z0-9 _~:+-][A-Za-z0-9 ._~:+-]*|[.]{3,})$";
 const NAME_LENGTH_MAX: usize = 64;
 /// A text without control characters except tabs and line ends.
 const TEXT: &str = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$";
+/// The page to which a shopper returns.
+const WEB_ADDRESS: &str = "^https?://[A-Za-z0-9._-]+(:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?([/?#][A-Za-z0-9!#$%&'()*+,./:;=?@\\[\\]_~-]*)?$";
 /// Instants are not before 1970.
 const SINCE_1970: &str = "^(19[789][0-9]|[2-9][0-9]{3})-";
 
@@ -34,7 +38,7 @@ pub fn describe<S: 'static>(routes: impl Iterator<Item = &'static Route<S>>) -> 
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
-    for route in routes {
+    for route in routes.filter(|route| route.docs.is_described) {
         let operation = operation(route, &mut generator);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(methods) = path.as_object_mut() {
@@ -43,6 +47,9 @@ pub fn describe<S: 'static>(routes: impl Iterator<Item = &'static Route<S>>) -> 
     }
     let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
     schemas.insert("Problem".to_owned(), problem());
+    fields::add_to_schemas(&mut schemas);
+    let tags: BTreeSet<&str> = paths.values().flat_map(tags_of).collect();
+    let tags: Vec<Value> = tags.into_iter().map(|tag| json!({ "name": tag, "description": about(tag) })).collect();
     let mut document = json!({
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -50,20 +57,43 @@ pub fn describe<S: 'static>(routes: impl Iterator<Item = &'static Route<S>>) -> 
             "title": "Doorbuster",
             "version": "1",
             "description": "A commerce back end for the minute in which everyone presses Buy at once. Money is in minor units; every POST that changes something needs an Idempotency-Key; problems follow RFC 9457 with a stable code.",
+            "contact": { "name": "Whoever runs this node" },
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
         },
-        "servers": [{ "url": "/" }],
+        "servers": [{ "url": "/", "description": "The node that serves this description" }],
+        "tags": tags,
         "paths": paths,
         "components": {
+            "headers": headers::components(),
             "schemas": schemas,
             "securitySchemes": {
                 "key": { "type": "http", "scheme": "bearer", "description": "A seller's secret key (sk_…), a guest's token (gt_…) or an order's (ot_…)." },
-                "cookie": { "type": "apiKey", "in": "cookie", "name": GUEST_COOKIE }
+                "cookie": { "type": "apiKey", "in": "cookie", "name": GUEST_COOKIE, "description": "A guest's token, as MakeGuest sets it." }
             }
         }
     });
     add_patterns(&mut document);
     document
+}
+
+fn tags_of(path: &Value) -> impl Iterator<Item = &str> {
+    let operations = path.as_object().into_iter().flat_map(Map::values);
+    operations.filter_map(|operation| operation.pointer("/tags/0")?.as_str())
+}
+
+/// What stands under a heading.
+fn about(tag: &str) -> &'static str {
+    match tag {
+        "About" => "This description, and a page to read and try it.",
+        "Catalogue" => "Products with their SKUs.",
+        "Fulfilment" => "Warehouses, shipments and returns.",
+        "Inventory" => "Stock of each SKU in each warehouse.",
+        "Orders" => "Orders: placed, changed, cancelled, captured, refunded.",
+        "Payments" => "Attempts to pay an order.",
+        "Reservations" => "Stock for a shop that keeps its own cart and checkout.",
+        "Shopper" => "What a shopper meets before the order: a token, a cart, availability.",
+        _ => "Further routes.",
+    }
 }
 
 /// Adds the pattern of each format that only this API has; bodies are checked by `types::has_format`, which follows the same rules. Texts of
@@ -78,6 +108,7 @@ fn add_patterns(value: &mut Value) {
                 Some("e-mail") => Some(EMAIL.to_owned()),
                 Some("currency") => Some(format!("^({})$", Currency::codes().collect::<Vec<_>>().join("|"))),
                 Some("date-time") => Some(SINCE_1970.to_owned()),
+                Some("web-address") => Some(WEB_ADDRESS.to_owned()),
                 Some(_) => None,
                 None => (fields.contains_key("maxLength") && !fields.contains_key("pattern")).then(|| TEXT.to_owned()),
             };
@@ -86,6 +117,9 @@ fn add_patterns(value: &mut Value) {
             }
             if fields.get("format").and_then(Value::as_str) == Some("e-mail") {
                 fields.insert("maxLength".into(), EMAIL_LENGTH_MAX.into());
+            }
+            if fields.get("format").and_then(Value::as_str) == Some("web-address") {
+                fields.insert("maxLength".into(), RETURN_URL_LENGTH_MAX.into());
             }
             if let Some(pattern) = pattern {
                 fields.insert("pattern".into(), pattern.into());
@@ -113,6 +147,16 @@ fn segment(path: &str, name: &str) -> Value {
     }
 }
 
+fn meaning_of_segment(path: &str, name: &str) -> &'static str {
+    match name {
+        "sku" => "The SKU.",
+        "provider" => "The name of the payment provider.",
+        _ if path.starts_with("/v1/products/") => "The product, by the name that its seller chose.",
+        _ if path.starts_with("/v1/warehouses/") => "The warehouse, by the name that its seller chose.",
+        _ => "The id that the node gave.",
+    }
+}
+
 /// The pattern of an id made by the node: 26 digits of Crockford's base32, which hold 128 bits.
 fn uid(prefix: &str) -> String {
     format!("^{prefix}[0-7][0-9a-hjkmnp-tv-z]{{25}}$")
@@ -122,6 +166,7 @@ fn operation<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
     let mut operation = Map::new();
     operation.insert("operationId".into(), route.docs.id.into());
     operation.insert("summary".into(), route.docs.summary.into());
+    operation.insert("description".into(), explanation(route).into());
     operation.insert("tags".into(), json!([route.docs.tag]));
     operation.insert("parameters".into(), parameters(route).into());
     operation.insert("responses".into(), responses(route, generator));
@@ -135,15 +180,43 @@ fn operation<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
 fn security(access: Access) -> Value {
     match access {
         Access::Anyone | Access::Provider => json!([]),
-        Access::Scope(scope) => json!([{ "key": [scope.as_str()] }]),
-        Access::Shopper | Access::OrderParty => json!([{ "key": ["orders"] }, { "cookie": [] }]),
+        Access::Scope(_) => json!([{ "key": [] }]),
+        Access::Shopper | Access::OrderParty => json!([{ "key": [] }, { "cookie": [] }]),
     }
+}
+
+/// What the summary leaves out: who may send it, and how it is sent again.
+fn explanation<S>(route: &Route<S>) -> String {
+    let who = match route.access {
+        Access::Anyone => "Anyone may.".to_owned(),
+        Access::Scope(scope) => format!("A seller's key with the scope `{}` may.", scope.as_str()),
+        Access::Shopper => "A guest may, and a seller's key with the scope `orders`.".to_owned(),
+        Access::OrderParty => "A guest, the holder of the order's token and a seller's key with the scope `orders` may, each with what is theirs.".to_owned(),
+        Access::Provider => "The payment provider may, who signs the body.".to_owned(),
+    };
+    let again = match (route.key, route.writes()) {
+        (true, _) => {
+            " The same request with the same Idempotency-Key is the same request: it is answered again, and done once."
+        }
+        (false, true) if route.method != "POST" => " Sent again it changes nothing more.",
+        _ => "",
+    };
+    format!("{}. {who}{again}", route.docs.summary)
 }
 
 fn parameters<S>(route: &Route<S>) -> Vec<Value> {
     let segments = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = segments
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": segment(route.path, name) }))
+        .map(|name| {
+            let mut parameter = json!({
+                "name": name, "in": "path", "required": true,
+                "description": meaning_of_segment(route.path, name), "schema": segment(route.path, name)
+            });
+            if let (Some(example), Some(fields)) = (examples::segment(route.path, name), parameter.as_object_mut()) {
+                fields.insert("example".into(), example.into());
+            }
+            parameter
+        })
         .collect();
     let header = |name: &str, required: bool, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": required, "description": description, "schema": schema });
     parameters.extend(route.docs.query.iter().map(|(name, description)| {
@@ -193,7 +266,11 @@ fn body<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Option<Value> {
         Body::Json(schema) | Body::LargeJson(schema) => (schema, true),
         Body::JsonOrNothing(schema) => (schema, false),
     };
-    Some(json!({ "required": required, "content": { "application/json": { "schema": schema(generator) } } }))
+    let mut content = json!({ "schema": schema(generator) });
+    if let (Some(example), Some(content)) = (examples::body(route.docs.id), content.as_object_mut()) {
+        content.insert("example".into(), example);
+    }
+    Some(json!({ "required": required, "content": { "application/json": content } }))
 }
 
 fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
@@ -212,23 +289,33 @@ fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
         if let (Some(content), Some(fields)) = (content, response.as_object_mut()) {
             fields.insert("content".into(), content);
         }
+        add_headers(&mut response, route, *status);
         responses.insert(status.to_string(), response);
     }
     if !route.writes() {
-        responses.insert("304".to_owned(), json!({ "description": "The version in If-None-Match is the newest" }));
+        let mut response = json!({ "description": "The version in If-None-Match is the newest" });
+        add_headers(&mut response, route, 304);
+        responses.insert("304".to_owned(), response);
     }
     let codes = route.all_codes();
     for code in &codes {
         let status = code.status_number();
         let same: Vec<&str> =
             codes.iter().filter(|other| other.status_number() == status).map(|code| code.as_str()).collect();
-        let response = json!({
+        let mut response = json!({
             "description": same.join(", "),
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } }
         });
+        add_headers(&mut response, route, status);
         responses.insert(status.to_string(), response);
     }
     responses.into()
+}
+
+fn add_headers<S>(response: &mut Value, route: &Route<S>, status: u16) {
+    if let (Some(headers), Some(fields)) = (headers::of(route, status), response.as_object_mut()) {
+        fields.insert("headers".into(), headers);
+    }
 }
 
 const fn success(status: u16) -> &'static str {
@@ -241,8 +328,9 @@ const fn success(status: u16) -> &'static str {
 
 fn problem() -> Value {
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    json!({
+    let mut problem = json!({
         "type": "object",
+        "description": "What went wrong (RFC 9457). Beside these fields it has those that its `code` calls for.",
         "required": ["type", "title", "status", "detail", "code", "retry", "errors"],
         "properties": {
             "type": { "type": "string" },
@@ -257,11 +345,17 @@ fn problem() -> Value {
                 "type": "object",
                 "required": ["pointer", "code", "message"],
                 "properties": {
-                    "pointer": { "type": "string" }, "code": { "type": "string" }, "message": { "type": "string" }
+                    "pointer": { "type": "string", "description": "The place in the body, as a JSON pointer." },
+                    "code": { "type": "string", "description": "The stable name of the fault." },
+                    "message": { "type": "string", "description": "The fault in words." }
                 }
             } }
         }
-    })
+    });
+    if let Some(properties) = problem.get_mut("properties").and_then(Value::as_object_mut) {
+        fields::add_to_problem(properties);
+    }
+    problem
 }
 
 #[cfg(test)]
@@ -306,8 +400,9 @@ mod tests {
         let document = describe(routes::<NoShop>());
         let described: usize =
             document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
-        assert_eq!(described, routes::<NoShop>().count());
-        for route in routes::<NoShop>() {
+        let to_describe = || routes::<NoShop>().filter(|route| route.docs.is_described);
+        assert_eq!(described, to_describe().count());
+        for route in to_describe() {
             let operation = &document["paths"][route.path][route.method.to_ascii_lowercase()];
             assert_eq!(operation["operationId"], route.docs.id);
         }

@@ -1,6 +1,6 @@
 //! Bodies of orders, and the payment that an order may have with it.
 
-use crate::core::types::{Code4217, Country, Email, Id, Metadata, MoneyIn, Prose, Quantity, Text, present};
+use crate::core::types::{Code4217, Country, Email, Id, Metadata, MoneyIn, Prose, Quantity, ReturnUrl, Text, present};
 use crate::core::words::{AllocationWord, CancelWord, CaptureWord, MethodWord};
 use doorbuster_domain::ids::{CartId, Sku};
 use schemars::JsonSchema;
@@ -102,7 +102,7 @@ pub struct PaymentBody {
     /// The provider; if it is named it must be the shop's.
     pub provider: Option<Text<40>>,
     /// The page to which the provider returns the shopper.
-    pub return_url: Option<Text<2000>>,
+    pub return_url: Option<ReturnUrl>,
     /// When to capture, instead of the shop's policy.
     pub capture: Option<CaptureWord>,
 }

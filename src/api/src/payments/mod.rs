@@ -1,6 +1,7 @@
 //! Payments of an order: attempts to pay, captures, refunds, and the webhooks of providers.
 
 mod bodies;
+mod provider_page;
 mod unmatched;
 pub(crate) mod views;
 mod webhooks;
@@ -115,6 +116,8 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 docs: Docs::new("Webhook", "Payments", "A payment provider reports the outcome of a payment")
                     .answers(&[(200, None)]),
             },
+            provider_page::shown(),
+            provider_page::submitted(),
         ]
     }
 }

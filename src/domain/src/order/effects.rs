@@ -85,8 +85,14 @@ impl Order {
         let keys = self.open_calls().filter_map(|call| self.sent_at(call));
         let keys = keys.map(|sent_at| sent_at.plus_s(terms.payment.keys_life_s)).min();
         let asking = self.open_calls().filter_map(|call| self.asked_from(call)).filter(|from| *from > now).min();
+        // So that the operator finds it, after a restart too.
+        let attention = self.needs_attention().then_some(Timestamp::NEVER);
         // Overdue work is due at once, so a missed wake-up is not lost.
-        [deadline, keys, self.lapse_wake(), asking].into_iter().flatten().min().map(|at| at.max(now.plus_ms(1)))
+        [deadline, keys, self.lapse_wake(), asking, attention]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(now.plus_ms(1)))
     }
 
     fn lapse_wake(&self) -> Option<Timestamp> {

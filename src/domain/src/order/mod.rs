@@ -175,6 +175,13 @@ impl Entity for Order {
 }
 
 impl Order {
+    /// Whether only an operator can take it further: a call or a step that is refused for good, or whose outcome nobody knows, or a refund that the
+    /// provider refuses.
+    #[must_use]
+    pub fn needs_attention(&self) -> bool {
+        !self.troubles.is_empty() || self.refunds.iter().any(|refund| refund.status == RefundStatus::Failed)
+    }
+
     /// Whether the saga has ended and no call is in flight.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {

@@ -174,7 +174,7 @@ impl Operations for Fake {
 
 fn admin(operator: &str, words: &str) -> Admin {
     let line = ["doorbuster", "admin", "--operator", operator];
-    match read(line.into_iter().chain(words.split_whitespace()), Vec::new()) {
+    match read(line.into_iter().chain(words.split_whitespace()), Vec::new()).map(|asked| asked.invocation) {
         Ok(Invocation::Admin(admin)) => admin,
         other => panic!("{words}: {other:?}"),
     }

@@ -36,9 +36,6 @@ pub(super) struct AdminLine {
     /// Ask the node whose operator port is at ADDRESS ([api] operator_listen unless given)
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = address)]
     operator: Option<String>,
-    /// Print the answer as it came, as JSON
-    #[arg(long, global = true)]
-    json: bool,
     /// Wait at most this long for an answer (30; audit: 600)
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_S_MAX))]
     timeout_s: Option<u64>,
@@ -167,11 +164,11 @@ fn reference(text: &str) -> Result<Reference, String> {
 
 impl AdminLine {
     /// With the operator port of the settings where none was named.
-    pub(super) fn complete(self, config: &Config) -> Admin {
+    pub(super) fn complete(self, config: &Config, json: bool) -> Admin {
         let usual_s = if self.command == AdminCommand::Audit { AUDIT_TIMEOUT_S } else { TIMEOUT_S };
         Admin {
             operator: self.operator.unwrap_or_else(|| config.api.operator_listen.to_string()),
-            json: self.json,
+            json,
             timeout_s: self.timeout_s.unwrap_or(usual_s),
             token: Secret(operator_token::of_client(config).unwrap_or_default()),
             command: self.command,
@@ -187,7 +184,7 @@ mod tests {
 
     fn parsed(words: &str) -> Result<Admin, Error> {
         let words = ["doorbuster", "admin"].into_iter().chain(words.split_whitespace());
-        match read(words, Vec::new())? {
+        match read(words, Vec::new())?.invocation {
             Invocation::Admin(admin) => Ok(admin),
             other => panic!("{other:?}"),
         }

@@ -4,24 +4,45 @@
 //! flag of settings.
 
 mod admin;
+mod texts;
 
 pub use admin::{Admin, AdminCommand, Outcome, Settlement};
+pub(crate) use texts::write_manual;
 
 use crate::config::{self, Config, Sources};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use doorbuster_api::keys::Scope;
 use doorbuster_domain::ids::{EntityId, OrderId};
 use doorbuster_storage::Shard;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
 
-/// The exit status of a command line or settings that cannot be used, as `sysexits.h` has it (`EX_USAGE`).
-pub const EXIT_USAGE: u8 = 64;
+/// The exit status of a command line or settings that cannot be used.
+pub const EXIT_USAGE: u8 = 2;
 
-/// What a secret key may be used for.
-pub const SCOPES: [&str; 5] = ["catalog", "inventory", "orders", "payments", "personal"];
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The command, with its settings.
+    pub invocation: Invocation,
+    /// How it is answered.
+    pub output: Output,
+}
+
+/// How a command is answered on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Output {
+    /// Results as JSON.
+    pub json: bool,
+    /// Nothing but what the command was called for: no remarks about how it goes.
+    pub quiet: bool,
+}
 
 /// A command, with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,14 +58,12 @@ pub enum Invocation {
     },
     /// Prove the laws from the journal of a stopped node.
     Audit(Config),
-    /// Make a secret key and show it once.
-    KeyCreate {
-        /// Where the data is.
+    /// Make, list or revoke secret keys.
+    Key {
+        /// Where the keys are.
         config: Config,
-        /// For this seller account.
-        account: String,
-        /// For these uses; all of them are among [`SCOPES`].
-        scopes: Vec<String>,
+        /// What is to be done with them.
+        of: KeyCommand,
     },
     /// Erase the personal data of an order.
     Erase {
@@ -66,6 +85,29 @@ pub enum Invocation {
     SchemaApply(Config),
     /// The settings were read and are in order.
     ConfigCheck(Config),
+    /// Print a text: completions for a shell, or the manual page. It needs no settings.
+    Print(Vec<u8>),
+    /// Write the manual pages of all commands into a folder.
+    WriteManual(PathBuf),
+}
+
+/// What is to be done with secret keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyCommand {
+    /// Make one and show it once.
+    Create {
+        /// For this seller account.
+        account: String,
+        /// For these uses.
+        scopes: Vec<Scope>,
+    },
+    /// Show the valid ones, without their secrets.
+    List,
+    /// Revoke the one with this id.
+    Revoke {
+        /// `key_…`.
+        id: String,
+    },
 }
 
 /// Which part of the journal to print.
@@ -91,7 +133,7 @@ pub enum Error {
 }
 
 #[derive(Debug, Parser)]
-#[command(name = "doorbuster", version, about, disable_help_subcommand = true, args_conflicts_with_subcommands = false)]
+#[command(name = "doorbuster", version, about, args_conflicts_with_subcommands = false)]
 struct Line {
     #[command(flatten)]
     common: Common,
@@ -113,10 +155,34 @@ struct Common {
     /// Listen for operators on ADDRESS ([api] operator_listen)
     #[arg(long, global = true, value_name = "ADDRESS")]
     operator_listen: Option<String>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print results and errors only, no remarks
+    #[arg(long, short, global = true)]
+    quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Commands {
+    #[command(flatten)]
+    Configured(Configured),
+    /// Print what completes these commands in a shell, as in: doorbuster completions bash > /etc/bash_completion.d/doorbuster
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command into a folder
+    Man {
+        /// The folder, such as /usr/local/share/man/man1
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Commands that need the settings.
+#[derive(Debug, Subcommand)]
+enum Configured {
     /// Run the node (what happens without a command)
     Serve,
     /// Look into the journal of a stopped node
@@ -126,7 +192,7 @@ enum Commands {
     },
     /// Prove from the journal of a stopped node that nothing was oversold, lost or charged twice
     Audit,
-    /// Make secret keys
+    /// Make, list and revoke secret keys
     Key {
         #[command(subcommand)]
         command: KeyCommands,
@@ -178,8 +244,16 @@ enum KeyCommands {
         #[arg(long)]
         account: String,
         /// What it may be used for, separated by commas
-        #[arg(long, value_delimiter = ',', required = true, value_parser = SCOPES)]
-        scopes: Vec<String>,
+        #[arg(long, value_delimiter = ',', required = true, value_parser = scopes())]
+        scopes: Vec<Scope>,
+    },
+    /// Show the valid keys, without their secrets
+    List,
+    /// Revoke a key: no request with it is accepted any more
+    Revoke {
+        /// As `key list` shows it
+        #[arg(value_name = "key_ID")]
+        id: String,
     },
 }
 
@@ -200,6 +274,18 @@ fn entity(text: &str) -> Result<EntityId, String> {
         .map_err(|error| format!("kind/id is expected, like order/ord_… or inventory/NOVA-LOW-42: {error}"))
 }
 
+/// Every scope, as `key create --scopes` takes them.
+#[must_use]
+pub fn all_scopes() -> String {
+    Scope::ALL.map(Scope::as_str).join(",")
+}
+
+/// Reads a scope; help lists them all.
+fn scopes() -> impl TypedValueParser<Value = Scope> {
+    PossibleValuesParser::new(Scope::ALL.map(Scope::as_str))
+        .map(|word| Scope::parse(&word).expect("only words of scopes pass"))
+}
+
 fn order(text: &str) -> Result<OrderId, String> {
     match entity(text)? {
         EntityId::Order(order) => Ok(order),
@@ -211,9 +297,23 @@ fn order(text: &str) -> Result<OrderId, String> {
 pub fn read(
     words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     variables: Vec<(String, String)>,
-) -> Result<Invocation, Error> {
-    let line = Line::try_parse_from(words)?;
-    let Common { config: file, data, listen, operator_listen } = line.common;
+) -> Result<Asked, Error> {
+    let Line { common, command } = Line::try_parse_from(words)?;
+    let Common { config: file, data, listen, operator_listen, json, quiet } = common;
+    let output = Output { json, quiet };
+    let command = match command {
+        None => Configured::Serve,
+        Some(Commands::Configured(command)) => command,
+        Some(Commands::Completions { shell }) => {
+            return Ok(Asked { invocation: Invocation::Print(texts::completions(shell)), output });
+        }
+        Some(Commands::Man { folder: None }) => {
+            return Ok(Asked { invocation: Invocation::Print(texts::manual_page()), output });
+        }
+        Some(Commands::Man { folder: Some(folder) }) => {
+            return Ok(Asked { invocation: Invocation::WriteManual(folder), output });
+        }
+    };
     let flags = [
         ("--data", "node.data_folder", data),
         ("--listen", "api.listen", listen),
@@ -221,9 +321,14 @@ pub fn read(
     ];
     let flags = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect();
     let config = Config::load(&Sources { file, variables, flags })?;
-    Ok(match line.command.unwrap_or(Commands::Serve) {
-        Commands::Serve => Invocation::Serve(config),
-        Commands::Journal { command: JournalCommands::Dump { shard, entity } } => {
+    Ok(Asked { invocation: completed(command, config, output), output })
+}
+
+/// A command that needs settings, with them.
+fn completed(command: Configured, config: Config, output: Output) -> Invocation {
+    match command {
+        Configured::Serve => Invocation::Serve(config),
+        Configured::Journal { command: JournalCommands::Dump { shard, entity } } => {
             let of = match (entity, shard) {
                 (Some(entity), _) => DumpOf::Entity(entity),
                 (None, Some(shard)) => DumpOf::Shard(Shard(shard)),
@@ -231,36 +336,40 @@ pub fn read(
             };
             Invocation::JournalDump { config, of }
         }
-        Commands::Audit => Invocation::Audit(config),
-        Commands::Key { command: KeyCommands::Create { account, scopes } } => {
-            Invocation::KeyCreate { config, account, scopes }
+        Configured::Audit => Invocation::Audit(config),
+        Configured::Key { command } => {
+            let of = match command {
+                KeyCommands::Create { account, scopes } => KeyCommand::Create { account, scopes },
+                KeyCommands::List => KeyCommand::List,
+                KeyCommands::Revoke { id } => KeyCommand::Revoke { id },
+            };
+            Invocation::Key { config, of }
         }
-        Commands::Erase { order } => Invocation::Erase { config, order },
-        Commands::Reconcile { dry_run } => Invocation::Reconcile { config, repair: !dry_run },
-        Commands::Admin(line) => Invocation::Admin(line.complete(&config)),
-        Commands::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
-        Commands::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
-    })
+        Configured::Erase { order } => Invocation::Erase { config, order },
+        Configured::Reconcile { dry_run } => Invocation::Reconcile { config, repair: !dry_run },
+        Configured::Admin(line) => Invocation::Admin(line.complete(&config, output.json)),
+        Configured::Schema { command: SchemaCommands::Apply } => Invocation::SchemaApply(config),
+        Configured::Config { command: ConfigCommands::Check } => Invocation::ConfigCheck(config),
+    }
 }
 
 /// [`read`] for a program's `main`, with the process's environment: faults, or the help that was asked for, are printed, and the exit status is
 /// returned.
-pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Invocation, ExitCode> {
+pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Asked, ExitCode> {
     read(words, config::environment()).map_err(|error| say(&error))
 }
 
-#[allow(clippy::print_stderr, reason = "the command line's own voice")]
 fn say(error: &Error) -> ExitCode {
     match error {
         Error::CommandLine(line) => {
             // Standard output or error is closed: there is no place left to report it.
             drop(line.print());
-            let asked = matches!(line.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
+            let was_asked = matches!(line.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            if was_asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
         }
         Error::Settings(settings) => {
             for fault in &settings.faults {
-                eprintln!("doorbuster: {fault}");
+                drop(writeln!(io::stderr(), "doorbuster: {fault}"));
             }
             ExitCode::from(EXIT_USAGE)
         }
@@ -273,7 +382,49 @@ mod tests {
     use doorbuster_domain::ids::{RequestId, Sku};
 
     fn said(words: &str) -> Result<Invocation, Error> {
-        read(["doorbuster"].into_iter().chain(words.split_whitespace()), Vec::new())
+        read(["doorbuster"].into_iter().chain(words.split_whitespace()), Vec::new()).map(|asked| asked.invocation)
+    }
+
+    #[test]
+    fn help_and_the_version_are_asked_for_in_every_usual_way() {
+        for (words, kind) in [
+            ("--help", ErrorKind::DisplayHelp),
+            ("help", ErrorKind::DisplayHelp),
+            ("help key create", ErrorKind::DisplayHelp),
+            ("-V", ErrorKind::DisplayVersion),
+            ("--version", ErrorKind::DisplayVersion),
+        ] {
+            assert!(matches!(said(words), Err(Error::CommandLine(error)) if error.kind() == kind), "{words}");
+        }
+    }
+
+    #[test]
+    fn json_and_quiet_stand_before_or_after_any_command() {
+        let output = |words: &str| {
+            let words = ["doorbuster"].into_iter().chain(words.split_whitespace());
+            read(words, Vec::new()).map(|asked| asked.output).unwrap()
+        };
+        for words in ["--json --quiet key list", "key list --json -q", "--quiet serve --json"] {
+            assert_eq!(output(words), Output { json: true, quiet: true }, "{words}");
+        }
+        assert_eq!(output("config check"), Output::default());
+    }
+
+    #[test]
+    fn completions_and_the_manual_need_no_settings_that_are_in_order() {
+        let variables = || vec![("DOORBUSTER__NODE__SHARDS".to_owned(), "none".to_owned())];
+        let printed = |words: &str| {
+            let words = ["doorbuster"].into_iter().chain(words.split_whitespace());
+            match read(words, variables()).map(|asked| asked.invocation) {
+                Ok(Invocation::Print(text)) => String::from_utf8(text).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(printed(&format!("completions {shell}")).contains("operator-listen"), "{shell}");
+        }
+        assert!(printed("man").contains(".SH SYNOPSIS"));
+        assert!(said("completions tcsh").is_err());
     }
 
     fn order_id() -> OrderId {
@@ -319,14 +470,25 @@ mod tests {
     #[test]
     fn a_key_has_an_account_and_scopes_that_exist() {
         match said("key create --account sel_main --scopes catalog,orders") {
-            Ok(Invocation::KeyCreate { account, scopes, .. }) => {
-                assert_eq!((account.as_str(), scopes), ("sel_main", vec!["catalog".to_owned(), "orders".to_owned()]));
+            Ok(Invocation::Key { of: KeyCommand::Create { account, scopes }, .. }) => {
+                assert_eq!((account.as_str(), scopes), ("sel_main", vec![Scope::Catalog, Scope::Orders]));
             }
             other => panic!("{other:?}"),
         }
         assert!(said("key create --account sel_main").is_err());
         assert!(said("key create --account sel_main --scopes everything").is_err());
         assert!(said("key create --scopes orders").is_err());
+    }
+
+    #[test]
+    fn keys_are_listed_and_revoked_by_their_ids() {
+        let of = |words: &str| match said(words) {
+            Ok(Invocation::Key { of, .. }) => of,
+            other => panic!("{words}: {other:?}"),
+        };
+        assert_eq!(of("key list"), KeyCommand::List);
+        assert_eq!(of("key revoke key_12"), KeyCommand::Revoke { id: "key_12".into() });
+        assert!(said("key revoke").is_err());
     }
 
     #[test]

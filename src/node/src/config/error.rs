@@ -48,12 +48,12 @@ pub enum Fault {
         nearest: Option<String>,
     },
     /// A variable that is ours, by its name, and has single underscores where double ones belong.
-    #[error("{variable}: there is no such variable; did you mean `{nearest}`?")]
+    #[error("{variable}: there is no such variable{}", did_you_mean(nearest.as_deref()))]
     MisspeltVariable {
         /// As written.
         variable: String,
         /// The variable that is written almost like it.
-        nearest: String,
+        nearest: Option<String>,
     },
     /// The value is of another type, or out of range.
     #[error("{origin}: `{key}` is {value}; allowed: {allowed}")]

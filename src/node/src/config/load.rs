@@ -16,6 +16,9 @@ const MISSPELT_PREFIX: &str = "DOORBUSTER_";
 /// A misspelt variable is recognised when this many letters or fewer are wrong, beside the underscores.
 const MISSPELT_LETTERS_MAX: usize = 2;
 
+/// A section whose name is also that of variables of the tests: `DOORBUSTER_FAULTS_TELL`.
+const OF_TESTS: &str = "faults";
+
 /// Where to look for settings beside the built-in defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
@@ -54,12 +57,13 @@ impl Config {
             if let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 layers.push(Tree::of_one(name, &dotted(rest), value, &keys));
             } else {
-                faults.extend(misspelt(name, &keys));
+                faults.extend(misspelt(name, value, &keys));
             }
         }
         layers.extend(sources.flags.iter().map(|(flag, key, value)| Tree::of_one(flag, key, value, &keys)));
         let mut all = Tree::of_defaults(serde_json::to_value(Self::default()).unwrap_or_default());
         for mut layer in layers {
+            layer.resolve(&keys);
             faults.extend(layer.sift(&keys));
             all.merge(layer);
         }
@@ -112,14 +116,33 @@ fn variable_of(key: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// `DOORBUSTER_API_LISTEN`: it begins like ours and is written almost like a setting, but would set nothing. Other programs of the house have
-/// variables that begin the same way and resemble no setting.
-fn misspelt(name: &str, keys: &Keys) -> Option<Fault> {
+/// `DOORBUSTER_API_LISTEN`: it begins like ours, and is written almost like a setting or begins with the name of a section, but would set nothing.
+/// Other programs of the house have variables that begin the same way and resemble no setting.
+fn misspelt(name: &str, value: &str, keys: &Keys) -> Option<Fault> {
     let flat = |text: &str| text.to_uppercase().replace(['.', '_'], "");
-    let meant = flat(name.strip_prefix(MISSPELT_PREFIX)?);
+    let rest = name.strip_prefix(MISSPELT_PREFIX)?;
+    if is_service_link(rest, value) {
+        return None;
+    }
+    let meant = flat(rest);
     let nearest = keys.iter().filter(|setting| !setting.key.contains('*'));
     let nearest = nearest.map(|setting| (distance(&flat(&setting.key), &meant), &setting.key)).min()?;
     let (letters, key) = nearest;
-    (letters <= MISSPELT_LETTERS_MAX)
-        .then(|| Fault::MisspeltVariable { variable: name.to_owned(), nearest: variable_of(key) })
+    let is_near = letters <= MISSPELT_LETTERS_MAX;
+    let section = rest.split('_').next().unwrap_or_default().to_ascii_lowercase();
+    (is_near || (section != OF_TESTS && keys.is_group(&section)))
+        .then(|| Fault::MisspeltVariable { variable: name.to_owned(), nearest: is_near.then(|| variable_of(key)) })
+}
+
+/// Where there is a service of our name (`doorbuster`, `doorbuster-api`), Kubernetes puts its address into every container's environment:
+/// `DOORBUSTER_API_SERVICE_HOST`, `DOORBUSTER_API_PORT=tcp://…`, `DOORBUSTER_API_PORT_8080_TCP_ADDR`.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    let of_port = |text: &str| {
+        let after = text.split_once("PORT_").map_or("", |(_, after)| after);
+        after.starts_with(|first: char| first.is_ascii_digit()) && (after.contains("_TCP") || after.contains("_UDP"))
+    };
+    rest.contains("SERVICE_HOST")
+        || rest.contains("SERVICE_PORT")
+        || of_port(rest)
+        || (rest.ends_with("PORT") && value.contains("://"))
 }

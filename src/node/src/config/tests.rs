@@ -147,12 +147,37 @@ fn a_variable_with_single_underscores_is_an_error_and_another_programs_is_not() 
     for misspelt in ["DOORBUSTER_NODE__SHARDS", "DOORBUSTER_API_OPERATOR_LISTN", "DOORBUSTER_payments_url"] {
         assert!(matches!(only(from_variables(&[(misspelt, "1")])), Fault::MisspeltVariable { .. }), "{misspelt}");
     }
+    let text = only(from_variables(&[("DOORBUSTER_API_BIND_TO_ADDRESS", "0.0.0.0:80")])).to_string();
+    assert_eq!(text, "DOORBUSTER_API_BIND_TO_ADDRESS: there is no such variable", "it begins with a section");
+    // What Kubernetes puts there for services named doorbuster, doorbuster-api and doorbuster-redis.
+    for (link, value) in [
+        ("DOORBUSTER_SERVICE_HOST", "10.0.0.1"),
+        ("DOORBUSTER_PORT", "tcp://10.0.0.1:80"),
+        ("DOORBUSTER_API_SERVICE_PORT_HTTP", "80"),
+        ("DOORBUSTER_API_PORT", "tcp://10.0.0.1:80"),
+        ("DOORBUSTER_REDIS_PORT_6379_TCP_ADDR", "10.0.0.1"),
+    ] {
+        assert!(from_variables(&[(link, value)]).is_ok(), "{link}");
+    }
     // Those of the tests and of the harness.
     for other in
         ["DOORBUSTER_SEED", "DOORBUSTER_FAULTS", "DOORBUSTER_FAULTS_TELL", "DOORBUSTER_REQUIRE_SERVERS", "DOORBUSTER"]
     {
         assert!(from_variables(&[(other, "1")]).is_ok(), "{other}");
     }
+}
+
+#[test]
+fn an_address_may_name_its_host() {
+    let config = from_variables(&[
+        ("DOORBUSTER__API__LISTEN", "localhost:8080"),
+        ("DOORBUSTER__CLUSTER__LISTEN", "localhost:7100"),
+    ]);
+    let config = config.unwrap();
+    assert_eq!(config.api.listen, "127.0.0.1:8080".parse().unwrap());
+    assert!(config.cluster.listen.ip().is_loopback());
+    let text = only(from_variables(&[("DOORBUSTER__API__LISTEN", "no-such-host.invalid:80")])).to_string();
+    assert!(text.contains("`api.listen` is \"no-such-host.invalid:80\"; allowed: an IP address or the name"), "{text}");
 }
 
 #[test]
@@ -170,7 +195,7 @@ fn every_fault_is_reported_at_once_each_with_its_place() {
         format!("{path}:3: there is no setting `node.nme`; did you mean `node.name`?"),
         format!("{path}:6: `journal.kind` is \"paper\"; allowed: embedded, memory, cql"),
         "DOORBUSTER__API__BACKLOG: `api.backlog` is \"many\"; allowed: a whole number from 1 to 65535".to_owned(),
-        "--listen: `api.listen` is \"nowhere\"; allowed: an IP address and a port, like 127.0.0.1:8080".to_owned(),
+        "--listen: `api.listen` is \"nowhere\"; allowed: an IP address or the name of a host, and a port, like 127.0.0.1:8080 or localhost:8080".to_owned(),
         format!("`tax.countries.FR` ({path}:11) is incomplete, but it needs `rate_ppm`"),
         format!("`redis.fresh_ms` ({path}:9) is 3000, but redis.stale_ms is 2000: what is fresh is not stale"),
     ];

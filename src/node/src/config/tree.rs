@@ -5,6 +5,7 @@ use super::keys::Keys;
 use doorbuster_settings::{Kind, Text};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
 use toml_edit::{ImDocument, Item};
 
 /// A value or a group, and where it was read last.
@@ -109,6 +110,18 @@ impl Tree {
         }
     }
 
+    /// Puts the address of a host in place of its name, in each setting that is an address. A name that has none stays, and is not allowed there.
+    pub(super) fn resolve(&mut self, keys: &Keys) {
+        for setting in keys.iter().filter(|setting| matches!(setting.kind, Kind::Text(rule) if rule.is_address())) {
+            let Some(Self { node: Node::Value(Value::String(text)), .. }) = self.find_mut(&setting.key) else {
+                continue;
+            };
+            if let Some(address) = address_of(text) {
+                *text = address.to_string();
+            }
+        }
+    }
+
     /// Takes out what is no setting, or not allowed there; gives the faults, by line.
     pub(super) fn sift(&mut self, keys: &Keys) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -187,6 +200,15 @@ impl Tree {
             Node::Value(_) => None,
         })
     }
+}
+
+/// The address of `host:port`; of several the first of IPv4, as `localhost` is read by those who expect 127.0.0.1.
+fn address_of(text: &str) -> Option<SocketAddr> {
+    if text.parse::<SocketAddr>().is_ok() {
+        return None;
+    }
+    let found: Vec<SocketAddr> = text.to_socket_addrs().ok()?.collect();
+    found.iter().find(|address| address.is_ipv4()).or_else(|| found.first()).copied()
 }
 
 /// Countries and currencies are names that the operator chooses, but only among codes: what is wrong with the last part of `key`.

@@ -16,7 +16,7 @@ const SHARDS: u16 = 6;
 /// A node with all its shards, or with none yet.
 pub(crate) async fn node(cluster: Option<Arc<Quiet>>) -> (Actors, NodeOperations) {
     let clock: SharedClock = Arc::new(SystemClock);
-    let provider = crate::provider::build(&crate::config::Payments::default(), None, Arc::clone(&clock), None);
+    let provider = crate::provider::build(&crate::config::Payments::default(), "", None, Arc::clone(&clock), None);
     let provider = Arc::new(provider.expect("the simulated provider needs nothing"));
     let (groups, shards) =
         if cluster.is_some() { (Groups::PerShard, Shards::Assigned) } else { (Groups::One, Shards::All("alone")) };

@@ -11,7 +11,7 @@ use doorbuster_payments::WebhookSecret;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,9 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// A payment provider to test against: it declines, stalls and loses answers as real ones do, and records exactly what it charged.
 #[derive(Debug, Parser)]
+#[command(name = "payment-simulator", version)]
 struct Flags {
-    /// The address to listen on; port 0 takes a free port
-    #[arg(long, default_value = "127.0.0.1:0")]
+    /// The address to listen on, by number or by name; port 0 takes a free port
+    #[arg(long, default_value = "127.0.0.1:0", value_parser = address)]
     listen: SocketAddr,
     /// The ledger's file; without one the ledger is lost with the process
     #[arg(long)]
@@ -45,6 +46,13 @@ struct Flags {
     /// Answer only 500 between two seconds after the start, as in `30..45`; may be given several times
     #[arg(long, value_parser = outage)]
     outage: Vec<(u64, u64)>,
+}
+
+/// `host:port`; of a name's addresses the first of IPv4.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| error.to_string())?.collect();
+    let address = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
+    address.copied().ok_or_else(|| "the name has no address".to_owned())
 }
 
 fn profile(text: &str) -> Result<Profile, String> {
@@ -121,12 +129,27 @@ async fn serve(flags: Flags) -> Result<(), String> {
         provider.add_outage(started.plus_s(from), started.plus_s(to));
     }
     let mut stop = signal(SignalKind::terminate()).map_err(because("wait for SIGTERM"))?;
-    writeln!(std::io::stdout(), "listening on http://{address}").map_err(because("say where it listens"))?;
+    // Whoever started it may not listen; it serves all the same.
+    drop(writeln!(std::io::stdout(), "listening on http://{address}"));
     let provider = Arc::new(provider);
     tokio::select! {
         served = server::serve(listener, Arc::clone(&provider)) => served.map_err(because("serve")),
         () = provider.ledger_lost() => Err("the ledger cannot be written".to_owned()),
         _ = stop.recv() => Ok(()),
         _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_a_name_and_what_makes_no_sense_ends_with_2() {
+        assert_eq!(address("localhost:80").unwrap(), "127.0.0.1:80".parse().unwrap());
+        for words in [&["x", "--listen", "nowhere"][..], &["x", "--profile", "odd"], &["x", "--frobnicate"]] {
+            assert_eq!(Flags::try_parse_from(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+        assert_eq!(Flags::try_parse_from(["x", "--version"]).unwrap_err().exit_code(), 0);
     }
 }

@@ -169,12 +169,12 @@ async fn a_webhook_that_is_refused_is_posted_again() {
     let (address, _served) = simulator(LedgerStorage::Volatile, Behaviour::INSTANT, Some(target)).await;
     let provider = client(&address, 5_000);
     let mut call = authorize(order(1), "tok_action", 100);
-    call.return_url = Some("http://shop/back".into());
+    call.return_url = Some("http://127.0.0.1/back".into());
     assert!(matches!(provider.send(&call, FAR).await.answer, ProviderAnswer::RequiresAction { .. }));
 
     let page = format!("{address}/actions/{}", call.reference);
     let done = post(page, "application/x-www-form-urlencoded", "outcome=ok").await;
-    assert_eq!(done, (303, Some("http://shop/back".to_owned())));
+    assert_eq!(done, (303, Some("http://127.0.0.1/back".to_owned())));
     let sent = received.recv().await.unwrap();
     let event = provider.verify_webhook(sent.headers(), &sent.body, SystemClock.now()).unwrap();
     assert_eq!(event.report.reference, call.reference);

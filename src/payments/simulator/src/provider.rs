@@ -11,6 +11,7 @@ use super::ledger_file::{LedgerFile, LedgerFileError, Syncer};
 use super::webhook_sender::WebhookSender;
 use compact_str::CompactString;
 use doorbuster_clock::SharedClock;
+use doorbuster_domain::money::Money;
 use doorbuster_domain::payment::{LedgerLine, ProviderAnswer, ProviderCall, Reference};
 use doorbuster_domain::time::Timestamp;
 use std::path::Path;
@@ -60,6 +61,17 @@ pub struct CallResult {
 pub struct ActionResult {
     /// The operation's state; `None`: no operation waits for an action.
     pub answer: Option<ProviderAnswer>,
+    /// The page to which the shopper returns.
+    pub return_url: Option<CompactString>,
+}
+
+/// An authorization that waits for its shopper, or waited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingAction {
+    /// The amount to authorize.
+    pub amount: Money,
+    /// Its state.
+    pub answer: ProviderAnswer,
     /// The page to which the shopper returns.
     pub return_url: Option<CompactString>,
 }
@@ -135,6 +147,18 @@ impl SimulatedProvider {
         self.synced(position).await?;
         self.sender.enqueue(acted.webhooks);
         Ok(ActionResult { answer: acted.answer, return_url: acted.return_url })
+    }
+
+    /// An authorization that waits for its shopper, or waited.
+    pub(super) fn waiting_action(&self, reference: Reference) -> Option<WaitingAction> {
+        let now = self.clock.now();
+        let work = self.work();
+        let entry = work.engine.ledger().find(reference)?;
+        if !matches!(entry.first, ProviderAnswer::RequiresAction { .. }) {
+            return None;
+        }
+        let answer = entry.seen(now)?.clone();
+        Some(WaitingAction { amount: entry.amount, answer, return_url: entry.return_url.clone() })
     }
 
     async fn synced(&self, position: Option<u64>) -> Result<(), LedgerLost> {

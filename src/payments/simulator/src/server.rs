@@ -6,18 +6,19 @@
 //! GET  /v1/ledger?after=&limit=                NDJSON                                200
 //! POST /v1/actions/{reference}/complete        { "outcome": "ok" | "fail" }          200 | 404
 //! GET  /actions/{reference}                    the page a shopper is sent to         200
-//! POST /actions/{reference}                    its two buttons                       303 | 200 | 404
+//! POST /actions/{reference}                    its two buttons                       303 | 200 | 403 | 404
 //! GET  /healthz                                                                      200
 //! ```
 
 use super::engine::{Reply, ShopperAction};
+use super::page::{Page, PageRequest};
 use super::provider::{ActionResult, CallResult, SimulatedProvider};
 use bytes::Bytes;
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, ProviderReport, Reference};
 use doorbuster_payments::wire::{AnsweredForm, CallForm, LineForm};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -101,14 +102,7 @@ async fn route(provider: &SimulatedProvider, request: Request<Incoming>) -> Answ
             let reference = Reference::parse(reference);
             complete(provider, reference, request).await
         }
-        (&Method::GET, ["actions", reference]) => match Reference::parse(reference) {
-            Some(reference) => Ok(text(StatusCode::OK, "text/html; charset=utf-8", page(reference))),
-            None => Ok(problem(StatusCode::NOT_FOUND, "not a reference")),
-        },
-        (&Method::POST, ["actions", reference]) => {
-            let reference = Reference::parse(reference);
-            submitted(provider, reference, request).await
-        }
+        (&Method::GET | &Method::POST, ["actions", reference]) => shopper_page(provider, reference, request).await,
         _ => Ok(problem(StatusCode::NOT_FOUND, "no such route")),
     }
 }
@@ -210,25 +204,30 @@ async fn complete(provider: &SimulatedProvider, reference: Option<Reference>, re
     }
 }
 
-/// Handles a button of the action page: the shopper acts and returns to the shop.
-async fn submitted(provider: &SimulatedProvider, reference: Option<Reference>, request: Request<Incoming>) -> Answered {
-    let act = match body_of(request).await.as_deref() {
-        Some(b"outcome=ok") => ShopperAction::Ok,
-        Some(b"outcome=fail") => ShopperAction::Fail,
-        Some(_) | None => return Ok(problem(StatusCode::UNPROCESSABLE_ENTITY, "outcome is ok or fail")),
+/// The page of an action, and its buttons.
+async fn shopper_page(provider: &SimulatedProvider, reference: &str, request: Request<Incoming>) -> Answered {
+    let headers = request.headers().clone();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let posted = match *request.method() {
+        Method::POST => Some(body_of(request).await.unwrap_or_default()),
+        _ => None,
     };
-    match acted(provider, reference, act).await {
-        Ok((_, ActionResult { answer: Some(_), return_url })) => {
-            let mut answer = text(StatusCode::OK, "text/plain", "done");
-            if let Some(back) = return_url.and_then(|url| url.parse().ok()) {
-                *answer.status_mut() = StatusCode::SEE_OTHER;
-                answer.headers_mut().insert(LOCATION, back);
-            }
-            Ok(answer)
+    let host = header("host").unwrap_or_default();
+    let (origin, site) = (header("origin"), header("sec-fetch-site"));
+    let asked = PageRequest { reference, host, origin, site, posted: posted.as_deref() };
+    let Ok(Page { status, location, policy, html }) = provider.page(asked).await else {
+        return Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be written"));
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(html)));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let fixed = Page::HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let own = [("content-security-policy", policy)].into_iter().chain(location.map(|location| ("location", location)));
+    for (name, value) in fixed.chain(own) {
+        if let Ok(value) = hyper::header::HeaderValue::from_str(&value) {
+            answer.headers_mut().insert(name, value);
         }
-        Ok(_) => Ok(problem(StatusCode::NOT_FOUND, "nothing to act on")),
-        Err(answer) => Ok(answer),
     }
+    Ok(answer)
 }
 
 async fn acted(
@@ -239,15 +238,6 @@ async fn acted(
     let reference = reference.ok_or_else(|| problem(StatusCode::NOT_FOUND, "not a reference"))?;
     let lost = |_| problem(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be written");
     provider.act(reference, act).await.map(|done| (reference, done)).map_err(lost)
-}
-
-/// The page on which a shopper passes or fails the bank's check. A node with the simulated provider serves it too.
-#[must_use]
-pub fn page(reference: Reference) -> String {
-    format!(
-        "<!doctype html><meta charset=utf-8><title>Simulated bank</title><h1>Simulated bank</h1><p>{reference}</p>\
-         <form method=post><button name=outcome value=ok>Approve</button> <button name=outcome value=fail>Decline</button></form>"
-    )
 }
 
 async fn body_of(request: Request<Incoming>) -> Option<Bytes> {

@@ -425,6 +425,7 @@ fn m4_a_capture_refused_for_good_unsells_what_has_not_shipped_and_shows_the_rest
     desk.ship(1, 1).unwrap();
     desk.decline(Operation::Capture, 1, 1, Retry::Never);
     assert!(matches!(desk.order.troubles[..], [AttentionReason::Refused { .. }]));
+    assert_eq!(desk.order.wake_at(desk.now), Some(Timestamp::NEVER), "it stays where the operator looks");
 }
 
 #[test]
@@ -435,11 +436,14 @@ fn m4_a_refund_refused_for_good_is_shown_and_tried_again_when_the_operator_says(
     desk.decline(Operation::Refund, 1, 1, Retry::Never);
     assert_eq!(desk.order.refunds[0].status, RefundStatus::Failed);
     assert_eq!((desk.calls(), desk.order.refundable()), (Vec::new(), 0));
+    assert!(desk.order.needs_attention() && !desk.order.is_at_rest());
+    assert_eq!(desk.order.wake_at(desk.now), Some(Timestamp::NEVER), "it stays where the operator looks");
     let reference = Reference { order: desk.order.id, operation: Operation::Refund, payment: 1, attempt: 1 };
     let answer = ProviderAnswer::Declined { code: "again".into(), retry: Retry::SameMethod };
     desk.tell(&Command::Settle { reference, answer }).unwrap();
     desk.succeed(Operation::Refund, 2);
     assert_eq!((desk.order.status(), desk.order.refunded()), (Status::Refunded, 13_498));
+    assert_eq!((desk.order.needs_attention(), desk.order.wake_at(desk.now)), (false, None));
 }
 
 #[test]

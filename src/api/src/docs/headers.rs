@@ -1,0 +1,59 @@
+//! The headers of answers, as the description shows them.
+
+use crate::core::route::Route;
+use serde_json::{Map, Value, json};
+
+/// Name, type, pattern and meaning.
+const HEADERS: &[(&str, &str, Option<&str>, &str)] = &[
+    ("ETag", "string", Some("^\"[0-9]{1,20}\"$"), "The version of the resource, for If-Match and If-None-Match."),
+    ("Location", "string", None, "The path of the resource."),
+    ("Retry-After", "integer", None, "Seconds to wait before the request is sent again."),
+    ("Doorbuster-Seq", "string", None, "The position in the journal that the answer shows."),
+    (
+        "Idempotency-Replayed",
+        "string",
+        Some("^true$"),
+        "The answer repeats that of an earlier request with the same key.",
+    ),
+    ("Preference-Applied", "string", None, "What of Prefer was applied."),
+    ("Link", "string", None, "The next page of the list, as rel=\"next\"."),
+];
+
+/// All of them, for `components`.
+pub(super) fn components() -> Value {
+    let header = |(name, kind, pattern, meaning): &(&str, &str, Option<&str>, &str)| {
+        let mut schema = json!({ "type": kind });
+        if let (Some(pattern), Some(schema)) = (pattern, schema.as_object_mut()) {
+            schema.insert("pattern".into(), (*pattern).into());
+        }
+        ((*name).to_owned(), json!({ "description": meaning, "schema": schema }))
+    };
+    Value::Object(HEADERS.iter().map(header).collect())
+}
+
+/// Those that an answer with this status may have; `None`: it has none.
+pub(super) fn of<S>(route: &Route<S>, status: u16) -> Option<Value> {
+    let mut names = Vec::new();
+    let is_resource = route.path.starts_with("/v1/");
+    if is_resource && matches!(status, 200..=299 | 304) {
+        names.extend(["ETag", "Doorbuster-Seq"]);
+    }
+    if is_resource && !route.writes() && status == 200 {
+        names.push("Link");
+    }
+    if matches!(status, 201 | 202) || (is_resource && route.writes() && status == 200) {
+        names.push("Location");
+    }
+    if matches!(status, 202 | 408 | 409 | 429 | 500..) {
+        names.push("Retry-After");
+    }
+    if is_resource && route.writes() {
+        names.push("Idempotency-Replayed");
+        if status < 300 {
+            names.push("Preference-Applied");
+        }
+    }
+    let reference = |name: &str| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
+    let headers: Map<String, Value> = names.into_iter().map(reference).collect();
+    (!headers.is_empty()).then(|| headers.into())
+}
