@@ -5,8 +5,8 @@ import sys
 
 from doorbuster_client import AuthenticatedClient
 from doorbuster_client.api.catalogue import put_product
-from doorbuster_client.api.fulfilment import approve_return, deliver_shipment, put_warehouse, receive_return, return_order, ship_order
-from doorbuster_client.api.inventory import receive
+from doorbuster_client.api.fulfilment import approve_return, deliver_shipment, receive_return, return_order, ship_order
+from doorbuster_client.api.inventory import put_warehouse, receive
 from doorbuster_client.api.orders import get_order, place_order
 from doorbuster_client.api.reservations import make_reservations
 from doorbuster_client.models import EmptyBody, Order, OrderBody, Problem, ProductBody, ReceiptBody, ReceiveBody

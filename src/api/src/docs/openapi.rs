@@ -86,8 +86,8 @@ fn about(tag: &str) -> &'static str {
     match tag {
         "About" => "This description, and a page to read and try it.",
         "Catalogue" => "Products with their SKUs.",
-        "Fulfilment" => "Warehouses, shipments and returns.",
-        "Inventory" => "Stock of each SKU in each warehouse.",
+        "Fulfilment" => "Shipments and returns.",
+        "Inventory" => "Warehouses, and the stock of each SKU in them.",
         "Orders" => "Orders: placed, changed, cancelled, captured, refunded.",
         "Payments" => "Attempts to pay an order.",
         "Reservations" => "Stock for a shop that keeps its own cart and checkout.",
