@@ -70,7 +70,7 @@ const SLOW_SHARDS: u64 = 11;
 /// Their steps whose messages may be lost.
 const RESERVERS_STEPS: [&str; 3] = ["promise", "end_promise", "ask_reservation"];
 /// Steps whose messages may be lost.
-const STEPS: [&str; 15] = [
+const STEPS: [&str; 17] = [
     "freeze",
     "thaw",
     "close",
@@ -86,6 +86,8 @@ const STEPS: [&str; 15] = [
     "authorize",
     "capture",
     "query",
+    "cancel_call",
+    "unship",
 ];
 
 impl Plan {
@@ -187,6 +189,7 @@ fn behaviour(rng: &mut ChaCha8Rng, calm: bool) -> Behaviour {
         timeout_before_ppm: often(40_000),
         timeout_after_ppm: often(40_000),
         error_after_ppm: often(30_000),
+        error_before_ppm: often(30_000),
         decline_soft_ppm: 60_000,
         decline_hard_ppm: 40_000,
         processing_ppm: 50_000,

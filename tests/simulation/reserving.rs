@@ -89,7 +89,12 @@ impl Client {
 
     async fn tend_reservation(&mut self, kept: &Kept) {
         let choice = self.rng.random_range(0..10);
-        let end = if choice < 6 { ExternalEnd::Commit } else { ExternalEnd::Release };
+        let end = match choice {
+            0..2 => ExternalEnd::Commit,
+            2..4 => ExternalEnd::CommitAndShip,
+            4..6 => ExternalEnd::Ship,
+            _ => ExternalEnd::Release,
+        };
         let key = self.key();
         let request = words::request("/v1/reservations/extend", &key);
         let expires_at = self.world.now().plus_s(self.rng.random_range(1..=10));
@@ -116,6 +121,10 @@ impl Client {
                 let command = match (choice, end) {
                     (0..8, ExternalEnd::Commit) => reservation::Command::End { owner, end: ReservationEnd::Commit },
                     (0..8, ExternalEnd::Release) => reservation::Command::End { owner, end: ReservationEnd::Release },
+                    (0..8, ExternalEnd::Ship) => reservation::Command::End { owner, end: ReservationEnd::Ship },
+                    (0..8, ExternalEnd::CommitAndShip) => {
+                        reservation::Command::End { owner, end: ReservationEnd::CommitAndShip }
+                    }
                     (8, _) => reservation::Command::Extend { owner, request, expires_at },
                     (_, _) => reservation::Command::Read { owner },
                 };

@@ -67,6 +67,7 @@ impl Effect {
         match self {
             Self::Ask { command, .. } => command.step_name(),
             Self::Provider(call) if call.query_only => "query",
+            Self::Provider(call) if call.cancel => "cancel_call",
             Self::Provider(call) => call.reference.operation.as_str(),
         }
     }

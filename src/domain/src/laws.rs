@@ -110,6 +110,8 @@ pub fn a_unit_is_sold_at_most_once<'a>(events: impl IntoIterator<Item = &'a Even
                 holds(LAW, live.remove(reservation), || format!("{order} ends {reservation} a second time"))?;
             }
             Event::Shipped { .. }
+            | Event::Unshipped { .. }
+            | Event::ExternalShipped { .. }
             | Event::Returned { .. }
             | Event::Offered(_)
             | Event::Received { .. }
@@ -169,12 +171,13 @@ pub fn nothing_is_reserved_where_nothing_is_for_sale<'a>(
     Ok(())
 }
 
-/// The sums over **all** events of one SKU agree with its state: live, sold and returned units.
+/// The sums over **all** events of one SKU agree with its state: live, sold and returned units, and those that are to ship.
 pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation> {
     const LAW: &str = "books_agree";
     let mut live: u64 = 0;
     let mut sold: u64 = 0;
     let mut unsold: u64 = 0;
+    let mut to_ship: u64 = 0;
     for (order, units) in books.orders() {
         let reservation = stock.reservation(order).filter(|known| known.status == ReservationStatus::Held);
         let held = reservation.map_or(0, super::inventory::Reservation::units);
@@ -182,6 +185,7 @@ pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation
         live = live.saturating_add(units.live());
         sold = sold.saturating_add(units.committed);
         unsold = unsold.saturating_add(units.returned).saturating_add(units.cancelled);
+        to_ship = to_ship.saturating_add(units.committed.saturating_sub(units.shipped).saturating_sub(units.cancelled));
     }
     for (id, units) in books.all_external() {
         let reservation =
@@ -190,9 +194,12 @@ pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation
         holds(LAW, units.live() == held, || format!("{id} holds {held}: {units:?}"))?;
         live = live.saturating_add(units.live());
         sold = sold.saturating_add(units.committed);
+        to_ship = to_ship.saturating_add(units.committed.saturating_sub(units.shipped));
     }
     let sum = |of: fn(&Level) -> u64| stock.levels().map(of).fold(0, u64::saturating_add);
     let levels = (sum(|level| level.reserved), sum(|level| level.sold), sum(|level| level.returned));
+    let waiting = sum(|level| level.to_ship);
+    holds(LAW, waiting == to_ship, || format!("{waiting} are to ship in the levels, {to_ship} by order"))?;
     holds(LAW, levels == (live, sold, unsold), || format!("{levels:?} in the levels, {live} {sold} {unsold} by order"))
 }
 

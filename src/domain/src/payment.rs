@@ -99,6 +99,10 @@ pub struct ProviderCall {
     pub return_url: Option<CompactString>,
     /// Only query the reference and start nothing (rule M2, and while the shopper acts).
     pub query_only: bool,
+    /// See to it that the call never takes effect, unless it has (rule M10). The answer is how it stands for good.
+    pub cancel: bool,
+    /// From then on the provider may have forgotten the key: a call with bytes that have not left by then is not sent any more (rule M7).
+    pub send_before: Timestamp,
 }
 
 /// The retry that a decline allows.
@@ -169,7 +173,14 @@ pub enum ProviderAnswer {
     NotFound,
     /// The reference was used with other parameters, which is a fault of the shop; it needs an operator's attention.
     Conflict,
-    /// No answer, a 5xx or a 429: send the call again.
+    /// A 5xx. It is no answer, and the provider may give it for ever to the same key (rule M7): the key is not sent again.
+    Broken,
+    /// A later record that a success was none (rule M13).
+    Reversed {
+        /// The provider's code for the reason.
+        code: CompactString,
+    },
+    /// No answer, a 429 or a 503: send the call again.
     Unknown,
 }
 
@@ -182,7 +193,12 @@ impl ProviderAnswer {
             | Self::Succeeded { .. }
             | Self::RequiresAction { .. }
             | Self::Processing { .. } => true,
-            Self::Declined { .. } | Self::NotFound | Self::Conflict | Self::Unknown => false,
+            Self::Declined { .. }
+            | Self::NotFound
+            | Self::Conflict
+            | Self::Broken
+            | Self::Reversed { .. }
+            | Self::Unknown => false,
         }
     }
 }

@@ -307,7 +307,8 @@ fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
                 Capture::Manual => CapturePolicy::Manual,
             },
             attempts_max: orders.payment_attempts_max,
-            keys_life_s: config.payments.key_life_s,
+            // Two hours less, so that no key is sent that the provider may have forgotten by the time it arrives (rule M7).
+            keys_life_s: config.payments.key_life_s.saturating_sub(2 * 60 * 60).max(config.payments.key_life_s / 2),
             query_after_s: config.payments.query_after_s,
             lapse_margin_s: orders.authorization_margin_s,
             method_hold_s: config

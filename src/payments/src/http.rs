@@ -1,13 +1,14 @@
 //! A provider over HTTP: the client of `payment-simulator`.
 //!
-//! Every reply that is not a readable answer counts as *unknown*: refused connections, timeouts, 429s, 5xx, other bodies.
+//! Every reply that is not a readable answer counts as *unknown*: refused connections, timeouts, 429s, 503s, other bodies. Another 5xx is no answer
+//! either, and its key is not sent again (rule M7).
 
 use super::provider::{LedgerError, LedgerPage, Provider};
 use super::webhook::{WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
 use super::wire::{AnsweredForm, CallForm, LineForm};
 use bytes::Bytes;
 use doorbuster_clock::SharedClock;
-use doorbuster_domain::payment::{ProviderCall, ProviderReport, Reference};
+use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, ProviderReport, Reference};
 use doorbuster_domain::time::Timestamp;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::CONTENT_TYPE;
@@ -69,8 +70,17 @@ impl HttpProvider {
         Ok(Self { base, client, permits: Arc::new(Semaphore::new(permits)), secret, timeout_ms, clock })
     }
 
-    async fn ask(&self, request: Request<Full<Bytes>>, most: usize) -> Result<(StatusCode, Bytes), NoReply> {
+    /// Sends a request unless its time has come while it waited.
+    async fn ask(
+        &self,
+        request: Request<Full<Bytes>>,
+        most: usize,
+        send_before: Timestamp,
+    ) -> Result<(StatusCode, Bytes), NoReply> {
         let _permit = self.permits.acquire().await.map_err(NoReply::because)?;
+        if self.clock.now() >= send_before {
+            return Err(NoReply::because("the key is too old to be sent"));
+        }
         let answer = self.client.request(request).await.map_err(NoReply::because)?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), most).collect().await.map_err(NoReply::because)?;
@@ -102,7 +112,12 @@ impl NoReply {
 }
 
 /// Decodes a reply about `reference`. A reply about another reference counts as *unknown* (rule M6).
+///
+/// A 503 says that nothing was done; another 5xx may be stored under the key for ever (rule M7).
 fn read(status: StatusCode, body: &[u8], reference: Reference) -> ProviderReport {
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        return ProviderReport { reference, amount: None, answer: ProviderAnswer::Broken };
+    }
     if !matches!(status, StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
         return ProviderReport::unknown(reference);
     }
@@ -120,7 +135,7 @@ impl Provider for HttpProvider {
         let unknown = ProviderReport::unknown(call.reference);
         let Some(request) = self.request_of(call) else { return unknown };
         let timeout_ms = self.timeout_ms.min(deadline.since_ms(self.clock.now()));
-        let asked = self.ask(request, ANSWER_MAX);
+        let asked = self.ask(request, ANSWER_MAX, call.send_before);
         match tokio::time::timeout(Duration::from_millis(timeout_ms), asked).await {
             Ok(Ok((status, body))) => read(status, &body, call.reference),
             Ok(Err(NoReply(error))) => {
@@ -146,7 +161,7 @@ impl Provider for HttpProvider {
             .body(Full::default())
             .map_err(NoReply::because)
             .map_err(unavailable)?;
-        let asked = tokio::time::timeout(Duration::from_millis(self.timeout_ms), self.ask(request, PAGE_MAX));
+        let asked = tokio::time::timeout(Duration::from_millis(self.timeout_ms), self.ask(request, PAGE_MAX, Timestamp(u64::MAX)));
         let (status, body) = asked.await.map_err(NoReply::because).and_then(|asked| asked).map_err(unavailable)?;
         if status != StatusCode::OK {
             return Err(LedgerError::Unavailable(format!("status {status}")));

@@ -74,6 +74,10 @@ pub enum AnswerForm {
     },
     NotFound,
     Conflict,
+    Broken,
+    Reversed {
+        code: CompactString,
+    },
     Unknown,
 }
 
@@ -101,6 +105,8 @@ impl From<&ProviderAnswer> for AnswerForm {
             ProviderAnswer::Processing { provider_reference } => Self::Processing { provider_reference },
             ProviderAnswer::NotFound => Self::NotFound,
             ProviderAnswer::Conflict => Self::Conflict,
+            ProviderAnswer::Broken => Self::Broken,
+            ProviderAnswer::Reversed { code } => Self::Reversed { code },
             ProviderAnswer::Unknown => Self::Unknown,
         }
     }
@@ -128,6 +134,8 @@ impl From<AnswerForm> for ProviderAnswer {
             AnswerForm::Processing { provider_reference } => Self::Processing { provider_reference },
             AnswerForm::NotFound => Self::NotFound,
             AnswerForm::Conflict => Self::Conflict,
+            AnswerForm::Broken => Self::Broken,
+            AnswerForm::Reversed { code } => Self::Reversed { code },
             AnswerForm::Unknown => Self::Unknown,
         }
     }
@@ -148,6 +156,8 @@ pub struct CallForm {
     provider_reference: Option<CompactString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     return_url: Option<CompactString>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    cancel: bool,
 }
 
 impl From<&ProviderCall> for CallForm {
@@ -159,6 +169,7 @@ impl From<&ProviderCall> for CallForm {
             token: call.token.clone(),
             provider_reference: call.provider_reference.clone(),
             return_url: call.return_url.clone(),
+            cancel: call.cancel,
         }
     }
 }
@@ -175,6 +186,8 @@ impl CallForm {
             provider_reference: self.provider_reference,
             return_url: self.return_url,
             query_only: false,
+            cancel: self.cancel,
+            send_before: Timestamp(u64::MAX),
         })
     }
 }

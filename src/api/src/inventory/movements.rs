@@ -172,6 +172,13 @@ impl MovementView {
                 shipment: Some(ShipmentId::of(*order, *shipment).to_string()),
                 ..self
             },
+            Event::Unshipped { order, shipment, allocations, lost } => Self {
+                kind: if *lost { "replaced" } else { "unshipped" },
+                changes: changes(allocations, if *lost { -1 } else { 1 }),
+                order: Some(order.to_string()),
+                shipment: Some(ShipmentId::of(*order, *shipment).to_string()),
+                ..self
+            },
             Event::Returned { order, key, allocations, restock } => self.back(*order, *key, allocations, *restock),
             Event::Offered(_)
             | Event::Reserved { .. }
@@ -184,6 +191,7 @@ impl MovementView {
             | Event::ExternalExtended { .. }
             | Event::ExternalKept { .. }
             | Event::ExternalCommitted { .. }
+            | Event::ExternalShipped { .. }
             | Event::ExternalReleased { .. }
             | Event::ExternalExpired { .. }
             | Event::ExternalForgotten { .. }

@@ -248,6 +248,13 @@ impl EventDescriber {
                 let data = json!({ "call": self.call(*call), "conflict": conflict });
                 ("payment.query_only", operation_step(call.operation), data)
             }
+            Event::GivenUp { call } => {
+                ("payment.given_up", operation_step(call.operation), json!({ "call": self.call(*call) }))
+            }
+            Event::Reversed { call, code } => {
+                let data = json!({ "call": self.call(*call), "code": code.as_str() });
+                ("payment.reversed", operation_step(call.operation), data)
+            }
             Event::AmountDiffers { call, found, .. } => {
                 let data = json!({ "call": self.call(*call), "found": MoneyView::from(*found) });
                 ("payment.amount_differs", operation_step(call.operation), data)
@@ -263,6 +270,12 @@ impl EventDescriber {
             }
             Event::Delivered { shipment, .. } => {
                 ("order.delivered", "ship", json!({ "shipment": ShipmentId::of(self.order, *shipment).to_string() }))
+            }
+            Event::ShipmentUndone { shipment, .. } => {
+                ("shipment.undone", "ship", json!({ "shipment": ShipmentId::of(self.order, *shipment).to_string() }))
+            }
+            Event::ResendStarted { shipment, .. } => {
+                ("shipment.resending", "ship", json!({ "shipment": ShipmentId::of(self.order, *shipment).to_string() }))
             }
             Event::Lost { shipment, .. } => {
                 ("shipment.lost", "ship", json!({ "shipment": ShipmentId::of(self.order, *shipment).to_string() }))
@@ -295,6 +308,9 @@ impl EventDescriber {
             AttentionReason::Conflict(call) => json!({ "trouble": "conflict", "call": self.call(*call) }),
             AttentionReason::Refused { call, code } => {
                 json!({ "trouble": "refused", "call": self.call(*call), "code": code.as_str() })
+            }
+            AttentionReason::Reversed { call, code } => {
+                json!({ "trouble": "reversed", "call": self.call(*call), "code": code.as_str() })
             }
             AttentionReason::AmountDiffers { call, found } => {
                 json!({ "trouble": "amount_differs", "call": self.call(*call), "found": MoneyView::from(*found) })

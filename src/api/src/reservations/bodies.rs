@@ -38,6 +38,14 @@ pub struct ExtendBody {
     pub hold_s: Whole,
 }
 
+/// The commit of a reservation.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommitBody {
+    /// Do the units leave the warehouse with the commit? Otherwise they are to ship, and a stocktake finds them in the building.
+    pub shipped: Option<bool>,
+}
+
 /// A batch of reservations.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

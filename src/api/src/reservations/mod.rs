@@ -1,4 +1,4 @@
-//! Reservations, for a shop that keeps its own cart and checkout: made (one or a batch), read, committed, released, extended.
+//! Reservations, for a shop that keeps its own cart and checkout: made (one or a batch), read, committed, shipped, released, extended.
 //!
 //! ```text
 //! one SKU        ─► its stock: one decision, one event; the id names the SKU (`rsv_…~SKU`)
@@ -14,7 +14,7 @@ mod lines;
 mod list;
 mod views;
 
-pub use bodies::{ExtendBody, ReservationBatchBody, ReservationBody, ReservationLineBody};
+pub use bodies::{CommitBody, ExtendBody, ReservationBatchBody, ReservationBody, ReservationLineBody};
 pub use views::{BatchView, ReservationLineView, ReservationListView, ReservationParts, ReservationView, ResultView};
 
 use self::lines::Wanted;
@@ -123,12 +123,29 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 class: PriorityClass::Completion,
                 access: ORDERS,
                 key: true,
-                body: Body::JsonOrNothing(schema_of::<EmptyBody>),
-                handler: |request| Box::pin(end(request, ExternalEnd::Commit, reservation::ReservationEnd::Commit)),
+                body: Body::JsonOrNothing(schema_of::<CommitBody>),
+                handler: |request| Box::pin(commit(request)),
                 docs: Docs::new("CommitReservation", "Reservations", "The units are sold")
                     .answers(&[(200, Some(schema_of::<ReservationView>))])
                     .minimal()
                     .codes(&[Code::ReservationExpired, Code::WrongState]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/reservations/{id}/ship",
+                class: PriorityClass::Completion,
+                access: ORDERS,
+                key: true,
+                body: Body::JsonOrNothing(schema_of::<EmptyBody>),
+                handler: |request| Box::pin(ship(request)),
+                docs: Docs::new(
+                    "ShipReservation",
+                    "Reservations",
+                    "The units of a committed reservation left the warehouse: a stocktake no longer finds them",
+                )
+                .answers(&[(200, Some(schema_of::<ReservationView>))])
+                .minimal()
+                .codes(&[Code::ReservationExpired, Code::WrongState]),
             },
             Route {
                 method: "POST",
@@ -137,7 +154,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 access: ORDERS,
                 key: true,
                 body: Body::JsonOrNothing(schema_of::<EmptyBody>),
-                handler: |request| Box::pin(end(request, ExternalEnd::Release, reservation::ReservationEnd::Release)),
+                handler: |request| Box::pin(release(request)),
                 docs: Docs::new("ReleaseReservation", "Reservations", "The units are available again")
                     .answers(&[(200, Some(schema_of::<ReservationView>))])
                     .minimal()
@@ -263,6 +280,7 @@ fn view_of<'a>(name: &'a ReservationName, reservation: &'a Reservation) -> Resul
         status,
         buyer_key: made.buyer_key.as_deref(),
         expires_at: reservation.expires_at(),
+        shipped_at: reservation.shipped_at(),
         version: reservation.version(),
         times: reservation.times(),
     };
@@ -323,17 +341,35 @@ async fn get<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     ask_decider(&request, &name, of_stock, |owner| reservation::Command::Read { owner }).await
 }
 
-/// Commits or releases a reservation. A repetition changes nothing, whatever its key: a reservation ends only once.
+async fn commit<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let body: CommitBody = request.read()?;
+    if body.shipped == Some(true) {
+        end(&request, ExternalEnd::CommitAndShip, reservation::ReservationEnd::CommitAndShip).await
+    } else {
+        end(&request, ExternalEnd::Commit, reservation::ReservationEnd::Commit).await
+    }
+}
+
+async fn ship<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    request.read::<EmptyBody>()?;
+    end(&request, ExternalEnd::Ship, reservation::ReservationEnd::Ship).await
+}
+
+async fn release<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    request.read::<EmptyBody>()?;
+    end(&request, ExternalEnd::Release, reservation::ReservationEnd::Release).await
+}
+
+/// Commits, releases or ships a reservation. A repetition changes nothing, whatever its key: each happens only once.
 async fn end<S: Shop>(
-    request: Request<'_, S>,
+    request: &Request<'_, S>,
     end: ExternalEnd,
     wanted: reservation::ReservationEnd,
 ) -> Result<Reply, Problem> {
     let name = request.id(ReservationName::parse)?;
-    request.read::<EmptyBody>()?;
     let id = name.id;
     let of_stock = |requester| inventory::Command::EndExternal { id, requester, end };
-    ask_decider(&request, &name, of_stock, |owner| reservation::Command::End { owner, end: wanted }).await
+    ask_decider(request, &name, of_stock, |owner| reservation::Command::End { owner, end: wanted }).await
 }
 
 async fn extend<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {

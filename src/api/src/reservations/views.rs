@@ -30,6 +30,8 @@ pub struct ReservationView<'a> {
     buyer_key: Option<&'a str>,
     lines: Vec<ReservationLineView<'a>>,
     expires_at: At,
+    /// When the units left the warehouse; `null`: they have not.
+    shipped_at: Option<At>,
     version: u64,
     created_at: At,
     updated_at: At,
@@ -48,6 +50,8 @@ pub struct ReservationParts<'a> {
     pub buyer_key: Option<&'a str>,
     /// When it expires.
     pub expires_at: Timestamp,
+    /// When its units left the warehouse.
+    pub shipped_at: Option<Timestamp>,
     /// Its version: the number of its changes.
     pub version: u64,
     /// When it was made and when it last changed.
@@ -67,6 +71,7 @@ impl<'a> ReservationView<'a> {
             buyer_key: parts.buyer_key,
             lines: lines.into_iter().map(line).collect(),
             expires_at: At(parts.expires_at),
+            shipped_at: parts.shipped_at.map(At),
             version: parts.version,
             created_at,
             updated_at,
@@ -88,6 +93,7 @@ impl<'a> ReservationView<'a> {
             status: reservation.status,
             buyer_key: reservation.buyer_key.as_deref(),
             expires_at: reservation.expires_at,
+            shipped_at: reservation.shipped_at,
             version: u64::from(reservation.changes),
             times: [reservation.made_at, reservation.changed_at],
         };

@@ -1,4 +1,4 @@
-//! Shipments of an order: handed to a carrier, delivered, lost.
+//! Shipments of an order: handed to a carrier, delivered, lost, sent again, undone.
 
 pub(crate) mod views;
 
@@ -88,6 +88,38 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 docs: Docs::new("LoseShipment", "Fulfilment", "A shipment was lost")
                     .answers(&[(200, Some(schema_of::<ShipmentView>))])
                     .codes(&[Code::WrongState]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/shipments/{id}/undo",
+                class: PriorityClass::Cart,
+                access: ORDERS,
+                key: true,
+                body: Body::JsonOrNothing(schema_of::<EmptyBody>),
+                handler: |request| Box::pin(undo(request)),
+                docs: Docs::new(
+                    "UndoShipment",
+                    "Fulfilment",
+                    "A shipment was recorded by mistake and never left: its units are to ship again",
+                )
+                .answers(&[(200, Some(schema_of::<ShipmentView>))])
+                .codes(&[Code::WrongState]),
+            },
+            Route {
+                method: "POST",
+                path: "/v1/shipments/{id}/resend",
+                class: PriorityClass::Cart,
+                access: ORDERS,
+                key: true,
+                body: Body::JsonOrNothing(schema_of::<EmptyBody>),
+                handler: |request| Box::pin(resend(request)),
+                docs: Docs::new(
+                    "ResendShipment",
+                    "Fulfilment",
+                    "Send other units of the same warehouse in place of those of a lost shipment; without such units it is `lost` again",
+                )
+                .answers(&[(200, Some(schema_of::<ShipmentView>))])
+                .codes(&[Code::WrongState]),
             },
         ]
     }
@@ -187,6 +219,20 @@ async fn lose<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let id = request.id(ShipmentId::parse)?;
     request.read::<EmptyBody>()?;
     let command = Command::Lose { request: request.body_key()?, shipment: id.number() };
+    change(&request, id, command).await
+}
+
+async fn undo<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = request.id(ShipmentId::parse)?;
+    request.read::<EmptyBody>()?;
+    let command = Command::UndoShipment { request: request.body_key()?, shipment: id.number() };
+    change(&request, id, command).await
+}
+
+async fn resend<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = request.id(ShipmentId::parse)?;
+    request.read::<EmptyBody>()?;
+    let command = Command::Resend { request: request.body_key()?, shipment: id.number() };
     change(&request, id, command).await
 }
 

@@ -21,6 +21,7 @@ struct ShipmentLineView {
 pub struct ShipmentView<'a> {
     id: Shown<ShipmentId>,
     order: Shown<OrderId>,
+    /// `shipped`, `delivered`, `lost`; `undone`: recorded by mistake; `resending`, `resent`: lost, and other units are to ship in its place.
     status: &'static str,
     lines: Vec<ShipmentLineView>,
     warehouse: Shown<&'a WarehouseId>,
@@ -45,6 +46,9 @@ impl<'a> ShipmentView<'a> {
                 ShipmentStatus::Shipped => "shipped",
                 ShipmentStatus::Delivered => "delivered",
                 ShipmentStatus::Lost => "lost",
+                ShipmentStatus::Undone => "undone",
+                ShipmentStatus::Resending => "resending",
+                ShipmentStatus::Resent => "resent",
             },
             lines: lines.collect(),
             warehouse: Shown(&started.warehouse),

@@ -48,6 +48,8 @@ pub struct ExternalUnits {
     pub freed: u64,
     /// Reserved units that were sold.
     pub committed: u64,
+    /// Sold units that were shipped.
+    pub shipped: u64,
 }
 
 impl ExternalUnits {
@@ -85,6 +87,10 @@ impl AuditFold {
                 add(&mut self.of(*order).released, units);
             }
             Event::Shipped { order, allocations, .. } => add(&mut self.of(*order).shipped, units_of(allocations)),
+            Event::Unshipped { order, allocations, .. } => {
+                let books = self.of(*order);
+                books.shipped = books.shipped.saturating_sub(units_of(allocations));
+            }
             Event::Returned { order, key, allocations, .. } => {
                 let books = self.of(*order);
                 match key {
@@ -113,6 +119,10 @@ impl AuditFold {
                 let books = self.external.entry(*id).or_default();
                 let units = books.live();
                 add(&mut books.committed, units);
+            }
+            Event::ExternalShipped { id, at: _ } => {
+                let books = self.external.entry(*id).or_default();
+                books.shipped = books.committed;
             }
             Event::ExternalReleased { id, at: _ } => self.free(*id),
             Event::ExternalExpired { ids, at: _ } => ids.iter().for_each(|id| self.free(*id)),

@@ -138,6 +138,13 @@ pub enum MoveKey {
     /// Units that came back, or whose sale was cancelled.
     #[n(1)]
     Return(#[n(0)] ReturnKey),
+    /// A shipment that was taken back: its units are to ship again.
+    #[n(2)]
+    Unship {
+        /// The shipment's number within the order.
+        #[n(0)]
+        shipment: u16,
+    },
 }
 
 /// An answer to the question of rule R3.
@@ -244,6 +251,17 @@ pub enum Command {
         shipment: u16,
         /// The units by warehouse.
         allocations: Vec<Allocation>,
+    },
+    /// The units of a shipment are to ship again: it never left, or it is lost.
+    Unship {
+        /// The id of the order.
+        order: OrderId,
+        /// The shipment's number within the order.
+        shipment: u16,
+        /// The units by warehouse.
+        allocations: Vec<Allocation>,
+        /// Whether they are lost: then as many are taken from those that are available.
+        lost: bool,
     },
     /// Sold units come back: cancelled before they shipped, or returned.
     Return {

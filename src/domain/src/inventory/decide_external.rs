@@ -22,6 +22,10 @@ pub enum ExternalEnd {
     Commit,
     /// The units are no longer wanted.
     Release,
+    /// The units were sold, and have left the warehouse.
+    Ship,
+    /// The units are sold and leave the warehouse at once.
+    CommitAndShip,
 }
 
 /// The units that the requests of one command have taken so far: each request is decided as if those before it had taken effect.
@@ -100,6 +104,7 @@ impl Inventory {
             changed_at: now,
             changes: 1,
             extensions: Vec::new(),
+            shipped_at: None,
         };
         draft.events.push(Event::ExternalReserved {
             id: wanted.id,
@@ -167,25 +172,35 @@ impl Inventory {
         now: Timestamp,
     ) -> Decided {
         let Some(reservation) = self.external_of(id, requester) else { return Ok(Decision::nothing(Reply::Unknown)) };
-        let (event, status) = match (end, reservation.status) {
-            (ExternalEnd::Commit, ExternalStatus::Held) => {
-                (Event::ExternalCommitted { id, at: now }, ExternalStatus::Committed)
+        let committed = Event::ExternalCommitted { id, at: now };
+        let shipped = Event::ExternalShipped { id, at: now };
+        let events = match (end, reservation.status) {
+            (ExternalEnd::Commit, ExternalStatus::Held) => vec![committed],
+            (ExternalEnd::CommitAndShip, ExternalStatus::Held) => vec![committed, shipped],
+            (ExternalEnd::Ship | ExternalEnd::CommitAndShip, ExternalStatus::Committed)
+                if reservation.shipped_at.is_none() =>
+            {
+                vec![shipped]
             }
-            (ExternalEnd::Release, ExternalStatus::Held) => {
-                (Event::ExternalReleased { id, at: now }, ExternalStatus::Released)
-            }
-            (ExternalEnd::Commit, ExternalStatus::Committed)
+            (ExternalEnd::Release, ExternalStatus::Held) => vec![Event::ExternalReleased { id, at: now }],
+            (ExternalEnd::Commit | ExternalEnd::Ship | ExternalEnd::CommitAndShip, ExternalStatus::Committed)
             | (ExternalEnd::Release, ExternalStatus::Released | ExternalStatus::Expired) => {
                 return Ok(Decision::again(reply(id, reservation, true)));
             }
-            (ExternalEnd::Commit, status @ (ExternalStatus::Released | ExternalStatus::Expired))
+            (
+                ExternalEnd::Commit | ExternalEnd::Ship | ExternalEnd::CommitAndShip,
+                status @ (ExternalStatus::Released | ExternalStatus::Expired),
+            )
+            | (ExternalEnd::Ship, status @ ExternalStatus::Held)
             | (ExternalEnd::Release, status @ ExternalStatus::Committed) => {
                 return Err(Refusal::ExternalEnded { status });
             }
         };
-        let mut after = reservation.clone();
-        (after.status, after.changed_at, after.changes) = (status, now, after.changes.saturating_add(1));
-        Ok(Decision::one(event, reply(id, &after, false)))
+        let mut after = self.clone();
+        events.iter().for_each(|event| after.take(event));
+        let reservation = after.external.get(id).unwrap_or(reservation);
+        let reply = reply(id, reservation, false);
+        Ok(Decision::events(events, reply))
     }
 
     pub(super) fn decide_extend(

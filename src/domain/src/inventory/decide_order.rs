@@ -137,6 +137,19 @@ impl Inventory {
         Ok(Decision::one(event, Reply::Done))
     }
 
+    /// The units are in the building again: those of a shipment that never left, or others in place of those that are lost.
+    pub(super) fn decide_unship(&self, order: OrderId, shipment: u16, allocations: &[Allocation], lost: bool) -> Decided {
+        if let Some(known) = self.moves.get(&(order, MoveKey::Unship { shipment })) {
+            return move_again(known, allocations, lost);
+        }
+        self.check_move(allocations, |level| {
+            let shipped = level.sold.saturating_sub(level.returned).saturating_sub(level.to_ship);
+            if lost { shipped.min(level.available()) } else { shipped }
+        })?;
+        let event = Event::Unshipped { order, shipment, allocations: allocations.to_vec(), lost };
+        Ok(Decision::one(event, Reply::Done))
+    }
+
     pub(super) fn decide_return(
         &self,
         order: OrderId,

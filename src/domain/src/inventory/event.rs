@@ -309,6 +309,32 @@ pub enum Event {
         #[n(0)]
         ids: Vec<ReservationId>,
     },
+    /// Units of a shipment are to ship again.
+    #[n(21)]
+    Unshipped {
+        /// The id of the order.
+        #[n(0)]
+        order: OrderId,
+        /// The shipment's number within the order.
+        #[n(1)]
+        shipment: u16,
+        /// Units by warehouse.
+        #[n(2)]
+        allocations: Vec<Allocation>,
+        /// `true`: they are lost and written off, and as many were taken from those on hand; `false`: they never left.
+        #[n(3)]
+        lost: bool,
+    },
+    /// The units of a committed external reservation left the warehouse.
+    #[n(22)]
+    ExternalShipped {
+        /// The external reservation.
+        #[n(0)]
+        id: ReservationId,
+        /// The time of the decision.
+        #[n(1)]
+        at: Timestamp,
+    },
     /// A warehouse became active, or stopped selling.
     #[n(20)]
     WarehouseSet {

@@ -59,6 +59,12 @@ impl Inventory {
                 }
                 self.moved(*order, MoveKey::Ship { shipment: *shipment }, allocations, false);
             }
+            Event::Unshipped { order, shipment, allocations, lost } => {
+                for part in allocations {
+                    self.levels.at(&part.warehouse).unship(u64::from(part.units), *lost);
+                }
+                self.moved(*order, MoveKey::Unship { shipment: *shipment }, allocations, *lost);
+            }
             Event::Returned { order, key, allocations, restock } => {
                 let shipped = match key {
                     super::ReturnKey::Return { .. } => true,
@@ -86,6 +92,7 @@ impl Inventory {
                     changed_at: *at,
                     changes: 1,
                     extensions: Vec::new(),
+                    shipped_at: None,
                 };
                 self.reserve(allocations);
                 self.external.insert(*id, reservation);
@@ -97,6 +104,12 @@ impl Inventory {
             Event::ExternalCommitted { id, at } => {
                 let allocations = self.external.end(*id, ExternalStatus::Committed, *at);
                 self.unreserve(&allocations, true);
+            }
+            Event::ExternalShipped { id, at } => {
+                for part in self.external.ship(*id, *at) {
+                    let level = self.levels.at(&part.warehouse);
+                    level.to_ship = level.to_ship.saturating_sub(u64::from(part.units));
+                }
             }
             Event::ExternalReleased { id, at } => {
                 let allocations = self.external.end(*id, ExternalStatus::Released, *at);
@@ -240,6 +253,15 @@ impl Level {
     fn adjust(&mut self, delta: i64) {
         self.on_hand = self.on_hand.saturating_add_signed(delta);
         self.adjusted = self.adjusted.saturating_add(delta);
+    }
+
+    /// Shipped units are to ship again. In place of lost ones, which are written off, others are taken from those on hand.
+    fn unship(&mut self, units: u64, lost: bool) {
+        self.to_ship = self.to_ship.saturating_add(units);
+        if lost {
+            self.on_hand = self.on_hand.saturating_sub(units);
+            self.adjusted = self.adjusted.saturating_sub_unsigned(units);
+        }
     }
 
     /// Sold units come back. Units that had not shipped are no longer to ship; units that do not go back on sale are written off. So the

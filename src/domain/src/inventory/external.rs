@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            ┌── extend ──┐
-//! reserve ──► held ──────────► committed | released | expired ──EXTERNAL_MEMORY_S──► forgotten
+//! reserve ──► held ──────────► committed ──► shipped | released | expired ──EXTERNAL_MEMORY_S──► forgotten
 //! ```
 //!
 //! The order decides about its reservation, so the SKU only asks it (rule R3). About an external reservation of one line no other entity can
@@ -145,6 +145,9 @@ pub struct ExternalReservation {
     /// The requests that extended it, at most [`EXTENSIONS_MAX`].
     #[n(11)]
     pub extensions: Vec<Request>,
+    /// When its units left the warehouse; `None`: they have not.
+    #[n(12)]
+    pub shipped_at: Option<Timestamp>,
 }
 
 impl ExternalReservation {
@@ -271,6 +274,16 @@ impl ExternalReservations {
         self.expiring.remove(&key);
         self.asking.remove(&key);
         reservation.allocations.clone()
+    }
+
+    /// The units of a committed one left; returns them.
+    pub(super) fn ship(&mut self, id: ReservationId, at: Timestamp) -> Vec<Allocation> {
+        let Some(mut reservation) = self.take(id) else { return Vec::new() };
+        reservation.shipped_at = Some(at);
+        reservation.changed(at);
+        let allocations = reservation.allocations.clone();
+        self.insert(id, reservation);
+        allocations
     }
 
     /// Sets a later deadline.

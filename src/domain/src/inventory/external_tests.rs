@@ -172,6 +172,26 @@ fn what_is_committed_is_sold_once_however_often_it_is_said() {
 }
 
 #[test]
+fn what_is_committed_is_to_ship_until_it_is_shipped_and_a_stocktake_then_finds_it_no_longer() {
+    let mut shelf = Shelf::with(&[5]);
+    shelf.reservation("a", 2).unwrap();
+    let held = Refusal::ExternalEnded { status: ExternalStatus::Held };
+    assert_eq!(shelf.end("a", ExternalEnd::Ship), Err(held), "nothing is sold yet");
+    shelf.end("a", ExternalEnd::Commit).unwrap();
+    let level = |shelf: &Shelf| shelf.stock.levels().next().unwrap().clone();
+    assert_eq!((level(&shelf).to_ship, level(&shelf).in_building()), (2, 5));
+    for _ in 0..2 {
+        assert_eq!(shelf.end("a", ExternalEnd::Ship), Ok(ExternalStatus::Committed));
+        assert_eq!((level(&shelf).to_ship, level(&shelf).in_building()), (0, 3));
+    }
+    shelf.reservation("b", 1).unwrap();
+    for _ in 0..2 {
+        assert_eq!(shelf.end("b", ExternalEnd::CommitAndShip), Ok(ExternalStatus::Committed));
+        assert_eq!((level(&shelf).to_ship, level(&shelf).in_building(), level(&shelf).sold), (0, 2, 3));
+    }
+}
+
+#[test]
 fn what_is_released_is_free_and_cannot_be_sold() {
     let mut shelf = Shelf::with(&[1]);
     shelf.reservation("a", 1).unwrap();

@@ -229,6 +229,7 @@ impl Entity for Inventory {
             Command::Forget { .. } => "forget",
             Command::ForgetMoves { .. } => "forget_moves",
             Command::Ship { .. } => "ship",
+            Command::Unship { .. } => "unship",
             Command::Return { .. } => "return",
             Command::Offer(_) => "offer",
             Command::ReserveExternal { .. } => "promise",
@@ -266,6 +267,9 @@ impl Entity for Inventory {
             Command::Release { order, reservation } => self.decide_release(*order, *reservation),
             Command::Forget { order, reservation } => self.decide_forget(*order, *reservation),
             Command::Ship { order, shipment, allocations } => self.decide_ship(*order, *shipment, allocations),
+            Command::Unship { order, shipment, allocations, lost } => {
+                self.decide_unship(*order, *shipment, allocations, *lost)
+            }
             Command::Return { order, key, allocations, restock } => {
                 self.decide_return(*order, *key, allocations, *restock)
             }
@@ -370,6 +374,8 @@ impl Entity for Inventory {
             | Event::Adjusted { .. }
             | Event::Counted { .. }
             | Event::Shipped { .. }
+            | Event::Unshipped { .. }
+            | Event::ExternalShipped { .. }
             | Event::Returned { .. }
             | Event::WarehouseSet { .. } => true,
         }

@@ -59,6 +59,8 @@ struct Buyer {
     ended: Option<bool>,
     forgot: bool,
     shipments: u16,
+    /// The last shipment's units, of which none has come back.
+    sent: Option<Vec<Allocation>>,
     returns: u16,
     /// Sold and still in the building; shipped and not come back.
     unshipped: Vec<Allocation>,
@@ -420,6 +422,7 @@ impl World {
                 assert_eq!(self.send(Command::Forget { order, reservation }), Ok(Reply::Done));
                 buyer.forgot = true;
             }
+            (Some(true), true, 0 | 1) if self.rng.random_bool(0.3) => self.unship(buyer),
             (Some(true), true, 0 | 1) => self.ship(buyer),
             (Some(true), true, 2 | 3) => self.send_back(buyer),
             (Some(true), true, _) => {
@@ -454,8 +457,27 @@ impl World {
         buyer.books.shipped += memory::units_of(&allocations);
         buyer.shipped.extend(allocations.clone());
         buyer.done.push(MoveKey::Ship { shipment });
+        buyer.sent = Some(allocations.clone());
         let command = Command::Ship { order: buyer.id, shipment, allocations };
         assert_eq!(self.send(command), Ok(Reply::Done), "seed {}", self.seed);
+    }
+
+    /// The last shipment is taken back: it never left, or it is lost and sent again, if there are units for that.
+    fn unship(&mut self, buyer: &mut Buyer) {
+        let Some(allocations) = buyer.sent.take() else { return };
+        let (order, shipment, lost) = (buyer.id, buyer.shipments, self.rng.random_bool(0.5));
+        match self.send(Command::Unship { order, shipment, allocations: allocations.clone(), lost }) {
+            Ok(reply) => assert_eq!(reply, Reply::Done, "seed {}", self.seed),
+            Err(refusal) => return assert!(lost, "seed {}: {refusal:?}", self.seed),
+        }
+        buyer.done.push(MoveKey::Unship { shipment });
+        buyer.books.shipped -= memory::units_of(&allocations);
+        for part in &allocations {
+            let gone = buyer.shipped.iter_mut().find(|gone| gone.warehouse == part.warehouse && gone.units == part.units);
+            gone.expect("it was shipped").units = 0;
+        }
+        buyer.shipped.retain(|part| part.units > 0);
+        buyer.unshipped.extend(allocations);
     }
 
     fn send_back(&mut self, buyer: &mut Buyer) {
@@ -472,6 +494,7 @@ impl World {
             ReturnKey::Cancel { number }
         } else {
             buyer.books.returned += units;
+            buyer.sent = None;
             ReturnKey::Return { number, receipt: 1 }
         };
         buyer.done.push(MoveKey::Return(key));

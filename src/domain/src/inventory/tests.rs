@@ -292,6 +292,36 @@ fn a_shipment_and_a_return_are_booked_once_however_often_they_come_r2() {
 }
 
 #[test]
+fn a_shipment_is_taken_back_once_however_often_it_comes_and_its_units_are_in_the_building_again_r2() {
+    let mut shelf = Shelf::with(&[5]);
+    shelf.sell(1, 3);
+    let unship = Command::Unship { order: order(1), shipment: 1, allocations: vec![from(1, 2)], lost: false };
+    assert_eq!(shelf.tell(unship.clone()), Err(Refusal::NotThatMany), "nothing has left");
+    shelf.tell(Command::Ship { order: order(1), shipment: 1, allocations: vec![from(1, 2)] }).unwrap();
+    assert_eq!((shelf.level(1).to_ship, shelf.level(1).in_building()), (1, 3));
+    assert_eq!(shelf.tell(unship.clone()), Ok(Reply::Done));
+    assert_eq!(shelf.decide(&unship), Ok(Decision::again(Reply::Done)));
+    let level = shelf.level(1);
+    assert_eq!((level.on_hand, level.to_ship, level.sold, level.in_building()), (2, 3, 3, 5));
+    let lost = Command::Unship { order: order(1), shipment: 1, allocations: vec![from(1, 2)], lost: true };
+    assert_eq!(shelf.tell(lost), Err(Refusal::OtherTerms));
+}
+
+#[test]
+fn what_is_sent_in_place_of_lost_units_is_taken_from_what_is_available() {
+    let mut shelf = Shelf::with(&[5]);
+    shelf.sell(1, 2);
+    shelf.tell(Command::Ship { order: order(1), shipment: 1, allocations: vec![from(1, 2)] }).unwrap();
+    shelf.sell(2, 2);
+    let resend = |units| Command::Unship { order: order(1), shipment: 1, allocations: vec![from(1, units)], lost: true };
+    assert_eq!(shelf.tell(resend(2)), Err(Refusal::NotThatMany), "the others are sold");
+    assert_eq!(shelf.tell(resend(1)), Ok(Reply::Done));
+    let level = shelf.level(1);
+    assert_eq!((level.on_hand, level.to_ship, level.adjusted, level.available()), (0, 3, -1, 0));
+    assert_eq!(level.in_building(), 3, "five came, two were lost on their way");
+}
+
+#[test]
 fn a_late_copy_of_a_return_finds_its_key_until_no_copy_can_be_left_r2() {
     let mut shelf = Shelf::with(&[5]);
     shelf.sell(1, 2);

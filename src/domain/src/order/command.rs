@@ -113,6 +113,20 @@ pub enum Command {
         /// The number of the shipment.
         shipment: u16,
     },
+    /// A shipment was recorded by mistake and never left: its units are to ship again.
+    UndoShipment {
+        /// The caller's request, which takes effect once.
+        request: Request,
+        /// The number of the shipment.
+        shipment: u16,
+    },
+    /// Other units are to be sent in place of those of a lost shipment.
+    Resend {
+        /// The caller's request, which takes effect once.
+        request: Request,
+        /// The number of the shipment.
+        shipment: u16,
+    },
     /// The shopper requests a return.
     RequestReturn {
         /// The caller's request, which takes effect once.

@@ -2,9 +2,9 @@
 //! restarted order continues.
 
 use super::command::{Answer, CartRefusal, Command, Shortage};
-use super::step::{CallKey, Step, Todo};
+use super::step::{CallKey, CallMode, Step, Todo};
 use super::terms::{Source, Wanted};
-use super::{Attempt, CallState, Order, Stage};
+use super::{Attempt, CallState, Order, ShipmentStatus, Stage};
 use crate::cart;
 use crate::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use crate::entity::Wait;
@@ -23,12 +23,32 @@ impl Order {
         keys.take(OWED_MAX).collect()
     }
 
-    /// Whether a return's shipments are known to the SKU: a return that overtakes its shipment would be refused.
+    /// Whether the SKU knows what a step builds on: one that overtakes it would be refused.
     fn step_is_due(&self, step: Step) -> bool {
-        let Step::Restock { number, receipt } = step else { return true };
-        let Some(line) = self.receipt_line(number, receipt) else { return false };
+        let waits = |step: Step| self.todo.contains(&Todo::Step(step));
         let mut shipments = (1..=u16::MAX).take(self.shipments.len());
-        !shipments.any(|shipment| self.todo.contains(&Todo::Step(Step::Ship { shipment, line })))
+        match step {
+            Step::Restock { number, receipt } => self.receipt_line(number, receipt).is_some_and(|line| {
+                let moves = |shipment| [Step::Ship { shipment, line }, Step::Unship { shipment, line }];
+                !shipments.any(|shipment| moves(shipment).into_iter().any(waits))
+            }),
+            // What was taken back is sent again after it, and cancelled after it.
+            Step::Ship { line, .. } | Step::Unsell { line, .. } => {
+                !shipments.any(|shipment| waits(Step::Unship { shipment, line }))
+            }
+            Step::Unship { shipment, line } => !waits(Step::Ship { shipment, line }),
+            Step::Freeze
+            | Step::Reserve(_)
+            | Step::Release(_)
+            | Step::Commit(_)
+            | Step::Forget(_)
+            | Step::Thaw
+            | Step::Close
+            | Step::ForgetShip { .. }
+            | Step::ForgetUnsell { .. }
+            | Step::ForgetRestock { .. }
+            | Step::ForgetUnship { .. } => true,
+        }
     }
 
     fn receipt_line(&self, number: u16, receipt: u16) -> Option<u16> {
@@ -47,6 +67,9 @@ impl Order {
 
     /// Whether a call is due at `now`, and whether it is sent or only queried.
     fn call_at(&self, call: CallKey, now: Timestamp) -> Option<EffectKey> {
+        if self.is_given_up(call) {
+            return Some(call.cancel());
+        }
         let life_s = self.terms()?.payment.keys_life_s;
         if let Some(sent_at) = self.sent_at(call) {
             return Some(if now >= sent_at.plus_s(life_s) { call.query() } else { call.call() });
@@ -104,8 +127,8 @@ impl Order {
     }
 
     pub(super) fn effect_of(&self, key: EffectKey) -> Option<Effect> {
-        if let Some((call, query)) = CallKey::of(key) {
-            return self.call_effect(call, query);
+        if let Some((call, mode)) = CallKey::of(key) {
+            return self.call_effect(call, mode);
         }
         let step = Step::of(key)?;
         if !self.todo.contains(&Todo::Step(step)) || !self.step_is_due(step) {
@@ -120,6 +143,8 @@ impl Order {
             | Step::Commit(line)
             | Step::Forget(line)
             | Step::Ship { line, .. }
+            | Step::Unship { line, .. }
+            | Step::ForgetUnship { line, .. }
             | Step::Unsell { line, .. }
             | Step::ForgetShip { line, .. }
             | Step::ForgetUnsell { line, .. } => self.ask_stock(line, step),
@@ -157,6 +182,15 @@ impl Order {
             Step::Forget(_) => inventory::Command::Forget { order, reservation: reservation? },
             Step::Ship { shipment, .. } => {
                 inventory::Command::Ship { order, shipment, allocations: self.shipped_with(shipment, number)? }
+            }
+            Step::Unship { shipment, .. } => inventory::Command::Unship {
+                order,
+                shipment,
+                allocations: self.shipped_with(shipment, number)?,
+                lost: self.shipment(shipment)?.status == ShipmentStatus::Resending,
+            },
+            Step::ForgetUnship { shipment, .. } => {
+                inventory::Command::ForgetMoves { order, moves: vec![MoveKey::Unship { shipment }] }
             }
             Step::Unsell { cancel, .. } => inventory::Command::Return {
                 order,
@@ -201,13 +235,19 @@ impl Order {
         cancelled.lines.iter().find(|one| one.line == line).map(|one| one.from.clone())
     }
 
-    fn call_effect(&self, call: CallKey, query: bool) -> Option<Effect> {
+    fn call_effect(&self, call: CallKey, mode: CallMode) -> Option<Effect> {
         let payment = self.payment(call.payment)?;
         let authorize = call.operation == Operation::Authorize;
-        // A call that is only queried is never sent again (rule M2).
-        if !self.todo.contains(&Todo::Call(call)) || (!query && self.sent_at(call).is_none()) {
+        // A call that is only queried is never sent again (rule M2), nor is one that got a 5xx (rule M7).
+        let may_be_asked = match mode {
+            CallMode::Send => self.sent_at(call).is_some(),
+            CallMode::Query => true,
+            CallMode::Cancel => self.is_given_up(call),
+        };
+        if !self.todo.contains(&Todo::Call(call)) || !may_be_asked {
             return None;
         }
+        let life_s = self.terms()?.payment.keys_life_s;
         Some(Effect::Provider(ProviderCall {
             reference: self.reference(call),
             amount: self.money_of(call)?,
@@ -215,7 +255,9 @@ impl Order {
             token: payment.instruction.token.clone().filter(|_| authorize),
             provider_reference: payment.provider_reference.clone().filter(|_| !authorize),
             return_url: payment.instruction.return_url.clone().filter(|_| authorize),
-            query_only: query,
+            query_only: mode == CallMode::Query,
+            cancel: mode == CallMode::Cancel,
+            send_before: self.sent_at(call).map_or(Timestamp(u64::MAX), |sent_at| sent_at.plus_s(life_s)),
         }))
     }
 
@@ -240,7 +282,11 @@ impl Order {
             (Step::Freeze | Step::Reserve(_), Outcome::Replied(_) | Outcome::Refused(_)) => return None,
             // A release of something that a SKU or cart does not know is done; a sale or movement of it has failed.
             (
-                Step::Commit(_) | Step::Ship { .. } | Step::Unsell { .. } | Step::Restock { .. },
+                Step::Commit(_)
+                | Step::Ship { .. }
+                | Step::Unship { .. }
+                | Step::Unsell { .. }
+                | Step::Restock { .. },
                 Outcome::Replied(Reply::Inventory(inventory::Reply::Unknown)) | Outcome::Refused(_),
             ) => Answer::Gone,
             (Step::Release(_) | Step::Forget(_), Outcome::Refused(_)) => Answer::Gone,

@@ -376,6 +376,43 @@ pub enum Event {
     /// The personal data was erased.
     #[n(33)]
     PersonalErased,
+    /// A 5xx came: the key is not sent again, and the call is cancelled by its reference until its outcome is known (rules M7, M10).
+    #[n(37)]
+    GivenUp {
+        /// The key of the call.
+        #[n(0)]
+        call: CallKey,
+    },
+    /// A success was none: the provider took it back (rule M13).
+    #[n(38)]
+    Reversed {
+        /// The key of the call.
+        #[n(0)]
+        call: CallKey,
+        /// The provider's reason.
+        #[cbor(n(1), with = "text")]
+        code: CompactString,
+    },
+    /// A shipment was recorded by mistake: its units are to ship again.
+    #[n(35)]
+    ShipmentUndone {
+        /// Number of the shipment within the order.
+        #[n(0)]
+        shipment: u16,
+        /// The request that caused it.
+        #[n(1)]
+        request: Request,
+    },
+    /// Units are to be sent in place of those of a lost shipment.
+    #[n(36)]
+    ResendStarted {
+        /// Number of the shipment within the order.
+        #[n(0)]
+        shipment: u16,
+        /// The request that caused it.
+        #[n(1)]
+        request: Request,
+    },
     /// The provider's record of a call has another amount or currency than the call: it is never a success (rule M6).
     #[n(34)]
     AmountDiffers {

@@ -63,6 +63,7 @@ impl Order {
                     voided: false,
                     calls: Vec::new(),
                     differs: None,
+                    given_up: None,
                 });
             }
             Event::Authorized { payment, provider_reference, lapses_at } => {
@@ -158,6 +159,16 @@ impl Order {
                 if let Some(shipment) = self.shipment_mut(*shipment) {
                     shipment.status = ShipmentStatus::Lost;
                 }
+            }
+            Event::GivenUp { call } => self.given_up(*call),
+            Event::Reversed { call, code } => self.reversed(*call, code),
+            Event::ShipmentUndone { shipment, request } => {
+                self.remember(Some(request), Made::Shipment(*shipment));
+                self.shipment_undone(*shipment);
+            }
+            Event::ResendStarted { shipment, request } => {
+                self.remember(Some(request), Made::Shipment(*shipment));
+                self.unship(*shipment, ShipmentStatus::Resending);
             }
             Event::ReturnRequested { number, request, lines, approved, window_ends_at } => {
                 self.remember(Some(request), Made::Return(*number));
@@ -354,13 +365,18 @@ impl Order {
             Step::Ship { shipment, line } => Step::ForgetShip { shipment, line },
             Step::Unsell { cancel, line } => Step::ForgetUnsell { cancel, line },
             Step::Restock { number, receipt } => Step::ForgetRestock { number, receipt },
+            Step::Unship { shipment, line } => {
+                self.unshipped(shipment, line, true);
+                Step::ForgetUnship { shipment, line }
+            }
             Step::Freeze
             | Step::Reserve(_)
             | Step::Forget(_)
             | Step::Close
             | Step::ForgetShip { .. }
             | Step::ForgetUnsell { .. }
-            | Step::ForgetRestock { .. } => return,
+            | Step::ForgetRestock { .. }
+            | Step::ForgetUnship { .. } => return,
         };
         self.todo.insert(Todo::Step(next));
     }
@@ -376,6 +392,11 @@ impl Order {
                 self.hold(line, Hold::Released);
                 self.trouble(AttentionReason::StepRefused(step));
             }
+            Step::Unship { shipment, line } => {
+                if !self.unshipped(shipment, line, false) {
+                    self.trouble(AttentionReason::StepRefused(step));
+                }
+            }
             Step::Freeze
             | Step::Reserve(_)
             | Step::Forget(_)
@@ -386,7 +407,8 @@ impl Order {
             | Step::Restock { .. }
             | Step::ForgetShip { .. }
             | Step::ForgetUnsell { .. }
-            | Step::ForgetRestock { .. } => self.trouble(AttentionReason::StepRefused(step)),
+            | Step::ForgetRestock { .. }
+            | Step::ForgetUnship { .. } => self.trouble(AttentionReason::StepRefused(step)),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     Attempt, AttentionReason, Call, CallKey, CallState, Differing, LineUnits, Made, Order, Payment, Refund,
     RefundCause, RefundStarted, RefundStatus, Todo,
 };
-use crate::payment::Operation;
+use crate::payment::{Operation, Retry};
 use crate::time::Timestamp;
 use compact_str::CompactString;
 
@@ -15,9 +15,44 @@ impl Order {
         self.troubles.retain(|trouble| match trouble {
             AttentionReason::NotAnswered(one) | AttentionReason::Conflict(one) => *one != key,
             AttentionReason::Refused { .. }
+            | AttentionReason::Reversed { .. }
             | AttentionReason::StepRefused(_)
             | AttentionReason::AmountDiffers { .. } => true,
         });
+    }
+
+    /// The key is not sent again: the call is cancelled by its reference (rule M10).
+    pub(super) fn given_up(&mut self, key: CallKey) {
+        if key.operation == Operation::Authorize {
+            if let Some(payment) = self.payment_mut(key.payment) {
+                payment.query_only = true;
+                payment.given_up = Some(true);
+            }
+        } else if let Some(call) = self.call_mut(key) {
+            call.state = CallState::GivenUp;
+        }
+    }
+
+    /// What had succeeded did not (rule M13): the money counts no longer as taken, or as given back.
+    pub(super) fn reversed(&mut self, key: CallKey, code: &CompactString) {
+        self.trouble(AttentionReason::Reversed { call: key, code: code.clone() });
+        let refused = CallState::Refused { code: code.clone(), retry: Retry::Never };
+        let (amount, refund) = self.call_mut(key).map_or((0, None), |call| {
+            call.state = refused;
+            (call.amount, call.refund)
+        });
+        if let Some(payment) = self.payment_mut(key.payment) {
+            match key.operation {
+                // Set aside: nothing can be taken of it. Taken at once: it is not there any more.
+                Operation::Authorize => (payment.captured, payment.voided) = (0, true),
+                Operation::Capture => payment.captured = payment.captured.saturating_sub(amount),
+                Operation::Void => payment.voided = false,
+                Operation::Refund => payment.refunded = payment.refunded.saturating_sub(amount),
+            }
+        }
+        if let Some(refund) = refund.and_then(|number| self.refund_mut(number)) {
+            refund.status = RefundStatus::Failed;
+        }
     }
 
     /// The call is only queried from now on. An operator sees it, also once the charge is voided.

@@ -47,7 +47,70 @@ impl Order {
             });
             self.todo.insert(Todo::Step(Step::Ship { shipment: started.number, line: *line }));
         }
-        self.shipments.push(Shipment { started: started.clone(), status: ShipmentStatus::Shipped, delivered_at: None });
+        self.shipments.push(Shipment {
+            started: started.clone(),
+            status: ShipmentStatus::Shipped,
+            delivered_at: None,
+            resent: None,
+        });
+    }
+
+    /// The units of a shipment that never left are to ship again, as soon as the SKU knows.
+    pub(super) fn shipment_undone(&mut self, number: u16) {
+        self.unship(number, ShipmentStatus::Undone);
+        for line in self.lines_of_shipment(number) {
+            self.take_back(number, line);
+        }
+    }
+
+    /// The SKUs of a shipment are asked for its units.
+    pub(super) fn unship(&mut self, number: u16, status: ShipmentStatus) {
+        if let Some(shipment) = self.shipment_mut(number) {
+            shipment.status = status;
+        }
+        let lines = self.lines_of_shipment(number);
+        self.todo.extend(lines.into_iter().map(|line| Todo::Step(Step::Unship { shipment: number, line })));
+    }
+
+    /// A SKU has answered to `Unship`; `false`: it must have the units, and says that it has not.
+    pub(super) fn unshipped(&mut self, number: u16, line: u16, done: bool) -> bool {
+        let resending = self.shipment(number).is_some_and(|shipment| shipment.status == ShipmentStatus::Resending);
+        if !resending {
+            return done;
+        }
+        if done {
+            self.take_back(number, line);
+        }
+        let is_open = |line: &u16| self.todo.contains(&Todo::Step(Step::Unship { shipment: number, line: *line }));
+        let waits = self.lines_of_shipment(number).iter().any(is_open);
+        if let Some(shipment) = self.shipment_mut(number) {
+            if done {
+                shipment.resent.get_or_insert_default().push(line);
+            }
+            if !waits {
+                // Where no unit could be sent again, it is lost as before, and the seller may ask once more.
+                let any = shipment.resent.is_some();
+                shipment.status = if any { ShipmentStatus::Resent } else { ShipmentStatus::Lost };
+            }
+        }
+        true
+    }
+
+    fn lines_of_shipment(&self, number: u16) -> Vec<u16> {
+        let lines = |shipment: &Shipment| shipment.started.lines.iter().map(|one| one.line).collect();
+        self.shipment(number).map_or_else(Vec::new, lines)
+    }
+
+    /// The units of a line of a shipment are to ship again.
+    fn take_back(&mut self, number: u16, line: u16) {
+        let Some(shipment) = self.shipment(number) else { return };
+        let Some(units) = shipment.started.lines.iter().find(|one| one.line == line).map(|one| one.units) else { return };
+        let moved = [Allocation { warehouse: shipment.started.warehouse.clone(), units }];
+        self.with_line(line, |line| {
+            line.shipped = line.shipped.saturating_sub(units);
+            take_from(&mut line.out, &moved);
+            add_to(&mut line.unshipped, &moved);
+        });
     }
 
     pub(super) fn arrived(&mut self, number: u16, at: Timestamp) {

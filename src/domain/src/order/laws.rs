@@ -119,7 +119,9 @@ pub fn an_ended_order_holds_nothing(order: &Order) -> Result<(), Violation> {
             | Step::Restock { .. }
             | Step::ForgetShip { .. }
             | Step::ForgetUnsell { .. }
-            | Step::ForgetRestock { .. },
+            | Step::ForgetRestock { .. }
+            | Step::Unship { .. }
+            | Step::ForgetUnship { .. },
         )
         | Todo::Call(_) => false,
     });

@@ -66,7 +66,7 @@ pub use state::{
     AttentionReason, EndReason, Head, LineNumber, Order, PricedOrder, Rejection, RememberedRequest, Stage, Status,
 };
 pub use status::{Allowed, FulfilmentStatus, OrderReturnStatus, PaymentStatus, Totals, UNKNOWN_AFTER_MS};
-pub use step::{CallKey, Step, Todo};
+pub use step::{CallKey, CallMode, Step, Todo};
 pub use terms::{
     CapturePolicy, Destination, Instruction, LINES_MAX, OrderTerms, PaymentPolicy, PlaceOrder, ReturnPolicy, Shipping,
     Source, TaxTable, Wanted,
@@ -125,6 +125,8 @@ impl Entity for Order {
             }
             Command::Deliver { request, shipment } => self.deliver(request, *shipment, now),
             Command::Lose { request, shipment } => self.lose(request, *shipment),
+            Command::UndoShipment { request, shipment } => self.undo_shipment(request, *shipment, now),
+            Command::Resend { request, shipment } => self.resend(request, *shipment, now),
             Command::RequestReturn { request, lines } => self.request_return(request, lines, now),
             Command::ApproveReturn { request, number } => self.approve_return(request, *number),
             Command::RejectReturn { request, number, reason } => self.reject_return(request, *number, reason),

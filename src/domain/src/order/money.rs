@@ -116,6 +116,10 @@ impl Order {
     }
 
     fn next_capture(&self, payment: &Payment, due: i64, net: i64, now: Timestamp) -> Option<Event> {
+        // What was taken back is not taken again before somebody has looked (rule M13).
+        if self.is_unpaid_again() {
+            return None;
+        }
         let rest = payment.uncaptured().min(due.saturating_sub(net));
         if rest <= 0 {
             return None;
@@ -290,7 +294,11 @@ impl Call {
     fn trouble(&self) -> Event {
         let code = match &self.state {
             CallState::Refused { code, .. } => code.clone(),
-            CallState::Asked | CallState::QueryOnly | CallState::Succeeded(_) | CallState::Retried => "".into(),
+            CallState::Asked
+            | CallState::QueryOnly
+            | CallState::GivenUp
+            | CallState::Succeeded(_)
+            | CallState::Retried => "".into(),
         };
         Event::Troubled(AttentionReason::Refused { call: self.key, code })
     }
@@ -313,7 +321,7 @@ fn refused_for_good<'a>(calls: impl Iterator<Item = &'a Call>) -> Option<&'a Cal
                 tries = 0;
                 last = None;
             }
-            CallState::Asked | CallState::QueryOnly => {}
+            CallState::Asked | CallState::QueryOnly | CallState::GivenUp => {}
         }
     }
     last.filter(|_| tries >= TRIES_MAX)

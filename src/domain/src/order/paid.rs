@@ -85,6 +85,9 @@ pub struct Payment {
     /// The provider's record of the authorization has another amount than it was asked for (rule M6).
     #[n(13)]
     pub differs: Option<Differing>,
+    /// Is it cancelled by its reference until its outcome is known (rule M10)?
+    #[n(14)]
+    pub given_up: Option<bool>,
 }
 
 /// A record of the provider that is not what was asked for.
@@ -131,6 +134,9 @@ pub enum CallState {
     /// Declined and examined by an operator: another attempt may be made.
     #[n(2)]
     Retried,
+    /// Sent with an unknown outcome after a 5xx, and cancelled by its reference until that is known (rule M10).
+    #[n(5)]
+    GivenUp,
     /// Succeeded; the value is the provider's own reference.
     #[n(3)]
     Succeeded(#[cbor(n(0), with = "text")] CompactString),
@@ -247,7 +253,7 @@ impl Call {
     #[must_use]
     pub const fn open(&self) -> bool {
         match self.state {
-            CallState::Asked | CallState::QueryOnly => true,
+            CallState::Asked | CallState::QueryOnly | CallState::GivenUp => true,
             CallState::Succeeded(_) | CallState::Refused { .. } | CallState::Retried => false,
         }
     }

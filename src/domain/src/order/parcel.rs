@@ -20,6 +20,9 @@ pub struct Shipment {
     /// When it was delivered.
     #[n(2)]
     pub delivered_at: Option<Timestamp>,
+    /// Of a lost one: the lines whose units are sent again; `None`: none are.
+    #[n(3)]
+    pub resent: Option<Vec<LineNumber>>,
 }
 
 /// The status of a shipment.
@@ -35,6 +38,15 @@ pub enum ShipmentStatus {
     /// The parcel is lost.
     #[n(2)]
     Lost,
+    /// It was recorded by mistake.
+    #[n(3)]
+    Undone,
+    /// The parcel is lost, and the warehouse is asked for other units.
+    #[n(4)]
+    Resending,
+    /// The parcel is lost, and other units are to ship in its place.
+    #[n(5)]
+    Resent,
 }
 
 /// Units of a line in a return.

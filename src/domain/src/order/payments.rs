@@ -10,7 +10,7 @@ use super::event::Event;
 use super::saga::{Decided, made};
 use super::step::CallKey;
 use super::terms::Instruction;
-use super::{Attempt, Call, CallState, Order, Payment, Stage};
+use super::{Attempt, AttentionReason, Call, CallState, Order, Payment, Stage};
 use crate::entity::Decision;
 use crate::ids::Request;
 use crate::money::Money;
@@ -118,6 +118,8 @@ impl Order {
             | ProviderAnswer::Processing { .. }
             | ProviderAnswer::NotFound
             | ProviderAnswer::Conflict
+            | ProviderAnswer::Broken
+            | ProviderAnswer::Reversed { .. }
             | ProviderAnswer::Unknown => None,
         };
         let charged = charged.filter(|_| call.operation == Operation::Authorize && !is_settled);
@@ -181,6 +183,8 @@ impl Order {
             | ProviderAnswer::Processing { .. }
             | ProviderAnswer::NotFound
             | ProviderAnswer::Conflict
+            | ProviderAnswer::Broken
+            | ProviderAnswer::Reversed { .. }
             | ProviderAnswer::Unknown => false,
         };
         if !definite || !self.troubled(call) || self.is_other_money(call, answer) {
@@ -208,6 +212,31 @@ impl Order {
         self.open_calls()
             .find(|call| self.sent_at(*call).is_some_and(|at| now >= at.plus_s(life_s)))
             .map(|call| Event::QueryOnly { call, conflict: false })
+    }
+
+    /// Whether a call is cancelled by its reference until its outcome is known (rule M10).
+    pub(super) fn is_given_up(&self, call: CallKey) -> bool {
+        self.payment(call.payment).is_some_and(|payment| {
+            if call.operation == Operation::Authorize {
+                payment.given_up == Some(true)
+            } else {
+                payment.calls.iter().any(|one| one.key == call && one.state == CallState::GivenUp)
+            }
+        })
+    }
+
+    /// Whether money that pays for the order was taken back, and nobody has looked (rule M13).
+    pub(super) fn is_unpaid_again(&self) -> bool {
+        self.troubles.iter().any(|trouble| match trouble {
+            AttentionReason::Reversed { call, .. } => {
+                matches!(call.operation, Operation::Authorize | Operation::Capture)
+            }
+            AttentionReason::NotAnswered(_)
+            | AttentionReason::Conflict(_)
+            | AttentionReason::Refused { .. }
+            | AttentionReason::StepRefused(_)
+            | AttentionReason::AmountDiffers { .. } => false,
+        })
     }
 
     /// When a call was first sent, while it may be sent again; `None`: it is only queried, or settled.
@@ -259,6 +288,14 @@ impl Payment {
             (ProviderAnswer::Conflict, Attempt::Asked) if !self.query_only => {
                 Some(Event::QueryOnly { call: CallKey::authorize(payment), conflict: true })
             }
+            (ProviderAnswer::Broken, Attempt::Asked) if !self.query_only => {
+                Some(Event::GivenUp { call: CallKey::authorize(payment) })
+            }
+            (ProviderAnswer::Reversed { code }, Attempt::Authorized { lapses_at })
+                if !self.voided && (self.captured == 0 || lapses_at.is_none()) =>
+            {
+                Some(Event::Reversed { call: CallKey::authorize(payment), code: code.clone() })
+            }
             (
                 ProviderAnswer::Authorized { .. }
                 | ProviderAnswer::Succeeded { .. }
@@ -267,6 +304,8 @@ impl Payment {
                 | ProviderAnswer::Processing { .. }
                 | ProviderAnswer::NotFound
                 | ProviderAnswer::Conflict
+                | ProviderAnswer::Broken
+                | ProviderAnswer::Reversed { .. }
                 | ProviderAnswer::Unknown,
                 _,
             ) => None,
@@ -281,12 +320,21 @@ impl Call {
         match (answer, &self.state) {
             (
                 ProviderAnswer::Succeeded { provider_reference },
-                CallState::Asked | CallState::QueryOnly | CallState::Refused { .. } | CallState::Retried,
+                CallState::Asked
+                | CallState::QueryOnly
+                | CallState::GivenUp
+                | CallState::Refused { .. }
+                | CallState::Retried,
             ) => Some(Event::CallSucceeded { call, provider_reference: provider_reference.clone() }),
-            (ProviderAnswer::Declined { code, retry }, CallState::Asked | CallState::QueryOnly) => {
-                Some(Event::CallRefused { call, code: code.clone(), retry: *retry })
-            }
+            (
+                ProviderAnswer::Declined { code, retry },
+                CallState::Asked | CallState::QueryOnly | CallState::GivenUp,
+            ) => Some(Event::CallRefused { call, code: code.clone(), retry: *retry }),
             (ProviderAnswer::Conflict, CallState::Asked) => Some(Event::QueryOnly { call, conflict: true }),
+            (ProviderAnswer::Broken, CallState::Asked) => Some(Event::GivenUp { call }),
+            (ProviderAnswer::Reversed { code }, CallState::Succeeded(_)) => {
+                Some(Event::Reversed { call, code: code.clone() })
+            }
             (
                 ProviderAnswer::Authorized { .. }
                 | ProviderAnswer::Succeeded { .. }
@@ -295,6 +343,8 @@ impl Call {
                 | ProviderAnswer::Processing { .. }
                 | ProviderAnswer::NotFound
                 | ProviderAnswer::Conflict
+                | ProviderAnswer::Broken
+                | ProviderAnswer::Reversed { .. }
                 | ProviderAnswer::Unknown,
                 _,
             ) => None,

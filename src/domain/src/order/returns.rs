@@ -26,7 +26,7 @@ impl Order {
         let mut ends_at = Timestamp(u64::MAX);
         let departures = self.last_departures();
         for one in self.distinct(&units)? {
-            let left = self.line(one.line).map_or(0, OrderLine::returnable);
+            let left = self.line(one.line).map_or(0, |line| self.returnable_of(one.line, line));
             if one.units > left {
                 return Err(Refusal::TooMany { line: one.line, left });
             }
@@ -61,7 +61,8 @@ impl Order {
     /// When units of each line were last delivered, or shipped while no delivery is known.
     fn last_departures(&self) -> BTreeMap<LineNumber, Timestamp> {
         let mut last: BTreeMap<LineNumber, Timestamp> = BTreeMap::new();
-        for shipment in &self.shipments {
+        let left = |shipment: &&super::Shipment| shipment.status != super::ShipmentStatus::Undone;
+        for shipment in self.shipments.iter().filter(left) {
             let at = shipment.delivered_at.unwrap_or(shipment.started.at);
             for one in &shipment.started.lines {
                 let latest = last.entry(one.line).or_default();

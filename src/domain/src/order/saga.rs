@@ -330,7 +330,9 @@ impl Step {
             | Self::Restock { .. }
             | Self::ForgetShip { .. }
             | Self::ForgetUnsell { .. }
-            | Self::ForgetRestock { .. } => false,
+            | Self::ForgetRestock { .. }
+            | Self::Unship { .. }
+            | Self::ForgetUnship { .. } => false,
         }
     }
 
@@ -349,6 +351,8 @@ impl Step {
             Self::ForgetShip { .. } => Self::ForgetShip { shipment: LAST, line: LAST },
             Self::ForgetUnsell { .. } => Self::ForgetUnsell { cancel: LAST, line: LAST },
             Self::ForgetRestock { .. } => Self::ForgetRestock { number: LAST, receipt: LAST },
+            Self::Unship { .. } => Self::Unship { shipment: LAST, line: LAST },
+            Self::ForgetUnship { .. } => Self::ForgetUnship { shipment: LAST, line: LAST },
         }
     }
 }
@@ -360,7 +364,7 @@ mod tests {
     use crate::order::CallKey;
 
     /// Every step, and whether an ending order waits for its answer.
-    const TABLE: [(Step, bool); 13] = [
+    const TABLE: [(Step, bool); 15] = [
         (Step::Freeze, true),
         (Step::Reserve(2), true),
         (Step::Release(2), true),
@@ -374,6 +378,8 @@ mod tests {
         (Step::ForgetShip { shipment: 1, line: 2 }, false),
         (Step::ForgetUnsell { cancel: 1, line: 2 }, false),
         (Step::ForgetRestock { number: 1, receipt: 2 }, false),
+        (Step::Unship { shipment: 1, line: 2 }, false),
+        (Step::ForgetUnship { shipment: 1, line: 2 }, false),
     ];
 
     #[test]

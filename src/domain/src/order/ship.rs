@@ -1,11 +1,13 @@
-//! Shipments: units given to a carrier from one warehouse, which arrive or are lost.
+//! Shipments: units given to a carrier from one warehouse, which arrive or are lost. One that was recorded by mistake is undone; in place of a
+//! lost one, others are sent.
 
 use super::command::{LineUnits, Made, Refusal};
 use super::event::{Amended, Event, ShipmentStarted, Tracking};
 use super::saga::{Decided, made};
-use super::{Order, OrderLine, ShipmentStatus, Stage};
+use super::{Order, OrderLine, Shipment, ShipmentStatus, Stage};
 use crate::entity::Decision;
 use crate::ids::{Request, WarehouseId};
+use crate::inventory::Units;
 use crate::time::Timestamp;
 use compact_str::CompactString;
 
@@ -29,7 +31,9 @@ impl Order {
         if let Some(again) = self.seen(request) {
             return again;
         }
-        if self.stage != Stage::Confirmed || self.lines.iter().all(|line| line.left() == 0) {
+        // What its shopper has not paid any more does not leave (rule M13).
+        let stops = self.stage != Stage::Confirmed || self.is_unpaid_again();
+        if stops || self.lines.iter().all(|line| line.left() == 0) {
             return Err(self.wrong_state());
         }
         let lines = if lines.is_empty() { self.all_left(warehouse) } else { self.distinct(lines)? };
@@ -121,6 +125,66 @@ impl Order {
         self.end_of(request, number, ShipmentStatus::Lost, Event::Lost { shipment: number, request: *request })
     }
 
+    /// The units of a shipment that never left are to ship again. One that was delivered, or of which units come back, has left.
+    pub(super) fn undo_shipment(&self, request: &Request, number: u16, now: Timestamp) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let shipment = self.known_shipment(number)?;
+        let reply = made(Made::Shipment(number));
+        match shipment.status {
+            ShipmentStatus::Shipped | ShipmentStatus::Lost if self.none_came_back(shipment) => {
+                Ok(self.follow(vec![Event::ShipmentUndone { shipment: number, request: *request }], now, reply))
+            }
+            ShipmentStatus::Undone => Ok(Decision::nothing(reply)),
+            ShipmentStatus::Shipped
+            | ShipmentStatus::Lost
+            | ShipmentStatus::Delivered
+            | ShipmentStatus::Resending
+            | ShipmentStatus::Resent => Err(self.wrong_state()),
+        }
+    }
+
+    /// Units of the same warehouse are to be sent in place of those of a lost shipment.
+    pub(super) fn resend(&self, request: &Request, number: u16, now: Timestamp) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        let shipment = self.known_shipment(number)?;
+        let reply = made(Made::Shipment(number));
+        // What was refunded is not sent as well.
+        let wanted = shipment.started.lines.iter().all(|one| {
+            self.line(one.line).is_some_and(|line| line.units.saturating_sub(line.settled) >= one.units)
+        });
+        match shipment.status {
+            ShipmentStatus::Lost if wanted && self.none_came_back(shipment) => {
+                Ok(self.follow(vec![Event::ResendStarted { shipment: number, request: *request }], now, reply))
+            }
+            ShipmentStatus::Resending | ShipmentStatus::Resent => Ok(Decision::nothing(reply)),
+            ShipmentStatus::Lost
+            | ShipmentStatus::Shipped
+            | ShipmentStatus::Delivered
+            | ShipmentStatus::Undone => Err(self.wrong_state()),
+        }
+    }
+
+    fn known_shipment(&self, number: u16) -> Result<&Shipment, Refusal> {
+        self.shipment(number).ok_or(if self.exists() { Refusal::UnknownPart } else { Refusal::Unknown })
+    }
+
+    /// Whether all units of a shipment can still be where it was sent, whatever came back of the others.
+    fn none_came_back(&self, shipment: &Shipment) -> bool {
+        let out = |one: &LineUnits| self.line(one.line).map_or(0, |line| self.returnable_of(one.line, line));
+        shipment.started.lines.iter().all(|one| one.units <= out(one))
+    }
+
+    /// Units of a line that may be sent back: those of a shipment for which others are asked are not counted.
+    pub(super) fn returnable_of(&self, number: u16, line: &OrderLine) -> Units {
+        let resending = self.shipments.iter().filter(|shipment| shipment.status == ShipmentStatus::Resending);
+        let lines = resending.flat_map(|shipment| &shipment.started.lines).filter(|one| one.line == number);
+        lines.fold(line.returnable(), |left, one| left.saturating_sub(one.units))
+    }
+
     fn end_of(&self, request: &Request, number: u16, end: ShipmentStatus, event: Event) -> Decided {
         if let Some(again) = self.seen(request) {
             return again;
@@ -131,7 +195,11 @@ impl Order {
         match shipment.status {
             ShipmentStatus::Shipped => Ok(Decision::one(event, reply)),
             status if status == end => Ok(Decision::nothing(reply)),
-            ShipmentStatus::Delivered | ShipmentStatus::Lost => Err(self.wrong_state()),
+            ShipmentStatus::Delivered
+            | ShipmentStatus::Lost
+            | ShipmentStatus::Undone
+            | ShipmentStatus::Resending
+            | ShipmentStatus::Resent => Err(self.wrong_state()),
         }
     }
 }

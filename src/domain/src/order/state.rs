@@ -160,6 +160,16 @@ pub enum AttentionReason {
     /// Another entity refused a step that it must accept.
     #[n(3)]
     StepRefused(#[n(0)] Step),
+    /// The provider took a success back (rule M13).
+    #[n(5)]
+    Reversed {
+        /// The key of the call.
+        #[n(0)]
+        call: CallKey,
+        /// The provider's reason.
+        #[cbor(n(1), with = "text")]
+        code: CompactString,
+    },
     /// The provider's record has another amount or currency than the call (rule M6).
     #[n(4)]
     AmountDiffers {
@@ -180,6 +190,7 @@ impl AttentionReason {
             Self::NotAnswered(call)
             | Self::Conflict(call)
             | Self::Refused { call, .. }
+            | Self::Reversed { call, .. }
             | Self::AmountDiffers { call, .. } => Some(*call),
             Self::StepRefused(_) => None,
         }

@@ -1,7 +1,7 @@
 //! An order's statuses, totals and allowed actions, derived from its state.
 
 use super::terms::CapturePolicy;
-use super::{Attempt, EndReason, Hold, Order, Payment, RefundStatus, ReturnStatus, Stage, Status};
+use super::{Attempt, EndReason, Hold, Order, Payment, RefundStatus, ReturnStatus, ShipmentStatus, Stage, Status};
 use crate::inventory::Units;
 use crate::money::Money;
 use crate::payment::Operation;
@@ -184,7 +184,7 @@ impl Order {
     fn lost_units(&self) -> u64 {
         self.shipments
             .iter()
-            .filter(|shipment| shipment.status == super::ShipmentStatus::Lost)
+            .filter(|shipment| matches!(shipment.status, ShipmentStatus::Lost | ShipmentStatus::Resending))
             .flat_map(|shipment| &shipment.started.lines)
             .fold(0, |sum, line| sum.saturating_add(u64::from(line.units)))
     }
@@ -359,7 +359,10 @@ impl Order {
             Stage::Freezing | Stage::Reserving | Stage::Held | Stage::Committing => allowed.push(Allowed::Cancel),
             Stage::Confirmed => {
                 if unshipped {
-                    allowed.extend([Allowed::Cancel, Allowed::Ship]);
+                    allowed.push(Allowed::Cancel);
+                }
+                if unshipped && !self.is_unpaid_again() {
+                    allowed.push(Allowed::Ship);
                 }
                 if self.capturable() > 0 && self.capture_policy() == CapturePolicy::Manual {
                     allowed.push(Allowed::Capture);
@@ -367,7 +370,7 @@ impl Order {
                 if self.refundable() > 0 {
                     allowed.push(Allowed::Refund);
                 }
-                if self.lines.iter().any(|line| line.returnable() > 0) {
+                if self.numbered().any(|(number, line)| self.returnable_of(number, line) > 0) {
                     allowed.push(Allowed::Return);
                 }
             }

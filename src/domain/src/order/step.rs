@@ -93,11 +93,43 @@ pub enum Step {
         #[n(1)]
         receipt: u16,
     },
+    /// A SKU takes a shipment's units back, or others in place of lost ones.
+    #[n(13)]
+    Unship {
+        /// Number of the shipment within the order.
+        #[n(0)]
+        shipment: u16,
+        /// Number of the line, from 1.
+        #[n(1)]
+        line: LineNumber,
+    },
+    /// Tells the SKU that the answer to `Unship` is journaled here.
+    #[n(14)]
+    ForgetUnship {
+        /// Number of the shipment within the order.
+        #[n(0)]
+        shipment: u16,
+        /// Number of the line, from 1.
+        #[n(1)]
+        line: LineNumber,
+    },
 }
 
-/// The first key of calls to the provider: one number per operation for sending, one for querying.
+/// The first key of calls to the provider: one number per operation for sending, one for querying, one for cancelling.
 const CALL: u8 = 32;
 const QUERY: u8 = 40;
+const CANCEL: u8 = 48;
+
+/// What is asked of the provider about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallMode {
+    /// To carry it out.
+    Send,
+    /// How it stands (rule M2).
+    Query,
+    /// That it never takes effect, unless it has (rule M10).
+    Cancel,
+}
 
 const fn key(step: u8, subject: u16, part: u16) -> EffectKey {
     EffectKey { step, subject: subject as u32, part: part as u32 }
@@ -121,6 +153,8 @@ impl Step {
             Self::ForgetShip { shipment, line } => key(11, shipment, line),
             Self::ForgetUnsell { cancel, line } => key(12, cancel, line),
             Self::ForgetRestock { number, receipt } => key(13, number, receipt),
+            Self::Unship { shipment, line } => key(14, shipment, line),
+            Self::ForgetUnship { shipment, line } => key(15, shipment, line),
         }
     }
 
@@ -143,6 +177,8 @@ impl Step {
             11 => Self::ForgetShip { shipment: subject, line: part },
             12 => Self::ForgetUnsell { cancel: subject, line: part },
             13 => Self::ForgetRestock { number: subject, receipt: part },
+            14 => Self::Unship { shipment: subject, line: part },
+            15 => Self::ForgetUnship { shipment: subject, line: part },
             _ => return None,
         })
     }
@@ -190,11 +226,21 @@ impl CallKey {
         key(QUERY.saturating_add(self.number()), self.payment, self.attempt)
     }
 
-    /// The call of an effect key, and whether it is only queried; `None`: the effect is not a call.
+    /// The key of the effect that cancels it.
     #[must_use]
-    pub fn of(key: EffectKey) -> Option<(Self, bool)> {
-        let query = key.step >= QUERY;
-        let operation = match key.step.checked_sub(if query { QUERY } else { CALL })? {
+    pub const fn cancel(self) -> EffectKey {
+        key(CANCEL.saturating_add(self.number()), self.payment, self.attempt)
+    }
+
+    /// The call of an effect key, and what is asked about it; `None`: the effect is not a call.
+    #[must_use]
+    pub fn of(key: EffectKey) -> Option<(Self, CallMode)> {
+        let (mode, first) = match key.step {
+            CANCEL.. => (CallMode::Cancel, CANCEL),
+            QUERY.. => (CallMode::Query, QUERY),
+            _ => (CallMode::Send, CALL),
+        };
+        let operation = match key.step.checked_sub(first)? {
             0 => Operation::Authorize,
             1 => Operation::Capture,
             2 => Operation::Void,
@@ -202,7 +248,7 @@ impl CallKey {
             _ => return None,
         };
         let (payment, attempt) = (u16::try_from(key.subject).ok()?, u16::try_from(key.part).ok()?);
-        Some((Self { operation, payment, attempt }, query))
+        Some((Self { operation, payment, attempt }, mode))
     }
 }
 
@@ -238,6 +284,8 @@ mod tests {
             Step::ForgetShip { shipment: 1, line: 7 },
             Step::ForgetUnsell { cancel: 2, line: 7 },
             Step::ForgetRestock { number: 2, receipt: 9 },
+            Step::Unship { shipment: 1, line: 7 },
+            Step::ForgetUnship { shipment: 1, line: 7 },
         ];
         for step in steps {
             assert_eq!(Step::of(step.key()), Some(step));
@@ -245,8 +293,9 @@ mod tests {
         }
         for operation in [Operation::Authorize, Operation::Capture, Operation::Void, Operation::Refund] {
             let call = CallKey { operation, payment: 4, attempt: 2 };
-            assert_eq!(CallKey::of(call.call()), Some((call, false)));
-            assert_eq!(CallKey::of(call.query()), Some((call, true)));
+            assert_eq!(CallKey::of(call.call()), Some((call, CallMode::Send)));
+            assert_eq!(CallKey::of(call.query()), Some((call, CallMode::Query)));
+            assert_eq!(CallKey::of(call.cancel()), Some((call, CallMode::Cancel)));
             assert_eq!(Step::of(call.call()), None);
         }
     }

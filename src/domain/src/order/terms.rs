@@ -136,15 +136,21 @@ pub struct TaxTable {
     /// Name as it is shown: `VAT`.
     #[cbor(n(0), with = "text")]
     pub name: CompactString,
-    /// The rate of shipping and of every class that is not listed, in parts per million.
+    /// The rate of every class that is not listed, in parts per million.
     #[n(1)]
     pub rate_ppm: u32,
-    /// Rates of single tax classes, in parts per million.
+    /// Rates of single tax classes, in parts per million; `shipping` is that of the shipping, whatever the goods.
     #[cbor(n(2), with = "text")]
     pub classes: Vec<(CompactString, u32)>,
 }
 
 impl TaxTable {
+    /// The rate of the shipping in parts per million; `None`: it follows the goods.
+    #[must_use]
+    pub fn shipping_ppm(&self) -> Option<u32> {
+        self.classes.iter().find(|(class, _)| class == "shipping").map(|(_, rate)| *rate)
+    }
+
     /// The rate of a tax class in parts per million.
     #[must_use]
     pub fn rate_of(&self, tax_class: &str) -> u32 {

@@ -79,10 +79,16 @@ pub fn totals_by_order(lines: &[LedgerLine], now: Timestamp) -> BTreeMap<(OrderI
                     Operation::Refund => authorization.refunded = authorization.refunded.saturating_add(amount),
                 }
             }
-            ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. } | ProviderAnswer::Unknown => {
+            ProviderAnswer::RequiresAction { .. }
+            | ProviderAnswer::Processing { .. }
+            | ProviderAnswer::Broken
+            | ProviderAnswer::Unknown => {
                 order_totals.undecided = order_totals.undecided.saturating_add(1);
             }
-            ProviderAnswer::Declined { .. } | ProviderAnswer::NotFound | ProviderAnswer::Conflict => {}
+            ProviderAnswer::Declined { .. }
+            | ProviderAnswer::Reversed { .. }
+            | ProviderAnswer::NotFound
+            | ProviderAnswer::Conflict => {}
         }
     }
     for ((order, _), authorization) in authorizations {

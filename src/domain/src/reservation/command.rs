@@ -60,6 +60,10 @@ pub enum ReservationEnd {
     Commit,
     /// No longer wanted.
     Release,
+    /// The units were sold, and have left the warehouse.
+    Ship,
+    /// The units are sold and leave the warehouse at once.
+    CommitAndShip,
 }
 
 /// Why a line could not be reserved.
@@ -149,6 +153,11 @@ pub enum Command {
         /// The SKU's answer.
         answer: Answer,
     },
+    /// A SKU knows that the units of a line left the warehouse. Only `answered` makes it.
+    ShipmentAnswered {
+        /// The number of the line.
+        line: u16,
+    },
 }
 
 /// An event of a reservation.
@@ -228,6 +237,20 @@ pub enum Event {
     /// All SKUs know how it ended.
     #[n(7)]
     Ended,
+    /// Its units left the warehouse; its SKUs are told.
+    #[n(8)]
+    Shipped {
+        /// When it was decided.
+        #[n(0)]
+        at: Timestamp,
+    },
+    /// A SKU knows that the units of a line left.
+    #[n(9)]
+    LineShipped {
+        /// Number of the line, from 0.
+        #[n(0)]
+        line: u16,
+    },
 }
 
 /// The answer to an accepted command.

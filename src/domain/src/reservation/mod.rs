@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          every SKU: reserve                       commit, release, the deadline
-//! made ──────────────────────► all held: held ───────────────────────────────────► ending ──every SKU told──► ended
+//! made ──────────────────────► all held: held ───────────────────────────────────► ending ──every SKU told──► ended ──► shipped
 //!              └─ one is refused ─────► ending: the reserved lines are released ───────────────────────────────► ended: not made
 //! ```
 //!
@@ -35,6 +35,7 @@ const ASK_AGAIN_S: u64 = 60;
 /// The steps of the machine.
 const STEP_RESERVE: u8 = 1;
 const STEP_END: u8 = 2;
+const STEP_SHIP: u8 = 3;
 
 /// How far a line got.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -63,6 +64,9 @@ pub struct ReservationLine {
     /// How far it got.
     #[n(1)]
     pub hold: Hold,
+    /// Does the SKU know that the units left? `None`: they have not, as far as this is known.
+    #[n(2)]
+    pub shipped: Option<bool>,
 }
 
 /// Where the reservation stands.
@@ -114,6 +118,9 @@ pub struct Reservation {
     /// The requests that extended it, at most [`EXTENSIONS_MAX`].
     #[n(7)]
     extensions: Vec<Request>,
+    /// When its units left the warehouse; `None`: they have not.
+    #[n(8)]
+    shipped_at: Option<Timestamp>,
 }
 
 impl Reservation {
@@ -164,6 +171,18 @@ impl Reservation {
     #[must_use]
     pub const fn times(&self) -> [Timestamp; 2] {
         [self.made_at, self.changed_at]
+    }
+
+    /// When its units left the warehouse; `None`: they have not.
+    #[must_use]
+    pub const fn shipped_at(&self) -> Option<Timestamp> {
+        self.shipped_at
+    }
+
+    /// Is a line's SKU still to be told that its units left? It is told only once it knows that they are sold.
+    fn is_shipping(&self, line: &ReservationLine) -> bool {
+        let sold = self.stage == Stage::Ended(ExternalStatus::Committed) && line.hold == Hold::Told(true);
+        sold && self.shipped_at.is_some() && line.shipped.is_none()
     }
 
     fn of(&self, owner: &str) -> Result<&Made, Refusal> {
@@ -218,18 +237,23 @@ impl Reservation {
 
     fn decide_end(&self, owner: &str, end: ReservationEnd, now: Timestamp) -> Result<Decision<Event, Reply>, Refusal> {
         self.of(owner)?;
+        let ending = |how| Event::Ending { how, at: now };
+        let shipped = Event::Shipped { at: now };
         match (self.stage, end) {
             (Stage::Nothing | Stage::Asking, _) => Err(Refusal::NotYet),
-            (Stage::Held, end) => {
-                let how = match end {
-                    ReservationEnd::Commit => ExternalStatus::Committed,
-                    ReservationEnd::Release => ExternalStatus::Released,
-                };
-                Ok(self.follow(vec![Event::Ending { how, at: now }], now))
+            (Stage::Held, ReservationEnd::Commit) => Ok(self.follow(vec![ending(ExternalStatus::Committed)], now)),
+            (Stage::Held, ReservationEnd::Release) => Ok(self.follow(vec![ending(ExternalStatus::Released)], now)),
+            (Stage::Held, ReservationEnd::CommitAndShip) => {
+                Ok(self.follow(vec![ending(ExternalStatus::Committed), shipped], now))
             }
+            (Stage::Held, ReservationEnd::Ship) => Err(Refusal::Ended { status: ExternalStatus::Held }),
             (
                 Stage::Ending(ExternalStatus::Committed) | Stage::Ended(ExternalStatus::Committed),
-                ReservationEnd::Commit,
+                ReservationEnd::Ship | ReservationEnd::CommitAndShip,
+            ) if self.shipped_at.is_none() => Ok(self.follow(vec![shipped], now)),
+            (
+                Stage::Ending(ExternalStatus::Committed) | Stage::Ended(ExternalStatus::Committed),
+                ReservationEnd::Commit | ReservationEnd::Ship | ReservationEnd::CommitAndShip,
             )
             | (
                 Stage::Ending(ExternalStatus::Released | ExternalStatus::Expired)
@@ -305,6 +329,14 @@ impl Entity for Reservation {
             Command::Extend { owner, request, expires_at } => self.decide_extend(owner, *request, *expires_at, now),
             Command::StillWanted { line } => self.says(*line, now).map(Decision::nothing),
             Command::Answered { line, ending, answer } => Ok(self.decide_answered(*line, *ending, answer, now)),
+            Command::ShipmentAnswered { line } => {
+                let told = self.line(u32::from(*line)).is_some_and(|line| self.is_shipping(line));
+                Ok(if told {
+                    Decision::one(Event::LineShipped { line: *line }, Reply::Done)
+                } else {
+                    Decision::again(Reply::Done)
+                })
+            }
         }
     }
 
@@ -331,7 +363,7 @@ impl Entity for Reservation {
         self.version = self.version.saturating_add(1);
         match event {
             Event::Made { made, at } => {
-                let line = |wanted: &Wanted| ReservationLine { wanted: wanted.clone(), hold: Hold::Asked };
+                let line = |wanted: &Wanted| ReservationLine { wanted: wanted.clone(), hold: Hold::Asked, shipped: None };
                 self.lines = made.lines.iter().map(line).collect();
                 (self.expires_at, self.made_at, self.changed_at) = (made.expires_at, *at, *at);
                 self.made = Some(made.clone());
@@ -346,6 +378,12 @@ impl Entity for Reservation {
             }
             Event::Ending { how, at } => (self.stage, self.changed_at) = (Stage::Ending(*how), *at),
             Event::LineEnded { line, known } => self.set(*line, Hold::Told(*known)),
+            Event::Shipped { at } => (self.shipped_at, self.changed_at) = (Some(*at), *at),
+            Event::LineShipped { line } => {
+                if let Some(line) = self.lines.get_mut(usize::from(*line)) {
+                    line.shipped = Some(true);
+                }
+            }
             Event::Ended => {
                 if let Stage::Ending(how) = self.stage {
                     self.stage = Stage::Ended(how);
@@ -358,7 +396,11 @@ impl Entity for Reservation {
         let step = match self.stage {
             Stage::Asking => STEP_RESERVE,
             Stage::Ending(_) => STEP_END,
-            Stage::Nothing | Stage::Held | Stage::Ended(_) => return Vec::new(),
+            Stage::Ended(_) => {
+                let open = (0_u32..).zip(&self.lines).filter(|(_, line)| self.is_shipping(line));
+                return open.map(|(subject, _)| EffectKey { step: STEP_SHIP, subject, part: 0 }).collect();
+            }
+            Stage::Nothing | Stage::Held => return Vec::new(),
         };
         let open = (0_u32..).zip(&self.lines).filter(|(_, line)| self.is_open(line));
         open.map(|(subject, _)| EffectKey { step, subject, part: 0 }).collect()
@@ -366,7 +408,8 @@ impl Entity for Reservation {
 
     fn effect(&self, key: EffectKey) -> Option<Effect> {
         let made = self.made()?;
-        let line = self.line(key.subject).filter(|line| self.is_open(line))?;
+        let is_owed = |line: &&ReservationLine| self.is_open(line) || key.step == STEP_SHIP && self.is_shipping(line);
+        let line = self.line(key.subject).filter(is_owed)?;
         let command = match (key.step, self.stage) {
             (STEP_RESERVE, Stage::Asking) => inventory::Command::ReserveExternal {
                 decider: Decider::Reservation { line: u16::try_from(key.subject).ok()? },
@@ -388,6 +431,11 @@ impl Entity for Reservation {
                 };
                 inventory::Command::EndExternal { id: made.id, requester: Requester::Reservation, end }
             }
+            (STEP_SHIP, Stage::Ended(_)) => inventory::Command::EndExternal {
+                id: made.id,
+                requester: Requester::Reservation,
+                end: ExternalEnd::Ship,
+            },
             (_, _) => return None,
         };
         let to = EntityId::Inventory(line.wanted.sku.clone());
@@ -395,6 +443,17 @@ impl Entity for Reservation {
     }
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
+        if key.step == STEP_SHIP {
+            // Shipped, or unknown to the SKU: then there is nothing to ship any more.
+            let is_answer = match outcome {
+                Outcome::Replied(message::Reply::Inventory(
+                    inventory::Reply::External(_) | inventory::Reply::Unknown,
+                ))
+                | Outcome::Refused(message::Refusal::Inventory(_)) => true,
+                Outcome::Replied(_) | Outcome::Refused(_) | Outcome::Provider(_) => false,
+            };
+            return is_answer.then_some(Command::ShipmentAnswered { line: u16::try_from(key.subject).ok()? });
+        }
         let ending = key.step == STEP_END;
         let answer = match outcome {
             Outcome::Replied(message::Reply::Inventory(inventory::Reply::ReservedExternal(answers))) if !ending => {
@@ -428,6 +487,7 @@ impl Entity for Reservation {
 
     fn reached(&self, wait: Wait) -> bool {
         match (wait, self.stage) {
+            (Wait::Settled, Stage::Ended(_)) => !self.lines.iter().any(|line| self.is_shipping(line)),
             (Wait::Decided, _) | (_, Stage::Nothing | Stage::Ended(_)) => true,
             (_, Stage::Asking | Stage::Ending(ExternalStatus::Held)) => false,
             (Wait::Held, Stage::Held | Stage::Ending(_)) | (Wait::Settled, Stage::Held) => true,

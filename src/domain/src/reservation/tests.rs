@@ -188,6 +188,26 @@ fn all_lines_are_held_and_sold_together() {
 }
 
 #[test]
+fn every_sku_learns_once_that_the_units_left() {
+    let to_ship = |world: &World| -> Vec<u64> {
+        world.stocks.iter().map(|(_, stock, _)| stock.levels().map(|level| level.to_ship).sum()).collect()
+    };
+    for ends in [&[ReservationEnd::Commit, ReservationEnd::Ship][..], &[ReservationEnd::CommitAndShip]] {
+        let mut world = World::with(&[5, 5]);
+        world.make(&[2, 3]).unwrap();
+        world.run();
+        assert!(world.end(ReservationEnd::Ship).is_err(), "nothing is sold yet");
+        for end in ends {
+            world.end(*end).unwrap();
+        }
+        assert_eq!((to_ship(&world), world.reservation.shipped_at()), (vec![0, 0], Some(world.now)));
+        assert!(world.reservation.reached(Wait::Settled));
+        world.end(ReservationEnd::Ship).unwrap();
+        assert_eq!((to_ship(&world), world.books()), (vec![0, 0], vec![(0, 2, 3), (0, 3, 2)]));
+    }
+}
+
+#[test]
 fn one_line_that_cannot_be_had_leaves_nothing_held() {
     let mut world = World::with(&[5, 1]);
     world.make(&[2, 3]).unwrap();

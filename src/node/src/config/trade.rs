@@ -100,7 +100,7 @@ settings! {
     pub group Country {
         name: String, Text::NAME;
         rate_ppm: u32, 0..=1_000_000;
-        /// Other rates, by the product's `tax_class`.
+        /// Other rates, by the product's `tax_class`; `shipping` is that of delivery, which otherwise follows the goods.
         classes_ppm: BTreeMap<String, u32>, each(0..=1_000_000);
     }
 }

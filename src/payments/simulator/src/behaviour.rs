@@ -55,8 +55,10 @@ pub struct Behaviour {
     pub timeout_before_ppm: u32,
     /// The share of calls without an answer that take effect.
     pub timeout_after_ppm: u32,
-    /// The share of calls answered 500 that take effect.
+    /// The share of calls answered 500 that take effect. The key gets the 500 for ever.
     pub error_after_ppm: u32,
+    /// The share of calls answered 500 without an effect. The key gets the 500 for ever.
+    pub error_before_ppm: u32,
     /// The share of authorizations declined with a retry allowed.
     pub decline_soft_ppm: u32,
     /// The share of authorizations declined for good.
@@ -95,6 +97,7 @@ impl Behaviour {
         timeout_before_ppm: 0,
         timeout_after_ppm: 0,
         error_after_ppm: 0,
+        error_before_ppm: 0,
         decline_soft_ppm: 0,
         decline_hard_ppm: 0,
         processing_ppm: 0,
@@ -119,6 +122,7 @@ impl Behaviour {
         timeout_before_ppm: 10_000,
         timeout_after_ppm: 10_000,
         error_after_ppm: 5_000,
+        error_before_ppm: 2_000,
         decline_soft_ppm: 40_000,
         decline_hard_ppm: 25_000,
         processing_ppm: 10_000,
@@ -162,6 +166,7 @@ impl Behaviour {
             self.timeout_before_ppm,
             self.timeout_after_ppm,
             self.error_after_ppm,
+            self.error_before_ppm,
             self.decline_soft_ppm,
             self.decline_hard_ppm,
             self.processing_ppm,
@@ -172,7 +177,7 @@ impl Behaviour {
             self.webhooks.very_late_ppm,
             self.webhooks.lost_ppm,
         ];
-        matches!(chances, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        matches!(chances, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
             && self.latency_p50_ms == 0
             && self.webhooks.copies_max <= 1
             && self.webhooks.late_ms == 0

@@ -16,7 +16,7 @@ use doorbuster_domain::payment::{
 };
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::webhook::WebhookEvent;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The reply to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub enum Reply {
     Answer(ProviderReport),
     /// 429: try again later.
     TooMany,
-    /// A 5xx, after which the outcome is unknown.
+    /// A 500, after which the outcome is unknown. It is stored: the same key gets it for ever (rule M7).
     Broken,
+    /// A 503: nothing was done.
+    Unavailable,
     /// There is no response.
     Silence,
 }
@@ -79,13 +81,15 @@ pub struct Engine {
     /// How often a reference was sent, where the behaviour depends on it. Not durable: after a restart the random numbers of the first sending are
     /// drawn again.
     sent: BTreeMap<Reference, u32>,
+    /// The references whose key gets a stored 500. Not durable either.
+    broken: BTreeSet<Reference>,
 }
 
 impl Engine {
     /// A provider that continues from `ledger`.
     #[must_use]
     pub fn new(behaviour: Behaviour, seed: u64, action_url: &str, ledger: Ledger) -> Self {
-        Self { behaviour, seed, action_url: action_url.into(), outages: Vec::new(), ledger, sent: BTreeMap::new() }
+        Self { behaviour, seed, action_url: action_url.into(), outages: Vec::new(), ledger, sent: BTreeMap::new(), broken: BTreeSet::new() }
     }
 
     /// Answers every call between `from` and `to` with a 5xx.
@@ -102,7 +106,7 @@ impl Engine {
     /// Handles a call at `now`.
     pub fn call(&mut self, call: &ProviderCall, now: Timestamp) -> CallPlan {
         if self.outages.iter().any(|(from, to)| *from <= now && now < *to) {
-            return CallPlan::reply(Reply::Broken, 0);
+            return CallPlan::reply(Reply::Unavailable, 0);
         }
         let token = TokenBehaviour::of(call);
         let sent = self.count(call.reference, token);
@@ -118,6 +122,12 @@ impl Engine {
         if rng.hits(self.behaviour.timeout_before_ppm) {
             return CallPlan::reply(Reply::Silence, latency_ms);
         }
+        if call.cancel {
+            return self.cancel(call, now, latency_ms);
+        }
+        if !call.query_only && self.broken.contains(&call.reference) {
+            return CallPlan::reply(Reply::Broken, latency_ms);
+        }
         let known = self.ledger.find(call.reference);
         if call.query_only {
             let found = known.and_then(|entry| Some(entry.report(entry.seen(now)?)));
@@ -132,6 +142,10 @@ impl Engine {
             }
             let first = entry.report(&entry.first);
             return CallPlan::reply(Reply::Answer(first), latency_ms.max(entry.lands_at.since_ms(now)));
+        }
+        if token == TokenBehaviour::ErrorNotCharged || rng.hits(self.behaviour.error_before_ppm) {
+            self.broken.insert(call.reference);
+            return CallPlan::reply(Reply::Broken, latency_ms);
         }
         if token == TokenBehaviour::TimeoutNotCharged && sent == 1 {
             return CallPlan::reply(Reply::Silence, latency_ms);
@@ -191,7 +205,8 @@ impl Engine {
         let lost = token == TokenBehaviour::TimeoutCharged || rng.hits(self.behaviour.timeout_after_ppm);
         let reply = if lost {
             Reply::Silence
-        } else if rng.hits(self.behaviour.error_after_ppm) {
+        } else if token == TokenBehaviour::ErrorCharged || rng.hits(self.behaviour.error_after_ppm) {
+            self.broken.insert(call.reference);
             Reply::Broken
         } else {
             Reply::Answer(report)
@@ -199,6 +214,40 @@ impl Engine {
         let line = LedgerRecord::Accepted(Box::new(entry));
         self.ledger.take(line.clone()).expect("numbered by this ledger");
         CallPlan { reply, latency_ms, line: Some(line), webhooks }
+    }
+
+    /// Rule M10: what has not taken effect never does. The answer is how it stands for good.
+    fn cancel(&mut self, call: &ProviderCall, now: Timestamp, latency_ms: u64) -> CallPlan {
+        let cancelled = declined("cancelled", Retry::SameMethod);
+        let line = match self.ledger.find(call.reference) {
+            // It lands in a moment: ask again.
+            Some(entry) if entry.seen(now).is_none() => return CallPlan::reply(Reply::TooMany, latency_ms),
+            Some(entry) => match entry.seen(now) {
+                Some(ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. }) => {
+                    let later = LaterOutcome { at: now, answer: cancelled };
+                    Some(LedgerRecord::ActionPlan { number: entry.number, later })
+                }
+                Some(_) | None => None,
+            },
+            None => Some(LedgerRecord::Accepted(Box::new(Entry {
+                number: self.ledger.next_number(),
+                reference: call.reference,
+                amount: call.amount,
+                fingerprint: CallFingerprint::of(call),
+                authorization: None,
+                return_url: None,
+                accepted_at: now,
+                lands_at: now,
+                first: cancelled,
+                later: None,
+            }))),
+        };
+        if let Some(line) = &line {
+            self.ledger.take(line.clone()).expect("numbered by this ledger");
+        }
+        let found = self.ledger.find(call.reference).and_then(|entry| Some(entry.report(entry.seen(now)?)));
+        let report = found.unwrap_or(ProviderReport::unknown(call.reference));
+        CallPlan { reply: Reply::Answer(report), latency_ms, line, webhooks: Vec::new() }
     }
 
     fn authorize(
@@ -227,6 +276,8 @@ impl Engine {
             | TokenBehaviour::Slow
             | TokenBehaviour::TimeoutCharged
             | TokenBehaviour::TimeoutNotCharged
+            | TokenBehaviour::ErrorCharged
+            | TokenBehaviour::ErrorNotCharged
             | TokenBehaviour::OtherAmount
             | TokenBehaviour::OtherCurrency
             | TokenBehaviour::OtherReference

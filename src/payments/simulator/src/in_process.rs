@@ -6,7 +6,7 @@ use super::ledger_file::LedgerFileError;
 use super::provider::{ActionResult, LedgerLost, LedgerStorage, SimulatedProvider};
 use super::webhook_sender::{DeliverWebhook, WebhookSender, WebhookTarget};
 use doorbuster_clock::SharedClock;
-use doorbuster_domain::payment::{ProviderCall, ProviderReport, Reference};
+use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, ProviderReport, Reference};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::provider::{LedgerError, LedgerPage, Provider};
 use doorbuster_payments::webhook::{WebhookError, WebhookEvent, WebhookHeaders, WebhookSecret};
@@ -92,7 +92,10 @@ impl Provider for InProcess {
         let (report, wait_ms) = match result.reply {
             Reply::Answer(report) if result.latency_ms <= timeout_ms => (report, result.latency_ms),
             Reply::Answer(_) | Reply::Silence => (unknown, timeout_ms),
-            Reply::TooMany | Reply::Broken => (unknown, result.latency_ms.min(timeout_ms)),
+            Reply::TooMany | Reply::Unavailable => (unknown, result.latency_ms.min(timeout_ms)),
+            Reply::Broken => {
+                (ProviderReport::of(call, ProviderAnswer::Broken), result.latency_ms.min(timeout_ms))
+            }
         };
         if wait_ms > 0 {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;

@@ -54,6 +54,42 @@ fn m6_a_record_says_its_amount_also_where_it_is_not_the_one_that_was_asked_for()
 }
 
 #[test]
+fn m7_a_stored_500_is_given_for_ever_and_m10_a_cancel_settles_it() {
+    for (token, charged) in [("tok_error_charged", true), ("tok_error_not_charged", false)] {
+        let mut engine = engine();
+        let call = authorize(order(1), token, 100);
+        for seconds in [0, 1, 3_600] {
+            assert_eq!(engine.call(&call, NOW.plus_s(seconds)).reply, Reply::Broken);
+        }
+        let later = NOW.plus_s(7_200);
+        let found = answer(engine.call(&question(&call), later));
+        assert_eq!(matches!(found, ProviderAnswer::Authorized { .. }), charged, "{found:?}");
+        let cancel = ProviderCall { cancel: true, ..call.clone() };
+        let settled = answer(engine.call(&cancel, later));
+        if charged {
+            named(&settled);
+        } else {
+            assert_eq!(code(&settled), "cancelled");
+        }
+        assert_eq!(answer(engine.call(&cancel, later)), settled);
+        assert_eq!(answer(engine.call(&question(&call), later)), settled, "and so it stays");
+    }
+}
+
+#[test]
+fn m10_what_was_cancelled_never_takes_effect_however_late_the_call_arrives() {
+    let mut engine = engine();
+    let call = authorize(order(1), "tok_ok", 100);
+    answer(engine.call(&ProviderCall { cancel: true, ..call.clone() }, NOW));
+    assert_eq!(code(&answer(engine.call(&call, NOW.plus_s(30)))), "cancelled");
+    let waits = authorize(order(2), "tok_action", 100);
+    answer(engine.call(&waits, NOW));
+    assert_eq!(code(&answer(engine.call(&ProviderCall { cancel: true, ..waits.clone() }, NOW))), "cancelled");
+    let acted = engine.act(waits.reference, ShopperAction::Ok, NOW.plus_s(5));
+    assert!(matches!(acted.answer, Some(ProviderAnswer::Declined { .. })), "the old tab pays no more: {acted:?}");
+}
+
+#[test]
 fn m2_a_key_sent_again_after_its_life_charges_again_and_the_reconciliation_finds_it() {
     let mut engine = engine();
     let call = authorize(order(1), "tok_ok", 100);
@@ -222,7 +258,7 @@ fn in_an_outage_nothing_happens() {
     let mut engine = engine();
     engine.add_outage(NOW, NOW.plus_s(10));
     let call = authorize(order(1), "tok_ok", 100);
-    assert_eq!(engine.call(&call, NOW.plus_s(9)).reply, Reply::Broken);
+    assert_eq!(engine.call(&call, NOW.plus_s(9)).reply, Reply::Unavailable);
     assert_eq!(engine.ledger().next_number(), 1);
     named(&answer(engine.call(&call, NOW.plus_s(10))));
 }

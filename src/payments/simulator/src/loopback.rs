@@ -9,7 +9,7 @@ use super::webhook_sender::{DeliverWebhook, WebhookSender, WebhookTarget};
 use super::{WebhookClient, server};
 use bytes::Bytes;
 use doorbuster_clock::{Clock, SharedClock, SystemClock, TestClock};
-use doorbuster_domain::payment::{Operation, ProviderAnswer};
+use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::http::HttpProvider;
 use doorbuster_payments::provider::Provider;
@@ -118,13 +118,16 @@ async fn m1_no_answer_a_500_a_429_and_a_closed_port_are_all_unknown() {
     assert_eq!(provider.send(&silent, FAR).await.answer, ProviderAnswer::Unknown);
     named(&provider.send(&silent, FAR).await.answer);
 
-    for behaviour in [
-        Behaviour { error_after_ppm: 1_000_000, ..Behaviour::INSTANT },
-        Behaviour { too_many_ppm: 1_000_000, ..Behaviour::INSTANT },
+    for (behaviour, answer) in [
+        (Behaviour { error_after_ppm: 1_000_000, ..Behaviour::INSTANT }, ProviderAnswer::Broken),
+        (Behaviour { too_many_ppm: 1_000_000, ..Behaviour::INSTANT }, ProviderAnswer::Unknown),
     ] {
         let (address, _served) = simulator(LedgerStorage::Volatile, behaviour, None).await;
         let provider = client(&address, 5_000);
-        assert_eq!(provider.send(&authorize(order(1), "tok_ok", 100), FAR).await.answer, ProviderAnswer::Unknown);
+        let call = authorize(order(1), "tok_ok", 100);
+        assert_eq!(provider.send(&call, FAR).await.answer, answer);
+        let late = ProviderCall { send_before: SystemClock.now(), ..call };
+        assert_eq!(provider.send(&late, FAR).await.answer, ProviderAnswer::Unknown, "M7: too old to be sent");
     }
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let provider = client(&format!("http://{unused}"), 5_000);

@@ -15,6 +15,7 @@ use super::page::{Page, PageRequest};
 use super::provider::{ActionResult, CallResult, SimulatedProvider};
 use bytes::Bytes;
 use doorbuster_domain::payment::{ProviderAnswer, ProviderCall, ProviderReport, Reference};
+use doorbuster_domain::time::Timestamp;
 use doorbuster_payments::wire::{AnsweredForm, CallForm, LineForm};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -117,6 +118,8 @@ fn query(reference: Reference) -> ProviderCall {
         provider_reference: None,
         return_url: None,
         query_only: true,
+        cancel: false,
+        send_before: Timestamp(u64::MAX),
     }
 }
 
@@ -153,6 +156,7 @@ async fn operation(provider: &SimulatedProvider, call: &ProviderCall) -> Answere
             Ok(answer)
         }
         Reply::Broken => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong")),
+        Reply::Unavailable => Ok(problem(StatusCode::SERVICE_UNAVAILABLE, "come back later")),
         Reply::Silence => Err(NoAnswer),
     }
 }

@@ -5,6 +5,7 @@ use super::engine::{CallPlan, Engine, Reply};
 use super::ledger::Ledger;
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::money::{Currency, Money};
+use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, Reference};
 
 pub(crate) fn engine() -> Engine {
@@ -28,6 +29,8 @@ pub(crate) fn authorize(order: OrderId, token: &str, amount: i64) -> ProviderCal
         provider_reference: None,
         return_url: None,
         query_only: false,
+        cancel: false,
+        send_before: Timestamp(u64::MAX),
     }
 }
 
@@ -46,6 +49,8 @@ pub(crate) fn follow_up(
         provider_reference: Some(named.into()),
         return_url: None,
         query_only: false,
+        cancel: false,
+        send_before: Timestamp(u64::MAX),
     }
 }
 

@@ -21,6 +21,10 @@ pub(super) enum TokenBehaviour {
     TimeoutCharged,
     /// `tok_timeout_not_charged`: the first sending is lost.
     TimeoutNotCharged,
+    /// `tok_error_charged`: takes effect, and the key gets a stored 500.
+    ErrorCharged,
+    /// `tok_error_not_charged`: does not take effect, and the key gets a stored 500.
+    ErrorNotCharged,
     /// `tok_other_amount`: authorized, one minor unit more than was asked for.
     OtherAmount,
     /// `tok_other_currency`: authorized in another currency.
@@ -36,7 +40,7 @@ pub(super) enum TokenBehaviour {
 impl TokenBehaviour {
     /// The behaviour that a call's token asks for.
     pub(super) fn of(call: &ProviderCall) -> Self {
-        if call.query_only || call.reference.operation != Operation::Authorize {
+        if call.query_only || call.cancel || call.reference.operation != Operation::Authorize {
             return Self::Unspecified;
         }
         match call.token.as_deref() {
@@ -48,6 +52,8 @@ impl TokenBehaviour {
             Some("tok_slow") => Self::Slow,
             Some("tok_timeout_charged") => Self::TimeoutCharged,
             Some("tok_timeout_not_charged") => Self::TimeoutNotCharged,
+            Some("tok_error_charged") => Self::ErrorCharged,
+            Some("tok_error_not_charged") => Self::ErrorNotCharged,
             Some("tok_other_amount") => Self::OtherAmount,
             Some("tok_other_currency") => Self::OtherCurrency,
             Some("tok_other_reference") => Self::OtherReference,

@@ -28,12 +28,14 @@ pub(super) fn touch(event: &Event, dirty: &mut Dirty) {
         | Event::Released { order, .. }
         | Event::Forgotten { order, .. }
         | Event::Shipped { order, .. }
+        | Event::Unshipped { order, .. }
         | Event::Returned { order, .. }
         | Event::MovesForgotten { order, .. } => dirty.mark(chunk_of(order.0)),
         Event::ExternalReserved { id, .. }
         | Event::ExternalExtended { id, .. }
         | Event::ExternalKept { id, .. }
         | Event::ExternalCommitted { id, .. }
+        | Event::ExternalShipped { id, .. }
         | Event::ExternalReleased { id, .. } => dirty.mark(chunk_of(id.0)),
         Event::ExternalExpired { ids, .. } | Event::ExternalForgotten { ids } => {
             ids.iter().for_each(|id| dirty.mark(chunk_of(id.0)));

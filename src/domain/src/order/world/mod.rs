@@ -5,8 +5,10 @@
 mod books;
 mod claims;
 mod desk;
+mod given_up;
 mod money_back;
 mod other_money;
+mod parcels;
 mod past_provider;
 mod people;
 mod provider;

@@ -120,6 +120,8 @@ impl World {
             },
             9 => Command::Deliver { request, shipment: 1 },
             10 if self.chance(30) => Command::Lose { request, shipment: 2 },
+            10 if self.chance(40) => Command::UndoShipment { request, shipment: 1 },
+            10 if self.chance(50) => Command::Resend { request, shipment: 2 },
             11 => {
                 let lines =
                     lines.iter().map(|one| ReturnLine { line: one.line, units: one.units, reason: "small".into() });
@@ -153,7 +155,7 @@ impl World {
                         let answer = self.provider.truth(&reference);
                         settle.push((reference, answer));
                     }
-                    AttentionReason::Refused { call, .. } => {
+                    AttentionReason::Refused { call, .. } | AttentionReason::Reversed { call, .. } => {
                         let again = ProviderAnswer::Declined { code: "operator".into(), retry: Retry::SameMethod };
                         settle.push((order.reference(*call), again));
                     }

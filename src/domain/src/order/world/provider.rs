@@ -30,6 +30,8 @@ pub(super) struct Provider {
     ledger: BTreeMap<Reference, LedgerEntry>,
     /// What an operator was told never arrived, and so never will. (An authorization still may: rule M5.)
     never: BTreeSet<Reference>,
+    /// Keys to which it gives a stored 500 for ever (rule M7).
+    broken: BTreeSet<Reference>,
 }
 
 impl Provider {
@@ -45,6 +47,12 @@ impl Provider {
         if moody && rng.random_bool(0.15) {
             return (unknown, None);
         }
+        if call.cancel {
+            return (self.cancel(call), None);
+        }
+        if !call.query_only && self.broken.contains(&call.reference) {
+            return (ProviderReport::of(call, ProviderAnswer::Broken), None);
+        }
         if let Some(line) = self.ledger.get(&call.reference) {
             let same = line.call.amount == call.amount && line.call.token == call.token;
             assert!(same || call.query_only, "the same reference with other parameters: {call:?}");
@@ -53,17 +61,40 @@ impl Provider {
         if call.query_only || self.never.contains(&call.reference) {
             return (ProviderReport::of(call, ProviderAnswer::NotFound), None);
         }
+        // Stored before the call is carried out, or after it.
+        let breaks = moody && rng.random_bool(0.08);
+        if breaks {
+            self.broken.insert(call.reference);
+        }
+        if breaks && rng.random_bool(0.5) {
+            return (ProviderReport::of(call, ProviderAnswer::Broken), None);
+        }
         let answer = self.decide(call, now, moody, rng);
         let differs = moody && call.reference.operation == Operation::Authorize && rng.random_bool(0.04);
         let amount = Money { amount: call.amount.amount + i64::from(differs), ..call.amount };
         let entry = LedgerEntry { call: call.clone(), amount, answer };
         let report = entry.report();
         self.ledger.insert(call.reference, entry);
+        if breaks {
+            return (ProviderReport::of(call, ProviderAnswer::Broken), rng.random_bool(0.3).then_some(report));
+        }
         if moody && rng.random_bool(0.15) {
             let webhook = rng.random_bool(0.5).then_some(report);
             return (unknown, webhook);
         }
         (report.clone(), rng.random_bool(0.3).then_some(report))
+    }
+
+    /// Rule M10: what has not taken effect never does.
+    fn cancel(&mut self, call: &ProviderCall) -> ProviderReport {
+        let cancelled = ProviderAnswer::Declined { code: "cancelled".into(), retry: Retry::SameMethod };
+        let (call, amount) = (call.clone(), call.amount);
+        let entry = LedgerEntry { call, amount, answer: cancelled.clone() };
+        let line = self.ledger.entry(entry.call.reference).or_insert(entry);
+        if matches!(line.answer, ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. }) {
+            line.answer = cancelled;
+        }
+        line.report()
     }
 
     fn decide(&self, call: &ProviderCall, now: Timestamp, moody: bool, rng: &mut ChaCha8Rng) -> ProviderAnswer {
