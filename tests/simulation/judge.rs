@@ -347,8 +347,11 @@ impl Judge {
             }
         }
         for (entity, model) in &self.models {
+            // What an order holds that an operator must look at is held on.
+            let is_looked_after = |order: OrderId| self.order(order).is_some_and(|order| !order.troubles.is_empty());
             if let State::Cart(cart) = &model.state
-                && let doorbuster_domain::cart::Status::Frozen { .. } = cart.status()
+                && let doorbuster_domain::cart::Status::Frozen { order, .. } = cart.status()
+                && !is_looked_after(order)
             {
                 left.push(format!("{entity} is {:?}", cart.status()));
             }

@@ -116,7 +116,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 docs: Docs::new(
                     "ResendShipment",
                     "Fulfilment",
-                    "Send other units of the same warehouse in place of those of a lost shipment; without such units it is `lost` again",
+                    "Send other units of the same warehouse in place of those of a lost shipment; it is `resending` until there are such units",
                 )
                 .answers(&[(200, Some(schema_of::<ShipmentView>))])
                 .codes(&[Code::WrongState]),

@@ -4,7 +4,7 @@
 use super::command::{Answer, CartRefusal, Command, Shortage};
 use super::step::{CallKey, CallMode, Step, Todo};
 use super::terms::{Source, Wanted};
-use super::{Attempt, CallState, Order, ShipmentStatus, Stage};
+use super::{Attempt, CallState, Order, Stage};
 use crate::cart;
 use crate::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use crate::entity::Wait;
@@ -33,9 +33,10 @@ impl Order {
                 !shipments.any(|shipment| moves(shipment).into_iter().any(waits))
             }),
             // What was taken back is sent again after it, and cancelled after it.
-            Step::Ship { line, .. } | Step::Unsell { line, .. } => {
-                !shipments.any(|shipment| waits(Step::Unship { shipment, line }))
+            Step::Ship { shipment, line } => {
+                !shipments.any(|other| other < shipment && waits(Step::Unship { shipment: other, line }))
             }
+            Step::Unsell { line, .. } => !shipments.any(|shipment| waits(Step::Unship { shipment, line })),
             Step::Unship { shipment, line } => !waits(Step::Ship { shipment, line }),
             Step::Freeze
             | Step::Reserve(_)
@@ -187,7 +188,7 @@ impl Order {
                 order,
                 shipment,
                 allocations: self.shipped_with(shipment, number)?,
-                lost: self.shipment(shipment)?.status == ShipmentStatus::Resending,
+                lost: self.is_resending(shipment),
             },
             Step::ForgetUnship { shipment, .. } => {
                 inventory::Command::ForgetMoves { order, moves: vec![MoveKey::Unship { shipment }] }
@@ -280,6 +281,8 @@ impl Order {
             }
             (Step::Reserve(_), Outcome::Refused(Refusal::Inventory(refusal))) => Answer::Short(shortage(&refusal)),
             (Step::Freeze | Step::Reserve(_), Outcome::Replied(_) | Outcome::Refused(_)) => return None,
+            // The warehouse has no other units yet: it is asked again, so that no late copy can find some after the order has given up.
+            (Step::Unship { shipment, .. }, Outcome::Refused(_)) if self.is_resending(shipment) => return None,
             // A release of something that a SKU or cart does not know is done; a sale or movement of it has failed.
             (
                 Step::Commit(_)

@@ -366,7 +366,7 @@ impl Order {
             Step::Unsell { cancel, line } => Step::ForgetUnsell { cancel, line },
             Step::Restock { number, receipt } => Step::ForgetRestock { number, receipt },
             Step::Unship { shipment, line } => {
-                self.unshipped(shipment, line, true);
+                self.unshipped(shipment, line);
                 Step::ForgetUnship { shipment, line }
             }
             Step::Freeze
@@ -392,11 +392,6 @@ impl Order {
                 self.hold(line, Hold::Released);
                 self.trouble(AttentionReason::StepRefused(step));
             }
-            Step::Unship { shipment, line } => {
-                if !self.unshipped(shipment, line, false) {
-                    self.trouble(AttentionReason::StepRefused(step));
-                }
-            }
             Step::Freeze
             | Step::Reserve(_)
             | Step::Forget(_)
@@ -408,6 +403,7 @@ impl Order {
             | Step::ForgetShip { .. }
             | Step::ForgetUnsell { .. }
             | Step::ForgetRestock { .. }
+            | Step::Unship { .. }
             | Step::ForgetUnship { .. } => self.trouble(AttentionReason::StepRefused(step)),
         }
     }

@@ -47,12 +47,7 @@ impl Order {
             });
             self.todo.insert(Todo::Step(Step::Ship { shipment: started.number, line: *line }));
         }
-        self.shipments.push(Shipment {
-            started: started.clone(),
-            status: ShipmentStatus::Shipped,
-            delivered_at: None,
-            resent: None,
-        });
+        self.shipments.push(Shipment { started: started.clone(), status: ShipmentStatus::Shipped, delivered_at: None });
     }
 
     /// The units of a shipment that never left are to ship again, as soon as the SKU knows.
@@ -72,28 +67,18 @@ impl Order {
         self.todo.extend(lines.into_iter().map(|line| Todo::Step(Step::Unship { shipment: number, line })));
     }
 
-    /// A SKU has answered to `Unship`; `false`: it must have the units, and says that it has not.
-    pub(super) fn unshipped(&mut self, number: u16, line: u16, done: bool) -> bool {
-        let resending = self.shipment(number).is_some_and(|shipment| shipment.status == ShipmentStatus::Resending);
-        if !resending {
-            return done;
+    /// A SKU has the units of a line of a shipment. Where others were asked for, they are to ship now.
+    pub(super) fn unshipped(&mut self, number: u16, line: u16) {
+        if !self.is_resending(number) {
+            return;
         }
-        if done {
-            self.take_back(number, line);
-        }
+        self.take_back(number, line);
         let is_open = |line: &u16| self.todo.contains(&Todo::Step(Step::Unship { shipment: number, line: *line }));
-        let waits = self.lines_of_shipment(number).iter().any(is_open);
-        if let Some(shipment) = self.shipment_mut(number) {
-            if done {
-                shipment.resent.get_or_insert_default().push(line);
-            }
-            if !waits {
-                // Where no unit could be sent again, it is lost as before, and the seller may ask once more.
-                let any = shipment.resent.is_some();
-                shipment.status = if any { ShipmentStatus::Resent } else { ShipmentStatus::Lost };
-            }
+        if !self.lines_of_shipment(number).iter().any(is_open)
+            && let Some(shipment) = self.shipment_mut(number)
+        {
+            shipment.status = ShipmentStatus::Resent;
         }
-        true
     }
 
     fn lines_of_shipment(&self, number: u16) -> Vec<u16> {

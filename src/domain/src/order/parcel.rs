@@ -20,9 +20,6 @@ pub struct Shipment {
     /// When it was delivered.
     #[n(2)]
     pub delivered_at: Option<Timestamp>,
-    /// Of a lost one: the lines whose units are sent again; `None`: none are.
-    #[n(3)]
-    pub resent: Option<Vec<LineNumber>>,
 }
 
 /// The status of a shipment.

@@ -168,6 +168,11 @@ impl Order {
         }
     }
 
+    /// Is it lost, and are others asked for in place of its units?
+    pub(super) fn is_resending(&self, number: u16) -> bool {
+        self.shipment(number).is_some_and(|shipment| shipment.status == ShipmentStatus::Resending)
+    }
+
     fn known_shipment(&self, number: u16) -> Result<&Shipment, Refusal> {
         self.shipment(number).ok_or(if self.exists() { Refusal::UnknownPart } else { Refusal::Unknown })
     }

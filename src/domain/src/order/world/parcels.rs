@@ -81,15 +81,14 @@ fn in_place_of_lost_units_others_are_sent_once_the_warehouse_has_them() {
 }
 
 #[test]
-fn without_other_units_a_lost_parcel_stays_lost_and_nobody_is_called() {
+fn without_other_units_the_warehouse_is_asked_again_until_it_has_them() {
     let mut desk = shipped();
     desk.answer(SHIP, Answer::Done);
     lose_and_resend(&mut desk).unwrap();
-    desk.answer(UNSHIP, Answer::Gone);
-    assert_eq!((desk.order.shipments[0].status, desk.order.troubles.len()), (ShipmentStatus::Lost, 0));
-    let request = desk.request();
-    desk.tell(&Command::Resend { request, shipment: 1 }).unwrap();
-    assert!(desk.owes(UNSHIP), "the seller may ask once more");
+    let none = Outcome::Refused(message::Refusal::Inventory(inventory::Refusal::NotThatMany));
+    assert_eq!(desk.order.answered(UNSHIP.key(), none), None);
+    assert!(desk.owes(UNSHIP));
+    assert_eq!((desk.order.shipments[0].status, desk.order.troubles.len()), (ShipmentStatus::Resending, 0));
 }
 
 #[test]

@@ -121,7 +121,6 @@ impl World {
             9 => Command::Deliver { request, shipment: 1 },
             10 if self.chance(30) => Command::Lose { request, shipment: 2 },
             10 if self.chance(40) => Command::UndoShipment { request, shipment: 1 },
-            10 if self.chance(50) => Command::Resend { request, shipment: 2 },
             11 => {
                 let lines =
                     lines.iter().map(|one| ReturnLine { line: one.line, units: one.units, reason: "small".into() });

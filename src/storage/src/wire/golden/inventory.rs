@@ -113,6 +113,18 @@ fn events_of_version_1_keep_their_bytes() {
 }
 
 #[test]
+fn units_that_are_to_ship_again_and_reservations_that_left_keep_their_bytes() {
+    let later = samples().into_iter().filter_map(|event| match event {
+        Event::Shipped { order, shipment, allocations } => {
+            Some(Event::Unshipped { order, shipment, allocations, lost: true })
+        }
+        Event::ExternalCommitted { id, at } => Some(Event::ExternalShipped { id, at }),
+        _ => None,
+    });
+    events_keep_their_bytes(&later.collect::<Vec<_>>(), include_str!("inventory_later.txt"), false);
+}
+
+#[test]
 fn an_event_of_a_later_version_is_named_as_such() {
     let (facts, _) = encoded(&samples()[7]);
     let refused = whole::read_with::<Event>(2, &facts, None);

@@ -314,6 +314,19 @@ fn a_record_that_differs_keeps_its_bytes() {
     events_keep_their_bytes(&differing(), include_str!("order_differs.txt"), false);
 }
 
+#[test]
+fn what_is_undone_sent_again_given_up_or_taken_back_keeps_its_bytes() {
+    let capture = CallKey { operation: Operation::Capture, ..CallKey::authorize(1) };
+    let events = [
+        Event::ShipmentUndone { shipment: 1, request: request(19) },
+        Event::ResendStarted { shipment: 1, request: request(19) },
+        Event::GivenUp { call: capture },
+        Event::Reversed { call: capture, code: "no".into() },
+        Event::Troubled(AttentionReason::Reversed { call: capture, code: "no".into() }),
+    ];
+    events_keep_their_bytes(&events, include_str!("order_later.txt"), false);
+}
+
 /// What an order is told of a person, in the fields of the samples.
 const TEXTS: [&str; 8] =
     ["a@b.example", "follows", "tok_ok", "https://p.example", "RM1", "too_small", "worn", "ring twice"];

@@ -57,6 +57,12 @@ fn events_of_version_1_keep_their_bytes() {
 }
 
 #[test]
+fn units_that_left_keep_their_bytes() {
+    let events = [Event::Shipped { at: Timestamp(1_000) }, Event::LineShipped { line: 0 }];
+    events_keep_their_bytes(&events, include_str!("reservation_later.txt"), false);
+}
+
+#[test]
 fn a_reservation_reads_back_at_every_point_of_its_life() {
     states_keep_their_bytes::<Reservation>(&samples(), include_str!("reservation_states.txt"), 1, |reservation| {
         reservation
