@@ -1,6 +1,6 @@
 //! Stock as a seller books it: only into a warehouse that was described, and only of a SKU that a product lists; sold only while it is active.
 
-use crate::server::{Server, order_of};
+use crate::server::{Server, order_of, paid_order_of};
 use serde_json::{Value, json};
 
 /// Every way to book units.
@@ -177,4 +177,78 @@ async fn what_happened_to_the_stock_can_be_read_newest_first_with_who_and_why() 
     assert_eq!(seller.get(&format!("{}?cursor=x", path("movements"))).await.code(), "invalid_cursor");
     assert_eq!(seller.get("/v1/inventory/NONE/movements").await.status, 404);
     assert_eq!(server.anyone().get(&path("movements")).await.status, 401);
+}
+
+async fn level(server: &Server, sku: &str) -> Value {
+    server.seller().get(&format!("/v1/inventory/{sku}")).await.body["levels"][0].clone()
+}
+
+#[tokio::test]
+async fn a_shipment_is_undone_or_sent_again_and_the_levels_say_what_is_in_the_building() {
+    let server = Server::start().await;
+    let seller = server.seller().with("Prefer", "wait=5");
+    server.with_stock("A", 5).await;
+    let order = seller.post("/v1/orders", Some("o"), Some(&paid_order_of("A", 2, "tok_ok"))).await;
+    assert_eq!(order.body["status"], "confirmed", "{order:?}");
+    let path = order.header("location").expect("a place").to_owned();
+    let shipments = format!("{path}/shipments");
+    let first = seller.post(&shipments, Some("s1"), Some(&json!({}))).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let at = |shipment: &crate::client::Answer| format!("/v1/shipments/{}", shipment.body["id"].as_str().expect("an id"));
+    for _ in 0..2 {
+        let undone = seller.post(&format!("{}/undo", at(&first)), Some("u"), None).await;
+        assert_eq!((undone.status, &undone.body["status"]), (200, &json!("undone")), "{undone:?}");
+    }
+    assert_eq!(seller.get(&path).await.body["status"], "confirmed");
+    let second = seller.post(&shipments, Some("s2"), Some(&json!({}))).await;
+    assert_eq!(second.status, 201, "{second:?}");
+    let early = seller.post(&format!("{}/resend", at(&second)), Some("r0"), None).await;
+    assert_eq!((early.status, early.code()), (409, "wrong_state"), "{early:?}");
+    assert_eq!(seller.post(&format!("{}/lose", at(&second)), Some("l"), None).await.status, 200);
+    let resent = seller.post(&format!("{}/resend", at(&second)), Some("r"), None).await;
+    assert_eq!(resent.status, 200, "{resent:?}");
+    let is_resent = || async { seller.get(&at(&second)).await.body["status"] == "resent" };
+    for _ in 0..200 {
+        if is_resent().await {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(is_resent().await);
+    let now = level(&server, "A").await;
+    assert_eq!((&now["on_hand"], &now["to_ship"]), (&json!(1), &json!(2)), "two of five are lost: {now}");
+    assert_eq!(seller.post(&shipments, Some("s3"), Some(&json!({}))).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_reservation_that_was_shipped_is_not_to_ship_any_more() {
+    let server = Server::start().await;
+    let seller = server.seller();
+    server.with_stock("A", 5).await;
+    server.with_stock("B", 5).await;
+    for (number, lines) in
+        [json!([{ "sku": "A", "quantity": 1 }]), json!([{ "sku": "A", "quantity": 1 }, { "sku": "B", "quantity": 1 }])]
+            .into_iter()
+            .enumerate()
+    {
+        let body = json!({ "reference": format!("r{number}"), "lines": lines });
+        let made = seller.post("/v1/reservations", None, Some(&body)).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let path = made.header("location").expect("a place").to_owned();
+        let early = seller.post(&format!("{path}/ship"), Some("e"), None).await;
+        assert_eq!((early.status, early.code()), (409, "wrong_state"), "{early:?}");
+        let committed = seller.post(&format!("{path}/commit"), Some("c"), None).await;
+        assert_eq!((committed.status, &committed.body["shipped_at"]), (200, &json!(null)), "{committed:?}");
+        assert_eq!(level(&server, "A").await["to_ship"], 1);
+        let shipped = seller.post(&format!("{path}/ship"), Some("s"), None).await;
+        assert!(shipped.status == 200 && shipped.body["shipped_at"].is_string(), "{shipped:?}");
+        assert_eq!(level(&server, "A").await["to_ship"], 0);
+    }
+    let body = json!({ "reference": "at-once", "lines": [{ "sku": "B", "quantity": 2 }] });
+    let made = seller.post("/v1/reservations", None, Some(&body)).await;
+    let path = made.header("location").expect("a place").to_owned();
+    let sold = seller.post(&format!("{path}/commit"), Some("c"), Some(&json!({ "shipped": true }))).await;
+    assert!(sold.status == 200 && sold.body["shipped_at"].is_string(), "{sold:?}");
+    let now = level(&server, "B").await;
+    assert_eq!((&now["on_hand"], &now["to_ship"]), (&json!(2), &json!(0)), "{now}");
 }

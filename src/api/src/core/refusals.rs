@@ -175,6 +175,7 @@ fn of_reservation(refusal: &reservation::Refusal) -> Problem {
         // A reservation that was never held does not exist for callers.
         Why::Unknown | Why::Ended { status: inventory::ExternalStatus::Held } => not_found(),
         Why::OtherTerms | Why::RequestReused => reused(),
+        Why::NotSold => reservation_ended(inventory::ExternalStatus::Held),
         Why::Ended { status } => reservation_ended(*status),
         Why::NotYet => Problem::new(Code::WrongState).detail("its units are still being reserved"),
         Why::LimitExceeded { limit } => limit_exceeded(u64::from(*limit), None),

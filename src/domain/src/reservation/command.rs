@@ -285,6 +285,8 @@ pub enum Refusal {
     },
     /// Its lines are still being reserved.
     NotYet,
+    /// It is not committed, so its units cannot leave.
+    NotSold,
     /// Extended too often.
     LimitExceeded {
         /// The most units that one order may take.

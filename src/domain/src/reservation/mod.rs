@@ -246,7 +246,7 @@ impl Reservation {
             (Stage::Held, ReservationEnd::CommitAndShip) => {
                 Ok(self.follow(vec![ending(ExternalStatus::Committed), shipped], now))
             }
-            (Stage::Held, ReservationEnd::Ship) => Err(Refusal::Ended { status: ExternalStatus::Held }),
+            (Stage::Held, ReservationEnd::Ship) => Err(Refusal::NotSold),
             (
                 Stage::Ending(ExternalStatus::Committed) | Stage::Ended(ExternalStatus::Committed),
                 ReservationEnd::Ship | ReservationEnd::CommitAndShip,
