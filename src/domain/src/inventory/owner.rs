@@ -42,6 +42,7 @@ impl Inventory {
                 | Command::Release { .. }
                 | Command::Forget { .. }
                 | Command::Ship { .. }
+                | Command::Unship { .. }
                 | Command::Return { .. }
                 | Command::ForgetMoves { .. }
                 | Command::Answer { .. }

@@ -109,6 +109,8 @@ const fn is_for_buyers(command: &Command) -> bool {
         | Command::Ship { .. }
         | Command::Deliver { .. }
         | Command::Lose { .. }
+        | Command::UndoShipment { .. }
+        | Command::Resend { .. }
         | Command::ApproveReturn { .. }
         | Command::RejectReturn { .. }
         | Command::ReceiveReturn { .. }
@@ -187,6 +189,8 @@ impl<'a> Group<'a> {
             }
             Command::Deliver { shipment, .. }
             | Command::Lose { shipment, .. }
+            | Command::UndoShipment { shipment, .. }
+            | Command::Resend { shipment, .. }
             | Command::CorrectTracking { shipment, .. } => self.whole_shipment(*shipment)?,
             Command::RequestReturn { lines, .. } => self.only(lines.iter().map(|one| one.line))?,
             Command::ApproveReturn { number, .. } | Command::RejectReturn { number, .. } => {

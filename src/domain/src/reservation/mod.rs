@@ -345,7 +345,10 @@ impl Entity for Reservation {
         let owner = match command {
             Command::Read { owner } | Command::End { owner, .. } | Command::Extend { owner, .. } => owner,
             Command::Make(made) => &made.owner,
-            Command::Wake | Command::StillWanted { .. } | Command::Answered { .. } => return Err(Denied::NotYours),
+            Command::Wake
+            | Command::StillWanted { .. }
+            | Command::Answered { .. }
+            | Command::ShipmentAnswered { .. } => return Err(Denied::NotYours),
         };
         if !by.is_named(owner) {
             return Err(Denied::NotYours);
