@@ -194,7 +194,8 @@ async fn a_shipment_is_undone_or_sent_again_and_the_levels_say_what_is_in_the_bu
     let shipments = format!("{path}/shipments");
     let first = seller.post(&shipments, Some("s1"), Some(&json!({}))).await;
     assert_eq!(first.status, 201, "{first:?}");
-    let at = |shipment: &crate::client::Answer| format!("/v1/shipments/{}", shipment.body["id"].as_str().expect("an id"));
+    let at =
+        |shipment: &crate::client::Answer| format!("/v1/shipments/{}", shipment.body["id"].as_str().expect("an id"));
     for _ in 0..2 {
         let undone = seller.post(&format!("{}/undo", at(&first)), Some("u"), None).await;
         assert_eq!((undone.status, &undone.body["status"]), (200, &json!("undone")), "{undone:?}");

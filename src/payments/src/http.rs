@@ -161,7 +161,10 @@ impl Provider for HttpProvider {
             .body(Full::default())
             .map_err(NoReply::because)
             .map_err(unavailable)?;
-        let asked = tokio::time::timeout(Duration::from_millis(self.timeout_ms), self.ask(request, PAGE_MAX, Timestamp(u64::MAX)));
+        let asked = tokio::time::timeout(
+            Duration::from_millis(self.timeout_ms),
+            self.ask(request, PAGE_MAX, Timestamp(u64::MAX)),
+        );
         let (status, body) = asked.await.map_err(NoReply::because).and_then(|asked| asked).map_err(unavailable)?;
         if status != StatusCode::OK {
             return Err(LedgerError::Unavailable(format!("status {status}")));

@@ -138,7 +138,13 @@ impl Inventory {
     }
 
     /// The units are in the building again: those of a shipment that never left, or others in place of those that are lost.
-    pub(super) fn decide_unship(&self, order: OrderId, shipment: u16, allocations: &[Allocation], lost: bool) -> Decided {
+    pub(super) fn decide_unship(
+        &self,
+        order: OrderId,
+        shipment: u16,
+        allocations: &[Allocation],
+        lost: bool,
+    ) -> Decided {
         if let Some(known) = self.moves.get(&(order, MoveKey::Unship { shipment })) {
             return move_again(known, allocations, lost);
         }

@@ -477,7 +477,8 @@ impl World {
         buyer.done.push(MoveKey::Unship { shipment });
         buyer.books.shipped -= memory::units_of(&allocations);
         for part in &allocations {
-            let gone = buyer.shipped.iter_mut().find(|gone| gone.warehouse == part.warehouse && gone.units == part.units);
+            let gone =
+                buyer.shipped.iter_mut().find(|gone| gone.warehouse == part.warehouse && gone.units == part.units);
             gone.expect("it was shipped").units = 0;
         }
         buyer.shipped.retain(|part| part.units > 0);

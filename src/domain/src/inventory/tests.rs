@@ -313,7 +313,8 @@ fn what_is_sent_in_place_of_lost_units_is_taken_from_what_is_available() {
     shelf.sell(1, 2);
     shelf.tell(Command::Ship { order: order(1), shipment: 1, allocations: vec![from(1, 2)] }).unwrap();
     shelf.sell(2, 2);
-    let resend = |units| Command::Unship { order: order(1), shipment: 1, allocations: vec![from(1, units)], lost: true };
+    let resend =
+        |units| Command::Unship { order: order(1), shipment: 1, allocations: vec![from(1, units)], lost: true };
     assert_eq!(shelf.tell(resend(2)), Err(Refusal::NotThatMany), "the others are sold");
     assert_eq!(shelf.tell(resend(1)), Ok(Reply::Done));
     let level = shelf.level(1);

@@ -285,11 +285,7 @@ impl Order {
             (Step::Unship { shipment, .. }, Outcome::Refused(_)) if self.is_resending(shipment) => return None,
             // A release of something that a SKU or cart does not know is done; a sale or movement of it has failed.
             (
-                Step::Commit(_)
-                | Step::Ship { .. }
-                | Step::Unship { .. }
-                | Step::Unsell { .. }
-                | Step::Restock { .. },
+                Step::Commit(_) | Step::Ship { .. } | Step::Unship { .. } | Step::Unsell { .. } | Step::Restock { .. },
                 Outcome::Replied(Reply::Inventory(inventory::Reply::Unknown)) | Outcome::Refused(_),
             ) => Answer::Gone,
             (Step::Release(_) | Step::Forget(_), Outcome::Refused(_)) => Answer::Gone,

@@ -89,7 +89,9 @@ impl Order {
     /// The units of a line of a shipment are to ship again.
     fn take_back(&mut self, number: u16, line: u16) {
         let Some(shipment) = self.shipment(number) else { return };
-        let Some(units) = shipment.started.lines.iter().find(|one| one.line == line).map(|one| one.units) else { return };
+        let Some(units) = shipment.started.lines.iter().find(|one| one.line == line).map(|one| one.units) else {
+            return;
+        };
         let moved = [Allocation { warehouse: shipment.started.warehouse.clone(), units }];
         self.with_line(line, |line| {
             line.shipped = line.shipped.saturating_sub(units);

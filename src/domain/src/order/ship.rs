@@ -153,18 +153,18 @@ impl Order {
         let shipment = self.known_shipment(number)?;
         let reply = made(Made::Shipment(number));
         // What was refunded is not sent as well.
-        let wanted = shipment.started.lines.iter().all(|one| {
-            self.line(one.line).is_some_and(|line| line.units.saturating_sub(line.settled) >= one.units)
-        });
+        let wanted =
+            shipment.started.lines.iter().all(|one| {
+                self.line(one.line).is_some_and(|line| line.units.saturating_sub(line.settled) >= one.units)
+            });
         match shipment.status {
             ShipmentStatus::Lost if wanted && self.none_came_back(shipment) => {
                 Ok(self.follow(vec![Event::ResendStarted { shipment: number, request: *request }], now, reply))
             }
             ShipmentStatus::Resending | ShipmentStatus::Resent => Ok(Decision::nothing(reply)),
-            ShipmentStatus::Lost
-            | ShipmentStatus::Shipped
-            | ShipmentStatus::Delivered
-            | ShipmentStatus::Undone => Err(self.wrong_state()),
+            ShipmentStatus::Lost | ShipmentStatus::Shipped | ShipmentStatus::Delivered | ShipmentStatus::Undone => {
+                Err(self.wrong_state())
+            }
         }
     }
 

@@ -366,7 +366,8 @@ impl Entity for Reservation {
         self.version = self.version.saturating_add(1);
         match event {
             Event::Made { made, at } => {
-                let line = |wanted: &Wanted| ReservationLine { wanted: wanted.clone(), hold: Hold::Asked, shipped: None };
+                let line =
+                    |wanted: &Wanted| ReservationLine { wanted: wanted.clone(), hold: Hold::Asked, shipped: None };
                 self.lines = made.lines.iter().map(line).collect();
                 (self.expires_at, self.made_at, self.changed_at) = (made.expires_at, *at, *at);
                 self.made = Some(made.clone());

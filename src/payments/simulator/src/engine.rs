@@ -89,7 +89,15 @@ impl Engine {
     /// A provider that continues from `ledger`.
     #[must_use]
     pub fn new(behaviour: Behaviour, seed: u64, action_url: &str, ledger: Ledger) -> Self {
-        Self { behaviour, seed, action_url: action_url.into(), outages: Vec::new(), ledger, sent: BTreeMap::new(), broken: BTreeSet::new() }
+        Self {
+            behaviour,
+            seed,
+            action_url: action_url.into(),
+            outages: Vec::new(),
+            ledger,
+            sent: BTreeMap::new(),
+            broken: BTreeSet::new(),
+        }
     }
 
     /// Answers every call between `from` and `to` with a 5xx.

@@ -93,9 +93,7 @@ impl Provider for InProcess {
             Reply::Answer(report) if result.latency_ms <= timeout_ms => (report, result.latency_ms),
             Reply::Answer(_) | Reply::Silence => (unknown, timeout_ms),
             Reply::TooMany | Reply::Unavailable => (unknown, result.latency_ms.min(timeout_ms)),
-            Reply::Broken => {
-                (ProviderReport::of(call, ProviderAnswer::Broken), result.latency_ms.min(timeout_ms))
-            }
+            Reply::Broken => (ProviderReport::of(call, ProviderAnswer::Broken), result.latency_ms.min(timeout_ms)),
         };
         if wait_ms > 0 {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;

@@ -5,8 +5,8 @@ use super::engine::{CallPlan, Engine, Reply};
 use super::ledger::Ledger;
 use doorbuster_domain::ids::OrderId;
 use doorbuster_domain::money::{Currency, Money};
-use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::payment::{Operation, ProviderAnswer, ProviderCall, Reference};
+use doorbuster_domain::time::Timestamp;
 
 pub(crate) fn engine() -> Engine {
     engine_with(Behaviour::INSTANT)
