@@ -168,11 +168,13 @@ async fn the_examples_work_as_they_stand_and_headers_are_described() {
     let batch = story.tell("MakeReservations", "").await;
     let held = text(&batch["results"][0]["body"]);
     story.tell("ReleaseReservation", &held).await;
-    // What needs another order than the examples make: money taken by hand, cash paid back.
-    let apart: BTreeSet<String> = ["CaptureOrder", "MarkRefunded"].map(str::to_owned).into();
+    // What needs another order than the examples make: cash paid back.
+    let apart: BTreeSet<String> = ["MarkRefunded"].map(str::to_owned).into();
     let paths = story.document["paths"].as_object().expect("paths");
     for described in paths.values().flat_map(|methods| methods.as_object().into_iter().flatten().map(|(_, one)| one)) {
-        let has_example = described.pointer("/requestBody/content/application~1json/example").is_some();
+        // An empty body says nothing that could be wrong.
+        let example = described.pointer("/requestBody/content/application~1json/example");
+        let has_example = example.is_some_and(|example| *example != json!({}));
         let operation = described["operationId"].as_str().expect("an id");
         assert!(
             !has_example || story.sent.contains(operation) || apart.contains(operation),

@@ -267,7 +267,9 @@ fn body<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Option<Value> {
         Body::JsonOrNothing(schema) => (schema, false),
     };
     let mut content = json!({ "schema": schema(generator) });
-    if let (Some(example), Some(content)) = (examples::body(route.docs.id), content.as_object_mut()) {
+    // What may be left out may be empty.
+    let example = examples::body(route.docs.id).or_else(|| (!required).then(|| json!({})));
+    if let (Some(example), Some(content)) = (example, content.as_object_mut()) {
         content.insert("example".into(), example);
     }
     Some(json!({ "required": required, "content": { "application/json": content } }))
