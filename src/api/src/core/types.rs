@@ -241,7 +241,7 @@ fn is_reference(text: &str) -> bool {
 
 /// Longest e-mail address, in characters (RFC 5321, 4.5.3.1).
 pub const EMAIL_LENGTH_MAX: usize = 254;
-/// The same shape as [`is_email`] knows, for the description.
+/// The same shape as `is_email` knows, for the description.
 pub const EMAIL: &str = r#"^[^\x00-\x20"(),.:;<>@\[\]\\\x7f-\xa0]+(\.[^\x00-\x20"(),.:;<>@\[\]\\\x7f-\xa0]+)*@[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]([^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]*[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0])?(\.[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]([^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x60\x7b-\xa0]*[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0])?)+$"#;
 
 /// Does it have the shape of an e-mail address: words with points between them, `@`, labels with points between them? Whether somebody reads it, only a

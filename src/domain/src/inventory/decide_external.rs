@@ -172,17 +172,15 @@ impl Inventory {
         now: Timestamp,
     ) -> Decided {
         let Some(reservation) = self.external_of(id, requester) else { return Ok(Decision::nothing(Reply::Unknown)) };
-        let committed = Event::ExternalCommitted { id, at: now };
-        let shipped = Event::ExternalShipped { id, at: now };
-        let events = match (end, reservation.status) {
-            (ExternalEnd::Commit, ExternalStatus::Held) => vec![committed],
-            (ExternalEnd::CommitAndShip, ExternalStatus::Held) => vec![committed, shipped],
+        let (ends, ships) = match (end, reservation.status) {
+            (ExternalEnd::Commit, ExternalStatus::Held) => (Some(ExternalStatus::Committed), false),
+            (ExternalEnd::CommitAndShip, ExternalStatus::Held) => (Some(ExternalStatus::Committed), true),
+            (ExternalEnd::Release, ExternalStatus::Held) => (Some(ExternalStatus::Released), false),
             (ExternalEnd::Ship | ExternalEnd::CommitAndShip, ExternalStatus::Committed)
                 if reservation.shipped_at.is_none() =>
             {
-                vec![shipped]
+                (None, true)
             }
-            (ExternalEnd::Release, ExternalStatus::Held) => vec![Event::ExternalReleased { id, at: now }],
             (ExternalEnd::Commit | ExternalEnd::Ship | ExternalEnd::CommitAndShip, ExternalStatus::Committed)
             | (ExternalEnd::Release, ExternalStatus::Released | ExternalStatus::Expired) => {
                 return Ok(Decision::again(reply(id, reservation, true)));
@@ -196,11 +194,20 @@ impl Inventory {
                 return Err(Refusal::ExternalEnded { status });
             }
         };
-        let mut after = self.clone();
-        events.iter().for_each(|event| after.take(event));
-        let reservation = after.external.get(id).unwrap_or(reservation);
-        let reply = reply(id, reservation, false);
-        Ok(Decision::events(events, reply))
+        let (mut after, mut events) = (reservation.clone(), Vec::new());
+        if let Some(status) = ends {
+            after.end(status, now);
+            events.push(if status == ExternalStatus::Committed {
+                Event::ExternalCommitted { id, at: now }
+            } else {
+                Event::ExternalReleased { id, at: now }
+            });
+        }
+        if ships {
+            after.ship(now);
+            events.push(Event::ExternalShipped { id, at: now });
+        }
+        Ok(Decision::events(events, reply(id, &after, false)))
     }
 
     pub(super) fn decide_extend(

@@ -161,6 +161,18 @@ impl ExternalReservation {
         self.changed_at = at;
         self.changes = self.changes.saturating_add(1);
     }
+
+    /// It is committed, released or expired.
+    pub(super) fn end(&mut self, status: ExternalStatus, at: Timestamp) {
+        self.status = status;
+        self.changed(at);
+    }
+
+    /// Its units leave the warehouse.
+    pub(super) fn ship(&mut self, at: Timestamp) {
+        self.shipped_at = Some(at);
+        self.changed(at);
+    }
 }
 
 /// All remembered external reservations of a SKU, with indexes.
@@ -268,8 +280,7 @@ impl ExternalReservations {
     pub(super) fn end(&mut self, id: ReservationId, status: ExternalStatus, at: Timestamp) -> Vec<Allocation> {
         let Some(reservation) = self.by_id.get_mut(&id) else { return Vec::new() };
         let key = (reservation.expires_at, reservation.number);
-        reservation.status = status;
-        reservation.changed(at);
+        reservation.end(status, at);
         self.fading.insert((faded_at(reservation), reservation.number));
         self.expiring.remove(&key);
         self.asking.remove(&key);
@@ -279,8 +290,7 @@ impl ExternalReservations {
     /// The units of a committed one left; returns them.
     pub(super) fn ship(&mut self, id: ReservationId, at: Timestamp) -> Vec<Allocation> {
         let Some(mut reservation) = self.take(id) else { return Vec::new() };
-        reservation.shipped_at = Some(at);
-        reservation.changed(at);
+        reservation.ship(at);
         let allocations = reservation.allocations.clone();
         self.insert(id, reservation);
         allocations

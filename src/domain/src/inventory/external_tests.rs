@@ -191,6 +191,24 @@ fn what_is_committed_is_to_ship_until_it_is_shipped_and_a_stocktake_then_finds_i
     }
 }
 
+/// Work grows with what is decided, not with what the SKU holds (rule W3).
+#[test]
+fn the_end_of_one_reservation_costs_the_same_among_many() {
+    let bytes_to_end_one_of = |count: u64| {
+        let mut shelf = Shelf::with(&[5_000]);
+        let numbers: Vec<u64> = (0..count).collect();
+        for some in numbers.chunks(EXTERNAL_PER_DECISION_MAX) {
+            let requests = some.iter().map(|number| shelf.request(&number.to_string(), 1)).collect();
+            shelf.ask(requests);
+        }
+        [ExternalEnd::CommitAndShip, ExternalEnd::Release].map(|end| {
+            let command = Command::EndExternal { id: id("7"), requester: shop(), end };
+            allocation_counter::measure(|| drop(shelf.stock.decide(&command, shelf.now))).bytes_total
+        })
+    };
+    assert_eq!(bytes_to_end_one_of(10), bytes_to_end_one_of(1_000));
+}
+
 #[test]
 fn what_is_released_is_free_and_cannot_be_sold() {
     let mut shelf = Shelf::with(&[1]);

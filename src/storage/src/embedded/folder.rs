@@ -38,7 +38,7 @@ pub enum OpenError {
         /// The configured layout.
         configured: Layout,
     },
-    /// Its records, states or tables have another form: see [`FOLDER_FORMAT`].
+    /// Its records, states or tables have another form: see `FOLDER_FORMAT`.
     #[error(
         "the data folder {} was written by {} version of Doorbuster, in form {stored} of its records; this version reads forms {EARLIER_FORMAT} and \
          {FOLDER_FORMAT}: start with an empty folder, or with the version that wrote this one", folder.display(),

@@ -1,6 +1,6 @@
 //! Secret keys of sellers' accounts: `sk_…`, shown once, kept as hashes.
 //!
-//! [`lines`] says how they are kept. A running node reads the file again when it has changed. A key that was verified once is found again by
+//! `lines` says how they are kept. A running node reads the file again when it has changed. A key that was verified once is found again by
 //! comparison, without a second hash.
 
 mod lines;
