@@ -98,6 +98,8 @@ const EXPECTED: &[Row] = &[
     ("GET", "/docs", Thing::None, "",                                                      "++++++++"),
     ("GET", "/docs/docs.js", Thing::None, "",                                              "++++++++"),
     ("GET", "/docs/docs.css", Thing::None, "",                                             "++++++++"),
+    ("GET", "/simulated-provider/actions/{reference}", Thing::None, "",                    "44444444"),
+    ("POST", "/simulated-provider/actions/{reference}", Thing::None, "",                   "44444444"),
     ("PUT", "/v1/products/{id}", Thing::Goods, PRODUCT,                                    "++933331"),
     ("GET", "/v1/products/{id}", Thing::Goods, "",                                         "++++++++"),
     ("PUT", "/v1/warehouses/{id}", Thing::Goods, WAREHOUSE,                                "++933331"),
@@ -325,7 +327,7 @@ impl Busy {
             "/v1/reservations" if row.0 == "GET" => "/v1/reservations?sku=B".to_owned(),
             path => path.replace("{id}", &subject.id),
         };
-        path.replace("{sku}", "B").replace("{provider}", "simulated")
+        path.replace("{sku}", "B").replace("{provider}", "simulated").replace("{reference}", "none")
     }
 
     fn body(&self, row: &Row) -> Option<String> {

@@ -285,6 +285,6 @@ pub(crate) fn read_of(entity: &EntityId) -> Command {
         EntityId::Cart(_) => Command::Cart(cart::Command::Access),
         EntityId::Product(_) => Command::Product(product::Command::Read),
         EntityId::Warehouse(_) => Command::Wake,
-        EntityId::Reservation(_) => Command::Reservation(reservation::Command::Read { owner: words::SELLER.into() }),
+        EntityId::Reservation(_) => Command::Reservation(reservation::Command::Read { owner: words::OWNER.into() }),
     }
 }

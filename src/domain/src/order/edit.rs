@@ -1,7 +1,8 @@
 //! Changes of an order after its placement, and the erasure of its personal data.
 
+use super::amended::{Amended, GroupNotes};
 use super::command::{Made, Patch, Refusal, Reply};
-use super::event::{Amended, Event, GroupNotes};
+use super::event::Event;
 use super::personal::Personal;
 use super::saga::{Decided, made};
 use super::terms::OrderTerms;

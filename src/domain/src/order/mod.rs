@@ -16,6 +16,7 @@
 //! - Captures, voids and refunds are derived from the amount due (`money`, rule M5); no plan is stored.
 //! - A request and its result are remembered for ever; a repetition has no second effect.
 
+mod amended;
 mod cancel;
 mod command;
 mod edit;
@@ -47,14 +48,14 @@ mod terms;
 #[cfg(test)]
 mod world;
 
+pub use amended::{Amended, GroupNotes};
 pub use command::{
     Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
     Reply, Shortage,
 };
 pub use edit::EDITS_MAX;
 pub use event::{
-    Amended, Cancelled, CancelledLine, Event, GroupNotes, Placed, Priced, PricedLine, Receipt, RefundCause,
-    RefundStarted, ShipmentStarted,
+    Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted, ShipmentStarted,
 };
 pub use group::{Group, Sight};
 pub use line::{Agreed, Hold, OrderLine};

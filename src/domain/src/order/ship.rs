@@ -1,8 +1,9 @@
 //! Shipments: units given to a carrier from one warehouse, which arrive or are lost. One that was recorded by mistake is undone; in place of a
 //! lost one, others are sent.
 
+use super::amended::{Amended, Tracking};
 use super::command::{LineUnits, Made, Refusal};
-use super::event::{Amended, Event, ShipmentStarted, Tracking};
+use super::event::{Event, ShipmentStarted};
 use super::saga::{Decided, made};
 use super::{Order, OrderLine, Shipment, ShipmentStatus, Stage};
 use crate::entity::Decision;

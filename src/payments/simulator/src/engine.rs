@@ -228,14 +228,14 @@ impl Engine {
     fn cancel(&mut self, call: &ProviderCall, now: Timestamp, latency_ms: u64) -> CallPlan {
         let cancelled = declined("cancelled", Retry::SameMethod);
         let line = match self.ledger.find(call.reference) {
-            // It lands in a moment: ask again.
-            Some(entry) if entry.seen(now).is_none() => return CallPlan::reply(Reply::TooMany, latency_ms),
             Some(entry) => match entry.seen(now) {
-                Some(ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. }) => {
+                // It lands in a moment, and its webhook is on its way: ask again.
+                None | Some(ProviderAnswer::Processing { .. }) => return CallPlan::reply(Reply::TooMany, latency_ms),
+                Some(ProviderAnswer::RequiresAction { .. }) => {
                     let later = LaterOutcome { at: now, answer: cancelled };
                     Some(LedgerRecord::ActionPlan { number: entry.number, later })
                 }
-                Some(_) | None => None,
+                Some(_) => None,
             },
             None => Some(LedgerRecord::Accepted(Box::new(Entry {
                 number: self.ledger.next_number(),

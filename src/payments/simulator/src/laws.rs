@@ -89,6 +89,18 @@ fn m10_what_was_cancelled_never_takes_effect_however_late_the_call_arrives() {
     assert!(matches!(acted.answer, Some(ProviderAnswer::Declined { .. })), "the old tab pays no more: {acted:?}");
 }
 
+/// Its outcome is on its way in a webhook, which a cancel cannot call back.
+#[test]
+fn m10_what_is_being_processed_cannot_be_cancelled_and_settles_by_its_own_outcome() {
+    let mut engine = engine();
+    let call = authorize(order(1), "tok_processing", 100);
+    let webhooks = engine.call(&call, NOW).webhooks;
+    let announced = webhooks.iter().map(|(_, event)| event.report.answer.clone()).next().expect("a webhook");
+    let cancel = ProviderCall { cancel: true, ..call.clone() };
+    assert_eq!(engine.call(&cancel, NOW).reply, Reply::TooMany);
+    assert_eq!(answer(engine.call(&cancel, NOW.plus_s(60))), announced);
+}
+
 #[test]
 fn m2_a_key_sent_again_after_its_life_charges_again_and_the_reconciliation_finds_it() {
     let mut engine = engine();
