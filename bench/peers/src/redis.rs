@@ -8,6 +8,7 @@ use redis::Script;
 use redis::aio::MultiplexedConnection;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::process::{Child, Command};
 
 const RESERVE: &str = "
@@ -63,7 +64,33 @@ impl Connection for Open {
     }
 }
 
-fn start(folder: &Path, port: u16) -> Result<Child, String> {
+/// A Redis in a folder of its own.
+struct Server {
+    folder: Folder,
+    port: u16,
+    child: Child,
+}
+
+impl Server {
+    /// It runs, and answers `peer`, which speaks with it.
+    async fn start(options: &Options, name: &str) -> Result<(Self, Redis), String> {
+        let (folder, port) = (Folder::new(&options.folder, name)?, free_port()?);
+        let child = spawn_server(folder.path(), port)?;
+        let peer = Redis { port, script: Script::new(RESERVE) };
+        until("Redis", || peer.is_up()).await?;
+        Ok((Self { folder, port, child }, peer))
+    }
+
+    /// Gives the instant of the kill.
+    async fn kill_and_restart(&mut self, peer: &Redis) -> Result<Instant, String> {
+        let at = kill_all(&mut self.child).await?;
+        self.child = spawn_server(self.folder.path(), self.port)?;
+        until("Redis", || peer.is_up()).await?;
+        Ok(at)
+    }
+}
+
+fn spawn_server(folder: &Path, port: u16) -> Result<Child, String> {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(folder);
     command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"]);
@@ -71,24 +98,14 @@ fn start(folder: &Path, port: u16) -> Result<Child, String> {
 }
 
 pub async fn measure(options: &Options) -> Result<Figures, String> {
-    let folder = Folder::new(&options.folder, "redis")?;
-    let port = free_port()?;
-    let mut server = start(folder.path(), port)?;
-    let peer = Arc::new(Redis { port, script: Script::new(RESERVE) });
-    until("Redis", || peer.is_up()).await?;
+    let (mut server, peer) = Server::start(options, "redis").await?;
+    let peer = Arc::new(peer);
     let text = |error: redis::RedisError| error.to_string();
     let mut connection = peer.open().await?;
     let set = redis::cmd("SET").arg("stock:hot").arg(options.drop.units).query_async::<()>(&mut connection).await;
     set.map_err(text)?;
     let crowd = Crowd::new(options.drop);
-    let killed = crowd
-        .run(Arc::clone(&peer), || async {
-            let at = kill_all(&mut server).await?;
-            server = start(folder.path(), port)?;
-            until("Redis", || peer.is_up()).await?;
-            Ok(at)
-        })
-        .await?;
+    let killed = crowd.run(Arc::clone(&peer), || server.kill_and_restart(&peer)).await?;
     let mut connection = peer.open().await?;
     let mut books = Books::default();
     let keys: Vec<String> =
@@ -98,31 +115,20 @@ pub async fn measure(options: &Options) -> Result<Figures, String> {
         *books.buyers.entry(buyer).or_default() += 1;
     }
     books.left = redis::cmd("GET").arg("stock:hot").query_async(&mut connection).await.map_err(text)?;
-    kill_all(&mut server).await?;
+    kill_all(&mut server.child).await?;
     Ok(crowd.figures(&books, killed))
 }
 
 /// An order, over HTTP.
 pub async fn measure_shop(options: &Options) -> Result<Figures, String> {
-    let folder = Folder::new(&options.folder, "redis-shop")?;
-    let port = free_port()?;
-    let mut server = start(folder.path(), port)?;
-    let peer = Redis { port, script: Script::new(RESERVE) };
-    until("Redis", || peer.is_up()).await?;
+    let (mut server, peer) = Server::start(options, "redis-shop").await?;
     let text = |error: redis::RedisError| error.to_string();
     let mut connection = peer.open().await?;
     let fill = [("available", options.drop.units), ("unit_price", 12_999)];
     redis::cmd("HSET").arg("stock:hot").arg(&fill).query_async::<()>(&mut connection).await.map_err(text)?;
-    let mut shop = Shop::start("redis", port).await?;
+    let mut shop = Shop::start("redis", server.port).await?;
     let crowd = Crowd::new(options.drop);
-    let killed = crowd
-        .run(shop.peer(), || async {
-            let at = kill_all(&mut server).await?;
-            server = start(folder.path(), port)?;
-            until("Redis", || peer.is_up()).await?;
-            Ok(at)
-        })
-        .await?;
+    let killed = crowd.run(shop.peer(), || server.kill_and_restart(&peer)).await?;
     let mut connection = peer.open().await?;
     let mut books = Books::default();
     let keys: Vec<String> = redis::cmd("KEYS").arg("key:b*").query_async(&mut connection).await.map_err(text)?;
@@ -138,6 +144,6 @@ pub async fn measure_shop(options: &Options) -> Result<Figures, String> {
     books.left =
         redis::cmd("HGET").arg("stock:hot").arg("available").query_async(&mut connection).await.map_err(text)?;
     shop.kill().await?;
-    kill_all(&mut server).await?;
+    kill_all(&mut server.child).await?;
     Ok(crowd.figures(&books, killed))
 }
