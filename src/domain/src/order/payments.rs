@@ -104,10 +104,7 @@ impl Order {
     /// A record of another amount than the call's; `None`: it is known, or the call has ended.
     fn differing(&self, call: CallKey, found: Money, answer: &ProviderAnswer) -> Option<Event> {
         let payment = self.payment(call.payment)?;
-        let is_settled = match payment.attempt {
-            Attempt::Authorized { .. } => true,
-            Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing | Attempt::Declined { .. } => false,
-        };
+        let is_authorized = matches!(payment.attempt, Attempt::Authorized { .. });
         let charged = match answer {
             ProviderAnswer::Authorized { provider_reference, .. } => {
                 Some((provider_reference.clone(), Operation::Void))
@@ -122,7 +119,7 @@ impl Order {
             | ProviderAnswer::Reversed { .. }
             | ProviderAnswer::Unknown => None,
         };
-        let charged = charged.filter(|_| call.operation == Operation::Authorize && !is_settled);
+        let charged = charged.filter(|_| call.operation == Operation::Authorize && !is_authorized);
         let is_known = if call.operation == Operation::Authorize {
             payment.differs.is_some_and(|known| known.undo.is_some() || charged.is_none())
         } else {
