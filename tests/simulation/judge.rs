@@ -9,6 +9,7 @@
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any::{Event, Reply, State};
 use doorbuster_domain::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
+use doorbuster_domain::claims;
 use doorbuster_domain::inventory::{self, AuditFold, ExternalStatus};
 use doorbuster_domain::order::{Hold, Order, Stage};
 use doorbuster_domain::reservation::{self, Reservation};
@@ -367,7 +368,7 @@ impl Judge {
             .stock()
             .flat_map(|(_, stock)| stock.external_reservations().map(|(_, one)| one.expires_at).collect::<Vec<_>>());
         let several = self.reservations().map(|(_, reservation)| reservation.expires_at());
-        let held = held.chain(promised).chain(several).map(|at| at.plus_s(inventory::QUESTION_GRACE_S));
+        let held = held.chain(promised).chain(several).map(|at| at.plus_s(claims::QUESTION_GRACE_S));
         orders.chain(held).max().unwrap_or_default()
     }
 

@@ -7,6 +7,7 @@ use doorbuster_domain::any::{Command, Refusal, Reply};
 use doorbuster_domain::effect::{EffectKey, Outcome};
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, OrderId};
+use doorbuster_domain::claims;
 use doorbuster_domain::inventory;
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order;
@@ -38,7 +39,7 @@ async fn an_answer_to_an_earlier_instance_is_not_taken_for_one_to_this() {
         },
         other => panic!("{other:?}"),
     };
-    tokio::time::sleep(Duration::from_secs(10 + inventory::QUESTION_GRACE_S + 2)).await;
+    tokio::time::sleep(Duration::from_secs(10 + claims::QUESTION_GRACE_S + 2)).await;
     // The question is under way, and lost each time.
     let subject = u32::try_from(reserved).expect("one of the first events");
     let never_was = |instance| EntityMsg::Answer {

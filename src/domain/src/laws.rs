@@ -3,7 +3,8 @@
 //! A law checks a state, or the events that made it, and returns the violation if there is one.
 
 use super::entity::Entity;
-use super::inventory::{AuditFold, Event, ExternalStatus, Inventory, Level, ReservationStatus};
+use super::claims::ClaimStatus;
+use super::inventory::{AuditFold, Event, ExternalStatus, Inventory, Level};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -51,7 +52,7 @@ pub fn available_is_never_negative(stock: &Inventory) -> Result<(), Violation> {
 pub fn reserved_is_the_sum_of_live_reservations(stock: &Inventory) -> Result<(), Violation> {
     let mut sums = BTreeMap::new();
     for (order, reservation) in stock.live() {
-        let held = reservation.status == ReservationStatus::Held;
+        let held = reservation.status == ClaimStatus::Held;
         holds("reserved_is_the_sum_of_live_reservations", held, || format!("{order} is live and has ended"))?;
         for part in &reservation.allocations {
             let sum: &mut u64 = sums.entry(&part.warehouse).or_default();
@@ -179,7 +180,7 @@ pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation
     let mut unsold: u64 = 0;
     let mut to_ship: u64 = 0;
     for (order, units) in books.orders() {
-        let reservation = stock.reservation(order).filter(|known| known.status == ReservationStatus::Held);
+        let reservation = stock.reservation(order).filter(|known| known.status == ClaimStatus::Held);
         let held = reservation.map_or(0, super::inventory::Reservation::units);
         holds(LAW, units.live() == held, || format!("{order} holds {held}: {units:?}"))?;
         live = live.saturating_add(units.live());

@@ -7,6 +7,7 @@
 
 pub mod any;
 pub mod cart;
+pub mod claims;
 pub mod codec;
 pub mod country;
 pub mod effect;

@@ -1,5 +1,6 @@
 //! Commands, events, replies and refusals of a cart.
 
+use crate::claims::Says;
 use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{GuestId, OrderId, RequestFingerprint, Sku};
 use crate::money::{Currency, Money};
@@ -129,22 +130,8 @@ pub enum Command {
         /// The cart's version after the freeze that the question was about.
         freeze: u64,
         /// The order's answer.
-        says: OrderSays,
+        says: Says,
     },
-}
-
-/// An order's answer to the question of rule R3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OrderSays {
-    /// The cart stays frozen.
-    Keep {
-        /// When to ask again.
-        until: Timestamp,
-    },
-    /// The order ended, or does not exist: the cart is open again.
-    Release,
-    /// The order is confirmed: the cart is closed.
-    Taken,
 }
 
 /// An event of a cart.

@@ -16,12 +16,12 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use command::{CartLine, Command, Event, Frozen, OrderSays, Owner, Refusal, Reply, Snapshot};
+pub use command::{CartLine, Command, Event, Frozen, Owner, Refusal, Reply, Snapshot};
 
+use super::claims::{self, Says, order_says};
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Decision, Entity};
 use super::ids::{CartId, EntityId, OrderId, RequestFingerprint, Sku};
-use super::inventory;
 use super::message;
 use super::money::Currency;
 use super::order;
@@ -240,7 +240,7 @@ impl Cart {
             Status::Open if self.expires_at <= now => Err(Refusal::Expired),
             Status::Open if self.lines.is_empty() => Err(Refusal::Empty),
             Status::Open => {
-                let ask_at = expires_at.plus_s(inventory::QUESTION_GRACE_S);
+                let ask_at = expires_at.plus_s(claims::QUESTION_GRACE_S);
                 let reply = self.frozen(opened, self.version.saturating_add(1));
                 Ok(Decision::one(Event::Frozen { order, ask_at }, reply))
             }
@@ -281,22 +281,22 @@ impl Cart {
     }
 
     /// An answer about a freeze that has ended since, or about an earlier one, changes nothing.
-    fn answer(&self, order: OrderId, about: u64, says: OrderSays, now: Timestamp) -> Decision<Event, Reply> {
+    fn answer(&self, order: OrderId, about: u64, says: Says, now: Timestamp) -> Decision<Event, Reply> {
         let current = match self.status {
             Status::Frozen { order: holder, freeze, ask_at } => (holder == order && freeze == about).then_some(ask_at),
             Status::Open | Status::Ordered { .. } | Status::Expired => None,
         };
         let Some(asked_at) = current else { return Decision::nothing(Reply::Unknown) };
         match says {
-            OrderSays::Keep { until } => {
-                let ask_at = until.max(now.plus_s(inventory::QUESTION_GRACE_S));
+            Says::Keep { until } => {
+                let ask_at = until.max(now.plus_s(claims::QUESTION_GRACE_S));
                 if ask_at == asked_at {
                     return Decision::again(Reply::Done);
                 }
                 Decision::one(Event::Kept { ask_at }, Reply::Done)
             }
-            OrderSays::Release => self.thaw(order),
-            OrderSays::Taken => self.close(order),
+            Says::Release => self.thaw(order),
+            Says::Taken => self.close(order),
         }
     }
 
@@ -423,12 +423,7 @@ impl Entity for Cart {
 
     fn answered(&self, key: EffectKey, outcome: Outcome) -> Option<Command> {
         let (order, freeze) = self.asked_about(key)?;
-        let says = match inventory::order_says(&outcome)? {
-            inventory::OrderSays::Keep { until } => OrderSays::Keep { until },
-            inventory::OrderSays::Release => OrderSays::Release,
-            inventory::OrderSays::Taken => OrderSays::Taken,
-        };
-        Some(Command::Answer { order, freeze, says })
+        Some(Command::Answer { order, freeze, says: order_says(&outcome)? })
     }
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {

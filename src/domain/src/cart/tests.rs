@@ -173,7 +173,7 @@ fn an_empty_cart_and_a_freeze_past_its_deadline_freeze_nothing() {
 fn a_late_freeze_of_a_dead_order_does_not_keep_the_cart_for_ever_r3() {
     let mut trolley = Trolley::filled();
     trolley.tell(freeze(1)).unwrap();
-    let due = DEADLINE.plus_s(inventory::QUESTION_GRACE_S);
+    let due = DEADLINE.plus_s(claims::QUESTION_GRACE_S);
     assert_eq!((trolley.cart.owed(NOW), trolley.cart.wake_at(NOW)), (vec![], Some(due)));
     trolley.now = due;
     let [key] = trolley.cart.owed(due)[..] else { panic!("one question") };

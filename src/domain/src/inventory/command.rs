@@ -1,6 +1,7 @@
 //! Commands, replies and refusals of a SKU's stock.
 
 use crate::codec::{self as minicbor, Decode, Encode, text};
+use crate::claims::Says;
 use crate::ids::{OrderId, ProductId, Request, ReservationId, Sku, WarehouseId};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
@@ -147,20 +148,6 @@ pub enum MoveKey {
     },
 }
 
-/// An answer to the question of rule R3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OrderSays {
-    /// Keep the units reserved.
-    Keep {
-        /// When to ask again.
-        until: Timestamp,
-    },
-    /// The order ended, does not exist, or has no such reservation: release the units and forget the reservation, because no `Forget` will follow.
-    Release,
-    /// The units are sold to the order.
-    Taken,
-}
-
 /// A command to a SKU's stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -289,7 +276,7 @@ pub enum Command {
         /// The number of the reservation.
         reservation: u64,
         /// The order's answer.
-        says: OrderSays,
+        says: Says,
     },
     /// Reserves units under references of a caller; each request is answered separately. At most
     /// [`super::EXTERNAL_PER_DECISION_MAX`] of them.
@@ -346,7 +333,7 @@ pub enum Command {
         /// The reservation's id.
         id: ReservationId,
         /// The order's answer.
-        says: OrderSays,
+        says: Says,
     },
     /// A warehouse is or is not active; units in one that is not are not for sale. The warehouse sends it; the newest version wins.
     SetWarehouse {

@@ -1,13 +1,14 @@
 //! Decisions on external reservations, which belong to shops with a checkout of their own: reserve, commit, release, extend, expire.
 
-use super::command::{Allocation, OrderSays, Refusal, Reply, Units};
+use super::command::{Allocation, Refusal, Reply, Units};
 use super::event::Event;
 use super::external::{
     Decider, EXTENSIONS_MAX, EXTERNAL_PER_DECISION_MAX, ExternalAnswer, ExternalRequest, ExternalReservation,
     ExternalStatus, LOOKED_AT_MAX, Requester,
 };
 use super::memory::narrow;
-use super::{Inventory, QUESTION_GRACE_S};
+use super::Inventory;
+use crate::claims::{QUESTION_GRACE_S, Says};
 use crate::entity::Decision;
 use crate::ids::{Request, ReservationId, WarehouseId};
 use crate::time::Timestamp;
@@ -284,21 +285,21 @@ impl Inventory {
     }
 
     /// The answer of a reservation of several lines about its line (rule R3). An answer after the end changes nothing.
-    pub(super) fn decide_external_answer(&self, id: ReservationId, says: OrderSays, now: Timestamp) -> Decided {
+    pub(super) fn decide_external_answer(&self, id: ReservationId, says: Says, now: Timestamp) -> Decided {
         let held = self
             .external_of(id, &Requester::Reservation)
             .filter(|reservation| reservation.status == ExternalStatus::Held);
         let Some(reservation) = held else { return Ok(Decision::nothing(Reply::Unknown)) };
         let event = match says {
-            OrderSays::Keep { until } => {
+            Says::Keep { until } => {
                 let ask_at = until.max(now.plus_s(QUESTION_GRACE_S));
                 if ask_at == reservation.expires_at {
                     return Ok(Decision::again(Reply::Done));
                 }
                 Event::ExternalKept { id, ask_at }
             }
-            OrderSays::Release => Event::ExternalReleased { id, at: now },
-            OrderSays::Taken => Event::ExternalCommitted { id, at: now },
+            Says::Release => Event::ExternalReleased { id, at: now },
+            Says::Taken => Event::ExternalCommitted { id, at: now },
         };
         Ok(Decision::one(event, Reply::Done))
     }

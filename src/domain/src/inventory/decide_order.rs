@@ -1,9 +1,11 @@
 //! Decisions on the commands of orders: reserve, commit, release, forget, ship, return; and on their answers to the question of rule R3.
+//! What a command means for a reservation is ruled by [`crate::claims::Ledger`], as for every claim.
 
-use super::command::{Allocation, MoveKey, Offer, OrderSays, Refusal, Reply, ReturnKey, Units};
+use super::command::{Allocation, MoveKey, Offer, Refusal, Reply, ReturnKey, Units};
 use super::event::Event;
-use super::memory::{Move, Reservation, ReservationStatus};
-use super::{Inventory, MOVE_MEMORY_S, QUESTION_GRACE_S};
+use super::memory::{Move, Reservation};
+use super::{Inventory, MOVE_MEMORY_S};
+use crate::claims::{ClaimStatus, QUESTION_GRACE_S, Ruling};
 use crate::entity::Decision;
 use crate::ids::{OrderId, WarehouseId};
 use crate::money::{Currency, Money};
@@ -23,7 +25,7 @@ type Decided = Result<Decision<Event, Reply>, Refusal>;
 
 impl Inventory {
     pub(super) fn decide_reserve(&self, wanted: &ReserveRequest, ranking: &[WarehouseId], now: Timestamp) -> Decided {
-        if let Some(known) = self.reservations.get(&wanted.order) {
+        if let Some(known) = self.reservations.get(wanted.order) {
             return reserve_again(known, wanted, self.offer.as_ref().and_then(|offer| offer.hold_s));
         }
         // The deadline is checked only now: an existing reservation is returned however late the command comes.
@@ -52,7 +54,7 @@ impl Inventory {
             agreed: self.agreed.get(&wanted.currency).cloned().ok_or(Refusal::NoPrice { currency: wanted.currency })?,
             expires_at,
             ask_at: expires_at.plus_s(QUESTION_GRACE_S),
-            status: ReservationStatus::Held,
+            status: ClaimStatus::Held,
         };
         let event = Event::Reserved {
             order: wanted.order,
@@ -74,57 +76,22 @@ impl Inventory {
         offer.check_limit(wanted.units)
     }
 
-    /// The order's reservation with this number (rule R1).
-    fn named(&self, order: OrderId, reservation: u64) -> Option<&Reservation> {
-        self.reservations.get(&order).filter(|known| known.number == reservation)
-    }
-
-    pub(super) fn decide_commit(&self, order: OrderId, reservation: u64) -> Decided {
-        let Some(known) = self.named(order, reservation) else { return Ok(Decision::nothing(Reply::Unknown)) };
-        match known.status {
-            ReservationStatus::Held => Ok(Decision::one(Event::Committed { order, reservation }, Reply::Done)),
-            ReservationStatus::Committed => Ok(Decision::again(Reply::Done)),
-            ReservationStatus::Released => Err(Refusal::Ended),
-        }
-    }
-
-    pub(super) fn decide_release(&self, order: OrderId, reservation: u64) -> Decided {
-        let Some(known) = self.named(order, reservation) else { return Ok(Decision::nothing(Reply::Unknown)) };
-        match known.status {
-            ReservationStatus::Held => Ok(Decision::one(Event::Released { order, reservation }, Reply::Done)),
-            ReservationStatus::Released => Ok(Decision::again(Reply::Done)),
-            ReservationStatus::Committed => Err(Refusal::Ended),
-        }
-    }
-
-    pub(super) fn decide_forget(&self, order: OrderId, reservation: u64) -> Decided {
-        let Some(known) = self.named(order, reservation) else { return Ok(Decision::nothing(Reply::Unknown)) };
-        match known.status {
-            ReservationStatus::Held => Err(Refusal::NotEnded),
-            ReservationStatus::Committed | ReservationStatus::Released => {
-                Ok(Decision::one(Event::Forgotten { order, reservation }, Reply::Done))
-            }
-        }
-    }
-
-    /// An answer after the end of the reservation changes nothing: the order's own command was faster.
-    pub(super) fn decide_answer(&self, order: OrderId, reservation: u64, says: OrderSays, now: Timestamp) -> Decided {
-        let live = self.named(order, reservation).filter(|known| known.status == ReservationStatus::Held);
-        let Some(known) = live else { return Ok(Decision::nothing(Reply::Unknown)) };
-        match says {
-            OrderSays::Keep { until } => {
-                // At least the grace period away: an order that answers "until now" is not asked again at once.
-                let ask_at = until.max(now.plus_s(QUESTION_GRACE_S));
-                if ask_at == known.ask_at {
-                    return Ok(Decision::again(Reply::Done));
-                }
-                Ok(Decision::one(Event::Kept { order, reservation, ask_at }, Reply::Done))
-            }
-            OrderSays::Release => Ok(Decision::events(
+    /// What the ruling about a reservation comes to (rules R1, R3).
+    pub(super) fn carry_out(ruling: Ruling, order: OrderId, reservation: u64) -> Decided {
+        let one = |event| Ok(Decision::one(event, Reply::Done));
+        match ruling {
+            Ruling::Unknown => Ok(Decision::nothing(Reply::Unknown)),
+            Ruling::Again => Ok(Decision::again(Reply::Done)),
+            Ruling::Ended => Err(Refusal::Ended),
+            Ruling::NotEnded => Err(Refusal::NotEnded),
+            Ruling::Keep { ask_at } => one(Event::Kept { order, reservation, ask_at }),
+            Ruling::Commit => one(Event::Committed { order, reservation }),
+            Ruling::Release => one(Event::Released { order, reservation }),
+            Ruling::Forget => one(Event::Forgotten { order, reservation }),
+            Ruling::Drop => Ok(Decision::events(
                 vec![Event::Released { order, reservation }, Event::Forgotten { order, reservation }],
                 Reply::Done,
             )),
-            OrderSays::Taken => Ok(Decision::one(Event::Committed { order, reservation }, Reply::Done)),
         }
     }
 
@@ -216,10 +183,10 @@ fn reserve_again(known: &Reservation, wanted: &ReserveRequest, hold_s: Option<u6
         return Err(Refusal::OtherTerms);
     }
     match known.status {
-        ReservationStatus::Held | ReservationStatus::Committed => {
+        ClaimStatus::Held | ClaimStatus::Committed => {
             Ok(Decision::again(Reply::Reserved(Box::new(known.reply(hold_s)))))
         }
-        ReservationStatus::Released => Err(Refusal::Ended),
+        ClaimStatus::Released => Err(Refusal::Ended),
     }
 }
 

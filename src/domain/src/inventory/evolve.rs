@@ -5,7 +5,8 @@ use super::command::{Allocation, MoveKey, Offer, Units};
 use super::event::{Event, SellerRequest};
 use super::external::{ExternalReservation, ExternalStatus};
 use super::levels::{Incoming, Level, Standing};
-use super::memory::{Agreed, Move, Remembered, Reservation, ReservationStatus, orders_beside, requests_beside};
+use super::memory::{Agreed, Move, Remembered, Reservation, orders_beside, requests_beside};
+use crate::claims::ClaimStatus;
 use crate::ids::{OrderId, WarehouseId};
 use crate::money::Currency;
 use crate::time::Timestamp;
@@ -42,15 +43,15 @@ impl Inventory {
                     agreed,
                     expires_at: *expires_at,
                     ask_at: *ask_at,
-                    status: ReservationStatus::Held,
+                    status: ClaimStatus::Held,
                 };
                 self.take_reservation(*order, reservation);
             }
-            Event::Kept { order, reservation, ask_at } => self.take_kept(*order, *reservation, *ask_at),
-            Event::Committed { order, reservation: _ } => self.end(*order, ReservationStatus::Committed),
-            Event::Released { order, reservation: _ } => self.end(*order, ReservationStatus::Released),
+            Event::Kept { order, reservation: _, ask_at } => self.reservations.keep(*order, *ask_at),
+            Event::Committed { order, reservation: _ } => self.end(*order, ClaimStatus::Committed),
+            Event::Released { order, reservation: _ } => self.end(*order, ClaimStatus::Released),
             Event::Forgotten { order, reservation: _ } => {
-                self.reservations.remove(order);
+                self.reservations.remove(*order);
             }
             Event::Shipped { order, shipment, allocations } => {
                 for part in allocations {
@@ -178,29 +179,14 @@ impl Inventory {
 
     fn take_reservation(&mut self, order: OrderId, reservation: Reservation) {
         self.reserve(&reservation.allocations);
-        self.asks.insert((reservation.ask_at, reservation.number));
-        self.live.insert(reservation.number, order);
         self.reservations.insert(order, reservation);
     }
 
-    fn take_kept(&mut self, order: OrderId, number: u64, ask_at: Timestamp) {
-        if let Some(reservation) = self.reservations.get_mut(&order) {
-            self.asks.remove(&(reservation.ask_at, number));
-            reservation.ask_at = ask_at;
-            reservation.expires_at = reservation.expires_at.max(ask_at);
-            self.asks.insert((ask_at, number));
-        }
-    }
-
     /// Ends a live reservation: its units are sold or free.
-    fn end(&mut self, order: OrderId, status: ReservationStatus) {
-        let Some(reservation) = self.reservations.get_mut(&order) else { return };
-        reservation.status = status;
-        let (number, ask_at) = (reservation.number, reservation.ask_at);
+    fn end(&mut self, order: OrderId, status: ClaimStatus) {
+        let Some(reservation) = self.reservations.end(order, status) else { return };
         let allocations = reservation.allocations.clone();
-        self.asks.remove(&(ask_at, number));
-        self.live.remove(&number);
-        self.unreserve(&allocations, status == ReservationStatus::Committed);
+        self.unreserve(&allocations, status == ClaimStatus::Committed);
     }
 
     fn moved(&mut self, order: OrderId, key: MoveKey, allocations: &[Allocation], restock: bool) {

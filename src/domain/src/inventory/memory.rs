@@ -2,6 +2,7 @@
 
 use super::command::{Allocation, Price, Reserved, Units};
 use super::levels::Level;
+use crate::claims::{ClaimStatus, Grant};
 use crate::codec::{self as minicbor, Decode, Encode, Interns, interned, text};
 use crate::ids::{OrderId, RequestFingerprint, RequestId};
 use crate::time::Timestamp;
@@ -29,21 +30,6 @@ pub struct Agreed {
     pub tax_class: CompactString,
 }
 
-/// The status of an order's reservation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum ReservationStatus {
-    /// The units are reserved.
-    #[n(0)]
-    Held,
-    /// The units were sold.
-    #[n(1)]
-    Committed,
-    /// The units are available again.
-    #[n(2)]
-    Released,
-}
-
 /// An order's reservation, live or ended.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "Interns<Agreed>")]
@@ -65,7 +51,30 @@ pub struct Reservation {
     pub ask_at: Timestamp,
     /// Held, or how it ended.
     #[n(5)]
-    pub status: ReservationStatus,
+    pub status: ClaimStatus,
+}
+
+impl Grant for Reservation {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn status(&self) -> ClaimStatus {
+        self.status
+    }
+
+    fn ask_at(&self) -> Timestamp {
+        self.ask_at
+    }
+
+    fn end(&mut self, status: ClaimStatus) {
+        self.status = status;
+    }
+
+    fn keep(&mut self, ask_at: Timestamp) {
+        self.ask_at = ask_at;
+        self.expires_at = self.expires_at.max(ask_at);
+    }
 }
 
 impl Reservation {

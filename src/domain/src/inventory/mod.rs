@@ -46,7 +46,7 @@ mod tests;
 
 pub use audit::{AuditFold, ExternalUnits, OrderUnits};
 pub use command::{
-    AdjustmentReason, Allocation, Command, MoveKey, Offer, OrderSays, Price, Refusal, Reply, Reserved, ReturnKey, Units,
+    AdjustmentReason, Allocation, Command, MoveKey, Offer, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };
 pub use decide_external::ExternalEnd;
 pub use event::{Event, SellerRequest};
@@ -55,10 +55,11 @@ pub use external::{
     ExternalReservation, ExternalStatus, Requester,
 };
 pub use levels::{Incoming, Level, Levels, Standing};
-pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, ReservationStatus, chunk_of};
+pub use memory::{Agreed, CHUNKS, Move, Remembered, Reservation, chunk_of};
 pub use restore::Chunk;
 pub use stock_state::StockState;
 
+use super::claims::{Ledger, order_says, reservation_says};
 use super::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use super::entity::{Books, Decision, Entity, PublicView, Residency};
 use super::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
@@ -71,13 +72,9 @@ use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode};
 use levels::ByWarehouse;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The seconds from a reservation's deadline to the question to its order (rule R3): the order's own `Release` should come first.
-///
-/// Smaller: needless questions; larger: units of a lost order stay reserved longer.
-pub const QUESTION_GRACE_S: u64 = 30;
 /// The seconds for which the key of a shipment or return outlives its order's `ForgetMoves` (rule R2). Must be longer than
 /// `command_life_s`.
 pub const MOVE_MEMORY_S: u64 = 3_600;
@@ -111,15 +108,9 @@ pub struct Inventory {
     agreed: BTreeMap<Currency, Arc<Agreed>>,
     #[n(2)]
     levels: ByWarehouse,
-    /// Live and ended reservations. Ordered by id, so that a chunk is a range.
+    /// Live and ended reservations of orders.
     #[cbor(skip)]
-    reservations: BTreeMap<OrderId, Reservation>,
-    /// Live reservations by the time of the question to their order.
-    #[cbor(skip)]
-    asks: BTreeSet<(Timestamp, u64)>,
-    /// Live reservations by number.
-    #[cbor(skip)]
-    live: BTreeMap<u64, OrderId>,
+    reservations: Ledger<OrderId, Reservation>,
     #[cbor(skip)]
     moves: BTreeMap<(OrderId, MoveKey), Move>,
     /// Boxed, because a map allocates room for eleven entries at a time, and most SKUs have one.
@@ -150,18 +141,18 @@ impl Inventory {
 
     /// Live reservations, oldest first.
     pub fn live(&self) -> impl Iterator<Item = (OrderId, &Reservation)> + '_ {
-        self.live.values().filter_map(|order| self.reservations.get(order).map(|reservation| (*order, reservation)))
+        self.reservations.live()
     }
 
     /// All remembered reservations of orders, live and ended, by order.
     pub fn reservations(&self) -> impl Iterator<Item = (OrderId, &Reservation)> + '_ {
-        self.reservations.iter().map(|(order, reservation)| (*order, reservation))
+        self.reservations.iter()
     }
 
     /// An order's reservation, live or ended.
     #[must_use]
     pub fn reservation(&self, order: OrderId) -> Option<&Reservation> {
-        self.reservations.get(&order)
+        self.reservations.get(order)
     }
 
     /// Live external reservations, by the time at which they expire or are asked about.
@@ -194,18 +185,12 @@ impl Inventory {
 
     /// The earliest deadline of a live reservation.
     fn next_release_at(&self) -> Option<Timestamp> {
-        let of_orders = self.asks.first().and_then(|(_, number)| self.by_number(*number));
-        let of_orders = of_orders.map(|(_, reservation)| reservation.expires_at);
+        let of_orders = self.reservations.first().map(|(_, reservation)| reservation.expires_at);
         [of_orders, self.external.next_end()].into_iter().flatten().min()
     }
 
     fn is_known(&self) -> bool {
         self.offer.is_some() || !self.levels.is_empty()
-    }
-
-    fn by_number(&self, number: u64) -> Option<(OrderId, &Reservation)> {
-        let order = self.live.get(&number)?;
-        self.reservations.get(order).map(|reservation| (*order, reservation))
     }
 }
 
@@ -263,9 +248,15 @@ impl Entity for Inventory {
                 };
                 self.decide_reserve(&wanted, ranking, now)
             }
-            Command::Commit { order, reservation } => self.decide_commit(*order, *reservation),
-            Command::Release { order, reservation } => self.decide_release(*order, *reservation),
-            Command::Forget { order, reservation } => self.decide_forget(*order, *reservation),
+            Command::Commit { order, reservation } => {
+                Self::carry_out(self.reservations.commit(*order, *reservation), *order, *reservation)
+            }
+            Command::Release { order, reservation } => {
+                Self::carry_out(self.reservations.release(*order, *reservation), *order, *reservation)
+            }
+            Command::Forget { order, reservation } => {
+                Self::carry_out(self.reservations.forget(*order, *reservation), *order, *reservation)
+            }
             Command::Ship { order, shipment, allocations } => self.decide_ship(*order, *shipment, allocations),
             Command::Unship { order, shipment, allocations, lost } => {
                 self.decide_unship(*order, *shipment, allocations, *lost)
@@ -274,7 +265,10 @@ impl Entity for Inventory {
                 self.decide_return(*order, *key, allocations, *restock)
             }
             Command::ForgetMoves { order, moves } => self.decide_forget_moves(*order, moves, now),
-            Command::Answer { order, reservation, says } => self.decide_answer(*order, *reservation, *says, now),
+            Command::Answer { order, reservation, says } => {
+                let ruling = self.reservations.answer(*order, *reservation, *says, now);
+                Self::carry_out(ruling, *order, *reservation)
+            }
             Command::ReserveExternal { seller: Some(seller), .. } if !self.is_of(seller) => Err(Refusal::Unknown),
             Command::ReserveExternal { decider, ranking, requests, seller: _ } => {
                 self.decide_external(*decider, requests, ranking, now)
@@ -303,7 +297,7 @@ impl Entity for Inventory {
     }
 
     fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
-        let of_orders = self.asks.range(..=(now, u64::MAX)).map(|(_, number)| question(STEP_QUESTION, *number));
+        let of_orders = self.reservations.questions(now).map(|number| question(STEP_QUESTION, number));
         let of_external = self.external.questions(now).map(|number| question(STEP_EXTERNAL_QUESTION, number));
         of_orders.chain(of_external).take(OWED_MAX).collect()
     }
@@ -316,7 +310,7 @@ impl Entity for Inventory {
             let command = message::Command::Reservation(reservation::Command::StillWanted { line });
             return Some(Effect::Ask { to: EntityId::Reservation(id), command });
         }
-        let (order, _) = self.by_number(number)?;
+        let (order, _) = self.reservations.by_number(number)?;
         let sku = self.offer.as_ref().map(|offer| offer.sku.clone());
         let command = order::Command::StillWanted { reservation: Some(number), sku };
         Some(Effect::Ask { to: EntityId::Order(order), command: message::Command::Order(command) })
@@ -328,15 +322,13 @@ impl Entity for Inventory {
             let (id, _) = self.external.by_number(reservation)?;
             return Some(Command::AnswerExternal { id, says: reservation_says(&outcome)? });
         }
-        let (order, _) = self.by_number(reservation)?;
+        let (order, _) = self.reservations.by_number(reservation)?;
         let says = order_says(&outcome)?;
         Some(Command::Answer { order, reservation, says })
     }
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let later = (now.plus_ms(1), 0);
-        let question = self.asks.range(later..).next().map(|(at, _)| *at);
-        [question, self.external.wake_at(now)].into_iter().flatten().min()
+        [self.reservations.next_question(now), self.external.wake_at(now)].into_iter().flatten().min()
     }
 
     fn published_as(id: &Sku) -> Option<&Sku> {
@@ -379,37 +371,6 @@ impl Entity for Inventory {
             | Event::Returned { .. }
             | Event::WarehouseSet { .. } => true,
         }
-    }
-}
-
-/// Translates an order's answer to the question of rule R3; `None`: ask again. An unknown order holds nothing.
-#[must_use]
-pub fn order_says(outcome: &Outcome) -> Option<OrderSays> {
-    if let Outcome::Replied(message::Reply::Order(reply)) = outcome {
-        if let order::Reply::Keep { until } = reply {
-            return Some(OrderSays::Keep { until: *until });
-        }
-        if *reply == order::Reply::Release {
-            return Some(OrderSays::Release);
-        }
-        if *reply == order::Reply::Taken {
-            return Some(OrderSays::Taken);
-        }
-    }
-    let never_was = Outcome::Refused(message::Refusal::Order(order::Refusal::Unknown));
-    (*outcome == never_was).then_some(OrderSays::Release)
-}
-
-/// Translates a reservation's answer to the question of rule R3; `None`: ask again. An unknown reservation holds nothing.
-fn reservation_says(outcome: &Outcome) -> Option<OrderSays> {
-    match outcome {
-        Outcome::Replied(message::Reply::Reservation(reservation::Reply::Keep { until })) => {
-            Some(OrderSays::Keep { until: *until })
-        }
-        Outcome::Replied(message::Reply::Reservation(reservation::Reply::Release))
-        | Outcome::Refused(message::Refusal::Reservation(reservation::Refusal::Unknown)) => Some(OrderSays::Release),
-        Outcome::Replied(message::Reply::Reservation(reservation::Reply::Taken)) => Some(OrderSays::Taken),
-        Outcome::Replied(_) | Outcome::Refused(_) | Outcome::Provider(_) => None,
     }
 }
 

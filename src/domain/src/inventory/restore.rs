@@ -2,7 +2,7 @@
 
 use super::evolve::agreed_by;
 use super::memory::ids_of;
-use super::{Agreed, ExternalReservation, Inventory, Move, MoveKey, Remembered, Reservation, ReservationStatus};
+use super::{Agreed, ExternalReservation, Inventory, Move, MoveKey, Remembered, Reservation};
 use crate::codec::{self as minicbor, Decode, Encode, Interns};
 use crate::ids::{OrderId, RequestId, ReservationId};
 use std::borrow::Cow;
@@ -36,7 +36,7 @@ impl Inventory {
             reservations: self
                 .reservations
                 .range(orders)
-                .map(|(order, reservation)| (*order, Cow::Borrowed(reservation)))
+                .map(|(order, reservation)| (order, Cow::Borrowed(reservation)))
                 .collect(),
             moves: self
                 .moves
@@ -60,12 +60,7 @@ impl Inventory {
         self.levels = self.levels.sorted();
         for chunk in chunks {
             for (order, reservation) in chunk.reservations {
-                let reservation = reservation.into_owned();
-                if reservation.status == ReservationStatus::Held {
-                    self.asks.insert((reservation.ask_at, reservation.number));
-                    self.live.insert(reservation.number, order);
-                }
-                self.reservations.insert(order, reservation);
+                self.reservations.insert(order, reservation.into_owned());
             }
             for (order, key, memory) in chunk.moves {
                 self.moves.insert((order, key), memory.into_owned());

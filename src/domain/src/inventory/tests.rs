@@ -2,6 +2,7 @@
 
 use super::random::offer;
 use super::*;
+use crate::claims::{QUESTION_GRACE_S, Says};
 use crate::ids::{ProductId, Request, RequestFingerprint, WarehouseId};
 use crate::laws;
 use crate::money::Money;
@@ -136,7 +137,7 @@ fn a_late_copy_of_reserve_and_commit_after_forget_sells_nothing_r1() {
     assert_eq!(shelf.tell(Command::Commit { order: order(1), reservation }), Ok(Reply::Unknown));
     assert_eq!(shelf.level(1).sold, 1);
     // The order, asked about the second, knows nothing of it: it goes, and its memory with it.
-    let answer = Command::Answer { order: order(1), reservation: phantom.reservation, says: OrderSays::Release };
+    let answer = Command::Answer { order: order(1), reservation: phantom.reservation, says: Says::Release };
     assert_eq!(shelf.tell(answer), Ok(Reply::Done));
     assert_eq!((shelf.level(1).reserved, shelf.stock.reservation(order(1))), (0, None));
 }
@@ -269,7 +270,7 @@ fn an_order_that_never_was_lets_go_and_an_answer_that_says_nothing_is_asked_agai
     let nothing = Outcome::Replied(message::Reply::Order(order::Reply::Done));
     assert_eq!(shelf.stock.answered(key, nothing), None);
     let never_was = Outcome::Refused(message::Refusal::Order(order::Refusal::Unknown));
-    let answer = Command::Answer { order: order(1), reservation, says: OrderSays::Release };
+    let answer = Command::Answer { order: order(1), reservation, says: Says::Release };
     assert_eq!(shelf.stock.answered(key, never_was), Some(answer));
 }
 

@@ -5,6 +5,7 @@ use super::{
     Order, OrderLine, Payment, Placed, Priced, PricedOrder, RememberedRequest, Return, ReturnStatus, ShipmentStatus,
     Source, Stage, Step, Todo, Wanted,
 };
+use crate::claims::{ClaimStage, ClaimStep, Holder};
 use crate::ids::Request;
 use crate::inventory::Reserved;
 use crate::payment::Operation;
@@ -19,9 +20,7 @@ impl Order {
             Event::CartRefused(_) => self.done(Step::Freeze),
             Event::Reserved { line, reserved } => self.reserved(*line, reserved),
             Event::Refused { line, why } => {
-                self.done(Step::Reserve(*line));
-                self.open = self.open.saturating_sub(1);
-                self.hold(*line, Hold::Refused(*why));
+                Holder::refused(self, *line, *why);
             }
             Event::Held(priced) => {
                 self.stage = Stage::Held;
@@ -33,7 +32,7 @@ impl Order {
             Event::Ending { outcome, request, at: _ } => {
                 self.stage = Stage::Ending(*outcome);
                 self.remember(request.as_ref(), Made::Order);
-                self.undo();
+                self.undo_all();
             }
             Event::Ended => {
                 if let Stage::Ending(outcome) = self.stage {
@@ -260,17 +259,12 @@ impl Order {
 
     fn reserve_all(&mut self, lines: &[Wanted]) {
         self.stage = Stage::Reserving;
-        self.open = lines.len();
         self.lines = lines.iter().map(OrderLine::new).collect();
-        let numbers = (1..=LineNumber::MAX).zip(lines).map(|(number, _)| Todo::Step(Step::Reserve(number)));
-        self.todo.extend(numbers);
+        self.ask_first_of(&ClaimStage::BEFORE_PAYMENT);
     }
 
     fn reserved(&mut self, number: LineNumber, reserved: &Reserved) {
-        self.done(Step::Reserve(number));
-        self.open = self.open.saturating_sub(1);
         self.with_line(number, |line| {
-            line.hold = Hold::Held;
             line.unshipped.clone_from(&reserved.allocations);
             line.agreed = Some(Agreed {
                 reservation: reserved.reservation,
@@ -285,9 +279,7 @@ impl Order {
         if let (Some(hold_s), Some(head)) = (reserved.hold_s, &self.head) {
             self.expires_at = self.expires_at.min(head.placed_at.plus_s(hold_s));
         }
-        if matches!(self.stage, Stage::Ending(_) | Stage::Ended(_)) {
-            self.release(number);
-        }
+        self.granted(number);
     }
 
     pub(super) fn set_price(&mut self, priced: &Priced) {
@@ -310,24 +302,12 @@ impl Order {
 
     fn commit_all(&mut self) {
         self.stage = Stage::Committing;
-        let held = (1..=LineNumber::MAX).zip(&self.lines).filter(|(_, line)| line.hold == Hold::Held);
-        let before = self.todo.len();
-        self.todo.extend(held.map(|(number, _)| Todo::Step(Step::Commit(number))));
-        self.open = self.todo.len().saturating_sub(before);
-    }
-
-    pub(super) fn release(&mut self, number: LineNumber) {
-        self.hold(number, Hold::Releasing);
-        self.todo.insert(Todo::Step(Step::Release(number)));
+        self.commit_first_of(&ClaimStage::COMMITS);
     }
 
     /// Releases units that are known to be reserved. A reservation with an unknown outcome is queried first, and released once it is known (rule R6).
-    fn undo(&mut self) {
-        for number in (1..=LineNumber::MAX).take(self.lines.len()) {
-            if self.line(number).is_some_and(|line| line.hold == Hold::Held) {
-                self.release(number);
-            }
-        }
+    fn undo_all(&mut self) {
+        self.undo();
         if self.cart_frozen {
             self.todo.insert(Todo::Step(Step::Thaw));
         }
@@ -349,15 +329,8 @@ impl Order {
     fn step_done(&mut self, step: Step) {
         self.done(step);
         let next = match step {
-            Step::Release(line) => {
-                self.hold(line, Hold::Released);
-                Step::Forget(line)
-            }
-            Step::Commit(line) => {
-                self.open = self.open.saturating_sub(1);
-                self.hold(line, Hold::Committed);
-                Step::Forget(line)
-            }
+            Step::Release(claim) => return Holder::step_done(self, ClaimStep::Release, claim),
+            Step::Commit(claim) => return Holder::step_done(self, ClaimStep::Commit, claim),
             Step::Thaw => {
                 self.cart_frozen = false;
                 return;
@@ -383,15 +356,9 @@ impl Order {
 
     fn step_gone(&mut self, step: Step) {
         self.done(step);
-        match step {
-            Step::Commit(line) => {
-                self.open = self.open.saturating_sub(1);
-                self.hold(line, Hold::Vanished);
-            }
-            Step::Release(line) => {
-                self.hold(line, Hold::Released);
-                self.trouble(AttentionReason::StepRefused(step));
-            }
+        let is_expected = match step {
+            Step::Commit(claim) => Holder::step_gone(self, ClaimStep::Commit, claim),
+            Step::Release(claim) => Holder::step_gone(self, ClaimStep::Release, claim),
             Step::Freeze
             | Step::Reserve(_)
             | Step::Forget(_)
@@ -404,7 +371,10 @@ impl Order {
             | Step::ForgetUnsell { .. }
             | Step::ForgetRestock { .. }
             | Step::Unship { .. }
-            | Step::ForgetUnship { .. } => self.trouble(AttentionReason::StepRefused(step)),
+            | Step::ForgetUnship { .. } => false,
+        };
+        if !is_expected {
+            self.trouble(AttentionReason::StepRefused(step));
         }
     }
 
@@ -419,10 +389,6 @@ impl Order {
 
     fn done(&mut self, step: Step) {
         self.todo.remove(&Todo::Step(step));
-    }
-
-    fn hold(&mut self, number: LineNumber, hold: Hold) {
-        self.with_line(number, |line| line.hold = hold);
     }
 
     pub(super) fn with_line(&mut self, number: LineNumber, change: impl FnOnce(&mut OrderLine)) {

@@ -5,6 +5,7 @@ use super::{
     Amended, Cancelled, GroupNotes, Head, Hold, LineUnits, Made, Order, Receipt, ReceiptDone, Return, ReturnStatus,
     Shipment, ShipmentStarted, ShipmentStatus, Stage, Step, Todo,
 };
+use crate::claims::Holder;
 use crate::inventory::{Allocation, Units};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ impl Order {
             if self.stage == Stage::Confirmed {
                 self.todo.insert(Todo::Step(Step::Unsell { cancel: cancelled.number, line: one.line }));
             } else if whole && self.stage == Stage::Held {
-                self.release(one.line);
+                self.release_all(&[one.line]);
             }
         }
         self.cancels.push(cancelled.clone());

@@ -7,33 +7,8 @@ use crate::inventory::{Allocation, Price, Units};
 use crate::money::Money;
 use compact_str::CompactString;
 
-/// The state of a line's reservation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(flat)]
-pub enum Hold {
-    /// The SKU was not asked yet, or has not answered.
-    #[default]
-    #[n(0)]
-    Asked,
-    /// The SKU refused to reserve the units.
-    #[n(1)]
-    Refused(#[n(0)] Shortage),
-    /// The units are reserved for the order.
-    #[n(2)]
-    Held,
-    /// The SKU is asked to release the units.
-    #[n(3)]
-    Releasing,
-    /// The SKU has released the units.
-    #[n(4)]
-    Released,
-    /// The units are sold to the order.
-    #[n(5)]
-    Committed,
-    /// The SKU did not know the reservation any more at the commit.
-    #[n(6)]
-    Vanished,
-}
+/// How far a claim of an order got.
+pub type Hold = crate::claims::Hold<Shortage>;
 
 /// A line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

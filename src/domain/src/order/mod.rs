@@ -18,6 +18,7 @@
 
 mod amended;
 mod cancel;
+mod claims;
 mod command;
 mod edit;
 mod effects;

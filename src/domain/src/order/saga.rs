@@ -7,6 +7,7 @@ use super::command::{Answer, CancelReason, CartRefusal, Made, Refusal, Reply, Sh
 use super::event::{Cancelled, CancelledLine, Event};
 use super::step::{Step, Todo};
 use super::{Attempt, EndReason, Hold, Order, Rejection, Stage};
+use crate::claims::{ASK_AGAIN_S, Says, Verdict, says, verdict};
 use crate::entity::Decision;
 use crate::ids::{Request, Sku};
 use crate::time::Timestamp;
@@ -17,8 +18,6 @@ pub(super) type Decided = Result<Decision<Event, Reply>, Refusal>;
 
 /// The most events that may follow from one, far above the need of any state, so that a mistake in the rules cannot hang a node.
 const FOLLOWING_MAX: usize = 64;
-/// The seconds after which an entity that holds something for an undecided order asks again.
-const ASK_AGAIN_S: u64 = 60;
 
 impl Order {
     /// A decision with these events and all that follow from them at once.
@@ -58,17 +57,14 @@ impl Order {
     }
 
     fn next_reserving(&self, now: Timestamp) -> Option<Event> {
-        let refused = self.lines.iter().find_map(|line| match line.hold {
-            Hold::Refused(why) => Some(why),
-            Hold::Asked | Hold::Held | Hold::Releasing | Hold::Released | Hold::Committed | Hold::Vanished => None,
-        });
-        if let Some(why) = refused {
+        let verdict = verdict(self.lines.iter().map(|line| line.hold));
+        if let Verdict::Refused(why) = verdict {
             return Some(ending(outcome_of(why), None, now));
         }
         if now >= self.expires_at {
             return Some(ending(EndReason::Expired, None, now));
         }
-        if self.open > 0 {
+        if verdict == Verdict::Open {
             return None;
         }
         let terms = self.terms()?;
@@ -220,7 +216,7 @@ impl Order {
 
     /// Rule R3: the answer to an entity that holds something for this order.
     pub(super) fn still_wanted(&self, sku: Option<&Sku>, reservation: Option<u64>, now: Timestamp) -> Reply {
-        let keep = Reply::Keep { until: self.expires_at.max(now.plus_s(ASK_AGAIN_S)) };
+        let keep = Reply::Keep { until: self.asked_again(now) };
         let Some(sku) = sku else {
             return match self.stage {
                 // An order that does not know yet whether it holds the cart continues to query, and thaws it then.
@@ -239,14 +235,17 @@ impl Order {
         let Some(line) = self.lines.iter().find(|line| line.sku == *sku) else {
             return Reply::Release;
         };
-        // A late copy of `Reserve` may have made another reservation than the known one (rule R1).
         let ours = line.agreed.as_ref().is_none_or(|agreed| Some(agreed.reservation) == reservation);
-        match line.hold {
-            _ if !ours => Reply::Release,
-            Hold::Asked | Hold::Held => keep,
-            Hold::Committed => Reply::Taken,
-            Hold::Refused(_) | Hold::Releasing | Hold::Released | Hold::Vanished => Reply::Release,
+        match says(&line.hold, ours, self.asked_again(now)) {
+            Says::Keep { until } => Reply::Keep { until },
+            Says::Release => Reply::Release,
+            Says::Taken => Reply::Taken,
         }
+    }
+
+    /// When what is kept for the order is asked about again.
+    fn asked_again(&self, now: Timestamp) -> Timestamp {
+        self.expires_at.max(now.plus_s(ASK_AGAIN_S))
     }
 
     /// The answer to a repeated request; `None`: the request is new.

@@ -18,6 +18,7 @@ mod tests;
 
 pub use command::{Answer, Command, Event, Made, Refusal, Reply, ReservationEnd, Shortage, Wanted};
 
+use super::claims::{self, ASK_AGAIN_S, Says, Verdict, says, verdict};
 use super::effect::{Effect, EffectKey, Outcome};
 use super::entity::{Books, Decision, Entity, Wait};
 use super::ids::{EntityId, Request, ReservationId};
@@ -30,8 +31,6 @@ use super::time::Timestamp;
 use crate::codec::{self as minicbor, Decode, Encode};
 use std::borrow::Cow;
 
-/// The seconds after which a SKU asks an undecided reservation again.
-const ASK_AGAIN_S: u64 = 60;
 /// The steps of the machine.
 const STEP_RESERVE: u8 = 1;
 const STEP_END: u8 = 2;
@@ -217,10 +216,11 @@ impl Reservation {
     fn next(&self, now: Timestamp) -> Option<Event> {
         let open = || self.lines.iter().any(|line| self.is_open(line));
         match self.stage {
-            Stage::Asking if !open() => {
-                let short = self.lines.iter().any(|line| matches!(line.hold, Hold::Short(_)));
-                Some(if short { Event::Ending { how: ExternalStatus::Held, at: now } } else { Event::Held { at: now } })
-            }
+            // It undoes nothing before every SKU has answered.
+            Stage::Asking if !open() => Some(match verdict(self.lines.iter().map(|line| self.claim_of(line))) {
+                Verdict::Refused(_) => Event::Ending { how: ExternalStatus::Held, at: now },
+                Verdict::Held | Verdict::Open => Event::Held { at: now },
+            }),
             Stage::Held if now >= self.expires_at => Some(Event::Ending { how: ExternalStatus::Expired, at: now }),
             Stage::Ending(_) if !open() => Some(Event::Ended),
             Stage::Nothing | Stage::Asking | Stage::Held | Stage::Ending(_) | Stage::Ended(_) => None,
@@ -509,16 +509,31 @@ impl Reservation {
 
     /// The answer to a SKU's question (rule R3).
     fn says(&self, line: u16, now: Timestamp) -> Result<Reply, Refusal> {
-        let line = self.line(u32::from(line));
-        Ok(match (self.stage, line.map(|line| &line.hold)) {
-            (Stage::Nothing, _) => return Err(Refusal::Unknown),
-            // A late copy was accepted after the first was refused: no command will ever refer to it.
-            (_, None | Some(Hold::Short(_))) | (Stage::Ended(ExternalStatus::Held), _) => Reply::Release,
-            (Stage::Held, _) => Reply::Keep { until: self.expires_at.max(now.plus_s(ASK_AGAIN_S)) },
-            (Stage::Asking | Stage::Ending(_), _) => Reply::Keep { until: now.plus_s(ASK_AGAIN_S) },
-            (Stage::Ended(ExternalStatus::Committed), _) => Reply::Taken,
-            (Stage::Ended(ExternalStatus::Released | ExternalStatus::Expired), _) => Reply::Release,
+        let until = match self.stage {
+            Stage::Nothing => return Err(Refusal::Unknown),
+            Stage::Held => self.expires_at.max(now.plus_s(ASK_AGAIN_S)),
+            Stage::Asking | Stage::Ending(_) | Stage::Ended(_) => now.plus_s(ASK_AGAIN_S),
+        };
+        let Some(line) = self.line(u32::from(line)) else { return Ok(Reply::Release) };
+        // No command will ever refer to what a late copy of a refused claim was granted.
+        Ok(match says(&self.claim_of(line), true, until) {
+            Says::Keep { until } => Reply::Keep { until },
+            Says::Release => Reply::Release,
+            Says::Taken => Reply::Taken,
         })
+    }
+
+    /// How far a line's claim of stock got.
+    const fn claim_of(&self, line: &ReservationLine) -> claims::Hold<Shortage> {
+        match (&line.hold, self.stage) {
+            (Hold::Asked, _) => claims::Hold::Asked,
+            (Hold::Held(_), _) => claims::Hold::Held,
+            (Hold::Short(why), _) => claims::Hold::Refused(*why),
+            (Hold::Told(_), Stage::Ending(ExternalStatus::Committed) | Stage::Ended(ExternalStatus::Committed)) => {
+                claims::Hold::Committed
+            }
+            (Hold::Told(_), _) => claims::Hold::Released,
+        }
     }
 }
 

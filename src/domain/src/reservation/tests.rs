@@ -295,7 +295,7 @@ fn what_a_late_copy_was_granted_is_let_go_when_the_sku_asks_r3() {
     world.ask_stock(&short, &more);
     world.ask_stock(&short, &command);
     assert_eq!(world.books()[1], (3, 0, 7), "granted to nobody");
-    world.now = NOW.plus_s(600 + inventory::QUESTION_GRACE_S);
+    world.now = NOW.plus_s(600 + claims::QUESTION_GRACE_S);
     world.ask_back();
     assert_eq!(world.books()[1], (0, 0, 10));
 }
@@ -311,7 +311,7 @@ fn a_sku_that_never_heard_the_end_asks_and_is_told_r3() {
         let before = world.stocks[1].clone();
         world.run();
         world.stocks[1] = before;
-        world.now = NOW.plus_s(600 + inventory::QUESTION_GRACE_S);
+        world.now = NOW.plus_s(600 + claims::QUESTION_GRACE_S);
         world.ask_back();
         assert_eq!(world.books()[1], sold);
     }

@@ -8,6 +8,7 @@ use super::whole::{read_head_row, read_versioned, read_with, write_head, write_v
 use super::{Decided, HEAD, Meta, form, inventory, record};
 use bytes::Bytes;
 use doorbuster_domain::any;
+use doorbuster_domain::claims::ClaimStatus;
 use doorbuster_domain::codec::{
     self as minicbor, Apart, Decode, Encode, Interned, Interns, KeepsApart, apart, interned, shared,
 };
@@ -15,7 +16,7 @@ use doorbuster_domain::entity::{By, Entity};
 use doorbuster_domain::ids::{EntityId, OrderId, WarehouseId};
 use doorbuster_domain::inventory::random::offer;
 use doorbuster_domain::inventory::{
-    self as stock, Agreed, Allocation, CHUNKS, Inventory, Offer, ReservationStatus, chunk_of,
+    self as stock, Agreed, Allocation, CHUNKS, Inventory, Offer, chunk_of,
 };
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order::{Event, Head, Personal, Placed};
@@ -124,7 +125,7 @@ struct LaterReservation {
     #[n(4)]
     ask_at: Timestamp,
     #[n(5)]
-    status: ReservationStatus,
+    status: ClaimStatus,
     /// The new field.
     #[n(6)]
     channel: Option<String>,
