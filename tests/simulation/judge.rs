@@ -8,8 +8,8 @@
 
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any::{Event, Reply, State};
-use doorbuster_domain::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
 use doorbuster_domain::claims;
+use doorbuster_domain::ids::{EntityId, OrderId, RequestId, ReservationId, Sku};
 use doorbuster_domain::inventory::{self, AuditFold, ExternalStatus};
 use doorbuster_domain::order::{Hold, Order, Stage};
 use doorbuster_domain::reservation::{self, Reservation};

@@ -2,8 +2,8 @@
 //!
 //! A law checks a state, or the events that made it, and returns the violation if there is one.
 
-use super::entity::Entity;
 use super::claims::ClaimStatus;
+use super::entity::Entity;
 use super::inventory::{AuditFold, Event, ExternalStatus, Inventory, Level};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

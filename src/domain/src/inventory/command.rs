@@ -1,7 +1,7 @@
 //! Commands, replies and refusals of a SKU's stock.
 
-use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::claims::Says;
+use crate::codec::{self as minicbor, Decode, Encode, text};
 use crate::ids::{OrderId, ProductId, Request, ReservationId, Sku, WarehouseId};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;

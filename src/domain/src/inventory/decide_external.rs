@@ -1,5 +1,6 @@
 //! Decisions on external reservations, which belong to shops with a checkout of their own: reserve, commit, release, extend, expire.
 
+use super::Inventory;
 use super::command::{Allocation, Refusal, Reply, Units};
 use super::event::Event;
 use super::external::{
@@ -7,7 +8,6 @@ use super::external::{
     ExternalStatus, LOOKED_AT_MAX, Requester,
 };
 use super::memory::narrow;
-use super::Inventory;
 use crate::claims::{QUESTION_GRACE_S, Says};
 use crate::entity::Decision;
 use crate::ids::{Request, ReservationId, WarehouseId};

@@ -15,9 +15,7 @@ use doorbuster_domain::codec::{
 use doorbuster_domain::entity::{By, Entity};
 use doorbuster_domain::ids::{EntityId, OrderId, WarehouseId};
 use doorbuster_domain::inventory::random::offer;
-use doorbuster_domain::inventory::{
-    self as stock, Agreed, Allocation, CHUNKS, Inventory, Offer, chunk_of,
-};
+use doorbuster_domain::inventory::{self as stock, Agreed, Allocation, CHUNKS, Inventory, Offer, chunk_of};
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order::{Event, Head, Personal, Placed};
 use doorbuster_domain::time::Timestamp;
