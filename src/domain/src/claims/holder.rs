@@ -120,8 +120,10 @@ pub fn verdict<W>(holds: impl IntoIterator<Item = Hold<W>>) -> Verdict<W> {
     verdict
 }
 
-/// Rule R3: the holder's answer about a claim. `is_ours`: is it asked about the grant that the holder knows, if it knows one? A late copy may have
-/// made another (rule R1). `until`: when a claim that is kept is asked about again.
+/// Rule R3: the holder's answer about a claim.
+///
+/// `is_ours`: is it asked about the grant that the holder knows, if it knows one? A late copy may have made another (rule R1). `until`: when a claim
+/// that is kept is asked about again.
 pub const fn says<W>(hold: &Hold<W>, is_ours: bool, until: Timestamp) -> Says {
     match hold {
         _ if !is_ours => Says::Release,
