@@ -125,6 +125,7 @@ const EXPECTED: &[Row] = &[
     ("POST", "/v1/orders/{id}/payment", Thing::Unpaid, CARD,                               "+44+4+41"),
     ("GET", "/v1/payments/{id}", Thing::Payment, "",                                       "+44+4+41"),
     ("POST", "/v1/payments/{id}/mark_paid", Thing::Manual, REFERENCE,                      "+4433331"),
+    ("POST", "/v1/payments/{id}/void", Thing::Manual, "",                                  "=4433331"),
     ("POST", "/v1/payments/{id}/mark_refunded", Thing::Manual, REFERENCE,                  "=4433331"),
     ("POST", "/v1/providers/{provider}/webhooks", Thing::None, "{}",                       "11111111"),
     ("POST", "/v1/orders/{id}/shipments", Thing::Order, r#"{"lines":[{"line":"2","quantity":1}]}"#, "++433331"),

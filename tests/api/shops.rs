@@ -1,6 +1,7 @@
 //! Situations of real shops: an address that is missing or mistyped, a shopper who says when money is taken, numbers of other systems.
 
 use crate::server::{Server, order_of, paid_order_of};
+use doorbuster_api::{ApiSettings, SocketLimits};
 use serde_json::{Value, json};
 
 fn without_address(sku: &str) -> Value {
@@ -132,6 +133,78 @@ async fn cash_and_transfers_are_not_taken_before_they_have_come() {
         let again = seller.post(&path, Some("b"), Some(&book)).await;
         assert_eq!((again.status, &again.body["refunded"]["amount"]), (200, &json!(13498)), "{again:?}");
     }
+}
+
+/// Goods go before their money where the shop says so, or its seller for one order; then the seller may do without it.
+#[tokio::test]
+async fn goods_go_before_their_money_where_the_shop_says_so() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let mut order = order_of("A", 1);
+    order["payment"] = json!({ "method": "manual", "goods_first": true });
+    let refused = server.guest().await.post("/v1/orders", Some("a"), Some(&order)).await;
+    assert_eq!((refused.status, refused.error_pointer()), (422, "/payment/goods_first"), "{refused:?}");
+    let seller = server.seller().with("Prefer", "wait=5");
+    let placed = seller.post("/v1/orders", Some("b"), Some(&order)).await;
+    assert_eq!((placed.status, &placed.body["status"]), (201, &json!("confirmed")), "{placed:?}");
+    assert_eq!(placed.body["payment_status"], "processing");
+    let sent = seller.post(&format!("{}/shipments", order_path(&placed)), Some("s"), None).await;
+    assert_eq!(sent.status, 201, "{sent:?}");
+    let path = format!("/v1/payments/{}/void", placed.body["payments"][0]["id"].as_str().expect("a payment"));
+    let read = seller.get(&order_path(&placed)).await;
+    assert!(read.body["allowed"].as_array().expect("a list").contains(&json!("void")), "{read:?}");
+    let waived = seller.post(&path, Some("v"), None).await;
+    assert_eq!((waived.status, &waived.body["status"]), (200, &json!("failed")), "{waived:?}");
+    assert_eq!(seller.post(&path, Some("v"), None).await.body, waived.body, "the same request again");
+    let read = seller.get(&order_path(&placed)).await;
+    assert_eq!((&read.body["totals"]["due"]["amount"], &read.body["payment_status"]), (&json!(0), &json!("voided")));
+    order["payment"]["method"] = json!("card");
+    let card = seller.post("/v1/orders", Some("c"), Some(&order)).await;
+    assert_eq!((card.status, card.error_pointer()), (422, "/payment/goods_first"), "{card:?}");
+    // By the shop's setting, for every caller.
+    let mut settings = ApiSettings::default();
+    settings.shop.goods_first = true;
+    let server = Server::with(SocketLimits::default(), settings).await;
+    server.with_stock("A", 10).await;
+    let guest = server.guest().await.with("Prefer", "wait=5");
+    order["payment"] = json!({ "method": "manual" });
+    let placed = guest.post("/v1/orders", Some("d"), Some(&order)).await;
+    assert_eq!((placed.status, &placed.body["status"]), (201, &json!("confirmed")), "{placed:?}");
+}
+
+/// A return's line names the refund that came before it, and the seller says what goes back.
+#[tokio::test]
+async fn a_return_names_the_refund_that_came_before_it() {
+    let server = Server::start().await;
+    server.with_stock("A", 10).await;
+    let seller = server.seller().with("Prefer", "wait=10");
+    let placed = seller.post("/v1/orders", Some("a"), Some(&paid_order_of("A", 3, "tok_ok"))).await;
+    let path = order_path(&placed);
+    assert_eq!(seller.post(&format!("{path}/shipments"), Some("s"), None).await.status, 201);
+    let ahead = json!({ "amount": { "amount": 5_000, "currency": "GBP" }, "reason": "scratched" });
+    let refund = seller.post(&format!("{path}/refunds"), Some("r"), Some(&ahead)).await;
+    let back = |refund: &Value| json!({ "lines": [{ "line": "1", "quantity": 1, "refund": refund }] });
+    let foreign = back(&json!("rfd_00000000000000000000000000"));
+    let foreign = seller.post(&format!("{path}/returns"), Some("x"), Some(&foreign)).await;
+    assert_eq!((foreign.status, foreign.error_pointer()), (422, "/lines/0/refund"), "{foreign:?}");
+    let receive = async |key: &str, refund: &Value, amount: Option<i64>| {
+        let made = seller.post(&format!("{path}/returns"), Some(key), Some(&back(refund))).await;
+        assert_eq!((made.status, &made.body["lines"][0]["refund"]), (201, refund), "{made:?}");
+        let it = format!("/v1/returns/{}", made.body["id"].as_str().expect("an id"));
+        seller.post(&format!("{it}/approve"), Some("p"), None).await;
+        let mut got = json!({ "lines": [{ "line": "1", "quantity": 1, "condition": "used", "restock": false }] });
+        if let Some(amount) = amount {
+            got["lines"][0]["amount"] = json!({ "amount": amount, "currency": "GBP" });
+        }
+        seller.post(&format!("{it}/receive"), Some("g"), Some(&got)).await
+    };
+    let named = receive("b", &refund.body["id"], None).await;
+    assert_eq!((named.status, &named.body["refund"]["amount"]["amount"]), (200, &json!(12_999 - 5_000)), "{named:?}");
+    let less = receive("c", &Value::Null, Some(10_000)).await;
+    assert_eq!((less.status, &less.body["refund"]["amount"]["amount"]), (200, &json!(10_000)), "{less:?}");
+    assert_eq!(less.body["refund"]["fee"]["amount"], 2_999);
+    let more = receive("d", &Value::Null, Some(14_000)).await;
+    assert_eq!((more.status, more.code()), (422, "refund_too_large"), "{more:?}");
 }
 
 #[tokio::test]

@@ -100,8 +100,9 @@ fn after_the_sale(
         }
         6 => {
             let units = some_units(rng, order, |line| line.returnable());
-            let lines: Vec<ReturnLine> =
-                units.iter().map(|one| ReturnLine { line: one.line, units: one.units, reason: "no".into() }).collect();
+            let refund = order.refunds.first().filter(|_| rng.random_bool(0.5)).map(|refund| refund.number);
+            let line = |one: &LineUnits| ReturnLine { line: one.line, units: one.units, reason: "no".into(), refund };
+            let lines: Vec<ReturnLine> = units.iter().map(line).collect();
             order::Command::RequestReturn { request, lines }
         }
         7 => {
@@ -122,6 +123,7 @@ fn after_the_sale(
                     units: rng.random_range(1..=one.units),
                     condition: Condition::AsNew,
                     restock: rng.random_bool(0.7),
+                    money: None,
                 })
                 .collect();
             order::Command::ReceiveReturn { request, number: coming.number, lines }

@@ -162,6 +162,7 @@ pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
         token: Some(token.into()),
         return_url: None,
         capture: None,
+        goods_first: None,
     });
     let wanted = Wanted { sku: sku(), units: 1, expected_unit_price: None };
     let place = PlaceOrder {

@@ -318,6 +318,7 @@ fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
                 .map(|(method, seconds)| (method.into(), *seconds))
                 .collect(),
         },
+        goods_first: orders.goods_first,
         returns: ReturnPolicy { window_days: orders.return_window_days, auto_approve: orders.returns_auto_approve },
         warehouses,
         cart_life_s: config.carts.guest_life_s,

@@ -243,7 +243,7 @@ impl Check {
         if let Some(format) = schema.get("format").and_then(Value::as_str)
             && has_format(format, text) == Some(false)
         {
-            if matches!(format, "name" | "cart-id") {
+            if matches!(format, "name" | "cart-id" | "refund-id") {
                 self.invalid_id.get_or_insert_with(|| bounded(pointer.to_owned()));
             } else {
                 self.error(pointer, "invalid_value", format!("must be a {format}"));

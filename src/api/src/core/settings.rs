@@ -49,6 +49,8 @@ pub struct ShopSettings {
     pub shipping_tax_included: bool,
     /// The payment policy of orders.
     pub payment: PaymentPolicy,
+    /// May the goods of a `manual` payment go before the seller has its money?
+    pub goods_first: bool,
     /// The return policy of orders.
     pub returns: ReturnPolicy,
     /// Warehouses by preference; it decides among those that have equally many lines whole.
@@ -119,6 +121,7 @@ impl Default for ShopSettings {
                 lapse_margin_s: 24 * 60 * 60,
                 method_hold_s: Vec::new(),
             },
+            goods_first: false,
             returns: ReturnPolicy { window_days: 30, auto_approve: false },
             warehouses: Vec::new(),
             cart_life_s: 7 * 24 * 60 * 60,

@@ -6,7 +6,7 @@ use super::card_number::holds_card_number;
 use super::headers::KEY_LENGTH_MAX;
 use compact_str::CompactString;
 use doorbuster_domain::country::is_country;
-use doorbuster_domain::ids::{CartId, IdError, ProductId, Sku, WarehouseId};
+use doorbuster_domain::ids::{CartId, IdError, ProductId, RefundId, Sku, WarehouseId};
 use doorbuster_domain::money::{AMOUNT_MAX, Currency, Money};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::web_address::WebAddress;
@@ -184,7 +184,7 @@ macro_rules! named_id {
         })+
     };
 }
-named_id! { Sku, "name"; ProductId, "name"; WarehouseId, "name"; CartId, "cart-id"; }
+named_id! { Sku, "name"; ProductId, "name"; WarehouseId, "name"; CartId, "cart-id"; RefundId, "refund-id"; }
 
 /// An id in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +224,7 @@ pub fn has_format(format: &str, text: &str) -> Option<bool> {
     match format {
         "name" => Some(Sku::parse(text).is_ok()),
         "cart-id" => Some(CartId::parse(text).is_ok()),
+        "refund-id" => Some(RefundId::parse(text).is_ok()),
         "currency" => Some(Currency::parse(text).is_ok()),
         "country" => Some(is_country(text)),
         "e-mail" => Some(is_email(text)),

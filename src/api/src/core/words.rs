@@ -96,7 +96,7 @@ words!(
 const CARD: &str = "card";
 const WALLET: &str = "wallet";
 const BANK_TRANSFER: &str = "bank_transfer";
-const MANUAL: &str = "manual";
+pub(crate) const MANUAL: &str = "manual";
 words!(
     /// What an order takes when there are not enough units.
     AllocationWord => () { "all_or_none" = ALL_OR_NONE }

@@ -7,7 +7,7 @@ use crate::core::route::{Body, Route};
 use crate::core::types::{EMAIL, EMAIL_LENGTH_MAX, RETURN_URL_LENGTH_MAX};
 use crate::core::view::MinimalView;
 use doorbuster_domain::country;
-use doorbuster_domain::ids::{CartId, OrderId, PaymentId, ReturnId, ShipmentId};
+use doorbuster_domain::ids::{CartId, OrderId, PaymentId, RefundId, ReturnId, ShipmentId};
 use doorbuster_domain::money::Currency;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -104,6 +104,7 @@ fn add_patterns(value: &mut Value) {
             let pattern = match fields.get("format").and_then(Value::as_str) {
                 Some("name") => Some(NAME.to_owned()),
                 Some("cart-id") => Some(uid(CartId::PREFIX)),
+                Some("refund-id") => Some(uid(RefundId::PREFIX)),
                 Some("country") => Some(format!("^({})$", country::codes().collect::<Vec<_>>().join("|"))),
                 Some("e-mail") => Some(EMAIL.to_owned()),
                 Some("currency") => Some(format!("^({})$", Currency::codes().collect::<Vec<_>>().join("|"))),

@@ -105,6 +105,8 @@ pub struct PaymentBody {
     pub return_url: Option<ReturnUrl>,
     /// When to capture, instead of the shop's policy.
     pub capture: Option<CaptureWord>,
+    /// Of a payment that comes past the provider (`manual`): may the goods go before it is marked paid, instead of the shop's policy?
+    pub goods_first: Option<bool>,
 }
 
 /// A change of an order: an absent field stays, `null` clears it.

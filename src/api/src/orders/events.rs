@@ -259,6 +259,10 @@ impl EventDescriber {
                 let data = json!({ "call": self.call(*call), "found": MoneyView::from(*found) });
                 ("payment.amount_differs", operation_step(call.operation), data)
             }
+            Event::Waived { payment, amount, .. } => {
+                let data = json!({ "payment": self.payment(*payment), "amount": self.money(*amount) });
+                ("payment.waived", "refund", data)
+            }
             Event::Settled { call } => ("payment.settled", "operator", json!({ "call": self.call(*call) })),
             Event::RefundStarted(refund) => {
                 let id = RefundId::of(self.order, refund.number).to_string();

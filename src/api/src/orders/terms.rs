@@ -4,6 +4,7 @@ use super::bodies::{AddressBody, BuyerBody, PaymentBody};
 use crate::core::caller::Caller;
 use crate::core::problem::{Code, Problem};
 use crate::core::settings::ShopSettings;
+use crate::core::words::MANUAL;
 use compact_str::CompactString;
 use doorbuster_domain::money::Currency;
 use doorbuster_domain::order::{Address, Buyer, Destination, Instruction, Shipping};
@@ -81,7 +82,18 @@ pub(crate) fn instruction(
     if body.provider.is_some_and(|provider| provider.0 != shop.payment.provider) {
         return Err(Problem::field(format!("{pointer}/provider"), "unknown", "is not the shop's provider"));
     }
+    let is_manual = body.method.0 == MANUAL;
+    if let Some(goods_first) = body.goods_first {
+        let pointer = || format!("{pointer}/goods_first");
+        if goods_first && !is_manual {
+            return Err(Problem::field(pointer(), "invalid_value", "is for payments that come past the provider"));
+        }
+        if !caller.is_platform(&shop.seller) && goods_first != (is_manual && shop.goods_first) {
+            return Err(Problem::field(pointer(), "invalid_value", "is the shop's to say; leave it out"));
+        }
+    }
     Ok(Instruction {
+        goods_first: (is_manual && body.goods_first.unwrap_or(shop.goods_first)).then_some(true),
         method: CompactString::const_new(body.method.0),
         token: body.token.map(|token| token.0),
         return_url: body.return_url.map(|url| url.0),

@@ -144,6 +144,7 @@ const fn allowed_word(allowed: Allowed) -> (&'static str, bool) {
         Allowed::Cancel => ("cancel", false),
         Allowed::Return => ("return", false),
         Allowed::Capture => ("capture", true),
+        Allowed::Void => ("void", true),
         Allowed::Ship => ("ship", true),
         Allowed::Refund => ("refund", true),
     }

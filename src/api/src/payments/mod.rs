@@ -19,6 +19,7 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
+use crate::core::types::EmptyBody;
 use crate::orders::{
     PaymentBody, ask, ask_until, instruction, line_units, made, not_empty, order_id, order_of, visible, visible_whole,
     wait_for,
@@ -95,6 +96,22 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
             },
             Route {
                 method: "POST",
+                path: "/v1/payments/{id}/void",
+                class: PriorityClass::Completion,
+                access: Access::Scope(Scope::Payments),
+                key: true,
+                body: Body::JsonOrNothing(schema_of::<EmptyBody>),
+                handler: |request| Box::pin(void(request)),
+                docs: Docs::new(
+                    "VoidPayment",
+                    "Payments",
+                    "Take no more: what is due is waived, the rest of the hold voided",
+                )
+                .answers(&[(200, Some(schema_of::<PaymentView>))])
+                .codes(&[Code::WrongState]),
+            },
+            Route {
+                method: "POST",
                 path: "/v1/payments/{id}/mark_refunded",
                 class: PriorityClass::Completion,
                 access: Access::Scope(Scope::Payments),
@@ -150,6 +167,13 @@ async fn mark_paid<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let body: MarkBody = request.read()?;
     let command = Command::MarkPaid { payment: id.number(), reference: body.reference.0 };
     mark(&request, id, command).await
+}
+
+async fn void<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
+    let id = request.id(PaymentId::parse)?;
+    request.read::<EmptyBody>()?;
+    let key = request.body_key()?;
+    mark(&request, id, Command::Void { request: key, payment: id.number() }).await
 }
 
 async fn mark_refunded<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {

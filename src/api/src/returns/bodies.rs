@@ -1,7 +1,8 @@
 //! Bodies of returns.
 
-use crate::core::types::{Prose, Quantity, Text};
+use crate::core::types::{Id, MoneyIn, Prose, Quantity, Text};
 use crate::core::words::ConditionWord;
+use doorbuster_domain::ids::RefundId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -23,6 +24,8 @@ pub struct ReturnLineBody {
     pub quantity: Quantity,
     /// The shopper's reason.
     pub reason: Option<Prose<500>>,
+    /// The refund by which the money of these units, or a part of it, went back ahead of their return; what goes back with them is less by so much.
+    pub refund: Option<Id<RefundId>>,
 }
 
 /// The rejection of a return.
@@ -53,4 +56,6 @@ pub struct ReceivedLineBody {
     pub condition: ConditionWord,
     /// Do they become available again?
     pub restock: bool,
+    /// What goes back for them, up to what was paid for them with their share of the delivery; absent: what was paid for them, without it.
+    pub amount: Option<MoneyIn>,
 }

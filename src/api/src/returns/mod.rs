@@ -15,11 +15,12 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
-use crate::core::types::EmptyBody;
+use crate::core::types::{EmptyBody, Id};
 use crate::orders::{ask, line_number, made, not_empty, order_id, order_of, visible};
 use compact_str::format_compact;
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::ids::ReturnId;
+use doorbuster_domain::money::Money;
 use doorbuster_domain::order::{Command, Made, ReceivedLine, ReturnLine};
 
 const ORDERS: Access = Access::Scope(Scope::Orders);
@@ -85,7 +86,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 handler: |request| Box::pin(receive(request)),
                 docs: Docs::new("ReceiveReturn", "Fulfilment", "Units came back; they are refunded")
                     .answers(&[(200, Some(schema_of::<ReturnView>))])
-                    .codes(&[Code::WrongState, Code::LimitExceeded]),
+                    .codes(&[Code::WrongState, Code::LimitExceeded, Code::RefundTooLarge, Code::CurrencyMismatch]),
             },
         ]
     }
@@ -107,7 +108,15 @@ async fn make<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let mut lines = Vec::with_capacity(body.lines.len());
     for (index, line) in body.lines.into_iter().enumerate() {
         let reason = line.reason.map(|text| text.0).unwrap_or_default();
-        lines.push(ReturnLine { line: line_number(&line.line.0, index)?, units: line.quantity.0, reason });
+        let refund = match line.refund {
+            Some(Id(refund)) if refund.order() == id => Some(refund.number()),
+            Some(_) => {
+                let pointer = format!("/lines/{index}/refund");
+                return Err(Problem::field(pointer, "unknown", "is no refund of this order"));
+            }
+            None => None,
+        };
+        lines.push(ReturnLine { line: line_number(&line.line.0, index)?, units: line.quantity.0, reason, refund });
     }
     visible(&request, id).await?;
     let accepted = ask(&request, id, Command::RequestReturn { request: key, lines }).await?;
@@ -142,12 +151,13 @@ async fn receive<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let key = request.body_key()?;
     not_empty(&body.lines)?;
     let mut lines = Vec::with_capacity(body.lines.len());
-    for (index, line) in body.lines.iter().enumerate() {
+    for (index, line) in body.lines.into_iter().enumerate() {
         lines.push(ReceivedLine {
             line: line_number(&line.line.0, index)?,
             units: line.quantity.0,
             condition: line.condition.0,
             restock: line.restock,
+            money: line.amount.map(Money::from),
         });
     }
     change(&request, id, Command::ReceiveReturn { request: key, number: id.number(), lines }).await

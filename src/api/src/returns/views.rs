@@ -3,7 +3,7 @@
 use crate::core::view::{At, MoneyView, Shown, line_id};
 use crate::core::words::condition_word;
 use compact_str::CompactString;
-use doorbuster_domain::ids::{OrderId, ReturnId};
+use doorbuster_domain::ids::{OrderId, RefundId, ReturnId};
 use doorbuster_domain::order::{Order, RefundStatus, Return, ReturnStatus, Sight};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,6 +15,8 @@ struct ReturnLineView<'a> {
     line: CompactString,
     quantity: u32,
     reason: &'a str,
+    /// The refund by which the money of its units, or a part of it, went back ahead.
+    refund: Option<Shown<RefundId>>,
     received: u32,
     condition: Option<&'static str>,
     restock: Option<bool>,
@@ -24,6 +26,8 @@ struct ReturnLineView<'a> {
 #[schemars(rename = "ReturnRefund")]
 struct ReturnRefundView {
     amount: MoneyView,
+    /// What its units were worth and the seller kept.
+    fee: MoneyView,
     status: &'static str,
 }
 
@@ -54,6 +58,7 @@ impl<'a> ReturnView<'a> {
                 line: line_id(line.line),
                 quantity: line.units,
                 reason: &line.reason,
+                refund: line.refund.map(|number| Shown(RefundId::of(order.id, number))),
                 received: received.fold(0, u32::saturating_add),
                 condition: last.map(|receipt| condition_word(receipt.condition)),
                 restock: last.map(|receipt| receipt.restock),
@@ -73,6 +78,7 @@ impl<'a> ReturnView<'a> {
             lines: lines.collect(),
             refund: is_whole.then(|| ReturnRefundView {
                 amount: order.money(one.amount).into(),
+                fee: order.money(one.kept.unwrap_or(0)).into(),
                 status: if one.receipts.is_empty() || unpaid { "pending" } else { "succeeded" },
             }),
             rejected_because: one.rejected_because.as_deref(),

@@ -181,6 +181,13 @@ pub enum Command {
         /// How the seller's books name it.
         reference: CompactString,
     },
+    /// The seller takes no more of a payment: what is still due is waived, and the rest of the authorization is voided.
+    Void {
+        /// The caller's request, which takes effect once.
+        request: Request,
+        /// Number of the payment.
+        payment: u16,
+    },
     /// The refunds of a `manual` payment that are under way have been paid out.
     MarkRefunded {
         /// The caller's request, which takes effect once.
@@ -305,6 +312,8 @@ pub struct ReceivedLine {
     pub condition: Condition,
     /// Whether they go back on sale.
     pub restock: bool,
+    /// What the seller gives back for them; `None`: what was paid for them and has not gone back.
+    pub money: Option<Money>,
 }
 
 /// The condition of a returned unit.

@@ -1,12 +1,12 @@
 //! Events of an order: the facts from which its state is built.
 
-use super::ReturnLine;
 use super::amended::Amended;
-use super::command::{CancelReason, CartRefusal, Condition, LineUnits, Shortage};
+use super::command::{CancelReason, CartRefusal, LineUnits, Shortage};
 use super::personal::Personal;
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Instruction, Wanted};
 use super::{AttentionReason, EndReason, Head};
+use super::{Receipt, ReturnLine};
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, apart_text, shared, text};
 use crate::ids::{OrderId, Request, WarehouseId};
 use crate::inventory::{Allocation, Reserved};
@@ -414,6 +414,19 @@ pub enum Event {
         #[n(1)]
         request: Request,
     },
+    /// The seller does without what is still due: nothing more is taken, and the rest of the authorization is voided.
+    #[n(39)]
+    Waived {
+        /// Number of the payment within the order.
+        #[n(0)]
+        payment: u16,
+        /// By how much the sum due falls, in minor units.
+        #[n(1)]
+        amount: i64,
+        /// The request that caused it.
+        #[n(2)]
+        request: Request,
+    },
     /// The provider's record of a call has another amount or currency than the call: it is never a success (rule M6).
     #[n(34)]
     AmountDiffers {
@@ -561,27 +574,4 @@ pub struct ShipmentStarted {
     /// When the carrier took it.
     #[n(7)]
     pub at: Timestamp,
-}
-
-/// Returned units of a line that arrived together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-pub struct Receipt {
-    /// The number of the receipt within the return.
-    #[n(0)]
-    pub receipt: u16,
-    /// Number of the line, from 1.
-    #[n(1)]
-    pub line: u16,
-    /// The number of units that this receipt refunds; units refunded before do not count.
-    #[n(2)]
-    pub settled: u32,
-    /// Units by the warehouse they go back to.
-    #[n(3)]
-    pub to: Vec<Allocation>,
-    /// As it was found.
-    #[n(4)]
-    pub condition: Condition,
-    /// Are they available again?
-    #[n(5)]
-    pub restock: bool,
 }

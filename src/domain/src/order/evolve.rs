@@ -44,6 +44,7 @@ impl Order {
                 self.hold_until(*expires_at);
                 let instruction = asked.as_ref().map_or_else(|| self.first_instruction(), |(_, how)| how.clone());
                 let is_manual = instruction.is_manual();
+                let goods_first = instruction.lets_goods_go_first();
                 if !is_manual {
                     self.todo.insert(Todo::Call(CallKey::authorize(*number)));
                 }
@@ -64,11 +65,20 @@ impl Order {
                     differs: None,
                     given_up: None,
                 });
+                if goods_first && self.stage == Stage::Held {
+                    self.paying = Some(*number);
+                    self.commit_all();
+                }
             }
             Event::Authorized { payment, provider_reference, lapses_at } => {
+                let due = self.due();
                 let amount =
                     self.attempted(*payment, Attempt::Authorized { lapses_at: *lapses_at }).map_or(0, |paid| {
                         paid.provider_reference = Some(provider_reference.clone());
+                        // The goods went first: paid is what is due by now, of which parts may be cancelled or back.
+                        if paid.instruction.lets_goods_go_first() {
+                            paid.amount = paid.amount.min(due);
+                        }
                         if lapses_at.is_none() {
                             paid.captured = paid.amount;
                         }
@@ -182,6 +192,7 @@ impl Order {
                     rejected_because: None,
                     receipts: Vec::new(),
                     amount: 0,
+                    kept: None,
                 });
             }
             Event::ReturnApproved { number, request } => {
@@ -204,6 +215,10 @@ impl Order {
             Event::ReturnReceived { number, request, receipts, amount } => {
                 self.remember(Some(request), Made::Return(*number));
                 self.received(*number, receipts, *amount);
+            }
+            Event::Waived { payment, amount, request } => {
+                self.remember(Some(request), Made::Payment(*payment));
+                self.reduced = self.reduced.saturating_add(*amount);
             }
             Event::Amended(amended) => self.amended(amended),
             Event::PersonalErased => self.personal = None,
@@ -384,6 +399,7 @@ impl Order {
             token: None,
             return_url: None,
             capture: None,
+            goods_first: None,
         })
     }
 

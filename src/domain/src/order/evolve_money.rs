@@ -148,6 +148,7 @@ impl Order {
             at: started.at,
             status: RefundStatus::Pending,
             seller: started.seller.clone(),
+            credited: None,
         });
     }
 

@@ -2,8 +2,8 @@
 
 use super::line::{add_to, take_from, units_of};
 use super::{
-    Amended, Cancelled, GroupNotes, Head, Hold, LineUnits, Made, Order, Receipt, ReceiptDone, Return, ReturnStatus,
-    Shipment, ShipmentStarted, ShipmentStatus, Stage, Step, Todo,
+    Amended, Cancelled, GroupNotes, Head, Hold, LineUnits, Made, Order, Receipt, ReceiptDone, Refund, Return,
+    ReturnStatus, Shipment, ShipmentStarted, ShipmentStatus, Stage, Step, Todo,
 };
 use crate::claims::Holder;
 use crate::inventory::{Allocation, Units};
@@ -114,12 +114,22 @@ impl Order {
 
     pub(super) fn received(&mut self, number: u16, receipts: &[Receipt], amount: i64) {
         self.reduced = self.reduced.saturating_add(amount);
+        let mut kept = 0_i64;
         for receipt in receipts {
-            self.with_line(receipt.line, |line| line.receive(receipt));
+            self.with_line(receipt.line, |line| {
+                kept = kept.saturating_add(receipt.kept(line));
+                line.receive(receipt);
+            });
             self.todo.insert(Todo::Step(Step::Restock { number, receipt: receipt.receipt }));
+            if let (Some(credited), Some(refund)) = (receipt.credited, self.refund_named(number, receipt.line)) {
+                refund.credited = Some(refund.credited.unwrap_or(0).saturating_add(credited));
+            }
         }
         if let Some(one) = self.return_mut(number) {
             one.amount = one.amount.saturating_add(amount);
+            if kept > 0 {
+                one.kept = Some(one.kept.unwrap_or(0).saturating_add(kept));
+            }
             one.receipts.extend(receipts.iter().map(|receipt| ReceiptDone {
                 line: receipt.line,
                 to: receipt.to.clone(),
@@ -131,6 +141,12 @@ impl Order {
             let arrived = all(&mut one.receipts.iter().map(|receipt| units_of(&receipt.to)));
             one.status = if arrived >= announced { ReturnStatus::Closed } else { ReturnStatus::Received };
         }
+    }
+
+    /// The refund that a return names for a line.
+    fn refund_named(&mut self, number: u16, line: u16) -> Option<&mut Refund> {
+        let refund = self.return_(number)?.lines.iter().find(|one| one.line == line)?.refund?;
+        self.refund_mut(refund)
     }
 
     pub(super) fn amended(&mut self, amended: &Amended) {

@@ -10,7 +10,7 @@
 //! is no such line.
 
 use super::command::{Command, LineUnits, Patch, Refusal};
-use super::{Allowed, GroupNotes, LineNumber, Order, OrderLine, Return, Shipment, Totals};
+use super::{Allowed, GroupNotes, LineNumber, Order, OrderLine, Refund, Return, Shipment, Totals};
 use crate::ids::{Request, WarehouseId};
 use crate::principal::{Denied, Principal};
 use std::borrow::Cow;
@@ -117,6 +117,7 @@ const fn is_for_buyers(command: &Command) -> bool {
         | Command::Erase
         | Command::CorrectTracking { .. }
         | Command::MarkPaid { .. }
+        | Command::Void { .. }
         | Command::MarkRefunded { .. } => false,
     }
 }
@@ -192,7 +193,14 @@ impl<'a> Group<'a> {
             | Command::UndoShipment { shipment, .. }
             | Command::Resend { shipment, .. }
             | Command::CorrectTracking { shipment, .. } => self.whole_shipment(*shipment)?,
-            Command::RequestReturn { lines, .. } => self.only(lines.iter().map(|one| one.line))?,
+            Command::RequestReturn { lines, .. } => {
+                self.only(lines.iter().map(|one| one.line))?;
+                // A refund of the whole order's money is not this seller's to name.
+                let is_own = |number| self.order.refund(number).is_some_and(|refund| self.has_refund(refund));
+                if !lines.iter().filter_map(|one| one.refund).all(is_own) {
+                    return Err(Denied::Refused(Refusal::UnknownPart));
+                }
+            }
             Command::ApproveReturn { number, .. } | Command::RejectReturn { number, .. } => {
                 self.whole_return(*number)?;
             }
@@ -221,6 +229,7 @@ impl<'a> Group<'a> {
             | Command::Capture { .. }
             | Command::Erase
             | Command::MarkPaid { .. }
+            | Command::Void { .. }
             | Command::MarkRefunded { .. } => return Err(Denied::NotYours),
         }
         Ok(Cow::Borrowed(command))
@@ -244,6 +253,14 @@ impl<'a> Group<'a> {
         let left = self.lines().map(|(number, line)| LineUnits { line: number, units: units(line) });
         let left: Vec<LineUnits> = left.filter(|one| one.units > 0).collect();
         if left.is_empty() { Err(Denied::Refused(self.order.wrong_state())) } else { Ok(Some(left)) }
+    }
+
+    /// Is it a refund of its lines, or taken from its seller's share?
+    fn has_refund(&self, refund: &Refund) -> bool {
+        match refund.lines.as_slice() {
+            [] => refund.seller.as_deref() == Some(self.seller),
+            lines => lines.iter().any(|one| self.has(one.line)),
+        }
     }
 
     /// Are all of these lines of the group?
@@ -322,7 +339,7 @@ impl<'a> Group<'a> {
             Allowed::Cancel | Allowed::Ship => any(OrderLine::left),
             Allowed::Refund => self.refundable() > 0,
             Allowed::Return => any(OrderLine::returnable),
-            Allowed::Pay | Allowed::Edit | Allowed::Capture => false,
+            Allowed::Pay | Allowed::Edit | Allowed::Capture | Allowed::Void => false,
         });
         allowed
     }

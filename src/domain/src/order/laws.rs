@@ -21,6 +21,7 @@ pub fn all(order: &Order) -> Result<(), Violation> {
     an_ended_order_holds_nothing(order)?;
     an_order_with_nothing_left_owes_nothing(order)?;
     charges_cover_exactly_what_is_due(order)?;
+    a_units_money_goes_back_once(order)?;
     one_attempt_at_a_time(order)?;
     a_longer_hold_has_a_payment_under_way(order)?;
     money_never_exceeds_what_was_promised(order)?;
@@ -176,6 +177,25 @@ pub fn charges_cover_exactly_what_is_due(order: &Order) -> Result<(), Violation>
     holds("charges_cover_exactly_what_is_due", covered == order.due(), || {
         format!("{}: {covered} charged, {} due", order.id, order.due())
     })
+}
+
+/// Rule M9: a unit's money goes back once, whether ahead, by its return, or by both in part.
+///
+/// # Errors
+/// A line's refunds exceed what its settled units are worth; a refund counts for more than it gave; or more units are named as refunded ahead
+/// than were.
+pub fn a_units_money_goes_back_once(order: &Order) -> Result<(), Violation> {
+    let named = order.named_ahead();
+    for (number, line) in order.numbered() {
+        let worth = line.first_worth(line.settled, true);
+        let ahead = named.get(&number).copied().unwrap_or(0);
+        let lawful = line.refunded <= worth && ahead <= line.refunded_ahead;
+        holds("a_units_money_goes_back_once", lawful, || {
+            format!("{} line {number}: {ahead} named, {line:?}", order.id)
+        })?;
+    }
+    let twice = order.refunds.iter().find(|refund| refund.credited.unwrap_or(0) > refund.amount);
+    holds("a_units_money_goes_back_once", twice.is_none(), || format!("{}: {twice:?}", order.id))
 }
 
 /// Rule M2: no new attempt to pay while one is not settled.

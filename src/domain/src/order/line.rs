@@ -178,10 +178,20 @@ impl OrderLine {
         let units = units_of(&receipt.to);
         self.returning = self.returning.saturating_sub(units);
         self.returned = self.returned.saturating_add(units);
-        self.refunded = self.refunded.saturating_add(self.worth(receipt.settled, false));
+        let money = receipt.money.unwrap_or_else(|| self.worth(receipt.settled, false));
+        self.refunded = self.refunded.saturating_add(money);
         self.settled = self.settled.saturating_add(receipt.settled);
         self.refunded_ahead = self.refunded_ahead.saturating_sub(units.saturating_sub(receipt.settled));
         take_from(&mut self.out, &receipt.to);
+    }
+}
+
+impl Receipt {
+    /// What the units are worth, and neither goes back with them nor went ahead; in minor units. `line` is the line before they arrive.
+    pub(super) fn kept(&self, line: &OrderLine) -> i64 {
+        let Some(money) = self.money else { return 0 };
+        let worth = line.worth(self.settled, false);
+        worth.saturating_sub(money).saturating_sub(self.credited.unwrap_or(0)).max(0)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Payments that go past the provider: cash, an invoice. Nothing is asked of the provider; the seller says when the money has come, and when a
-//! refund was paid out. Until then the payment is processing, and it ends with its order's deadline.
+//! refund was paid out. Until then the payment is processing, and it ends with its order's deadline. Where the goods may go first, the order is
+//! confirmed without it, and the payment waits for the seller's word as long as anything is due.
 
 use super::command::{Made, Refusal};
 use super::event::Event;
@@ -65,24 +66,16 @@ impl Order {
         Ok(self.follow(events, now, made(Made::Payment(number))))
     }
 
-    /// A manual payment whose money has not come by the order's deadline, or whose order ends, is over.
+    /// A manual payment whose money has not come by the order's deadline, or whose order ends or owes nothing any more, is over.
     pub(super) fn next_manual(&self, now: Timestamp) -> Option<Event> {
         let pending = self.payments.iter().find(|payment| !payment.settled() && payment.instruction.is_manual())?;
-        let is_over = match self.stage {
-            Stage::Held => now >= self.expires_at,
-            Stage::Ending(_) => true,
-            Stage::Nothing
-            | Stage::Freezing
-            | Stage::Reserving
-            | Stage::Committing
-            | Stage::Confirmed
-            | Stage::Ended(_) => false,
+        let code = match self.stage {
+            Stage::Held => (now >= self.expires_at).then_some("not_paid_in_time"),
+            Stage::Ending(_) => Some("not_paid_in_time"),
+            Stage::Confirmed => (self.due() == 0).then_some("nothing_due"),
+            Stage::Nothing | Stage::Freezing | Stage::Reserving | Stage::Committing | Stage::Ended(_) => None,
         };
-        is_over.then(|| Event::Declined {
-            payment: pending.number,
-            code: "not_paid_in_time".into(),
-            retry: Retry::OtherMethod,
-        })
+        code.map(|code| Event::Declined { payment: pending.number, code: code.into(), retry: Retry::OtherMethod })
     }
 
     /// Is every unsettled payment one for which only the seller's word is missing?

@@ -56,13 +56,13 @@ pub use command::{
 };
 pub use edit::EDITS_MAX;
 pub use event::{
-    Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted, ShipmentStarted,
+    Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, RefundCause, RefundStarted, ShipmentStarted,
 };
 pub use group::{Group, Sight};
 pub use line::{Agreed, Hold, OrderLine};
 pub use money::TRIES_MAX;
 pub use paid::{Attempt, Call, CallState, Differing, Payment, Refund, RefundStatus};
-pub use parcel::{ReceiptDone, Return, ReturnLine, ReturnStatus, Shipment, ShipmentStatus};
+pub use parcel::{Receipt, ReceiptDone, Return, ReturnLine, ReturnStatus, Shipment, ShipmentStatus};
 pub use personal::{Address, Buyer, Personal, Salt};
 pub use state::{
     AttentionReason, EndReason, Head, LineNumber, Order, PricedOrder, Rejection, RememberedRequest, Stage, Status,
@@ -139,6 +139,7 @@ impl Entity for Order {
                 self.correct_tracking(*shipment, carrier.as_ref(), tracking_number.as_ref(), tracking_url.as_ref())
             }
             Command::MarkPaid { payment, reference } => self.mark_paid(*payment, reference, now),
+            Command::Void { request, payment } => self.void_by_hand(request, *payment, now),
             Command::MarkRefunded { request, payment, reference } => {
                 self.mark_refunded(request, *payment, reference, now)
             }

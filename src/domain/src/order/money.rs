@@ -196,6 +196,34 @@ impl Order {
         Ok(self.follow(vec![started], now, reply))
     }
 
+    /// What is due and not taken, in minor units, of a payment of which the seller may take no more; `None`: there is none. While units are
+    /// to ship they are to be paid: they can be cancelled.
+    pub(super) fn waivable(&self) -> Option<(u16, i64)> {
+        let paying = self.paying.and_then(|number| self.payment(number)).filter(|_| self.stage == Stage::Confirmed)?;
+        let is_waiting = paying.uncaptured() > 0 || (!paying.settled() && paying.instruction.is_manual());
+        let in_flight = paying.has_open(Operation::Capture) || paying.has_open(Operation::Void);
+        if !is_waiting || in_flight || self.lines.iter().any(|line| line.left() > 0) {
+            return None;
+        }
+        let rest = self.due().saturating_sub(self.net_of(paying));
+        (rest > 0).then_some((paying.number, rest))
+    }
+
+    /// The seller takes no more of a payment. What is due and was not taken is waived; so nothing is due that is not covered (rule M5).
+    pub(super) fn void_by_hand(&self, request: &Request, number: u16, now: Timestamp) -> Decided {
+        if let Some(again) = self.seen(request) {
+            return again;
+        }
+        if self.payment(number).is_none() {
+            return Err(if self.exists() { Refusal::UnknownPart } else { Refusal::Unknown });
+        }
+        let Some((payment, amount)) = self.waivable().filter(|(paying, _)| *paying == number) else {
+            return Err(self.wrong_state());
+        };
+        let waived = Event::Waived { payment, amount, request: *request };
+        Ok(self.follow(vec![waived], now, made(Made::Payment(number))))
+    }
+
     /// Decides on a refund without a return.
     /// `seller`: only of its own lines.
     pub(super) fn refund_by_hand(

@@ -183,6 +183,9 @@ pub struct Refund {
     /// The seller from whose share it is taken, where it names no lines.
     #[cbor(n(8), with = "text")]
     pub seller: Option<CompactString>,
+    /// Of one that names no units: what counted for units that came back since, in minor units; `None`: nothing.
+    #[n(9)]
+    pub credited: Option<i64>,
 }
 
 /// The state of a refund.

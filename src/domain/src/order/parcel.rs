@@ -59,6 +59,9 @@ pub struct ReturnLine {
     /// The shopper's own words.
     #[cbor(n(2), with = "apart_text")]
     pub reason: CompactString,
+    /// Number of the refund by which their money, or a part of it, went back ahead; `None`: the line's units that were refunded ahead come first.
+    #[n(3)]
+    pub refund: Option<u16>,
 }
 
 /// A return of units.
@@ -86,6 +89,38 @@ pub struct Return {
     /// The amount by which its receipts reduced the amount due, in minor units.
     #[n(6)]
     pub amount: i64,
+    /// What its units were worth and the seller kept, in minor units; `None`: nothing.
+    #[n(7)]
+    pub kept: Option<i64>,
+}
+
+/// Returned units of a line that arrived together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Receipt {
+    /// The number of the receipt within the return.
+    #[n(0)]
+    pub receipt: u16,
+    /// Number of the line, from 1.
+    #[n(1)]
+    pub line: u16,
+    /// The number of units that this receipt refunds; units refunded before do not count.
+    #[n(2)]
+    pub settled: u32,
+    /// Units by the warehouse they go back to.
+    #[n(3)]
+    pub to: Vec<Allocation>,
+    /// As it was found.
+    #[n(4)]
+    pub condition: Condition,
+    /// Are they available again?
+    #[n(5)]
+    pub restock: bool,
+    /// What is given back for them, in minor units; `None`: what the refunded units are worth.
+    #[n(6)]
+    pub money: Option<i64>,
+    /// What their return's refund had given back for them ahead, in minor units, where that refund names no units; `None`: nothing.
+    #[n(7)]
+    pub credited: Option<i64>,
 }
 
 /// Returned units of a line that arrived.

@@ -1,13 +1,15 @@
-//! Returns: requested within a window, approved, received. Received units are refunded and go back to their warehouse.
+//! Returns: requested within a window, approved, received. Received units are refunded and go back to their warehouse. A return's line may name
+//! the refund by which the money of its units, or a part of it, went back ahead; what goes back with them is less by so much (rule M9).
 
 use super::command::{LineUnits, Made, ReceivedLine, Refusal};
-use super::event::{Event, Receipt};
+use super::event::Event;
 use super::line::pick;
 use super::saga::{Decided, made};
-use super::{LineNumber, Order, OrderLine, Return, ReturnLine, ReturnStatus, Stage};
+use super::{LineNumber, Order, OrderLine, Receipt, Refund, RefundCause, Return, ReturnLine, ReturnStatus, Stage};
 use crate::entity::Decision;
 use crate::ids::Request;
 use crate::inventory::Units;
+use crate::money::Money;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -25,6 +27,7 @@ impl Order {
         let units: Vec<LineUnits> = lines.iter().map(|one| LineUnits { line: one.line, units: one.units }).collect();
         let mut ends_at = Timestamp(u64::MAX);
         let departures = self.last_departures();
+        self.check_named(lines)?;
         for one in self.distinct(&units)? {
             let left = self.line(one.line).map_or(0, |line| self.returnable_of(one.line, line));
             if one.units > left {
@@ -128,6 +131,10 @@ impl Order {
         let mut next_receipt = Self::next_number(&one.receipts);
         let mut receipts = Vec::with_capacity(lines.len());
         let mut amount = 0_i64;
+        let named_ahead = self.named_ahead();
+        let refunds: BTreeMap<LineNumber, &Refund> =
+            one.lines.iter().filter_map(|line| Some((line.line, self.refund(line.refund?)?))).collect();
+        let mut credits: BTreeMap<u16, i64> = BTreeMap::new();
         for got in lines {
             let line = match touched.entry(got.line) {
                 Entry::Occupied(entry) => entry.into_mut(),
@@ -137,10 +144,22 @@ impl Order {
             if got.units > *left {
                 return Err(Refusal::TooMany { line: got.line, left: *left });
             }
-            // A unit's money goes back once: the units that come back first are those that were refunded ahead of their return.
-            let open = line.units.saturating_sub(line.settled);
-            let settled = got.units.saturating_sub(line.refunded_ahead).min(open);
-            let worth = line.worth(settled, false).min(due).max(0);
+            // A unit's money goes back once: the units that come back first are those that were refunded ahead of their return, and that no
+            // other return names.
+            let refund = refunds.get(&got.line).copied();
+            let ahead = match refund {
+                Some(refund) if !refund.lines.is_empty() => got.units,
+                Some(_) | None => line.refunded_ahead.saturating_sub(named_ahead.get(&got.line).copied().unwrap_or(0)),
+            };
+            let settled = got.units.saturating_sub(ahead).min(line.units.saturating_sub(line.settled));
+            let credit = refund.filter(|refund| refund.lines.is_empty()).map(|refund| {
+                credits.entry(refund.number).or_insert(refund.amount.saturating_sub(refund.credited.unwrap_or(0)))
+            });
+            let back = self.money_back(line, settled, credit.as_deref().copied().unwrap_or(0), due, got.money)?;
+            let credited = credit.map(|left| {
+                *left = left.saturating_sub(back.credited);
+                back.credited
+            });
             let receipt = Receipt {
                 receipt: next_receipt,
                 line: got.line,
@@ -148,7 +167,10 @@ impl Order {
                 to: pick(&line.out, got.units),
                 condition: got.condition,
                 restock: got.restock,
+                money: (credited.is_some() || got.money.is_some()).then_some(back.money),
+                credited,
             };
+            let worth = back.money;
             amount = amount.saturating_add(worth);
             due = due.saturating_sub(worth);
             *left = left.saturating_sub(super::line::units_of(&receipt.to));
@@ -159,6 +181,95 @@ impl Order {
         let event = Event::ReturnReceived { number, request: *request, receipts, amount };
         Ok(self.follow(vec![event], now, made(Made::Return(number))))
     }
+
+    /// What goes back for units of a line that were not refunded ahead. `credit`: what the refund that their return names gave ahead.
+    fn money_back(
+        &self,
+        line: &OrderLine,
+        settled: Units,
+        credit: i64,
+        due: i64,
+        named: Option<Money>,
+    ) -> Result<MoneyBack, Refusal> {
+        let worth = line.worth(settled, named.is_some());
+        let credited = worth.min(credit);
+        let most = worth.saturating_sub(credited).min(due).max(0);
+        match named {
+            None => Ok(MoneyBack { money: most, credited }),
+            Some(money) if money != self.money(money.amount) => Err(Refusal::CurrencyMismatch),
+            Some(money) if money.amount < 0 || money.amount > most => {
+                Err(Refusal::RefundTooLarge { refundable: self.money(most) })
+            }
+            Some(money) => Ok(MoneyBack { money: money.amount, credited }),
+        }
+    }
+
+    /// Checks the refunds that lines of a new return name: each gave money ahead, for that line or for the order as a whole, and for as many
+    /// units of it that no other return names.
+    fn check_named(&self, lines: &[ReturnLine]) -> Result<(), Refusal> {
+        if lines.iter().all(|one| one.refund.is_none()) {
+            return Ok(());
+        }
+        let named_ahead = self.named_ahead();
+        let mut named: BTreeMap<(u16, LineNumber), Units> = BTreeMap::new();
+        for one in self.returns.iter().filter(|one| one.status != ReturnStatus::Rejected) {
+            for line in &one.lines {
+                let Some(refund) = line.refund else { continue };
+                let units = named.entry((refund, line.line)).or_insert(0);
+                *units = units.saturating_add(line.units);
+            }
+        }
+        for one in lines {
+            let Some(number) = one.refund else { continue };
+            let (Some(refund), Some(line)) = (self.refund(number), self.line(one.line)) else {
+                return Err(Refusal::UnknownPart);
+            };
+            if refund.cause != RefundCause::Goodwill {
+                return Err(Refusal::UnknownPart);
+            }
+            if refund.lines.is_empty() {
+                let seller = line.agreed.as_ref().map(|agreed| &agreed.seller);
+                if refund.seller.as_ref().is_some_and(|own| Some(own) != seller) {
+                    return Err(Refusal::UnknownPart);
+                }
+                continue;
+            }
+            let given = refund.lines.iter().find(|given| given.line == one.line).ok_or(Refusal::UnknownPart)?.units;
+            let of_refund = given.saturating_sub(named.get(&(number, one.line)).copied().unwrap_or(0));
+            let of_line = line.refunded_ahead.saturating_sub(named_ahead.get(&one.line).copied().unwrap_or(0));
+            let left = of_refund.min(of_line);
+            if one.units > left {
+                return Err(Refusal::TooMany { line: one.line, left });
+            }
+        }
+        Ok(())
+    }
+
+    /// Units by line that returns name as refunded ahead, and that have not arrived.
+    pub(super) fn named_ahead(&self) -> BTreeMap<LineNumber, Units> {
+        let mut named: BTreeMap<LineNumber, Units> = BTreeMap::new();
+        for one in self.returns.iter().filter(|one| one.status != ReturnStatus::Rejected) {
+            let units_of = |number| self.refund(number).is_some_and(|refund| !refund.lines.is_empty());
+            if !one.lines.iter().filter_map(|line| line.refund).any(units_of) {
+                continue;
+            }
+            let expected = one.expected();
+            for line in one.lines.iter().filter(|line| line.refund.is_some_and(units_of)) {
+                let units = named.entry(line.line).or_insert(0);
+                *units = units.saturating_add(expected.get(&line.line).copied().unwrap_or(0));
+            }
+        }
+        named
+    }
+}
+
+/// What goes back for units that arrived, in minor units.
+#[derive(Debug, Clone, Copy)]
+struct MoneyBack {
+    /// Now.
+    money: i64,
+    /// Of what went back ahead, by the refund that their return names.
+    credited: i64,
 }
 
 impl Return {

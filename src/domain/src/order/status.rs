@@ -80,6 +80,8 @@ pub enum Allowed {
     Cancel,
     /// Whether the seller may capture by hand.
     Capture,
+    /// Whether the seller may do without what is still due.
+    Void,
     /// Whether the seller may ship units.
     Ship,
     /// Whether the seller may refund.
@@ -267,6 +269,8 @@ impl Order {
         };
         match payment.status(now) {
             PaymentStatus::Failed if self.stage == Stage::Held => PaymentStatus::Pending,
+            // It was confirmed before its money came, and the seller did without, or all of it was cancelled.
+            PaymentStatus::Failed if self.stage == Stage::Confirmed => PaymentStatus::Voided,
             PaymentStatus::Captured if payment.captured < self.due() => PaymentStatus::PartiallyCaptured,
             status @ (PaymentStatus::NotRequired
             | PaymentStatus::Pending
@@ -366,6 +370,9 @@ impl Order {
                 }
                 if self.capturable() > 0 && self.capture_policy() == CapturePolicy::Manual {
                     allowed.push(Allowed::Capture);
+                }
+                if self.waivable().is_some() {
+                    allowed.push(Allowed::Void);
                 }
                 if self.refundable() > 0 {
                     allowed.push(Allowed::Refund);

@@ -227,9 +227,18 @@ pub struct Instruction {
     /// When the money is captured, instead of the policy's.
     #[n(3)]
     pub capture: Option<CapturePolicy>,
+    /// Of a payment that comes past the provider: may the goods go before the seller has its money? `None`: no.
+    #[n(4)]
+    pub goods_first: Option<bool>,
 }
 
 impl Instruction {
+    /// Does the order go on although only the seller's word about the money is missing?
+    #[must_use]
+    pub fn lets_goods_go_first(&self) -> bool {
+        self.is_manual() && self.goods_first == Some(true)
+    }
+
     /// Does the money come past the provider, as cash or by an invoice? Then the seller says when it has come.
     #[must_use]
     pub fn is_manual(&self) -> bool {

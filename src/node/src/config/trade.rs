@@ -46,6 +46,7 @@ settings! {
         lines_max: usize = 2_000, 1..=2_000;
         payment_attempts_max: u16 = 5, 1..=1_000;
         capture: Capture = Capture::OnConfirmation, Capture::WORDS;
+        goods_first: bool = false, Kind::Flag;
         authorization_margin_s: u64 = DAY_S, 0..=5 * DAY_S;
         return_window_days: u32 = 30, 0..=3_650;
         returns_auto_approve: bool = false, Kind::Flag;

@@ -481,12 +481,12 @@ fn what_came_back_is_given_back_once_and_only_within_the_window() {
     let mut desk = Desk::confirmed(CapturePolicy::OnConfirmation, &[1, 2]);
     desk.succeed(Operation::Capture, 1);
     desk.ship(2, 2).unwrap();
-    let lines = vec![ReturnLine { line: 2, units: 2, reason: "small".into() }];
+    let lines = vec![ReturnLine { line: 2, units: 2, reason: "small".into(), refund: None }];
     let request = desk.request();
     desk.tell(&Command::RequestReturn { request, lines: lines.clone() }).unwrap();
     desk.refund(RefundWhat::Lines { lines: vec![LineUnits { line: 2, units: 1 }], shipping: false }).unwrap();
     let request = desk.request();
-    let got = ReceivedLine { line: 2, units: 2, condition: Condition::AsNew, restock: true };
+    let got = ReceivedLine { line: 2, units: 2, condition: Condition::AsNew, restock: true, money: None };
     let receive = Command::ReceiveReturn { request, number: 1, lines: vec![got] };
     desk.tell(&receive).unwrap();
     assert_eq!(desk.tell(&receive), Ok(Reply::Made(Made::Return(1))), "the same receipt again");
@@ -497,7 +497,10 @@ fn what_came_back_is_given_back_once_and_only_within_the_window() {
     desk.ship(1, 1).unwrap();
     desk.pass_s(31 * 86_400);
     let request = desk.request();
-    let late = Command::RequestReturn { request, lines: vec![ReturnLine { line: 1, units: 1, reason: "".into() }] };
+    let late = Command::RequestReturn {
+        request,
+        lines: vec![ReturnLine { line: 1, units: 1, reason: "".into(), refund: None }],
+    };
     assert!(matches!(desk.tell(&late), Err(Refusal::ReturnWindowClosed { .. })));
 }
 

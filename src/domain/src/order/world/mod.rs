@@ -135,7 +135,7 @@ pub(crate) fn personal(name: &str) -> Personal {
 }
 
 fn instruction(method: &str) -> Instruction {
-    Instruction { method: method.into(), token: Some("tok".into()), return_url: None, capture: None }
+    Instruction { method: method.into(), token: Some("tok".into()), return_url: None, capture: None, goods_first: None }
 }
 
 impl World {

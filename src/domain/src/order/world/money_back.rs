@@ -18,13 +18,32 @@ fn given_back(desk: &Desk) -> i64 {
 }
 
 fn take_back(desk: &mut Desk, units: u32) {
+    let number = send_back(desk, units, None).unwrap();
+    receive(desk, number, units, None).unwrap();
+}
+
+/// A return of units of the first line that names a refund; its number.
+fn send_back(desk: &mut Desk, units: u32, refund: Option<u16>) -> Result<u16, Refusal> {
     let request = desk.request();
-    let number = u16::try_from(desk.order.returns.len() + 1).unwrap();
-    let lines = vec![ReturnLine { line: 1, units, reason: "broken".into() }];
-    desk.tell(&Command::RequestReturn { request, lines }).unwrap();
+    let lines = vec![ReturnLine { line: 1, units, reason: "broken".into(), refund }];
+    desk.tell(&Command::RequestReturn { request, lines })?;
+    Ok(u16::try_from(desk.order.returns.len()).unwrap())
+}
+
+/// Units of a return arrive, and the seller may say what goes back for them.
+fn receive(desk: &mut Desk, number: u16, units: u32, money: Option<i64>) -> Result<Reply, Refusal> {
     let request = desk.request();
-    let got = ReceivedLine { line: 1, units, condition: Condition::Damaged, restock: false };
-    desk.tell(&Command::ReceiveReturn { request, number, lines: vec![got] }).unwrap();
+    let money = money.map(gbp);
+    let got = ReceivedLine { line: 1, units, condition: Condition::Damaged, restock: false, money };
+    desk.tell(&Command::ReceiveReturn { request, number, lines: vec![got] })
+}
+
+/// Everything is captured and sent.
+fn sent(units: u32) -> Desk {
+    let mut desk = Desk::confirmed(CapturePolicy::OnConfirmation, &[units]);
+    desk.succeed(Operation::Capture, 1);
+    desk.ship(1, units).unwrap();
+    desk
 }
 
 /// The delivery charge of an order goes with the last unit that is still wanted, however the others went.
@@ -118,4 +137,112 @@ fn an_order_of_which_nothing_is_left_cannot_be_edited() {
     assert!(!desk.order.allowed().contains(&Allowed::Edit));
     let other = Patch { note: Some(None), ..patch };
     assert!(matches!(desk.tell(&Command::Patch(Box::new(other))), Err(Refusal::WrongState { .. })));
+}
+
+/// Money that went back ahead without naming units counts for the units whose return names it.
+#[test]
+fn what_a_return_names_as_paid_back_ahead_is_not_paid_back_again() {
+    let mut desk = sent(2);
+    desk.refund(RefundWhat::Amount(gbp(5_000))).unwrap();
+    let number = send_back(&mut desk, 1, Some(1)).unwrap();
+    receive(&mut desk, number, 1, None).unwrap();
+    assert_eq!(given_back(&desk), 12_999, "the rest of one unit's money");
+    // The refund is used up: the other unit's money goes back whole.
+    let number = send_back(&mut desk, 1, Some(1)).unwrap();
+    receive(&mut desk, number, 1, None).unwrap();
+    assert_eq!(given_back(&desk), 2 * 12_999);
+    // More than the units are worth counts for the next of them.
+    let mut desk = sent(2);
+    desk.refund(RefundWhat::Amount(gbp(20_000))).unwrap();
+    for _ in 0..2 {
+        let number = send_back(&mut desk, 1, Some(1)).unwrap();
+        receive(&mut desk, number, 1, None).unwrap();
+    }
+    assert_eq!((given_back(&desk), desk.order.refunds[0].credited), (2 * 12_999, Some(20_000)));
+}
+
+#[test]
+fn a_return_names_only_a_refund_that_gave_money_for_its_units() {
+    let mut desk = sent(3);
+    assert_eq!(send_back(&mut desk, 1, Some(1)), Err(Refusal::UnknownPart), "there is none");
+    desk.refund(RefundWhat::Lines { lines: unit(1), shipping: false }).unwrap();
+    assert_eq!(send_back(&mut desk, 2, Some(1)), Err(Refusal::TooMany { line: 1, left: 1 }));
+    let named = send_back(&mut desk, 1, Some(1)).unwrap();
+    assert_eq!(send_back(&mut desk, 1, Some(1)), Err(Refusal::TooMany { line: 1, left: 0 }), "another return names it");
+    // A unit that arrives meanwhile is not the one that was refunded.
+    take_back(&mut desk, 1);
+    assert_eq!(given_back(&desk), 2 * 12_999);
+    receive(&mut desk, named, 1, None).unwrap();
+    assert_eq!(given_back(&desk), 2 * 12_999, "its money went back ahead");
+    let request = desk.request();
+    // What a rejected return named can be named again.
+    let mut desk = sent(2);
+    desk.refund(RefundWhat::Lines { lines: unit(1), shipping: false }).unwrap();
+    let number = send_back(&mut desk, 1, Some(1)).unwrap();
+    desk.tell(&Command::RejectReturn { request, number, reason: "worn".into() }).unwrap();
+    send_back(&mut desk, 1, Some(1)).unwrap();
+}
+
+/// Refunds that follow from what is not due any more are no money of units ahead of their return.
+#[test]
+fn the_refund_of_a_return_cannot_be_named_by_another() {
+    let mut desk = sent(2);
+    take_back(&mut desk, 1);
+    assert_eq!(desk.order.refunds.len(), 1);
+    assert_eq!(send_back(&mut desk, 1, Some(1)), Err(Refusal::UnknownPart));
+}
+
+#[test]
+fn the_seller_says_what_goes_back_for_what_arrived_and_never_more_than_was_paid() {
+    let mut desk = sent(2);
+    let number = send_back(&mut desk, 2, None).unwrap();
+    receive(&mut desk, number, 1, Some(10_000)).unwrap();
+    assert_eq!((given_back(&desk), desk.order.returns[0].kept), (10_000, Some(2_999)));
+    let share = desk.order.lines[0].worth(1, true);
+    let most = gbp(share);
+    assert_eq!(receive(&mut desk, number, 1, Some(share + 1)), Err(Refusal::RefundTooLarge { refundable: most }));
+    receive(&mut desk, number, 1, Some(share)).unwrap();
+    assert_eq!((given_back(&desk), desk.order.returns[0].kept), (10_000 + share, Some(2_999)), "with its delivery");
+    // Of a unit whose money went back ahead there is nothing to give.
+    let mut desk = sent(1);
+    desk.refund(RefundWhat::Lines { lines: unit(1), shipping: false }).unwrap();
+    let number = send_back(&mut desk, 1, Some(1)).unwrap();
+    assert_eq!(receive(&mut desk, number, 1, Some(1)), Err(Refusal::RefundTooLarge { refundable: gbp(0) }));
+    let request = desk.request();
+    let euros = Some(Money { amount: 0, currency: Currency::parse("EUR").unwrap() });
+    let got = ReceivedLine { line: 1, units: 1, condition: Condition::Used, restock: false, money: euros };
+    let other = Command::ReceiveReturn { request, number, lines: vec![got] };
+    assert_eq!(desk.tell(&other), Err(Refusal::CurrencyMismatch));
+    receive(&mut desk, number, 1, Some(0)).unwrap();
+    assert_eq!(given_back(&desk), 12_999);
+}
+
+/// A seller who takes less than was set aside does without the rest, once its units are sent or cancelled.
+#[test]
+fn the_rest_of_an_authorization_is_voided_by_hand_and_no_longer_due() {
+    let mut desk = Desk::confirmed(CapturePolicy::Manual, &[2]);
+    let void = |desk: &mut Desk| {
+        let request = desk.request();
+        desk.tell(&Command::Void { request, payment: 1 })
+    };
+    assert!(!desk.order.allowed().contains(&Allowed::Void), "it pays for units that are to ship");
+    assert!(matches!(void(&mut desk), Err(Refusal::WrongState { .. })));
+    desk.ship(1, 2).unwrap();
+    let request = desk.request();
+    desk.tell(&Command::Capture { request, amount: Some(gbp(20_000)) }).unwrap();
+    assert!(matches!(void(&mut desk), Err(Refusal::WrongState { .. })), "a capture is under way");
+    desk.succeed(Operation::Capture, 1);
+    assert!(desk.order.allowed().contains(&Allowed::Void));
+    let rest = desk.order.total() - 20_000;
+    let (request, command) = (desk.request(), |request| Command::Void { request, payment: 1 });
+    let first = desk.tell(&command(request)).unwrap();
+    assert_eq!((asked(&desk), desk.order.due()), (vec![(Operation::Void, rest)], 20_000));
+    assert_eq!(desk.tell(&command(request)), Ok(first), "the same request again is one request");
+    desk.succeed(Operation::Void, 1);
+    assert_eq!(
+        (asked(&desk), desk.order.capturable(), desk.order.allowed().contains(&Allowed::Void)),
+        (vec![], 0, false)
+    );
+    let request = desk.request();
+    assert_eq!(desk.tell(&Command::Void { request, payment: 9 }), Err(Refusal::UnknownPart));
 }

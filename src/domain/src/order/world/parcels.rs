@@ -49,7 +49,7 @@ fn what_was_delivered_or_comes_back_was_no_mistake() {
     assert!(matches!(undo(&mut desk), Err(Refusal::WrongState { .. })));
     let mut desk = shipped();
     let request = desk.request();
-    let lines = vec![ReturnLine { line: 1, units: 1, reason: "".into() }];
+    let lines = vec![ReturnLine { line: 1, units: 1, reason: "".into(), refund: None }];
     desk.tell(&Command::RequestReturn { request, lines }).unwrap();
     assert!(matches!(undo(&mut desk), Err(Refusal::WrongState { .. })));
 }
@@ -64,7 +64,7 @@ fn in_place_of_lost_units_others_are_sent_once_the_warehouse_has_them() {
     lose_and_resend(&mut desk).unwrap();
     assert!(desk.ship(1, 2).is_err(), "nothing is promised twice");
     let request = desk.request();
-    let lines = vec![ReturnLine { line: 1, units: 2, reason: "".into() }];
+    let lines = vec![ReturnLine { line: 1, units: 2, reason: "".into(), refund: None }];
     assert_eq!(
         desk.tell(&Command::RequestReturn { request, lines }),
         Err(Refusal::TooMany { line: 1, left: 0 }),

@@ -61,3 +61,47 @@ fn money_that_does_not_come_ends_the_order_at_its_deadline_or_when_it_is_cancell
     // It came all the same: it is owed back.
     mark_paid(&mut desk, "late").unwrap_err();
 }
+
+/// Where the shop lets goods go before their money, the order is confirmed and the payment waits.
+fn confirmed_unpaid() -> Desk {
+    let how = Instruction { goods_first: Some(true), ..instruction("manual") };
+    let mut desk = Desk::held(terms(CapturePolicy::OnConfirmation), &[2], Some(how));
+    desk.commit_all();
+    assert_eq!((desk.order.stage, desk.order.captured()), (Stage::Confirmed, 0));
+    desk
+}
+
+#[test]
+fn goods_go_before_their_money_only_where_the_shop_says_so() {
+    let mut desk = confirmed_unpaid();
+    desk.ship(1, 1).unwrap();
+    desk.pass_s(30 * 86_400);
+    assert_eq!(desk.order.payment_status(desk.now), PaymentStatus::Processing, "an invoice does not lapse");
+    desk.cancel(vec![LineUnits { line: 1, units: 1 }]).unwrap();
+    let due = desk.order.due();
+    mark_paid(&mut desk, "bank 3").unwrap();
+    assert_eq!((desk.order.captured(), desk.order.refunds.len()), (due, 0), "what is due by now, and no more");
+    assert_eq!((desk.calls(), desk.order.due_at_provider()), (Vec::new(), 0));
+    // The shop's word is for money that comes past the provider; with a card it means nothing.
+    let how = Instruction { goods_first: Some(true), ..instruction("card") };
+    let desk = Desk::held(terms(CapturePolicy::OnConfirmation), &[2], Some(how));
+    assert_eq!(desk.order.stage, Stage::Held);
+}
+
+#[test]
+fn an_order_that_is_cancelled_before_its_invoice_is_paid_waits_for_no_money() {
+    let mut desk = confirmed_unpaid();
+    desk.cancel(Vec::new()).unwrap();
+    assert_eq!((desk.order.due(), desk.order.payment_status(desk.now)), (0, PaymentStatus::Voided));
+    assert!(mark_paid(&mut desk, "late").is_err());
+}
+
+#[test]
+fn the_seller_does_without_the_money_of_goods_that_went_first() {
+    let mut desk = confirmed_unpaid();
+    let request = desk.request();
+    assert!(matches!(desk.tell(&Command::Void { request, payment: 1 }), Err(Refusal::WrongState { .. })));
+    desk.ship(1, 2).unwrap();
+    desk.tell(&Command::Void { request, payment: 1 }).unwrap();
+    assert_eq!((desk.order.due(), desk.order.payment_status(desk.now)), (0, PaymentStatus::Voided));
+}

@@ -119,26 +119,36 @@ impl World {
                 tracking_url: None,
             },
             9 => Command::Deliver { request, shipment: 1 },
-            10 if self.chance(30) => Command::Lose { request, shipment: 2 },
+            10 if self.chance(30) => Command::Lose { request, shipment: 1 + u16::from(self.rng.random_bool(0.5)) },
             10 if self.chance(40) => Command::UndoShipment { request, shipment: 1 },
+            10 => Command::Resend { request, shipment: 1 + u16::from(self.rng.random_bool(0.5)) },
             11 => {
-                let lines =
-                    lines.iter().map(|one| ReturnLine { line: one.line, units: one.units, reason: "small".into() });
+                let refunds = self.order(id).refunds.len();
+                let refund = (refunds > 0 && self.chance(50)).then(|| u16::try_from(1 + self.pick(refunds)).unwrap());
+                let lines = lines.iter().map(|one| ReturnLine {
+                    line: one.line,
+                    units: one.units,
+                    reason: "small".into(),
+                    refund,
+                });
                 Command::RequestReturn { request, lines: lines.collect() }
             }
             12 => {
                 let open = self.order(id).returns.iter().find(|one| one.status == ReturnStatus::Approved);
                 let number = open.map_or(1, |one| one.number);
                 let lines = open.map_or(lines, |one| vec![LineUnits { line: one.lines[0].line, units: 1 }]);
+                let money = self.chance(30).then(|| gbp(self.rng.random_range(0..400)));
                 let lines = lines.iter().map(|one| ReceivedLine {
                     line: one.line,
                     units: one.units,
                     condition: Condition::AsNew,
                     restock: true,
+                    money,
                 });
                 Command::ReceiveReturn { request, number, lines: lines.collect() }
             }
-            13 => Command::Capture { request, amount: None },
+            13 if self.chance(60) => Command::Capture { request, amount: None },
+            13 => Command::Void { request, payment: self.order(id).paying.unwrap_or(1) },
             _ => Command::Read,
         }
     }

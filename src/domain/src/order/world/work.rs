@@ -139,10 +139,17 @@ fn a_paid_shipped_and_returned_order_costs_what_its_lines_cost() {
         lean.tell(&ship);
         lean.work_off();
         let request = lean.request();
-        let wanted = (1..=lines).map(|line| ReturnLine { line, units: 2, reason: "other".into() }).collect();
+        let wanted =
+            (1..=lines).map(|line| ReturnLine { line, units: 2, reason: "other".into(), refund: None }).collect();
         lean.tell(&Command::RequestReturn { request, lines: wanted });
         let request = lean.request();
-        let got = (1..=lines).map(|line| ReceivedLine { line, units: 2, condition: Condition::AsNew, restock: true });
+        let got = (1..=lines).map(|line| ReceivedLine {
+            line,
+            units: 2,
+            condition: Condition::AsNew,
+            restock: true,
+            money: None,
+        });
         lean.tell(&Command::ReceiveReturn { request, number: 1, lines: got.collect() });
         lean.work_off();
         assert_eq!(lean.order.returns.first().map(|one| one.status), Some(ReturnStatus::Closed));

@@ -91,7 +91,13 @@ fn head() -> Head {
 }
 
 fn instruction() -> Instruction {
-    Instruction { method: "card".into(), token: Some("tok_ok".into()), return_url: None, capture: None }
+    Instruction {
+        method: "card".into(),
+        token: Some("tok_ok".into()),
+        return_url: None,
+        capture: None,
+        goods_first: None,
+    }
 }
 
 fn priced() -> Priced {
@@ -198,7 +204,7 @@ fn samples() -> Vec<Event> {
         Event::ReturnRequested {
             number: 1,
             request: request(21),
-            lines: vec![ReturnLine { line: 1, units: 1, reason: "too_small".into() }],
+            lines: vec![ReturnLine { line: 1, units: 1, reason: "too_small".into(), refund: None }],
             approved: false,
             window_ends_at: at,
         },
@@ -214,6 +220,8 @@ fn samples() -> Vec<Event> {
                 to: vec![allocation(1)],
                 condition: Condition::Used,
                 restock: false,
+                money: None,
+                credited: None,
             }],
             amount: 12_999,
         },
@@ -325,6 +333,42 @@ fn what_is_undone_sent_again_given_up_or_taken_back_keeps_its_bytes() {
         Event::Troubled(AttentionReason::Reversed { call: capture, code: "no".into() }),
     ];
     events_keep_their_bytes(&events, include_str!("order_later.txt"), false);
+}
+
+/// What is waived, what a return names and gives back, and goods that go before their money: with the fields that came with them.
+#[test]
+fn what_goes_back_or_is_waived_keeps_its_bytes() {
+    let instruction = Instruction { method: "manual".into(), token: None, goods_first: Some(true), ..instruction() };
+    let receipt = Receipt {
+        receipt: 1,
+        line: 1,
+        settled: 1,
+        to: vec![allocation(1)],
+        condition: Condition::Used,
+        restock: true,
+        money: Some(10_000),
+        credited: Some(500),
+    };
+    let events = [
+        Event::PaymentStarted {
+            number: 1,
+            asked: Some((request(2), instruction)),
+            amount: 13_498,
+            capture: CapturePolicy::OnConfirmation,
+            at: Timestamp(2_000),
+            expires_at: Timestamp(601_000),
+        },
+        Event::Waived { payment: 1, amount: 498, request: request(20) },
+        Event::ReturnRequested {
+            number: 1,
+            request: request(21),
+            lines: vec![ReturnLine { line: 1, units: 1, reason: "".into(), refund: Some(1) }],
+            approved: true,
+            window_ends_at: Timestamp(9_000),
+        },
+        Event::ReturnReceived { number: 1, request: request(22), receipts: vec![receipt], amount: 10_000 },
+    ];
+    events_keep_their_bytes(&events, include_str!("order_back.txt"), true);
 }
 
 /// What an order is told of a person, in the fields of the samples.
