@@ -58,7 +58,7 @@ pub(crate) fn instruction(rng: &mut ChaCha8Rng) -> Instruction {
         1 => Some(CapturePolicy::Manual),
         _ => None,
     };
-    Instruction { method: "card".into(), token: Some(token.into()), return_url: None, capture }
+    Instruction { method: "card".into(), token: Some(token.into()), return_url: None, capture, goods_first: None }
 }
 
 /// Some lines.
