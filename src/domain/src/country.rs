@@ -14,9 +14,13 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 }
 
 /// Is it the code of a country, in capitals?
+///
+/// Each address of an order asks this. A search from the first code to its own took a twentieth of the order's instructions.
 #[must_use]
 pub fn is_country(code: &str) -> bool {
-    codes().any(|known| known == code)
+    let &[first, second] = code.as_bytes() else { return false };
+    let (all_but_last, last) = CODES.as_bytes().as_chunks();
+    all_but_last.binary_search(&[first, second, b' ']).is_ok() || last == [first, second]
 }
 
 #[cfg(test)]
@@ -28,7 +32,10 @@ mod tests {
         let all: Vec<&str> = codes().collect();
         assert_eq!(all.len(), 249);
         assert!(all.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(all.iter().all(|code| is_country(code)));
+        let letters = 'A'..='Z';
+        let pairs = letters.clone().flat_map(|first| letters.clone().map(move |second| format!("{first}{second}")));
+        let known: Vec<String> = pairs.filter(|pair| is_country(pair)).collect();
+        assert_eq!(known, all, "of all pairs of letters these and no others");
     }
 
     #[test]
