@@ -13,6 +13,7 @@ mod cql;
 mod embedded;
 mod given;
 mod holding;
+mod indexes;
 mod memory;
 mod projections;
 mod rebuilding;

@@ -5,6 +5,7 @@
 
 pub mod cql;
 pub mod embedded;
+pub mod index;
 pub mod journal;
 pub mod keyed;
 pub mod memory;
