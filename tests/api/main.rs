@@ -19,6 +19,7 @@ mod fuzzed;
 mod groups;
 mod installations;
 mod journeys;
+mod lists;
 mod operator;
 mod owners;
 mod pages;

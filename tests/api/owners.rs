@@ -116,6 +116,8 @@ const EXPECTED: &[Row] = &[
     ("PUT", "/v1/carts/{id}/lines/{sku}", Thing::Cart, LINE,                               "444+4331"),
     ("DELETE", "/v1/carts/{id}/lines/{sku}", Thing::Cart, "",                              "444+4331"),
     ("POST", "/v1/orders", Thing::None, "order",                                           "+++++331"),
+    ("GET", "/v1/orders", Thing::Order, "",                                                "+++33331"),
+    ("GET", "/v1/me/orders", Thing::Order, "",                                             "+++++331"),
     ("GET", "/v1/orders/{id}", Thing::Order, "",                                           "++4+4+41"),
     ("PATCH", "/v1/orders/{id}", Thing::Order, r#"{"metadata":{"a":"b"}}"#,                "++4+4+41"),
     ("POST", "/v1/orders/{id}/cancel", Thing::Order, "",                                   "++4+4+41"),

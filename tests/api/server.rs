@@ -13,10 +13,17 @@ use doorbuster_api::{
 };
 use doorbuster_api::{bind, serve};
 use doorbuster_clock::{SharedClock, SystemClock};
-use doorbuster_domain::ids::{EntityId, Sku};
+use doorbuster_domain::entity::Wait;
+use doorbuster_domain::ids::{EntityId, OrderId, Sku};
+use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_node::provider::AnyProvider;
 use doorbuster_payments::{Provider, WebhookHeaders, WebhookSecret};
+use doorbuster_projections::orders::OrderIndex;
+use doorbuster_projections::reader::Reader;
+use doorbuster_projections::runner::Runner;
+use doorbuster_projections::{Lists, Progress, Projection};
+use doorbuster_storage::index::{Build, Index};
 use doorbuster_storage::memory::{Groups, MemoryStore};
 use doorbuster_storage::{Journal, Layout, Store, wire};
 use serde_json::json;
@@ -24,6 +31,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// A key of the shop's own account with every scope.
 pub(crate) const KEY: &str = "sk_everything";
@@ -38,6 +46,7 @@ const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) struct TestShop {
     node: Handle,
     provider: Arc<AnyProvider>,
+    lists: Lists,
 }
 
 impl Shop for TestShop {
@@ -57,6 +66,9 @@ impl Shop for TestShop {
             decided: wire::decode(&record.body).expect("what was written can be read"),
         });
         Ok(journaled.collect())
+    }
+    fn lists(&self) -> Option<&Lists> {
+        Some(&self.lists)
     }
     fn now(&self) -> Timestamp {
         self.node.now()
@@ -80,6 +92,28 @@ impl Shop for TestShop {
     }
 }
 
+/// Indexes in memory that follow a node's journal until the task ends.
+fn start_lists(node: &Handle, platform: &str) -> (Lists, JoinHandle<()>) {
+    let projection = OrderIndex::new(&SECRET, platform);
+    let index = Index::Memory(Arc::default());
+    let build = Build { name: OrderIndex::NAME, version: projection.version(), generation: 0 };
+    let layout = node.store().layout();
+    let progress = Arc::new(Progress::new(layout.shards));
+    let orders = Reader::new(projection.clone(), index.clone(), layout, build, Arc::clone(&progress));
+    let stores = (node.store().clone(), index);
+    let mut runner = Runner::new(projection, build, stores, progress, Arc::default());
+    let node = node.clone();
+    let following = tokio::spawn(async move {
+        loop {
+            let now = node.now();
+            // A node that stops cannot be followed any more.
+            drop(runner.round(&node.owned(), now).await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    (Lists { orders: Arc::new(orders) }, following)
+}
+
 /// A running server; it stops when it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -87,9 +121,16 @@ pub(crate) struct Server {
     pub(crate) pipeline: Arc<PipelineCounts>,
     pub(crate) gate: OverloadGate,
     stop: Option<oneshot::Sender<()>>,
-    done: Option<tokio::task::JoinHandle<usize>>,
+    done: Option<JoinHandle<usize>>,
     actors: Actors,
     disk: MemoryStore,
+    following: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
 }
 
 impl Server {
@@ -156,7 +197,8 @@ impl Server {
         )
         .await
         .expect("it starts");
-        let shop = TestShop { node: actors.handle(), provider };
+        let (lists, following) = start_lists(&actors.handle(), "sel_main");
+        let shop = TestShop { node: actors.handle(), provider, lists };
         let usual: [(&str, &str, &[Scope]); 3] = [
             (KEY, "sel_main", &Scope::ALL),
             (CATALOG_KEY, "sel_main", &[Scope::Catalog]),
@@ -181,7 +223,7 @@ impl Server {
             },
         );
         let done = Some(tokio::spawn(serving.expect("room for a thread")));
-        Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, actors, disk }
+        Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, actors, disk, following }
     }
 
     /// Was an actor started for a SKU?
@@ -192,6 +234,23 @@ impl Server {
     /// Entities that the store was asked for.
     pub(crate) fn loads(&self) -> u64 {
         self.disk.loads()
+    }
+
+    /// Erases the personal data of an order.
+    pub(crate) async fn erase(&self, order: &str) {
+        let entity = EntityId::Order(OrderId::parse(order).expect("an id"));
+        let handle = self.actors.handle();
+        let ask = Ask {
+            command: entity.erasure().expect("it has personal data"),
+            entity,
+            by: Principal::Operator,
+            wait: Wait::Decided,
+            deadline: handle.now().plus_ms(10_000),
+            if_version: None,
+            reject_if_absent: None,
+        };
+        let answer = handle.ask(ask).await;
+        assert!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
     }
 
     /// Stops it; how many connections were cut off.

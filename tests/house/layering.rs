@@ -24,7 +24,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
     ("audit", &["domain", "storage"]),
     ("projections", &["domain", "clock", "storage"]),
     ("cluster", &["domain", "clock", "storage", "actors"]),
-    ("api", &["domain", "clock", "storage", "actors"]),
+    ("api", &["domain", "clock", "storage", "actors", "projections"]),
     (
         "node",
         &[

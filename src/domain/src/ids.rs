@@ -7,8 +7,10 @@
 //! [`CHILD_BITS`], its number within the order, so that any node finds the order without a look-up.
 
 mod entity_id;
+mod order_number;
 
 pub use entity_id::{EntityId, KeyError};
+pub use order_number::OrderNumber;
 
 use crate::codec::encode::{Write, Written};
 use crate::codec::{self as minicbor, Decode, Decoder, Encode, Encoder, decode, take_bytes, take_text};

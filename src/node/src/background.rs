@@ -9,6 +9,18 @@ use tokio::sync::oneshot;
 /// By how much the niceness of these threads is raised: the most there is. A thread that serves has sixty times the weight (`sched(7)`). Too little:
 /// an audit slows down orders. Too much: on a node under full load it takes long.
 const NICENESS_RAISE: i32 = 19;
+/// The same of what must keep up with the orders: a thread that serves has three times the weight. Too little: it slows down orders. Too much: on a
+/// node under full load the lists fall behind.
+const NICENESS_RAISE_KEEPS_UP: i32 = 5;
+
+/// How much of the processor long work gets beside the threads that serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// What they leave.
+    Leftovers,
+    /// Enough to keep up with what they do.
+    KeepsUp,
+}
 
 /// Carries out the future that `make` gives on a thread of its own; the receiver gets its value, and an error if it panicked. When the value is there,
 /// all that the future held is dropped. Without its receiver the work ends where it next waits or yields.
@@ -20,9 +32,22 @@ where
     Work: Future<Output = T>,
     T: Send + 'static,
 {
+    spawn_at(Pace::Leftovers, name, make)
+}
+
+/// The same at another pace.
+pub(super) fn spawn_at<Work, T>(
+    pace: Pace,
+    name: &str,
+    make: impl FnOnce() -> Work + Send + 'static,
+) -> io::Result<oneshot::Receiver<T>>
+where
+    Work: Future<Output = T>,
+    T: Send + 'static,
+{
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        lower_thread_priority();
+        lower_thread_priority(pace);
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, "start a runtime for long work"),
@@ -45,9 +70,13 @@ where
 }
 
 /// Only on Linux, where each thread has a niceness of its own; threads that this one starts inherit it.
-fn lower_thread_priority() {
+fn lower_thread_priority(pace: Pace) {
+    let raise = match pace {
+        Pace::Leftovers => NICENESS_RAISE,
+        Pace::KeepsUp => NICENESS_RAISE_KEEPS_UP,
+    };
     if cfg!(target_os = "linux")
-        && let Err(error) = rustix::process::nice(NICENESS_RAISE)
+        && let Err(error) = rustix::process::nice(raise)
     {
         tracing::debug!(%error, "lower the priority of long work");
     }

@@ -19,6 +19,7 @@ mod key_commands;
 mod key_store;
 mod ledger;
 mod libraries;
+mod lists;
 mod memory_guard;
 mod metrics;
 mod operations;
@@ -118,6 +119,9 @@ pub enum NodeError {
     /// The installation's id.
     #[error("the installation's id in the data folder: {0}")]
     Installation(io::Error),
+    /// The indexes of lists.
+    #[error("the indexes of lists: {0}")]
+    Index(String),
     /// The token of the operator port.
     #[error("the operator token in the data folder: {0}")]
     OperatorToken(io::Error),
@@ -241,8 +245,9 @@ impl Node {
             },
         )
         .await?;
-        let projections = Projections::start(config, &actors.handle())?;
-        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), projections.availability_cache());
+        let index_key = secret.derived("index");
+        let projections = Projections::start(config, &actors.handle(), &index_key).await?;
+        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), &projections);
         webhooks.connect(shop.clone());
         let refreshing = shop.start_refreshing();
         let mut api_settings = settings::api(config)?;

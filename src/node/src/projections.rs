@@ -9,6 +9,7 @@
 use super::NodeError;
 use super::background;
 use super::cluster_admin::Figure;
+use super::lists::{self, NodeLists};
 use crate::config::{self, Config};
 use doorbuster_actors::system::Handle;
 use doorbuster_actors::view::AvailabilityView;
@@ -19,7 +20,7 @@ use doorbuster_projections::memory::MemoryCache;
 use doorbuster_projections::publisher::Publisher;
 use doorbuster_projections::streams::RedisStreams;
 use doorbuster_projections::{
-    AnyCache, AvailabilitySnapshot, Cache, Counts, cache::RedisCache, rebuild_availability, reconcile,
+    AnyCache, AvailabilitySnapshot, Cache, Counts, Lists, cache::RedisCache, rebuild_availability, reconcile,
 };
 use doorbuster_storage::redis::{Link, LinkSettings};
 use doorbuster_storage::{Journal, ReadError, Shard};
@@ -34,6 +35,7 @@ use tokio::time::MissedTickBehavior;
 #[derive(Debug)]
 pub(super) struct Projections {
     availability_cache: Option<AvailabilityCache>,
+    lists: Option<NodeLists>,
     figures: ProjectionFigures,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -43,6 +45,7 @@ pub(super) struct Projections {
 pub(super) struct ProjectionFigures {
     counts: Arc<Counts>,
     link: Option<Arc<Link>>,
+    lists: Option<Lists>,
     handle: Handle,
 }
 
@@ -69,12 +72,19 @@ pub(super) fn link(redis: &config::Redis) -> Result<Option<Arc<Link>>, NodeError
 }
 
 impl Projections {
-    pub(super) fn start(config: &Config, handle: &Handle) -> Result<Self, NodeError> {
+    /// `index_key`: a secret of the installation's own, for the indexes of lists.
+    pub(super) async fn start(config: &Config, handle: &Handle, index_key: &[u8; 32]) -> Result<Self, NodeError> {
         let redis = &config.redis;
         let link = link(redis)?;
         let counts = Arc::new(Counts::default());
-        let figures = ProjectionFigures { counts: Arc::clone(&counts), link: link.clone(), handle: handle.clone() };
-        let mut started = Self { availability_cache: None, figures, tasks: Vec::new() };
+        let lists = NodeLists::start(config, handle, index_key, &counts).await?;
+        let figures = ProjectionFigures {
+            counts: Arc::clone(&counts),
+            link: link.clone(),
+            lists: lists.as_ref().map(|lists| lists.lists().clone()),
+            handle: handle.clone(),
+        };
+        let mut started = Self { availability_cache: None, lists, figures, tasks: Vec::new() };
         let cache = match &link {
             Some(link) => AnyCache::Redis(RedisCache::new(Arc::clone(link))),
             // Where shards move between nodes, a node's own memory of a SKU may be of an earlier ownership.
@@ -117,6 +127,14 @@ impl Projections {
             // The result of an aborted task says nothing.
             drop(task.await);
         }
+        if let Some(lists) = self.lists.take() {
+            lists.end().await;
+        }
+    }
+
+    /// What answers lists; `None`: this journal has none.
+    pub(super) fn lists(&self) -> Option<&Lists> {
+        self.lists.as_ref().map(NodeLists::lists)
     }
 
     /// Availability of SKUs of other nodes; `None`: it is not cached.
@@ -136,7 +154,8 @@ impl ProjectionFigures {
         let help = "changes of SKUs that found no room in the queue to the cache";
         let dropped = Figure::counter("projection_changes_untold", help, self.handle.views().changes_dropped());
         let link = self.link.iter().flat_map(|link| link_figures(link));
-        counted.chain([dropped]).chain(link).collect()
+        let lag = self.lists.iter().map(|lists| lists::lag(lists, &self.handle));
+        counted.chain([dropped]).chain(lag).chain(link).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The shop that the API asks: the actors, the availability of SKUs, the details of warehouses, and the provider's webhooks.
 
+use crate::projections::Projections;
 use crate::provider::AnyProvider;
 use crate::warehouses::{Cached, REFRESH_EVERY, WarehouseCache};
 use doorbuster_actors::ask::{Answer, Ask};
@@ -13,6 +14,7 @@ use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::{order, warehouse};
 use doorbuster_payments::{Provider, SignedWebhook, WebhookHeaders};
+use doorbuster_projections::Lists;
 use doorbuster_projections::availability_cache::AvailabilityCache;
 use doorbuster_simulator::DeliverWebhook;
 use doorbuster_storage::{Journal, wire};
@@ -34,16 +36,15 @@ pub struct NodeShop {
     provider: Arc<AnyProvider>,
     /// Availability of SKUs of other nodes; `None`: it is not cached, and the SKU itself is asked.
     availability_cache: Option<AvailabilityCache>,
+    /// `None`: this journal has no lists.
+    lists: Option<Lists>,
     warehouses: WarehouseCache,
 }
 
 impl NodeShop {
-    pub(super) fn new(
-        handle: Handle,
-        provider: Arc<AnyProvider>,
-        availability_cache: Option<AvailabilityCache>,
-    ) -> Self {
-        Self { handle, provider, availability_cache, warehouses: WarehouseCache::default() }
+    pub(super) fn new(handle: Handle, provider: Arc<AnyProvider>, projections: &Projections) -> Self {
+        let (availability_cache, lists) = (projections.availability_cache(), projections.lists().cloned());
+        Self { handle, provider, availability_cache, lists, warehouses: WarehouseCache::default() }
     }
 
     /// An entity is asked by the node itself.
@@ -158,6 +159,10 @@ impl Shop for NodeShop {
             journaled.push(Journaled { shard: record.shard, seq: record.seq, decided });
         }
         Ok(journaled)
+    }
+
+    fn lists(&self) -> Option<&Lists> {
+        self.lists.as_ref()
     }
 
     fn now(&self) -> Timestamp {

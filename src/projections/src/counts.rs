@@ -27,6 +27,10 @@ pub struct Counts {
     pub refilled: AtomicU64,
     /// Failed fills; they are repeated.
     pub refill_failed: AtomicU64,
+    /// Records that the indexes of lists have followed.
+    pub projected: AtomicU64,
+    /// Shards that an index could not follow in a round; the next round tries again.
+    pub project_failed: AtomicU64,
 }
 
 pub(super) fn count(counter: &AtomicU64, by: u64) {
@@ -55,6 +59,8 @@ impl Counts {
             ("projection_streams_refilled", "streams found emptied", read(&self.streams_refilled)),
             ("projection_cache_refilled", "times the cache was found emptied and filled", read(&self.refilled)),
             ("projection_cache_refill_failed", "fillings of the cache that failed", read(&self.refill_failed)),
+            ("projection_records_followed", "records that the indexes of lists have followed", read(&self.projected)),
+            ("projection_follow_failed", "rounds in which an index could not follow a shard", read(&self.project_failed)),
         ]
     }
 }

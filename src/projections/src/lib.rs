@@ -5,6 +5,7 @@
 //!                                                               │  memory | Redis
 //!  journal  ──records after the cursor──► Publisher ──►  Streams ──► consumer groups
 //!  journal  ──states and tail──► reconcile: reports and repairs differences
+//!  journal  ──records after the cursor──► Runner of a Projection ──► IndexStore ──► Reader ──► API: lists
 //! ```
 //!
 //! No order waits for a read model. The tasks that write and read them have bounded queues that drop; only these tasks notice a store that is
@@ -14,14 +15,23 @@ pub mod availability_cache;
 pub mod cache;
 pub mod cache_writer;
 mod counts;
+mod lists;
 pub mod memory;
+pub mod orders;
+mod progress;
+mod projection;
 pub mod publisher;
+pub mod reader;
 pub mod rebuild_availability;
 pub mod reconcile;
+pub mod runner;
 pub mod streams;
 
 pub use cache::{AnyCache, AvailabilitySnapshot, Cache};
 pub use counts::Counts;
+pub use lists::Lists;
+pub use progress::Progress;
+pub use projection::{Place, Projection, Rows};
 pub use streams::{AnyStreams, Entry, EventId, Streams};
 
 use doorbuster_storage::redis::LinkError;

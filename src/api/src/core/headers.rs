@@ -1,7 +1,9 @@
 //! The headers that mean the same on every route: `Idempotency-Key`, `If-Match`, `Prefer`.
 
 use super::caller::ON_BEHALF_OF;
+use super::page::AFTER;
 use super::problem::{Code, Problem};
+use super::route::Docs;
 use hyper::header::{ACCEPT, HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
 /// Longest `Idempotency-Key`, in characters.
@@ -9,7 +11,7 @@ pub const KEY_LENGTH_MAX: usize = 255;
 /// How much of an unknown parameter's name a refusal shows, in characters.
 const PARAMETER_SHOWN_MAX: usize = 64;
 /// Headers of the contract that are not built yet: a caller that sends one expects what would not happen.
-const NOT_BUILT: [&str; 2] = [ON_BEHALF_OF, "doorbuster-after"];
+const NOT_BUILT: [&str; 1] = [ON_BEHALF_OF];
 
 /// The key that makes this request and its repetitions one.
 ///
@@ -33,7 +35,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
 
 /// Checks that a request asks for nothing that is not there: what is asked for is honoured or refused, never ignored.
 ///
-/// `writes`: its route changes something; `parameters`: the query parameters that the route has.
+/// `writes`: its route changes something; `docs`: what its route says of its parameters and headers.
 ///
 /// # Errors
 /// 422 for an unknown query parameter; 400 for a header whose meaning is not built, and for `If-None-Match` on a change.
@@ -41,10 +43,10 @@ pub fn understood(
     headers: &HeaderMap,
     query: &[(String, String)],
     writes: bool,
-    parameters: &[(&str, &str)],
+    docs: &Docs,
 ) -> Result<(), Problem> {
     for (name, _) in query {
-        if !parameters.iter().any(|(known, _)| known == name) {
+        if !docs.query.iter().any(|(known, _)| known == name) {
             let name: String = name.chars().take(PARAMETER_SHOWN_MAX).collect();
             return Err(Problem::field(format!("/{name}"), "unknown_field", "is no query parameter of this route"));
         }
@@ -53,6 +55,9 @@ pub fn understood(
         if headers.contains_key(name) {
             return Err(Problem::new(Code::MalformedRequest).detail(format!("the header {name} has no meaning here")));
         }
+    }
+    if !docs.is_indexed && headers.contains_key(AFTER) {
+        return Err(Problem::new(Code::MalformedRequest).detail("Doorbuster-After is for lists that are read from an index"));
     }
     if writes && headers.contains_key(IF_NONE_MATCH) {
         let detail = "If-None-Match is for reads; a change names the version it changes with If-Match";

@@ -57,6 +57,8 @@ pub struct Docs {
     pub codes: &'static [Code],
     /// Does it answer `Prefer: return=minimal` with a `MinimalView`?
     pub minimal: bool,
+    /// Is it a list that is read from an index? Then it honours `Doorbuster-After`.
+    pub is_indexed: bool,
     /// The media type of its answers, problems aside.
     pub media: &'static str,
     /// Is it part of the API? A page for a browser is not.
@@ -75,6 +77,7 @@ impl Docs {
             answers: &[],
             codes: &[],
             minimal: false,
+            is_indexed: false,
             media: "application/json",
             is_described: true,
         }
@@ -98,6 +101,13 @@ impl Docs {
     #[must_use]
     pub const fn minimal(mut self) -> Self {
         self.minimal = true;
+        self
+    }
+
+    /// It is a list that is read from an index.
+    #[must_use]
+    pub const fn indexed(mut self) -> Self {
+        self.is_indexed = true;
         self
     }
 
@@ -185,6 +195,9 @@ impl<S> Route<S> {
                 codes.extend([Code::BodyTooLarge, Code::UnsupportedMediaType, Code::MalformedJson]);
                 codes.push(Code::InvalidId);
             }
+        }
+        if self.docs.is_indexed {
+            codes.push(Code::InvalidCursor);
         }
         codes.extend_from_slice(self.docs.codes);
         codes.sort();

@@ -63,6 +63,12 @@ impl Secret {
         mac
     }
 
+    /// A key for another purpose, from which this secret cannot be found.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        self.tag(b"derived ", [purpose.as_bytes(), b""]).finalize().into_bytes().into()
+    }
+
     /// A guest's token, valid until `expires_at`.
     #[must_use]
     pub fn guest_token(&self, guest: GuestId, expires_at: Timestamp) -> String {

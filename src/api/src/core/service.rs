@@ -6,6 +6,7 @@ use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
 use doorbuster_domain::payment::ProviderReport;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::warehouse;
+use doorbuster_projections::Lists;
 use doorbuster_storage::wire::Decided;
 use doorbuster_storage::{Seq, Shard};
 use hyper::HeaderMap;
@@ -52,6 +53,11 @@ pub trait Shop: Clone + Send + Sync + 'static {
         from: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Journaled>, Unavailable>> + Send;
+
+    /// What answers lists. `None`: this shop keeps no indexes.
+    fn lists(&self) -> Option<&Lists> {
+        None
+    }
 
     /// The current time.
     fn now(&self) -> Timestamp;

@@ -327,7 +327,8 @@ formatted!(
 );
 
 impl Instant {
-    fn read(text: &str) -> Option<Timestamp> {
+    /// Reads it.
+    pub(crate) fn read(text: &str) -> Option<Timestamp> {
         let instant: jiff::Timestamp = text.parse().ok()?;
         u64::try_from(instant.as_millisecond()).ok().map(Timestamp)
     }

@@ -294,6 +294,11 @@ pub(super) fn add_to_schemas(schemas: &mut Map<String, Value>) {
     }
 }
 
+/// The words that a field may have, by the name of its schema and its own; none: any text.
+pub(crate) fn words_of(field: &str) -> &'static [&'static str] {
+    row(WORDS, field).copied().unwrap_or_default()
+}
+
 fn row<T>(table: &'static [(&'static str, T)], name: &str) -> Option<&'static T> {
     table.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
 }

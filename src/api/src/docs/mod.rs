@@ -1,7 +1,7 @@
 //! The description of the API: the OpenAPI document, and a page to read and try it.
 
 mod examples;
-mod fields;
+pub(crate) mod fields;
 mod headers;
 pub mod openapi;
 

@@ -357,7 +357,7 @@ impl<S: Shop> Pipeline<S> {
         }
         // What a payment provider adds to its webhooks is its own.
         if route.access != Access::Provider {
-            headers::understood(&arrived.headers, &arrived.query, route.writes(), route.docs.query)?;
+            headers::understood(&arrived.headers, &arrived.query, route.writes(), &route.docs)?;
             headers::acceptable(&arrived.headers, route.docs.media)?;
         }
         if route.key {

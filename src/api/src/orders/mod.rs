@@ -1,8 +1,9 @@
-//! Orders: placed, read, changed, cancelled; and their journal.
+//! Orders: placed, read, listed, changed, cancelled; and their journal.
 
 mod access;
 mod bodies;
 pub(crate) mod events;
+mod list;
 mod place;
 mod terms;
 mod views;
@@ -16,11 +17,12 @@ pub use bodies::{
 };
 pub use events::{EventPage, EventView};
 pub(crate) use terms::instruction;
-pub use views::{OrderView, ShownTo, allowed_words, is_decided, order_number};
+pub use views::{OrderView, ShownTo, allowed_words, is_decided};
 
 use self::terms::EXTERNAL_ID;
 use crate::core::caller::Access;
 use crate::core::headers::if_match;
+use crate::core::keys::Scope;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::not_found;
@@ -71,6 +73,34 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                         Code::NotDeliverable,
                         Code::SetAside,
                     ]),
+            },
+            Route {
+                method: "GET",
+                path: "/v1/orders",
+                class: PriorityClass::Browsing,
+                access: Access::Scope(Scope::Orders),
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(list::list(request)),
+                docs: Docs::new("ListOrders", "Orders", "The orders that the caller's account sees, newest first")
+                    .answers(&[(200, Some(schema_of::<list::OrderListView>))])
+                    .query(list::QUERY)
+                    .indexed()
+                    .codes(&[Code::InvalidId]),
+            },
+            Route {
+                method: "GET",
+                path: "/v1/me/orders",
+                class: PriorityClass::Browsing,
+                access: Access::Shopper,
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(list::own(request)),
+                docs: Docs::new("ListOwnOrders", "Orders", "The orders that the caller placed, newest first")
+                    .answers(&[(200, Some(schema_of::<list::OrderListView>))])
+                    .query(list::QUERY)
+                    .indexed()
+                    .codes(&[Code::InvalidId]),
             },
             Route {
                 method: "GET",

@@ -7,7 +7,7 @@ use crate::payments::views::{PaymentErrorView, PaymentView, payment_error, payme
 use crate::returns::views::ReturnView;
 use crate::shipments::views::ShipmentView;
 use compact_str::{CompactString, format_compact};
-use doorbuster_domain::ids::{OrderId, Sku, WarehouseId};
+use doorbuster_domain::ids::{OrderId, OrderNumber, Sku, WarehouseId};
 use doorbuster_domain::order::{
     Address, Allowed, Buyer, FulfilmentStatus, Hold, LineNumber, Order, OrderLine, OrderReturnStatus, Stage, Totals,
 };
@@ -170,23 +170,6 @@ pub fn allowed_words(order: &Order, who: &Principal) -> Vec<&'static str> {
     words
 }
 
-/// The order number for people: 60 bits of the id in twelve characters, in no sequence.
-#[must_use]
-pub fn order_number(order: OrderId) -> CompactString {
-    const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    // The first 48 bits, and the 12 after the four that are the version of the UUID.
-    let bits = ((order.0 >> 80) << 12) | ((order.0 >> 64) & 0xfff);
-    let mut number = CompactString::default();
-    for place in (0..12_u32).rev() {
-        let digit = usize::try_from((bits >> (place * 5)) & 31).unwrap_or(0);
-        number.push(char::from(LETTERS.get(digit).copied().unwrap_or(b'0')));
-        if place == 8 || place == 4 {
-            number.push('-');
-        }
-    }
-    number
-}
-
 impl<'a> OrderView<'a> {
     /// What is left of it under `Prefer: return=minimal`.
     pub(super) fn minimal(&self) -> MinimalView {
@@ -219,7 +202,7 @@ impl<'a> OrderView<'a> {
         let totals = sight.group.map_or_else(|| order.totals(), |group| group.totals());
         Some(Self {
             id: Shown(order.id),
-            number: order_number(order.id),
+            number: OrderNumber::from(order.id).text(),
             status: status_word(order.status()),
             payment_status: payment_word(order.payment_status(now)),
             fulfilment_status: fulfilment_word(order.fulfilment_status()),
@@ -353,7 +336,7 @@ impl TotalsView {
     }
 }
 
-const fn fulfilment_word(status: FulfilmentStatus) -> &'static str {
+pub(super) const fn fulfilment_word(status: FulfilmentStatus) -> &'static str {
     match status {
         FulfilmentStatus::NotRequired => "not_required",
         FulfilmentStatus::Unfulfilled => "unfulfilled",
@@ -379,19 +362,5 @@ pub const fn is_decided(stage: Stage) -> bool {
     match stage {
         Stage::Nothing | Stage::Freezing | Stage::Reserving | Stage::Ending(_) => false,
         Stage::Held | Stage::Committing | Stage::Confirmed | Stage::Ended(_) => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use doorbuster_domain::ids::RequestId;
-
-    #[test]
-    fn an_order_number_is_twelve_characters_of_the_id() {
-        let number = |key: &str| order_number(OrderId::of_request(RequestId::new("p", "/v1/orders", key)));
-        assert_eq!(number("a").len(), 14);
-        assert_ne!(number("a"), number("b"));
-        assert!(number("a").split('-').all(|part| part.len() == 4));
     }
 }

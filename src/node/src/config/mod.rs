@@ -27,7 +27,7 @@ pub use keys::{Keys, is_at};
 pub use load::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{
     AccessLog, Admission, Api, Audit, Config, Entities, Faults, Journal, JournalKind, Log, LogFormat, Node,
-    OperatorAuth, Redis, Runtimes,
+    OperatorAuth, Lists, Redis, Runtimes,
 };
 pub use trade::{
     Capture, Carts, Country, Inventory, Orders, PaymentProvider, Payments, Reservations, Shipping, ShippingOption,

@@ -78,6 +78,8 @@ config! {
     payments: Payments,
     /// Caches and streams.
     redis: Redis,
+    /// The indexes of lists.
+    lists: Lists,
     /// The proof from the journal.
     audit: Audit,
     /// Faults on demand.
@@ -373,6 +375,16 @@ fn check_redis(redis: &Redis, rules: &mut Rules) {
         &redis.fresh_ms,
         format_args!("redis.stale_ms is {}: what is fresh is not stale", redis.stale_ms),
     );
+}
+
+settings! {
+    /// `[lists]`
+    #[derive(Copy)]
+    pub struct Lists {
+        interval_ms: u64 = 50, 1..=HOUR_MS;
+        cache_bytes: u64 = 32 * MIB, MIB..=64 * GIB;
+        memtable_bytes: u64 = 16 * MIB, MIB..=4 * GIB;
+    }
 }
 
 settings! {

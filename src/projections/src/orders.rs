@@ -1,0 +1,257 @@
+//! The index of orders: every list of them.
+//!
+//! ```text
+//! all      viewer                newest first: key = the rest of time at the placement, id
+//! sku      viewer, SKU
+//! e-mail   viewer, keyed hash    gone with the buyer's personal data
+//! number   the order's number
+//! owner    the principal that placed it
+//! viewer = "" the platform, which sees every order; else a seller with a line in it (rule P4)
+//! ```
+//!
+//! A seller's question reads rows of its own only, so what it may not see has no influence on its pages (rule V11). Where an order stands in a list never
+//! changes; its status and all that changes is in what is kept of it, and a filter on that is applied while reading (rule V4).
+
+use super::projection::{Place, Projection, Rows};
+use bytes::Bytes;
+use doorbuster_domain::any::{Event, State};
+use doorbuster_domain::ids::{EntityId, OrderId, OrderNumber, Sku};
+use doorbuster_domain::order::{self, Order};
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::wire::{self, Decided, Dirty, HEAD, Meta, WireError};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Raised with every change of `apply`, `rows` or the form of what is kept.
+const VERSION: u16 = 1;
+/// The bytes of the hash of an e-mail address that a row is found by.
+const HASH_BYTES: usize = 16;
+
+/// The hash of an e-mail address.
+type EmailHash = [u8; HASH_BYTES];
+
+/// What rows are found by. The narrowest part of what a list is asked for is one; the other parts are filters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question<'a> {
+    /// Those with a line of this SKU.
+    Sku(&'a Sku),
+    /// Those of a buyer with this e-mail address, in whatever case.
+    Email(&'a str),
+    /// The one with this number.
+    Number(OrderNumber),
+    /// Those that a principal placed, by its name.
+    Owner(&'a str),
+}
+
+/// Whose view of the orders is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewer<'a> {
+    /// The platform's account.
+    Platform,
+    /// Another seller's account.
+    Seller(&'a str),
+}
+
+impl<'a> Viewer<'a> {
+    /// The name in its partitions.
+    const fn name(self) -> &'a str {
+        match self {
+            Self::Platform => "",
+            Self::Seller(account) => account,
+        }
+    }
+}
+
+/// The index of orders.
+#[derive(Clone)]
+pub struct OrderIndex {
+    /// Makes the hashes of e-mail addresses, so that nobody who reads the index can try addresses.
+    keyed: Hmac<Sha256>,
+    platform: String,
+}
+
+impl fmt::Debug for OrderIndex {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("OrderIndex").field("platform", &self.platform).finish_non_exhaustive()
+    }
+}
+
+/// What is kept of an order: its facts, without personal data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptOrder {
+    state: State,
+    /// Version and times.
+    pub meta: Meta,
+    email: Option<EmailHash>,
+}
+
+impl Default for KeptOrder {
+    fn default() -> Self {
+        Self { state: State::Order(Box::default()), meta: Meta::default(), email: None }
+    }
+}
+
+impl KeptOrder {
+    /// The order's facts; `None`: it does not exist.
+    #[must_use]
+    pub fn order(&self) -> Option<&Order> {
+        match &self.state {
+            State::Order(order) if order.exists() => Some(order),
+            _ => None,
+        }
+    }
+}
+
+impl OrderIndex {
+    /// `key`: a secret of the installation's own. `platform`: the account that runs the shop.
+    ///
+    /// # Panics
+    /// Never: HMAC takes keys of every length.
+    #[must_use]
+    pub fn new(key: &[u8; 32], platform: &str) -> Self {
+        let keyed = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes keys of every length");
+        Self { keyed, platform: platform.to_owned() }
+    }
+
+    fn hash_of(&self, email: &str) -> EmailHash {
+        let mut keyed = self.keyed.clone();
+        keyed.update(email.to_lowercase().as_bytes());
+        let tag = keyed.finalize().into_bytes();
+        let mut hash = EmailHash::default();
+        hash.iter_mut().zip(tag).for_each(|(to, from)| *to = from);
+        hash
+    }
+
+    /// The partition that answers a question; `None`: this viewer has none for it, reads all its orders and filters.
+    #[must_use]
+    pub fn partition(&self, viewer: Viewer<'_>, question: &Question<'_>) -> Option<Bytes> {
+        let name = viewer.name();
+        match question {
+            Question::Sku(sku) => Some(of_viewer(b's', name, sku.as_str().as_bytes())),
+            Question::Email(email) => Some(of_viewer(b'e', name, &self.hash_of(email))),
+            Question::Number(number) if viewer == Viewer::Platform => {
+                Some(of_viewer(b'n', "", &number.bits().to_be_bytes()))
+            }
+            Question::Owner(owner) if viewer == Viewer::Platform => Some(of_owner(owner)),
+            Question::Number(_) | Question::Owner(_) => None,
+        }
+    }
+
+    /// The partition of all orders that a viewer sees.
+    #[must_use]
+    pub fn all(viewer: Viewer<'_>) -> Bytes {
+        of_viewer(b'a', viewer.name(), b"")
+    }
+
+    /// The partition of the orders that a principal placed, for that principal itself.
+    #[must_use]
+    pub fn own(owner: &str) -> Bytes {
+        of_owner(owner)
+    }
+
+    /// Is this the buyer's e-mail address? Where rows were not found by it.
+    #[must_use]
+    pub fn is_email(&self, kept: &KeptOrder, email: &str) -> bool {
+        kept.email == Some(self.hash_of(email))
+    }
+}
+
+fn of_viewer(tag: u8, viewer: &str, value: &[u8]) -> Bytes {
+    [&[tag], viewer.as_bytes(), &[0], value].concat().into()
+}
+
+fn of_owner(owner: &str) -> Bytes {
+    of_viewer(b'o', "", owner.as_bytes())
+}
+
+/// The key of an order's rows: the newest first, orders of one moment by their ids.
+#[must_use]
+pub fn key_of(placed_at: Timestamp, id: OrderId) -> [u8; 24] {
+    let mut key = [0; 24];
+    let bytes = (u64::MAX - placed_at.0).to_be_bytes().into_iter().chain(id.0.to_be_bytes());
+    key.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    key
+}
+
+impl Projection for OrderIndex {
+    type Kept = KeptOrder;
+
+    const NAME: &'static str = "orders";
+
+    /// Which account is the platform's decides which rows there are.
+    fn version(&self) -> u32 {
+        let mut keyed = self.keyed.clone();
+        keyed.update(b"platform ");
+        keyed.update(self.platform.as_bytes());
+        let tag = keyed.finalize().into_bytes();
+        let configured = tag.first_chunk::<2>().map_or(0, |bytes| u16::from_be_bytes(*bytes));
+        u32::from(VERSION) << 16 | u32::from(configured)
+    }
+
+    fn follows(&self, entity: &EntityId) -> bool {
+        matches!(entity, EntityId::Order(_))
+    }
+
+    fn apply(&self, kept: &mut KeptOrder, decided: &Decided) {
+        for event in &decided.events {
+            kept.state.evolve(event);
+        }
+        kept.meta.after(decided.events.len(), decided.at);
+        let State::Order(order) = &kept.state else { return };
+        if let Some(personal) = &order.personal {
+            kept.email = personal.buyer.email.as_deref().map(|email| self.hash_of(email));
+        }
+        if decided.events.iter().any(|event| matches!(event, Event::Order(order::Event::PersonalErased))) {
+            kept.email = None;
+        }
+    }
+
+    fn rows(&self, entity: &EntityId, kept: &KeptOrder) -> Rows {
+        let mut rows = Rows::new();
+        let Some(order) = kept.order() else { return rows };
+        let Some(head) = &order.head else { return rows };
+        let key = Bytes::copy_from_slice(&key_of(head.placed_at, order.id));
+        let mut named = Vec::with_capacity(20);
+        entity.write_key(&mut named);
+        let named = Bytes::from(named);
+        let mut put = |partition: Bytes| rows.insert(Place { partition, key: key.clone() }, named.clone());
+        put(of_viewer(b'n', "", &OrderNumber::from(order.id).bits().to_be_bytes()));
+        put(of_owner(&head.terms.owner));
+        let sellers = order.lines.iter().filter_map(|line| line.agreed.as_ref()).map(|agreed| agreed.seller.as_str());
+        let others: BTreeSet<&str> = sellers.filter(|seller| *seller != self.platform).collect();
+        for viewer in std::iter::once("").chain(others) {
+            put(of_viewer(b'a', viewer, b""));
+            for line in &order.lines {
+                let is_seen = viewer.is_empty() || line.agreed.as_ref().is_some_and(|agreed| agreed.seller == viewer);
+                if is_seen {
+                    put(of_viewer(b's', viewer, line.sku.as_str().as_bytes()));
+                }
+            }
+            // A seller knows no buyer.
+            if let Some(hash) = kept.email.filter(|_| viewer.is_empty()) {
+                put(of_viewer(b'e', viewer, &hash));
+            }
+        }
+        rows
+    }
+
+    fn encode(&self, kept: &KeptOrder) -> Bytes {
+        let mut dirty = Dirty::default();
+        dirty.mark(HEAD);
+        let rows = wire::rows_of(&kept.state, &kept.meta, &dirty);
+        let head = rows.iter().find(|(chunk, _)| *chunk == HEAD).map(|(_, head)| head.as_ref()).unwrap_or_default();
+        let email = kept.email.unwrap_or_default();
+        [&[u8::from(kept.email.is_some())], &email[..], head].concat().into()
+    }
+
+    fn decode(&self, entity: &EntityId, body: &Bytes) -> Result<KeptOrder, WireError> {
+        let short = || WireError::Damaged { what: "what is kept of an order", why: "it ends early".to_owned() };
+        let (known, rest) = body.split_first().ok_or_else(short)?;
+        let (email, _) = rest.split_first_chunk::<HASH_BYTES>().ok_or_else(short)?;
+        let head = body.slice(HASH_BYTES.saturating_add(1)..);
+        let (state, meta) = wire::state_of(entity, &[(HEAD, head)])?;
+        Ok(KeptOrder { state, meta, email: (*known != 0).then_some(*email) })
+    }
+}

@@ -1,0 +1,106 @@
+//! How far a build has followed the journal: what a list's `as_of` says, and what a reader may wait for (rule V7).
+
+use super::runner::Owned;
+use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::index::Cursor;
+use doorbuster_storage::{Seq, Shard};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// How far a build has followed each shard of this node.
+#[derive(Debug)]
+pub struct Progress {
+    /// The number of shards of the journal.
+    shards: u16,
+    cursors: Mutex<BTreeMap<Shard, Cursor>>,
+    moved: Notify,
+}
+
+impl Progress {
+    /// Nothing of a journal of so many shards.
+    #[must_use]
+    pub fn new(shards: u16) -> Self {
+        Self { shards, cursors: Mutex::default(), moved: Notify::new() }
+    }
+
+    fn cursors(&self) -> MutexGuard<'_, BTreeMap<Shard, Cursor>> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the shards that are not this node's any more.
+    pub(crate) fn owned(&self, owned: &Owned) {
+        self.cursors().retain(|shard, _| owned.contains_key(shard));
+    }
+
+    pub(crate) fn reached(&self, shard: Shard, cursor: Cursor) {
+        self.cursors().insert(shard, cursor);
+        self.moved.notify_waiters();
+    }
+
+    /// Everything that any shard decided up to this moment is in; `None`: a shard was not followed yet.
+    #[must_use]
+    pub fn as_of(&self) -> Option<Timestamp> {
+        let cursors = self.cursors();
+        if cursors.len() < usize::from(self.shards) {
+            return None;
+        }
+        cursors.values().map(|cursor| cursor.at).min()
+    }
+
+    /// Waits until this event of a shard is in.
+    pub async fn until(&self, shard: Shard, seq: Seq) {
+        loop {
+            // Before the look, so that what is reached after it wakes this.
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if self.cursors().get(&shard).is_some_and(|cursor| cursor.seq >= seq) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// The sum of the cursors, for a figure.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.cursors().values().fold(0, |sum, cursor| sum.saturating_add(cursor.seq))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seq: Seq) -> Cursor {
+        Cursor { seq, at: Timestamp(seq) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_as_of_the_slowest_shard_and_of_nothing_while_one_is_missing() {
+        let progress = Progress::new(2);
+        progress.reached(Shard(0), at(9));
+        assert_eq!(progress.as_of(), None);
+        progress.reached(Shard(1), at(4));
+        assert_eq!(progress.as_of(), Some(Timestamp(4)));
+        progress.owned(&Owned::from([(Shard(0), 1)]));
+        assert_eq!(progress.as_of(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_waits_for_its_event_and_no_longer() {
+        let progress = Progress::new(2);
+        let waiting = async {
+            progress.until(Shard(1), 5).await;
+            progress.events()
+        };
+        let moving = async {
+            for (shard, seq) in [(0, 9), (1, 4), (1, 5)] {
+                tokio::task::yield_now().await;
+                progress.reached(Shard(shard), at(seq));
+            }
+        };
+        let (events, ()) = tokio::join!(waiting, moving);
+        assert_eq!(events, 14);
+    }
+}
