@@ -25,6 +25,7 @@ mod inject;
 mod keys;
 mod killed;
 mod linear;
+mod lists;
 mod memory;
 mod node;
 mod oracle;

@@ -247,7 +247,12 @@ impl Node {
         .await?;
         let index_key = secret.derived("index");
         let projections = Projections::start(config, &actors.handle(), &index_key).await?;
-        let shop = NodeShop::new(actors.handle(), Arc::clone(&provider), &projections);
+        let shop = NodeShop::new(
+            actors.handle(),
+            Arc::clone(&provider),
+            projections.availability_cache(),
+            projections.lists().cloned(),
+        );
         webhooks.connect(shop.clone());
         let refreshing = shop.start_refreshing();
         let mut api_settings = settings::api(config)?;

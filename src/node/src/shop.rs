@@ -1,6 +1,5 @@
 //! The shop that the API asks: the actors, the availability of SKUs, the details of warehouses, and the provider's webhooks.
 
-use crate::projections::Projections;
 use crate::provider::AnyProvider;
 use crate::warehouses::{Cached, REFRESH_EVERY, WarehouseCache};
 use doorbuster_actors::ask::{Answer, Ask};
@@ -42,8 +41,12 @@ pub struct NodeShop {
 }
 
 impl NodeShop {
-    pub(super) fn new(handle: Handle, provider: Arc<AnyProvider>, projections: &Projections) -> Self {
-        let (availability_cache, lists) = (projections.availability_cache(), projections.lists().cloned());
+    pub(super) fn new(
+        handle: Handle,
+        provider: Arc<AnyProvider>,
+        availability_cache: Option<AvailabilityCache>,
+        lists: Option<Lists>,
+    ) -> Self {
         Self { handle, provider, availability_cache, lists, warehouses: WarehouseCache::default() }
     }
 
@@ -246,7 +249,7 @@ mod tests {
         let calls = Arc::<AnyProvider>::clone(&provider);
         let actors = Actors::start(store, calls, clock, settings, Arc::default(), Shards::All("alone")).await;
         let actors = actors.expect("it starts");
-        let shop = NodeShop::new(actors.handle(), provider, None);
+        let shop = NodeShop::new(actors.handle(), provider, None, None);
         (actors, shop)
     }
 

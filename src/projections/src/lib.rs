@@ -25,6 +25,8 @@ pub mod reader;
 pub mod rebuild_availability;
 pub mod reconcile;
 pub mod runner;
+#[cfg(test)]
+mod runner_tests;
 pub mod streams;
 
 pub use cache::{AnyCache, AvailabilitySnapshot, Cache};

@@ -29,7 +29,7 @@ pub(crate) async fn node(cluster: Option<Arc<Quiet>>) -> (Actors, NodeOperations
     let addresses = Addresses { public: address, operator: address };
     let cluster = cluster.map(|cluster| cluster as Arc<dyn ClusterAdmin>);
     let config = Config::default();
-    let projections = Projections::start(&config, &actors.handle()).expect("they need nothing");
+    let projections = Projections::start(&config, &actors.handle(), &[7; 32]).await.expect("they need nothing");
     let counts = (Arc::default(), Arc::default(), projections.figures());
     let operations = NodeOperations::new(actors.handle(), provider, &config, addresses, counts, cluster);
     (actors, operations)
