@@ -13,14 +13,12 @@ use doorbuster_projections::orders::OrderIndex;
 use doorbuster_projections::reader::Reader;
 use doorbuster_projections::runner::Runner;
 use doorbuster_projections::{Counts, Lists, Progress, Projection};
+use doorbuster_storage::embedded;
 use doorbuster_storage::index::{Build, EmbeddedIndex, Index, IndexOptions, IndexStore, MemoryIndex};
 use doorbuster_storage::{Journal, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-
-/// The folder of the indexes in the data folder.
-const FOLDER: &str = "index";
 
 /// The indexes of a node's lists.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ fn open(config: &Config, store: &Store) -> Result<Option<Index>, NodeError> {
     let config::Lists { cache_bytes, memtable_bytes, .. } = config.lists;
     Ok(match store {
         Store::Embedded(_) if config.journal.kind == JournalKind::Embedded => {
-            let folder = config.node.data_folder.join(FOLDER);
+            let folder = embedded::index_path(&config.node.data_folder);
             let index = EmbeddedIndex::open(&folder, IndexOptions { cache_bytes, memtable_bytes });
             Some(Index::Embedded(Arc::new(index.map_err(|error| NodeError::Index(error.to_string()))?)))
         }

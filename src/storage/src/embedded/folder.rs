@@ -136,6 +136,12 @@ fn tables_path(folder: &Path) -> PathBuf {
     folder.join("states")
 }
 
+/// The folder of the indexes of lists in a data folder.
+#[must_use]
+pub fn index_path(folder: &Path) -> PathBuf {
+    folder.join("index")
+}
+
 fn layout_path(folder: &Path) -> PathBuf {
     folder.join("LAYOUT")
 }
@@ -144,8 +150,8 @@ fn io_error(verb: &'static str, path: &Path, error: io::Error) -> OpenError {
     OpenError::Io { verb, path: path.to_owned(), error }
 }
 
-/// Takes the permissions of other users from a data folder: from itself, the files in it, the log and the tables. A folder of something else beside
-/// them is left alone. The node starts also when it may not: then the operator learns of it.
+/// Takes the permissions of other users from a data folder: from itself, the files in it, the log, the tables and the index. A folder of something else
+/// beside them is left alone. The node starts also when it may not: then the operator learns of it.
 fn narrow_what_is_ours(path: &Path) {
     let narrow = || -> io::Result<u64> {
         let mut narrowed = u64::from(private::narrow(path)?);
@@ -155,7 +161,7 @@ fn narrow_what_is_ours(path: &Path) {
                 narrowed = narrowed.saturating_add(u64::from(private::narrow(&entry.path())?));
             }
         }
-        for folder in [log_path(path), tables_path(path)] {
+        for folder in [log_path(path), tables_path(path), index_path(path)] {
             if folder.is_dir() {
                 narrowed = narrowed.saturating_add(private::narrow_all(&folder)?);
             }

@@ -7,6 +7,7 @@
 //!     states     flushed_upto, epochs, states, agenda: one keyspace, because each is recovered on its own (rule L7)
 //!     history    the facts of every event before flushed_upto; blocks in files apart, so that no merge copies them
 //!     personal   personal data of states and history, apart, so that it can be erased
+//! data/index/    the indexes of lists, see `crate::index`: the journal reads and writes nothing there
 //! ```
 //!
 //! `folder`: lock and layout. `tables`: keys and rows. `history`: blocks of old records. `personal`: their personal data. `tail`: the newest records, in memory. `stored`: reads
@@ -26,7 +27,7 @@ mod tail;
 mod upkeep;
 mod writes;
 
-pub use folder::OpenError;
+pub use folder::{OpenError, index_path};
 pub use journal::EmbeddedJournal;
 pub use stopped::Stopped;
 
