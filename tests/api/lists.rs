@@ -99,7 +99,8 @@ async fn each_question_finds_its_orders_and_no_others() {
     let (other, third) = placed(&guest, "k3", &other).await;
     until(&server, &[&first, &second, &third]).await;
     let number = seller.get(&format!("/v1/orders/{paid}")).await.body["number"].as_str().expect("a number").to_owned();
-    let placed_at = seller.get(&format!("/v1/orders/{other}")).await.body["placed_at"].as_str().expect("a moment").to_owned();
+    let placed_at =
+        seller.get(&format!("/v1/orders/{other}")).await.body["placed_at"].as_str().expect("a moment").to_owned();
     let found = async |query: &str| {
         let answer = seller.get(&format!("/v1/orders?{query}")).await;
         assert_eq!(answer.status, 200, "{query}: {answer:?}");

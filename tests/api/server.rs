@@ -223,7 +223,17 @@ impl Server {
             },
         );
         let done = Some(tokio::spawn(serving.expect("room for a thread")));
-        Self { address, counts, pipeline: api.counts(), gate: api.gate(), stop: Some(stop), done, actors, disk, following }
+        Self {
+            address,
+            counts,
+            pipeline: api.counts(),
+            gate: api.gate(),
+            stop: Some(stop),
+            done,
+            actors,
+            disk,
+            following,
+        }
     }
 
     /// Was an actor started for a SKU?

@@ -118,7 +118,9 @@ async fn run<P: Projection>(
                 has_failed = true;
                 tracing::warn!(%error, name = P::NAME, "the index of a list cannot follow the journal; it is tried again");
             }
-            Err(error) => tracing::debug!(%error, name = P::NAME, "the index of a list still cannot follow the journal"),
+            Err(error) => {
+                tracing::debug!(%error, name = P::NAME, "the index of a list still cannot follow the journal")
+            }
         }
         // A sender that is gone has stopped, too.
         tokio::time::timeout(interval, stopped.wait_for(|stopped| *stopped)).await.ok();

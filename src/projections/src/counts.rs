@@ -60,7 +60,11 @@ impl Counts {
             ("projection_cache_refilled", "times the cache was found emptied and filled", read(&self.refilled)),
             ("projection_cache_refill_failed", "fillings of the cache that failed", read(&self.refill_failed)),
             ("projection_records_followed", "records that the indexes of lists have followed", read(&self.projected)),
-            ("projection_follow_failed", "rounds in which an index could not follow a shard", read(&self.project_failed)),
+            (
+                "projection_follow_failed",
+                "rounds in which an index could not follow a shard",
+                read(&self.project_failed),
+            ),
         ]
     }
 }

@@ -39,12 +39,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
 ///
 /// # Errors
 /// 422 for an unknown query parameter; 400 for a header whose meaning is not built, and for `If-None-Match` on a change.
-pub fn understood(
-    headers: &HeaderMap,
-    query: &[(String, String)],
-    writes: bool,
-    docs: &Docs,
-) -> Result<(), Problem> {
+pub fn understood(headers: &HeaderMap, query: &[(String, String)], writes: bool, docs: &Docs) -> Result<(), Problem> {
     for (name, _) in query {
         if !docs.query.iter().any(|(known, _)| known == name) {
             let name: String = name.chars().take(PARAMETER_SHOWN_MAX).collect();
@@ -57,7 +52,9 @@ pub fn understood(
         }
     }
     if !docs.is_indexed && headers.contains_key(AFTER) {
-        return Err(Problem::new(Code::MalformedRequest).detail("Doorbuster-After is for lists that are read from an index"));
+        return Err(
+            Problem::new(Code::MalformedRequest).detail("Doorbuster-After is for lists that are read from an index")
+        );
     }
     if writes && headers.contains_key(IF_NONE_MATCH) {
         let detail = "If-None-Match is for reads; a change names the version it changes with If-Match";

@@ -85,16 +85,20 @@ impl Query {
             query.number = Some(text.parse().map_err(|_none| invalid("/number", "must be the number of an order"))?);
         }
         if let Some(text) = request.query("sku") {
-            query.sku = Some(Sku::parse(text).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))?);
+            query.sku =
+                Some(Sku::parse(text).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))?);
         }
         if let Some(text) = request.query("email") {
             if !request.who().sees_personal() {
-                return Err(Problem::new(Code::MissingScope).detail("this filter needs a key with the scope \"personal\""));
+                return Err(
+                    Problem::new(Code::MissingScope).detail("this filter needs a key with the scope \"personal\"")
+                );
             }
             query.email = Some(CompactString::new(text));
         }
         if let Some(text) = request.query("customer") {
-            let guest = GuestId::parse(text).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))?;
+            let guest =
+                GuestId::parse(text).map_err(|error| Problem::new(Code::InvalidId).detail(error.to_string()))?;
             query.owner = Principal::Guest(guest).name();
         }
         query.status = word_of(request, "status")?;
@@ -166,9 +170,8 @@ fn word_of<S>(request: &Request<'_, S>, name: &str) -> Result<Option<&'static st
 
 fn moment<S>(request: &Request<'_, S>, name: &str) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = request.query(name) else { return Ok(None) };
-    let read = Instant::read(text).ok_or_else(|| {
-        Problem::field(format!("/{name}"), "invalid_value", "must be a moment as RFC 3339 writes it")
-    })?;
+    let read = Instant::read(text)
+        .ok_or_else(|| Problem::field(format!("/{name}"), "invalid_value", "must be a moment as RFC 3339 writes it"))?;
     Ok(Some(read))
 }
 
@@ -201,8 +204,7 @@ async fn answer<S: Shop>(request: &Request<'_, S>, query: &Query, partition: Byt
     let found = orders.page(&query.range(partition, cursor), limit, fits).await.map_err(page::unavailable)?;
     let shown = stream::iter(found.found).map(|(entity, kept)| with_personal(request, &who, entity, kept));
     let shown: Vec<Seen> = shown.buffered(ASKED_AT_ONCE_MAX).collect().await;
-    let to: Vec<ShownTo<'_>> =
-        shown.iter().map(|seen| ShownTo { who: &who, ships: seen.ships, token: None }).collect();
+    let to: Vec<ShownTo<'_>> = shown.iter().map(|seen| ShownTo { who: &who, ships: seen.ships, token: None }).collect();
     let views = shown.iter().zip(&to);
     let views = views.filter_map(|(seen, to)| OrderView::new(seen.order()?, seen.meta(), to, request.now));
     let view = OrderListView {

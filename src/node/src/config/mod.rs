@@ -26,8 +26,8 @@ pub use error::{Error, Fault, Origin};
 pub use keys::{Keys, is_at};
 pub use load::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
 pub use settings::{
-    AccessLog, Admission, Api, Audit, Config, Entities, Faults, Journal, JournalKind, Log, LogFormat, Node,
-    OperatorAuth, Lists, Redis, Runtimes,
+    AccessLog, Admission, Api, Audit, Config, Entities, Faults, Journal, JournalKind, Lists, Log, LogFormat, Node,
+    OperatorAuth, Redis, Runtimes,
 };
 pub use trade::{
     Capture, Carts, Country, Inventory, Orders, PaymentProvider, Payments, Reservations, Shipping, ShippingOption,
