@@ -119,7 +119,7 @@ async fn run<P: Projection>(
                 tracing::warn!(%error, name = P::NAME, "the index of a list cannot follow the journal; it is tried again");
             }
             Err(error) => {
-                tracing::debug!(%error, name = P::NAME, "the index of a list still cannot follow the journal")
+                tracing::debug!(%error, name = P::NAME, "the index of a list still cannot follow the journal");
             }
         }
         // A sender that is gone has stopped, too.
