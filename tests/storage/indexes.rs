@@ -15,13 +15,8 @@ trait Backend: Default {
     fn open(&self) -> Index;
 }
 
+#[derive(Default)]
 struct InMemory(Arc<MemoryIndex>);
-
-impl Default for InMemory {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
 
 impl Backend for InMemory {
     fn open(&self) -> Index {
