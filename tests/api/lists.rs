@@ -219,3 +219,60 @@ async fn what_cannot_be_asked_for_is_refused() {
         assert_eq!(Client::new(server.address).bearer(key).get("/v1/orders").await.status, expected);
     }
 }
+
+#[tokio::test]
+async fn payments_shipments_and_returns_are_listed_as_each_shows_itself() {
+    let server = server().await;
+    server.with_stock("A", 100).await;
+    let seller = server.seller();
+    let (order, _) = placed(&seller, "k1", &paid_order_of("A", 2, "tok_ok")).await;
+    let (declined, first) = placed(&seller, "k2", &paid_order_of("A", 1, "tok_decline_soft")).await;
+    let (sent, ask) = (json!({ "lines": [{ "line": "1", "quantity": 2 }] }), async |path: String, body: &Value| {
+        let answer = seller.post(&path, Some("k"), Some(body)).await;
+        assert!(answer.status == 200 || answer.status == 201, "{path}: {answer:?}");
+        answer
+    });
+    let shipment = ask(format!("/v1/orders/{order}/shipments"), &sent).await.body["id"].clone();
+    let shipment = shipment.as_str().expect("an id");
+    ask(format!("/v1/shipments/{shipment}/deliver"), &json!({})).await;
+    let reason = json!({ "lines": [{ "line": "1", "quantity": 1, "reason": "too small" }] });
+    let returned = ask(format!("/v1/orders/{order}/returns"), &reason).await;
+    let last = returned.header("doorbuster-seq").expect("a position").to_owned();
+    until(&server, &[&first, &last]).await;
+    let one = async |list: &str, id: &str| {
+        let itself = seller.get(&format!("/v1/{list}/{id}")).await;
+        assert_eq!(itself.status, 200, "{itself:?}");
+        itself.body
+    };
+    let found = async |query: &str| {
+        let answer = seller.get(&format!("/v1/{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        answer.body["data"].clone()
+    };
+    let payment_of = async |order: &str| {
+        let order = seller.get(&format!("/v1/orders/{order}")).await;
+        order.body["payments"][0]["id"].as_str().expect("an id").to_owned()
+    };
+    let (paid, failed) = (payment_of(&order).await, payment_of(&declined).await);
+    assert_eq!(found("shipments").await, json!([one("shipments", shipment).await]));
+    assert_eq!(found("shipments?status=delivered").await, found("shipments").await);
+    assert_eq!(found("shipments?status=lost").await, json!([]));
+    let returned = returned.body["id"].as_str().expect("an id").to_owned();
+    assert_eq!(found("returns?status=requested").await, json!([one("returns", &returned).await]));
+    assert_eq!(found("returns?status=closed").await, json!([]));
+    assert_eq!(found("payments").await, json!([one("payments", &failed).await, one("payments", &paid).await]));
+    assert_eq!(found("payments?status=captured").await, json!([one("payments", &paid).await]));
+    let page = seller.get("/v1/payments?limit=1").await.body;
+    let cursor = page["next_cursor"].as_str().expect("there is another");
+    assert_eq!(found(&format!("payments?limit=1&cursor={cursor}")).await, json!([one("payments", &paid).await]));
+    // A seller without a line in these orders has none of them.
+    let other = Client::new(server.address).bearer(OTHER);
+    for list in ["payments", "shipments", "returns"] {
+        let answer = other.get(&format!("/v1/{list}")).await;
+        assert_eq!((answer.status, &answer.body["data"], &answer.body["next_cursor"]), (200, &json!([]), &Value::Null));
+        let refused = seller.get(&format!("/v1/{list}?status=nonsense")).await;
+        assert_eq!((refused.status, refused.code()), (422, "invalid"), "{refused:?}");
+        let of_another = seller.get(&format!("/v1/{list}?cursor=b3JkMTo")).await;
+        assert_eq!(of_another.code(), "invalid_cursor", "{of_another:?}");
+    }
+}

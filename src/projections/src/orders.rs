@@ -5,6 +5,7 @@
 //! sku      viewer, SKU
 //! e-mail   viewer, keyed hash    gone with the buyer's personal data
 //! number   the order's number
+//! parts    viewer, kind          its payments (the platform's alone), shipments, returns: key = the rest of time when each was made, its id
 //! owner    the principal that placed it
 //! viewer = "" the platform, which sees every order; else a seller with a line in it (rule P4)
 //! ```
@@ -16,7 +17,7 @@ use super::projection::{Place, Projection, Rows};
 use bytes::Bytes;
 use doorbuster_domain::any::{Event, State};
 use doorbuster_domain::ids::{EntityId, OrderId, OrderNumber, Sku};
-use doorbuster_domain::order::{self, Order};
+use doorbuster_domain::order::{self, LineNumber, Order};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::wire::{self, Decided, Dirty, HEAD, Meta, WireError};
 use hmac::{Hmac, Mac};
@@ -25,7 +26,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// Raised with every change of `apply`, `rows` or the form of what is kept.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// The bytes of the hash of an e-mail address that a row is found by.
 const HASH_BYTES: usize = 16;
 
@@ -43,6 +44,55 @@ pub enum Question<'a> {
     Number(OrderNumber),
     /// Those that a principal placed, by its name.
     Owner(&'a str),
+}
+
+/// What an order has several of, each with a list of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Attempts to pay. An order is paid as a whole, so sellers of single lines have no such list.
+    Payment,
+    /// Parcels.
+    Shipment,
+    /// Returns.
+    Return,
+}
+
+impl Part {
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Payment => b'p',
+            Self::Shipment => b'h',
+            Self::Return => b'r',
+        }
+    }
+
+    /// The parts of an order that a viewer's list has, each as number and moment.
+    fn of(self, kept: &KeptOrder, order: &Order, viewer: &str) -> Vec<(u16, Timestamp)> {
+        let group = order.group(viewer);
+        let is_seen = |line: LineNumber| viewer.is_empty() || group.is_some_and(|group| group.has(line));
+        match self {
+            Self::Payment if viewer.is_empty() => {
+                order.payments.iter().map(|payment| (payment.number, payment.asked_at)).collect()
+            }
+            Self::Payment => Vec::new(),
+            Self::Shipment => {
+                let started = order.shipments.iter().map(|shipment| &shipment.started);
+                let seen = started.filter(|started| started.lines.iter().any(|line| is_seen(line.line)));
+                seen.map(|started| (started.number, started.at)).collect()
+            }
+            Self::Return => {
+                let moments = order.returns.iter().zip(&kept.returned_at);
+                let seen = moments.filter(|(one, _)| one.lines.iter().any(|line| is_seen(line.line)));
+                seen.map(|(one, at)| (one.number, *at)).collect()
+            }
+        }
+    }
+
+    /// Its number in its order, by the key of its row.
+    #[must_use]
+    pub fn number(key: &[u8]) -> Option<u16> {
+        key.last_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+    }
 }
 
 /// Whose view of the orders is read.
@@ -85,11 +135,13 @@ pub struct KeptOrder {
     /// Version and times.
     pub meta: Meta,
     email: Option<EmailHash>,
+    /// When each return was asked for, by its number.
+    returned_at: Vec<Timestamp>,
 }
 
 impl Default for KeptOrder {
     fn default() -> Self {
-        Self { state: State::Order(Box::default()), meta: Meta::default(), email: None }
+        Self { state: State::Order(Box::default()), meta: Meta::default(), email: None, returned_at: Vec::new() }
     }
 }
 
@@ -151,6 +203,12 @@ impl OrderIndex {
         of_owner(owner)
     }
 
+    /// The partition of a kind of parts that a viewer sees.
+    #[must_use]
+    pub fn parts(viewer: Viewer<'_>, part: Part) -> Bytes {
+        of_viewer(part.tag(), viewer.name(), b"")
+    }
+
     /// Is this the buyer's e-mail address? Where rows were not found by it.
     #[must_use]
     pub fn is_email(&self, kept: &KeptOrder, email: &str) -> bool {
@@ -203,6 +261,8 @@ impl Projection for OrderIndex {
         if let Some(personal) = &order.personal {
             kept.email = personal.buyer.email.as_deref().map(|email| self.hash_of(email));
         }
+        let new = order.returns.len().saturating_sub(kept.returned_at.len());
+        kept.returned_at.extend(std::iter::repeat_n(decided.at, new));
         if decided.events.iter().any(|event| matches!(event, Event::Order(order::Event::PersonalErased))) {
             kept.email = None;
         }
@@ -216,22 +276,28 @@ impl Projection for OrderIndex {
         let mut named = Vec::with_capacity(20);
         entity.write_key(&mut named);
         let named = Bytes::from(named);
-        let mut put = |partition: Bytes| rows.insert(Place { partition, key: key.clone() }, named.clone());
-        put(of_viewer(b'n', "", &OrderNumber::from(order.id).bits().to_be_bytes()));
-        put(of_owner(&head.terms.owner));
+        let mut put = |partition: Bytes, key: Bytes| rows.insert(Place { partition, key }, named.clone());
+        put(of_viewer(b'n', "", &OrderNumber::from(order.id).bits().to_be_bytes()), key.clone());
+        put(of_owner(&head.terms.owner), key.clone());
         let sellers = order.lines.iter().filter_map(|line| line.agreed.as_ref()).map(|agreed| agreed.seller.as_str());
         let others: BTreeSet<&str> = sellers.filter(|seller| *seller != self.platform).collect();
         for viewer in std::iter::once("").chain(others) {
-            put(of_viewer(b'a', viewer, b""));
+            put(of_viewer(b'a', viewer, b""), key.clone());
             for line in &order.lines {
                 let is_seen = viewer.is_empty() || line.agreed.as_ref().is_some_and(|agreed| agreed.seller == viewer);
                 if is_seen {
-                    put(of_viewer(b's', viewer, line.sku.as_str().as_bytes()));
+                    put(of_viewer(b's', viewer, line.sku.as_str().as_bytes()), key.clone());
                 }
             }
             // A seller knows no buyer.
             if let Some(hash) = kept.email.filter(|_| viewer.is_empty()) {
-                put(of_viewer(b'e', viewer, &hash));
+                put(of_viewer(b'e', viewer, &hash), key.clone());
+            }
+            for part in [Part::Payment, Part::Shipment, Part::Return] {
+                for (number, at) in part.of(kept, order, viewer) {
+                    let key = key_of(at, OrderId(order.id.0 | u128::from(number)));
+                    put(of_viewer(part.tag(), viewer, b""), Bytes::copy_from_slice(&key));
+                }
             }
         }
         rows
@@ -243,15 +309,30 @@ impl Projection for OrderIndex {
         let rows = wire::rows_of(&kept.state, &kept.meta, &dirty);
         let head = rows.iter().find(|(chunk, _)| *chunk == HEAD).map(|(_, head)| head.as_ref()).unwrap_or_default();
         let email = kept.email.unwrap_or_default();
-        [&[u8::from(kept.email.is_some())], &email[..], head].concat().into()
+        let returns = u16::try_from(kept.returned_at.len()).unwrap_or(u16::MAX);
+        let mut body = Vec::with_capacity(head.len().saturating_add(32));
+        body.push(u8::from(kept.email.is_some()));
+        body.extend_from_slice(&email);
+        body.extend_from_slice(&returns.to_be_bytes());
+        for at in kept.returned_at.iter().take(usize::from(returns)) {
+            body.extend_from_slice(&at.0.to_be_bytes());
+        }
+        body.extend_from_slice(head);
+        body.into()
     }
 
     fn decode(&self, entity: &EntityId, body: &Bytes) -> Result<KeptOrder, WireError> {
         let short = || WireError::Damaged { what: "what is kept of an order", why: "it ends early".to_owned() };
         let (known, rest) = body.split_first().ok_or_else(short)?;
-        let (email, _) = rest.split_first_chunk::<HASH_BYTES>().ok_or_else(short)?;
-        let head = body.slice(HASH_BYTES.saturating_add(1)..);
-        let (state, meta) = wire::state_of(entity, &[(HEAD, head)])?;
-        Ok(KeptOrder { state, meta, email: (*known != 0).then_some(*email) })
+        let (email, rest) = rest.split_first_chunk::<HASH_BYTES>().ok_or_else(short)?;
+        let (returns, mut rest) = rest.split_first_chunk::<2>().ok_or_else(short)?;
+        let mut returned_at = Vec::new();
+        for _ in 0..u16::from_be_bytes(*returns) {
+            let (at, behind) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+            returned_at.push(Timestamp(u64::from_be_bytes(*at)));
+            rest = behind;
+        }
+        let (state, meta) = wire::state_of(entity, &[(HEAD, body.slice_ref(rest))])?;
+        Ok(KeptOrder { state, meta, email: (*known != 0).then_some(*email), returned_at })
     }
 }

@@ -41,11 +41,22 @@ pub struct Range {
     pub to: Option<Bytes>,
 }
 
+/// A row of a page.
+#[derive(Debug)]
+pub struct Found<K> {
+    /// Its place among the question's rows.
+    pub key: Bytes,
+    /// The entity whose row it is.
+    pub entity: EntityId,
+    /// What is kept of it.
+    pub kept: K,
+}
+
 /// A page.
 #[derive(Debug)]
 pub struct Page<K> {
     /// What was found, in order.
-    pub found: Vec<(EntityId, K)>,
+    pub found: Vec<Found<K>>,
     /// The first key that was not looked at; `None`: there is nothing more.
     pub next: Option<Bytes>,
     /// Everything up to this moment is in.
@@ -94,7 +105,7 @@ impl<P: Projection, I: IndexStore> Reader<P, I> {
         tokio::time::timeout(at_most, progress.until(shard, seq)).await.is_ok()
     }
 
-    /// At most `limit` entities of a range of which `wanted` is true.
+    /// At most `limit` rows of a range of which `wanted` is true.
     ///
     /// # Errors
     /// [`PageError`].
@@ -102,7 +113,7 @@ impl<P: Projection, I: IndexStore> Reader<P, I> {
         &self,
         range: &Range,
         limit: usize,
-        wanted: impl Fn(&P::Kept) -> bool,
+        wanted: impl Fn(&Found<P::Kept>) -> bool,
     ) -> Result<Page<P::Kept>, PageError> {
         let (build, progress) = self.current();
         // Before the rows: what comes in meanwhile is newer than the page says it is.
@@ -128,8 +139,9 @@ impl<P: Projection, I: IndexStore> Reader<P, I> {
                 examined = examined.saturating_add(1);
                 from = behind(&row.key);
                 let Some((entity, kept)) = kept.remove(&row.key) else { continue };
-                if wanted(&kept) {
-                    page.found.push((entity, kept));
+                let found = Found { key: row.key, entity, kept };
+                if wanted(&found) {
+                    page.found.push(found);
                 }
             }
             if is_last {

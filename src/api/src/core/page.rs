@@ -56,6 +56,13 @@ fn no_cursor() -> Problem {
     Problem::new(Code::InvalidCursor).detail("the cursor is not one of a page before")
 }
 
+/// The word of a query parameter, which must be one of these.
+pub(crate) fn word_among(words: &'static [&'static str], name: &str, text: &str) -> Result<&'static str, Problem> {
+    words.iter().find(|word| **word == text).copied().ok_or_else(|| {
+        Problem::field(format!("/{name}"), "invalid_value", format!("must be one of: {}", words.join(", ")))
+    })
+}
+
 /// What answers lists.
 pub(crate) fn lists<'a, S: Shop>(request: &Request<'a, S>) -> Result<&'a Lists, Problem> {
     request.context.shop.lists().ok_or_else(|| Problem::new(Code::Overloaded).detail("this shop keeps no lists"))

@@ -215,7 +215,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("PaymentError.retry", &["same_method", "other_method", "none"]),
     ("By.kind", &["system", "seller", "shopper", "guest", "provider", "operator"]),
     ("Notice.code", &["price_changed", "low_stock", "sold_out"]),
-    ("Shipment.status", &["shipped", "delivered", "lost"]),
+    ("Shipment.status", &["shipped", "delivered", "lost", "undone", "resending", "resent"]),
 ];
 const STOCK_STATES: &[&str] = &["in_stock", "low_stock", "all_reserved", "sold_out", "ended"];
 const PAYMENT_STATES: &[&str] = &[

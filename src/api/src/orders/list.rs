@@ -23,12 +23,12 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any;
-use doorbuster_domain::ids::{EntityId, GuestId, OrderId, OrderNumber, Sku};
+use doorbuster_domain::ids::{GuestId, OrderId, OrderNumber, Sku};
 use doorbuster_domain::order::{Command, Order};
 use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_projections::orders::{KeptOrder, OrderIndex, Question, Viewer, key_of};
-use doorbuster_projections::reader::Range;
+use doorbuster_projections::reader::{Found, Range};
 use doorbuster_storage::wire::Meta;
 use futures_util::{StreamExt, stream};
 use schemars::JsonSchema;
@@ -161,11 +161,7 @@ fn invalid(pointer: &str, detail: &'static str) -> Problem {
 /// The word of a query parameter, if it is one that the field of an order may have.
 fn word_of<S>(request: &Request<'_, S>, name: &str) -> Result<Option<&'static str>, Problem> {
     let Some(text) = request.query(name) else { return Ok(None) };
-    let words = fields::words_of(&format!("Order.{name}"));
-    let word = words.iter().find(|word| **word == text).copied();
-    word.map(Some).ok_or_else(|| {
-        Problem::field(format!("/{name}"), "invalid_value", format!("must be one of: {}", words.join(", ")))
-    })
+    page::word_among(fields::words_of(&format!("Order.{name}")), name, text).map(Some)
 }
 
 fn moment<S>(request: &Request<'_, S>, name: &str) -> Result<Option<Timestamp>, Problem> {
@@ -200,24 +196,22 @@ async fn answer<S: Shop>(request: &Request<'_, S>, query: &Query, partition: Byt
     let cursor = request.query("cursor").map(|text| page::read_key(CURSOR, text)).transpose()?;
     page::until_seen(request, orders).await?;
     let who = request.who();
-    let fits = |kept: &KeptOrder| query.fits(orders.projection(), kept, &who, request.now);
+    let fits = |found: &Found<KeptOrder>| query.fits(orders.projection(), &found.kept, &who, request.now);
     let found = orders.page(&query.range(partition, cursor), limit, fits).await.map_err(page::unavailable)?;
-    let shown = stream::iter(found.found).map(|(entity, kept)| with_personal(request, &who, entity, kept));
-    let shown: Vec<Seen> = shown.buffered(ASKED_AT_ONCE_MAX).collect().await;
+    let shown = as_seen(request, &who, found.found).await;
     let to: Vec<ShownTo<'_>> = shown.iter().map(|seen| ShownTo { who: &who, ships: seen.ships, token: None }).collect();
     let views = shown.iter().zip(&to);
     let views = views.filter_map(|(seen, to)| OrderView::new(seen.order()?, seen.meta(), to, request.now));
-    let view = OrderListView {
-        data: views.collect(),
-        next_cursor: found.next.map(|key| page::key_cursor(CURSOR, &key)),
-        as_of: At(found.as_of),
-    };
+    let next_cursor = found.next.map(|key| page::key_cursor(CURSOR, &key));
+    let view = OrderListView { data: views.collect(), next_cursor, as_of: At(found.as_of) };
     Ok(Reply::json(200, &view).private())
 }
 
-/// An order of a page.
-struct Seen {
-    /// As the index has it, without personal data.
+/// A row of a page.
+pub(super) struct Seen {
+    /// The row's key.
+    pub(super) key: Bytes,
+    /// Its order as the index has it, without personal data.
     kept: KeptOrder,
     /// As the order itself says, where that was asked.
     accepted: Option<Box<Accepted>>,
@@ -226,7 +220,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn order(&self) -> Option<&Order> {
+    /// Its order.
+    pub(super) fn order(&self) -> Option<&Order> {
         match &self.accepted {
             Some(accepted) => order_of(accepted).ok(),
             None => self.kept.order(),
@@ -238,10 +233,21 @@ impl Seen {
     }
 }
 
+/// The rows of a page as their caller may see them, in their order.
+pub(super) async fn as_seen<S: Shop>(
+    request: &Request<'_, S>,
+    who: &Principal,
+    found: Vec<Found<KeptOrder>>,
+) -> Vec<Seen> {
+    let seen = stream::iter(found).map(|found| with_personal(request, who, found));
+    seen.buffered(ASKED_AT_ONCE_MAX).collect().await
+}
+
 /// The order as its caller may see it. One that does not answer is shown without personal data.
-async fn with_personal<S: Shop>(request: &Request<'_, S>, who: &Principal, entity: EntityId, kept: KeptOrder) -> Seen {
+async fn with_personal<S: Shop>(request: &Request<'_, S>, who: &Principal, found: Found<KeptOrder>) -> Seen {
+    let Found { key, entity, kept } = found;
     if !who.sees_personal() {
-        return Seen { kept, accepted: None, ships: false };
+        return Seen { key, kept, accepted: None, ships: false };
     }
     let read = any::Command::Order(Command::Read);
     let accepted = request.ask(entity, read).send().await.ok();
@@ -250,5 +256,5 @@ async fn with_personal<S: Shop>(request: &Request<'_, S>, who: &Principal, entit
         Some(group) => Box::pin(keeps_all(request, &group)).await,
         None => false,
     };
-    Seen { kept, accepted, ships }
+    Seen { key, kept, accepted, ships }
 }

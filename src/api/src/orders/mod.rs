@@ -4,6 +4,7 @@ mod access;
 mod bodies;
 pub(crate) mod events;
 mod list;
+pub(crate) mod parts;
 mod place;
 mod terms;
 mod views;

@@ -1,6 +1,7 @@
 //! Payments of an order: attempts to pay, captures, refunds, and the webhooks of providers.
 
 mod bodies;
+mod list;
 mod provider_page;
 mod unmatched;
 pub(crate) mod views;
@@ -20,6 +21,7 @@ use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
 use crate::core::types::EmptyBody;
+use crate::orders::parts;
 use crate::orders::{
     PaymentBody, ask, ask_until, instruction, line_units, made, not_empty, order_id, order_of, visible, visible_whole,
     wait_for,
@@ -70,6 +72,19 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 docs: Docs::new("PayOrder", "Payments", "Try to pay")
                     .answers(&[(201, Some(schema_of::<PaymentView>)), (202, Some(schema_of::<PaymentView>))])
                     .codes(&[Code::WrongState, Code::LimitExceeded]),
+            },
+            Route {
+                method: "GET",
+                path: "/v1/payments",
+                class: PriorityClass::Browsing,
+                access: Access::Scope(Scope::Payments),
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(list::list(request)),
+                docs: Docs::new("ListPayments", "Payments", "The attempts to pay, newest first")
+                    .answers(&[(200, Some(schema_of::<list::PaymentListView>))])
+                    .query(parts::QUERY)
+                    .indexed(),
             },
             Route {
                 method: "GET",

@@ -1,6 +1,7 @@
 //! Returns of an order: requested, approved or rejected, received.
 
 mod bodies;
+mod list;
 pub(crate) mod views;
 
 pub use bodies::{ReceiveBody, ReceivedLineBody, RejectBody, ReturnBody, ReturnLineBody};
@@ -16,7 +17,7 @@ use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
 use crate::core::types::{EmptyBody, Id};
-use crate::orders::{ask, line_number, made, not_empty, order_id, order_of, visible};
+use crate::orders::{ask, line_number, made, not_empty, order_id, order_of, parts, visible};
 use compact_str::format_compact;
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::ids::ReturnId;
@@ -40,6 +41,23 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 docs: Docs::new("ReturnOrder", "Fulfilment", "Request a return of units")
                     .answers(&[(201, Some(schema_of::<ReturnView>))])
                     .codes(&[Code::WrongState, Code::LimitExceeded, Code::ReturnWindowClosed]),
+            },
+            Route {
+                method: "GET",
+                path: "/v1/returns",
+                class: PriorityClass::Browsing,
+                access: ORDERS,
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(list::list(request)),
+                docs: Docs::new(
+                    "ListReturns",
+                    "Fulfilment",
+                    "The returns that the caller's account sees, newest first",
+                )
+                .answers(&[(200, Some(schema_of::<list::ReturnListView>))])
+                .query(parts::QUERY)
+                .indexed(),
             },
             Route {
                 method: "GET",

@@ -68,13 +68,7 @@ impl<'a> ReturnView<'a> {
         Self {
             id: Shown(ReturnId::of(order.id, one.number)),
             order: Shown(order.id),
-            status: match one.status {
-                ReturnStatus::Requested => "requested",
-                ReturnStatus::Approved => "approved",
-                ReturnStatus::Rejected => "rejected",
-                ReturnStatus::Received => "received",
-                ReturnStatus::Closed => "closed",
-            },
+            status: return_word(one.status),
             lines: lines.collect(),
             refund: is_whole.then(|| ReturnRefundView {
                 amount: order.money(one.amount).into(),
@@ -84,5 +78,16 @@ impl<'a> ReturnView<'a> {
             rejected_because: one.rejected_because.as_deref(),
             window_ends_at: At(one.window_ends_at),
         }
+    }
+}
+
+/// The word for the status of a return.
+pub(super) const fn return_word(status: ReturnStatus) -> &'static str {
+    match status {
+        ReturnStatus::Requested => "requested",
+        ReturnStatus::Approved => "approved",
+        ReturnStatus::Rejected => "rejected",
+        ReturnStatus::Received => "received",
+        ReturnStatus::Closed => "closed",
     }
 }

@@ -1,5 +1,6 @@
 //! Shipments of an order: handed to a carrier, delivered, lost, sent again, undone.
 
+mod list;
 pub(crate) mod views;
 
 pub use views::ShipmentView;
@@ -15,7 +16,7 @@ use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
 use crate::core::service::Shop;
 use crate::core::types::{EmptyBody, Id, Text, present};
-use crate::orders::{LineUnitsBody, ask, line_units, made, order_id, order_of, visible, with_allowed};
+use crate::orders::{LineUnitsBody, ask, line_units, made, order_id, order_of, parts, visible, with_allowed};
 use compact_str::format_compact;
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::any;
@@ -41,6 +42,19 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 docs: Docs::new("ShipOrder", "Fulfilment", "Hand units to a carrier")
                     .answers(&[(201, Some(schema_of::<ShipmentView>))])
                     .codes(&[Code::WrongState, Code::LimitExceeded]),
+            },
+            Route {
+                method: "GET",
+                path: "/v1/shipments",
+                class: PriorityClass::Browsing,
+                access: Access::Scope(Scope::Orders),
+                key: false,
+                body: Body::None,
+                handler: |request| Box::pin(list::list(request)),
+                docs: Docs::new("ListShipments", "Fulfilment", "The shipments that the caller's account sees, newest first")
+                    .answers(&[(200, Some(schema_of::<list::ShipmentListView>))])
+                    .query(parts::QUERY)
+                    .indexed(),
             },
             Route {
                 method: "GET",

@@ -42,14 +42,7 @@ impl<'a> ShipmentView<'a> {
         Self {
             id: Shown(ShipmentId::of(order.id, started.number)),
             order: Shown(order.id),
-            status: match shipment.status {
-                ShipmentStatus::Shipped => "shipped",
-                ShipmentStatus::Delivered => "delivered",
-                ShipmentStatus::Lost => "lost",
-                ShipmentStatus::Undone => "undone",
-                ShipmentStatus::Resending => "resending",
-                ShipmentStatus::Resent => "resent",
-            },
+            status: shipment_word(shipment.status),
             lines: lines.collect(),
             warehouse: Shown(&started.warehouse),
             carrier: started.carrier.as_deref(),
@@ -58,5 +51,17 @@ impl<'a> ShipmentView<'a> {
             shipped_at: At(started.at),
             delivered_at: shipment.delivered_at.map(At),
         }
+    }
+}
+
+/// The word for the status of a shipment.
+pub(super) const fn shipment_word(status: ShipmentStatus) -> &'static str {
+    match status {
+        ShipmentStatus::Shipped => "shipped",
+        ShipmentStatus::Delivered => "delivered",
+        ShipmentStatus::Lost => "lost",
+        ShipmentStatus::Undone => "undone",
+        ShipmentStatus::Resending => "resending",
+        ShipmentStatus::Resent => "resent",
     }
 }
