@@ -86,7 +86,7 @@ impl Size {
     pub(crate) const LATE: Self = Self { bucket: 1, processes: 2, epochs: [2, 2], losses: 1, ..Self::TWO_SHARDS };
     /// The old owner and one claimant of two shards, and a checkpoint of either.
     pub(crate) const CHECKPOINTS: Self =
-        Self { bucket: 1, seqs: [2, 1], epochs: [2, 2], processes: 2, checkpoints: 1, releases: 0, ..Self::TWO_SHARDS };
+        Self { bucket: 1, seqs: [2, 1], epochs: [2, 2], processes: 2, checkpoints: 1, ..Self::TWO_SHARDS };
     /// A shard that moves away and comes back, with what no checkpoint holds lying in two logs.
     pub(crate) const COMES_BACK: Self =
         Self { seqs: [2, 0], epochs: [3, 1], processes: 2, releases: 2, losses: 1, ..Self::TWO_SHARDS };

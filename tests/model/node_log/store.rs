@@ -122,8 +122,8 @@ pub(crate) enum Statement {
     Fence { log: u8, bucket: u8, from: Fence, to: Fence, by_compare: bool },
     /// `UPDATE shard_owner SET … WHERE shard = ? IF epoch = ?`
     Own { shard: u8, found: u8, to: Ownership },
-    /// `UPDATE shard_owner SET released = true WHERE shard = ? IF epoch = ?`
-    Release { shard: u8, epoch: u8 },
+    /// `UPDATE shard_owner SET released = true, logs = ? WHERE shard = ? IF epoch = ?`; `is_stored`: no log holds events behind `flushed_upto`.
+    Release { shard: u8, epoch: u8, is_stored: bool },
     /// The state of a shard, `USING TIMESTAMP base + seq`.
     State { shard: u8, state: State },
     /// `flushed_upto`, likewise.
@@ -167,10 +167,13 @@ impl World {
                 *row = to;
                 true
             }
-            Statement::Release { shard, epoch } => {
+            Statement::Release { shard, epoch, is_stored } => {
                 let row = &mut store.owners[usize::from(shard)];
                 let counts = row.epoch == epoch || without.contains(&Rule::ReleaseByEpoch);
                 row.released |= counts;
+                if counts && is_stored {
+                    row.logs = 0;
+                }
                 counts
             }
             Statement::State { shard, state } => {
