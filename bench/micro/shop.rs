@@ -125,6 +125,7 @@ pub(crate) fn place(number: u64) -> order::Command {
         ranking: vec![warehouse()],
         expected_total: None,
         metadata: Vec::new(),
+        claims: None,
     };
     order::Command::Place(Box::new(PlaceOrder { request, source, terms, personal, payment: None, installation: None }))
 }

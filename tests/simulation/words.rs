@@ -103,6 +103,7 @@ fn terms(rng: &mut ChaCha8Rng, plan: &Plan, warehouses: &[WarehouseId]) -> Order
         ranking: if rng.random_bool(0.5) { warehouses.to_vec() } else { Vec::new() },
         expected_total: None,
         metadata: Vec::new(),
+        claims: None,
     }
 }
 

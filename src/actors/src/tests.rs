@@ -156,6 +156,7 @@ pub(super) fn place(key: &str, token: Option<&str>) -> (OrderId, Command) {
         ranking: Vec::new(),
         expected_total: None,
         metadata: Vec::new(),
+        claims: None,
     };
     let payment = token.map(|token| Instruction {
         method: "card".into(),

@@ -21,6 +21,21 @@ pub struct EffectKey {
     pub part: u32,
 }
 
+impl EffectKey {
+    /// The key of a step about a thing with a large number: the number in two halves.
+    #[must_use]
+    pub fn of_number(step: u8, number: u64) -> Self {
+        let low = number & u64::from(u32::MAX);
+        Self { step, subject: u32::try_from(low).unwrap_or(0), part: u32::try_from(number >> 32).unwrap_or(0) }
+    }
+
+    /// The number of the thing that a step is about; `None`: the key is of another step.
+    #[must_use]
+    pub fn number_of(self, step: u8) -> Option<u64> {
+        (self.step == step).then(|| u64::from(self.subject) | (u64::from(self.part) << 32))
+    }
+}
+
 /// One thing owed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -36,7 +51,7 @@ pub enum Effect {
 }
 
 /// The names of all steps, as [`Effect::step`] gives them.
-pub const STEPS: [&str; 21] = [
+pub const STEPS: [&str; 22] = [
     "freeze",
     "thaw",
     "close",
@@ -57,6 +72,7 @@ pub const STEPS: [&str; 21] = [
     "promise",
     "end_promise",
     "ask_reservation",
+    "claim",
     "other",
 ];
 

@@ -176,6 +176,11 @@ uid!(
     ReservationId, "rsv_"
 );
 
+uid!(
+    /// The id of a counter: a keyed hash of what it counts (rule W4).
+    CounterId, "cnt_"
+);
+
 const CHILD_MASK: u128 = (1 << CHILD_BITS) - 1;
 
 impl OrderId {

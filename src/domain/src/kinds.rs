@@ -12,6 +12,7 @@ macro_rules! each_kind {
             Product => product::Product,
             Warehouse => warehouse::Warehouse,
             Reservation => reservation::Reservation,
+            Counter => counter::Counter,
         }
     };
 }

@@ -3,6 +3,7 @@
 //! A law checks a state, or the events that made it, and returns the violation if there is one.
 
 use super::claims::ClaimStatus;
+use super::counter::{self, Counter};
 use super::entity::Entity;
 use super::inventory::{AuditFold, Event, ExternalStatus, Inventory, Level};
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,6 +203,29 @@ pub fn books_agree(books: &AuditFold, stock: &Inventory) -> Result<(), Violation
     let waiting = sum(|level| level.to_ship);
     holds(LAW, waiting == to_ship, || format!("{waiting} are to ship in the levels, {to_ship} by order"))?;
     holds(LAW, levels == (live, sold, unsold), || format!("{levels:?} in the levels, {live} {sold} {unsold} by order"))
+}
+
+/// A counter's sums are those of its grants: `held` of the live ones, and at least those that are committed and kept are `used`.
+pub fn a_counter_counts_its_grants(counter: &Counter) -> Result<(), Violation> {
+    const LAW: &str = "a_counter_counts_its_grants";
+    let live = counter.grants().filter(|(_, _, status)| *status == ClaimStatus::Held);
+    let held = live.map(|(_, units, _)| u64::from(units)).fold(0, u64::saturating_add);
+    holds(LAW, held == counter.held(), || format!("the sum is {held}: {counter:?}"))
+}
+
+/// Over **all** events of one counter: no grant while `used + held` with it would exceed the limit of that moment.
+pub fn no_grant_exceeds_its_limit<'a>(events: impl IntoIterator<Item = &'a counter::Event>) -> Result<(), Violation> {
+    let mut counter = Counter::default();
+    for event in events {
+        counter.evolve(event);
+        if let counter::Event::Granted { claim, .. } = event {
+            let taken = counter.held().saturating_add(counter.used());
+            let lawful = taken <= u64::from(claim.limit);
+            holds("no_grant_exceeds_its_limit", lawful, || format!("{taken} are taken after {event:?}"))?;
+        }
+        a_counter_counts_its_grants(&counter)?;
+    }
+    Ok(())
 }
 
 /// Replaying the events gives the state.

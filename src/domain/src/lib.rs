@@ -9,6 +9,7 @@ pub mod any;
 pub mod cart;
 pub mod claims;
 pub mod codec;
+pub mod counter;
 pub mod country;
 pub mod effect;
 pub mod entity;

@@ -180,6 +180,25 @@ pub trait Holder {
         self.set_hold(claim, Hold::Held);
         if self.is_undoing() {
             self.release_all(&[claim]);
+        } else if *self.open_mut() == 0 {
+            self.ask_on(ClaimStage::of(claim));
+        }
+    }
+
+    /// A stage is held: the next is asked. Once the instrument's is, all are committed.
+    fn ask_on(&mut self, held: ClaimStage) {
+        match held {
+            ClaimStage::Place => self.ask_first_of(&[ClaimStage::Allowances, ClaimStage::Stock]),
+            ClaimStage::Allowances => self.ask_first_of(&[ClaimStage::Stock]),
+            ClaimStage::Stock => {}
+            ClaimStage::Instrument => self.commit_first_of(&ClaimStage::COMMITS),
+        }
+    }
+
+    /// A stage is committed: so is the next, unless something of it had vanished.
+    fn commit_on(&mut self, committed: ClaimStage) {
+        if self.claims_that(committed, |hold| matches!(hold, Hold::Vanished)).is_empty() {
+            self.commit_first_of(&ClaimStage::COMMITS);
         }
     }
 
@@ -213,6 +232,17 @@ pub trait Holder {
                 *self.open_mut() = claims.len();
                 self.owe(ClaimStep::Commit, &claims);
                 return;
+            }
+        }
+    }
+
+    /// What was not asked for yet never will be.
+    fn drop_unasked(&mut self) {
+        for stage in ClaimStage::UNDOES {
+            for claim in self.claims_that(stage, |hold| matches!(hold, Hold::Asked)) {
+                if !self.owes(ClaimStep::Ask, claim..=claim) {
+                    self.set_hold(claim, Hold::Released);
+                }
             }
         }
     }
@@ -268,6 +298,9 @@ pub trait Holder {
                 self.set_hold(claim, Hold::Committed);
                 if self.forgets_commit(claim) {
                     self.owe(ClaimStep::Forget, &[claim]);
+                }
+                if *self.open_mut() == 0 && !self.is_undoing() {
+                    self.commit_on(ClaimStage::of(claim));
                 }
             }
         }

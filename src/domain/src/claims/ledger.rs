@@ -7,7 +7,8 @@
 //!
 //! The rules are looked up ([`Ruling`]) and the entity journals what they say, in events of its own.
 
-use crate::codec::{self as minicbor, Decode, Encode};
+use crate::codec::encode::{Write, Written};
+use crate::codec::{self as minicbor, Decode, Decoder, Encode, Encoder, decode};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,22 @@ pub struct Ledger<H, G> {
     asks: BTreeSet<(Timestamp, u64)>,
     /// Live grants by number.
     live: BTreeMap<u64, H>,
+}
+
+impl<C, H: Encode<C>, G: Encode<C>> Encode<C> for Ledger<H, G> {
+    fn encode<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Written<W> {
+        self.grants.encode(to, context)
+    }
+}
+
+impl<'b, C, H: Decode<'b, C> + Ord + Copy, G: Decode<'b, C> + Grant> Decode<'b, C> for Ledger<H, G> {
+    fn decode(from: &mut Decoder<'b>, context: &mut C) -> Result<Self, decode::Error> {
+        let mut ledger = Self::default();
+        for (holder, grant) in BTreeMap::<H, G>::decode(from, context)? {
+            ledger.insert(holder, grant);
+        }
+        Ok(ledger)
+    }
 }
 
 impl<H, G> Default for Ledger<H, G> {

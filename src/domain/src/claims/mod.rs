@@ -1,6 +1,7 @@
 //! Claims: whatever an order takes, it takes in one way (rule C1).
 //!
-//! A claim is (holder, claim id) at an entity that counts. The holder is an order or a reservation of several lines; what counts is the stock of a SKU.
+//! A claim is (holder, claim id) at an entity that counts. The holder is an order or a reservation of several lines; what counts is the stock of a SKU
+//! or a [counter](crate::counter). A further kind of claim at a counter is one row of [`ClaimKind`].
 //!
 //! ```text
 //!             granted                    commit
@@ -14,9 +15,11 @@
 //!   some time after the deadline instead of deciding about it (rule R3). What is counted, and when there is no more of it, is the entity's matter.
 
 mod holder;
+mod kind;
 mod ledger;
 
 pub use holder::{ASK_AGAIN_S, ClaimId, ClaimStage, ClaimStep, Hold, Holder, Verdict, says, verdict};
+pub use kind::{ClaimKind, Wanted};
 pub use ledger::{ClaimStatus, Grant, Ledger, QUESTION_GRACE_S, Ruling, Says};
 
 use crate::effect::Outcome;

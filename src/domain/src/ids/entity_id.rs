@@ -150,6 +150,8 @@ entities! {
     5 "warehouse" Warehouse(name WarehouseId),
     /// One reservation of several lines.
     6 "reservation" Reservation(number ReservationId),
+    /// Something of which there is so much and no more.
+    7 "counter" Counter(number CounterId),
 }
 
 impl EntityId {
@@ -208,6 +210,7 @@ mod tests {
             (0x8e2d_1bd6_02fa_7ce9, 4, "product/ABCDEFGHIJKLMNOP"),
             (0xe551_564c_c4ce_b420, 5, "warehouse/ABCDEFGHIJKLMNOP"),
             (0xb711_9b84_dda2_c3ea, 6, "reservation/rsv_21891m8ha68x44jjjb9h6mwktg"),
+            (0x0170_30bb_6017_4ee9, 7, "counter/cnt_21891m8ha68x44jjjb9h6mwktg"),
         ];
         assert_eq!(known, expected.map(|(hash, tag, text)| (hash, tag, text.to_owned())));
     }

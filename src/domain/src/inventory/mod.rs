@@ -297,8 +297,8 @@ impl Entity for Inventory {
     }
 
     fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
-        let of_orders = self.reservations.questions(now).map(|number| question(STEP_QUESTION, number));
-        let of_external = self.external.questions(now).map(|number| question(STEP_EXTERNAL_QUESTION, number));
+        let of_orders = self.reservations.questions(now).map(|number| EffectKey::of_number(STEP_QUESTION, number));
+        let of_external = self.external.questions(now).map(|number| EffectKey::of_number(STEP_EXTERNAL_QUESTION, number));
         of_orders.chain(of_external).take(OWED_MAX).collect()
     }
 
@@ -374,13 +374,6 @@ impl Entity for Inventory {
     }
 }
 
-/// The effect key of the question about a reservation: its number in two halves.
-fn question(step: u8, number: u64) -> EffectKey {
-    let low = number & u64::from(u32::MAX);
-    EffectKey { step, subject: u32::try_from(low).unwrap_or(0), part: u32::try_from(number >> 32).unwrap_or(0) }
-}
-
 fn asked_about(key: EffectKey) -> Option<u64> {
-    matches!(key.step, STEP_QUESTION | STEP_EXTERNAL_QUESTION)
-        .then(|| u64::from(key.subject) | (u64::from(key.part) << 32))
+    key.number_of(STEP_QUESTION).or_else(|| key.number_of(STEP_EXTERNAL_QUESTION))
 }

@@ -5,6 +5,7 @@ use super::personal::{Address, Buyer};
 use super::step::Step;
 use super::terms::{Destination, Instruction, PlaceOrder, Shipping, TaxTable, Wanted};
 use super::{LineNumber, ReturnLine};
+use crate::claims::ClaimId;
 use crate::codec::{self as minicbor, Decode, Encode};
 use crate::ids::{OrderId, Request, Sku, WarehouseId};
 use crate::inventory::{Reserved, Units};
@@ -29,6 +30,13 @@ pub enum Command {
         reservation: Option<u64>,
         /// The SKU that asks; `None`: a frozen cart asks.
         sku: Option<Sku>,
+    },
+    /// A counter asks what to do with what it granted to this order (rule R3).
+    StillClaimed {
+        /// The number of the claim within the order.
+        claim: ClaimId,
+        /// The number in `Granted`.
+        number: u64,
     },
     /// An answer to an effect of this order. Only `answered` makes it.
     Answered {
@@ -212,8 +220,10 @@ pub enum Answer {
     NoCart(CartRefusal),
     /// The SKU reserved the units.
     Reserved(Box<Reserved>),
-    /// The SKU refused to reserve them.
+    /// The SKU or the counter refused.
     Short(Shortage),
+    /// The counter granted the claim, under this number.
+    Granted(u64),
 }
 
 /// Why a cart cannot be used.
@@ -288,6 +298,16 @@ pub enum Shortage {
     /// The deadline came before the SKU was reached.
     #[n(6)]
     TooLate,
+    /// A counter has reached its limit.
+    #[n(7)]
+    LimitReached {
+        /// The most that may count.
+        #[n(0)]
+        limit: u32,
+        /// What counts already.
+        #[n(1)]
+        taken: u64,
+    },
 }
 
 /// A number of units of a line.

@@ -6,6 +6,8 @@ use super::step::{CallKey, CallMode, Step, Todo};
 use super::terms::{Source, Wanted};
 use super::{Attempt, CallState, Order, Stage};
 use crate::cart;
+use crate::claims::ClaimStage;
+use crate::counter;
 use crate::effect::{Effect, EffectKey, OWED_MAX, Outcome};
 use crate::entity::Wait;
 use crate::ids::EntityId;
@@ -136,6 +138,11 @@ impl Order {
             return None;
         }
         match step {
+            Step::Reserve(claim) | Step::Release(claim) | Step::Commit(claim) | Step::Forget(claim)
+                if ClaimStage::of(claim) != ClaimStage::Stock =>
+            {
+                self.ask_counter(claim, step)
+            }
             Step::Freeze => self.ask_cart(cart::Command::Freeze { order: self.id, expires_at: self.expires_at }),
             Step::Thaw => self.ask_cart(cart::Command::Thaw { order: self.id }),
             Step::Close => self.ask_cart(cart::Command::Close { order: self.id }),
@@ -280,6 +287,10 @@ impl Order {
                 Answer::Reserved(reserved)
             }
             (Step::Reserve(_), Outcome::Refused(Refusal::Inventory(refusal))) => Answer::Short(shortage(&refusal)),
+            (Step::Reserve(_), Outcome::Replied(Reply::Counter(counter::Reply::Granted { number }))) => {
+                Answer::Granted(number)
+            }
+            (Step::Reserve(_), Outcome::Refused(Refusal::Counter(refusal))) => Answer::Short(not_granted(&refusal)),
             (Step::Freeze | Step::Reserve(_), Outcome::Replied(_) | Outcome::Refused(_)) => return None,
             // The warehouse has no other units yet: it is asked again, so that no late copy can find some after the order has given up.
             (Step::Unship { shipment, .. }, Outcome::Refused(_)) if self.is_resending(shipment) => return None,
@@ -288,6 +299,7 @@ impl Order {
                 Step::Commit(_) | Step::Ship { .. } | Step::Unship { .. } | Step::Unsell { .. } | Step::Restock { .. },
                 Outcome::Replied(Reply::Inventory(inventory::Reply::Unknown)) | Outcome::Refused(_),
             ) => Answer::Gone,
+            (Step::Commit(_), Outcome::Replied(Reply::Counter(counter::Reply::Unknown))) => Answer::Gone,
             (Step::Release(_) | Step::Forget(_), Outcome::Refused(_)) => Answer::Gone,
             (_, Outcome::Replied(_) | Outcome::Refused(_)) => Answer::Done,
             (_, Outcome::Provider(_)) => return None,
@@ -337,6 +349,14 @@ fn no_cart(refusal: &cart::Refusal) -> CartRefusal {
         | cart::Refusal::TooManyLines { .. }
         | cart::Refusal::TooMany { .. }
         | cart::Refusal::CurrencyMismatch { .. } => CartRefusal::Unknown,
+    }
+}
+
+const fn not_granted(refusal: &counter::Refusal) -> Shortage {
+    match refusal {
+        counter::Refusal::LimitReached { limit, taken } => Shortage::LimitReached { limit: *limit, taken: *taken },
+        counter::Refusal::Ended => Shortage::TooLate,
+        counter::Refusal::NotEnded | counter::Refusal::OtherTerms => Shortage::Unknown,
     }
 }
 

@@ -7,6 +7,7 @@ use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Instruction, Wanted};
 use super::{AttentionReason, EndReason, Head};
 use super::{Receipt, ReturnLine};
+use crate::claims::ClaimId;
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, apart_text, shared, text};
 use crate::ids::{OrderId, Request, WarehouseId};
 use crate::inventory::{Allocation, Reserved};
@@ -84,10 +85,10 @@ pub enum Event {
         #[n(1)]
         reserved: Box<Reserved>,
     },
-    /// A SKU refused to reserve the units of a line.
+    /// A claim was refused: a SKU does not reserve the units of a line, a counter has reached its limit.
     #[n(4)]
     Refused {
-        /// Number of the line, from 1.
+        /// The number of the claim; of stock: that of the line, from 1.
         #[n(0)]
         line: u16,
         /// Why it refused.
@@ -426,6 +427,16 @@ pub enum Event {
         /// The request that caused it.
         #[n(2)]
         request: Request,
+    },
+    /// A claim that is not of stock was granted.
+    #[n(41)]
+    Granted {
+        /// The number of the claim within the order.
+        #[n(0)]
+        claim: ClaimId,
+        /// Number of the counter's event that granted it (rule R1).
+        #[n(1)]
+        number: u64,
     },
     /// The provider's record of a call has another amount or currency than the call: it is never a success (rule M6).
     #[n(34)]

@@ -19,6 +19,7 @@ impl Order {
             Event::Frozen { lines } => self.frozen(lines),
             Event::CartRefused(_) => self.done(Step::Freeze),
             Event::Reserved { line, reserved } => self.reserved(*line, reserved),
+            Event::Granted { claim, number } => self.counted(*claim, *number),
             Event::Refused { line, why } => {
                 Holder::refused(self, *line, *why);
             }
@@ -147,6 +148,7 @@ impl Order {
             Event::Confirmed { at } => {
                 self.stage = Stage::Confirmed;
                 self.confirmed_at = Some(*at);
+                self.forget_claims();
                 if self.cart_frozen {
                     self.todo.insert(Todo::Step(Step::Close));
                 }
@@ -275,6 +277,7 @@ impl Order {
     fn reserve_all(&mut self, lines: &[Wanted]) {
         self.stage = Stage::Reserving;
         self.lines = lines.iter().map(OrderLine::new).collect();
+        self.claims = self.claims_of(lines);
         self.ask_first_of(&ClaimStage::BEFORE_PAYMENT);
     }
 
@@ -317,11 +320,17 @@ impl Order {
 
     fn commit_all(&mut self) {
         self.stage = Stage::Committing;
-        self.commit_first_of(&ClaimStage::COMMITS);
+        self.ask_first_of(&[ClaimStage::Instrument]);
+        if !self.owes(ClaimStep::Ask, ClaimStage::Instrument.ids()) {
+            self.commit_first_of(&ClaimStage::COMMITS);
+        }
     }
 
     /// Releases units that are known to be reserved. A reservation with an unknown outcome is queried first, and released once it is known (rule R6).
     fn undo_all(&mut self) {
+        if self.claims.is_some() {
+            self.drop_unasked();
+        }
         self.undo();
         if self.cart_frozen {
             self.todo.insert(Todo::Step(Step::Thaw));

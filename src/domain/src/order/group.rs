@@ -101,6 +101,7 @@ const fn is_for_buyers(command: &Command) -> bool {
         Command::Patch(patch) => patch.seller.is_none(),
         Command::Wake
         | Command::StillWanted { .. }
+            | Command::StillClaimed { .. }
         | Command::Answered { .. }
         | Command::ProviderSays { .. }
         | Command::Settle { .. }
@@ -222,6 +223,7 @@ impl<'a> Group<'a> {
             Command::Wake
             | Command::Place(_)
             | Command::StillWanted { .. }
+            | Command::StillClaimed { .. }
             | Command::Answered { .. }
             | Command::ProviderSays { .. }
             | Command::Pay { .. }

@@ -3,6 +3,7 @@
 use super::line::units_of;
 use super::step::{Step, Todo};
 use super::{Attempt, Call, CallState, Hold, Order, OrderLine, Payment, RefundStatus, Stage};
+use crate::claims::{ClaimId, ClaimStage};
 use crate::laws::Violation;
 use crate::payment::Operation;
 
@@ -87,6 +88,10 @@ pub fn confirmed_order_has_every_commit(order: &Order) -> Result<(), Violation> 
         };
         holds("confirmed_order_has_every_commit", sold, || format!("{} line {number}: {line:?}", order.id))?;
     }
+    for claim in order.claims.iter().flatten() {
+        let is_committed = matches!(claim.hold, Hold::Committed | Hold::Released);
+        holds("confirmed_order_has_every_commit", is_committed, || format!("{}: {claim:?}", order.id))?;
+    }
     Ok(())
 }
 
@@ -103,6 +108,10 @@ pub fn an_ended_order_holds_nothing(order: &Order) -> Result<(), Violation> {
             Hold::Asked | Hold::Held | Hold::Releasing => false,
         };
         holds("an_ended_order_holds_nothing", free, || format!("{} line {number}: {line:?}", order.id))?;
+    }
+    for claim in order.claims.iter().flatten() {
+        let free = matches!(claim.hold, Hold::Refused(_) | Hold::Released | Hold::Vanished);
+        holds("an_ended_order_holds_nothing", free, || format!("{}: {claim:?}", order.id))?;
     }
     let owed = order.todo.iter().find(|todo| match todo {
         Todo::Step(
@@ -241,15 +250,21 @@ pub fn money_never_exceeds_what_was_promised(order: &Order) -> Result<(), Violat
 /// An open step or call is not owed.
 pub fn what_is_open_is_owed(order: &Order) -> Result<(), Violation> {
     let owed = |todo: Todo| order.todo.contains(&todo);
-    for (number, line) in order.numbered() {
-        let asked = match line.hold {
-            Hold::Asked => owed(Todo::Step(Step::Reserve(number))),
+    let others = order.claims.iter().flatten().map(|claim| (claim.id, claim.hold));
+    for (number, hold) in order.numbered().map(|(number, line)| (number, line.hold)).chain(others) {
+        let asked = match hold {
+            // A stage that is not held yet keeps those behind it from being asked.
+            Hold::Asked => owed(Todo::Step(Step::Reserve(number))) || waits_for_its_stage(order, number),
             Hold::Releasing => owed(Todo::Step(Step::Release(number))),
-            Hold::Held => order.stage != Stage::Committing || owed(Todo::Step(Step::Commit(number))),
+            Hold::Held => {
+                order.stage != Stage::Committing
+                    || owed(Todo::Step(Step::Commit(number)))
+                    || (order.claims.is_some() && order.open > 0)
+            }
             Hold::Refused(_) | Hold::Released | Hold::Committed | Hold::Vanished => true,
         };
         holds("what_is_open_is_owed", asked, || {
-            format!("{} line {number}: {:?} and nobody asks", order.id, line.hold)
+            format!("{} claim {number}: {hold:?} and nobody asks", order.id)
         })?;
     }
     for payment in &order.payments {
@@ -263,6 +278,13 @@ pub fn what_is_open_is_owed(order: &Order) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// Is a claim's turn still to come?
+fn waits_for_its_stage(order: &Order, claim: ClaimId) -> bool {
+    let waits_for_payment = ClaimStage::of(claim) == ClaimStage::Instrument
+        && matches!(order.stage, Stage::Reserving | Stage::Held | Stage::Confirmed);
+    order.claims.is_some() && (waits_for_payment || (order.stage == Stage::Reserving && order.open > 0))
 }
 
 /// The saga's stages follow each other as drawn.

@@ -50,6 +50,7 @@ mod terms;
 mod world;
 
 pub use amended::{Amended, GroupNotes};
+pub use claims::OrderClaim;
 pub use command::{
     Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
     Reply, Shortage,
@@ -107,6 +108,9 @@ impl Entity for Order {
             Command::Place(place) => self.place(place, now),
             Command::StillWanted { reservation, sku } => {
                 Ok(Decision::nothing(self.still_wanted(sku.as_ref(), *reservation, now)))
+            }
+            Command::StillClaimed { claim, number } => {
+                Ok(Decision::nothing(self.still_claimed(*claim, *number, now)))
             }
             Command::Answered { step, answer } => self.step_answered(*step, answer, now),
             Command::ProviderSays { report } => self.provider_says(report, now),

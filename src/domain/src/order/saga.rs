@@ -7,7 +7,7 @@ use super::command::{Answer, CancelReason, CartRefusal, Made, Refusal, Reply, Sh
 use super::event::{Cancelled, CancelledLine, Event};
 use super::step::{Step, Todo};
 use super::{Attempt, EndReason, Hold, Order, Rejection, Stage};
-use crate::claims::{ASK_AGAIN_S, Says, Verdict, says, verdict};
+use crate::claims::{ASK_AGAIN_S, ClaimId, Says, Verdict, says, verdict};
 use crate::entity::Decision;
 use crate::ids::{Request, Sku};
 use crate::time::Timestamp;
@@ -57,6 +57,9 @@ impl Order {
     }
 
     fn next_reserving(&self, now: Timestamp) -> Option<Event> {
+        if let Some(end) = self.refused_claim(now) {
+            return Some(end);
+        }
         let verdict = verdict(self.lines.iter().map(|line| line.hold));
         if let Verdict::Refused(why) = verdict {
             return Some(ending(outcome_of(why), None, now));
@@ -64,7 +67,7 @@ impl Order {
         if now >= self.expires_at {
             return Some(ending(EndReason::Expired, None, now));
         }
-        if verdict == Verdict::Open {
+        if verdict == Verdict::Open || self.open > 0 {
             return None;
         }
         let terms = self.terms()?;
@@ -109,7 +112,10 @@ impl Order {
         if self.open > 0 {
             return None;
         }
-        if self.lines.iter().all(|line| line.hold != Hold::Vanished) {
+        if let Some(end) = self.refused_claim(now) {
+            return Some(end);
+        }
+        if self.lines.iter().all(|line| line.hold != Hold::Vanished) && !self.has_lost_a_claim() {
             return Some(Event::Confirmed { at: now });
         }
         // A reservation was unknown at the commit: the units sold so far are taken back, then the payment is voided.
@@ -194,6 +200,13 @@ impl Order {
                 }
                 event
             }
+            (Step::Reserve(claim), Answer::Granted(number)) => {
+                let event = Event::Granted { claim, number: *number };
+                if matches!(self.stage, Stage::Ending(_)) {
+                    return Ok(Decision::one(event, Reply::Done));
+                }
+                event
+            }
             (Step::Reserve(line), Answer::Short(why)) => {
                 let event = Event::Refused { line, why: *why };
                 // The first refusal ends the order: others may be on their way. Those that follow change nothing but their own line.
@@ -204,7 +217,7 @@ impl Order {
             }
             (Step::Freeze | Step::Reserve(_), _) => return Ok(Decision::nothing(Reply::Done)),
             (_, Answer::Gone) => Event::Gone(step),
-            (_, Answer::Done | Answer::Frozen(_) | Answer::NoCart(_) | Answer::Reserved(_) | Answer::Short(_)) => {
+            (_, Answer::Done | Answer::Frozen(_) | Answer::NoCart(_) | Answer::Reserved(_) | Answer::Short(_) | Answer::Granted(_)) => {
                 Event::Done(step)
             }
         };
@@ -237,6 +250,17 @@ impl Order {
         };
         let ours = line.agreed.as_ref().is_none_or(|agreed| Some(agreed.reservation) == reservation);
         match says(&line.hold, ours, self.asked_again(now)) {
+            Says::Keep { until } => Reply::Keep { until },
+            Says::Release => Reply::Release,
+            Says::Taken => Reply::Taken,
+        }
+    }
+
+    /// Rule R3: the answer to a counter about what it granted.
+    pub(super) fn still_claimed(&self, claim: ClaimId, number: u64, now: Timestamp) -> Reply {
+        let Some(claim) = self.claim(claim) else { return Reply::Release };
+        let ours = claim.number.is_none_or(|known| known == number);
+        match says(&claim.hold, ours, self.asked_again(now)) {
             Says::Keep { until } => Reply::Keep { until },
             Says::Release => Reply::Release,
             Says::Taken => Reply::Taken,
@@ -305,7 +329,7 @@ const fn outcome_of(why: Shortage) -> EndReason {
         Shortage::SoldOut { .. } => EndReason::SoldOut,
         Shortage::PriceChanged { .. } => EndReason::Rejected(Rejection::PriceChanged),
         Shortage::Unknown | Shortage::NotOnSale | Shortage::NoPrice => EndReason::Rejected(Rejection::NotForSale),
-        Shortage::LimitExceeded { .. } => EndReason::Rejected(Rejection::LimitExceeded),
+        Shortage::LimitExceeded { .. } | Shortage::LimitReached { .. } => EndReason::Rejected(Rejection::LimitExceeded),
         Shortage::TooLate => EndReason::Expired,
     }
 }

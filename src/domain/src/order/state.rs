@@ -3,9 +3,10 @@
 //! Only `evolve` writes the fields.
 
 use super::{
-    CallKey, CancelReason, Cancelled, CartRefusal, GroupNotes, Instruction, Made, OrderLine, OrderTerms, Payment,
+    CallKey, CancelReason, Cancelled, CartRefusal, GroupNotes, Instruction, Made, OrderClaim, OrderLine, OrderTerms, Payment,
     Personal, Refund, Return, Shipment, Source, Step, Todo,
 };
+use crate::claims::ClaimKind;
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};
 use crate::ids::{InstallationId, OrderId, Request, RequestFingerprint, RequestId};
 use crate::money::Money;
@@ -100,6 +101,9 @@ pub enum Rejection {
     /// The total exceeds the largest amount.
     #[n(5)]
     Overflow,
+    /// A claim of this kind was refused.
+    #[n(6)]
+    Claim(#[n(0)] ClaimKind),
 }
 
 /// The order's status in the API; after `Confirmed` it is derived from the lines' counters.
@@ -287,6 +291,9 @@ pub struct Order {
     /// What sellers keep with their groups; `None`: nothing.
     #[n(24)]
     pub group_notes: Option<Vec<GroupNotes>>,
+    /// What it claims beside the stock of its lines; `None`: nothing.
+    #[n(26)]
+    pub claims: Option<Vec<OrderClaim>>,
 }
 
 /// The data that never changes, or only by an amendment.

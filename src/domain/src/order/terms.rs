@@ -1,6 +1,7 @@
 //! The data that an order is placed with: everything that the saga needs later, so that it never reads the configuration.
 
 use super::personal::Personal;
+use crate::claims;
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart_text, text};
 use crate::ids::{CartId, InstallationId, OrderId, Request, Sku, WarehouseId};
 use crate::inventory::Units;
@@ -103,6 +104,9 @@ pub struct OrderTerms {
     /// The caller's metadata, which the shop does not read.
     #[cbor(n(11), with = "apart_text")]
     pub metadata: Vec<(CompactString, CompactString)>,
+    /// What it claims beside the stock of its lines; `None`: nothing.
+    #[n(12)]
+    pub claims: Option<Vec<claims::Wanted>>,
 }
 
 /// The part of an address that determines tax and warehouse.

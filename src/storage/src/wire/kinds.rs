@@ -51,6 +51,7 @@ macro_rules! in_one_row {
 
 in_one_row! {
     cart::Cart;
+    counter::Counter;
     order::Order;
     product::Product => restored;
     reservation::Reservation;

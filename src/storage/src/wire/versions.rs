@@ -55,6 +55,7 @@ macro_rules! kinds {
 
 kinds! {
     cart::Cart: "a cart", [], [];
+    counter::Counter: "a counter", [], [];
     inventory::Inventory: "an inventory", [], [];
     order::Order: "an order", [texts_stand_apart], [order::Order::with_texts_apart];
     product::Product: "a product", [], [];

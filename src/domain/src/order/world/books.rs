@@ -1,12 +1,14 @@
 //! What must be true of the world once it has healed.
 
 use super::*;
+use crate::ids::CounterId;
 
 impl World {
     /// Every saga ended, confirmed or compensated; stock and money agree with stock's and the provider's own books.
     pub(super) fn check_the_end(&self) {
         let seed = self.seed;
         let mut sold: BTreeMap<Sku, u64> = BTreeMap::new();
+        let mut used: BTreeMap<CounterId, u64> = BTreeMap::new();
         for id in self.orders() {
             let order = self.order(id);
             assert!(
@@ -20,6 +22,9 @@ impl World {
             assert_eq!(net, order.captured() - order.refunded(), "seed {seed}: {id} and the provider disagree");
             match order.stage {
                 Stage::Confirmed => {
+                    for claim in order.claims.iter().flatten().filter(|claim| claim.wanted.kind.is_kept()) {
+                        *used.entry(claim.wanted.at).or_default() += u64::from(claim.units);
+                    }
                     let rest = order.due() - net;
                     assert!(rest >= 0 && authorized >= rest, "seed {seed}: {id} due {} net {net}", order.due());
                     for line in &order.lines {
@@ -42,6 +47,17 @@ impl World {
                 State::Cart(cart) => {
                     let frozen = matches!(cart.status(), cart::Status::Frozen { .. });
                     assert!(!frozen, "seed {seed}: {id} is frozen for ever");
+                }
+                State::Counter(counter) => {
+                    let EntityId::Counter(at) = id else { continue };
+                    let taken = (counter.held(), counter.used());
+                    assert_eq!(taken, (0, used.get(at).copied().unwrap_or(0)), "seed {seed}: {id}");
+                    assert_eq!(counter.grants().count(), 0, "seed {seed}: {id} remembers for ever: {counter:?}");
+                    let events = entry.events.iter().filter_map(|event| match event {
+                        message::Event::Counter(event) => Some(event),
+                        _ => None,
+                    });
+                    shared::no_grant_exceeds_its_limit(events).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
                 }
                 State::Order(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => {}
             }

@@ -121,6 +121,7 @@ pub(crate) fn terms(capture: CapturePolicy) -> OrderTerms {
         ranking: vec![warehouse(0), warehouse(1)],
         expected_total: None,
         metadata: Vec::new(),
+        claims: None,
     }
 }
 

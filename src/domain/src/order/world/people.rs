@@ -1,6 +1,8 @@
 //! What people do in the world: shoppers, sellers, an operator; at any moment, sensible or not.
 
 use super::*;
+use crate::claims::{self, ClaimKind};
+use crate::ids::CounterId;
 
 impl World {
     pub(super) fn place(&mut self) {
@@ -12,6 +14,7 @@ impl World {
         if self.chance(10) {
             terms.expected_total = Some(gbp(1));
         }
+        terms.claims = self.some_claims();
         let source = if self.chance(30) { self.cart_source() } else { self.line_source() };
         let payment =
             self.chance(50).then(|| instruction(if self.rng.random_bool(0.2) { "bank_transfer" } else { "card" }));
@@ -22,6 +25,27 @@ impl World {
         for _ in 0..=self.pick(2) {
             let _first_or_again = self.tell(&id, &message::Command::Order(Command::Place(Box::new(place.clone()))));
         }
+    }
+
+    /// None, or up to four kinds of claims beside stock, at few counters with low limits.
+    fn some_claims(&mut self) -> Option<Vec<claims::Wanted>> {
+        if self.chance(40) {
+            return None;
+        }
+        let kinds = [
+            (ClaimKind::ExternalId, 1),
+            (ClaimKind::Coupon, 2),
+            (ClaimKind::UnpaidByBuyer, 8),
+            (ClaimKind::UnpaidByInstrument, 6),
+        ];
+        let mut wanted = Vec::new();
+        for (place, (kind, limit)) in (0_u128..).zip(kinds) {
+            if self.chance(60) {
+                let at = CounterId((place << 100) + u128::try_from(self.pick(2)).unwrap());
+                wanted.push(claims::Wanted { kind, at, limit });
+            }
+        }
+        Some(wanted)
     }
 
     pub(super) fn line_source(&mut self) -> Source {

@@ -4,6 +4,7 @@
 //! and never removed; a new event or a new field adds lines.
 
 mod cart;
+mod counter;
 mod inventory;
 mod order;
 mod product;

@@ -6,8 +6,9 @@ use super::{
 };
 use crate::wire::{HEAD, PERSONAL, WireError, whole};
 use doorbuster_domain::any;
+use doorbuster_domain::claims::{self, ClaimKind};
 use doorbuster_domain::entity::Entity;
-use doorbuster_domain::ids::{OrderId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
+use doorbuster_domain::ids::{CounterId, OrderId, Request, RequestFingerprint, RequestId, Sku, WarehouseId};
 use doorbuster_domain::inventory::{Allocation, Price, Reserved};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
@@ -78,6 +79,7 @@ fn head() -> Head {
         ranking: vec![WarehouseId::parse("lon1").unwrap()],
         expected_total: Some(gbp(13_498)),
         metadata: vec![("follows".into(), "ord_1".into())],
+        claims: None,
     };
     Head {
         request: request(1),
@@ -369,6 +371,43 @@ fn what_goes_back_or_is_waived_keeps_its_bytes() {
         Event::ReturnReceived { number: 1, request: request(22), receipts: vec![receipt], amount: 10_000 },
     ];
     events_keep_their_bytes(&events, include_str!("order_back.txt"), true);
+}
+
+/// An order that claims more than stock, up to a refusal.
+fn claiming() -> Vec<Event> {
+    let mut head = head();
+    let wanted = |kind, at, limit| claims::Wanted { kind, at: CounterId(at), limit };
+    let all = [
+        wanted(ClaimKind::ExternalId, 1, 1),
+        wanted(ClaimKind::UnpaidByBuyer, 2, 50),
+        wanted(ClaimKind::UnpaidByAddress, 3, 50),
+        wanted(ClaimKind::UnpaidByInstrument, 4, 50),
+        wanted(ClaimKind::Coupon, 5, 100),
+    ];
+    head.terms.claims = Some(all.to_vec());
+    let placed = Placed {
+        order: OrderId(1 << 16),
+        head: Arc::new(head),
+        expires_at: Timestamp(601_000),
+        personal: Some(personal("A")),
+    };
+    let at = Timestamp(2_000);
+    vec![
+        Event::Placed(Box::new(placed)),
+        Event::Granted { claim: 0xa000, number: 7 },
+        Event::Refused { line: 0xa001, why: Shortage::LimitReached { limit: 50, taken: 49 } },
+        Event::Ending {
+            outcome: EndReason::Rejected(Rejection::Claim(ClaimKind::UnpaidByBuyer)),
+            request: None,
+            at,
+        },
+    ]
+}
+
+#[test]
+fn an_order_that_claims_more_than_stock_keeps_its_bytes() {
+    events_keep_their_bytes(&claiming(), include_str!("order_claims.txt"), true);
+    states_keep_their_bytes::<Order>(&claiming(), include_str!("order_states_claims.txt"), 1, |order| order);
 }
 
 /// What an order is told of a person, in the fields of the samples.
