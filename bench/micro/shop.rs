@@ -79,6 +79,7 @@ pub(crate) fn reserve(number: u64) -> Command {
         expected_unit_price: None,
         ranking: vec![warehouse()],
         expires_at: NOW.plus_s(600),
+        instead_of: None,
     }
 }
 

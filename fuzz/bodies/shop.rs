@@ -88,6 +88,9 @@ impl InMemory {
                 State::Order(order) => {
                     order::laws::all(order).unwrap_or_else(|broken| panic!("{id}: {broken}"));
                 }
+                State::Counter(counter) => {
+                    laws::a_counter_counts_its_grants(counter).unwrap_or_else(|broken| panic!("{id}: {broken}"));
+                }
                 State::Cart(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => {}
             }
         }
@@ -157,7 +160,12 @@ impl Books {
     fn levels(&self, sku: &Sku) -> Option<Levels> {
         match &self.entities.get(&EntityId::Inventory(sku.clone()))?.state {
             State::Inventory(stock) => Some(stock.read()),
-            State::Order(_) | State::Cart(_) | State::Product(_) | State::Warehouse(_) | State::Reservation(_) => None,
+            State::Order(_)
+            | State::Cart(_)
+            | State::Product(_)
+            | State::Warehouse(_)
+            | State::Reservation(_)
+            | State::Counter(_) => None,
         }
     }
 }

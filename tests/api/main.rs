@@ -7,6 +7,7 @@
 mod bad_input;
 mod bounds;
 mod callers;
+mod claims;
 mod client;
 mod corpus;
 mod cross_origin;

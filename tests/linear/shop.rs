@@ -181,6 +181,7 @@ impl Shop {
                 expected_unit_price: None,
                 ranking: vec![warehouse()],
                 expires_at: self.provider_independent_deadline(),
+                instead_of: None,
             },
             Op::Commit { order, number } => Command::Commit { order: id_of(order), reservation: number },
             Op::Release { order, number } => Command::Release { order: id_of(order), reservation: number },

@@ -6,6 +6,7 @@ use crate::tending;
 use crate::words;
 use crate::world::{World, pass};
 use doorbuster_actors::ask::{Accepted, Answer, Ask};
+use doorbuster_domain::counter;
 use doorbuster_domain::any::{Command, Refusal};
 use doorbuster_domain::entity::Wait;
 use doorbuster_domain::ids::{EntityId, Request};
@@ -285,6 +286,7 @@ pub(crate) fn read_of(entity: &EntityId) -> Command {
         EntityId::Cart(_) => Command::Cart(cart::Command::Access),
         EntityId::Product(_) => Command::Product(product::Command::Read),
         EntityId::Warehouse(_) => Command::Wake,
+        EntityId::Counter(_) => Command::Counter(counter::Command::Read),
         EntityId::Reservation(_) => Command::Reservation(reservation::Command::Read { owner: words::OWNER.into() }),
     }
 }

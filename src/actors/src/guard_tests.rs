@@ -27,6 +27,7 @@ fn reserve(order: u128, until: Timestamp) -> Command {
         expected_unit_price: None,
         ranking: Vec::new(),
         expires_at: until,
+        instead_of: None,
     })
 }
 

@@ -30,6 +30,7 @@ async fn an_answer_to_an_earlier_instance_is_not_taken_for_one_to_this() {
         expected_unit_price: None,
         ranking: Vec::new(),
         expires_at: node.now().plus_s(10),
+        instead_of: None,
     };
     let entity = EntityId::Inventory(sku());
     let reserved = match ask_until(&node, entity, Command::Inventory(reserve), Wait::Decided).await {

@@ -7,7 +7,7 @@ use doorbuster_actors::stats::Stats;
 use doorbuster_api::SocketLimits;
 use doorbuster_api::address::Network;
 use doorbuster_api::admission::{AdmissionSettings, Rate};
-use doorbuster_api::settings::{RequestSettings, ShippingOption, ShopSettings};
+use doorbuster_api::settings::{RequestSettings, ShippingOption, ShopSettings, UnpaidUnits};
 use doorbuster_audit::RoundLimits;
 use doorbuster_clock::{Clock, SystemClock};
 use doorbuster_cluster::membership;
@@ -294,6 +294,7 @@ fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
         reservation_hold_s: (config.reservations.hold_s, config.reservations.hold_max_s),
         batch_items_max: config.reservations.batch_items_max,
         lines_max: orders.lines_max,
+        unpaid_units: UnpaidUnits { buyer: orders.unpaid_units_per_buyer, address: orders.unpaid_units_per_address },
         taxes,
         home_country: config.shop.home_country.as_str().into(),
         shipping,

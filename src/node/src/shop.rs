@@ -103,7 +103,8 @@ impl Shop for NodeShop {
             | EntityId::Inventory(_)
             | EntityId::Cart(_)
             | EntityId::Product(_)
-            | EntityId::Reservation(_) => None,
+            | EntityId::Reservation(_)
+            | EntityId::Counter(_) => None,
         };
         let answer = self.handle.ask(ask).await;
         if let (Some(id), Answer::Accepted(accepted)) = (warehouse, &answer)

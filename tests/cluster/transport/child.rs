@@ -124,6 +124,7 @@ pub fn question(sku: &str, life_ms: u64, padding: usize) -> Ask {
             expected_unit_price: None,
             ranking: vec![warehouse; padding],
             expires_at: SystemClock.now(),
+            instead_of: None,
         }
     };
     Ask {

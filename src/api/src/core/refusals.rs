@@ -5,6 +5,7 @@ use super::problem::{Code, FieldError, Problem};
 use super::view::{At, MoneyView, line_id};
 use super::words::{external_status_word, status_word};
 use doorbuster_domain::any::Refusal;
+use doorbuster_domain::claims::ClaimKind;
 use doorbuster_domain::ids::{OrderId, ReservationId};
 use doorbuster_domain::inventory::StockState;
 use doorbuster_domain::time::Timestamp;
@@ -38,6 +39,8 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Product(refusal) => of_product(refusal),
         Refusal::Warehouse(refusal) => of_warehouse(refusal),
         Refusal::Reservation(refusal) => of_reservation(refusal),
+        // Only orders claim: no caller asks a counter.
+        Refusal::Counter(_) => not_found(),
         Refusal::NotYours => not_found(),
         Refusal::WrongKind => Problem::new(Code::Internal).detail("a command was sent to another kind of entity"),
     }
@@ -325,8 +328,44 @@ fn of_rejection(order: &order::Order, why: order::Rejection) -> Problem {
         Rejection::Cart(CartRefusal::Currency) => {
             Problem::new(Code::CurrencyMismatch).detail("the cart is in another currency")
         }
+        Rejection::Claim(kind) => {
+            let refused = |claim: &&order::OrderClaim| {
+                claim.wanted.kind == kind && matches!(claim.hold, order::Hold::Refused(_))
+            };
+            order.claims.iter().flatten().find(refused).map_or_else(|| limit_exceeded(0, None), of_claim)
+        }
         Rejection::Overflow => Problem::new(Code::AmountOverflow).detail("the total is too large"),
     }
+}
+
+/// The problem of a claim that a counter refused.
+#[must_use]
+pub fn of_claim(claim: &order::OrderClaim) -> Problem {
+    let (limit, taken) = match claim.hold {
+        order::Hold::Refused(order::Shortage::LimitReached { limit, taken }) => (limit, taken),
+        _ => (claim.wanted.limit, 0),
+    };
+    let kind = claim.wanted.kind;
+    match kind {
+        ClaimKind::ExternalId => external_id_taken(),
+        ClaimKind::UnpaidByBuyer
+        | ClaimKind::UnpaidByAddress
+        | ClaimKind::UnpaidByInstrument
+        | ClaimKind::Coupon => limit_exceeded(u64::from(limit), Some(u64::from(claim.units)))
+            .with("used", taken)
+            .with("claim", kind.as_str()),
+    }
+}
+
+/// 409: another resource of the same kind and seller has the external id.
+#[must_use]
+pub fn external_id_taken() -> Problem {
+    let taken = FieldError {
+        pointer: "/external_id".into(),
+        code: "taken".into(),
+        message: "another one has this external_id".into(),
+    };
+    Problem::new(Code::NameTaken).detail("the external_id is taken").errors(vec![taken])
 }
 
 fn of_not_for_sale(order: &order::Order) -> Problem {
@@ -380,6 +419,7 @@ fn short_lines(order: &order::Order) -> Vec<serde_json::Value> {
                 order::Shortage::Unknown
                 | order::Shortage::NotOnSale
                 | order::Shortage::NoPrice
+                | order::Shortage::LimitReached { .. }
                 | order::Shortage::TooLate => {
                     json!({ "sku": sku, "wanted": line.units, "available": 0 })
                 }

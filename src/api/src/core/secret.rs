@@ -9,7 +9,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use doorbuster_domain::ids::{GuestId, OrderId};
+use doorbuster_domain::claims::ClaimKind;
+use doorbuster_domain::ids::{CounterId, GuestId, OrderId};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::private;
 use hmac::{Hmac, Mac};
@@ -86,6 +87,17 @@ impl Secret {
         let (until, tag) = rest.split_first_chunk::<8>()?;
         self.tag(b"guest", [id, until]).verify_slice(tag).ok()?;
         (u64::from_be_bytes(*until) > now.0).then(|| GuestId(u128::from_be_bytes(*id)))
+    }
+
+    /// The counter of what callers name, such as one external id of a seller: nobody can choose two names with one counter (rule W4).
+    #[must_use]
+    pub fn counter(&self, kind: ClaimKind, owner: &str, name: &str) -> CounterId {
+        // No owner and no kind contains a zero byte, so no two names are the same bytes.
+        let owner = [owner.as_bytes(), &[0]].concat();
+        let purpose = [b"counter", kind.as_str().as_bytes(), &[0]].concat();
+        let tag = self.tag(&purpose, [&owner, name.as_bytes()]).finalize().into_bytes();
+        let (first, _) = tag.split_first_chunk::<16>().expect("a SHA-256 sum has 32 bytes");
+        CounterId(u128::from_be_bytes(*first))
     }
 
     /// The token whose holder may read and pay `order`.

@@ -20,6 +20,15 @@ pub struct ShippingOption {
     pub days: u64,
 }
 
+/// The most units that orders may hold unpaid at once; 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnpaidUnits {
+    /// For one buyer, by e-mail address.
+    pub buyer: u32,
+    /// For one delivery address.
+    pub address: u32,
+}
+
 /// Settings of the shop. What an order needs of them later is journaled with it, so a change never affects a placed order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShopSettings {
@@ -37,6 +46,8 @@ pub struct ShopSettings {
     pub batch_items_max: usize,
     /// Greatest number of lines of a cart or an order.
     pub lines_max: usize,
+    /// The most units that may be held unpaid.
+    pub unpaid_units: UnpaidUnits,
     /// Tax by destination country; there is none in other countries.
     pub taxes: BTreeMap<CompactString, TaxTable>,
     /// The country of an order without an address.
@@ -107,6 +118,7 @@ impl Default for ShopSettings {
             reservation_hold_s: (600, 86_400),
             batch_items_max: 4_096,
             lines_max: 2_000,
+            unpaid_units: UnpaidUnits::default(),
             taxes: BTreeMap::from([("GB".into(), vat)]),
             home_country: "GB".into(),
             shipping: BTreeMap::from([("std".into(), standard)]),

@@ -5,6 +5,7 @@
 use crate::core::service::Journaled;
 use crate::core::view::{At, MoneyView, line_id};
 use crate::core::words::capture_word;
+use doorbuster_domain::claims::{ClaimId, ClaimStage};
 use doorbuster_domain::any;
 use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::{OrderId, PaymentId, RefundId, ReturnId, ShipmentId};
@@ -179,7 +180,15 @@ impl EventDescriber {
                 let data = json!({ "line": line_id(*line), "reservation": reserved.reservation, "allocations": from, "unit_price": price });
                 ("stock.reserved", "reserve", data)
             }
-            Event::Refused { line, why } => ("stock.refused", "reserve", shortage(*line, why)),
+            Event::EditBegun(_) => ("edit.begun", "claim", Value::Null),
+            Event::EditEnded { refused } => ("edit.ended", "claim", json!({ "refused": refused })),
+            Event::Granted { claim, .. } => ("claim.granted", "claim", json!({ "claim": claim })),
+            Event::Refused { line, why } => match ClaimStage::of(*line) {
+                ClaimStage::Stock => ("stock.refused", "reserve", shortage(*line, why)),
+                ClaimStage::Place | ClaimStage::Allowances | ClaimStage::Instrument => {
+                    ("claim.refused", "claim", claim_refused(*line, why))
+                }
+            },
             Event::Held(priced) => {
                 let data = json!({ "total": self.money(priced.total), "shipping": self.money(priced.shipping_total) });
                 ("order.payment_required", "price", data)
@@ -332,8 +341,17 @@ fn line_units(lines: &[LineUnits]) -> Value {
     lines.iter().map(|line| json!({ "line": line_id(line.line), "quantity": line.units })).collect()
 }
 
-fn shortage(line: u16, why: &Shortage) -> Value {
-    let line = line_id(line);
+/// A claim that is not of stock.
+fn claim_refused(claim: ClaimId, why: &Shortage) -> Value {
+    if let Shortage::LimitReached { limit, taken } = why {
+        json!({ "claim": claim, "why": "limit_exceeded", "limit": limit, "used": taken })
+    } else {
+        json!({ "claim": claim, "why": "too_late" })
+    }
+}
+
+fn shortage(number: u16, why: &Shortage) -> Value {
+    let line = line_id(number);
     match why {
         Shortage::SoldOut { available, .. } => json!({ "line": line, "why": "sold_out", "available": available }),
         Shortage::PriceChanged { now, .. } => {
@@ -343,6 +361,7 @@ fn shortage(line: u16, why: &Shortage) -> Value {
         Shortage::NotOnSale => json!({ "line": line, "why": "not_on_sale" }),
         Shortage::NoPrice => json!({ "line": line, "why": "no_price" }),
         Shortage::TooLate => json!({ "line": line, "why": "too_late" }),
+        Shortage::LimitReached { .. } => claim_refused(number, why),
         Shortage::LimitExceeded { limit } => json!({ "line": line, "why": "limit_exceeded", "limit": limit }),
     }
 }
@@ -365,6 +384,7 @@ const fn outcome_word(outcome: EndReason) -> &'static str {
             Rejection::LimitExceeded => "limit_exceeded",
             Rejection::Cart(_) => "cart",
             Rejection::Overflow => "overflow",
+            Rejection::Claim(kind) => kind.as_str(),
         },
         EndReason::Expired => "expired",
         EndReason::PaymentFailed => "payment_failed",

@@ -2,6 +2,7 @@
 
 mod access;
 mod bodies;
+mod claimed;
 pub(crate) mod events;
 mod list;
 pub(crate) mod parts;
@@ -26,7 +27,7 @@ use crate::core::headers::if_match;
 use crate::core::keys::Scope;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
-use crate::core::refusals::not_found;
+use crate::core::refusals::{not_found, of_claim};
 use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::route::{Body, Docs, Route, schema_of};
@@ -34,7 +35,8 @@ use crate::core::service::{Shop, Unavailable};
 use crate::core::types::{Metadata, Text};
 use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
-use doorbuster_domain::any;
+use doorbuster_domain::entity::Wait;
+use doorbuster_domain::{any, claims};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::order::{CancelReason, Command, Group, Order, Patch};
 use doorbuster_domain::warehouse;
@@ -67,6 +69,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                         Code::ReservationExpired,
                         Code::CartFrozen,
                         Code::AlreadyOrdered,
+                        Code::NameTaken,
                         Code::WrongState,
                         Code::LimitExceeded,
                         Code::AmountOverflow,
@@ -249,15 +252,26 @@ async fn patch<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let if_version = if_match(&request.headers)?;
     let known = visible(&request, id).await?;
     let patch = patch_of(&request, order_of(&known)?, body)?;
+    // What must be claimed first is answered when it is.
+    let claims: Vec<claims::Wanted> = patch.claims.iter().filter_map(|(_, wanted)| *wanted).collect();
     let command = any::Command::Order(Command::Patch(Box::new(patch)));
-    match request.ask(EntityId::Order(id), command).if_version(if_version).send().await {
-        Ok(accepted) => show_changed(&request, 200, &accepted).await,
+    let mut asking = request.ask(EntityId::Order(id), command).if_version(if_version);
+    if !claims.is_empty() {
+        let (wait, deadline) = wait_for(&request, Wait::Held);
+        asking = asking.until(wait, deadline);
+    }
+    match asking.send().await {
+        Ok(accepted) => match order_of(&accepted)?.edit_refused.as_ref().filter(|one| claims.contains(&one.wanted)) {
+            Some(refused) => Err(of_claim(refused)),
+            None => show_changed(&request, 200, &accepted).await,
+        },
         Err(error) => Err(with_allowed(&request, id, error).await),
     }
 }
 
 fn patch_of<S: Shop>(request: &Request<'_, S>, order: &Order, body: OrderPatchBody) -> Result<Patch, Problem> {
     let shop = request.shop_settings();
+    let claims = claimed::of_patch(shop, &request.context.secret, &body);
     let placed = order.terms().ok_or_else(not_found)?;
     let who = request.who();
     let group = order.sight(&who).ok_or_else(not_found)?.group;
@@ -285,6 +299,7 @@ fn patch_of<S: Shop>(request: &Request<'_, S>, order: &Order, body: OrderPatchBo
         note: body.note.map(|note| note.map(|note| note.0)),
         metadata,
         seller: None,
+        claims,
     })
 }
 

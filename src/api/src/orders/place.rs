@@ -7,6 +7,7 @@
 //! ```
 
 use super::access::{order_of, wait_for};
+use super::claimed;
 use super::bodies::{OrderBody, OrderLineBody, PaymentBody};
 use super::show_placed;
 use super::terms::{EXTERNAL_ID, address, buyer, destination, instruction, shipping};
@@ -276,6 +277,7 @@ fn place_of<S: Shop>(
         (None, None) => None,
     };
     let shipping = option.map(|option| shipping(shop, option, &destination.country, currency)).transpose()?;
+    let claims = claimed::of_body(shop, &request.context.secret, &body);
     let external_id = body.external_id.map(|id| (CompactString::const_new(EXTERNAL_ID), id.0));
     let metadata = external_id.into_iter().chain(body.metadata.unwrap_or_default().0).collect();
     let payment = body.payment.map(|payment| instruction(shop, &request.caller, payment, "/payment")).transpose()?;
@@ -295,6 +297,7 @@ fn place_of<S: Shop>(
             ranking,
             expected_total: body.expected_total.map(Money::from),
             metadata,
+            claims,
         },
         personal: Personal {
             salt: request.context.shop.random(),

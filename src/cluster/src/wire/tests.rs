@@ -29,6 +29,7 @@ fn reserve() -> Ask {
             expected_unit_price: Some(gbp(12_999)),
             ranking: vec![WarehouseId::parse("lon1").unwrap()],
             expires_at: Timestamp(9),
+            instead_of: None,
         }),
         by: Principal::System,
         if_version: Some(3),
@@ -240,6 +241,7 @@ proptest! {
         ask.command = Command::Inventory(inventory::Command::Reserve {
             order: OrderId(number), units, currency: Currency::GBP, expected_unit_price: Some(gbp(amount)),
             ranking: Vec::new(), expires_at: Timestamp(expires),
+            instead_of: None,
         });
         ask.if_version = version;
         ask.deadline = Timestamp(deadline);

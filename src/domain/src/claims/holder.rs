@@ -3,6 +3,7 @@
 use super::Says;
 use crate::codec::{self as minicbor, Decode, Encode};
 use crate::time::Timestamp;
+use serde::Serialize;
 use std::ops::RangeInclusive;
 
 /// The number of a claim within its holder. A line's claim of stock has the number of the line; the others say their stage in their upper bits.
@@ -56,7 +57,7 @@ impl ClaimStage {
 }
 
 /// How far a claim got, at its holder; `W`: why it was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Encode, Decode)]
 #[cbor(flat)]
 pub enum Hold<W> {
     /// It was not asked for yet, or is not answered.

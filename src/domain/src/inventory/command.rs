@@ -148,6 +148,15 @@ pub enum MoveKey {
     },
 }
 
+/// A holder whose units pass to an order: a buyer holds them already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// The reservation that holds them.
+    pub id: ReservationId,
+    /// Number of the SKU's event that made it (rule R1).
+    pub number: u64,
+}
+
 /// A command to a SKU's stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -208,6 +217,8 @@ pub enum Command {
         ranking: Vec<WarehouseId>,
         /// The order's deadline. Only the order decides; the SKU asks it some time after the deadline (rule R3).
         expires_at: Timestamp,
+        /// What its buyer holds of the SKU already, and what passes to the order in the same decision (rule C3); `None`: nothing.
+        instead_of: Option<Predecessor>,
     },
     /// Sells the reserved units.
     Commit {

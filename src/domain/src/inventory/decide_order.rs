@@ -1,13 +1,14 @@
 //! Decisions on the commands of orders: reserve, commit, release, forget, ship, return; and on their answers to the question of rule R3.
 //! What a command means for a reservation is ruled by [`crate::claims::Ledger`], as for every claim.
 
-use super::command::{Allocation, MoveKey, Offer, Refusal, Reply, ReturnKey, Units};
+use super::command::{Allocation, MoveKey, Offer, Predecessor, Refusal, Reply, ReturnKey, Units};
 use super::event::Event;
-use super::memory::{Move, Reservation};
+use super::external::{Decider, ExternalReservation, ExternalStatus};
+use super::memory::{Move, Reservation, units_of};
 use super::{Inventory, MOVE_MEMORY_S};
 use crate::claims::{ClaimStatus, QUESTION_GRACE_S, Ruling};
 use crate::entity::Decision;
-use crate::ids::{OrderId, WarehouseId};
+use crate::ids::{OrderId, ReservationId, WarehouseId};
 use crate::money::{Currency, Money};
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub(super) struct ReserveRequest {
     pub(super) currency: Currency,
     pub(super) expected: Option<Money>,
     pub(super) expires_at: Timestamp,
+    pub(super) instead_of: Option<Predecessor>,
 }
 
 type Decided = Result<Decision<Event, Reply>, Refusal>;
@@ -40,16 +42,18 @@ impl Inventory {
         if wanted.units == 0 {
             return Err(Refusal::NotThatMany);
         }
-        let Some(allocations) = self.allocate(wanted.units, ranking) else {
+        let predecessor = wanted.instead_of.and_then(|held| self.held_before(held));
+        let held = predecessor.map_or(&[][..], |(_, held)| held.allocations.as_slice());
+        let Some(allocations) = self.allocate_after(held, wanted.units, ranking) else {
             let levels = self.levels.values();
-            let available = levels.clone().map(super::Level::available).fold(0, u64::saturating_add);
+            let available = levels.clone().map(super::Level::available).fold(units_of(held), u64::saturating_add);
             let all_reserved = levels.map(super::Level::may_come_back).any(|reserved| reserved > 0);
             return Err(Refusal::SoldOut { wanted: wanted.units, available, all_reserved });
         };
         // The order counts the SKU's own time from its placement, a moment before this decision, and alone decides on it (rule R3).
         let expires_at = offer.hold_s.map_or(wanted.expires_at, |hold_s| wanted.expires_at.min(now.plus_s(hold_s)));
         let reservation = Reservation {
-            number: self.version.saturating_add(1),
+            number: self.version.saturating_add(if predecessor.is_some() { 2 } else { 1 }),
             allocations,
             agreed: self.agreed.get(&wanted.currency).cloned().ok_or(Refusal::NoPrice { currency: wanted.currency })?,
             expires_at,
@@ -64,7 +68,41 @@ impl Inventory {
             expires_at: reservation.expires_at,
             ask_at: reservation.ask_at,
         };
-        Ok(Decision::one(event, Reply::Reserved(Box::new(reservation.reply(offer.hold_s)))))
+        // One decision: no other order can take the units between the two.
+        let passed = predecessor.map(|(id, _)| Event::ExternalReleased { id, at: now });
+        let reply = Reply::Reserved(Box::new(reservation.reply(offer.hold_s)));
+        Ok(Decision::events(passed.into_iter().chain([event]).collect(), reply))
+    }
+
+    /// The live reservation with this number, if this SKU decides about it. A late copy finds its number gone.
+    fn held_before(&self, held: Predecessor) -> Option<(ReservationId, &ExternalReservation)> {
+        let (id, known) = self.external.by_number(held.number)?;
+        let passes = id == held.id && known.status == ExternalStatus::Held && known.decider == Decider::Stock;
+        passes.then_some((id, known))
+    }
+
+    /// Units for an order: those that its predecessor holds, then others.
+    fn allocate_after(&self, held: &[Allocation], units: Units, ranking: &[WarehouseId]) -> Option<Vec<Allocation>> {
+        let mut left = units;
+        let mut taken: Vec<Allocation> = Vec::new();
+        for here in held {
+            let part = here.units.min(left);
+            if part > 0 {
+                taken.push(Allocation { warehouse: here.warehouse.clone(), units: part });
+                left = left.saturating_sub(part);
+            }
+        }
+        if taken.is_empty() {
+            return self.allocate(units, ranking);
+        }
+        let others = if left > 0 { self.allocate(left, ranking)? } else { Vec::new() };
+        for other in others {
+            match taken.iter_mut().find(|here| here.warehouse == other.warehouse) {
+                Some(here) => here.units = here.units.saturating_add(other.units),
+                None => taken.push(other),
+            }
+        }
+        Some(taken)
     }
 
     fn check_price(&self, offer: &Offer, wanted: &ReserveRequest) -> Result<(), Refusal> {

@@ -428,3 +428,52 @@ fn stock_cannot_be_taken_from_under_an_external_reservation() {
     let lost = Command::Adjust { request, warehouse, delta: -3, reason: AdjustmentReason::Lost, note: None };
     assert_eq!(shelf.tell(lost), Err(Refusal::UnitsReserved { orders: vec![], reservations: vec![id("a")] }));
 }
+
+fn reserve(order: u128, units: Units, instead_of: Option<Predecessor>) -> Command {
+    Command::Reserve {
+        order: OrderId(order << 16),
+        units,
+        currency: Currency::GBP,
+        expected_unit_price: None,
+        ranking: vec![],
+        expires_at: NOW.plus_s(600),
+        instead_of,
+    }
+}
+
+#[test]
+fn a_hold_on_the_last_unit_passes_to_its_own_order_in_one_decision_c3() {
+    let mut shelf = Shelf::with(&[2]);
+    let held = shelf.reservation("cart", 2).unwrap();
+    let before = Predecessor { id: held.id, number: held.reservation.number };
+    assert!(matches!(shelf.tell(reserve(1, 2, None)), Err(Refusal::SoldOut { available: 0, .. })), "the hold is in its way");
+    let wrong = Predecessor { number: before.number + 1, ..before };
+    assert!(matches!(shelf.tell(reserve(1, 2, Some(wrong))), Err(Refusal::SoldOut { .. })), "another number is another hold");
+    assert!(matches!(shelf.tell(reserve(1, 3, Some(before))), Err(Refusal::SoldOut { available: 2, .. })));
+    assert_eq!(shelf.stock.external_reservation(held.id).unwrap().status, ExternalStatus::Held, "a refusal changes nothing");
+
+    let events = shelf.events.len();
+    let Ok(Reply::Reserved(first)) = shelf.tell(reserve(1, 2, Some(before))) else { panic!("they are its own") };
+    assert!(matches!(shelf.events[events..], [Event::ExternalReleased { .. }, Event::Reserved { .. }]));
+    let Ok(Reply::Reserved(again)) = shelf.tell(reserve(1, 2, Some(before))) else { panic!("a copy") };
+    assert_eq!((first.reservation, shelf.events.len()), (again.reservation, events + 2), "once, however often it comes");
+    // A late copy of another order finds the number gone.
+    assert!(matches!(shelf.tell(reserve(2, 2, Some(before))), Err(Refusal::SoldOut { .. })));
+    let end = Command::EndExternal { id: held.id, requester: Requester::Caller(SHOP.into()), end: ExternalEnd::Commit };
+    assert_eq!(shelf.tell(end), Err(Refusal::ExternalEnded { status: ExternalStatus::Released }), "it holds nothing now");
+}
+
+#[test]
+fn a_hold_passes_with_more_units_than_it_had_and_with_fewer_c3() {
+    let mut shelf = Shelf::with(&[2, 2]);
+    let held = shelf.reservation("one", 1).unwrap();
+    let before = Predecessor { id: held.id, number: held.reservation.number };
+    let Ok(Reply::Reserved(more)) = shelf.tell(reserve(1, 3, Some(before))) else { panic!("there are four") };
+    assert_eq!(memory::units_of(&more.allocations), 3);
+    assert_eq!(shelf.stock.levels().map(|level| level.reserved).sum::<u64>(), 3);
+    let mut shelf = Shelf::with(&[3]);
+    let held = shelf.reservation("three", 3).unwrap();
+    let before = Predecessor { id: held.id, number: held.reservation.number };
+    assert!(shelf.tell(reserve(1, 1, Some(before))).is_ok());
+    assert!(shelf.tell(reserve(2, 2, None)).is_ok(), "the rest is free");
+}

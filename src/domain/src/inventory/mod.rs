@@ -46,7 +46,7 @@ mod tests;
 
 pub use audit::{AuditFold, ExternalUnits, OrderUnits};
 pub use command::{
-    AdjustmentReason, Allocation, Command, MoveKey, Offer, Price, Refusal, Reply, Reserved, ReturnKey, Units,
+    AdjustmentReason, Allocation, Command, MoveKey, Offer, Predecessor, Price, Refusal, Reply, Reserved, ReturnKey, Units,
 };
 pub use decide_external::ExternalEnd;
 pub use event::{Event, SellerRequest};
@@ -238,13 +238,14 @@ impl Entity for Inventory {
             Command::Count { request, warehouse, counted, expected_in_building } => {
                 self.decide_count(*request, warehouse, *counted, *expected_in_building, now)
             }
-            Command::Reserve { order, units, currency, expected_unit_price, ranking, expires_at } => {
+            Command::Reserve { order, units, currency, expected_unit_price, ranking, expires_at, instead_of } => {
                 let wanted = decide_order::ReserveRequest {
                     order: *order,
                     units: *units,
                     currency: *currency,
                     expected: *expected_unit_price,
                     expires_at: *expires_at,
+                    instead_of: *instead_of,
                 };
                 self.decide_reserve(&wanted, ranking, now)
             }

@@ -93,6 +93,7 @@ fn reserve_from(number: u128, units: Units, ranking: &[u32]) -> Command {
         expected_unit_price: None,
         ranking: ranking.iter().map(|index| warehouse(*index)).collect(),
         expires_at: DEADLINE,
+        instead_of: None,
     }
 }
 
@@ -218,6 +219,7 @@ fn another_price_a_missing_price_and_a_limit_are_refused_with_what_the_caller_ne
         expected_unit_price: expected,
         ranking: vec![],
         expires_at: DEADLINE,
+        instead_of: None,
     };
     let changed = Refusal::PriceChanged { expected: gbp(90), now: gbp(100) };
     assert_eq!(shelf.tell(reserve(1, Currency::GBP, Some(gbp(90)))), Err(changed));

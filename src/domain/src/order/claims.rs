@@ -12,10 +12,11 @@ use crate::effect::Effect;
 use crate::ids::EntityId;
 use crate::message::Command as Ask;
 use crate::time::Timestamp;
+use serde::Serialize;
 use std::ops::RangeInclusive;
 
 /// A claim of an order that is not of stock.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 pub struct OrderClaim {
     /// Its number within the order.
     #[n(0)]
@@ -64,7 +65,7 @@ impl Order {
     }
 
     /// The first number of a stage that no claim has had.
-    fn next_claim(claims: &[OrderClaim], stage: ClaimStage) -> ClaimId {
+    pub(super) fn next_claim(claims: &[OrderClaim], stage: ClaimStage) -> ClaimId {
         let used = claims.iter().map(|claim| claim.id).filter(|id| stage.ids().contains(id)).max();
         used.map_or(*stage.ids().start(), |id| id.saturating_add(1))
     }
@@ -75,6 +76,16 @@ impl Order {
             claim.number = Some(number);
         }
         self.granted(id);
+    }
+
+    /// A claim that an edit replaced is over. The last number of a stage is kept, so that no number is ever used twice.
+    pub(super) fn drop_replaced(&mut self, id: ClaimId) {
+        let stage = ClaimStage::of(id).ids();
+        if let Some(claims) = &mut self.claims
+            && claims.iter().any(|claim| claim.id > id && stage.contains(&claim.id))
+        {
+            claims.retain(|claim| claim.id != id || claim.hold != Hold::Released);
+        }
     }
 
     /// The order is confirmed: its claims are what they are for ever.

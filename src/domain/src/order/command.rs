@@ -5,7 +5,7 @@ use super::personal::{Address, Buyer};
 use super::step::Step;
 use super::terms::{Destination, Instruction, PlaceOrder, Shipping, TaxTable, Wanted};
 use super::{LineNumber, ReturnLine};
-use crate::claims::ClaimId;
+use crate::claims::{self, ClaimId, ClaimKind};
 use crate::codec::{self as minicbor, Decode, Encode};
 use crate::ids::{OrderId, Request, Sku, WarehouseId};
 use crate::inventory::{Reserved, Units};
@@ -408,6 +408,8 @@ pub struct Patch {
     pub metadata: Option<Vec<(CompactString, CompactString)>>,
     /// The seller whose own metadata of its lines they are (rule P4); `None`: the order's.
     pub seller: Option<CompactString>,
+    /// What the order is to claim after it, by kind; `None` of a kind: nothing. Kinds that are not named stay.
+    pub claims: Vec<(ClaimKind, Option<claims::Wanted>)>,
 }
 
 /// The result of a request, so that a repetition returns it.

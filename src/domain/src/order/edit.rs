@@ -6,11 +6,29 @@ use super::event::Event;
 use super::personal::Personal;
 use super::saga::{Decided, made};
 use super::terms::OrderTerms;
-use super::{Order, Stage};
+use super::{Hold, Order, OrderClaim, Stage};
+use crate::claims::{ClaimId, ClaimStage, Holder, Verdict, verdict};
+use crate::codec::{self as minicbor, Decode, Encode, KeepsApart};
 use crate::entity::Decision;
 use crate::time::Timestamp;
 use compact_str::CompactString;
+use serde::Serialize;
 use std::sync::Arc;
+
+/// A change that claims something before it takes effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(context_bound = "KeepsApart")]
+pub struct Edit {
+    /// What it changes, with the new prices.
+    #[n(0)]
+    pub amended: Amended,
+    /// What it claims, not asked for yet.
+    #[n(1)]
+    pub claims: Vec<OrderClaim>,
+    /// The claims that it makes superfluous.
+    #[n(2)]
+    pub replaces: Vec<ClaimId>,
+}
 
 /// The most changes of an order after its placement. Each is in its journal for ever.
 pub const EDITS_MAX: u32 = 256;
@@ -48,7 +66,70 @@ impl Order {
             return Ok(Decision::nothing(made(Made::Order)));
         }
         self.room_for_edit()?;
-        Ok(self.follow(vec![Event::Amended(Box::new(amended))], now, made(Made::Order)))
+        let first = match self.claims_for(patch, open) {
+            Some((claims, replaces)) => Event::EditBegun(Box::new(Edit { amended, claims, replaces })),
+            None => Event::Amended(Box::new(amended)),
+        };
+        Ok(self.follow(vec![first], now, made(Made::Order)))
+    }
+
+    /// What a change claims anew, and the claims that these replace; `None`: what the order claims stays. A paid order claims nothing anew.
+    fn claims_for(&self, patch: &Patch, open: bool) -> Option<(Vec<OrderClaim>, Vec<ClaimId>)> {
+        let mut all: Vec<OrderClaim> = self.claims.clone().unwrap_or_default();
+        let (mut replaces, known) = (Vec::new(), all.len());
+        for (kind, wanted) in patch.claims.iter().filter(|_| open) {
+            let live = self.claims.iter().flatten().find(|claim| claim.wanted.kind == *kind && claim.hold == Hold::Held);
+            if live.map(|claim| claim.wanted.at) == wanted.map(|wanted| wanted.at) {
+                continue;
+            }
+            replaces.extend(live.map(|claim| claim.id));
+            if let Some(wanted) = wanted {
+                let id = Self::next_claim(&all, kind.stage());
+                let units = self.lines.iter().fold(0_u32, |sum, line| sum.saturating_add(line.left()));
+                all.push(OrderClaim { id, wanted: *wanted, units: kind.units(units), hold: Hold::Asked, number: None });
+            }
+        }
+        let claims = all.split_off(known);
+        (!claims.is_empty() || !replaces.is_empty()).then_some((claims, replaces))
+    }
+
+    /// What follows once the claims of a change are answered: the change with its prices, then the release of what it replaces; or nothing but the
+    /// release of what it was granted.
+    pub(super) fn next_edit(&self) -> Option<Event> {
+        let edit = self.edit.as_ref()?;
+        let mine = || edit.claims.iter().filter_map(|claim| self.claim(claim.id));
+        match verdict(mine().map(|claim| claim.hold)) {
+            Verdict::Open => None,
+            Verdict::Refused(_) => {
+                let refused = mine().find(|claim| matches!(claim.hold, Hold::Refused(_))).map(|claim| claim.id);
+                (self.open == 0).then_some(Event::EditEnded { refused })
+            }
+            Verdict::Held if edit.amended == Amended::default() => Some(Event::EditEnded { refused: None }),
+            Verdict::Held => Some(Event::Amended(Box::new(edit.amended.clone()))),
+        }
+    }
+
+    pub(super) fn edit_begun(&mut self, edit: &Edit) {
+        self.claims.get_or_insert_default().extend(edit.claims.iter().cloned());
+        self.edit = Some(Box::new(edit.clone()));
+        self.edit_refused = None;
+        self.ask_first_of(&[ClaimStage::Allowances]);
+    }
+
+    pub(super) fn edit_ended(&mut self, refused: Option<ClaimId>) {
+        let Some(edit) = self.edit.take() else { return };
+        self.edit_refused = refused.and_then(|id| self.claim(id)).cloned();
+        let goes = match refused {
+            None => edit.replaces,
+            Some(_) => edit.claims.iter().map(|claim| claim.id).collect(),
+        };
+        for id in goes {
+            match self.claim(id).map(|claim| claim.hold) {
+                Some(Hold::Held) => self.release_all(&[id]),
+                _ => self.set_hold(id, Hold::Released),
+            }
+        }
+        self.commit_if_free();
     }
 
     /// Sets what a seller keeps with its group.

@@ -183,6 +183,7 @@ impl Order {
                     expected_unit_price: line.expected_unit_price,
                     ranking: terms.ranking.clone(),
                     expires_at: self.expires_at,
+                    instead_of: None,
                 }
             }
             Step::Release(_) => inventory::Command::Release { order, reservation: reservation? },
@@ -324,6 +325,8 @@ impl Order {
         match (wait, self.stage) {
             (Wait::Decided, _) | (_, Stage::Nothing | Stage::Confirmed | Stage::Ended(_)) => true,
             (_, Stage::Freezing | Stage::Reserving) => false,
+            // A change is answered once it has taken effect, or has not.
+            (_, Stage::Held) if self.edit.is_some() => false,
             (Wait::Held, Stage::Held | Stage::Committing) => true,
             // An order that was held has been answered then; one that never was is answered when nothing is held.
             (Wait::Held, Stage::Ending(_)) => self.priced.is_some(),

@@ -3,6 +3,7 @@
 use super::amended::Amended;
 use super::command::{CancelReason, CartRefusal, LineUnits, Shortage};
 use super::personal::Personal;
+use super::edit::Edit;
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Instruction, Wanted};
 use super::{AttentionReason, EndReason, Head};
@@ -437,6 +438,16 @@ pub enum Event {
         /// Number of the counter's event that granted it (rule R1).
         #[n(1)]
         number: u64,
+    },
+    /// A change of the order claims what it needs before it takes effect.
+    #[n(42)]
+    EditBegun(#[n(0)] Box<Edit>),
+    /// The claims of a change are granted and it has taken effect, or one was refused and nothing has changed.
+    #[n(43)]
+    EditEnded {
+        /// The claim that was refused; `None`: it has taken effect, and what it replaces is released.
+        #[n(0)]
+        refused: Option<ClaimId>,
     },
     /// The provider's record of a call has another amount or currency than the call: it is never a success (rule M6).
     #[n(34)]

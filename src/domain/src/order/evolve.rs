@@ -19,6 +19,8 @@ impl Order {
             Event::Frozen { lines } => self.frozen(lines),
             Event::CartRefused(_) => self.done(Step::Freeze),
             Event::Reserved { line, reserved } => self.reserved(*line, reserved),
+            Event::EditBegun(edit) => self.edit_begun(edit),
+            Event::EditEnded { refused } => self.edit_ended(*refused),
             Event::Granted { claim, number } => self.counted(*claim, *number),
             Event::Refused { line, why } => {
                 Holder::refused(self, *line, *why);
@@ -223,7 +225,13 @@ impl Order {
                 self.reduced = self.reduced.saturating_add(*amount);
             }
             Event::Amended(amended) => self.amended(amended),
-            Event::PersonalErased => self.personal = None,
+            Event::PersonalErased => {
+                self.personal = None;
+                if let Some(edit) = &mut self.edit {
+                    (edit.amended.personal, edit.amended.personal_hash) = (None, None);
+                    edit.amended.metadata = None;
+                }
+            }
             Event::AmountDiffers { call, found, charge, undo } => {
                 self.amount_differs(*call, Differing { found: *found, undo: *undo }, charge.as_ref());
             }
@@ -313,7 +321,7 @@ impl Order {
     }
 
     pub(super) fn commit_if_free(&mut self) {
-        if self.stage == Stage::Held && self.due() == 0 && !self.unsettled() {
+        if self.stage == Stage::Held && self.due() == 0 && !self.unsettled() && self.edit.is_none() {
             self.commit_all();
         }
     }
@@ -328,6 +336,7 @@ impl Order {
 
     /// Releases units that are known to be reserved. A reservation with an unknown outcome is queried first, and released once it is known (rule R6).
     fn undo_all(&mut self) {
+        self.edit = None;
         if self.claims.is_some() {
             self.drop_unasked();
         }
@@ -366,9 +375,9 @@ impl Order {
                 self.unshipped(shipment, line);
                 Step::ForgetUnship { shipment, line }
             }
+            Step::Forget(claim) => return self.drop_replaced(claim),
             Step::Freeze
             | Step::Reserve(_)
-            | Step::Forget(_)
             | Step::Close
             | Step::ForgetShip { .. }
             | Step::ForgetUnsell { .. }

@@ -151,6 +151,10 @@ impl Order {
 
     pub(super) fn amended(&mut self, amended: &Amended) {
         self.edits = Some(self.edits.unwrap_or(0).saturating_add(1));
+        // A change that waited for its claims has taken effect.
+        if let Some(edit) = &mut self.edit {
+            edit.amended = Amended::default();
+        }
         let Amended { destination, shipping, metadata, priced, personal_hash, personal, tracking, notes } = amended;
         if let Some(notes) = notes {
             self.take_notes(notes);

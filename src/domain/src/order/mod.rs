@@ -55,7 +55,7 @@ pub use command::{
     Answer, CancelReason, CartRefusal, Command, Condition, LineUnits, Made, Patch, ReceivedLine, RefundWhat, Refusal,
     Reply, Shortage,
 };
-pub use edit::EDITS_MAX;
+pub use edit::{EDITS_MAX, Edit};
 pub use event::{
     Cancelled, CancelledLine, Event, Placed, Priced, PricedLine, RefundCause, RefundStarted, ShipmentStarted,
 };

@@ -91,6 +91,9 @@ impl Order {
         if now >= self.expires_at {
             return Some(ending(EndReason::Expired, None, now));
         }
+        if self.edit.is_some() {
+            return self.next_edit();
+        }
         let head = self.head.as_ref()?;
         match self.payments.last().map(|payment| &payment.attempt) {
             None if head.payment.is_some() => self.start_payment(None, head.payment.as_ref()?, now),

@@ -3,7 +3,7 @@
 //! Only `evolve` writes the fields.
 
 use super::{
-    CallKey, CancelReason, Cancelled, CartRefusal, GroupNotes, Instruction, Made, OrderClaim, OrderLine, OrderTerms, Payment,
+    CallKey, CancelReason, Cancelled, CartRefusal, Edit, GroupNotes, Instruction, Made, OrderClaim, OrderLine, OrderTerms, Payment,
     Personal, Refund, Return, Shipment, Source, Step, Todo,
 };
 use crate::claims::ClaimKind;
@@ -294,6 +294,12 @@ pub struct Order {
     /// What it claims beside the stock of its lines; `None`: nothing.
     #[n(26)]
     pub claims: Option<Vec<OrderClaim>>,
+    /// A change whose claims are asked for; `None`: there is none.
+    #[n(27)]
+    pub edit: Option<Box<Edit>>,
+    /// The claim for which the last change was refused; `None`: it took effect, or there was none.
+    #[n(28)]
+    pub edit_refused: Option<OrderClaim>,
 }
 
 /// The data that never changes, or only by an amendment.

@@ -335,7 +335,7 @@ impl Order {
     /// Whether it waits for the shopper to pay, with no attempt in flight.
     #[must_use]
     pub fn awaits_payment(&self) -> bool {
-        self.stage == Stage::Held && !self.unsettled() && self.paying.is_none()
+        self.stage == Stage::Held && !self.unsettled() && self.paying.is_none() && self.edit.is_none()
     }
 
     /// The actions that the state allows; permissions are checked elsewhere.

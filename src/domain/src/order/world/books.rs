@@ -1,5 +1,6 @@
 //! What must be true of the world once it has healed.
 
+use super::super::{Hold, OrderClaim};
 use super::*;
 use crate::ids::CounterId;
 
@@ -22,7 +23,8 @@ impl World {
             assert_eq!(net, order.captured() - order.refunded(), "seed {seed}: {id} and the provider disagree");
             match order.stage {
                 Stage::Confirmed => {
-                    for claim in order.claims.iter().flatten().filter(|claim| claim.wanted.kind.is_kept()) {
+                    let held = |claim: &&OrderClaim| claim.wanted.kind.is_kept() && claim.hold == Hold::Committed;
+                    for claim in order.claims.iter().flatten().filter(held) {
                         *used.entry(claim.wanted.at).or_default() += u64::from(claim.units);
                     }
                     let rest = order.due() - net;

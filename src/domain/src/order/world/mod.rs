@@ -5,6 +5,7 @@
 mod books;
 mod claims;
 mod desk;
+mod edits;
 mod given_up;
 mod money_back;
 mod other_money;
