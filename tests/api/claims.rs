@@ -39,7 +39,7 @@ async fn an_external_id_is_one_orders_until_that_order_ends_unconfirmed() {
     assert_eq!(cancelled.body["status"], "cancelled", "{cancelled:?}");
     let mut paid = paid_order_of("A", 1, "tok_ok");
     paid["external_id"] = json!("shop-1");
-    let third = seller.with("Prefer", "wait=10").post("/v1/orders", Some("e"), Some(&paid)).await;
+    let third = server.seller().with("Prefer", "wait=10").post("/v1/orders", Some("e"), Some(&paid)).await;
     assert_eq!((third.status, &third.body["status"]), (201, &json!("confirmed")), "it is free again: {third:?}");
     let fourth = seller.post("/v1/orders", Some("f"), Some(&named("shop-1"))).await;
     assert_eq!((fourth.status, fourth.code()), (409, "name_taken"), "a confirmed order keeps it: {fourth:?}");
@@ -88,12 +88,23 @@ async fn a_change_of_mailbox_claims_the_new_before_it_lets_go_of_the_old_and_a_r
     assert_eq!((ann.status, bob.status), (201, 201), "{ann:?} {bob:?}");
     let mailbox = |email: &str| json!({ "buyer": { "email": email, "name": "A. Buyer" } });
     let refused = guest.patch(&order_path(&bob), &mailbox("ann@b.example")).await;
-    assert_eq!((refused.status, refused.code(), &refused.body["used"]), (422, "limit_exceeded", &json!(2)), "{refused:?}");
+    assert_eq!(
+        (refused.status, refused.code(), &refused.body["used"]),
+        (422, "limit_exceeded", &json!(2)),
+        "{refused:?}"
+    );
     let now = guest.get(&order_path(&bob)).await;
-    assert_eq!((&now.body["buyer"]["email"], &now.body["status"]), (&json!("bob@b.example"), &json!("awaiting_payment")));
+    assert_eq!(
+        (&now.body["buyer"]["email"], &now.body["status"]),
+        (&json!("bob@b.example"), &json!("awaiting_payment"))
+    );
     let moved = guest.patch(&order_path(&ann), &mailbox("cid@b.example")).await;
     assert_eq!((moved.status, &moved.body["buyer"]["email"]), (200, &json!("cid@b.example")), "{moved:?}");
     let now = guest.patch(&order_path(&bob), &mailbox("ann@b.example")).await;
     assert_eq!((now.status, &now.body["buyer"]["email"]), (200, &json!("ann@b.example")), "{now:?}");
-    assert_eq!(place("c", of_buyer(1, "cid@b.example", "1 High St")).await.code(), "limit_exceeded", "two are held there");
+    assert_eq!(
+        place("c", of_buyer(1, "cid@b.example", "1 High St")).await.code(),
+        "limit_exceeded",
+        "two are held there"
+    );
 }

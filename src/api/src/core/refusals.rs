@@ -329,9 +329,8 @@ fn of_rejection(order: &order::Order, why: order::Rejection) -> Problem {
             Problem::new(Code::CurrencyMismatch).detail("the cart is in another currency")
         }
         Rejection::Claim(kind) => {
-            let refused = |claim: &&order::OrderClaim| {
-                claim.wanted.kind == kind && matches!(claim.hold, order::Hold::Refused(_))
-            };
+            let refused =
+                |claim: &&order::OrderClaim| claim.wanted.kind == kind && matches!(claim.hold, order::Hold::Refused(_));
             order.claims.iter().flatten().find(refused).map_or_else(|| limit_exceeded(0, None), of_claim)
         }
         Rejection::Overflow => Problem::new(Code::AmountOverflow).detail("the total is too large"),
@@ -348,12 +347,11 @@ pub fn of_claim(claim: &order::OrderClaim) -> Problem {
     let kind = claim.wanted.kind;
     match kind {
         ClaimKind::ExternalId => external_id_taken(),
-        ClaimKind::UnpaidByBuyer
-        | ClaimKind::UnpaidByAddress
-        | ClaimKind::UnpaidByInstrument
-        | ClaimKind::Coupon => limit_exceeded(u64::from(limit), Some(u64::from(claim.units)))
-            .with("used", taken)
-            .with("claim", kind.as_str()),
+        ClaimKind::UnpaidByBuyer | ClaimKind::UnpaidByAddress | ClaimKind::UnpaidByInstrument | ClaimKind::Coupon => {
+            limit_exceeded(u64::from(limit), Some(u64::from(claim.units)))
+                .with("used", taken)
+                .with("claim", kind.as_str())
+        }
     }
 }
 

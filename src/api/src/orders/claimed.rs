@@ -27,8 +27,7 @@ pub(super) fn of_patch(
     let email = |buyer: &BuyerBody| by_email(shop, secret, buyer.email.as_ref().map(|email| email.0.as_str()));
     let of_buyer = body.buyer.as_ref().filter(|_| buyer > 0).map(|buyer| (ClaimKind::UnpaidByBuyer, email(buyer)));
     let of_address = body.ship_to.as_ref().filter(|_| address > 0);
-    let of_address =
-        of_address.map(|address| (ClaimKind::UnpaidByAddress, by_address(shop, secret, Some(address))));
+    let of_address = of_address.map(|address| (ClaimKind::UnpaidByAddress, by_address(shop, secret, Some(address))));
     of_buyer.into_iter().chain(of_address).collect()
 }
 

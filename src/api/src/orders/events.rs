@@ -5,8 +5,8 @@
 use crate::core::service::Journaled;
 use crate::core::view::{At, MoneyView, line_id};
 use crate::core::words::capture_word;
-use doorbuster_domain::claims::{ClaimId, ClaimStage};
 use doorbuster_domain::any;
+use doorbuster_domain::claims::{ClaimId, ClaimStage};
 use doorbuster_domain::entity::By;
 use doorbuster_domain::ids::{OrderId, PaymentId, RefundId, ReturnId, ShipmentId};
 use doorbuster_domain::inventory::Allocation;

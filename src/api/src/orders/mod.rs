@@ -36,10 +36,10 @@ use crate::core::types::{Metadata, Text};
 use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
 use doorbuster_domain::entity::Wait;
-use doorbuster_domain::{any, claims};
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::order::{CancelReason, Command, Group, Order, Patch};
 use doorbuster_domain::warehouse;
+use doorbuster_domain::{any, claims};
 
 /// The most events of a page of an order's journal.
 const EVENTS_MAX: usize = 200;

@@ -7,8 +7,8 @@
 //! ```
 
 use super::access::{order_of, wait_for};
-use super::claimed;
 use super::bodies::{OrderBody, OrderLineBody, PaymentBody};
+use super::claimed;
 use super::show_placed;
 use super::terms::{EXTERNAL_ID, address, buyer, destination, instruction, shipping};
 use super::views::is_decided;

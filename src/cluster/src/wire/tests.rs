@@ -76,7 +76,7 @@ fn hex(bytes: &[u8]) -> String {
 fn a_question_is_these_bytes() {
     assert_eq!(
         hex(&ask_body(&reserve())),
-        "00074e4f56412d3432000680800402474250018ecb0147425001046c6f6e310900010301010002020101"
+        "00074e4f56412d3432000680800402474250018ecb0147425001046c6f6e31090000010301010002020101"
     );
 }
 
@@ -88,7 +88,7 @@ fn what_is_told_is_these_bytes() {
     let asked = OneWay::Ask { ask: Box::new(reserve()), reply_to: Some((cart.clone(), key)) };
     assert_eq!(
         hex(&one_way_body(&asked)),
-        "0000074e4f56412d3432000680800402474250018ecb0147425001046c6f6e310900010301010002020101010104010203"
+        "0000074e4f56412d3432000680800402474250018ecb0147425001046c6f6e31090000010301010002020101010104010203"
     );
     let outcome = Box::new(Outcome::Refused(Refusal::Inventory(sold_out())));
     assert_eq!(hex(&one_way_body(&OneWay::Answer { entity: cart.clone(), key, outcome })), "010104010203010002020101");

@@ -446,21 +446,39 @@ fn a_hold_on_the_last_unit_passes_to_its_own_order_in_one_decision_c3() {
     let mut shelf = Shelf::with(&[2]);
     let held = shelf.reservation("cart", 2).unwrap();
     let before = Predecessor { id: held.id, number: held.reservation.number };
-    assert!(matches!(shelf.tell(reserve(1, 2, None)), Err(Refusal::SoldOut { available: 0, .. })), "the hold is in its way");
+    assert!(
+        matches!(shelf.tell(reserve(1, 2, None)), Err(Refusal::SoldOut { available: 0, .. })),
+        "the hold is in its way"
+    );
     let wrong = Predecessor { number: before.number + 1, ..before };
-    assert!(matches!(shelf.tell(reserve(1, 2, Some(wrong))), Err(Refusal::SoldOut { .. })), "another number is another hold");
+    assert!(
+        matches!(shelf.tell(reserve(1, 2, Some(wrong))), Err(Refusal::SoldOut { .. })),
+        "another number is another hold"
+    );
     assert!(matches!(shelf.tell(reserve(1, 3, Some(before))), Err(Refusal::SoldOut { available: 2, .. })));
-    assert_eq!(shelf.stock.external_reservation(held.id).unwrap().status, ExternalStatus::Held, "a refusal changes nothing");
+    assert_eq!(
+        shelf.stock.external_reservation(held.id).unwrap().status,
+        ExternalStatus::Held,
+        "a refusal changes nothing"
+    );
 
     let events = shelf.events.len();
     let Ok(Reply::Reserved(first)) = shelf.tell(reserve(1, 2, Some(before))) else { panic!("they are its own") };
     assert!(matches!(shelf.events[events..], [Event::ExternalReleased { .. }, Event::Reserved { .. }]));
     let Ok(Reply::Reserved(again)) = shelf.tell(reserve(1, 2, Some(before))) else { panic!("a copy") };
-    assert_eq!((first.reservation, shelf.events.len()), (again.reservation, events + 2), "once, however often it comes");
+    assert_eq!(
+        (first.reservation, shelf.events.len()),
+        (again.reservation, events + 2),
+        "once, however often it comes"
+    );
     // A late copy of another order finds the number gone.
     assert!(matches!(shelf.tell(reserve(2, 2, Some(before))), Err(Refusal::SoldOut { .. })));
     let end = Command::EndExternal { id: held.id, requester: Requester::Caller(SHOP.into()), end: ExternalEnd::Commit };
-    assert_eq!(shelf.tell(end), Err(Refusal::ExternalEnded { status: ExternalStatus::Released }), "it holds nothing now");
+    assert_eq!(
+        shelf.tell(end),
+        Err(Refusal::ExternalEnded { status: ExternalStatus::Released }),
+        "it holds nothing now"
+    );
 }
 
 #[test]

@@ -46,7 +46,8 @@ mod tests;
 
 pub use audit::{AuditFold, ExternalUnits, OrderUnits};
 pub use command::{
-    AdjustmentReason, Allocation, Command, MoveKey, Offer, Predecessor, Price, Refusal, Reply, Reserved, ReturnKey, Units,
+    AdjustmentReason, Allocation, Command, MoveKey, Offer, Predecessor, Price, Refusal, Reply, Reserved, ReturnKey,
+    Units,
 };
 pub use decide_external::ExternalEnd;
 pub use event::{Event, SellerRequest};
@@ -299,7 +300,8 @@ impl Entity for Inventory {
 
     fn owed(&self, now: Timestamp) -> Vec<EffectKey> {
         let of_orders = self.reservations.questions(now).map(|number| EffectKey::of_number(STEP_QUESTION, number));
-        let of_external = self.external.questions(now).map(|number| EffectKey::of_number(STEP_EXTERNAL_QUESTION, number));
+        let of_external =
+            self.external.questions(now).map(|number| EffectKey::of_number(STEP_EXTERNAL_QUESTION, number));
         of_orders.chain(of_external).take(OWED_MAX).collect()
     }
 

@@ -538,7 +538,15 @@ fn memory_of_moves_does_not_grow_with_the_orders_r2() {
         let order = OrderId::of_request(RequestId::new("b", "/v1/orders", &number.to_string()));
         let expires_at = now.plus_s(600);
         let (currency, expected_unit_price) = (Currency::GBP, None);
-        let reserve = Command::Reserve { order, units: 1, currency, expected_unit_price, ranking: vec![], expires_at, instead_of: None };
+        let reserve = Command::Reserve {
+            order,
+            units: 1,
+            currency,
+            expected_unit_price,
+            ranking: vec![],
+            expires_at,
+            instead_of: None,
+        };
         let (Reply::Reserved(held), _) = run(reserve, now) else { panic!("there are 5,000") };
         let (reservation, allocations) = (held.reservation, held.allocations);
         run(Command::Commit { order, reservation }, now);

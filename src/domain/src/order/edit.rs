@@ -78,7 +78,8 @@ impl Order {
         let mut all: Vec<OrderClaim> = self.claims.clone().unwrap_or_default();
         let (mut replaces, known) = (Vec::new(), all.len());
         for (kind, wanted) in patch.claims.iter().filter(|_| open) {
-            let live = self.claims.iter().flatten().find(|claim| claim.wanted.kind == *kind && claim.hold == Hold::Held);
+            let live =
+                self.claims.iter().flatten().find(|claim| claim.wanted.kind == *kind && claim.hold == Hold::Held);
             if live.map(|claim| claim.wanted.at) == wanted.map(|wanted| wanted.at) {
                 continue;
             }

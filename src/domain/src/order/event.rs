@@ -2,8 +2,8 @@
 
 use super::amended::Amended;
 use super::command::{CancelReason, CartRefusal, LineUnits, Shortage};
-use super::personal::Personal;
 use super::edit::Edit;
+use super::personal::Personal;
 use super::step::{CallKey, Step};
 use super::terms::{CapturePolicy, Instruction, Wanted};
 use super::{AttentionReason, EndReason, Head};

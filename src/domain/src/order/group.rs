@@ -101,7 +101,7 @@ const fn is_for_buyers(command: &Command) -> bool {
         Command::Patch(patch) => patch.seller.is_none(),
         Command::Wake
         | Command::StillWanted { .. }
-            | Command::StillClaimed { .. }
+        | Command::StillClaimed { .. }
         | Command::Answered { .. }
         | Command::ProviderSays { .. }
         | Command::Settle { .. }

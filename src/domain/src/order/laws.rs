@@ -263,9 +263,7 @@ pub fn what_is_open_is_owed(order: &Order) -> Result<(), Violation> {
             }
             Hold::Refused(_) | Hold::Released | Hold::Committed | Hold::Vanished => true,
         };
-        holds("what_is_open_is_owed", asked, || {
-            format!("{} claim {number}: {hold:?} and nobody asks", order.id)
-        })?;
+        holds("what_is_open_is_owed", asked, || format!("{} claim {number}: {hold:?} and nobody asks", order.id))?;
     }
     for payment in &order.payments {
         let calls = payment.calls.iter().filter(|call| call.open()).map(|call| call.key);

@@ -109,9 +109,7 @@ impl Entity for Order {
             Command::StillWanted { reservation, sku } => {
                 Ok(Decision::nothing(self.still_wanted(sku.as_ref(), *reservation, now)))
             }
-            Command::StillClaimed { claim, number } => {
-                Ok(Decision::nothing(self.still_claimed(*claim, *number, now)))
-            }
+            Command::StillClaimed { claim, number } => Ok(Decision::nothing(self.still_claimed(*claim, *number, now))),
             Command::Answered { step, answer } => self.step_answered(*step, answer, now),
             Command::ProviderSays { report } => self.provider_says(report, now),
             Command::Pay { request, instruction } => self.pay(request, instruction, now),

@@ -220,9 +220,15 @@ impl Order {
             }
             (Step::Freeze | Step::Reserve(_), _) => return Ok(Decision::nothing(Reply::Done)),
             (_, Answer::Gone) => Event::Gone(step),
-            (_, Answer::Done | Answer::Frozen(_) | Answer::NoCart(_) | Answer::Reserved(_) | Answer::Short(_) | Answer::Granted(_)) => {
-                Event::Done(step)
-            }
+            (
+                _,
+                Answer::Done
+                | Answer::Frozen(_)
+                | Answer::NoCart(_)
+                | Answer::Reserved(_)
+                | Answer::Short(_)
+                | Answer::Granted(_),
+            ) => Event::Done(step),
         };
         if self.more_to_come(step) {
             return Ok(Decision::one(event, Reply::Done));

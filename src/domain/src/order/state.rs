@@ -3,8 +3,8 @@
 //! Only `evolve` writes the fields.
 
 use super::{
-    CallKey, CancelReason, Cancelled, CartRefusal, Edit, GroupNotes, Instruction, Made, OrderClaim, OrderLine, OrderTerms, Payment,
-    Personal, Refund, Return, Shipment, Source, Step, Todo,
+    CallKey, CancelReason, Cancelled, CartRefusal, Edit, GroupNotes, Instruction, Made, OrderClaim, OrderLine,
+    OrderTerms, Payment, Personal, Refund, Return, Shipment, Source, Step, Todo,
 };
 use crate::claims::ClaimKind;
 use crate::codec::{self as minicbor, Decode, Encode, KeepsApart, apart, bytes, shared, text};

@@ -43,7 +43,10 @@ fn a_change_claims_the_new_then_prices_then_releases_the_old() {
     assert!(matches!(desk.pay(), Err(Refusal::WrongState { .. })), "nobody pays what is about to change");
     desk.answer(Step::Reserve(NEW), Answer::Granted(12));
     let last = desk.records.last().unwrap();
-    assert!(matches!(last[..], [Event::Granted { .. }, Event::Amended(_), Event::EditEnded { refused: None }]), "{last:?}");
+    assert!(
+        matches!(last[..], [Event::Granted { .. }, Event::Amended(_), Event::EditEnded { refused: None }]),
+        "{last:?}"
+    );
     assert!(desk.owes(Step::Release(OLD)) && !desk.owes(Step::Release(NEW)));
     assert_eq!(desk.order.totals().total, gbp(total.amount + 500));
     assert_eq!(desk.order.personal.as_ref().unwrap().buyer.email.as_deref(), Some("c@d.example"));

@@ -1,7 +1,7 @@
 //! What people do in the world: shoppers, sellers, an operator; at any moment, sensible or not.
 
-use super::*;
 use super::super::Patch;
+use super::*;
 use crate::claims::{self, ClaimKind};
 use crate::ids::CounterId;
 

@@ -13,9 +13,9 @@ use doorbuster_domain::inventory::{Allocation, Price, Reserved};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::{
     Address, Amended, AttentionReason, Buyer, CallKey, CancelReason, Cancelled, CancelledLine, CapturePolicy,
-    CartRefusal, Condition, Destination, EndReason, Event, GroupNotes, Head, Instruction, LineUnits, Order, OrderTerms,
-    PaymentPolicy, Personal, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted, Rejection, ReturnLine,
-    ReturnPolicy, ShipmentStarted, Shipping, Shortage, Source, Step, TaxTable, Wanted,
+    CartRefusal, Condition, Destination, Edit, EndReason, Event, GroupNotes, Head, Instruction, LineUnits, Order,
+    OrderClaim, OrderTerms, PaymentPolicy, Personal, Placed, Priced, PricedLine, Receipt, RefundCause, RefundStarted,
+    Rejection, ReturnLine, ReturnPolicy, ShipmentStarted, Shipping, Shortage, Source, Step, TaxTable, Wanted,
 };
 use doorbuster_domain::payment::{NextAction, Operation, Retry};
 use doorbuster_domain::time::Timestamp;
@@ -396,11 +396,7 @@ fn claiming() -> Vec<Event> {
         Event::Placed(Box::new(placed)),
         Event::Granted { claim: 0xa000, number: 7 },
         Event::Refused { line: 0xa001, why: Shortage::LimitReached { limit: 50, taken: 49 } },
-        Event::Ending {
-            outcome: EndReason::Rejected(Rejection::Claim(ClaimKind::UnpaidByBuyer)),
-            request: None,
-            at,
-        },
+        Event::Ending { outcome: EndReason::Rejected(Rejection::Claim(ClaimKind::UnpaidByBuyer)), request: None, at },
     ]
 }
 
@@ -408,6 +404,25 @@ fn claiming() -> Vec<Event> {
 fn an_order_that_claims_more_than_stock_keeps_its_bytes() {
     events_keep_their_bytes(&claiming(), include_str!("order_claims.txt"), true);
     states_keep_their_bytes::<Order>(&claiming(), include_str!("order_states_claims.txt"), 1, |order| order);
+}
+
+#[test]
+fn a_change_that_claims_keeps_its_bytes() {
+    let claim = |id, at| OrderClaim {
+        id,
+        wanted: claims::Wanted { kind: ClaimKind::UnpaidByBuyer, at: CounterId(at), limit: 50 },
+        units: 3,
+        hold: claims::Hold::Asked,
+        number: None,
+    };
+    let amended = Amended { shipping: Some(shipping()), ..Amended::default() };
+    let edit = Edit { amended, claims: vec![claim(0xa001, 2)], replaces: vec![0xa000] };
+    let events = [
+        Event::EditBegun(Box::new(edit)),
+        Event::EditEnded { refused: Some(0xa001) },
+        Event::EditEnded { refused: None },
+    ];
+    events_keep_their_bytes(&events, include_str!("order_claims_edits.txt"), true);
 }
 
 /// What an order is told of a person, in the fields of the samples.
