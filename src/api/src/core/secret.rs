@@ -96,8 +96,9 @@ impl Secret {
         let owner = [owner.as_bytes(), &[0]].concat();
         let purpose = [b"counter", kind.as_str().as_bytes(), &[0]].concat();
         let tag = self.tag(&purpose, [&owner, name.as_bytes()]).finalize().into_bytes();
-        let (first, _) = tag.split_first_chunk::<16>().expect("a SHA-256 sum has 32 bytes");
-        CounterId(u128::from_be_bytes(*first))
+        let mut first = [0_u8; 16];
+        first.iter_mut().zip(tag).for_each(|(to, from)| *to = from);
+        CounterId(u128::from_be_bytes(first))
     }
 
     /// The token whose holder may read and pay `order`.

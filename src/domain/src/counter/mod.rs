@@ -163,11 +163,8 @@ impl Counter {
 
     /// What is used may be given back while its holder has not said `Forget`: the order ended after all.
     fn decide_release(&self, holder: Holder, number: u64) -> Decided {
-        let ruling = match self.grants.release(holder.key(), number) {
-            Ruling::Ended => Ruling::Release,
-            ruling => ruling,
-        };
-        Self::carry_out(ruling, holder, number)
+        let ruling = self.grants.release(holder.key(), number);
+        Self::carry_out(if ruling == Ruling::Ended { Ruling::Release } else { ruling }, holder, number)
     }
 
     fn end(&mut self, holder: Holder, status: ClaimStatus) {
