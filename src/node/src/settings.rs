@@ -294,7 +294,10 @@ fn shop(config: &Config) -> Result<ShopSettings, NodeError> {
         reservation_hold_s: (config.reservations.hold_s, config.reservations.hold_max_s),
         batch_items_max: config.reservations.batch_items_max,
         lines_max: orders.lines_max,
-        unpaid_units: UnpaidUnits { buyer: orders.unpaid_units_per_buyer, address: orders.unpaid_units_per_address },
+        unpaid_units: UnpaidUnits {
+            buyer: orders.unpaid_units_per_buyer_max,
+            address: orders.unpaid_units_per_address_max,
+        },
         taxes,
         home_country: config.shop.home_country.as_str().into(),
         shipping,

@@ -44,8 +44,8 @@ settings! {
     pub struct Orders {
         hold_s: u64 = 600, 1..=30 * DAY_S;
         lines_max: usize = 2_000, 1..=2_000;
-        unpaid_units_per_buyer: u32 = 0, 0..=1_000_000;
-        unpaid_units_per_address: u32 = 0, 0..=1_000_000;
+        unpaid_units_per_buyer_max: u32 = 0, 0..=1_000_000;
+        unpaid_units_per_address_max: u32 = 0, 0..=1_000_000;
         payment_attempts_max: u16 = 5, 1..=1_000;
         capture: Capture = Capture::OnConfirmation, Capture::WORDS;
         goods_first: bool = false, Kind::Flag;
