@@ -74,7 +74,7 @@ async fn a_card_number_in_names_notes_or_metadata_is_refused() {
 async fn hostile_ids_are_invalid_ids() {
     let server = Server::start().await;
     let seller = server.seller();
-    for id in ["a'b", "%00", "..%2f..%2fetc", "%2e%2e", "%ff", "a%2fb", "%zz", "%C3%A4", &"x".repeat(65)] {
+    for id in ["a'b", "%00", "..%5c..%5cetc", "%2e%2e", "%ff", "a%3fb", "%zz", "a%E2%80%8B", &"x".repeat(65)] {
         let answer = seller.get(&format!("/v1/inventory/{id}")).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_id"), "{id}");
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that indexes out of range fails, as it should")]
 #![allow(clippy::large_futures, reason = "a test's conversation is one future, and it is awaited once")]
 
+mod answers;
 mod bad_input;
 mod bounds;
 mod callers;
@@ -21,6 +22,7 @@ mod groups;
 mod installations;
 mod journeys;
 mod lists;
+mod names;
 mod operator;
 mod owners;
 mod pages;

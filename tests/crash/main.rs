@@ -17,6 +17,7 @@
 
 mod command_line;
 mod corrupted;
+mod dead_ends;
 mod deadlines;
 mod faults;
 #[path = "../storage/holding.rs"]

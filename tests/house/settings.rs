@@ -1,7 +1,7 @@
 //! `cluster.toml` is where an operator reads what a setting does: none is missing, and none lacks its comment.
 
 use crate::{read, root};
-use doorbuster_node::config::{Config, is_at};
+use doorbuster_node::config::{Config, VARIABLES_OF_TESTS, is_at};
 use doorbuster_settings::Kind;
 
 /// One line `key = value` of the file, with its full key and the comment that belongs to it.
@@ -96,4 +96,22 @@ fn a_setting_names_its_unit() {
             || ["shipping.options.*.days", "payments.seed"].contains(&key);
         assert!(named, "{key} has no unit");
     }
+}
+
+/// A node that a test starts inherits the test's own variables: they must not be errors to it, and all others must.
+#[test]
+fn every_variable_of_the_tests_is_known_and_no_other_is() {
+    let mut named = std::collections::BTreeSet::new();
+    for folder in ["src", "tests", "bench", "fuzz"] {
+        for file in crate::files(folder, "rs") {
+            let text = std::fs::read_to_string(&file).expect("a source can be read");
+            let is_their_home = file.ends_with("config/load.rs") || file.ends_with("config/tests.rs");
+            let quoted = text.split('"').skip(1).step_by(2).filter(|_| !is_their_home);
+            let is_name = |text: &&str| text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+            let ours = quoted.filter(|text| text.starts_with("DOORBUSTER_") && !text.starts_with("DOORBUSTER__"));
+            named.extend(ours.filter(is_name).map(str::to_owned));
+        }
+    }
+    let known: std::collections::BTreeSet<String> = VARIABLES_OF_TESTS.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(named, known, "VARIABLES_OF_TESTS in src/node/src/config/load.rs");
 }

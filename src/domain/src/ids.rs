@@ -1,13 +1,17 @@
 //! Ids of entities, in memory, in the journal and in the API.
 //!
 //! Ids made here are UUIDs shown as a prefix and 26 lower-case Crockford base32 characters (`ord_…`). Ids chosen by
-//! the seller (product, SKU, warehouse) are 1 to 64 characters of `[A-Za-z0-9 ._~:+-]`, and not `.` or `..`.
+//! the seller (product, SKU, warehouse) are 1 to 64 letters and digits of any script, spaces and signs: see [`name`].
 //!
 //! What belongs to an order (payment, refund, shipment, return) carries the order's own bits and, in the low
 //! [`CHILD_BITS`], its number within the order, so that any node finds the order without a look-up.
 
 mod entity_id;
+<<<<<<< HEAD
 mod order_number;
+=======
+pub mod name;
+>>>>>>> 1108eae (Names of real shops, compressed answers, ids of all requests and of all answers, and no unknown variable)
 
 pub use entity_id::{EntityId, KeyError};
 pub use order_number::OrderNumber;
@@ -31,7 +35,7 @@ pub const NAME_LENGTH_MAX: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
     /// The text is empty, longer than [`NAME_LENGTH_MAX`], has a character that is not allowed, or is `.` or `..`.
-    #[error("an id is 1 to 64 characters of [A-Za-z0-9 ._~:+-], and not '.' or '..'")]
+    #[error("an id is 1 to 64 letters, digits, spaces and . _ ~ : + - / % # & , ( ), and not '.' or '..'")]
     Name,
     /// The text is not the prefix of this kind followed by 26 lower-case Crockford base32 characters.
     #[error("not an id of this kind")]
@@ -314,9 +318,7 @@ macro_rules! name {
         impl $name {
             /// Accepts only what a seller may choose as an id.
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                let lawful = |byte: u8| byte.is_ascii_alphanumeric() || b" ._~:+-".contains(&byte);
-                let named = !text.is_empty() && text.len() <= NAME_LENGTH_MAX && text != "." && text != "..";
-                if named && text.bytes().all(lawful) { Ok(Self(CompactString::new(text))) } else { Err(IdError::Name) }
+                name::read(text).map(Self)
             }
             /// The id as text.
             #[must_use]
@@ -436,7 +438,7 @@ mod tests {
     #[test]
     fn a_reservation_s_name_reads_back_with_its_sku() {
         let id = ReservationId::of_reference("seller:sel_main", "shop-order-991");
-        for sku in [None, Some(Sku::parse("a~b +:").unwrap())] {
+        for sku in [None, Some(Sku::parse("a~b +:").unwrap()), Some(Sku::parse("~/%é").unwrap())] {
             let name = ReservationName { id, sku };
             assert_eq!(ReservationName::parse(&name.to_string()), Ok(name));
         }
@@ -446,7 +448,7 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        for name in ["", ".", "..", "a/b", "a'b", "a%00", "ä", &"x".repeat(65)] {
+        for name in ["", ".", "..", "a'b", "a\0", &"x".repeat(65)] {
             assert_eq!(Sku::parse(name), Err(IdError::Name), "{name}");
         }
     }

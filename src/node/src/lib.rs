@@ -22,6 +22,8 @@ mod libraries;
 mod lists;
 mod memory_guard;
 mod metrics;
+#[cfg(test)]
+mod on_cql;
 mod operations;
 mod operator_token;
 mod output;

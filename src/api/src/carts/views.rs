@@ -18,7 +18,6 @@ use serde::Serialize;
 #[schemars(rename = "Cart")]
 pub struct CartView<'a> {
     id: Shown<CartId>,
-    #[schemars(with = "String")]
     currency: Iso4217,
     status: &'static str,
     lines: Vec<CartLineView<'a>>,

@@ -281,9 +281,12 @@ impl Problem {
         let body = self.to_json();
         let status = self.0.code.status();
         let mut head = format!("HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\nConnection: close\r\n");
+        // Writing to a string cannot fail.
         if let Some(seconds) = self.0.retry_after_s {
-            // Writing to a string cannot fail.
             let _written = write!(head, "Retry-After: {seconds}\r\n");
+        }
+        if let Some(request) = &self.0.instance {
+            let _written = write!(head, "X-Request-Id: {request}\r\n");
         }
         let _written = write!(head, "Content-Length: {}\r\n\r\n", body.len());
         let mut bytes = head.into_bytes();

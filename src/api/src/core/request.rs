@@ -78,7 +78,8 @@ impl Params {
         }
     }
 
-    /// The template of a path with the segments in place of `{…}`: the same path for every way to encode it.
+    /// The template of a path with the segments in place of `{…}`: the same path for every way to encode it, and another one for other segments, which
+    /// may contain `/`.
     #[must_use]
     pub fn fill(&self, template: &'static str) -> CompactString {
         if self.count == 0 {
@@ -88,7 +89,17 @@ impl Params {
         let mut path = CompactString::default();
         for part in template.split('/').skip(1) {
             path.push('/');
-            path.push_str(if part.starts_with('{') { segments.next().map_or("", |text| text) } else { part });
+            if !part.starts_with('{') {
+                path.push_str(part);
+                continue;
+            }
+            for letter in segments.next().map_or("", |text| text).chars() {
+                match letter {
+                    '/' => path.push_str("%2F"),
+                    '%' => path.push_str("%25"),
+                    other => path.push(other),
+                }
+            }
         }
         path
     }

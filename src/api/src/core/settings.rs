@@ -169,6 +169,8 @@ pub struct RequestSettings {
     pub cors_origins: Vec<String>,
     /// Which requests are written to the log.
     pub access_log: AccessLog,
+    /// The least answer to a read that is compressed for callers who ask for it, in bytes; 0: none is.
+    pub compress_bytes_min: usize,
 }
 
 /// Which requests are written to the log.
@@ -198,6 +200,7 @@ impl Default for RequestSettings {
             trusted_proxies: Network::loopback().to_vec(),
             cors_origins: Vec::new(),
             access_log: AccessLog::Off,
+            compress_bytes_min: 2_048,
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Fields that can be empty are `null`. Views borrow: nothing is copied to be serialized.
 
 use compact_str::{CompactString, format_compact};
+use doorbuster_domain::ids::{
+    CartId, GuestId, OrderId, PaymentId, ProductId, RefundId, ReservationId, ReservationName, ReturnId, ShipmentId,
+    Sku, WarehouseId,
+};
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::LineNumber;
 use doorbuster_domain::time::Timestamp;
@@ -21,7 +25,52 @@ impl<T: Display> Serialize for Shown<T> {
     }
 }
 
-impl<T> JsonSchema for Shown<T> {
+/// A type of ids in answers.
+pub trait ShownId {
+    /// The schema of its text.
+    fn schema() -> Schema;
+}
+
+impl<T: ShownId> ShownId for &T {
+    fn schema() -> Schema {
+        T::schema()
+    }
+}
+
+/// Ids that are made here: a prefix and 26 digits of Crockford's base32, which hold 128 bits.
+macro_rules! shown_uids {
+    ($($id:ident)+) => { $(
+        impl ShownId for $id {
+            fn schema() -> Schema {
+                json_schema!({ "type": "string", "pattern": (format!("^{}{UID}$", $id::PREFIX)) })
+            }
+        }
+    )+ };
+}
+shown_uids! { CartId GuestId OrderId PaymentId RefundId ReturnId ShipmentId }
+
+/// Ids that a seller chose; the description adds the pattern of their format.
+macro_rules! shown_names {
+    ($($id:ident)+) => { $(
+        impl ShownId for $id {
+            fn schema() -> Schema {
+                json_schema!({ "type": "string", "format": "name" })
+            }
+        }
+    )+ };
+}
+shown_names! { ProductId Sku WarehouseId }
+
+impl ShownId for ReservationName {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": (format!("^{}{UID}(~.{{1,64}})?$", ReservationId::PREFIX)) })
+    }
+}
+
+/// The digits of an id that is made here, as a pattern.
+pub const UID: &str = "[0-7][0-9a-hjkmnp-tv-z]{25}";
+
+impl<T: ShownId> JsonSchema for Shown<T> {
     fn inline_schema() -> bool {
         true
     }
@@ -29,7 +78,7 @@ impl<T> JsonSchema for Shown<T> {
         "Id".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
+        T::schema()
     }
 }
 
@@ -40,7 +89,6 @@ pub struct MoneyView {
     /// In minor units.
     pub amount: i64,
     /// ISO 4217 code.
-    #[schemars(with = "String")]
     pub currency: Iso4217,
 }
 
@@ -51,6 +99,18 @@ pub struct Iso4217(pub Currency);
 impl Serialize for Iso4217 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl JsonSchema for Iso4217 {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "currency" })
     }
 }
 
@@ -119,7 +179,7 @@ impl JsonSchema for At {
 #[schemars(rename = "Minimal")]
 pub struct MinimalView {
     /// Its id.
-    #[schemars(with = "String")]
+    #[schemars(with = "MinimalId")]
     pub id: CompactString,
     /// Its status.
     pub status: &'static str,
@@ -129,6 +189,35 @@ pub struct MinimalView {
     pub total: Option<MoneyView>,
     /// When it expires, unless it goes on.
     pub expires_at: At,
+}
+
+/// Texts that are shown as they are made, and how they look.
+macro_rules! shown_texts {
+    ($($(#[$doc:meta])* $name:ident, $pattern:expr;)+) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": ($pattern) })
+            }
+        }
+    )+ };
+}
+shown_texts! {
+    /// The schema of the id of a cart, an order or a reservation.
+    MinimalId, format!("^(crt|ord|rsv)_{UID}(~.{{1,64}})?$");
+    /// The schema of a line's id.
+    LineId, "^[1-9][0-9]{0,4}$";
+    /// The schema of the number of an order.
+    OrderNumber, "^[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}$";
 }
 
 /// The id of a line: its number as text.

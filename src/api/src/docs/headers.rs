@@ -17,6 +17,12 @@ const HEADERS: &[(&str, &str, Option<&str>, &str)] = &[
     ),
     ("Preference-Applied", "string", None, "What of Prefer was applied."),
     ("Link", "string", None, "The next page of the list, as rel=\"next\"."),
+    (
+        "X-Request-Id",
+        "string",
+        Some("^[A-Za-z0-9._:~+/=@-]{1,128}$"),
+        "The id of the request: its own `X-Request-Id` if that is lawful, otherwise one that is made.",
+    ),
 ];
 
 /// All of them, for `components`.
@@ -31,9 +37,9 @@ pub(super) fn components() -> Value {
     Value::Object(HEADERS.iter().map(header).collect())
 }
 
-/// Those that an answer with this status may have; `None`: it has none.
-pub(super) fn of<S>(route: &Route<S>, status: u16) -> Option<Value> {
-    let mut names = Vec::new();
+/// Those that an answer with this status may have.
+pub(super) fn of<S>(route: &Route<S>, status: u16) -> Value {
+    let mut names = vec!["X-Request-Id"];
     let is_resource = route.path.starts_with("/v1/");
     if is_resource && matches!(status, 200..=299 | 304) {
         names.extend(["ETag", "Doorbuster-Seq"]);
@@ -55,5 +61,5 @@ pub(super) fn of<S>(route: &Route<S>, status: u16) -> Option<Value> {
     }
     let reference = |name: &str| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
     let headers: Map<String, Value> = names.into_iter().map(reference).collect();
-    (!headers.is_empty()).then(|| headers.into())
+    headers.into()
 }

@@ -5,7 +5,7 @@ use crate::core::caller::{Access, GUEST_COOKIE};
 use crate::core::problem::Code;
 use crate::core::route::{Body, Route};
 use crate::core::types::{EMAIL, EMAIL_LENGTH_MAX, RETURN_URL_LENGTH_MAX};
-use crate::core::view::MinimalView;
+use crate::core::view::{MinimalView, UID};
 use doorbuster_domain::country;
 use doorbuster_domain::ids::{CartId, OrderId, PaymentId, RefundId, ReturnId, ShipmentId};
 use doorbuster_domain::money::Currency;
@@ -15,7 +15,13 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// An id that a seller chose: it has a character other than a point, or more than two points.
-const NAME: &str = "^([A-Za-z0-9 ._~:+-]*[A-Za-z0-9 _~:+-][A-Za-z0-9 ._~:+-]*|[.]{3,})$";
+///
+/// Of characters beyond ASCII it says less than is true, because not every reader of patterns knows scripts: only letters, digits and their marks are
+/// accepted.
+const NAME: &str = concat!(
+    "^([A-Za-z0-9 ._~:+/%#&,()\\u00aa-\\uffff-]*[A-Za-z0-9 _~:+/%#&,()\\u00aa-\\uffff-]",
+    "[A-Za-z0-9 ._~:+/%#&,()\\u00aa-\\uffff-]*|[.]{3,})$"
+);
 const NAME_LENGTH_MAX: usize = 64;
 /// A text without control characters except tabs and line ends.
 const TEXT: &str = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$";
@@ -158,9 +164,9 @@ fn meaning_of_segment(path: &str, name: &str) -> &'static str {
     }
 }
 
-/// The pattern of an id made by the node: 26 digits of Crockford's base32, which hold 128 bits.
+/// The pattern of an id made by the node.
 fn uid(prefix: &str) -> String {
-    format!("^{prefix}[0-7][0-9a-hjkmnp-tv-z]{{25}}$")
+    format!("^{prefix}{UID}$")
 }
 
 fn operation<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
@@ -316,8 +322,8 @@ fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
 }
 
 fn add_headers<S>(response: &mut Value, route: &Route<S>, status: u16) {
-    if let (Some(headers), Some(fields)) = (headers::of(route, status), response.as_object_mut()) {
-        fields.insert("headers".into(), headers);
+    if let Some(fields) = response.as_object_mut() {
+        fields.insert("headers".into(), headers::of(route, status));
     }
 }
 
@@ -396,6 +402,41 @@ mod tests {
         assert_eq!(described[2]["pattern"], "^crt_[0-7][0-9a-hjkmnp-tv-z]{25}$");
         let largest = CartId(u128::MAX).to_string();
         assert!(largest.starts_with("crt_7") && largest.len() == CartId::PREFIX.len() + 26);
+    }
+
+    /// What an answer shows of an id has the form that the description gives.
+    #[test]
+    fn ids_in_answers_and_the_headers_of_all_answers_are_described() {
+        let document = describe(routes::<NoShop>());
+        let schemas = &document["components"]["schemas"];
+        let pattern = |schema: &str, field: &str| schemas[schema]["properties"][field]["pattern"].as_str().unwrap();
+        for (schema, field, begins) in [
+            ("Order", "id", "^ord_["),
+            ("Order", "number", "^[0-9A-HJKMNP-TV-Z]{4}-"),
+            ("Cart", "id", "^crt_["),
+            ("Payment", "id", "^pay_["),
+            ("Payment", "order", "^ord_["),
+            ("Refund", "id", "^rfd_["),
+            ("Return", "id", "^ret_["),
+            ("Shipment", "id", "^shp_["),
+            ("Reservation", "id", "^rsv_["),
+            ("OrderLine", "id", "^[1-9]"),
+            ("OrderLine", "sku", NAME),
+            ("Level", "warehouse", NAME),
+            ("Product", "id", NAME),
+            ("Minimal", "id", "^(crt|ord|rsv)_"),
+            ("Money", "currency", "^("),
+        ] {
+            assert!(pattern(schema, field).starts_with(begins), "{schema}.{field}: {}", pattern(schema, field));
+        }
+        for operation in
+            document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+        {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["headers"]["X-Request-Id"].is_object(), "{} {status}", operation["operationId"]);
+            }
+        }
+        assert!(document["components"]["headers"]["X-Request-Id"]["schema"]["pattern"].is_string());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From a socket to a handler: the server, the overload gate, the pipeline with its admission, and the router.
 
 pub mod admission;
+mod compression;
 mod cors;
 mod overload_gate;
 mod pipeline;

@@ -8,9 +8,10 @@
 //! connection closes, its deadline passes), what was decided stands.
 
 use super::admission::{Account, Admission, NoRoom, Permit, PriorityClass, SlowBody};
+use super::compression;
 use super::cors::Cors;
 use super::overload_gate::{Gated, OverloadGate};
-use super::request_id::{RequestIds, X_REQUEST_ID};
+use super::request_id::{RequestIds, X_REQUEST_ID, named};
 use super::router::{Found, Router};
 use super::server::Peer;
 use crate::core::address::client_address;
@@ -225,8 +226,10 @@ impl<S: Shop> Pipeline<S> {
         let log = self.context.settings.requests.access_log;
         let begun = (log != AccessLog::Off).then(|| self.now());
         let (method, path) = (arrived.method, arrived.path);
+        let coding = compression::wanted(method, &arrived.headers);
+        let compress_bytes_min = self.context.settings.requests.compress_bytes_min;
         let mut response = match AssertUnwindSafe(self.answer(arrived, body)).catch_unwind().await {
-            Ok(Ok(reply)) => reply.into_response(),
+            Ok(Ok(reply)) => compression::apply(reply.into_response(), coding, compress_bytes_min),
             Ok(Err(Refused::NoPermit)) => admission.overloaded_response(),
             // An entity had no room: the `Retry-After` is spread as for requests without a permit.
             Ok(Err(Refused::Problem(problem))) if problem.code() == Code::Overloaded => {
@@ -571,11 +574,4 @@ fn panicked() -> Response {
 
 fn internal() -> Problem {
     Problem::new(Code::Internal).detail("an internal error occurred")
-}
-
-/// The response of a problem that names its request.
-fn named(problem: Problem, id: &HeaderValue) -> Response {
-    let mut response = problem.instance(id.to_str().unwrap_or_default()).into_response();
-    response.headers_mut().insert(&X_REQUEST_ID, id.clone());
-    response
 }

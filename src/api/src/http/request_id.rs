@@ -1,9 +1,11 @@
 //! The id of a request: the caller's own (`X-Request-Id`) if it is lawful, otherwise one that is made here. It is in the answer, in a problem's
 //! `instance` and in the log.
 
+use crate::core::problem::Problem;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use warp::reply::Response;
 
 /// The header.
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,9 +30,7 @@ impl Default for RequestIds {
 impl RequestIds {
     /// The id of a request with these headers.
     pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
-        let mut all = headers.get_all(&X_REQUEST_ID).iter();
-        let own = all.next().filter(|id| is_lawful(id.as_bytes()) && all.next().is_none());
-        own.cloned().unwrap_or_else(|| self.make())
+        own(headers).unwrap_or_else(|| self.make())
     }
 
     /// A new id.
@@ -38,6 +38,19 @@ impl RequestIds {
         let number = self.start.wrapping_add(self.made.fetch_add(1, Ordering::Relaxed));
         HeaderValue::from_bytes(&text_of(mixed(number))).unwrap_or(HeaderValue::from_static("req_"))
     }
+}
+
+/// The caller's own id, if it is lawful and the only one.
+pub(super) fn own(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut all = headers.get_all(&X_REQUEST_ID).iter();
+    all.next().filter(|id| is_lawful(id.as_bytes()) && all.next().is_none()).cloned()
+}
+
+/// The response of a problem that names its request.
+pub(super) fn named(problem: Problem, id: &HeaderValue) -> Response {
+    let mut response = problem.instance(id.to_str().unwrap_or_default()).into_response();
+    response.headers_mut().insert(&X_REQUEST_ID, id.clone());
+    response
 }
 
 /// The finalizer of SplitMix64: another number for each number.

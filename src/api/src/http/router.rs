@@ -6,6 +6,7 @@
 use crate::core::request::Params;
 use crate::core::route::Route;
 use compact_str::CompactString;
+use doorbuster_domain::ids::name::normal;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -106,7 +107,7 @@ impl<S> Router<S> {
     }
 }
 
-/// A segment without its percent-encoding; `None`: an escape is incomplete or has no hexadecimal digits, or the text is not UTF-8.
+/// A segment without its percent-encoding and in its normal form (NFC), so that every way to write it is one path; `None`: an escape is incomplete or has no hexadecimal digits, or the text is not UTF-8.
 pub(crate) fn decode(segment: &str) -> Option<CompactString> {
     if !segment.contains('%') {
         return Some(segment.into());
@@ -114,7 +115,7 @@ pub(crate) fn decode(segment: &str) -> Option<CompactString> {
     // `percent_decode_str` keeps an escape that is none as it is.
     let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     let lawful = segment.split('%').skip(1).all(is_escape);
-    lawful.then(|| percent_decode_str(segment).decode_utf8().ok()).flatten().map(CompactString::from)
+    lawful.then(|| percent_decode_str(segment).decode_utf8().ok()).flatten().map(|text| normal(&text))
 }
 
 #[cfg(test)]
@@ -154,12 +155,14 @@ mod tests {
         };
         assert_eq!(path("/v1/inventory/A%20B/receipts"), "/v1/inventory/A B/receipts");
         assert_eq!(path("/v1/inventory/%41%20B/receipts"), "/v1/inventory/A B/receipts");
+        assert_eq!(path("/v1/inventory/A%2Fcounts%25/receipts"), "/v1/inventory/A%2Fcounts%25/receipts", "one segment");
     }
 
     #[test]
     fn an_escape_is_two_hexadecimal_digits_of_utf8() {
         assert_eq!(decode("A%20B%2b"), Some("A B+".into()));
         assert_eq!(decode("%c3%a4"), Some("\u{e4}".into()));
+        assert_eq!(decode("a%cc%88"), Some("\u{e4}".into()), "the same text in another form");
         for text in ["%", "a%2", "%zz", "%ff", "%%20", "%+1"] {
             assert_eq!(decode(text), None, "{text}");
         }

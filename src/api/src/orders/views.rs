@@ -1,7 +1,7 @@
 //! The view of an order.
 
 use super::terms::EXTERNAL_ID;
-use crate::core::view::{At, Iso4217, MinimalView, MoneyView, Pairs, Shown, line_id};
+use crate::core::view::{At, Iso4217, LineId, MinimalView, MoneyView, OrderNumber, Pairs, Shown, line_id};
 use crate::core::words::status_word;
 use crate::payments::views::{PaymentErrorView, PaymentView, payment_error, payment_word};
 use crate::returns::views::ReturnView;
@@ -22,7 +22,7 @@ use serde::Serialize;
 #[schemars(rename = "Order")]
 pub struct OrderView<'a> {
     id: Shown<OrderId>,
-    #[schemars(with = "String")]
+    #[schemars(with = "OrderNumber")]
     number: CompactString,
     status: &'static str,
     payment_status: &'static str,
@@ -34,7 +34,6 @@ pub struct OrderView<'a> {
     bill_to: Option<AddressView<'a>>,
     note: Option<&'a str>,
     shipping: Option<ShippingView<'a>>,
-    #[schemars(with = "String")]
     currency: Iso4217,
     lines: Vec<OrderLineView<'a>>,
     totals: TotalsView,
@@ -88,7 +87,7 @@ struct ShippingView<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "OrderLine")]
 struct OrderLineView<'a> {
-    #[schemars(with = "String")]
+    #[schemars(with = "LineId")]
     id: CompactString,
     sku: Shown<&'a Sku>,
     title: Option<&'a str>,

@@ -1,6 +1,6 @@
 //! Views of returns.
 
-use crate::core::view::{At, MoneyView, Shown, line_id};
+use crate::core::view::{At, LineId, MoneyView, Shown, line_id};
 use crate::core::words::condition_word;
 use compact_str::CompactString;
 use doorbuster_domain::ids::{OrderId, RefundId, ReturnId};
@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ReturnLine")]
 struct ReturnLineView<'a> {
-    #[schemars(with = "String")]
+    #[schemars(with = "LineId")]
     line: CompactString,
     quantity: u32,
     reason: &'a str,

@@ -1,6 +1,6 @@
 //! Views of shipments.
 
-use crate::core::view::{At, Shown, line_id};
+use crate::core::view::{At, LineId, Shown, line_id};
 use compact_str::CompactString;
 use doorbuster_domain::ids::{OrderId, ShipmentId, WarehouseId};
 use doorbuster_domain::order::{Order, Shipment, ShipmentStatus, Sight};
@@ -10,7 +10,7 @@ use serde::Serialize;
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ShipmentLine")]
 struct ShipmentLineView {
-    #[schemars(with = "String")]
+    #[schemars(with = "LineId")]
     line: CompactString,
     quantity: u32,
 }

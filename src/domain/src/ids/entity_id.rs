@@ -234,7 +234,7 @@ mod tests {
             }
         }
         assert_eq!(EntityId::read_key(b"\x63ABCDEFGHIJKLMNOP\0"), Err(KeyError::Kind(0x63)));
-        assert_eq!(EntityId::read_key(b"\x01a/b\0"), Err(KeyError::Id(IdError::Name)));
+        assert_eq!(EntityId::read_key(b"\x01a?b\0"), Err(KeyError::Id(IdError::Name)));
     }
 
     fn entities() -> impl Strategy<Value = EntityId> {

@@ -49,7 +49,7 @@ pub enum Fault {
     },
     /// A variable that is ours, by its name, and has single underscores where double ones belong.
     #[error("{variable}: there is no such variable{}", did_you_mean(nearest.as_deref()))]
-    MisspeltVariable {
+    UnknownVariable {
         /// As written.
         variable: String,
         /// The variable that is written almost like it.
@@ -86,7 +86,7 @@ impl Fault {
     pub(super) fn key(&self) -> Option<&str> {
         match self {
             Self::NotAllowed { key, .. } | Self::Together { key, .. } => Some(key),
-            Self::Read { .. } | Self::Syntax { .. } | Self::UnknownKey { .. } | Self::MisspeltVariable { .. } => None,
+            Self::Read { .. } | Self::Syntax { .. } | Self::UnknownKey { .. } | Self::UnknownVariable { .. } => None,
         }
     }
 }

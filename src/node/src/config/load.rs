@@ -11,13 +11,37 @@ use std::path::{Path, PathBuf};
 pub const FILE_NAME: &str = "cluster.toml";
 /// The names of our environment variables begin with it; `__` stands between section and key.
 pub const ENVIRONMENT_PREFIX: &str = "DOORBUSTER__";
-/// What a variable begins with whose author wrote one underscore for two.
-const MISSPELT_PREFIX: &str = "DOORBUSTER_";
-/// A misspelt variable is recognised when this many letters or fewer are wrong, beside the underscores.
-const MISSPELT_LETTERS_MAX: usize = 2;
+/// What a variable begins with whose author meant one of ours.
+const PREFIX: &str = "DOORBUSTER_";
+/// Another variable is suggested when at most this part of its letters is wrong, beside the underscores: one in so many.
+const WRONG_LETTERS_IN: usize = 4;
 
-/// A section whose name is also that of variables of the tests: `DOORBUSTER_FAULTS_TELL`.
-const OF_TESTS: &str = "faults";
+/// Variables of the tests and of the harness (tests/README.md), which a node that they start inherits and does not read. Every other variable that
+/// begins like ours sets something, or is an error.
+pub const VARIABLES_OF_TESTS: &[&str] = &[
+    "DOORBUSTER_CAMPAIGN",
+    "DOORBUSTER_CLUSTER_TEST_NODE",
+    "DOORBUSTER_FAULT",
+    "DOORBUSTER_FAULTS",
+    "DOORBUSTER_FAULTS_AT_ONCE",
+    "DOORBUSTER_FAULTS_TELL",
+    "DOORBUSTER_FIRST_SEED",
+    "DOORBUSTER_FIRST_WORLD",
+    "DOORBUSTER_KILLS",
+    "DOORBUSTER_MODEL",
+    "DOORBUSTER_OPERATIONS",
+    "DOORBUSTER_PRINT_HASHES",
+    "DOORBUSTER_RANDOM_STEPS",
+    "DOORBUSTER_REQUIRE_SERVERS",
+    "DOORBUSTER_SEED",
+    "DOORBUSTER_SEEDS",
+    "DOORBUSTER_STAGE",
+    "DOORBUSTER_STRANGERS",
+    "DOORBUSTER_TESTS_AT_ONCE",
+    "DOORBUSTER_TEST_CQL",
+    "DOORBUSTER_TEST_REDIS",
+    "DOORBUSTER_WORLDS",
+];
 
 /// Where to look for settings beside the built-in defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -116,22 +140,24 @@ fn variable_of(key: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// `DOORBUSTER_API_LISTEN`: it begins like ours, and is written almost like a setting or begins with the name of a section, but would set nothing.
-/// Other programs of the house have variables that begin the same way and resemble no setting.
+/// `DOORBUSTER_API_LISTEN`: it begins like ours and would set nothing. The nearest of our variables is suggested, if one is near.
 fn misspelt(name: &str, value: &str, keys: &Keys) -> Option<Fault> {
-    let flat = |text: &str| text.to_uppercase().replace(['.', '_'], "");
-    let rest = name.strip_prefix(MISSPELT_PREFIX)?;
-    if is_service_link(rest, value) {
+    let rest = name.strip_prefix(PREFIX)?;
+    if VARIABLES_OF_TESTS.contains(&name) || is_service_link(rest, value) {
         return None;
     }
+    let flat = |text: &str| text.to_uppercase().replace(['.', '_'], "");
     let meant = flat(rest);
-    let nearest = keys.iter().filter(|setting| !setting.key.contains('*'));
-    let nearest = nearest.map(|setting| (distance(&flat(&setting.key), &meant), &setting.key)).min()?;
-    let (letters, key) = nearest;
-    let is_near = letters <= MISSPELT_LETTERS_MAX;
-    let section = rest.split('_').next().unwrap_or_default().to_ascii_lowercase();
-    (is_near || (section != OF_TESTS && keys.is_group(&section)))
-        .then(|| Fault::MisspeltVariable { variable: name.to_owned(), nearest: is_near.then(|| variable_of(key)) })
+    let settings = keys.iter().filter(|setting| !setting.key.contains('*'));
+    let settings = settings.map(|setting| (distance(&flat(&setting.key), &meant), variable_of(&setting.key)));
+    let others = VARIABLES_OF_TESTS.iter().filter_map(|other| {
+        let other_rest = other.strip_prefix(PREFIX)?;
+        Some((distance(&flat(other_rest), &meant), (*other).to_owned()))
+    });
+    let nearest = settings.chain(others).min();
+    let nearest =
+        nearest.filter(|(wrong, _)| wrong.saturating_mul(WRONG_LETTERS_IN) <= meant.len().max(WRONG_LETTERS_IN));
+    Some(Fault::UnknownVariable { variable: name.to_owned(), nearest: nearest.map(|(_, variable)| variable) })
 }
 
 /// Where there is a service of our name (`doorbuster`, `doorbuster-api`), Kubernetes puts its address into every container's environment:

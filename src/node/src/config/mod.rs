@@ -24,7 +24,7 @@ mod tree;
 pub use cluster::{Cluster, Cql, Quorum};
 pub use error::{Error, Fault, Origin};
 pub use keys::{Keys, is_at};
-pub use load::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, environment};
+pub use load::{ENVIRONMENT_PREFIX, FILE_NAME, Sources, VARIABLES_OF_TESTS, environment};
 pub use settings::{
     AccessLog, Admission, Api, Audit, Config, Entities, Faults, Journal, JournalKind, Lists, Log, LogFormat, Node,
     OperatorAuth, Redis, Runtimes,

@@ -147,7 +147,7 @@ where
                 Err(error) => tracing::debug!(%error, "hand over a connection"),
             },
             Ok(Ok(FirstHead::Refused(code, detail))) => {
-                let answer = unparsable::answer(code, detail);
+                let answer = unparsable::answer(code, detail, &permit.shared.request_ids);
                 if write_refusal(&mut stream, &answer).await {
                     linger(stream, &permit.shared).await;
                 }
@@ -192,8 +192,8 @@ fn refuse(mut stream: TcpStream, shared: &Arc<Shared>, code: Code) {
     if shared.counts.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(1_000) {
         tracing::warn!(code = code.as_str(), "connections are refused");
     }
-    let problem = Problem::new(code).retry_after(1);
-    tokio::spawn(async move { write_refusal(&mut stream, &problem.to_raw_http()).await });
+    let answer = unparsable::raw(Problem::new(code).retry_after(1), &shared.request_ids);
+    tokio::spawn(async move { write_refusal(&mut stream, &answer).await });
 }
 
 /// Writes a last answer; `false`: the peer did not take it.

@@ -6,6 +6,7 @@ use super::{Peer, Shared};
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
 use crate::http::overload_gate::OverloadGate;
+use crate::http::request_id::{named, own};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
@@ -44,6 +45,7 @@ where
     let guarded = {
         let (timer, shared) = (timer.clone(), Arc::clone(&shared));
         service_fn(move |mut request: Request<Incoming>| {
+            let own = own(request.headers());
             let answering = match head_problem(&request) {
                 Some(problem) => Answering::Refused(problem),
                 None => {
@@ -52,19 +54,23 @@ where
                     match gate.and_then(|gate| gate.must_wait(request.method(), request.uri().path()).zip(Some(gate))) {
                         None => Answering::Served(service.call(request)),
                         Some((class, gate)) => {
-                            let (gate, service, timer) = (gate.clone(), service.clone(), timer.clone());
-                            Answering::Queued(Box::pin(wait(gate, class, service, request, timer, timeout)))
+                            let (gate, service) = (gate.clone(), service.clone());
+                            let timer = (timer.clone(), timeout);
+                            Answering::Queued(Box::pin(wait(gate, class, service, request, timer)))
                         }
                     }
                 }
             };
-            let timer = timer.clone();
+            let (timer, shared) = (timer.clone(), Arc::clone(&shared));
             async move {
-                match answering {
+                // The id is made only for those that the server answers itself.
+                let id = || own.unwrap_or_else(|| shared.request_ids.make());
+                let answer = match answering {
                     Answering::Served(answering) => within(answering, &timer, ConnectionTimer::deadline(timeout)).await,
-                    Answering::Refused(problem) => Ok(closing(problem)),
+                    Answering::Refused(problem) => Err(problem),
                     Answering::Queued(answering) => answering.await,
-                }
+                };
+                Ok::<_, Infallible>(answer.unwrap_or_else(|problem| closing(problem, &id())))
             }
         })
     };
@@ -105,7 +111,7 @@ enum Answering<F> {
     Served(F),
     Refused(Problem),
     /// Boxed: only requests during overload pay for it.
-    Queued(Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>),
+    Queued(Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>),
 }
 
 /// Waits for room and is then served like every request, or is refused with a `Retry-After`.
@@ -114,9 +120,8 @@ async fn wait<S>(
     class: PriorityClass,
     service: S,
     request: Request<Incoming>,
-    timer: ConnectionTimer,
-    timeout: Duration,
-) -> Result<Response, Infallible>
+    (timer, timeout): (ConnectionTimer, Duration),
+) -> Result<Response, Problem>
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
@@ -146,21 +151,21 @@ async fn within(
     answering: impl Future<Output = Result<Response, Infallible>>,
     timer: &ConnectionTimer,
     deadline: Instant,
-) -> Result<Response, Infallible> {
+) -> Result<Response, Problem> {
     let mut answering = pin!(answering);
     poll_fn(|context| {
         if let Poll::Ready(answer) = answering.as_mut().poll(context) {
-            return Poll::Ready(answer);
+            return Poll::Ready(answer.map_err(|never| match never {}));
         }
         timer
             .poll_until(deadline, context)
-            .map(|()| Ok(closing(Problem::new(Code::OutcomeUnknown).detail("not answered in time").retry_after(1))))
+            .map(|()| Err(Problem::new(Code::OutcomeUnknown).detail("not answered in time").retry_after(1)))
     })
     .await
 }
 
-fn closing(problem: Problem) -> Response {
-    let mut response = problem.into_response();
+fn closing(problem: Problem, id: &HeaderValue) -> Response {
+    let mut response = named(problem, id);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -15,6 +15,7 @@ mod timer;
 mod unparsable;
 
 use super::overload_gate::OverloadGate;
+use super::request_id::RequestIds;
 use acceptor::Accepted;
 use connection::{Serving, serve_connection};
 use hyper::Request;
@@ -132,6 +133,8 @@ impl Addresses {
 pub(super) struct Shared {
     limits: SocketLimits,
     gate: Option<OverloadGate>,
+    /// Name the requests that only the server answers.
+    request_ids: RequestIds,
     addresses: Addresses,
     counts: Arc<SocketCounts>,
     /// Sockets that are closed for writing and still read for a moment.
@@ -192,6 +195,7 @@ where
     let shared = Arc::new(Shared {
         limits,
         gate,
+        request_ids: RequestIds::default(),
         addresses: Addresses::default(),
         counts,
         lingering: AtomicUsize::new(0),

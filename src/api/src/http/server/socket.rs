@@ -127,7 +127,8 @@ impl MonitoredSocket {
     /// Is there a replacement for `bytes`?
     fn is_replaced(&mut self, bytes: &[u8]) -> bool {
         if self.replacement.is_none() {
-            self.replacement = unparsable::replacement(bytes, self.refusal).map(|own| (own, 0));
+            self.replacement =
+                unparsable::replacement(bytes, self.refusal, &self.shared.request_ids).map(|own| (own, 0));
         }
         self.replacement.is_some()
     }

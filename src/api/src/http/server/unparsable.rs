@@ -5,13 +5,14 @@
 
 use super::framing::Refusal;
 use crate::core::problem::{Code, Problem};
+use crate::http::request_id::RequestIds;
 use std::io::IoSlice;
 
 /// The position of the status in an answer.
 const STATUS: std::ops::Range<usize> = 9..12;
 
-/// The answer to send instead of `bytes`, if `hyper` made them by itself. `refusal`: why the head was kept from `hyper`.
-pub(super) fn replacement(bytes: &[u8], refusal: Option<Refusal>) -> Option<Vec<u8>> {
+/// The answer to send instead of `bytes`, if `hyper` made them by itself. `refusal`: why the head was kept from `hyper`; `ids`: name the request.
+pub(super) fn replacement(bytes: &[u8], refusal: Option<Refusal>, ids: &RequestIds) -> Option<Vec<u8>> {
     let code = match bytes.get(STATUS)? {
         b"400" => Code::MalformedRequest,
         b"414" => Code::UriTooLong,
@@ -24,12 +25,17 @@ pub(super) fn replacement(bytes: &[u8], refusal: Option<Refusal>) -> Option<Vec<
         Some(Refusal::Head(code, detail)) => (code, detail),
         Some(Refusal::Body(_)) | None => (code, "the head of the request cannot be parsed"),
     };
-    (is_bare && is_alone).then(|| answer(code, detail))
+    (is_bare && is_alone).then(|| answer(code, detail, ids))
 }
 
-/// The answer to a head that is refused.
-pub(super) fn answer(code: Code, detail: &str) -> Vec<u8> {
-    Problem::new(code).detail(detail).to_raw_http()
+/// The answer to a head that is refused. Whether it had an id of its own was not read.
+pub(super) fn answer(code: Code, detail: &str, ids: &RequestIds) -> Vec<u8> {
+    raw(Problem::new(code).detail(detail), ids)
+}
+
+/// A problem as bytes, with the id of its request.
+pub(super) fn raw(problem: Problem, ids: &RequestIds) -> Vec<u8> {
+    problem.instance(ids.make().to_str().unwrap_or_default()).to_raw_http()
 }
 
 /// The only slice that is not empty, if there is exactly one.
@@ -52,18 +58,21 @@ mod tests {
 
     #[test]
     fn a_bare_refusal_becomes_a_problem_and_nothing_else_is_changed() {
-        let replaced = String::from_utf8(replacement(BARE, None).expect("it is bare")).expect("text");
+        let ids = RequestIds::default();
+        let replaced = String::from_utf8(replacement(BARE, None, &ids).expect("it is bare")).expect("text");
         assert!(
             replaced.starts_with("HTTP/1.1 431 ") && replaced.contains("\"code\":\"head_too_large\""),
             "{replaced}"
         );
+        let id = replaced.split_once("X-Request-Id: ").expect("it names the request").1.lines().next().expect("a line");
+        assert!(id.starts_with("req_") && replaced.contains(&format!("\"instance\":\"{id}\"")), "{replaced}");
         let refusal = Refusal::Head(Code::HeadTooLarge, "too long");
-        let refused = String::from_utf8(replacement(BARE, Some(refusal)).expect("it is bare")).expect("text");
+        let refused = String::from_utf8(replacement(BARE, Some(refusal), &ids).expect("it is bare")).expect("text");
         assert!(refused.contains("\"detail\":\"too long\""), "{refused}");
         let own = Problem::new(Code::MalformedRequest).to_raw_http();
-        assert_eq!(replacement(&own, None), None);
-        assert_eq!(replacement(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None), None);
-        assert_eq!(replacement(&[BARE, BARE].concat(), None), None);
+        assert_eq!(replacement(&own, None, &ids), None);
+        assert_eq!(replacement(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None, &ids), None);
+        assert_eq!(replacement(&[BARE, BARE].concat(), None, &ids), None);
     }
 
     #[test]
