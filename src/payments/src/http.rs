@@ -78,7 +78,7 @@ impl HttpProvider {
         send_before: Timestamp,
     ) -> Result<(StatusCode, Bytes), NoReply> {
         let _permit = self.permits.acquire().await.map_err(NoReply::because)?;
-        if self.clock.now() >= send_before {
+        if self.clock.latest() >= send_before {
             return Err(NoReply::because("the key is too old to be sent"));
         }
         let answer = self.client.request(request).await.map_err(NoReply::because)?;

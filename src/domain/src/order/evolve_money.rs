@@ -35,18 +35,23 @@ impl Order {
 
     /// What had succeeded did not (rule M13): the money counts no longer as taken, or as given back.
     pub(super) fn reversed(&mut self, key: CallKey, code: &CompactString) {
+        self.call_answered(key);
         self.trouble(AttentionReason::Reversed { call: key, code: code.clone() });
         let refused = CallState::Refused { code: code.clone(), retry: Retry::Never };
         let (amount, refund) = self.call_mut(key).map_or((0, None), |call| {
+            // A success that was not heard of never counted.
+            let counted = if call.open() { 0 } else { call.amount };
             call.state = refused;
-            (call.amount, call.refund)
+            (counted, call.refund)
         });
         if let Some(payment) = self.payment_mut(key.payment) {
             match key.operation {
                 // Set aside: nothing can be taken of it. Taken at once: it is not there any more.
                 Operation::Authorize => (payment.captured, payment.voided) = (0, true),
                 Operation::Capture => payment.captured = payment.captured.saturating_sub(amount),
+                // What undid a charge of another amount never counted as given back.
                 Operation::Void => payment.voided = false,
+                Operation::Refund if refund.is_none() => payment.voided = false,
                 Operation::Refund => payment.refunded = payment.refunded.saturating_sub(amount),
             }
         }

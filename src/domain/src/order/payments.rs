@@ -81,6 +81,15 @@ impl Order {
             return Err(Refusal::Unknown);
         }
         let meaning = self.meaning(call, answer, now)?;
+        // A late copy of a success that was taken back since (rule M13): only an operator says that it counts after all.
+        let is_late = matches!(answer, ProviderAnswer::Succeeded { .. })
+            && self
+                .troubles
+                .iter()
+                .any(|trouble| matches!(trouble, AttentionReason::Reversed { call: one, .. } if *one == call));
+        if is_late {
+            return Ok(None);
+        }
         let asked_for = self.money_of(call);
         match (answer.speaks_of_money(), *amount) {
             (true, Some(found)) if Some(found) != asked_for => Ok(self.differing(call, found, answer)),
@@ -270,6 +279,10 @@ impl Payment {
                 ProviderAnswer::Declined { code, retry },
                 Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing,
             ) => Some(Event::Declined { payment, code: code.clone(), retry: *retry }),
+            // Its success was never heard of, so what took it back is its outcome (rule M13).
+            (ProviderAnswer::Reversed { code }, Attempt::Asked | Attempt::RequiresAction(_) | Attempt::Processing) => {
+                Some(Event::Declined { payment, code: code.clone(), retry: Retry::OtherMethod })
+            }
             (ProviderAnswer::RequiresAction { provider_reference, action }, Attempt::Asked) => {
                 Some(Event::ActionRequired {
                     payment,
@@ -329,9 +342,11 @@ impl Call {
             ) => Some(Event::CallRefused { call, code: code.clone(), retry: *retry }),
             (ProviderAnswer::Conflict, CallState::Asked) => Some(Event::QueryOnly { call, conflict: true }),
             (ProviderAnswer::Broken, CallState::Asked) => Some(Event::GivenUp { call }),
-            (ProviderAnswer::Reversed { code }, CallState::Succeeded(_)) => {
-                Some(Event::Reversed { call, code: code.clone() })
-            }
+            // Also where its success was never heard of: a late copy of it must not count.
+            (
+                ProviderAnswer::Reversed { code },
+                CallState::Succeeded(_) | CallState::Asked | CallState::QueryOnly | CallState::GivenUp,
+            ) => Some(Event::Reversed { call, code: code.clone() }),
             (
                 ProviderAnswer::Authorized { .. }
                 | ProviderAnswer::Succeeded { .. }

@@ -87,10 +87,24 @@ fn m13_a_refund_that_is_taken_back_is_owed_again() {
     assert_eq!(desk.order.refunded(), 13_498);
     desk.says(Operation::Refund, 1, 1, ProviderAnswer::Reversed { code: "account_closed".into() });
     assert_eq!((desk.order.refunded(), desk.order.troubles.len(), asked(&desk)), (0, 1, Vec::new()));
+    desk.succeed(Operation::Refund, 1);
+    assert_eq!(desk.order.refunded(), 0, "a late copy of the success that was taken back");
     let reference = desk.order.reference(CallKey { operation: Operation::Refund, payment: 1, attempt: 1 });
     let looked = ProviderAnswer::Declined { code: "another account".into(), retry: Retry::SameMethod };
     desk.tell(&Command::Settle { reference, answer: looked }).unwrap();
     assert_eq!(asked(&desk), [(Operation::Refund, 2, false)]);
+}
+
+/// Its answer was lost, and when the provider is asked it has taken the success back already.
+#[test]
+fn m13_what_is_taken_back_before_its_success_was_heard_of_has_failed() {
+    let mut desk = Desk::confirmed(CapturePolicy::OnConfirmation, &[1]);
+    desk.says(Operation::Capture, 1, 1, ProviderAnswer::Reversed { code: "capture_failed".into() });
+    let is_asked = asked(&desk).iter().any(|(operation, ..)| *operation == Operation::Capture);
+    assert_eq!((desk.order.captured(), is_asked), (0, false), "it is settled, and not asked again");
+    let mut desk = paying();
+    desk.says(Operation::Authorize, 1, 1, ProviderAnswer::Reversed { code: "no_funds".into() });
+    assert!(desk.order.awaits_payment(), "another attempt may be made");
 }
 
 #[test]

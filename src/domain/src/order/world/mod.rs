@@ -338,6 +338,22 @@ impl World {
     /// The network carries, the provider answers, the operator does what is shown to him: until nothing is owed.
     fn heal(&mut self) {
         self.healing = true;
+        // What is to be sent in place of lost units arrives one day.
+        for number in 0..SKUS {
+            for place in 0..2 {
+                let receive = inventory::Command::Receive {
+                    request: self.new_request("receipts"),
+                    warehouse: warehouse(place),
+                    units: 60,
+                    reference: None,
+                    expected_at: None,
+                };
+                let stock = EntityId::Inventory(sku(number));
+                let _told = self.tell(&stock, &message::Command::Inventory(receive));
+            }
+        }
+        let taken_back = self.provider.all_taken_back();
+        self.network.extend(taken_back.into_iter().map(|report| Message::Webhook { report }));
         for _ in 0..2_000 {
             while !self.network.is_empty() {
                 self.deliver_something();

@@ -93,6 +93,11 @@ impl World {
 
     /// The shopper on the provider's pages, or the bank behind it.
     pub(super) fn shopper_acts(&mut self) {
+        if self.chance(20)
+            && let Some(report) = self.provider.take_back(&mut self.rng)
+        {
+            self.network.push(Message::Webhook { report });
+        }
         if let Some(report) = self.provider.act(self.now, &mut self.rng)
             && self.chance(70)
         {
@@ -219,6 +224,9 @@ impl World {
                     AttentionReason::StepRefused(step) => panic!("seed {}: {id} was refused {step:?}", self.seed),
                 }
             }
+            // One word settles all that is to be looked at of a call.
+            let mut looked_at = std::collections::BTreeSet::new();
+            settle.retain(|(reference, _)| looked_at.insert(*reference));
             for (reference, answer) in settle {
                 let settled =
                     self.tell(&EntityId::Order(id), &message::Command::Order(Command::Settle { reference, answer }));

@@ -5,6 +5,7 @@ use crate::money::Money;
 use crate::payment::{NextAction, Operation, ProviderAnswer, ProviderCall, ProviderReport, Reference, Retry};
 use crate::time::Timestamp;
 use rand::Rng;
+use rand::seq::IteratorRandom;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,8 @@ pub(super) struct Provider {
     never: BTreeSet<Reference>,
     /// Keys to which it gives a stored 500 for ever (rule M7).
     broken: BTreeSet<Reference>,
+    /// Successes that it took back (rule M13).
+    reversed: BTreeSet<Reference>,
 }
 
 impl Provider {
@@ -172,6 +175,23 @@ impl Provider {
         Some(line.report())
     }
 
+    /// A refund that had succeeded comes back days later (rule M13).
+    pub(super) fn take_back(&mut self, rng: &mut ChaCha8Rng) -> Option<ProviderReport> {
+        let is_paid_back = |line: &&mut LedgerEntry| {
+            line.call.reference.operation == Operation::Refund
+                && matches!(line.answer, ProviderAnswer::Succeeded { .. })
+        };
+        let line = self.ledger.values_mut().filter(is_paid_back).choose(rng)?;
+        line.answer = ProviderAnswer::Reversed { code: "account_closed".into() };
+        self.reversed.insert(line.call.reference);
+        Some(line.report())
+    }
+
+    /// It says again what it took back, until it is heard.
+    pub(super) fn all_taken_back(&self) -> Vec<ProviderReport> {
+        self.reversed.iter().filter_map(|reference| self.ledger.get(reference)).map(LedgerEntry::report).collect()
+    }
+
     /// What an operator finds out.
     pub(super) fn truth(&mut self, reference: &Reference) -> ProviderAnswer {
         if reference.operation != Operation::Authorize && !self.ledger.contains_key(reference) {
@@ -181,6 +201,9 @@ impl Provider {
         self.ledger.get(reference).map_or(never, |line| match &line.answer {
             ProviderAnswer::RequiresAction { .. } | ProviderAnswer::Processing { .. } => {
                 ProviderAnswer::Declined { code: "still_open".into(), retry: Retry::SameMethod }
+            }
+            ProviderAnswer::Reversed { code } => {
+                ProviderAnswer::Declined { code: code.clone(), retry: Retry::SameMethod }
             }
             answer => answer.clone(),
         })
