@@ -7,11 +7,8 @@
 //! [`CHILD_BITS`], its number within the order, so that any node finds the order without a look-up.
 
 mod entity_id;
-<<<<<<< HEAD
-mod order_number;
-=======
 pub mod name;
->>>>>>> 1108eae (Names of real shops, compressed answers, ids of all requests and of all answers, and no unknown variable)
+mod order_number;
 
 pub use entity_id::{EntityId, KeyError};
 pub use order_number::OrderNumber;

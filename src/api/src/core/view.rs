@@ -217,7 +217,7 @@ shown_texts! {
     /// The schema of a line's id.
     LineId, "^[1-9][0-9]{0,4}$";
     /// The schema of the number of an order.
-    OrderNumber, "^[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}$";
+    OrderNumberText, "^[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}$";
 }
 
 /// The id of a line: its number as text.

@@ -1,7 +1,7 @@
 //! The view of an order.
 
 use super::terms::EXTERNAL_ID;
-use crate::core::view::{At, Iso4217, LineId, MinimalView, MoneyView, OrderNumber, Pairs, Shown, line_id};
+use crate::core::view::{At, Iso4217, LineId, MinimalView, MoneyView, OrderNumberText, Pairs, Shown, line_id};
 use crate::core::words::status_word;
 use crate::payments::views::{PaymentErrorView, PaymentView, payment_error, payment_word};
 use crate::returns::views::ReturnView;
@@ -22,7 +22,7 @@ use serde::Serialize;
 #[schemars(rename = "Order")]
 pub struct OrderView<'a> {
     id: Shown<OrderId>,
-    #[schemars(with = "OrderNumber")]
+    #[schemars(with = "OrderNumberText")]
     number: CompactString,
     status: &'static str,
     payment_status: &'static str,

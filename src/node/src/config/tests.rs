@@ -172,7 +172,7 @@ fn every_unknown_variable_that_begins_like_ours_is_an_error_that_names_the_neare
         assert!(from_variables(&[(link, value)]).is_ok(), "{link}");
     }
     // Those of the tests and of the harness.
-    for other in super::load::VARIABLES_OF_TESTS.iter().copied().chain(["DOORBUSTER", "PATH"]) {
+    for other in VARIABLES_OF_TESTS.iter().copied().chain(["DOORBUSTER", "PATH"]) {
         assert!(from_variables(&[(other, "1")]).is_ok(), "{other}");
     }
 }
