@@ -1,11 +1,12 @@
 //! The journal of a cluster: any node can own a shard, one at a time, and the store itself refuses a former owner.
 
-use super::append::Owners;
 use super::claim::Claiming;
+use super::log::Logs;
 use super::options::{Counts, CqlOptions};
+use super::owned::{Owners, PageAt};
 use super::read::Reader;
 use super::registry::CqlRegistry;
-use super::session::{Cql, CqlError, connect};
+use super::session::{Connection, Cql, CqlError, connect};
 use super::shared::CqlShared;
 use super::statements::Statements;
 use super::{options::Buckets, schema};
@@ -18,13 +19,15 @@ use doorbuster_domain::ids::EntityId;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use uuid::Uuid;
 
 /// The journal on ScyllaDB or Apache Cassandra. Clones belong to the same node.
 #[derive(Debug, Clone)]
 pub struct CqlJournal {
     cql: Arc<Cql>,
     owners: Arc<Owners>,
+    logs: Arc<Logs>,
     /// One lock per shard: this process makes one claim or checkpoint of a shard at a time.
     turns: Arc<[Mutex<()>]>,
 }
@@ -38,10 +41,21 @@ impl CqlJournal {
         let session = connect(&options).await?;
         schema::check(&session, &options).await?;
         let statements = Statements::prepare(&session, options.reach).await?;
-        let turns = (0..options.layout.shards.max(1)).map(|_| Mutex::new(())).collect();
         let buckets = Buckets::new(options.bucket_events);
-        let cql = Cql { session, statements, options, buckets, counts: Arc::default() };
-        Ok(Self { cql: Arc::new(cql), owners: Arc::default(), turns })
+        let connection = Arc::new(Connection { session, statements, options, buckets, counts: Arc::default() });
+        Ok(Self::of_process(connection))
+    }
+
+    /// Another process, as far as the store can tell, on the same connection: for tests of many.
+    #[must_use]
+    pub fn another_process(&self) -> Self {
+        Self::of_process(Arc::clone(&self.cql.connection))
+    }
+
+    fn of_process(connection: Arc<Connection>) -> Self {
+        let turns = (0..connection.options.layout.shards.max(1)).map(|_| Mutex::new(())).collect();
+        let logs = Arc::new(Logs::new(connection.options.logs_per_node));
+        Self { cql: Arc::new(Cql::new(connection)), owners: Arc::default(), logs, turns }
     }
 
     /// The registry of the nodes, on the same connection.
@@ -65,7 +79,7 @@ impl CqlJournal {
     /// A claim in single steps; [`Journal::claim`] makes all of them.
     #[must_use]
     pub fn claiming(&self, shard: Shard, node: &str) -> Claiming {
-        Claiming::new(Arc::clone(&self.cql), Arc::clone(&self.owners), shard, node)
+        Claiming::new(Arc::clone(&self.cql), Arc::clone(&self.owners), Arc::clone(&self.logs), shard, node)
     }
 
     async fn turn(&self, shard: Shard) -> Option<tokio::sync::MutexGuard<'_, ()>> {
@@ -81,16 +95,18 @@ impl Journal for CqlJournal {
         self.cql.options.layout
     }
 
+    /// The log that it appends to since it was last claimed here.
     fn group_of(&self, shard: Shard) -> Group {
-        Group(shard.0)
+        Group(self.owners.log_of(shard).map_or(0, |log| log.number))
     }
 
     fn is_shared(&self) -> bool {
         true
     }
 
-    fn room(&self, next: Seq) -> Option<u64> {
-        Some(self.cql.buckets.room(next))
+    fn needs_checkpoint(&self, shard: Shard) -> bool {
+        let owned = self.owners.lock().get(&shard).map(|owned| (owned.log.name, owned.flushed));
+        owned.is_some_and(|(log, flushed)| self.cql.full_buckets.holds_back(log, shard, flushed))
     }
 
     /// Waits for a checkpoint of this process that is in progress.
@@ -99,7 +115,18 @@ impl Journal for CqlJournal {
             return Err(ClaimError::Corrupt(format!("there is no shard {shard}")));
         };
         let mut claiming = self.claiming(shard, node);
+        // Of several claims of this process that need the same log one closes and reads it, and the others use what it found.
+        let mut reading: Option<(Uuid, OwnedMutexGuard<()>)> = None;
         loop {
+            let log = claiming.log();
+            if reading.as_ref().map(|(name, _)| *name) != log {
+                drop(reading.take());
+                if let Some(log) = log {
+                    reading = Some((log, self.cql.read_logs.turn(log).lock_owned().await));
+                    claiming.look_again().await?;
+                    continue;
+                }
+            }
             if let Some(claim) = claiming.step().await? {
                 return Ok(claim);
             }
@@ -110,8 +137,8 @@ impl Journal for CqlJournal {
         self.cql.append(&self.owners, batch).await
     }
 
-    async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
-        self.cql.confirm(&self.owners, shard, epoch).await
+    async fn confirm(&self, shards: &BTreeMap<Shard, Epoch>) -> Result<(), AppendError> {
+        self.cql.confirm(&self.owners, shards).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), AppendError> {
@@ -120,12 +147,13 @@ impl Journal for CqlJournal {
 
     fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         let cql = Arc::clone(&self.cql);
-        let owned = self.owners.lock().get(&shard).map(|owned| owned.flushed);
+        let owned = self.owners.lock().get(&shard).map(|owned| (owned.flushed, owned.records()));
         // Recovery reads the agenda before the tail. If a former owner's last checkpoint moved the tail between the two, its entities would be on no list
-        // (rule S5). So the owner reads everything that was after its own claim's position.
+        // (rule S5). So the owner reads everything that was after its own claim's position: from what the claim read, as long as it is in memory.
         let records = match owned {
-            Some(flushed) => Reader::behind(cql, shard, flushed).records(),
-            None => Reader::of_tail(cql, shard).records(),
+            Some((_, Some(kept))) => stream::iter(kept).map(Ok).boxed(),
+            Some((flushed, None)) => Reader::behind(cql, shard, flushed).records().boxed(),
+            None => Reader::of_tail(cql, shard).records().boxed(),
         };
         records.try_filter(move |record| std::future::ready(record.last_seq() >= from))
     }
@@ -139,9 +167,19 @@ impl Journal for CqlJournal {
     }
 
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
-        let in_memory = self.owners.lock().get(&shard).and_then(|owned| owned.page(from, limit));
-        if let Some(records) = in_memory {
-            return Ok(records);
+        let at = self.owners.lock().get(&shard).map(|owned| owned.page(from, limit));
+        match at {
+            Some(PageAt::Memory(records)) => return Ok(records),
+            Some(PageAt::Bucket(log, bucket)) => {
+                let (_, records) = self.cql.read_bucket(log, bucket).await?;
+                let wanted = records.into_iter().filter(|one| one.shard == shard && one.last_seq() >= from);
+                let page: Vec<Record> = wanted.take(limit).collect();
+                if page.first().is_some_and(|first| first.seq <= from.max(1)) {
+                    return Ok(page);
+                }
+                // A checkpoint has moved the first of them.
+            }
+            Some(PageAt::Stored) | None => {}
         }
         let records = Reader::from(Arc::clone(&self.cql), shard, from).await?.records();
         let behind = records.try_skip_while(|record| std::future::ready(Ok(record.last_seq() < from)));
@@ -201,7 +239,7 @@ impl Journal for CqlJournal {
                 tail.push(record);
             }
         }
-        let (flushed, _) = self.cql.progress(shard).await?;
+        let flushed = self.cql.progress(shard).await?;
         let mut found = self.cql.entity_history((shard, entity), from, flushed, limit).await?;
         let last = found.last().map_or(0, Record::last_seq);
         found.extend(tail.into_iter().filter(|record| record.seq > last.max(flushed)));
