@@ -27,8 +27,9 @@ impl Cql {
         let fenced = AppendError::Fenced { shard: *shard, epoch: *epoch };
         let log = owners.with(*shard, *epoch, |owned| Arc::clone(&owned.log))?;
         let _turn = log.turn().await;
+        log.may_write(&fenced)?;
         let parts = parts(owners, &log, batch)?;
-        log.begin_write(fenced.clone())?;
+        log.begin_write();
         let begun = monotonic();
         if !self.roll_if_full(&log).await.map_err(append_error)? {
             self.log_is_lost(&log);
@@ -105,8 +106,7 @@ impl Cql {
         }
         let (Some(log), Some((shard, epoch))) = (log, shards.first_key_value()) else { return Ok(()) };
         let _turn = log.turn().await;
-        log.begin_write(lost(shard, epoch))?;
-        log.settled();
+        log.may_write(&lost(shard, epoch))?;
         Counts::add(&self.counts.confirmations);
         if self.is_log_open(&log).await.map_err(append_error)? { Ok(()) } else { Err(lost(shard, epoch)) }
     }
@@ -120,8 +120,7 @@ impl Cql {
         let _turn = log.turn().await;
         owners.with(shard, epoch, |_| ())?;
         let Some(owned) = owners.lock().remove(&shard) else { return Ok(()) };
-        log.begin_write(AppendError::Fenced { shard, epoch })?;
-        log.settled();
+        log.may_write(&AppendError::Fenced { shard, epoch })?;
         let logs = if owned.flushed == owned.end { Vec::new() } else { owned.logs };
         match self.transact(&self.statements.release, (&logs, shard_key(shard), bigint(epoch))).await {
             Ok(answer) if answer.applied => Ok(()),

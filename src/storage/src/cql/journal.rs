@@ -167,19 +167,42 @@ impl Journal for CqlJournal {
     }
 
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
-        let at = self.owners.lock().get(&shard).map(|owned| owned.page(from, limit));
-        match at {
-            Some(PageAt::Memory(records)) => return Ok(records),
-            Some(PageAt::Bucket(log, bucket)) => {
-                let (_, records) = self.cql.read_bucket(log, bucket).await?;
-                let wanted = records.into_iter().filter(|one| one.shard == shard && one.last_seq() >= from);
-                let page: Vec<Record> = wanted.take(limit).collect();
-                if page.first().is_some_and(|first| first.seq <= from.max(1)) {
-                    return Ok(page);
+        let (mut page, mut next) = (Vec::new(), from);
+        loop {
+            let room = limit.saturating_sub(page.len());
+            let at = self.owners.lock().get(&shard).map(|owned| owned.page(next, room));
+            let (records, may_follow): (Vec<Record>, bool) = match at {
+                Some(PageAt::Memory(records)) => {
+                    let may_follow = !records.is_empty();
+                    (records, may_follow)
                 }
-                // A checkpoint has moved the first of them.
+                Some(PageAt::Bucket(log, bucket)) => {
+                    let (_, records) = self.cql.read_bucket(log, bucket).await?;
+                    // A shard that came back to a log has others' events between its own there.
+                    let mut wanted = next;
+                    let follows = |record: &Record| {
+                        let follows = record.seq <= wanted.max(1);
+                        wanted = record.last_seq().saturating_add(1);
+                        follows
+                    };
+                    let of_shard = records.into_iter().filter(|one| one.shard == shard && one.last_seq() >= next);
+                    let records: Vec<Record> = of_shard.take_while(follows).take(room).collect();
+                    if records.is_empty() {
+                        // A checkpoint has moved the first of them.
+                        break;
+                    }
+                    (records, true)
+                }
+                Some(PageAt::Stored) | None => break,
+            };
+            next = records.last().map_or(next, |last| last.last_seq().saturating_add(1));
+            page.extend(records);
+            if !may_follow || page.len() >= limit {
+                return Ok(page);
             }
-            Some(PageAt::Stored) | None => {}
+        }
+        if !page.is_empty() {
+            return Ok(page);
         }
         let records = Reader::from(Arc::clone(&self.cql), shard, from).await?.records();
         let behind = records.try_skip_while(|record| std::future::ready(Ok(record.last_seq() < from)));

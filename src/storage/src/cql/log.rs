@@ -106,18 +106,21 @@ impl OwnLog {
         state.lost || state.unsettled
     }
 
-    /// Begins a write; asked by who has the turn. Until [`OwnLog::settled`] its outcome counts as unknown, so that a caller that stopped waiting
-    /// appends nothing after it.
-    pub(super) fn begin_write(&self, fenced: AppendError) -> Result<(), AppendError> {
-        let mut state = self.state();
+    /// Whether this process may write to it still; asked by who has the turn.
+    pub(super) fn may_write(&self, fenced: &AppendError) -> Result<(), AppendError> {
+        let state = self.state();
         if state.lost {
-            return Err(fenced);
+            return Err(fenced.clone());
         }
         if state.unsettled {
             return Err(AppendError::Failed(format!("log {}: an append before was never settled", self.name)));
         }
-        state.unsettled = true;
         Ok(())
+    }
+
+    /// Begins a write. Until [`OwnLog::settled`] its outcome counts as unknown, so that a caller that stopped waiting appends nothing after it.
+    pub(super) fn begin_write(&self) {
+        self.state().unsettled = true;
     }
 
     /// The write that was begun has the outcome that its answer says.

@@ -119,7 +119,7 @@ mod tests {
             0400020000000000000008000000000000000200000003000000\
             74776f";
         assert_eq!(hex(&bytes[..bytes.len() - CRC_BYTES]), expected);
-        assert_eq!(hex(&bytes[bytes.len() - CRC_BYTES..]), "GOLDEN");
+        assert_eq!(hex(&bytes[bytes.len() - CRC_BYTES..]), "a955ebdb");
         assert_eq!(read(AT, bytes), Ok(two.to_vec()));
     }
 

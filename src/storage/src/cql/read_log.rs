@@ -178,27 +178,30 @@ impl Cql {
     }
 }
 
-/// The rows behind `flushed` in the order of the shard, which must be dense (rule N4).
-pub(super) fn tail_behind(shard: Shard, flushed: Seq, mut rows: Vec<TailRow>) -> Result<Vec<TailRow>, ReadError> {
-    rows.sort_by_key(|row| row.first);
-    let mut end = flushed;
-    let mut tail = Vec::new();
+/// The records behind `flushed` in the order of the shard, which must be dense (rule N4). A shard that came back to a log has records in it from before
+/// and after it was in another, so those of one bucket need not follow one another.
+pub(super) fn tail_behind(shard: Shard, flushed: Seq, rows: Vec<TailRow>) -> Result<Vec<TailRow>, ReadError> {
+    let mut records: Vec<((Uuid, u64), Record)> = Vec::new();
     for row in rows {
-        let records: Vec<Record> =
-            row.records.into_iter().flatten().filter(|record| record.last_seq() > flushed).collect();
-        for record in &records {
-            let next = end.saturating_add(1);
-            if record.seq != next {
-                return Err(ReadError::Corrupt(format!(
-                    "the log of shard {shard} misses event {next}: event {} follows, states are stored up to {flushed}",
-                    record.seq
-                )));
-            }
-            end = record.last_seq();
+        let behind = row.records.into_iter().flatten().filter(|record| record.last_seq() > flushed);
+        records.extend(behind.map(|record| (row.at, record)));
+    }
+    records.sort_by_key(|(_, record)| record.seq);
+    let mut end = flushed;
+    let mut tail: Vec<((Uuid, u64), Vec<Record>)> = Vec::new();
+    for (at, record) in records {
+        let next = end.saturating_add(1);
+        if record.seq != next {
+            return Err(ReadError::Corrupt(format!(
+                "the log of shard {shard} misses event {next}: event {} follows, states are stored up to {flushed}",
+                record.seq
+            )));
         }
-        if !records.is_empty() {
-            tail.push(TailRow::of(row.at, records));
+        end = record.last_seq();
+        match tail.last_mut() {
+            Some((last, run)) if *last == at => run.push(record),
+            _ => tail.push((at, vec![record])),
         }
     }
-    Ok(tail)
+    Ok(tail.into_iter().map(|(at, run)| TailRow::of(at, run)).collect())
 }

@@ -516,7 +516,12 @@ impl Turn<'_> {
     pub(crate) fn release(&mut self, shard: u8, answered: bool) {
         self.world.releases -= 1;
         let at = usize::from(shard);
-        let statement = Statement::Release { shard, epoch: self.mine().held[at].epoch };
+        let Held { epoch, end, flushed, .. } = self.mine().held[at];
+        let is_stored = end == flushed;
+        if is_stored && end > 0 {
+            self.shows = Some("a shard that is stored is released and names no log");
+        }
+        let statement = Statement::Release { shard, epoch, is_stored };
         if answered {
             self.execute(statement);
         } else {
