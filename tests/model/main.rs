@@ -97,12 +97,15 @@ fn late_statements_break_no_law() {
 #[test]
 fn checkpoints_and_deletion_beside_a_claim_break_no_law() {
     let shown = holds(Size::CHECKPOINTS);
-    met(&shown, &[
+    met(
+        &shown,
+        &[
             "a bucket is deleted",
             "a checkpoint goes on under a later epoch",
             "rows go while a claimant reads",
             "a shard that is stored is released and names no log",
-        ]);
+        ],
+    );
 }
 
 #[test]

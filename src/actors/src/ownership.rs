@@ -20,7 +20,7 @@ use super::queue::WriterHandle;
 use super::router::Router;
 use super::shard::{ShardActor, ShardSeed};
 use super::shard_context::ShardContext;
-use super::writer::{BatchBounds, Members, Writer};
+use super::writer::{BatchBounds, GroupShards, Writer};
 use doorbuster_storage::{AppendError, Claim, ClaimError, Epoch, Group, Journal, Shard};
 use ractor::{Actor, ActorCell};
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ struct Owned {
 #[derive(Debug)]
 struct GroupWriter {
     handle: WriterHandle,
-    members: Members,
+    group_shards: GroupShards,
     task: Mutex<Option<WriterTask>>,
 }
 
@@ -204,25 +204,25 @@ impl OwnedShards {
     fn join(&self, claim: &Claim) -> Result<Arc<GroupWriter>, StartError> {
         let mut writers = self.writers();
         if let Some(running) = writers.get(&claim.group).filter(|writer| !writer.handle.is_closed()) {
-            running.members.join(claim);
+            running.group_shards.join(claim);
             return Ok(Arc::clone(running));
         }
-        let (context, members) = (&self.context, Members::default());
-        members.join(claim);
+        let (context, group_shards) = (&self.context, GroupShards::default());
+        group_shards.join(claim);
         let settings = context.settings;
         let bounds = BatchBounds { bytes: settings.batch_bytes_max, records: settings.batch_records_max };
         let (handle, writer) = Writer::new(
             Arc::clone(context),
             Arc::clone(&self.router),
             claim.group,
-            members.clone(),
+            group_shards.clone(),
             bounds,
             self.provider.clone(),
         );
         // A writer to a store that nodes share waits for a network: a thread would be wasted on it.
         let own_thread = settings.writer_thread && !context.store.is_shared();
         let task = run_writer(writer, context.core_of(claim.shard), own_thread)?;
-        let running = Arc::new(GroupWriter { handle, members, task: Mutex::new(Some(task)) });
+        let running = Arc::new(GroupWriter { handle, group_shards, task: Mutex::new(Some(task)) });
         writers.insert(claim.group, Arc::clone(&running));
         Ok(running)
     }
@@ -231,7 +231,7 @@ impl OwnedShards {
     async fn leave(&self, claim: &Claim, writer: Arc<GroupWriter>) {
         let task = {
             let mut writers = self.writers();
-            if !writer.members.leave(claim.shard, claim.epoch) {
+            if !writer.group_shards.leave(claim.shard, claim.epoch) {
                 return;
             }
             if writers.get(&claim.group).is_some_and(|known| Arc::ptr_eq(known, &writer)) {
@@ -252,7 +252,7 @@ impl OwnedShards {
     fn end_group(&self, claim: &Claim, writer: &GroupWriter, why: &str) {
         tracing::warn!(shard = claim.shard.0, why, "a commit group was ended");
         drop(writer.take_task());
-        for (shard, epoch) in writer.members.all().into_iter().filter(|(shard, _)| *shard != claim.shard) {
+        for (shard, epoch) in writer.group_shards.all().into_iter().filter(|(shard, _)| *shard != claim.shard) {
             self.context.lose(shard, epoch, "end of the commit group", &AppendError::Failed(why.to_owned()));
         }
     }

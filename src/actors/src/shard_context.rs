@@ -2,13 +2,13 @@
 
 use super::context::Context;
 use super::cores::Core;
+use super::messages::entity::Envelope;
 use super::messages::shard::ShardNotice;
 use super::output::{PendingOutput, Submission};
 use super::queue::WriterHandle;
 use super::router::Router;
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
-use super::messages::entity::Envelope;
 use doorbuster_storage::Shard;
 use std::convert::Infallible;
 use std::sync::Arc;

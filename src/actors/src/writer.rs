@@ -37,9 +37,9 @@ struct End {
 
 /// The shards of a commit group. They join once they are claimed, and leave once all that they submitted is durable. Clones are the same group.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Members(Arc<Mutex<BTreeMap<Shard, End>>>);
+pub(crate) struct GroupShards(Arc<Mutex<BTreeMap<Shard, End>>>);
 
-impl Members {
+impl GroupShards {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Shard, End>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +71,7 @@ pub(crate) struct Writer {
     group: Group,
     queue: Queue,
     dispatcher: Dispatcher,
-    members: Members,
+    group_shards: GroupShards,
     bounds: BatchBounds,
     batches: u128,
 }
@@ -82,13 +82,13 @@ impl Writer {
         context: Arc<Context>,
         router: Arc<Router>,
         group: Group,
-        members: Members,
+        group_shards: GroupShards,
         bounds: BatchBounds,
         provider: ProviderRunner,
     ) -> (WriterHandle, Self) {
         let (handle, queue) = Queue::new(Arc::clone(&context.stats));
         let dispatcher = Dispatcher::new(Arc::clone(&context), router, provider);
-        (handle, Self { context, group, queue, dispatcher, members, bounds, batches: 0 })
+        (handle, Self { context, group, queue, dispatcher, group_shards, bounds, batches: 0 })
     }
 
     /// Runs until every handle is gone or an append fails.
@@ -129,11 +129,10 @@ impl Writer {
         let mut batch = Batch { id: self.batches, records: Vec::with_capacity(waiting.len()) };
         let mut batched = Vec::with_capacity(waiting.len());
         let mut bytes: usize = 0;
-        let mut ends = self.members.lock();
+        let mut ends = self.group_shards.lock();
         while let Some(next) = waiting.front() {
             let size = next.record.as_ref().map_or(0, |(_, body)| body.len());
-            let full =
-                bytes.saturating_add(size) > self.bounds.bytes || batch.records.len() >= self.bounds.records;
+            let full = bytes.saturating_add(size) > self.bounds.bytes || batch.records.len() >= self.bounds.records;
             if full && !batched.is_empty() {
                 break;
             }
@@ -141,7 +140,10 @@ impl Writer {
             let Some(submission) = waiting.pop_front() else { break };
             let Some(end) = ends.get_mut(&submission.shard) else {
                 // The shard has left the group, so no actor of it is there to submit anything.
-                tracing::error!(shard = submission.shard.0, "a shard that has left its commit group submitted something");
+                tracing::error!(
+                    shard = submission.shard.0,
+                    "a shard that has left its commit group submitted something"
+                );
                 self.queue.left(1);
                 unknown(submission.outputs);
                 continue;
@@ -181,7 +183,7 @@ impl Writer {
 
     /// An append failed: nothing it covered was visible, nothing more is written (rules L8, E2, E5).
     fn stop(self, error: &AppendError, batched: Vec<Batched>, waiting: VecDeque<Submission>) {
-        for (shard, epoch) in self.members.all() {
+        for (shard, epoch) in self.group_shards.all() {
             self.context.lose(shard, epoch, &format!("append to group {}", self.group.0), error);
         }
         self.queue.left(batched.len().saturating_add(waiting.len()));

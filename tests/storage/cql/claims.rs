@@ -179,7 +179,9 @@ async fn a_claimant_is_not_confused_by_a_checkpoint_of_the_former_owner() {
             .await;
         let log = log_of(&store, shard).await;
         for bucket in 0..2 {
-            store.say(&format!("DELETE FROM KS.node_log WHERE log = {log} AND bucket = {bucket} AND position >= 0")).await;
+            store
+                .say(&format!("DELETE FROM KS.node_log WHERE log = {log} AND bucket = {bucket} AND position >= 0"))
+                .await;
         }
         let claim = to_the_end(&mut claiming).await.unwrap();
         assert_eq!(claim.end, acknowledged[9].last_seq(), "slept after step {slept_after}");

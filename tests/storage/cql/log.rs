@@ -349,9 +349,8 @@ async fn ten_thousand_deleted_buckets_are_claimed_in_as_many_steps_as_one() {
     let (session, log) = (store.session().await, log_of(&store, A).await);
     let fence = format!("UPDATE {}.node_log SET fence = ? WHERE log = {log} AND bucket = ?", store.options.keyspace);
     let fence = session.prepare(fence).await.unwrap();
-    let sealed = futures_util::stream::iter(0..=10_000).map(|bucket: i32| {
-        session.execute_unpaged(&fence, (if bucket == 10_000 { "open" } else { "sealed" }, bucket))
-    });
+    let sealed = futures_util::stream::iter(0..=10_000)
+        .map(|bucket: i32| session.execute_unpaged(&fence, (if bucket == 10_000 { "open" } else { "sealed" }, bucket)));
     let sealed: Vec<_> = sealed.buffer_unordered(64).collect().await;
     assert!(sealed.iter().all(Result::is_ok));
     let first = format!("UPDATE KS.log_progress USING TIMESTAMP 1010000 SET first_bucket = 10000 WHERE log = {log}");

@@ -24,9 +24,8 @@ const B: Shard = Shard(1);
 
 /// A keyspace whose buckets are small, those of history and those of the logs, or `None` without a server.
 fn keyspace(claim: &str, bucket: u64) -> Option<Keyspace> {
-    Keyspace::is_there(claim).then(|| {
-        Keyspace::with(LAYOUT, |options| (options.bucket_events, options.log_bucket_rows) = (bucket, bucket))
-    })
+    Keyspace::is_there(claim)
+        .then(|| Keyspace::with(LAYOUT, |options| (options.bucket_events, options.log_bucket_rows) = (bucket, bucket)))
 }
 
 /// The log that the shard's owner appends to.

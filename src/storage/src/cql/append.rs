@@ -44,7 +44,10 @@ impl Cql {
             // Nothing was sent.
             log.settled();
             let length = payload.len();
-            return Err(AppendError::Failed(format!("log {}: a batch of {length} bytes is too large for a row", at.log)));
+            return Err(AppendError::Failed(format!(
+                "log {}: a batch of {length} bytes is too large for a row",
+                at.log
+            )));
         }
         if !self.put_row(at, Uuid::new_v4(), &payload).await? {
             self.log_is_lost(&log);

@@ -228,13 +228,7 @@ impl Claiming {
         logs.push(own.name);
         self.compare_and_set(epoch, &own, &logs).await?;
         let end = tail.last().map_or(self.flushed, |row| row.last);
-        let claim = Claim {
-            shard: self.shard,
-            epoch,
-            flushed_upto: self.flushed,
-            end,
-            group: Group(own.number),
-        };
+        let claim = Claim { shard: self.shard, epoch, flushed_upto: self.flushed, end, group: Group(own.number) };
         self.owners.put(self.shard, Owned::new(epoch, self.flushed, own, logs, tail));
         self.owners.bound_tails(self.cql.options.tail_bytes_max);
         Counts::add(&self.cql.counts.claims);

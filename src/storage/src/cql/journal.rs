@@ -82,6 +82,12 @@ impl CqlJournal {
         Claiming::new(Arc::clone(&self.cql), Arc::clone(&self.owners), Arc::clone(&self.logs), shard, node)
     }
 
+    /// `flushed_upto` of a shard that this process owns, and the records behind it, if all are in memory: to read them from the log is to read those of all
+    /// its shards.
+    fn tail_in_memory(&self, shard: Shard) -> Option<(Seq, Vec<Record>)> {
+        self.owners.lock().get(&shard).and_then(|owned| Some((owned.flushed, owned.records()?)))
+    }
+
     async fn turn(&self, shard: Shard) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         match self.turns.get(usize::from(shard.0)) {
             Some(turn) => Some(turn.lock().await),
@@ -163,7 +169,7 @@ impl Journal for CqlJournal {
     }
 
     fn records(&self, shard: Shard) -> impl Stream<Item = Result<Record, ReadError>> + Send {
-        Reader::of_everything(Arc::clone(&self.cql), shard).records()
+        Reader::of_everything(Arc::clone(&self.cql), shard).with_tail(self.tail_in_memory(shard)).records()
     }
 
     async fn page(&self, shard: Shard, from: Seq, limit: usize) -> Result<Vec<Record>, ReadError> {
@@ -210,7 +216,8 @@ impl Journal for CqlJournal {
     }
 
     fn records_from(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
-        Reader::of_everything_from(Arc::clone(&self.cql), shard, from.max(1)).records()
+        let reader = Reader::of_everything_from(Arc::clone(&self.cql), shard, from.max(1));
+        reader.with_tail(self.tail_in_memory(shard)).records()
     }
 
     async fn load(&self, shard: Shard, entity: &EntityId) -> Result<Vec<StateRow>, ReadError> {

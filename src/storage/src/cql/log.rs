@@ -186,7 +186,10 @@ impl FullBuckets {
 
     /// A log that another process has left was read whole.
     pub(super) fn add_log(&self, log: Uuid, buckets: &[FullBucket]) {
-        self.lock().entry(log).or_insert_with(|| buckets.iter().cloned().collect());
+        let mut logs = self.lock();
+        let known = logs.entry(log).or_default();
+        let last = known.back().map(|last| last.bucket);
+        known.extend(buckets.iter().filter(|one| last.is_none_or(|last| one.bucket > last)).cloned());
     }
 
     fn front(&self, log: Uuid) -> Option<FullBucket> {

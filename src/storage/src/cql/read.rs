@@ -34,6 +34,12 @@ impl Reader {
         Self { cql, shard, next, history: true, tail: None }
     }
 
+    /// The same with a tail that is known: `flushed_upto`, and all records behind it.
+    pub(super) fn with_tail(mut self, tail: Option<(Seq, Vec<Record>)>) -> Self {
+        self.tail = tail;
+        self
+    }
+
     /// A reader of everything after `flushed`, from log or history: a former owner's checkpoint may have moved it.
     pub(super) const fn behind(cql: Arc<Cql>, shard: Shard, flushed: Seq) -> Self {
         Self::of_everything_from(cql, shard, flushed.saturating_add(1))

@@ -4,8 +4,8 @@
 //! a transaction that was unavailable, which can then find its own write and report "not applied". This module repeats only plain reads, and plain
 //! writes whose timestamp makes the second copy equal to the first.
 
-use super::options::{Buckets, Counts, CqlOptions, Reach, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, TIMESTAMP_BASE};
 use super::log::FullBuckets;
+use super::options::{Buckets, Counts, CqlOptions, Reach, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, TIMESTAMP_BASE};
 use super::read_log::ReadLogs;
 use super::schema::STORE_FORM;
 use super::statements::Statements;

@@ -155,8 +155,16 @@ mod tests {
     fn no_table_is_written_both_ways() {
         let ours = |text: &str, tables: &[&str]| tables.iter().any(|table| text.contains(&format!(" {table} ")));
         for (kind, text) in TEXTS {
-            let plain_tables =
-                ["shard_progress", "log_progress", "states", "entities", "agenda", "history", "history_of_entity", "nodes"];
+            let plain_tables = [
+                "shard_progress",
+                "log_progress",
+                "states",
+                "entities",
+                "agenda",
+                "history",
+                "history_of_entity",
+                "nodes",
+            ];
             assert!(*kind != Kind::Transaction || !ours(text, &plain_tables), "{text}");
             let agreed = ["shard_owner", "node_log", "node_names", "wishes", "shared", "layout"];
             let lawful = text.starts_with("SELECT") || text.starts_with("DELETE FROM node_log USING TIMESTAMP ?");

@@ -141,7 +141,9 @@ impl Serving {
                 continue;
             }
             for (shard, claim) in self.with(|owned| owned.clone()) {
-                if let Err(AppendError::Fenced { epoch, .. }) = self.journal.confirm(&BTreeMap::from([(shard, claim.epoch)])).await {
+                if let Err(AppendError::Fenced { epoch, .. }) =
+                    self.journal.confirm(&BTreeMap::from([(shard, claim.epoch)])).await
+                {
                     self.with(|owned| owned.remove(&shard));
                     // The word of it comes a little later than the fact.
                     tokio::time::sleep(Duration::from_millis(3)).await;
