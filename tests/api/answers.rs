@@ -33,7 +33,7 @@ async fn long_reads_are_compressed_for_those_who_ask() {
     for (asked, coding) in [("gzip", "gzip"), ("gzip, br;q=0.9", "gzip"), ("gzip, br", "br"), ("*;q=0.1", "br")] {
         let (head, coded) = raw_answer(&server, &get("/openapi.json", &format!("Accept-Encoding: {asked}\r\n"))).await;
         assert!(head.contains(&format!("content-encoding: {coding}\r\n")), "{asked}: {head}");
-        assert!(head.contains(&format!("content-length: {}", coded.len())) && coded.len() * 4 < plain.len(), "{head}");
+        assert!(head.contains(&format!("content-length: {}", coded.len())) && coded.len() * 2 < plain.len(), "{head}");
         let mut read = Vec::new();
         match coding {
             "br" => brotli::BrotliDecompress(&mut &*coded, &mut read).expect("it reads back"),
@@ -46,7 +46,7 @@ async fn long_reads_are_compressed_for_those_who_ask() {
         assert!(!head.contains("content-encoding"), "{path} {asked}: {head}");
     }
     let mut settings = ApiSettings::default();
-    settings.requests.compress_bytes_min = 0;
+    settings.requests.compress_from_bytes = 0;
     let server = Server::with(SocketLimits::default(), settings).await;
     let (head, _) = raw_answer(&server, &get("/openapi.json", "Accept-Encoding: gzip\r\n")).await;
     assert!(!head.contains("content-encoding") && !head.contains("vary"), "{head}");
@@ -61,7 +61,8 @@ async fn answers_of_the_socket_layer_name_their_request() {
     )
     .await;
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "x".repeat(100_000));
-    let late = "POST /v1/guests HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\nContent-Length: 5\r\n\r\n{";
+    let late =
+        "POST /v1/providers/simulated/webhooks HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\nContent-Length: 5\r\n\r\n{";
     for (request, status) in [
         ("nonsense\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\n\r\n", 400),
@@ -131,7 +132,7 @@ async fn three(server: &Server, name: &str) {
     order["buyer"]["email"] = "person@shop.example".into();
     let placed = as_request(server.seller(), 1).post("/v1/orders", Some("secret-key"), Some(&order)).await;
     assert_eq!(placed.status, 201, "{placed:?}");
-    assert_eq!(as_request(server.seller(), 2).get("/v1/inventory/person%40?name=x").await.status, 400);
+    assert_eq!(as_request(server.seller(), 2).get("/v1/inventory/person%2C?name=x").await.status, 422);
     assert_eq!(as_request(server.anyone(), 3).get("/v1/people/person").await.status, 404);
 }
 
@@ -157,7 +158,7 @@ async fn the_access_log_has_the_requests_that_are_asked_for_and_nothing_personal
         if log == AccessLog::All {
             let [order, refused, nothing] = [&found[0][0], &found[1][0], &found[2][0]];
             assert!(order.contains("method=POST route=\"/v1/orders\" status=201 "), "{order}");
-            assert!(refused.contains("route=\"/v1/inventory/{sku}\" status=400 "), "{refused}");
+            assert!(refused.contains("route=\"/v1/inventory/{sku}\" status=422 "), "{refused}");
             assert!(nothing.contains("route=\"\" status=404 ") && nothing.contains("took_ms="), "{nothing}");
         }
     }

@@ -58,7 +58,7 @@ const DRIVERS: [(&str, &[&str]); 8] = [
 ];
 
 /// What only the harness and the tests need.
-const NOT_IN_THE_SERVER: [&str; 4] = ["csv", "flate2", "hdrhistogram", "proptest"];
+const NOT_IN_THE_SERVER: [&str; 3] = ["csv", "hdrhistogram", "proptest"];
 
 /// What the pure crate may not even mention.
 const IMPURE: [&str; 9] =

@@ -214,7 +214,7 @@ pub(super) fn api(config: &Config) -> Result<doorbuster_api::ApiSettings, NodeEr
         order_token_life_s: config.orders.token_life_days.saturating_mul(24 * 60 * 60),
         trusted_proxies: networks(&config.api.trusted_proxies)?,
         cors_origins: config.api.cors_origins.clone(),
-        compress_bytes_min: config.api.compress_bytes_min,
+        compress_from_bytes: config.api.compress_from_bytes,
         access_log: match config.api.access_log {
             AccessLog::Off => doorbuster_api::settings::AccessLog::Off,
             AccessLog::Errors => doorbuster_api::settings::AccessLog::Errors,

@@ -170,7 +170,7 @@ pub struct RequestSettings {
     /// Which requests are written to the log.
     pub access_log: AccessLog,
     /// The least answer to a read that is compressed for callers who ask for it, in bytes; 0: none is.
-    pub compress_bytes_min: usize,
+    pub compress_from_bytes: usize,
 }
 
 /// Which requests are written to the log.
@@ -200,7 +200,7 @@ impl Default for RequestSettings {
             trusted_proxies: Network::loopback().to_vec(),
             cors_origins: Vec::new(),
             access_log: AccessLog::Off,
-            compress_bytes_min: 2_048,
+            compress_from_bytes: 2_048,
         }
     }
 }

@@ -227,9 +227,9 @@ impl<S: Shop> Pipeline<S> {
         let begun = (log != AccessLog::Off).then(|| self.now());
         let (method, path) = (arrived.method, arrived.path);
         let coding = compression::wanted(method, &arrived.headers);
-        let compress_bytes_min = self.context.settings.requests.compress_bytes_min;
+        let compress_from_bytes = self.context.settings.requests.compress_from_bytes;
         let mut response = match AssertUnwindSafe(self.answer(arrived, body)).catch_unwind().await {
-            Ok(Ok(reply)) => compression::apply(reply.into_response(), coding, compress_bytes_min),
+            Ok(Ok(reply)) => compression::apply(reply.into_response(), coding, compress_from_bytes),
             Ok(Err(Refused::NoPermit)) => admission.overloaded_response(),
             // An entity had no room: the `Retry-After` is spread as for requests without a permit.
             Ok(Err(Refused::Problem(problem))) if problem.code() == Code::Overloaded => {

@@ -188,7 +188,7 @@ settings! {
         retry_after_s: u32 = 1, 1..=3_600;
         cors_origins: Vec<String> = Vec::new(), Kind::List(ORIGIN);
         access_log: AccessLog = AccessLog::Off, AccessLog::WORDS;
-        compress_bytes_min: usize = 2_048, 0..=1_048_576;
+        compress_from_bytes: usize = 2_048, 0..=1_048_576;
     } check check_api
 }
 
