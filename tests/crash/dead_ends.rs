@@ -21,10 +21,11 @@ async fn until_counted(node: &Node, orders: u64) {
     .await;
 }
 
-/// Charges of another amount are undone, and an operator is to look at each of them.
+/// Charges of another amount are undone, and an operator is to look at each of them. An order is counted once nothing else can take it further: until
+/// its deadline the shopper may still pay it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_metric_counts_orders_at_a_dead_end_after_a_restart_too() {
-    let mut node = Node::started(quick()).await;
+    let mut node = Node::started(quick().with("orders.hold_s", 2)).await;
     let door = node.door();
     shop::open(&door, "nova-low", &[("A", 10)]).await;
     until_counted(&node, 0).await;
