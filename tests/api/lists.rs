@@ -167,12 +167,18 @@ async fn a_guest_sees_its_own_orders_and_a_seller_its_own_lines() {
 }
 
 #[tokio::test]
-async fn erased_personal_data_is_found_no_more() {
+async fn an_address_that_was_changed_or_erased_is_found_no_more() {
     let server = server().await;
     server.with_stock("A", 100).await;
     let seller = server.seller();
     let (id, seq) = placed(&seller, "k", &order_of("A", 1)).await;
     let by_email = "/v1/orders?email=a%40b.example";
+    assert_eq!(ids(&listed(&seller, by_email, &seq).await), [id.as_str()]);
+    let moved = seller.patch(&format!("/v1/orders/{id}"), &json!({ "buyer": { "email": "e@f.example" } })).await;
+    assert_eq!(moved.status, 200, "{moved:?}");
+    let seq = moved.header("doorbuster-seq").expect("a position").to_owned();
+    assert_eq!(ids(&listed(&seller, by_email, &seq).await).len(), 0);
+    let by_email = "/v1/orders?email=e%40f.example";
     assert_eq!(ids(&listed(&seller, by_email, &seq).await), [id.as_str()]);
     let cancelled = seller.post(&format!("/v1/orders/{id}/cancel"), Some("c"), None).await;
     assert_eq!(cancelled.status, 200, "{cancelled:?}");

@@ -258,7 +258,9 @@ impl Projection for OrderIndex {
         }
         kept.meta.after(decided.events.len(), decided.at);
         let State::Order(order) = &kept.state else { return };
-        if let Some(personal) = &order.personal {
+        // A hash costs as much as three rows, and the address changes with an amendment only.
+        let amended = decided.events.iter().any(|event| matches!(event, Event::Order(order::Event::Amended(_))));
+        if let Some(personal) = order.personal.as_ref().filter(|_| amended || kept.email.is_none()) {
             kept.email = personal.buyer.email.as_deref().map(|email| self.hash_of(email));
         }
         let new = order.returns.len().saturating_sub(kept.returned_at.len());
