@@ -117,7 +117,7 @@ impl<'a> Viewer<'a> {
 /// The index of orders.
 #[derive(Clone)]
 pub struct OrderIndex {
-    /// Makes the hashes of e-mail addresses, so that nobody who reads the index can try addresses.
+    /// Makes the hashes of e-mail addresses, so that addresses cannot be tried by reading the index.
     keyed: Hmac<Sha256>,
     platform: String,
 }

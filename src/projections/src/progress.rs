@@ -18,7 +18,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Nothing of a journal of so many shards.
+    /// Nothing of a journal with this number of shards.
     #[must_use]
     pub fn new(shards: u16) -> Self {
         Self { shards, cursors: Mutex::default(), moved: Notify::new() }

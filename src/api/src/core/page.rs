@@ -1,15 +1,20 @@
 //! Pages of lists: how many entries one has, the cursor to the next, and how new it is at least.
 
 use super::problem::{Code, Problem};
+use super::reply::Reply;
 use super::request::Request;
 use super::service::Shop;
+use super::view::At;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use doorbuster_domain::time::Timestamp;
 use doorbuster_projections::reader::{PageError, Reader};
 use doorbuster_projections::{Lists, Projection};
 use doorbuster_storage::index::IndexStore;
 use doorbuster_storage::{Seq, Shard};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::time::Duration;
 
 /// Entries of a page: the default, and the most.
@@ -20,6 +25,22 @@ const KEY_BYTES_MAX: usize = 256;
 const UNTIL_SEEN_MAX: Duration = Duration::from_secs(1);
 /// The header that names what a list must have.
 pub(crate) const AFTER: &str = "doorbuster-after";
+
+/// A page of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{V}List")]
+pub(crate) struct ListView<V> {
+    data: Vec<V>,
+    next_cursor: Option<String>,
+    /// Everything that was acknowledged before this moment is in.
+    as_of: At,
+}
+
+/// The answer with a page. `list` names the list and its version; `next` is the key at which the next page begins.
+pub(crate) fn answer<V: Serialize>(list: &str, data: Vec<V>, next: Option<&[u8]>, as_of: Timestamp) -> Reply {
+    let view = ListView { data, next_cursor: next.map(|key| key_cursor(list, key)), as_of: At(as_of) };
+    Reply::json(200, &view).private()
+}
 
 /// The entries of a page, by the parameter `limit`.
 pub(crate) fn limit<S>(request: &Request<'_, S>) -> Result<u32, Problem> {
@@ -41,7 +62,7 @@ pub(crate) fn read_cursor(list: &str, text: &str) -> Result<u64, Problem> {
 }
 
 /// The cursor to the entries from the one with this key on.
-pub(crate) fn key_cursor(list: &str, key: &[u8]) -> String {
+fn key_cursor(list: &str, key: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode([list.as_bytes(), key].concat())
 }
 

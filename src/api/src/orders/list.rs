@@ -15,7 +15,6 @@ use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::service::Shop;
 use crate::core::types::Instant;
-use crate::core::view::At;
 use crate::core::words::status_word;
 use crate::docs::fields;
 use crate::payments::views::payment_word;
@@ -31,23 +30,11 @@ use doorbuster_projections::orders::{KeptOrder, OrderIndex, Question, Viewer, ke
 use doorbuster_projections::reader::{Found, Range};
 use doorbuster_storage::wire::Meta;
 use futures_util::{StreamExt, stream};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 /// Prefix of a decoded cursor.
 const CURSOR: &str = "ord1:";
 /// Orders of a page that are asked for their personal data at once.
 const ASKED_AT_ONCE_MAX: usize = 16;
-
-/// A page of orders.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "OrderList")]
-pub(super) struct OrderListView<'a> {
-    data: Vec<OrderView<'a>>,
-    next_cursor: Option<String>,
-    /// Everything that was acknowledged before this moment is in.
-    as_of: At,
-}
 
 /// The query parameters of both lists.
 pub(super) const QUERY: &[(&str, &str)] = &[
@@ -202,9 +189,7 @@ async fn answer<S: Shop>(request: &Request<'_, S>, query: &Query, partition: Byt
     let to: Vec<ShownTo<'_>> = shown.iter().map(|seen| ShownTo { who: &who, ships: seen.ships, token: None }).collect();
     let views = shown.iter().zip(&to);
     let views = views.filter_map(|(seen, to)| OrderView::new(seen.order()?, seen.meta(), to, request.now));
-    let next_cursor = found.next.map(|key| page::key_cursor(CURSOR, &key));
-    let view = OrderListView { data: views.collect(), next_cursor, as_of: At(found.as_of) };
-    Ok(Reply::json(200, &view).private())
+    Ok(page::answer(CURSOR, views.collect::<Vec<_>>(), found.next.as_deref(), found.as_of))
 }
 
 /// A row of a page.

@@ -25,6 +25,7 @@ use self::terms::EXTERNAL_ID;
 use crate::core::caller::Access;
 use crate::core::headers::if_match;
 use crate::core::keys::Scope;
+use crate::core::page::ListView;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::{not_found, of_claim};
@@ -87,7 +88,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 body: Body::None,
                 handler: |request| Box::pin(list::list(request)),
                 docs: Docs::new("ListOrders", "Orders", "The orders that the caller's account sees, newest first")
-                    .answers(&[(200, Some(schema_of::<list::OrderListView>))])
+                    .answers(&[(200, Some(schema_of::<ListView<OrderView>>))])
                     .query(list::QUERY)
                     .indexed()
                     .codes(&[Code::InvalidId]),
@@ -101,7 +102,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 body: Body::None,
                 handler: |request| Box::pin(list::own(request)),
                 docs: Docs::new("ListOwnOrders", "Orders", "The orders that the caller placed, newest first")
-                    .answers(&[(200, Some(schema_of::<list::OrderListView>))])
+                    .answers(&[(200, Some(schema_of::<ListView<OrderView>>))])
                     .query(list::QUERY)
                     .indexed()
                     .codes(&[Code::InvalidId]),

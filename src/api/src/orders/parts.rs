@@ -3,6 +3,7 @@
 use super::list::{Seen, as_seen};
 use crate::core::page;
 use crate::core::problem::Problem;
+use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::service::Shop;
 use crate::docs::fields;
@@ -12,6 +13,7 @@ use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_projections::orders::{KeptOrder, OrderIndex, Part, Viewer};
 use doorbuster_projections::reader::{Found, Range};
+use serde::Serialize;
 
 /// The query parameters of these lists.
 pub(crate) const QUERY: &[(&str, &str)] = &[
@@ -35,22 +37,23 @@ pub(crate) struct Kind {
 
 /// A page of parts.
 pub(crate) struct Parts {
+    kind: Kind,
     seen: Vec<Seen>,
     who: Principal,
-    /// The cursor to the next page.
-    pub(crate) next_cursor: Option<String>,
-    /// Everything that was acknowledged before this moment is in.
-    pub(crate) as_of: Timestamp,
+    /// The key at which the next page begins.
+    next: Option<Bytes>,
+    as_of: Timestamp,
 }
 
 impl Parts {
-    /// The view of each part that the caller sees: of the order, what of it is in sight, and the part's number.
-    pub(crate) fn views<'a, V>(&'a self, view: impl Fn(&'a Order, &Sight<'a>, u16) -> Option<V>) -> Vec<V> {
+    /// The answer with the view of each part that the caller sees: of the order, what of it is in sight, and the part's number.
+    pub(crate) fn answer<'a, V: Serialize>(&'a self, view: impl Fn(&'a Order, &Sight<'a>, u16) -> Option<V>) -> Reply {
         let one = |seen: &'a Seen| {
             let order = seen.order()?;
             view(order, &order.sight(&self.who)?, Part::number(&seen.key)?)
         };
-        self.seen.iter().filter_map(one).collect()
+        let views: Vec<V> = self.seen.iter().filter_map(one).collect();
+        page::answer(self.kind.cursor, views, self.next.as_deref(), self.as_of)
     }
 }
 
@@ -78,6 +81,5 @@ pub(crate) async fn parts<S: Shop>(request: &Request<'_, S>, kind: Kind) -> Resu
     let range = Range { partition: OrderIndex::parts(viewer, kind.part), from, to: None };
     let found = orders.page(&range, limit, fits).await.map_err(page::unavailable)?;
     let seen = as_seen(request, &who, found.found).await;
-    let next_cursor = found.next.map(|key| page::key_cursor(kind.cursor, &key));
-    Ok(Parts { seen, who, next_cursor, as_of: found.as_of })
+    Ok(Parts { kind, seen, who, next: found.next, as_of: found.as_of })
 }

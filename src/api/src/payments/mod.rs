@@ -13,6 +13,7 @@ pub use views::{PaymentErrorView, PaymentView, RefundView};
 
 use crate::core::caller::Access;
 use crate::core::keys::Scope;
+use crate::core::page::ListView;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::not_found;
@@ -82,7 +83,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 body: Body::None,
                 handler: |request| Box::pin(list::list(request)),
                 docs: Docs::new("ListPayments", "Payments", "The attempts to pay, newest first")
-                    .answers(&[(200, Some(schema_of::<list::PaymentListView>))])
+                    .answers(&[(200, Some(schema_of::<ListView<PaymentView>>))])
                     .query(parts::QUERY)
                     .indexed(),
             },

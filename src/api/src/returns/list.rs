@@ -5,21 +5,8 @@ use crate::core::problem::Problem;
 use crate::core::reply::Reply;
 use crate::core::request::Request;
 use crate::core::service::Shop;
-use crate::core::view::At;
 use crate::orders::parts::{Kind, parts};
 use doorbuster_projections::orders::Part;
-use schemars::JsonSchema;
-use serde::Serialize;
-
-/// A page of returns.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "ReturnList")]
-pub(super) struct ReturnListView<'a> {
-    data: Vec<ReturnView<'a>>,
-    next_cursor: Option<String>,
-    /// Everything that was acknowledged before this moment is in.
-    as_of: At,
-}
 
 const KIND: Kind = Kind {
     part: Part::Return,
@@ -33,7 +20,5 @@ const KIND: Kind = Kind {
 
 pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Problem> {
     let page = parts(&request, KIND).await?;
-    let data = page.views(|order, sight, number| Some(ReturnView::new(order, order.return_(number)?, sight)));
-    let view = ReturnListView { data, next_cursor: page.next_cursor.clone(), as_of: At(page.as_of) };
-    Ok(Reply::json(200, &view).private())
+    Ok(page.answer(|order, sight, number| Some(ReturnView::new(order, order.return_(number)?, sight))))
 }

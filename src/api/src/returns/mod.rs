@@ -9,6 +9,7 @@ pub use views::ReturnView;
 
 use crate::core::caller::Access;
 use crate::core::keys::Scope;
+use crate::core::page::ListView;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::not_found;
@@ -55,7 +56,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                     "Fulfilment",
                     "The returns that the caller's account sees, newest first",
                 )
-                .answers(&[(200, Some(schema_of::<list::ReturnListView>))])
+                .answers(&[(200, Some(schema_of::<ListView<ReturnView>>))])
                 .query(parts::QUERY)
                 .indexed(),
             },

@@ -8,6 +8,7 @@ pub use views::ShipmentView;
 use crate::core::caller::Access;
 use crate::core::headers::if_match;
 use crate::core::keys::Scope;
+use crate::core::page::ListView;
 use crate::core::priority_class::PriorityClass;
 use crate::core::problem::{Code, Problem};
 use crate::core::refusals::not_found;
@@ -52,7 +53,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                 body: Body::None,
                 handler: |request| Box::pin(list::list(request)),
                 docs: Docs::new("ListShipments", "Fulfilment", "The shipments that the caller's account sees, newest first")
-                    .answers(&[(200, Some(schema_of::<list::ShipmentListView>))])
+                    .answers(&[(200, Some(schema_of::<ListView<ShipmentView>>))])
                     .query(parts::QUERY)
                     .indexed(),
             },
