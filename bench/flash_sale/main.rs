@@ -19,6 +19,7 @@ mod crowd;
 mod fake;
 mod hostile;
 mod kill;
+mod listed;
 mod load;
 mod machine;
 mod options;

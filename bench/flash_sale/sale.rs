@@ -4,6 +4,7 @@
 
 use super::crowd::Crowd;
 use super::kill::{self, Kill, Story};
+use super::listed;
 use super::load::{self, Closing, Doors, Sale};
 use super::machine::Origin;
 use super::options::{JourneyKind, SaleOptions, payment_mix};
@@ -142,6 +143,7 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
     let after = site.metrics().await;
 
     let verified = verify::read_back(&site.public, &record.acknowledged, paid).await?;
+    let listed = listed::read(std::slice::from_ref(&site.public), &record.acknowledged, &verified.missing).await?;
     let mut level = Level::default();
     let mut caller = Caller::new(site.public.clone());
     for sku in &skus {
@@ -174,6 +176,7 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
         story,
         audit,
         verified,
+        listed,
         record,
     };
     let good = print(&figures);
@@ -317,6 +320,7 @@ fn print(figures: &Figures) -> bool {
         print_kill(kill, story);
     }
     print_verified(verified);
+    figures.listed.print();
     let sold = figures.options.units.saturating_sub(figures.level.on_hand);
     let over = figures.is_oversold();
     println!(
@@ -387,10 +391,15 @@ impl Figures {
         self.verified.confirmed_units > self.options.units
     }
 
+    /// Is every acknowledged order there as it was said to be, and in the list once?
+    fn is_kept(&self) -> bool {
+        self.verified.is_kept() && self.listed.is_whole()
+    }
+
     /// Did the sale keep its promises, and was that checked? A node without its operator port cannot be audited; that is not a success.
     pub(crate) fn is_good(&self) -> bool {
         let charged = self.story.as_ref().is_none_or(|story| story.charged_twice.is_empty());
-        self.verified.is_kept() && !self.is_oversold() && charged && self.is_audited_clean() == Some(true)
+        self.is_kept() && !self.is_oversold() && charged && self.is_audited_clean() == Some(true)
     }
 
     /// The sentence that counts. It is said only where each part of it was checked: stock and orders by reading them back, all three by the audit,
@@ -403,7 +412,7 @@ impl Figures {
             (true, _) => {
                 "Nothing oversold, nothing lost. What was charged could not be compared with the provider's ledger."
             }
-            (false, None) if self.verified.is_kept() && !self.is_oversold() => {
+            (false, None) if self.is_kept() && !self.is_oversold() => {
                 "No fault was seen, but the node was not audited: --operator URL names its operator port."
             }
             (false, _) => "The sale did not keep its promises.",

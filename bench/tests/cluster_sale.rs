@@ -73,10 +73,22 @@ fn a_node_that_is_killed_in_the_middle_of_a_drop_loses_sells_twice_and_charges_t
         assert!(kill[happened].is_u64(), "{happened}: {output}");
     }
     assert_eq!(run["audit"]["clean"], true, "{output}");
-    for list in ["/ledger/double", "/ledger/orphan", "/ledger/missing", "/read_back/missing", "/read_back/contradicted"]
-    {
+    for list in [
+        "/ledger/double",
+        "/ledger/orphan",
+        "/ledger/missing",
+        "/read_back/missing",
+        "/read_back/contradicted",
+        "/lists/missing",
+        "/lists/twice",
+    ] {
         assert_eq!(run.pointer(list).and_then(Value::as_array).map(Vec::len), Some(0), "{list}: {output}");
     }
+    let lists = run["lists"]["orders"].as_array().expect("how many orders each node lists");
+    assert!(
+        lists.len() == 3 && lists.iter().all(|orders| *orders == lists[0] && orders.as_u64() > Some(0)),
+        "{output}"
+    );
     assert_eq!(run["stock"]["oversold"], false, "{output}");
     assert!(run["confirmed"].as_u64().is_some_and(|confirmed| confirmed > 0), "{output}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("nothing was broken"));

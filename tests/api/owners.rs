@@ -377,15 +377,26 @@ impl Busy {
     }
 
     /// What whoever owns a subject sees of it.
+    /// What a refused request must not change. An order goes on by itself while it is looked at (its units are committed, its money is captured), so of an
+    /// order it is what somebody has done to it.
     async fn seen(&self, thing: Thing, subject: &Subject) -> Value {
         let owner = match thing {
             Thing::Cart => self.buyer.clone(),
             Thing::Reservation => self.server.anyone().bearer(SELLER),
             _ => self.server.seller(),
         };
-        let answer = owner.get(&subject.seen_at).await;
+        let of_an_order = subject.seen_at.starts_with("/v1/orders/");
+        let path = if of_an_order { format!("{}/events", subject.seen_at) } else { subject.seen_at.clone() };
+        let answer = owner.get(&path).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut body = answer.body;
+        if of_an_order {
+            assert_eq!(answer.header("link"), None, "all of its events");
+            let by_itself = ["system", "provider"];
+            let events = body.as_array_mut().expect("a list");
+            events.retain(|event| !by_itself.contains(&text(&event["by"]["kind"]).as_str()));
+            return body;
+        }
         for of_its_own_accord in ["server_time", "as_of"] {
             body.as_object_mut().expect("an object").remove(of_its_own_accord);
         }

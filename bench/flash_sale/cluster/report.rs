@@ -247,6 +247,7 @@ fn failures(events: &[Event]) -> Vec<String> {
 fn print_proof(outcome: &Outcome) {
     let (verified, books) = (&outcome.verified, &outcome.books);
     print_verified(verified);
+    outcome.listed.print();
     println!(
         "ledger     {} lines of the provider against {} orders: {} double, {} orphan, {} missing; {} still under way",
         grouped(doorbuster_bench::number::count(books.lines)),
@@ -293,6 +294,7 @@ pub(crate) fn json(outcome: &Outcome) -> Value {
         "store": StoreFigures::of(&outcome.metrics).json(),
         "store_an_order": outcome.store_of_sale().map(|sale| sale.json_an_order(outcome.verified.confirmed)),
         "read_back": { "acknowledged": outcome.verified.acknowledged, "read": outcome.verified.read, "missing": outcome.verified.missing, "contradicted": outcome.verified.contradicted, "unsettled": outcome.verified.unsettled },
+        "lists": { "orders": outcome.listed.orders, "missing": outcome.listed.missing, "twice": outcome.listed.twice },
         "ledger": { "lines": outcome.books.lines, "orders": outcome.books.orders, "double": outcome.books.double, "orphan": outcome.books.orphan, "missing": outcome.books.missing, "in_flight": outcome.books.in_flight },
         "stock": { "on_hand": outcome.level.on_hand, "reserved": outcome.level.reserved, "available": outcome.level.available, "confirmed_units": outcome.verified.confirmed_units, "oversold": outcome.is_oversold() },
         "audit": outcome.audit,
@@ -363,6 +365,7 @@ mod tests {
     use super::*;
     use crate::cluster::referee::Books;
     use crate::cluster::run::Wanted;
+    use crate::listed::Listed;
     use crate::verify::Verified;
     use doorbuster_bench::catalogue::Level;
 
@@ -389,6 +392,7 @@ mod tests {
             wanted: Wanted { nodes: 3, skus: 1, units: 20, buyers: 9, closes_early: false, relays: false, plan: vec![Chaos::Kill] },
             rate: 1.0,
             cql_nodes: 1,
+            listed: Listed::default(),
             record,
             events: vec![event(Chaos::Kill, 2_000, Some(3_000))],
             ended_by_themselves: Vec::new(),

@@ -12,6 +12,7 @@ use super::servers::{Cql, Redis};
 use super::shop;
 use super::view::Board;
 use crate::crowd::Crowd;
+use crate::listed::{self, Listed};
 use crate::load::{self, Closing, Doors, Sale};
 use crate::options::JourneyKind;
 use crate::record::{Live, Record};
@@ -114,6 +115,8 @@ pub(crate) struct Outcome {
     pub(crate) ended_by_themselves: Vec<String>,
     /// What reading back found.
     pub(crate) verified: Verified,
+    /// The lists of orders, on each node.
+    pub(crate) listed: Listed,
     /// Stock at the end.
     pub(crate) level: Level,
     /// The audit of the whole cluster.
@@ -149,6 +152,7 @@ impl Outcome {
         self.is_clean()
             && !self.is_oversold()
             && self.verified.is_kept()
+            && self.listed.is_whole()
             && self.books.agree()
             && self.record.answers() > 0
             && self.record.errors() * 1_000 <= came * GAVE_UP_PER_MILLE_MAX
@@ -307,6 +311,7 @@ impl Stand {
         let operator = fleet.members.first().map(|member| member.operator.clone()).ok_or_else(missing)?;
         println!("reading back what {} buyers were told", record.acknowledged.len());
         let verified = verify::read_back(&public, &record.acknowledged, true).await?;
+        let listed = listed::read(&fleet.publics(), &record.acknowledged, &verified.missing).await?;
         let books = referee::compare(&public, &self.simulator.target, &record.acknowledged).await?;
         let level = shop::stock(&public, skus).await?;
         let audit = audit(&operator).await?;
@@ -319,6 +324,7 @@ impl Stand {
             events,
             ended_by_themselves: fleet.ended_by_themselves.clone(),
             verified,
+            listed,
             level,
             audit,
             books,

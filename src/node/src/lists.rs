@@ -29,19 +29,19 @@ pub(super) struct NodeLists {
 }
 
 impl NodeLists {
-    /// Opens the indexes and begins to follow the journal. `key`: a secret of the installation's own. `None`: this journal has none.
+    /// Opens the indexes and begins to follow the journal. `key`: a secret of the installation's own.
     pub(super) async fn start(
         config: &Config,
         handle: &Handle,
         key: &[u8; 32],
         counts: &Arc<Counts>,
-    ) -> Result<Option<Self>, NodeError> {
-        let Some(index) = open(config, handle.store())? else { return Ok(None) };
+    ) -> Result<Self, NodeError> {
+        let index = open(config, handle.store())?;
         let (stop, stopped) = watch::channel(false);
         let interval = Duration::from_millis(config.lists.interval_ms);
         let projection = OrderIndex::new(key, &config.shop.seller);
         let (orders, follower) = follow(projection, &index, handle, Arc::clone(counts), interval, stopped).await?;
-        Ok(Some(Self { lists: Lists { orders }, stop, followers: vec![follower] }))
+        Ok(Self { lists: Lists { orders }, stop, followers: vec![follower] })
     }
 
     /// What answers lists.
@@ -50,9 +50,9 @@ impl NodeLists {
     }
 
     /// Ends the threads, and waits until none of them holds the store any more.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(&mut self) {
         self.stop.send_replace(true);
-        for follower in self.followers {
+        for follower in self.followers.drain(..) {
             // One that panicked has let go, too.
             follower.await.ok();
         }
@@ -65,16 +65,16 @@ pub(super) fn lag(lists: &Lists, handle: &Handle) -> Figure {
     Figure::gauge("projection_lag", "milliseconds by which the slowest index of a list is behind the journal", behind)
 }
 
-fn open(config: &Config, store: &Store) -> Result<Option<Index>, NodeError> {
+fn open(config: &Config, store: &Store) -> Result<Index, NodeError> {
     let config::Lists { cache_bytes, memtable_bytes, .. } = config.lists;
     Ok(match store {
         Store::Embedded(_) if config.journal.kind == JournalKind::Embedded => {
             let folder = embedded::index_path(&config.node.data_folder);
             let index = EmbeddedIndex::open(&folder, IndexOptions { cache_bytes, memtable_bytes });
-            Some(Index::Embedded(Arc::new(index.map_err(|error| NodeError::Index(error.to_string()))?)))
+            Index::Embedded(Arc::new(index.map_err(|error| NodeError::Index(error.to_string()))?))
         }
-        Store::Embedded(_) | Store::Memory(_) => Some(Index::Memory(Arc::new(MemoryIndex::default()))),
-        Store::Cql(_) => None,
+        Store::Embedded(_) | Store::Memory(_) => Index::Memory(Arc::new(MemoryIndex::default())),
+        Store::Cql(journal) => Index::Cql(journal.index()),
     })
 }
 

@@ -35,7 +35,7 @@ use tokio::time::MissedTickBehavior;
 #[derive(Debug)]
 pub(super) struct Projections {
     availability_cache: Option<AvailabilityCache>,
-    lists: Option<NodeLists>,
+    lists: NodeLists,
     figures: ProjectionFigures,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Projections {
 pub(super) struct ProjectionFigures {
     counts: Arc<Counts>,
     link: Option<Arc<Link>>,
-    lists: Option<Lists>,
+    lists: Lists,
     handle: Handle,
 }
 
@@ -81,7 +81,7 @@ impl Projections {
         let figures = ProjectionFigures {
             counts: Arc::clone(&counts),
             link: link.clone(),
-            lists: lists.as_ref().map(|lists| lists.lists().clone()),
+            lists: lists.lists().clone(),
             handle: handle.clone(),
         };
         let mut started = Self { availability_cache: None, lists, figures, tasks: Vec::new() };
@@ -127,14 +127,12 @@ impl Projections {
             // The result of an aborted task says nothing.
             drop(task.await);
         }
-        if let Some(lists) = self.lists.take() {
-            lists.end().await;
-        }
+        self.lists.end().await;
     }
 
-    /// What answers lists; `None`: this journal has none.
-    pub(super) fn lists(&self) -> Option<&Lists> {
-        self.lists.as_ref().map(NodeLists::lists)
+    /// What answers lists.
+    pub(super) const fn lists(&self) -> &Lists {
+        self.lists.lists()
     }
 
     /// Availability of SKUs of other nodes; `None`: it is not cached.
@@ -154,8 +152,8 @@ impl ProjectionFigures {
         let help = "changes of SKUs that found no room in the queue to the cache";
         let dropped = Figure::counter("projection_changes_untold", help, self.handle.views().changes_dropped());
         let link = self.link.iter().flat_map(|link| link_figures(link));
-        let lag = self.lists.iter().map(|lists| lists::lag(lists, &self.handle));
-        counted.chain([dropped]).chain(lag).chain(link).collect()
+        let lag = lists::lag(&self.lists, &self.handle);
+        counted.chain([dropped, lag]).chain(link).collect()
     }
 }
 

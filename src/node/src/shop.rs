@@ -35,8 +35,7 @@ pub struct NodeShop {
     provider: Arc<AnyProvider>,
     /// Availability of SKUs of other nodes; `None`: it is not cached, and the SKU itself is asked.
     availability_cache: Option<AvailabilityCache>,
-    /// `None`: this journal has no lists.
-    lists: Option<Lists>,
+    lists: Lists,
     warehouses: WarehouseCache,
 }
 
@@ -45,7 +44,7 @@ impl NodeShop {
         handle: Handle,
         provider: Arc<AnyProvider>,
         availability_cache: Option<AvailabilityCache>,
-        lists: Option<Lists>,
+        lists: Lists,
     ) -> Self {
         Self { handle, provider, availability_cache, lists, warehouses: WarehouseCache::default() }
     }
@@ -166,7 +165,7 @@ impl Shop for NodeShop {
     }
 
     fn lists(&self) -> Option<&Lists> {
-        self.lists.as_ref()
+        Some(&self.lists)
     }
 
     fn now(&self) -> Timestamp {

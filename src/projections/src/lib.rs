@@ -27,6 +27,8 @@ pub mod reconcile;
 pub mod runner;
 #[cfg(test)]
 mod runner_tests;
+#[cfg(test)]
+mod shared_index_tests;
 pub mod streams;
 
 pub use cache::{AnyCache, AvailabilitySnapshot, Cache};

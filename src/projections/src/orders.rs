@@ -19,6 +19,7 @@ use doorbuster_domain::any::{Event, State};
 use doorbuster_domain::ids::{EntityId, OrderId, OrderNumber, Sku};
 use doorbuster_domain::order::{self, LineNumber, Order};
 use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::index::Breadth;
 use doorbuster_storage::wire::{self, Decided, Dirty, HEAD, Meta, WireError};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -303,6 +304,14 @@ impl Projection for OrderIndex {
             }
         }
         rows
+    }
+
+    fn breadth(&self, partition: &[u8]) -> Breadth {
+        match partition.first() {
+            Some(b'n') => Breadth::Few,
+            Some(b'e' | b'o') => Breadth::Own,
+            _ => Breadth::Shop,
+        }
     }
 
     fn encode(&self, kept: &KeptOrder) -> Bytes {

@@ -1,6 +1,5 @@
 //! How far a build has followed the journal: what a list's `as_of` says, and what a reader may wait for (rule V7).
 
-use super::runner::Owned;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::index::Cursor;
 use doorbuster_storage::{Seq, Shard};
@@ -8,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// How far a build has followed each shard of this node.
+/// How far a build has followed each shard: this node's, and on a shared store also the others', as they say it there.
 #[derive(Debug)]
 pub struct Progress {
     /// The number of shards of the journal.
@@ -28,9 +27,17 @@ impl Progress {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the shards that are not this node's any more.
-    pub(crate) fn owned(&self, owned: &Owned) {
-        self.cursors().retain(|shard, _| owned.contains_key(shard));
+    /// Forgets everything: the build is made again.
+    pub(crate) fn begin_again(&self) {
+        self.cursors().clear();
+    }
+
+    /// Takes over what another node says of its shard, if it is later than what is known.
+    pub(crate) fn learned(&self, shard: Shard, cursor: Cursor) {
+        let known = self.cursors().get(&shard).copied();
+        if known.is_none_or(|known| (known.seq, known.at) < (cursor.seq, cursor.at)) {
+            self.reached(shard, cursor);
+        }
     }
 
     pub(crate) fn reached(&self, shard: Shard, cursor: Cursor) {
@@ -83,8 +90,18 @@ mod tests {
         assert_eq!(progress.as_of(), None);
         progress.reached(Shard(1), at(4));
         assert_eq!(progress.as_of(), Some(Timestamp(4)));
-        progress.owned(&Owned::from([(Shard(0), 1)]));
+        progress.begin_again();
         assert_eq!(progress.as_of(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_node_says_late_takes_nothing_back() {
+        let progress = Progress::new(1);
+        progress.learned(Shard(0), at(7));
+        progress.learned(Shard(0), at(5));
+        assert_eq!((progress.as_of(), progress.events()), (Some(Timestamp(7)), 7));
+        progress.learned(Shard(0), Cursor { seq: 7, at: Timestamp(9) });
+        assert_eq!(progress.as_of(), Some(Timestamp(9)));
     }
 
     #[tokio::test(start_paused = true)]

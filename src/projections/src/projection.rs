@@ -11,6 +11,7 @@
 
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
+use doorbuster_storage::index::Breadth;
 use doorbuster_storage::wire::{Decided, WireError};
 use std::collections::BTreeMap;
 
@@ -48,6 +49,9 @@ pub trait Projection: Send + Sync + 'static {
 
     /// The rows of an entity of which this is kept.
     fn rows(&self, entity: &EntityId, kept: &Self::Kept) -> Rows;
+
+    /// How many rows the question of a partition has: always the same for one partition.
+    fn breadth(&self, partition: &[u8]) -> Breadth;
 
     /// Writes what is kept. Personal data is never among it.
     fn encode(&self, kept: &Self::Kept) -> Bytes;

@@ -6,7 +6,7 @@
 //! ```
 
 use super::progress::Progress;
-use super::projection::Projection;
+use super::projection::{Place, Projection};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
@@ -123,7 +123,8 @@ impl<P: Projection, I: IndexStore> Reader<P, I> {
         let mut examined: usize = 0;
         loop {
             let at_once = ROWS_AT_ONCE.min(limit.saturating_add(1));
-            let rows = self.index.page(build, &range.partition, &from, at_once).await?;
+            let question = (range.partition.as_ref(), self.projection.breadth(&range.partition));
+            let rows = self.index.page(build, question, &from, at_once).await?;
             let is_last = rows.len() < at_once;
             let rows: Vec<Row> = match &range.to {
                 Some(to) => rows.into_iter().take_while(|row| row.key <= *to).collect(),
@@ -139,6 +140,9 @@ impl<P: Projection, I: IndexStore> Reader<P, I> {
                 examined = examined.saturating_add(1);
                 from = behind(&row.key);
                 let Some((entity, kept)) = kept.remove(&row.key) else { continue };
+                if self.index.is_shared() && !self.has_row(&entity, &kept, &range.partition, &row.key) {
+                    continue;
+                }
                 let found = Found { key: row.key, entity, kept };
                 if wanted(&found) {
                     page.found.push(found);
@@ -148,6 +152,12 @@ impl<P: Projection, I: IndexStore> Reader<P, I> {
                 return Ok(page);
             }
         }
+    }
+
+    /// Is this a row of what is kept? On a store that several nodes write, one may be left over from a write that was cut short, or that came late.
+    fn has_row(&self, entity: &EntityId, kept: &P::Kept, partition: &Bytes, key: &Bytes) -> bool {
+        let place = Place { partition: partition.clone(), key: key.clone() };
+        self.projection.rows(entity, kept).contains_key(&place)
     }
 
     /// What is kept of the rows' entities, by the rows' keys. A row whose entity has nothing kept is left out.

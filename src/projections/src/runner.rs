@@ -10,10 +10,17 @@
 //! repeats a page; an event at or before the last one that is in an entity's entry is skipped (rule V1).
 //!
 //! A cursor ahead of the journal belongs to another journal, such as a backup that was put back: the build is made again from the first event.
+//!
+//! On a store that all nodes share (rules V4 and V7)
+//! - what a former owner wrote, and where it was cut off, is not known: all rows of an entity are written, until this ownership has written the entity
+//!   with an event of its own;
+//! - the moment up to which an idle shard was followed is written for the others to read. A process that was stopped may have lost its shards without
+//!   knowing it, so it says no such moment until it has run for a while again.
 
 use super::counts::{Counts, count};
 use super::progress::Progress;
-use super::projection::{Projection, Rows};
+use super::projection::{Place, Projection, Rows};
+use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::index::{Build, Changes, Cursor, IndexStore, Kept, RowChange};
@@ -29,6 +36,15 @@ use thiserror::Error;
 pub const RECORDS_MAX: usize = 2_000;
 /// The most entities whose entries stay in memory after their write, so that their next events need no read.
 const KEPT_MAX: usize = 4_096;
+
+/// The pause between two writes of the moments up to which idle shards were followed, in milliseconds.
+const TOUCH_MS: u64 = 1_000;
+/// The pause between two reads of how far the other nodes have followed theirs, in milliseconds.
+const LEARN_MS: u64 = 200;
+/// A pause between two rounds after which this process may have been stopped, in milliseconds.
+const STOPPED_MS: u64 = 3_000;
+/// How long it must have run since, in milliseconds: longer than a node keeps what it has lost.
+const STEADY_MS: u64 = 15_000;
 
 /// Why a build could not follow a shard; the next round tries again.
 #[derive(Debug, Error)]
@@ -61,12 +77,47 @@ pub struct Runner<P: Projection, J, I> {
     build: Build,
     journal: J,
     index: I,
-    /// The ownership under which a shard is followed, and how far.
-    following: BTreeMap<Shard, (Epoch, Cursor)>,
+    following: BTreeMap<Shard, Following>,
     /// What was written last of some entities.
     recent: KeyedMap<EntityId, Entry<P::Kept>>,
     progress: Arc<Progress>,
     counts: Arc<Counts>,
+    shared: Shared,
+    records_max: usize,
+}
+
+/// A shard that is followed.
+#[derive(Debug, Clone, Copy)]
+struct Following {
+    /// The ownership under which it is.
+    epoch: Epoch,
+    /// The end of the journal when that began: what lies behind it no other owner has seen.
+    own_from: Seq,
+    cursor: Cursor,
+}
+
+/// What a store that all nodes share needs to know.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shared {
+    last_round: Timestamp,
+    /// When this process has gone on after it may have been stopped.
+    stopped: Option<Timestamp>,
+    touched: Timestamp,
+    learned: Timestamp,
+}
+
+impl Shared {
+    /// A round begins. Has this process run for long enough to say how far idle shards were followed?
+    fn is_steady(&mut self, now: Timestamp) -> bool {
+        if self.last_round > Timestamp(0) && now.since_ms(self.last_round) > STOPPED_MS {
+            self.stopped = Some(now);
+        }
+        self.last_round = now;
+        if self.stopped.is_some_and(|stopped| now.since_ms(stopped) >= STEADY_MS) {
+            self.stopped = None;
+        }
+        self.stopped.is_none()
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +129,8 @@ struct Entry<K> {
 /// An entity that a page is about: its rows before, and what is kept of it now.
 struct Touched<K> {
     before: Rows,
+    /// Are all rows before known to be there, and no others?
+    is_sure: bool,
     entry: Entry<K>,
 }
 
@@ -86,7 +139,26 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
     pub fn new(projection: P, build: Build, stores: (J, I), progress: Arc<Progress>, counts: Arc<Counts>) -> Self {
         let (journal, index) = stores;
         let (following, recent) = (BTreeMap::new(), KeyedMap::default());
-        Self { projection, build, journal, index, following, recent, progress, counts }
+        let shared = Shared::default();
+        Self {
+            projection,
+            build,
+            journal,
+            index,
+            following,
+            recent,
+            progress,
+            counts,
+            shared,
+            records_max: RECORDS_MAX,
+        }
+    }
+
+    /// Reads shorter pages.
+    #[cfg(test)]
+    pub(crate) const fn with_pages_of(mut self, records_max: usize) -> Self {
+        self.records_max = records_max;
+        self
     }
 
     /// One round over the shards of this node: at most a page of each. Gives whether more is waiting. `now` was read before the call.
@@ -96,16 +168,17 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
     pub async fn round(&mut self, owned: &Owned, now: Timestamp) -> Result<bool, ProjectError> {
         let before = self.following.len();
         // What another ownership wrote of a shard's entities is not in this memory.
-        self.following.retain(|shard, (epoch, _)| owned.get(shard) == Some(epoch));
+        self.following.retain(|shard, following| owned.get(shard) == Some(&following.epoch));
         if self.following.len() != before {
             self.recent.clear();
         }
-        self.progress.owned(owned);
+        let is_steady = !self.index.is_shared() || self.shared.is_steady(now);
         let ends = self.journal.ends();
         let mut outcome = Ok(false);
         for (shard, epoch) in owned {
             let end = ends.get(shard).copied().unwrap_or_default();
-            match (self.follow(*shard, *epoch, end, now).await, &mut outcome) {
+            let until = is_steady.then_some(now);
+            match (self.follow(*shard, *epoch, end, until).await, &mut outcome) {
                 (Ok(more), Ok(any)) => *any |= more,
                 (Ok(_), Err(_)) => {}
                 (Err(error), outcome) => {
@@ -118,49 +191,84 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
                 }
             }
         }
+        if self.index.is_shared() {
+            self.exchange(is_steady, now).await?;
+        }
         outcome
     }
 
-    async fn follow(&mut self, shard: Shard, epoch: Epoch, end: Seq, now: Timestamp) -> Result<bool, ProjectError> {
-        let cursor = match self.following.get(&shard) {
-            Some((_, cursor)) => *cursor,
+    /// Tells the other nodes how far the shards of this one were followed, and learns theirs.
+    async fn exchange(&mut self, is_steady: bool, now: Timestamp) -> Result<(), ProjectError> {
+        if is_steady && now.since_ms(self.shared.touched) >= TOUCH_MS {
+            let own: Vec<(Shard, Cursor)> = self.following.iter().map(|(shard, own)| (*shard, own.cursor)).collect();
+            self.index.touch(self.build, &own).await?;
+            self.shared.touched = now;
+        }
+        if now.since_ms(self.shared.learned) >= LEARN_MS {
+            for (shard, cursor) in self.index.cursors(self.build).await? {
+                if !self.following.contains_key(&shard) {
+                    self.progress.learned(shard, cursor);
+                }
+            }
+            self.shared.learned = now;
+        }
+        Ok(())
+    }
+
+    /// `until`: nothing happened to this shard up to this moment but what is before `end`; `None`: not known.
+    async fn follow(
+        &mut self,
+        shard: Shard,
+        epoch: Epoch,
+        end: Seq,
+        until: Option<Timestamp>,
+    ) -> Result<bool, ProjectError> {
+        let following = match self.following.get(&shard) {
+            Some(following) => *following,
             None => self.begin(shard, epoch, end).await?,
         };
+        let cursor = following.cursor;
         if cursor.seq >= end {
-            self.reached(shard, epoch, Cursor { seq: cursor.seq, at: now });
+            self.reached(shard, following, Cursor { seq: cursor.seq, at: until.unwrap_or(cursor.at) });
             return Ok(false);
         }
-        let records = self.journal.page(shard, cursor.seq.saturating_add(1), RECORDS_MAX).await?;
+        let records = self.journal.page(shard, cursor.seq.saturating_add(1), self.records_max).await?;
         // The end is durable, so something must be there; a checkpoint that moves it at this moment is read in the next round.
         let Some(last) = records.last() else { return Ok(true) };
         let last_at = self.wire(last, wire::head(&last.body))?.at;
         let seq = last.last_seq();
-        let at = if seq >= end { now } else { last_at.max(cursor.at) };
+        let at = until.filter(|_| seq >= end).unwrap_or_else(|| last_at.max(cursor.at));
         let reached = Cursor { seq, at };
-        let changes = self.changes(shard, &records).await?;
+        let changes = self.changes(following, shard, &records).await?;
         count(&self.counts.projected, u64::try_from(records.len()).unwrap_or(u64::MAX));
         self.index.write(self.build, shard, changes, reached).await?;
-        self.reached(shard, epoch, reached);
+        self.reached(shard, following, reached);
         Ok(seq < end)
     }
 
     /// Finds where to go on.
-    async fn begin(&mut self, shard: Shard, epoch: Epoch, end: Seq) -> Result<Cursor, ProjectError> {
-        let mut cursor = self.index.cursor(self.build, shard).await?.unwrap_or_default();
+    async fn begin(&mut self, shard: Shard, epoch: Epoch, end: Seq) -> Result<Following, ProjectError> {
+        let mut cursor = self.index.cursors(self.build).await?.get(&shard).copied().unwrap_or_default();
         if cursor.seq > end {
             let (build, seq) = (self.build, cursor.seq);
+            if self.index.is_shared() {
+                let why = format!("the index {} is ahead of the journal of shard {shard}: {seq} and {end}", build.name);
+                return Err(ReadError::Corrupt(why).into());
+            }
             tracing::warn!(%shard, seq, end, name = build.name, "an index is ahead of the journal: it is built again");
             self.index.remove(build).await?;
             self.following.clear();
             self.recent.clear();
+            self.progress.begin_again();
             cursor = Cursor::default();
         }
-        self.following.insert(shard, (epoch, cursor));
-        Ok(cursor)
+        let following = Following { epoch, own_from: end, cursor };
+        self.following.insert(shard, following);
+        Ok(following)
     }
 
-    fn reached(&mut self, shard: Shard, epoch: Epoch, cursor: Cursor) {
-        self.following.insert(shard, (epoch, cursor));
+    fn reached(&mut self, shard: Shard, following: Following, cursor: Cursor) {
+        self.following.insert(shard, Following { cursor, ..following });
         self.progress.reached(shard, cursor);
     }
 
@@ -169,7 +277,12 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
     }
 
     /// What these records of a shard change.
-    async fn changes(&mut self, shard: Shard, records: &[Record]) -> Result<Changes, ProjectError> {
+    async fn changes(
+        &mut self,
+        following: Following,
+        shard: Shard,
+        records: &[Record],
+    ) -> Result<Changes, ProjectError> {
         let mut about: Vec<(&Record, EntityId)> = Vec::new();
         for record in records {
             let entity = self.wire(record, wire::head(&record.body))?.entity;
@@ -177,7 +290,7 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
                 about.push((record, entity));
             }
         }
-        let mut touched = self.load(shard, &about).await?;
+        let mut touched = self.load(following, shard, &about).await?;
         for (record, entity) in &about {
             let Some(one) = touched.get_mut(entity) else { continue };
             if record.last_seq() <= one.entry.seq {
@@ -198,9 +311,12 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
     /// What is kept of the entities of these records, from memory or from the index.
     async fn load(
         &mut self,
+        following: Following,
         shard: Shard,
         about: &[(&Record, EntityId)],
     ) -> Result<BTreeMap<EntityId, Touched<P::Kept>>, ProjectError> {
+        let is_shared = self.index.is_shared();
+        let is_sure = |seq: Seq| !is_shared || seq > following.own_from;
         let mut touched = BTreeMap::new();
         let mut unknown: Vec<EntityId> = Vec::new();
         for (_, entity) in about {
@@ -212,13 +328,16 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
                 Entry { seq: 0, kept: P::Kept::default() }
             });
             let before = self.projection.rows(entity, &entry.kept);
-            touched.insert(entity.clone(), Touched { before, entry });
+            let is_sure = is_sure(entry.seq);
+            touched.insert(entity.clone(), Touched { before, is_sure, entry });
         }
         for kept in self.index.kept(self.build, shard, &unknown).await?.into_iter().flatten() {
             let decoded = self.projection.decode(&kept.entity, &kept.body);
             let decoded = decoded.map_err(|error| ProjectError::Wire { shard, seq: kept.seq, error })?;
             let before = self.projection.rows(&kept.entity, &decoded);
-            touched.insert(kept.entity, Touched { before, entry: Entry { seq: kept.seq, kept: decoded } });
+            let is_sure = is_sure(kept.seq);
+            let entry = Entry { seq: kept.seq, kept: decoded };
+            touched.insert(kept.entity, Touched { before, is_sure, entry });
         }
         Ok(touched)
     }
@@ -228,26 +347,21 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
         if self.recent.len().saturating_add(touched.len()) > KEPT_MAX {
             self.recent.clear();
         }
-        for (entity, Touched { mut before, entry }) in touched {
+        for (entity, Touched { mut before, is_sure, entry }) in touched {
             let seq = entry.seq;
+            let change = |place: Place, value: Option<Bytes>| {
+                let breadth = self.projection.breadth(&place.partition);
+                RowChange { partition: place.partition, breadth, key: place.key, seq, value }
+            };
             for (place, value) in self.projection.rows(&entity, &entry.kept) {
-                if before.remove(&place).as_ref() != Some(&value) {
-                    changes.rows.push(RowChange {
-                        partition: place.partition,
-                        key: place.key,
-                        seq,
-                        value: Some(value),
-                    });
+                let is_there = before.remove(&place).as_ref() == Some(&value);
+                if !(is_there && is_sure) {
+                    changes.rows.push(change(place, Some(value)));
                 }
             }
-            let gone = before.into_keys();
-            changes.rows.extend(gone.map(|place| RowChange {
-                partition: place.partition,
-                key: place.key,
-                seq,
-                value: None,
-            }));
-            changes.kept.push(Kept { entity: entity.clone(), seq, body: self.projection.encode(&entry.kept) });
+            changes.rows.extend(before.into_keys().map(|place| change(place, None)));
+            let body = self.projection.encode(&entry.kept);
+            changes.kept.push(Kept { entity: entity.clone(), seq, body });
             if self.recent.len() < KEPT_MAX {
                 self.recent.insert(entity, entry);
             }

@@ -9,7 +9,7 @@ use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::ids::WarehouseId;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::warehouse;
-use doorbuster_storage::index::{Build, Changes, Cursor, IndexStore, Kept, MemoryIndex, Row, RowChange};
+use doorbuster_storage::index::{Breadth, Build, Changes, Cursor, IndexStore, Kept, MemoryIndex, Row, RowChange};
 use doorbuster_storage::memory::{Groups, MemoryJournal, MemoryStore};
 use doorbuster_storage::wire::{self, Decided, WireError};
 use doorbuster_storage::{AppendError, Batch, Journal, Layout, ReadError, Record, Seq, Shard};
@@ -51,6 +51,10 @@ impl Projection for Names {
         if *named == 0 { Rows::new() } else { Rows::from([(place, Bytes::copy_from_slice(&[*named]))]) }
     }
 
+    fn breadth(&self, _partition: &[u8]) -> Breadth {
+        Breadth::Few
+    }
+
     fn encode(&self, (named, name): &Self::Kept) -> Bytes {
         [&[*named], name.as_bytes()].concat().into()
     }
@@ -88,8 +92,8 @@ impl Flaky {
 }
 
 impl IndexStore for Flaky {
-    async fn cursor(&self, build: Build, shard: Shard) -> Result<Option<Cursor>, ReadError> {
-        self.index.cursor(build, shard).await
+    async fn cursors(&self, build: Build) -> Result<BTreeMap<Shard, Cursor>, ReadError> {
+        self.index.cursors(build).await
     }
     async fn kept(&self, build: Build, shard: Shard, entities: &[EntityId]) -> Result<Vec<Option<Kept>>, ReadError> {
         self.index.kept(build, shard, entities).await
@@ -104,14 +108,23 @@ impl IndexStore for Flaky {
             }
             Next::Fails => Err(failed()),
             Next::IsCutShort => {
-                let before = self.index.cursor(build, shard).await.unwrap().unwrap_or_default();
+                let before = self.index.cursors(build).await.unwrap().get(&shard).copied().unwrap_or_default();
                 self.index.write(build, shard, changes, before).await.unwrap();
                 Err(failed())
             }
         }
     }
-    async fn page(&self, build: Build, partition: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, ReadError> {
-        self.index.page(build, partition, from, limit).await
+    async fn touch(&self, build: Build, cursors: &[(Shard, Cursor)]) -> Result<(), AppendError> {
+        self.index.touch(build, cursors).await
+    }
+    async fn page(
+        &self,
+        build: Build,
+        question: (&[u8], Breadth),
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Row>, ReadError> {
+        self.index.page(build, question, from, limit).await
     }
     async fn generation(&self, name: &'static str, version: u32) -> Result<u32, ReadError> {
         self.index.generation(name, version).await
@@ -187,7 +200,7 @@ impl Shop {
 
     /// Names, each with how often it was given.
     async fn names(&self) -> Vec<(String, u8)> {
-        let rows = self.index.page(BUILD, b"all", b"", 99).await.unwrap();
+        let rows = self.index.page(BUILD, (b"all", Breadth::Few), b"", 99).await.unwrap();
         let name = |row: &Row| (String::from_utf8(row.key.to_vec()).unwrap(), row.value[0]);
         rows.iter().map(name).collect()
     }
@@ -298,6 +311,7 @@ async fn an_index_of_another_journal_is_built_again() {
     let shard = LAYOUT.shard_of(&EntityId::Warehouse(WarehouseId::parse("w1").unwrap()));
     let place = RowChange {
         partition: Bytes::from_static(b"all"),
+        breadth: Breadth::Few,
         key: Bytes::from_static(b"Paris"),
         seq: 9,
         value: Some(Bytes::from_static(&[1])),

@@ -2,6 +2,7 @@
 
 use super::append::Owners;
 use super::claim::Claiming;
+use super::index::CqlIndex;
 use super::options::{Counts, CqlOptions};
 use super::read::Reader;
 use super::registry::CqlRegistry;
@@ -54,6 +55,12 @@ impl CqlJournal {
     #[must_use]
     pub fn shared(&self) -> CqlShared {
         CqlShared::new(Arc::clone(&self.cql))
+    }
+
+    /// The indexes of lists, on the same connection.
+    #[must_use]
+    pub fn index(&self) -> CqlIndex {
+        CqlIndex::new(Arc::clone(&self.cql))
     }
 
     /// The counters of this store.

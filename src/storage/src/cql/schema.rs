@@ -48,6 +48,7 @@ files! {
     4 "004_shard_log.cql",
     5 "005_states.cql",
     6 "006_nodes.cql",
+    7 "007_index.cql",
 }
 
 /// The result of `schema apply`.

@@ -132,6 +132,38 @@ statements! {
     shared: Serial = "SELECT value FROM shared WHERE kind = ? AND name = ?";
     all_shared: Plain = "SELECT name, value FROM shared WHERE kind = ?";
     share: Transaction = "INSERT INTO shared (kind, name, value) VALUES (?, ?, ?) IF NOT EXISTS";
+
+    // The indexes of lists.
+    index_rows: Plain = "SELECT key, value FROM index_rows \
+        WHERE build = ? AND partition = ? AND span = ? AND slot = ? AND key >= ? LIMIT ?";
+    put_index_row: Plain = "INSERT INTO index_rows (build, partition, span, slot, key, value) \
+        VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    delete_index_row: Plain = "DELETE FROM index_rows USING TIMESTAMP ? \
+        WHERE build = ? AND partition = ? AND span = ? AND slot = ? AND key = ?";
+    index_windows: Plain = "SELECT span, slot FROM index_windows \
+        WHERE build = ? AND partition = ? AND span >= ? LIMIT ?";
+    put_index_window: Plain = "INSERT INTO index_windows (build, partition, span, slot) \
+        VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    index_entry: Plain = "SELECT seq, body FROM index_entries WHERE build = ? AND shard = ? AND entity = ?";
+    put_index_entry: Plain = "INSERT INTO index_entries (build, shard, entity, seq, body) \
+        VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    index_cursors: Plain = "SELECT shard, seq, at FROM index_cursors WHERE build = ?";
+    put_index_cursor: Plain = "INSERT INTO index_cursors (build, shard, seq, at) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    index_build: Serial = "SELECT generation FROM index_builds WHERE name = ? AND version = ?";
+    first_index_build: Transaction = "UPDATE index_builds SET generation = ? WHERE name = ? AND version = ? \
+        IF generation = null";
+    next_index_build: Transaction = "UPDATE index_builds SET generation = ? WHERE name = ? AND version = ? \
+        IF generation = ?";
+    /// The partitions of all builds: what a removal goes through.
+    all_index_rows: Plain = "SELECT DISTINCT build, partition, span, slot FROM index_rows";
+    remove_index_rows: Plain = "DELETE FROM index_rows USING TIMESTAMP ? \
+        WHERE build = ? AND partition = ? AND span = ? AND slot = ?";
+    all_index_windows: Plain = "SELECT DISTINCT build, partition FROM index_windows";
+    remove_index_windows: Plain = "DELETE FROM index_windows USING TIMESTAMP ? WHERE build = ? AND partition = ?";
+    all_index_entries: Plain = "SELECT DISTINCT build, shard, entity FROM index_entries";
+    remove_index_entry: Plain = "DELETE FROM index_entries USING TIMESTAMP ? \
+        WHERE build = ? AND shard = ? AND entity = ?";
+    remove_index_cursors: Plain = "DELETE FROM index_cursors USING TIMESTAMP ? WHERE build = ?";
 }
 
 #[cfg(test)]
@@ -158,8 +190,10 @@ mod tests {
         for (kind, text) in TEXTS {
             let plain_tables =
                 ["shard_progress", "states", "entities", "agenda", "history", "history_of_entity", "nodes"];
+            let index_tables = ["index_rows", "index_windows", "index_entries", "index_cursors"];
+            assert!(*kind != Kind::Transaction || !ours(text, &index_tables), "{text}");
             assert!(*kind != Kind::Transaction || !ours(text, &plain_tables), "{text}");
-            let agreed = ["shard_owner", "shard_log", "node_names", "wishes", "shared", "layout"];
+            let agreed = ["shard_owner", "shard_log", "node_names", "wishes", "shared", "layout", "index_builds"];
             let lawful = text.starts_with("SELECT") || text.starts_with("DELETE FROM shard_log USING TIMESTAMP ?");
             assert!(*kind == Kind::Transaction || lawful || !ours(text, &agreed), "{text}");
         }

@@ -11,12 +11,13 @@
 //! Numbers in keys are big-endian, numbers in values little-endian. One batch writes rows, what is kept and the cursor: after a crash all of a batch is
 //! there or nothing. Nothing is synced by itself: after a power cut the cursor is where the disk was, and the rest comes again from the journal.
 
-use super::{Build, Changes, Cursor, IndexStore, Kept, PARTITION_BYTES_MAX, Row};
+use super::{Breadth, Build, Changes, Cursor, IndexStore, Kept, PARTITION_BYTES_MAX, Row};
 use crate::journal::{AppendError, ReadError, Shard};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -107,6 +108,10 @@ fn cursor_key(build: Build, shard: Shard) -> Vec<u8> {
     key
 }
 
+fn cursor_value(cursor: Cursor) -> Vec<u8> {
+    [cursor.seq.to_le_bytes(), cursor.at.0.to_le_bytes()].concat()
+}
+
 fn kept_key(build: Build, shard: Shard, entity: &EntityId) -> Vec<u8> {
     let mut key = key_of_build(Some(b'e'), build);
     key.extend_from_slice(&shard.0.to_be_bytes());
@@ -164,13 +169,17 @@ impl Tables {
         })
     }
 
-    fn cursor(&self, build: Build, shard: Shard) -> Result<Option<Cursor>, ReadError> {
-        let Some(value) = self.kept.get(cursor_key(build, shard)).map_err(|error| not_read(&error))? else {
-            return Ok(None);
-        };
-        let read = split_u64(&value).and_then(|(seq, rest)| Some((seq, split_u64(rest)?.0)));
-        let (seq, at) = read.ok_or_else(|| damaged("a cursor"))?;
-        Ok(Some(Cursor { seq, at: Timestamp(at) }))
+    fn cursors(&self, build: Build) -> Result<BTreeMap<Shard, Cursor>, ReadError> {
+        let prefix = key_of_build(Some(b'c'), build);
+        let mut cursors = BTreeMap::new();
+        for row in self.kept.prefix(&prefix) {
+            let (key, value) = row.into_inner().map_err(|error| not_read(&error))?;
+            let shard = key.strip_prefix(prefix.as_slice()).and_then(|shard| shard.try_into().ok());
+            let read = split_u64(&value).and_then(|(seq, rest)| Some((seq, split_u64(rest)?.0)));
+            let (shard, (seq, at)) = shard.zip(read).ok_or_else(|| damaged("a cursor"))?;
+            cursors.insert(Shard(u16::from_be_bytes(shard)), Cursor { seq, at: Timestamp(at) });
+        }
+        Ok(cursors)
     }
 
     fn kept(&self, build: Build, shard: Shard, entity: EntityId) -> Result<Option<Kept>, ReadError> {
@@ -199,8 +208,15 @@ impl Tables {
                 None => batch.remove(&self.rows, key),
             }
         }
-        let at = [cursor.seq.to_le_bytes(), cursor.at.0.to_le_bytes()].concat();
-        batch.insert(&self.kept, cursor_key(build, shard), at);
+        batch.insert(&self.kept, cursor_key(build, shard), cursor_value(cursor));
+        batch.commit().map_err(|error| not_written(&error))
+    }
+
+    fn touch(&self, build: Build, cursors: &[(Shard, Cursor)]) -> Result<(), AppendError> {
+        let mut batch = self.database.batch();
+        for (shard, cursor) in cursors {
+            batch.insert(&self.kept, cursor_key(build, *shard), cursor_value(*cursor));
+        }
         batch.commit().map_err(|error| not_written(&error))
     }
 
@@ -261,8 +277,8 @@ impl Tables {
 }
 
 impl IndexStore for EmbeddedIndex {
-    async fn cursor(&self, build: Build, shard: Shard) -> Result<Option<Cursor>, ReadError> {
-        self.blocking(move |tables| tables.cursor(build, shard), ReadError::Failed).await
+    async fn cursors(&self, build: Build) -> Result<BTreeMap<Shard, Cursor>, ReadError> {
+        self.blocking(move |tables| tables.cursors(build), ReadError::Failed).await
     }
 
     async fn kept(&self, build: Build, shard: Shard, entities: &[EntityId]) -> Result<Vec<Option<Kept>>, ReadError> {
@@ -276,7 +292,18 @@ impl IndexStore for EmbeddedIndex {
         self.blocking(move |tables| tables.write(build, shard, &changes, cursor), AppendError::Failed).await
     }
 
-    async fn page(&self, build: Build, partition: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, ReadError> {
+    async fn touch(&self, build: Build, cursors: &[(Shard, Cursor)]) -> Result<(), AppendError> {
+        let cursors = cursors.to_vec();
+        self.blocking(move |tables| tables.touch(build, &cursors), AppendError::Failed).await
+    }
+
+    async fn page(
+        &self,
+        build: Build,
+        (partition, _): (&[u8], Breadth),
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Row>, ReadError> {
         let (partition, from) = (partition.to_vec(), from.to_vec());
         self.blocking(move |tables| tables.page(build, &partition, &from, limit), ReadError::Failed).await
     }

@@ -1,6 +1,6 @@
 //! An index in memory: for tests, for a node whose journal is in memory, and what the other backends are compared with.
 
-use super::{Build, Changes, Cursor, IndexStore, Kept, Row};
+use super::{Breadth, Build, Changes, Cursor, IndexStore, Kept, Row};
 use crate::journal::{AppendError, ReadError, Shard};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
@@ -32,8 +32,8 @@ impl MemoryIndex {
 }
 
 impl IndexStore for MemoryIndex {
-    async fn cursor(&self, build: Build, shard: Shard) -> Result<Option<Cursor>, ReadError> {
-        Ok(self.contents().builds.get(&build).and_then(|built| built.cursors.get(&shard).copied()))
+    async fn cursors(&self, build: Build) -> Result<BTreeMap<Shard, Cursor>, ReadError> {
+        Ok(self.contents().builds.get(&build).map(|built| built.cursors.clone()).unwrap_or_default())
     }
 
     async fn kept(&self, build: Build, shard: Shard, entities: &[EntityId]) -> Result<Vec<Option<Kept>>, ReadError> {
@@ -60,7 +60,18 @@ impl IndexStore for MemoryIndex {
         Ok(())
     }
 
-    async fn page(&self, build: Build, partition: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, ReadError> {
+    async fn touch(&self, build: Build, cursors: &[(Shard, Cursor)]) -> Result<(), AppendError> {
+        self.contents().builds.entry(build).or_default().cursors.extend(cursors.iter().copied());
+        Ok(())
+    }
+
+    async fn page(
+        &self,
+        build: Build,
+        (partition, _): (&[u8], Breadth),
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Row>, ReadError> {
         let contents = self.contents();
         let rows = contents.builds.get(&build).and_then(|built| built.rows.get(partition));
         let behind = |rows: &BTreeMap<Bytes, Bytes>| {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Nothing here decides anything, and nothing is acknowledged by it: an index that is lost or damaged is built again from the journal. So nothing is
-//! synced, and a cursor never says more than what is there.
+//! synced, and a cursor never says more than what is there. The backend on CQL, which the nodes of a cluster share, is `cql::CqlIndex`.
 
 mod embedded;
 mod memory;
@@ -17,10 +17,12 @@ mod memory;
 pub use embedded::{EmbeddedIndex, IndexError, IndexOptions};
 pub use memory::MemoryIndex;
 
+use crate::cql::CqlIndex;
 use crate::journal::{AppendError, ReadError, Seq, Shard};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The longest name of a partition, in bytes.
@@ -57,11 +59,45 @@ pub struct Kept {
     pub body: Bytes,
 }
 
+/// How many rows a question has: a store that divides them by time and by hash needs to know (rule V5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Breadth {
+    /// A few in all, however long the shop stands.
+    Few,
+    /// Those of one buyer, caller or thing, by a time that their keys begin with: about one a second at most, for long.
+    Own,
+    /// Those of a whole shop, by a time that their keys begin with: about a thousand a second for an hour.
+    Shop,
+}
+
+impl Breadth {
+    /// The parts by hash. At the rates above, a part of a window stays below 50 MB.
+    #[must_use]
+    pub const fn slots(self) -> u16 {
+        match self {
+            Self::Few | Self::Own => 1,
+            Self::Shop => 8,
+        }
+    }
+
+    /// The lower bits of the time, in milliseconds, that one window spans: 2^28 are three days, 2^22 seventy minutes. `None`: there is one window.
+    #[must_use]
+    pub const fn window_bits(self) -> Option<u32> {
+        match self {
+            Self::Few => None,
+            Self::Own => Some(28),
+            Self::Shop => Some(22),
+        }
+    }
+}
+
 /// A row that is written, or taken away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowChange {
     /// The question whose row it is.
     pub partition: Bytes,
+    /// How many rows the question has; always the same for one question.
+    pub breadth: Breadth,
     /// Its place among the question's rows.
     pub key: Bytes,
     /// The event of the row's entity that changed it.
@@ -90,8 +126,15 @@ pub struct Row {
 
 /// The store of projections' indexes. The conformance suite `tests/storage/indexes.rs` says what each backend holds.
 pub trait IndexStore: Send + Sync + 'static {
-    /// How far a build has followed a shard; `None`: it never has.
-    fn cursor(&self, build: Build, shard: Shard) -> impl Future<Output = Result<Option<Cursor>, ReadError>> + Send;
+    /// Do several nodes write it, each the shards it owns? Then a write may be cut short between two of its parts, and a former owner may still write
+    /// what it knew: a new owner writes all rows of an entity that it touches for the first time, and a reader takes only rows that the entry has.
+    /// A build that was removed is then never begun again.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// How far a build has followed each shard; those it never has are left out.
+    fn cursors(&self, build: Build) -> impl Future<Output = Result<BTreeMap<Shard, Cursor>, ReadError>> + Send;
 
     /// What is kept of these entities of a shard, in their order.
     fn kept(
@@ -111,11 +154,14 @@ pub trait IndexStore: Send + Sync + 'static {
         cursor: Cursor,
     ) -> impl Future<Output = Result<(), AppendError>> + Send;
 
-    /// At most `limit` rows of a partition, in order, from the key `from` on.
+    /// Says of shards in which nothing more has happened that they were followed up to a later moment.
+    fn touch(&self, build: Build, cursors: &[(Shard, Cursor)]) -> impl Future<Output = Result<(), AppendError>> + Send;
+
+    /// At most `limit` rows of a question, in order, from the key `from` on.
     fn page(
         &self,
         build: Build,
-        partition: &[u8],
+        question: (&[u8], Breadth),
         from: &[u8],
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Row>, ReadError>> + Send;
@@ -137,6 +183,8 @@ pub enum Index {
     Embedded(Arc<EmbeddedIndex>),
     /// Memory, lost with the process.
     Memory(Arc<MemoryIndex>),
+    /// ScyllaDB or Apache Cassandra, shared with other nodes.
+    Cql(CqlIndex),
 }
 
 macro_rules! each {
@@ -144,13 +192,19 @@ macro_rules! each {
         match $index {
             Index::Embedded($backend) => $act.await,
             Index::Memory($backend) => $act.await,
+            // The driver's futures are large.
+            Index::Cql($backend) => Box::pin($act).await,
         }
     };
 }
 
 impl IndexStore for Index {
-    async fn cursor(&self, build: Build, shard: Shard) -> Result<Option<Cursor>, ReadError> {
-        each!(self, backend => backend.cursor(build, shard))
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Cql(_))
+    }
+
+    async fn cursors(&self, build: Build) -> Result<BTreeMap<Shard, Cursor>, ReadError> {
+        each!(self, backend => backend.cursors(build))
     }
 
     async fn kept(&self, build: Build, shard: Shard, entities: &[EntityId]) -> Result<Vec<Option<Kept>>, ReadError> {
@@ -161,8 +215,18 @@ impl IndexStore for Index {
         each!(self, backend => backend.write(build, shard, changes, cursor))
     }
 
-    async fn page(&self, build: Build, partition: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, ReadError> {
-        each!(self, backend => backend.page(build, partition, from, limit))
+    async fn touch(&self, build: Build, cursors: &[(Shard, Cursor)]) -> Result<(), AppendError> {
+        each!(self, backend => backend.touch(build, cursors))
+    }
+
+    async fn page(
+        &self,
+        build: Build,
+        question: (&[u8], Breadth),
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Row>, ReadError> {
+        each!(self, backend => backend.page(build, question, from, limit))
     }
 
     async fn generation(&self, name: &'static str, version: u32) -> Result<u32, ReadError> {
