@@ -253,7 +253,7 @@ impl Node {
             actors.handle(),
             Arc::clone(&provider),
             projections.availability_cache(),
-            projections.lists().clone(),
+            Some(projections.lists().clone()),
         );
         webhooks.connect(shop.clone());
         let refreshing = shop.start_refreshing();

@@ -35,7 +35,8 @@ pub struct NodeShop {
     provider: Arc<AnyProvider>,
     /// Availability of SKUs of other nodes; `None`: it is not cached, and the SKU itself is asked.
     availability_cache: Option<AvailabilityCache>,
-    lists: Lists,
+    /// `None`: it keeps none.
+    lists: Option<Lists>,
     warehouses: WarehouseCache,
 }
 
@@ -44,7 +45,7 @@ impl NodeShop {
         handle: Handle,
         provider: Arc<AnyProvider>,
         availability_cache: Option<AvailabilityCache>,
-        lists: Lists,
+        lists: Option<Lists>,
     ) -> Self {
         Self { handle, provider, availability_cache, lists, warehouses: WarehouseCache::default() }
     }
@@ -165,7 +166,7 @@ impl Shop for NodeShop {
     }
 
     fn lists(&self) -> Option<&Lists> {
-        Some(&self.lists)
+        self.lists.as_ref()
     }
 
     fn now(&self) -> Timestamp {

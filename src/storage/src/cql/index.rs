@@ -72,7 +72,8 @@ fn rows_max(limit: usize) -> i32 {
 }
 
 fn cursor_of(row: &(i32, Option<i64>, Option<i64>)) -> Result<(Shard, Cursor), ReadError> {
-    let shard = u16::try_from(row.0).map_err(|_| ReadError::Corrupt(format!("an index has a shard {}", row.0)))?;
+    let shard = u16::try_from(row.0)
+        .map_err(|_negative_or_large| ReadError::Corrupt(format!("an index has a shard {}", row.0)))?;
     let seq = number("a cursor's seq", row.1.unwrap_or_default())?;
     let at = number("a cursor's moment", row.2.unwrap_or_default())?;
     Ok((Shard(shard), Cursor { seq, at: Timestamp(at) }))
