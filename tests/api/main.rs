@@ -14,6 +14,7 @@ mod corpus;
 mod cross_origin;
 mod crowd;
 mod described;
+mod events;
 mod framing;
 #[path = "../../fuzz/bodies/mod.rs"]
 #[allow(unreachable_pub, reason = "the fuzz targets reach it, from a crate of their own")]

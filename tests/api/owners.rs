@@ -17,11 +17,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const SELLER: &str = "sk_seller_b";
 pub(crate) const OTHER: &str = "sk_seller_c";
 /// Keys of the platform's account that lack one scope each, in the order of `Scope::ALL`.
-pub(crate) const LACKING: [&str; 5] =
-    ["sk_no_catalog", "sk_no_inventory", "sk_no_orders", "sk_no_payments", "sk_no_personal"];
+pub(crate) const LACKING: [&str; 6] =
+    ["sk_no_catalog", "sk_no_inventory", "sk_no_orders", "sk_no_payments", "sk_no_events", "sk_no_personal"];
 /// The same of the seller's account.
-pub(crate) const SELLER_LACKING: [&str; 5] =
-    ["sk_b_no_catalog", "sk_b_no_inventory", "sk_b_no_orders", "sk_b_no_payments", "sk_b_no_personal"];
+pub(crate) const SELLER_LACKING: [&str; 6] = [
+    "sk_b_no_catalog",
+    "sk_b_no_inventory",
+    "sk_b_no_orders",
+    "sk_b_no_payments",
+    "sk_b_no_events",
+    "sk_b_no_personal",
+];
 
 /// Who asks, in the order of the columns of `EXPECTED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +158,7 @@ const EXPECTED: &[Row] = &[
     ("POST", "/v1/reservations/{id}/commit", Thing::Reservation, "",                       "4+433331"),
     ("POST", "/v1/reservations/{id}/ship", Thing::Reservation, "",                         "4=433331"),
     ("POST", "/v1/reservations/{id}/release", Thing::Reservation, "",                      "4+433331"),
+    ("GET", "/v1/events", Thing::None, "",                                                 "+3333331"),
     ("POST", "/v1/reservations/{id}/extend", Thing::Reservation, r#"{"hold_s":60}"#,       "4+433331"),
 ];
 

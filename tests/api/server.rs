@@ -22,7 +22,7 @@ use doorbuster_payments::{Provider, WebhookHeaders, WebhookSecret};
 use doorbuster_projections::orders::OrderIndex;
 use doorbuster_projections::reader::Reader;
 use doorbuster_projections::runner::Runner;
-use doorbuster_projections::{Lists, Progress, Projection};
+use doorbuster_projections::{Feed, Lists, Progress, Projection};
 use doorbuster_storage::index::{Build, Index};
 use doorbuster_storage::memory::{Groups, MemoryStore};
 use doorbuster_storage::{Journal, Layout, Store, wire};
@@ -47,6 +47,7 @@ pub(crate) struct TestShop {
     node: Handle,
     provider: Arc<AnyProvider>,
     lists: Lists,
+    feed: Feed<Store>,
 }
 
 impl Shop for TestShop {
@@ -69,6 +70,9 @@ impl Shop for TestShop {
     }
     fn lists(&self) -> Option<&Lists> {
         Some(&self.lists)
+    }
+    fn feed(&self) -> Option<&Feed<Store>> {
+        Some(&self.feed)
     }
     fn now(&self) -> Timestamp {
         self.node.now()
@@ -198,7 +202,8 @@ impl Server {
         .await
         .expect("it starts");
         let (lists, following) = start_lists(&actors.handle(), "sel_main");
-        let shop = TestShop { node: actors.handle(), provider, lists };
+        let feed = Feed::new(actors.handle().store().clone());
+        let shop = TestShop { node: actors.handle(), provider, lists, feed };
         let usual: [(&str, &str, &[Scope]); 3] = [
             (KEY, "sel_main", &Scope::ALL),
             (CATALOG_KEY, "sel_main", &[Scope::Catalog]),

@@ -19,6 +19,7 @@ mod command_line;
 mod corrupted;
 mod dead_ends;
 mod deadlines;
+mod events;
 mod faults;
 #[path = "../storage/holding.rs"]
 mod holding;

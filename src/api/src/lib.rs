@@ -17,6 +17,7 @@
 pub mod carts;
 pub mod core;
 pub mod docs;
+pub mod events;
 pub mod guests;
 pub mod http;
 pub mod inventory;

@@ -2,7 +2,9 @@
 
 use crate::core::route::Route;
 use crate::core::service::Shop;
-use crate::{carts, docs, guests, inventory, orders, payments, products, reservations, returns, shipments, warehouses};
+use crate::{
+    carts, docs, events, guests, inventory, orders, payments, products, reservations, returns, shipments, warehouses,
+};
 
 /// Every route of the public port.
 pub fn routes<S: Shop>() -> impl Iterator<Item = &'static Route<S>> {
@@ -18,6 +20,7 @@ pub fn routes<S: Shop>() -> impl Iterator<Item = &'static Route<S>> {
         shipments::routes(),
         returns::routes(),
         reservations::routes(),
+        events::routes(),
     ];
     resources.into_iter().flatten()
 }

@@ -26,13 +26,16 @@ pub enum Scope {
     Orders,
     /// Captures and refunds.
     Payments,
+    /// What happens in the shop, as it happens.
+    Events,
     /// Personal data in orders: buyers, addresses, notes.
     Personal,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 5] = [Self::Catalog, Self::Inventory, Self::Orders, Self::Payments, Self::Personal];
+    pub const ALL: [Self; 6] =
+        [Self::Catalog, Self::Inventory, Self::Orders, Self::Payments, Self::Events, Self::Personal];
 
     /// The name of the scope in the API.
     #[must_use]
@@ -42,6 +45,7 @@ impl Scope {
             Self::Inventory => "inventory",
             Self::Orders => "orders",
             Self::Payments => "payments",
+            Self::Events => "events",
             Self::Personal => "personal",
         }
     }
@@ -59,6 +63,7 @@ impl Scope {
             Self::Orders => 4,
             Self::Payments => 8,
             Self::Personal => 16,
+            Self::Events => 32,
         }
     }
 }

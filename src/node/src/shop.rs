@@ -13,10 +13,10 @@ use doorbuster_domain::principal::Principal;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::{order, warehouse};
 use doorbuster_payments::{Provider, SignedWebhook, WebhookHeaders};
-use doorbuster_projections::Lists;
 use doorbuster_projections::availability_cache::AvailabilityCache;
+use doorbuster_projections::{Feed, Lists};
 use doorbuster_simulator::DeliverWebhook;
-use doorbuster_storage::{Journal, wire};
+use doorbuster_storage::{Journal, Store, wire};
 use futures_util::{StreamExt, stream};
 use hyper::HeaderMap;
 use std::sync::{Arc, OnceLock};
@@ -37,6 +37,8 @@ pub struct NodeShop {
     availability_cache: Option<AvailabilityCache>,
     /// `None`: it keeps none.
     lists: Option<Lists>,
+    /// `None`: not all of the journal is this node's.
+    feed: Option<Feed<Store>>,
     warehouses: WarehouseCache,
 }
 
@@ -47,7 +49,9 @@ impl NodeShop {
         availability_cache: Option<AvailabilityCache>,
         lists: Option<Lists>,
     ) -> Self {
-        Self { handle, provider, availability_cache, lists, warehouses: WarehouseCache::default() }
+        let store = handle.store();
+        let feed = (!store.is_shared()).then(|| Feed::new(store.clone()));
+        Self { handle, provider, availability_cache, lists, feed, warehouses: WarehouseCache::default() }
     }
 
     /// An entity is asked by the node itself.
@@ -167,6 +171,10 @@ impl Shop for NodeShop {
 
     fn lists(&self) -> Option<&Lists> {
         self.lists.as_ref()
+    }
+
+    fn feed(&self) -> Option<&Feed<Store>> {
+        self.feed.as_ref()
     }
 
     fn now(&self) -> Timestamp {

@@ -6,6 +6,7 @@
 //!  journal  ──records after the cursor──► Publisher ──►  Streams ──► consumer groups
 //!  journal  ──states and tail──► reconcile: reports and repairs differences
 //!  journal  ──records after the cursor──► Runner of a Projection ──► IndexStore ──► Reader ──► API: lists
+//!  journal  ──records behind a place──► Feed ──► API: events, to whoever keeps the place
 //! ```
 //!
 //! No order waits for a read model. The tasks that write and read them have bounded queues that drop; only these tasks notice a store that is
@@ -15,6 +16,7 @@ pub mod availability_cache;
 pub mod cache;
 pub mod cache_writer;
 mod counts;
+pub mod feed;
 mod lists;
 pub mod memory;
 pub mod orders;
@@ -33,6 +35,7 @@ pub mod streams;
 
 pub use cache::{AnyCache, AvailabilitySnapshot, Cache};
 pub use counts::Counts;
+pub use feed::{Feed, FeedError, Place as FeedPlace};
 pub use lists::Lists;
 pub use progress::Progress;
 pub use projection::{Place, Projection, Rows};

@@ -8,6 +8,8 @@ use hyper::header::{ACCEPT, HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
 /// Longest `Idempotency-Key`, in characters.
 pub const KEY_LENGTH_MAX: usize = 255;
+/// The media type of a stream of events.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 /// How much of an unknown parameter's name a refusal shows, in characters.
 const PARAMETER_SHOWN_MAX: usize = 64;
 /// Headers of the contract that are not built yet: a caller that sends one expects what would not happen.
@@ -63,24 +65,33 @@ pub fn understood(headers: &HeaderMap, query: &[(String, String)], writes: bool,
     Ok(())
 }
 
-/// Checks that the caller takes answers of this media type (RFC 9110, 12.5.1). Without `Accept` it takes every one.
+/// Checks that the caller takes answers of a media type that the route has (RFC 9110, 12.5.1). Without `Accept` it takes every one.
 ///
 /// # Errors
 /// 406.
-pub fn acceptable(headers: &HeaderMap, media: &str) -> Result<(), Problem> {
+pub fn acceptable(headers: &HeaderMap, docs: &Docs) -> Result<(), Problem> {
     let Some(first) = headers.get(ACCEPT) else { return Ok(()) };
-    if first == "*/*" || first == media || accepts(headers, media) {
+    let media = docs.media;
+    if first == "*/*" || first == media || weight(headers, media) > 0 {
+        return Ok(());
+    }
+    if docs.is_followed && weight(headers, EVENT_STREAM) > 0 {
         return Ok(());
     }
     Err(Problem::new(Code::NotAcceptable).detail(format!("answers are {media}")))
 }
 
-/// The most specific range that covers the type decides; one with `q=0` excludes it.
-fn accepts(headers: &HeaderMap, media: &str) -> bool {
+/// Does the caller want a stream of events more than a page?
+pub(crate) fn wants_stream(headers: &HeaderMap) -> bool {
+    headers.contains_key(ACCEPT) && weight(headers, EVENT_STREAM) > weight(headers, "application/json")
+}
+
+/// How much a caller wants a type, in thousandths. The most specific range that covers it decides; one with `q=0` excludes it.
+fn weight(headers: &HeaderMap, media: &str) -> u16 {
     let kind = media.split('/').next().unwrap_or_default();
     let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges = ranges.flat_map(|value| value.split(',')).map(str::trim).filter(|range| !range.is_empty());
-    let (mut best, mut is_taken, mut has_range) = (0, false, false);
+    let (mut best, mut weight, mut has_range) = (0, 0, false);
     for range in ranges {
         has_range = true;
         let mut parts = range.split(';').map(str::trim);
@@ -91,13 +102,27 @@ fn accepts(headers: &HeaderMap, media: &str) -> bool {
             Some(_) if name.eq_ignore_ascii_case(media) => 3,
             _ => continue,
         };
-        let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
-        let is_excluded = weight.is_some_and(|(_, weight)| weight.trim().trim_matches(['0', '.']).is_empty());
+        let said = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
         if specific >= best {
-            (best, is_taken) = (specific, !is_excluded);
+            (best, weight) = (specific, said.map_or(WHOLE, |(_, said)| thousandths(said.trim())));
         }
     }
-    is_taken || !has_range
+    if has_range { weight } else { WHOLE }
+}
+
+/// The weight of a range that says none.
+const WHOLE: u16 = 1_000;
+
+/// `0.8` in thousandths. What is no weight counts as the least, so that its range is still one.
+fn thousandths(text: &str) -> u16 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if whole == "1" {
+        return WHOLE;
+    }
+    let digits = part.bytes().chain(std::iter::repeat(b'0')).take(3);
+    let part = digits.fold(0, |sum: u16, digit| sum * 10 + u16::from(digit.saturating_sub(b'0').min(9)));
+    let is_zero = text.trim_matches(['0', '.']).is_empty();
+    if is_zero { 0 } else { part.max(1) }
 }
 
 /// The version that `If-Match` names; `None`: any. Of several it is the newest: if that one does not match, the older ones do not either.
@@ -171,7 +196,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_range_says_whether_a_type_is_taken() {
-        let json = |value: &str| acceptable(&headers(&[("accept", value)]), "application/json").is_ok();
+        let page = Docs::new("", "", "");
+        let json = |value: &str| acceptable(&headers(&[("accept", value)]), &page).is_ok();
         for value in [
             "*/*",
             "application/json",
@@ -187,8 +213,27 @@ mod tests {
         for value in ["text/html", "application/xml, text/*", "application/json;q=0, */*", "*/*;q=0.0", "json"] {
             assert!(!json(value), "{value}");
         }
-        assert!(acceptable(&HeaderMap::new(), "application/json").is_ok());
-        assert!(acceptable(&headers(&[("accept", "text/html,application/xml;q=0.9")]), "text/html").is_ok());
+        assert!(acceptable(&HeaderMap::new(), &page).is_ok());
+        let html = Docs::new("", "", "").media("text/html");
+        assert!(acceptable(&headers(&[("accept", "text/html,application/xml;q=0.9")]), &html).is_ok());
+        let stream = headers(&[("accept", "text/event-stream")]);
+        assert!(acceptable(&stream, &page).is_err() && acceptable(&stream, &page.followed()).is_ok());
+    }
+
+    #[test]
+    fn a_stream_is_for_whoever_wants_it_more_than_a_page() {
+        let wants = |value: &str| wants_stream(&headers(&[("accept", value)]));
+        for value in
+            ["text/event-stream", "text/event-stream, application/json;q=0.9", "text/*", "text/event-stream, */*;q=0.1"]
+        {
+            assert!(wants(value), "{value}");
+        }
+        for value in
+            ["*/*", "application/json", "text/event-stream;q=0.5, application/json", "text/event-stream;q=0", ""]
+        {
+            assert!(!wants(value), "{value}");
+        }
+        assert!(!wants_stream(&HeaderMap::new()));
     }
 
     #[test]

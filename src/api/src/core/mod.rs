@@ -5,6 +5,7 @@ pub mod ask;
 pub mod caller;
 pub(crate) mod card_number;
 pub mod fingerprint;
+pub mod followers;
 pub mod headers;
 pub mod json;
 pub mod keys;

@@ -73,7 +73,8 @@ pub(crate) fn read_key(list: &str, text: &str) -> Result<Bytes, Problem> {
     key.map(Bytes::copy_from_slice).ok_or_else(no_cursor)
 }
 
-fn no_cursor() -> Problem {
+/// The problem of a cursor that is none.
+pub(crate) fn no_cursor() -> Problem {
     Problem::new(Code::InvalidCursor).detail("the cursor is not one of a page before")
 }
 

@@ -4,6 +4,7 @@ use super::view::MinimalView;
 use bytes::Bytes;
 use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
+use futures_util::Stream;
 use hyper::StatusCode;
 use hyper::body::Body as _;
 use hyper::header::{
@@ -47,6 +48,20 @@ impl Reply {
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         Self { response, is_live: false }
+    }
+
+    /// A body that is made while it is sent. It is cut off when the connection ends.
+    #[must_use]
+    pub fn stream<E>(
+        content_type: &'static str,
+        parts: impl Stream<Item = Result<Bytes, E>> + Send + Sync + 'static,
+    ) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let mut response = warp::reply::Reply::into_response(warp::reply::stream(parts));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { response, is_live: true }
     }
 
     /// No body.

@@ -3,6 +3,7 @@
 use super::ask::Asking;
 use super::caller::Caller;
 use super::fingerprint::of_body;
+use super::followers::Followers;
 use super::headers;
 use super::json;
 use super::keys::Keys;
@@ -40,6 +41,8 @@ pub struct Context<S> {
     pub openapi: Bytes,
     /// Webhooks about orders of this installation that are unknown here.
     pub unmatched: Arc<UnmatchedWebhooks>,
+    /// Callers that wait for events.
+    pub followers: Arc<Followers>,
 }
 
 impl<S> fmt::Debug for Context<S> {

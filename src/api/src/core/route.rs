@@ -61,6 +61,8 @@ pub struct Docs {
     pub is_indexed: bool,
     /// The media type of its answers, problems aside.
     pub media: &'static str,
+    /// Can it be followed: by `Prefer: wait` until something has happened, or as a stream?
+    pub is_followed: bool,
     /// Is it part of the API? A page for a browser is not.
     pub is_described: bool,
 }
@@ -78,6 +80,7 @@ impl Docs {
             codes: &[],
             minimal: false,
             is_indexed: false,
+            is_followed: false,
             media: "application/json",
             is_described: true,
         }
@@ -108,6 +111,13 @@ impl Docs {
     #[must_use]
     pub const fn indexed(mut self) -> Self {
         self.is_indexed = true;
+        self
+    }
+
+    /// It can be followed.
+    #[must_use]
+    pub const fn followed(mut self) -> Self {
+        self.is_followed = true;
         self
     }
 

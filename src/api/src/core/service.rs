@@ -6,9 +6,9 @@ use doorbuster_domain::ids::{EntityId, Sku, WarehouseId};
 use doorbuster_domain::payment::ProviderReport;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_domain::warehouse;
-use doorbuster_projections::Lists;
+use doorbuster_projections::{Feed, Lists};
 use doorbuster_storage::wire::Decided;
-use doorbuster_storage::{Seq, Shard};
+use doorbuster_storage::{Seq, Shard, Store};
 use hyper::HeaderMap;
 use std::fmt;
 use std::sync::Arc;
@@ -56,6 +56,11 @@ pub trait Shop: Clone + Send + Sync + 'static {
 
     /// What answers lists. `None`: this shop keeps no indexes.
     fn lists(&self) -> Option<&Lists> {
+        None
+    }
+
+    /// The journal as a feed of events. `None`: not all of it is this node's.
+    fn feed(&self) -> Option<&Feed<Store>> {
         None
     }
 

@@ -157,6 +157,8 @@ pub struct RequestSettings {
     pub command_timeout_ms: u64,
     /// The longest `Prefer: wait`, in seconds.
     pub prefer_wait_max_s: u64,
+    /// The most callers that wait for events at once.
+    pub event_followers_max: usize,
     /// `Retry-After` of a 202, in seconds.
     pub retry_after_s: u32,
     /// Time until a guest's token expires, in seconds.
@@ -194,6 +196,7 @@ impl Default for RequestSettings {
             order_wait_ms: 5_000,
             command_timeout_ms: 10_000,
             prefer_wait_max_s: 30,
+            event_followers_max: 64,
             retry_after_s: 1,
             guest_life_s: 7 * 24 * 60 * 60,
             order_token_life_s: 90 * 24 * 60 * 60,

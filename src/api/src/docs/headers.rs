@@ -53,6 +53,9 @@ pub(super) fn of<S>(route: &Route<S>, status: u16) -> Value {
     if matches!(status, 202 | 408 | 409 | 429 | 500..) {
         names.push("Retry-After");
     }
+    if route.docs.is_followed && status == 200 {
+        names.push("Preference-Applied");
+    }
     if is_resource && route.writes() {
         names.push("Idempotency-Replayed");
         if status < 300 {

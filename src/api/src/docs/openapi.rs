@@ -2,6 +2,7 @@
 
 use super::{examples, fields, headers};
 use crate::core::caller::{Access, GUEST_COOKIE};
+use crate::core::headers::EVENT_STREAM;
 use crate::core::problem::Code;
 use crate::core::route::{Body, Route};
 use crate::core::types::{EMAIL, EMAIL_LENGTH_MAX, RETURN_URL_LENGTH_MAX};
@@ -92,6 +93,7 @@ fn about(tag: &str) -> &'static str {
     match tag {
         "About" => "This description, and a page to read and try it.",
         "Catalogue" => "Products with their SKUs.",
+        "Events" => "What happened in the shop, in order, from the beginning.",
         "Fulfilment" => "Shipments and returns.",
         "Inventory" => "Warehouses, and the stock of each SKU in them.",
         "Orders" => "Orders: placed, changed, cancelled, captured, refunded.",
@@ -245,8 +247,15 @@ fn parameters<S>(route: &Route<S>) -> Vec<Value> {
         (true, true) => Some(format!("{waits} {minimal}")),
         (true, false) => Some(waits.to_owned()),
         (false, true) => Some(minimal.to_owned()),
+        (false, false) if route.docs.is_followed => {
+            Some(format!("{waits} Nothing has happened: answer once something has."))
+        }
         (false, false) => None,
     };
+    if route.docs.is_followed {
+        let meaning = "The id of the last event of a stream that was cut off: it goes on behind that one.";
+        parameters.push(header("Last-Event-ID", false, meaning, json!({ "type": "string" })));
+    }
     if let Some(prefer) = prefer {
         parameters.push(header("Prefer", false, &prefer, json!({ "type": "string" })));
     }
@@ -292,7 +301,11 @@ fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
             } else {
                 whole.into()
             };
-            json!({ "application/json": { "schema": shown } })
+            let mut content = json!({ "application/json": { "schema": shown } });
+            if let (true, Some(content)) = (route.docs.is_followed, content.as_object_mut()) {
+                content.insert(EVENT_STREAM.into(), json!({ "schema": { "type": "string" } }));
+            }
+            content
         });
         let mut response = json!({ "description": success(*status) });
         if let (Some(content), Some(fields)) = (content, response.as_object_mut()) {

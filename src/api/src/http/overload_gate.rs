@@ -49,6 +49,11 @@ impl OverloadGate {
         Self(api)
     }
 
+    /// Ends the wait of all who follow events: the server stops.
+    pub(super) fn stop_followers(&self) {
+        self.0.counts().followers.stop();
+    }
+
     /// The class in which a request must wait. `None`: it may go on, because there is room or because no route has its path.
     pub(super) fn must_wait(&self, method: &Method, path: &str) -> Option<PriorityClass> {
         if self.admission().has_room_for_all() {

@@ -16,6 +16,7 @@ use super::router::{Found, Router};
 use super::server::Peer;
 use crate::core::address::client_address;
 use crate::core::caller::{Access, Caller, ON_BEHALF_OF, allow, identify, may_stand_in};
+use crate::core::followers::Followers;
 use crate::core::headers;
 use crate::core::keys::Keys;
 use crate::core::problem::{Code, Problem};
@@ -53,6 +54,8 @@ use warp::reply::Response;
 pub struct PipelineCounts {
     /// Webhooks about orders of this installation that are unknown here.
     pub unmatched: Arc<UnmatchedWebhooks>,
+    /// Callers that wait for events.
+    pub followers: Arc<Followers>,
     /// Makes the ids of requests that bring none.
     pub(super) request_ids: RequestIds,
     /// Requests in flight, queued and refused.
@@ -136,12 +139,18 @@ impl<S: Shop> Api<S> {
     pub fn new(shop: S, settings: ApiSettings, keys: Keys, secret: Secret) -> Self {
         let unmatched = Arc::<UnmatchedWebhooks>::default();
         let admission = Admission::new(settings.admission);
-        let counts = PipelineCounts { unmatched: Arc::clone(&unmatched), admission, ..PipelineCounts::default() };
+        let followers = Arc::<Followers>::default();
+        let counts = PipelineCounts {
+            unmatched: Arc::clone(&unmatched),
+            followers: Arc::clone(&followers),
+            admission,
+            ..PipelineCounts::default()
+        };
         let openapi = openapi::document(routes::<S>()).into();
         let cors = Cors::new(settings.requests.cors_origins.clone());
         Self(Arc::new(Pipeline {
             cors,
-            context: Context { shop, settings, keys, secret, openapi, unmatched },
+            context: Context { shop, settings, keys, secret, openapi, unmatched, followers },
             router: Router::new(routes()),
             counts: Arc::new(counts),
         }))
@@ -361,7 +370,7 @@ impl<S: Shop> Pipeline<S> {
         // What a payment provider adds to its webhooks is its own.
         if route.access != Access::Provider {
             headers::understood(&arrived.headers, &arrived.query, route.writes(), &route.docs)?;
-            headers::acceptable(&arrived.headers, route.docs.media)?;
+            headers::acceptable(&arrived.headers, &route.docs)?;
         }
         if route.key {
             headers::idempotency_key(&arrived.headers)?;

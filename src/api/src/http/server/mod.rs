@@ -224,6 +224,9 @@ where
 async fn drained(shared: &Shared, mut idle_seen: watch::Receiver<usize>) -> usize {
     shared.draining.store(true, Ordering::SeqCst);
     shared.drain.notify_waiters();
+    if let Some(gate) = &shared.gate {
+        gate.stop_followers();
+    }
     let drained = async {
         while shared.counts.open.load(Ordering::SeqCst) > 0 {
             if idle_seen.changed().await.is_err() {
