@@ -26,20 +26,21 @@ impl Order {
     }
 
     /// Whether the SKU knows what a step builds on: one that overtakes it would be refused.
+    ///
+    /// Units in place of lost ones are there when the SKU has said so, and not before: nothing builds on them, so nothing waits for them.
     fn step_is_due(&self, step: Step) -> bool {
         let waits = |step: Step| self.todo.contains(&Todo::Step(step));
+        let ships = |shipment, line| waits(Step::Ship { shipment, line });
+        let comes_back = |shipment, line| waits(Step::Unship { shipment, line }) && !self.is_resending(shipment);
         let mut shipments = (1..=u16::MAX).take(self.shipments.len());
         match step {
-            Step::Restock { number, receipt } => self.receipt_line(number, receipt).is_some_and(|line| {
-                let moves = |shipment| [Step::Ship { shipment, line }, Step::Unship { shipment, line }];
-                !shipments.any(|shipment| moves(shipment).into_iter().any(waits))
-            }),
+            Step::Restock { number, receipt } => self
+                .receipt_line(number, receipt)
+                .is_some_and(|line| !shipments.any(|shipment| ships(shipment, line) || comes_back(shipment, line))),
             // What was taken back is sent again after it, and cancelled after it.
-            Step::Ship { shipment, line } => {
-                !shipments.any(|other| other < shipment && waits(Step::Unship { shipment: other, line }))
-            }
-            Step::Unsell { line, .. } => !shipments.any(|shipment| waits(Step::Unship { shipment, line })),
-            Step::Unship { shipment, line } => !waits(Step::Ship { shipment, line }),
+            Step::Ship { shipment, line } => !shipments.any(|other| other < shipment && comes_back(other, line)),
+            Step::Unsell { line, .. } => !shipments.any(|shipment| comes_back(shipment, line)),
+            Step::Unship { shipment, line } => !ships(shipment, line),
             Step::Freeze
             | Step::Reserve(_)
             | Step::Release(_)

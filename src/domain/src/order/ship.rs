@@ -5,6 +5,7 @@ use super::amended::{Amended, Tracking};
 use super::command::{LineUnits, Made, Refusal};
 use super::event::{Event, ShipmentStarted};
 use super::saga::{Decided, made};
+use super::step::{Step, Todo};
 use super::{Order, OrderLine, Shipment, ShipmentStatus, Stage};
 use crate::entity::Decision;
 use crate::ids::{Request, WarehouseId};
@@ -178,9 +179,19 @@ impl Order {
         self.shipment(number).ok_or(if self.exists() { Refusal::UnknownPart } else { Refusal::Unknown })
     }
 
-    /// Whether all units of a shipment can still be where it was sent, whatever came back of the others.
+    /// Whether all units of a shipment can still be where it was sent, whatever came back of the others. What the SKU does not know of yet has not shipped
+    /// for it: a later shipment would stand for units of this one that are back.
     fn none_came_back(&self, shipment: &Shipment) -> bool {
-        let out = |one: &LineUnits| self.line(one.line).map_or(0, |line| self.returnable_of(one.line, line));
+        let is_untold = |other: &&Shipment, line| {
+            let step = Step::Ship { shipment: other.started.number, line };
+            other.started.number != shipment.started.number && self.todo.contains(&Todo::Step(step))
+        };
+        let out = |one: &LineUnits| {
+            let untold = self.shipments.iter().filter(|other| is_untold(other, one.line));
+            let untold = untold.flat_map(|other| &other.started.lines).filter(|other| other.line == one.line);
+            let out = self.line(one.line).map_or(0, |line| self.returnable_of(one.line, line));
+            untold.fold(out, |out, other| out.saturating_sub(other.units))
+        };
         shipment.started.lines.iter().all(|one| one.units <= out(one))
     }
 

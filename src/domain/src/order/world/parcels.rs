@@ -99,3 +99,45 @@ fn what_was_refunded_is_not_sent_again() {
     desk.refund(RefundWhat::Everything).unwrap();
     assert!(matches!(lose_and_resend(&mut desk), Err(Refusal::WrongState { .. })));
 }
+
+/// The one unit of the first parcel is back. As long as the warehouse has not heard of the second, it cannot tell whose unit is out.
+#[test]
+fn a_later_shipment_does_not_stand_for_units_that_are_back() {
+    let mut desk = Desk::confirmed(CapturePolicy::OnConfirmation, &[3]);
+    desk.ship(1, 1).unwrap();
+    desk.answer(SHIP, Answer::Done);
+    let request = desk.request();
+    let lines = vec![ReturnLine { line: 1, units: 1, reason: "".into(), refund: None }];
+    desk.tell(&Command::RequestReturn { request, lines }).unwrap();
+    desk.ship(1, 1).unwrap();
+    assert!(desk.owes(SHIP_AGAIN));
+    assert!(matches!(undo(&mut desk), Err(Refusal::WrongState { .. })));
+    assert!(matches!(lose_and_resend(&mut desk), Err(Refusal::WrongState { .. })));
+    desk.answer(SHIP_AGAIN, Answer::Done);
+    let request = desk.request();
+    desk.tell(&Command::Resend { request, shipment: 1 }).unwrap();
+    assert!(desk.owes(UNSHIP));
+}
+
+/// The warehouse has none to send yet; what leaves it meanwhile is told all the same.
+#[test]
+fn what_ships_waits_for_no_unit_that_is_asked_for_in_place_of_a_lost_one() {
+    let mut desk = Desk::confirmed(CapturePolicy::OnConfirmation, &[2]);
+    desk.ship(1, 1).unwrap();
+    desk.answer(SHIP, Answer::Done);
+    lose_and_resend(&mut desk).unwrap();
+    desk.ship(1, 1).unwrap();
+    assert!(desk.owes(UNSHIP) && desk.owes(SHIP_AGAIN));
+}
+
+/// The warehouse has nothing to send: what is cancelled, or comes back, may be the very unit that it waits for.
+#[test]
+fn what_is_cancelled_waits_for_no_unit_that_is_asked_for_in_place_of_a_lost_one() {
+    let mut desk = Desk::confirmed(CapturePolicy::OnConfirmation, &[2]);
+    desk.ship(1, 1).unwrap();
+    desk.answer(SHIP, Answer::Done);
+    lose_and_resend(&mut desk).unwrap();
+    assert!(desk.owes(UNSHIP));
+    desk.cancel(vec![LineUnits { line: 1, units: 1 }]).unwrap();
+    assert!(desk.owes(Step::Unsell { cancel: 1, line: 1 }) && desk.owes(UNSHIP));
+}
