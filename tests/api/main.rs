@@ -15,6 +15,7 @@ mod cross_origin;
 mod crowd;
 mod described;
 mod events;
+mod exports;
 mod framing;
 #[path = "../../fuzz/bodies/mod.rs"]
 #[allow(unreachable_pub, reason = "the fuzz targets reach it, from a crate of their own")]

@@ -210,6 +210,7 @@ pub(super) fn api(config: &Config) -> Result<doorbuster_api::ApiSettings, NodeEr
         command_timeout_ms: config.api.command_timeout_ms,
         prefer_wait_max_s: config.api.prefer_wait_max_s,
         event_followers_max: config.api.event_followers_max,
+        exports_max: config.api.exports_max,
         retry_after_s: config.api.retry_after_s,
         guest_life_s: config.carts.guest_life_s,
         order_token_life_s: config.orders.token_life_days.saturating_mul(24 * 60 * 60),

@@ -75,7 +75,7 @@ pub fn acceptable(headers: &HeaderMap, docs: &Docs) -> Result<(), Problem> {
     if first == "*/*" || first == media || weight(headers, media) > 0 {
         return Ok(());
     }
-    if docs.is_followed && weight(headers, EVENT_STREAM) > 0 {
+    if (docs.is_followed && weight(headers, EVENT_STREAM) > 0) || wanted_export(headers, docs).is_some() {
         return Ok(());
     }
     Err(Problem::new(Code::NotAcceptable).detail(format!("answers are {media}")))
@@ -84,6 +84,39 @@ pub fn acceptable(headers: &HeaderMap, docs: &Docs) -> Result<(), Problem> {
 /// Does the caller want a stream of events more than a page?
 pub(crate) fn wants_stream(headers: &HeaderMap) -> bool {
     headers.contains_key(ACCEPT) && weight(headers, EVENT_STREAM) > weight(headers, "application/json")
+}
+
+/// The form of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exported {
+    /// NDJSON: a row is a line of JSON.
+    Lines,
+    /// CSV.
+    Csv,
+}
+
+impl Exported {
+    /// The forms there are.
+    pub(crate) const ALL: [Self; 2] = [Self::Lines, Self::Csv];
+
+    /// Its media type.
+    pub(crate) const fn media(self) -> &'static str {
+        match self {
+            Self::Lines => "application/x-ndjson",
+            Self::Csv => "text/csv",
+        }
+    }
+}
+
+/// The form in which a caller wants the whole of a list, if it wants that more than a page.
+pub(crate) fn wanted_export(headers: &HeaderMap, docs: &Docs) -> Option<Exported> {
+    if !docs.is_exported || !headers.contains_key(ACCEPT) {
+        return None;
+    }
+    let page = weight(headers, docs.media);
+    let wanted = Exported::ALL.into_iter().map(|kind| (weight(headers, kind.media()), kind));
+    // Of two that are wanted alike, the first.
+    wanted.rev().filter(|(weight, _)| *weight > page).max_by_key(|(weight, _)| *weight).map(|(_, kind)| kind)
 }
 
 /// How much a caller wants a type, in thousandths. The most specific range that covers it decides; one with `q=0` excludes it.
@@ -234,6 +267,21 @@ mod tests {
             assert!(!wants(value), "{value}");
         }
         assert!(!wants_stream(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_export_is_for_whoever_wants_it_more_than_a_page() {
+        let list = Docs::new("", "", "").exported();
+        let wants = |value: &str| wanted_export(&headers(&[("accept", value)]), &list);
+        assert_eq!(wants("text/csv"), Some(Exported::Csv));
+        assert_eq!(wants("application/x-ndjson, text/csv"), Some(Exported::Lines));
+        assert_eq!(wants("application/x-ndjson;q=0.5, text/csv, application/json;q=0.4"), Some(Exported::Csv));
+        for value in ["*/*", "application/json", "application/json, text/csv", "text/csv;q=0", "application/*", ""] {
+            assert_eq!(wants(value), None, "{value}");
+        }
+        let csv = headers(&[("accept", "text/csv")]);
+        assert_eq!(wanted_export(&csv, &Docs::new("", "", "")), None);
+        assert!(acceptable(&csv, &list).is_ok() && acceptable(&csv, &Docs::new("", "", "")).is_err());
     }
 
     #[test]

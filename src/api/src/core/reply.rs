@@ -4,7 +4,8 @@ use super::view::MinimalView;
 use bytes::Bytes;
 use compact_str::{CompactString, format_compact};
 use doorbuster_actors::ask::Accepted;
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream};
+use http_body_util::{BodyExt, Collected};
 use hyper::StatusCode;
 use hyper::body::Body as _;
 use hyper::header::{
@@ -184,6 +185,13 @@ impl Reply {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
+    }
+
+    /// Its body; `None`: it is made while it is sent.
+    #[must_use]
+    pub fn into_bytes(self) -> Option<Bytes> {
+        let collected = self.response.into_body().collect().now_or_never()?;
+        collected.ok().map(Collected::to_bytes)
     }
 
     /// The response.

@@ -61,6 +61,8 @@ pub struct Docs {
     pub is_indexed: bool,
     /// The media type of its answers, problems aside.
     pub media: &'static str,
+    /// Is it a list that can be exported, as NDJSON or CSV?
+    pub is_exported: bool,
     /// Can it be followed: by `Prefer: wait` until something has happened, or as a stream?
     pub is_followed: bool,
     /// Is it part of the API? A page for a browser is not.
@@ -80,6 +82,7 @@ impl Docs {
             codes: &[],
             minimal: false,
             is_indexed: false,
+            is_exported: false,
             is_followed: false,
             media: "application/json",
             is_described: true,
@@ -111,6 +114,13 @@ impl Docs {
     #[must_use]
     pub const fn indexed(mut self) -> Self {
         self.is_indexed = true;
+        self.exported()
+    }
+
+    /// It is a list that can be exported: its answer has `data` and `next_cursor`.
+    #[must_use]
+    pub const fn exported(mut self) -> Self {
+        self.is_exported = true;
         self
     }
 

@@ -159,6 +159,8 @@ pub struct RequestSettings {
     pub prefer_wait_max_s: u64,
     /// The most callers that wait for events at once.
     pub event_followers_max: usize,
+    /// The most lists that are exported at once.
+    pub exports_max: usize,
     /// `Retry-After` of a 202, in seconds.
     pub retry_after_s: u32,
     /// Time until a guest's token expires, in seconds.
@@ -197,6 +199,7 @@ impl Default for RequestSettings {
             command_timeout_ms: 10_000,
             prefer_wait_max_s: 30,
             event_followers_max: 64,
+            exports_max: 4,
             retry_after_s: 1,
             guest_life_s: 7 * 24 * 60 * 60,
             order_token_life_s: 90 * 24 * 60 * 60,

@@ -2,7 +2,7 @@
 
 use super::{examples, fields, headers};
 use crate::core::caller::{Access, GUEST_COOKIE};
-use crate::core::headers::EVENT_STREAM;
+use crate::core::headers::{EVENT_STREAM, Exported};
 use crate::core::problem::Code;
 use crate::core::route::{Body, Route};
 use crate::core::types::{EMAIL, EMAIL_LENGTH_MAX, RETURN_URL_LENGTH_MAX};
@@ -304,6 +304,11 @@ fn responses<S>(route: &Route<S>, generator: &mut SchemaGenerator) -> Value {
             let mut content = json!({ "application/json": { "schema": shown } });
             if let (true, Some(content)) = (route.docs.is_followed, content.as_object_mut()) {
                 content.insert(EVENT_STREAM.into(), json!({ "schema": { "type": "string" } }));
+            }
+            if let (true, Some(content)) = (route.docs.is_exported, content.as_object_mut()) {
+                for kind in Exported::ALL {
+                    content.insert(kind.media().into(), json!({ "schema": { "type": "string" } }));
+                }
             }
             content
         });

@@ -7,6 +7,7 @@
 //! Nothing is kept of a reader: its cursor is all there is. A page is read from the journal itself, so it is as new as an answer to an order.
 
 use super::public::{FeedEventView, is_told, public};
+use crate::core::caller::has_key;
 use crate::core::followers::Follower;
 use crate::core::headers::{self, EVENT_STREAM};
 use crate::core::page;
@@ -190,7 +191,9 @@ pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
     if headers::wants_stream(&request.headers) {
         let follower = followers.join(most);
         let full = || Problem::new(Code::Overloaded).detail("as many as may follow the events do so already");
-        return Ok(streamed(reader, follower.ok_or_else(full)?));
+        let (keys, shop, headers) = (request.context.keys.clone(), request.context.shop.clone(), request.headers);
+        let is_permitted = move || has_key(&headers, &keys, shop.now());
+        return Ok(streamed(reader, follower.ok_or_else(full)?, is_permitted));
     }
     let wait = request.prefer_wait.filter(|seconds| *seconds > 0);
     // Without room to wait it is answered at once, and does not say that it waited.
@@ -207,18 +210,23 @@ pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
     Ok(Reply::json(200, &view).waited(waited))
 }
 
-/// An answer that goes on until the reader leaves or the server stops.
-fn streamed(reader: Reader, follower: Follower) -> Reply {
+/// An answer that goes on until the reader leaves, its key is revoked or the server stops.
+fn streamed(reader: Reader, follower: Follower, is_permitted: impl Fn() -> bool + Send + 'static) -> Reply {
     // One page is on its way, and one is made meanwhile.
     let (sender, mut pages) = mpsc::channel(1);
-    tokio::spawn(stream_to(reader, follower, sender));
+    tokio::spawn(stream_to(reader, follower, sender, is_permitted));
     let pages = stream::poll_fn(move |context| pages.poll_recv(context).map(|page| page.map(Ok::<_, Infallible>)));
     Reply::stream(EVENT_STREAM, pages)
 }
 
-async fn stream_to(mut reader: Reader, mut follower: Follower, sender: mpsc::Sender<Bytes>) {
+async fn stream_to(
+    mut reader: Reader,
+    mut follower: Follower,
+    sender: mpsc::Sender<Bytes>,
+    is_permitted: impl Fn() -> bool,
+) {
     let mut said_at = monotonic();
-    while !follower.is_stopped() {
+    while !follower.is_stopped() && is_permitted() {
         let read = match reader.page().await {
             Ok(read) => read,
             Err(error) => {
@@ -269,4 +277,36 @@ fn page_text(events: &[FeedEventView], place: &Place) -> Bytes {
     text.extend_from_slice(cursor_of(place).as_bytes());
     text.extend_from_slice(b"\n\n");
     text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::followers::Followers;
+    use doorbuster_storage::memory::{Groups, MemoryStore};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_once_its_key_is_revoked() {
+        let layout = Layout { shards: 2, hash_version: 1 };
+        let store = Store::Memory(MemoryStore::new(layout, Groups::One, 1).open());
+        let (feed, place) = (Feed::new(store), Place::start(layout));
+        let reader = Reader { feed, place, wanted: Wanted(None), limit: 9 };
+        let follower = Arc::new(Followers::default()).join(1).unwrap();
+        let (sender, mut pages) = mpsc::channel(1);
+        let looks = AtomicUsize::new(0);
+        // It is asked at every sign of life.
+        let streaming = stream_to(reader, follower, sender, || looks.fetch_add(1, Ordering::Relaxed) < 2);
+        let reading = async {
+            let mut signs = 0;
+            while pages.recv().await.is_some() {
+                signs += 1;
+            }
+            signs
+        };
+        let both = tokio::time::timeout(10 * SIGN_OF_LIFE, async { tokio::join!(streaming, reading) });
+        let ((), signs) = both.await.unwrap();
+        assert!(signs <= 1 && looks.into_inner() == 3, "{signs}");
+    }
 }

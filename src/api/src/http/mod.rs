@@ -3,6 +3,8 @@
 pub mod admission;
 mod compression;
 mod cors;
+mod export;
+mod meter;
 mod overload_gate;
 mod pipeline;
 mod request_id;

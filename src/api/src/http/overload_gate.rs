@@ -49,9 +49,10 @@ impl OverloadGate {
         Self(api)
     }
 
-    /// Ends the wait of all who follow events: the server stops.
+    /// Ends the wait of all who follow events, and cuts exports: the server stops.
     pub(super) fn stop_followers(&self) {
         self.0.counts().followers.stop();
+        self.0.counts().exports.stop();
     }
 
     /// The class in which a request must wait. `None`: it may go on, because there is room or because no route has its path.

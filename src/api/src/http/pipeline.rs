@@ -10,6 +10,8 @@
 use super::admission::{Account, Admission, NoRoom, Permit, PriorityClass, SlowBody};
 use super::compression;
 use super::cors::Cors;
+use super::export::Export;
+use super::meter::{RequestMeter, too_many};
 use super::overload_gate::{Gated, OverloadGate};
 use super::request_id::{RequestIds, X_REQUEST_ID, named};
 use super::router::{Found, Router};
@@ -56,6 +58,8 @@ pub struct PipelineCounts {
     pub unmatched: Arc<UnmatchedWebhooks>,
     /// Callers that wait for events.
     pub followers: Arc<Followers>,
+    /// Callers to whom a list is exported.
+    pub exports: Arc<Followers>,
     /// Makes the ids of requests that bring none.
     pub(super) request_ids: RequestIds,
     /// Requests in flight, queued and refused.
@@ -89,7 +93,7 @@ impl<S> fmt::Debug for Api<S> {
 }
 
 struct Pipeline<S: 'static> {
-    context: Context<S>,
+    context: Arc<Context<S>>,
     router: Router<S>,
     cors: Cors,
     counts: Arc<PipelineCounts>,
@@ -150,7 +154,7 @@ impl<S: Shop> Api<S> {
         let cors = Cors::new(settings.requests.cors_origins.clone());
         Self(Arc::new(Pipeline {
             cors,
-            context: Context { shop, settings, keys, secret, openapi, unmatched, followers },
+            context: Arc::new(Context { shop, settings, keys, secret, openapi, unmatched, followers }),
             router: Router::new(routes()),
             counts: Arc::new(counts),
         }))
@@ -312,12 +316,19 @@ impl<S: Shop> Pipeline<S> {
             units => meter.charge(units),
         };
         let (context, template) = (&self.context, route.path);
-        let Arrived { query, headers, prefer_wait, .. } = arrived;
+        let Arrived { query, headers, prefer_wait, address, .. } = arrived;
+        let export = headers::wanted_export(&headers, &route.docs);
         let known = if route.writes() { None } else { headers.get(IF_NONE_MATCH).cloned() };
         let meter = &meter;
         let request = Request { context, template, params, caller, meter, headers, query, body, prefer_wait, now };
         let answer = match answer {
-            Ok(()) => (route.handler)(request).await,
+            Ok(()) => match export {
+                None => (route.handler)(request).await,
+                Some(kind) => {
+                    let shared = (Arc::clone(&self.context), Arc::clone(&self.counts));
+                    Box::pin(Export::begin(kind, route, shared, (account, address), request)).await
+                }
+            },
             Err(problem) => Err(problem),
         };
         match &answer {
@@ -445,33 +456,6 @@ impl<S: Shop> Pipeline<S> {
             Err(cut) => Err(cut.refused(most)),
         }
     }
-}
-
-/// Charges the caller of one request.
-struct RequestMeter<'a> {
-    admission: &'a Admission,
-    permit: &'a Permit<'a>,
-    account: Account,
-    address: Option<IpAddr>,
-    now: Timestamp,
-}
-
-impl Meter for RequestMeter<'_> {
-    fn charge(&self, units: u32) -> Result<(), Problem> {
-        self.admission.charge(self.account, units, self.now).map_err(too_many)?;
-        if self.permit.grow(units) {
-            return Ok(());
-        }
-        Err(Problem::new(Code::Overloaded).detail("there is no room for this much work"))
-    }
-
-    fn charge_new_guest(&self) -> Result<(), Problem> {
-        self.admission.charge_new_guest(self.address, self.now).map_err(too_many)
-    }
-}
-
-fn too_many(seconds: u32) -> Problem {
-    Problem::new(Code::TooManyRequests).detail("the caller has reached its rate limit").retry_after(seconds)
 }
 
 /// Why a body was not read to its end.

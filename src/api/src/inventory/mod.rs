@@ -103,6 +103,7 @@ pub(crate) const fn routes<S: Shop>() -> &'static [Route<S>] {
                     ("cursor", "`next_cursor` of the page before."),
                 ])
                 .answers(&[(200, Some(schema_of::<MovementListView>))])
+                .exported()
                 .codes(&[Code::InvalidCursor, Code::Invalid]),
             },
             Route {

@@ -186,6 +186,7 @@ settings! {
         order_wait_ms: u64 = 5_000, 0..=60_000;
         prefer_wait_max_s: u64 = 30, 0..=300;
         event_followers_max: usize = 64, 0..=4_096;
+        exports_max: usize = 4, 0..=256;
         retry_after_s: u32 = 1, 1..=3_600;
         cors_origins: Vec<String> = Vec::new(), Kind::List(ORIGIN);
         access_log: AccessLog = AccessLog::Off, AccessLog::WORDS;
