@@ -20,6 +20,7 @@ mod fake;
 mod hostile;
 mod kill;
 mod listed;
+mod listen;
 mod load;
 mod machine;
 mod options;

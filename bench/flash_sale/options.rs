@@ -119,6 +119,9 @@ pub(crate) struct SaleOptions {
     /// SIGKILL the own node after this many seconds and start it again; payments then go through a process of their own, slowly.
     #[arg(long, value_name = "SECONDS", conflicts_with = "target")]
     pub(crate) kill_after: Option<f64>,
+    /// Follow `GET /v1/events` beside the crowd: each acknowledged order must be heard of once, in order.
+    #[arg(long)]
+    pub(crate) listen_in: bool,
     /// The same seed gives the same arrivals, SKUs and tokens.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -2,6 +2,7 @@
 
 use super::kill::{Kill, Story};
 use super::listed::Listed;
+use super::listen::Heard;
 use super::machine::Origin;
 use super::options::SaleOptions;
 use super::record::{Record, SLOT};
@@ -41,6 +42,8 @@ pub(crate) struct Figures {
     pub(crate) verified: Verified,
     /// The list of orders.
     pub(crate) listed: Listed,
+    /// What was heard of beside the crowd; `None`: nobody listened.
+    pub(crate) heard: Option<Heard>,
     /// The buyers' side.
     pub(crate) record: Record,
 }
@@ -220,7 +223,8 @@ pub(crate) fn json(figures: &Figures) -> Value {
         "latency_us": { "p50": at(0.5), "p99": at(0.99), "p999": at(0.999), "max": record.latency.max() },
         "fsync_p50_us": { "node": figures.fsync, "idle_disk": figures.probed },
         "acknowledged": verified.acknowledged, "read_back": verified.read, "missing": verified.missing,
-        "contradicted": verified.contradicted, "unlisted": figures.listed.missing, "listed_twice": figures.listed.twice, "unsettled": verified.unsettled, "confirmed": verified.confirmed,
+        "contradicted": verified.contradicted, "unlisted": figures.listed.missing, "listed_twice": figures.listed.twice,
+        "events": figures.heard.as_ref().map(|heard| json!({ "heard": heard.events, "unheard": heard.unheard, "wrong": heard.wrong })), "unsettled": verified.unsettled, "confirmed": verified.confirmed,
         "confirmed_units": verified.confirmed_units,
         "stock": { "on_hand": figures.level.on_hand, "reserved": figures.level.reserved, "available": figures.level.available },
         "charged_twice": figures.story.as_ref().map(|story| &story.charged_twice), "audit": figures.audit,

@@ -5,6 +5,7 @@
 use super::crowd::Crowd;
 use super::kill::{self, Kill, Story};
 use super::listed;
+use super::listen::{Heard, Listener};
 use super::load::{self, Closing, Doors, Sale};
 use super::machine::Origin;
 use super::options::{JourneyKind, SaleOptions, payment_mix};
@@ -122,6 +123,10 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
         options.node.connections
     );
     let before = site.metrics().await;
+    let listener = match options.listen_in {
+        true => Some(Listener::start(&site.public).await?),
+        false => None,
+    };
     let sale = Arc::new(Sale {
         doors: Doors::one(site.public.clone()),
         crowd,
@@ -144,6 +149,10 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
 
     let verified = verify::read_back(&site.public, &record.acknowledged, paid).await?;
     let listed = listed::read(std::slice::from_ref(&site.public), &record.acknowledged, &verified.missing).await?;
+    let heard = match listener {
+        Some(listener) => Some(listener.end(&record.acknowledged, &verified.missing).await?),
+        None => None,
+    };
     let mut level = Level::default();
     let mut caller = Caller::new(site.public.clone());
     for sku in &skus {
@@ -177,6 +186,7 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
         audit,
         verified,
         listed,
+        heard,
         record,
     };
     let good = print(&figures);
@@ -321,6 +331,9 @@ fn print(figures: &Figures) -> bool {
     }
     print_verified(verified);
     figures.listed.print();
+    if let Some(heard) = &figures.heard {
+        heard.print();
+    }
     let sold = figures.options.units.saturating_sub(figures.level.on_hand);
     let over = figures.is_oversold();
     println!(
@@ -391,9 +404,10 @@ impl Figures {
         self.verified.confirmed_units > self.options.units
     }
 
-    /// Is every acknowledged order there as it was said to be, and in the list once?
+    /// Is every acknowledged order there as it was said to be, in the list once, and heard of once?
     fn is_kept(&self) -> bool {
-        self.verified.is_kept() && self.listed.is_whole()
+        let is_heard = self.heard.as_ref().is_none_or(Heard::is_whole);
+        self.verified.is_kept() && self.listed.is_whole() && is_heard
     }
 
     /// Did the sale keep its promises, and was that checked? A node without its operator port cannot be audited; that is not a success.
