@@ -9,6 +9,8 @@
 //! next step comes late, or never. [`rules`] lists what can be taken out; [`taken_out`] shows what each of them is for. The page
 //! `docs/ownership.md` describes the protocol.
 //!
+//! [`node_log`] and [`raises`] are models of designs: one log a node, and the waiting room of a drop.
+//!
 //! `DOORBUSTER_MODEL=large` explores larger worlds as well: up to eleven million states each, some minutes in all.
 
 #![allow(
@@ -22,6 +24,7 @@ mod laws;
 mod node_log;
 mod owner;
 mod protocol;
+mod raises;
 mod rules;
 mod store;
 mod taken_out;
