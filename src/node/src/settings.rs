@@ -54,6 +54,7 @@ pub(super) fn cql(config: &Config, stats: Option<&Arc<Stats>>) -> CqlOptions {
     options.writes_in_flight_max = cql.writes_in_flight_max;
     options.tail_bytes_max = cql.tail_bytes_max;
     options.bucket_events = cql.bucket_events;
+    options.logs_per_node = config.journal.logs_per_node;
     if let Some(stats) = stats {
         let stats = Arc::clone(stats);
         options.on_append = OnAppend(Arc::new(move |appended| {
