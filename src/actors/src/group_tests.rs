@@ -60,6 +60,7 @@ async fn send_in_group(node: &Handle, order: u128, writer: u64) -> EntityMsg {
         expected_unit_price: None,
         ranking: Vec::new(),
         expires_at: node.now().plus_s(600),
+        instead_of: None,
     };
     let ask = Ask {
         entity: EntityId::Inventory(sku()),
