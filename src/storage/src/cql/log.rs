@@ -269,7 +269,8 @@ impl Cql {
         let current = part.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(log) = current {
             let _settled = log.turn().await;
-            if !log.is_over() {
+            // One that was closed while nothing was written to it would be named by a row that nobody could append under.
+            if !log.is_over() && self.is_log_open(&log).await.map_err(claim_error)? {
                 return Ok(Arc::clone(&log));
             }
         }
