@@ -28,6 +28,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// The pause between two looks for logs that were left. More: what is stored lies longer in a log, too. Fewer: the store is asked for nothing.
+const LEFT_LOGS_EVERY: Duration = Duration::from_secs(3_600);
+
 /// This node's part in a cluster.
 #[derive(Debug)]
 pub(super) struct Clustered {
@@ -90,6 +93,7 @@ impl Clustered {
             tokio::spawn(follow_members(manager.members(), gateway.clone())),
             tokio::spawn(report_heartbeats(gateway.clone(), heartbeat, beats)),
             tokio::spawn(shared.follow()),
+            tokio::spawn(delete_left_logs(journal.clone())),
         ];
         Ok(Self { gateway, manager, registry, tasks })
     }
@@ -139,6 +143,20 @@ async fn follow_members(mut members: watch::Receiver<Vec<NodeRow>>, gateway: Gat
         gateway.peers().set_members(rows);
         if members.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Deletes what other processes have left in their logs when they ended.
+async fn delete_left_logs(journal: CqlJournal) {
+    loop {
+        tokio::time::sleep(LEFT_LOGS_EVERY).await;
+        match journal.delete_left_logs().await {
+            Ok(0) => {}
+            Ok(buckets) => tracing::info!(buckets, "deleted what was left in logs of processes that have ended"),
+            Err(error) => {
+                tracing::warn!(%error, "logs of processes that have ended cannot be deleted; it is tried again")
+            }
         }
     }
 }

@@ -363,3 +363,43 @@ async fn ten_thousand_deleted_buckets_are_claimed_in_as_many_steps_as_one() {
     let mut owner = Owner { claim, next: claim.end + 1 };
     write(&other, &mut owner, 1).await;
 }
+
+/// Rule N8: a process ends before it has deleted what is stored, and no shard's row names its log any more.
+#[tokio::test]
+async fn n8_what_an_ended_process_left_in_its_log_is_deleted_and_nothing_else() {
+    let Some(store) = keyspace("logs that were left", 10) else { return };
+    let (drained, beside) = (store.open().await, store.open().await);
+    let (mut owner, mut other) = (Owner::of(&drained, A).await, Owner::of(&beside, B).await);
+    let log = log_of(&store, A).await;
+    fill(&drained, &mut owner, 13).await;
+    let kept = fill(&beside, &mut other, 3).await;
+    // Not stored, or still named: nothing goes.
+    assert_eq!(beside.delete_left_logs().await.unwrap(), 0);
+    owner.checkpoint(&drained, 13).await;
+    assert_eq!(positions_in(&store, log, 1).await, [10, 11, 12], "the last bucket is not full");
+    drained.release(&owner.claim).await.unwrap();
+    drop(drained);
+    assert_eq!(fence_of(&store, log, 1).await, "open");
+    assert_eq!(beside.delete_left_logs().await.unwrap(), 1);
+    assert_eq!(positions_in(&store, log, 1).await, Vec::<i64>::new());
+    assert_eq!(fence_of(&store, log, 1).await, "closed", "a place that is free again is taken by nobody");
+    assert_eq!(beside.delete_left_logs().await.unwrap(), 0);
+    assert_eq!(everything(&beside, B).await, kept);
+    let again = store.open().await.claim(A, "n").await.unwrap();
+    assert_eq!((again.flushed_upto, again.end), (13, 13));
+}
+
+/// The process may live, without a shard: it begins another log.
+#[tokio::test]
+async fn n8_a_process_that_gave_all_its_shards_away_begins_another_log() {
+    let Some(store) = keyspace("a log that was left by a process that lives", 10) else { return };
+    let (drained, beside) = (store.open().await, store.open().await);
+    let mut owner = Owner::of(&drained, A).await;
+    fill(&drained, &mut owner, 3).await;
+    owner.checkpoint(&drained, 3).await;
+    drained.release(&owner.claim).await.unwrap();
+    assert_eq!(beside.delete_left_logs().await.unwrap(), 1);
+    let mut again = Owner::of(&drained, A).await;
+    write(&drained, &mut again, 1).await;
+    again.confirm(&drained).await.unwrap();
+}

@@ -35,6 +35,13 @@ pub(super) struct Ownership {
 }
 
 impl Ownership {
+    /// The logs that may hold events behind `flushed_upto`, or may get some.
+    pub(super) fn named(self) -> impl Iterator<Item = Uuid> {
+        self.logs.into_iter().chain(self.log.filter(|_| !self.released))
+    }
+}
+
+impl Ownership {
     pub(super) fn epoch(self) -> Epoch {
         self.epoch
     }

@@ -83,6 +83,14 @@ impl CqlJournal {
         &self.cql.counts
     }
 
+    /// Deletes what is left in logs that no shard names any more, once it is stored; gives the number of buckets. Any node may do it, at any time.
+    ///
+    /// # Errors
+    /// The store failed; what was not deleted is found again.
+    pub async fn delete_left_logs(&self) -> Result<usize, ReadError> {
+        self.cql.delete_left_logs(&self.owners).await
+    }
+
     /// A claim in single steps; [`Journal::claim`] makes all of them.
     #[must_use]
     pub fn claiming(&self, shard: Shard, node: &str) -> Claiming {

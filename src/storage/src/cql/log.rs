@@ -359,7 +359,7 @@ impl Cql {
     }
 
     /// Whether `flushed_upto` of each shard in a bucket covers it. Shards of this process are looked at first, because that costs nothing.
-    async fn is_stored(
+    pub(super) async fn is_stored(
         &self,
         owners: &Owners,
         bucket: &FullBucket,
@@ -390,7 +390,7 @@ impl Cql {
     }
 
     /// Deletes the rows of a bucket with the write time of the last one: no clock takes part, and the fence stays.
-    async fn delete_bucket(&self, full: &FullBucket) -> Result<(), ReadError> {
+    pub(super) async fn delete_bucket(&self, full: &FullBucket) -> Result<(), ReadError> {
         let key = (full.log, bucket_key(full.bucket));
         // A bucket without rows shows its fence alone.
         let last = self.first::<(Option<i64>, Option<i64>)>(&self.statements.written_at, key).await?;

@@ -20,6 +20,7 @@ mod claim;
 mod history;
 mod index;
 mod journal;
+mod left_logs;
 mod log;
 mod options;
 mod owned;

@@ -76,6 +76,7 @@ statements! {
     written_at: Plain = "SELECT position, WRITETIME(batch_id) FROM node_log \
         WHERE log = ? AND bucket = ? ORDER BY position DESC LIMIT 1";
     delete_rows: Plain = "DELETE FROM node_log USING TIMESTAMP ? WHERE log = ? AND bucket = ? AND position <= ?";
+    all_buckets: Plain = "SELECT DISTINCT log, bucket FROM node_log";
     first_bucket: Plain = "SELECT first_bucket FROM log_progress WHERE log = ?";
     put_first_bucket: Plain = "UPDATE log_progress USING TIMESTAMP ? SET first_bucket = ? WHERE log = ?";
 
