@@ -155,7 +155,7 @@ async fn delete_left_logs(journal: CqlJournal) {
             Ok(0) => {}
             Ok(buckets) => tracing::info!(buckets, "deleted what was left in logs of processes that have ended"),
             Err(error) => {
-                tracing::warn!(%error, "logs of processes that have ended cannot be deleted; it is tried again")
+                tracing::warn!(%error, "logs of processes that have ended cannot be deleted; it is tried again");
             }
         }
     }
