@@ -1,9 +1,10 @@
 //! What is around an answer: its coding, the id of its request, and its line in the access log.
 
 use crate::client::{Client, Connection};
-use crate::server::{Server, order_of};
+use crate::server::{KEY, Server, order_of};
 use doorbuster_api::settings::AccessLog;
 use doorbuster_api::{ApiSettings, SocketLimits};
+use serde_json::json;
 use std::fmt::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -50,6 +51,35 @@ async fn long_reads_are_compressed_for_those_who_ask() {
     let server = Server::with(SocketLimits::default(), settings).await;
     let (head, _) = raw_answer(&server, &get("/openapi.json", "Accept-Encoding: gzip\r\n")).await;
     assert!(!head.contains("content-encoding") && !head.contains("vary"), "{head}");
+}
+
+/// Whoever read a compressed answer may name its tag wherever the plain one's would do.
+#[tokio::test]
+async fn the_tag_of_a_compressed_answer_names_its_version() {
+    let mut settings = ApiSettings::default();
+    settings.requests.compress_from_bytes = 1;
+    let server = Server::with(SocketLimits::default(), settings).await;
+    server.with_stock("A", 10).await;
+    let seller = server.seller();
+    let placed = seller.post("/v1/orders", Some("a"), Some(&order_of("A", 1))).await;
+    let path = format!("/v1/orders/{}", placed.body["id"].as_str().expect("an id"));
+    let plain = seller.get(&path).await.header("etag").expect("a version").to_owned();
+    for coding in ["br", "gzip"] {
+        let more = format!("Authorization: Bearer {KEY}\r\nAccept-Encoding: {coding}\r\n");
+        let get = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{more}\r\n");
+        let (head, _) = raw_answer(&server, &get).await;
+        let tag = format!("{}-{coding}\"", plain.strip_suffix('"').expect("it is quoted"));
+        assert!(head.contains(&format!("\r\netag: {tag}\r\n")), "{head}");
+        let known = server.seller().with("If-None-Match", &tag).get(&path).await;
+        assert_eq!((known.status, known.header("etag")), (304, Some(tag.as_str())));
+    }
+    let tag = format!("{}-br\"", plain.strip_suffix('"').expect("it is quoted"));
+    let note = json!({ "note": "ring twice" });
+    let changed = server.seller().with("If-Match", &tag).patch(&path, &note).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let late = server.seller().with("If-Match", &tag).patch(&path, &note).await;
+    assert_eq!((late.status, late.code()), (412, "stale_version"), "{late:?}");
+    assert_eq!(server.seller().with("If-None-Match", &tag).get(&path).await.status, 200);
 }
 
 /// Also what never reaches a handler has an id, which its problem names.

@@ -1,6 +1,7 @@
 //! The headers that mean the same on every route: `Idempotency-Key`, `If-Match`, `Prefer`.
 
 use super::caller::ON_BEHALF_OF;
+use super::etag;
 use super::page::AFTER;
 use super::problem::{Code, Problem};
 use super::route::Docs;
@@ -172,8 +173,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
             if tag == "*" {
                 return Ok(None);
             }
-            let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-            newest = newest.max(quoted.and_then(|number| number.parse::<u64>().ok()));
+            newest = newest.max(etag::version(tag));
         }
     }
     if newest.is_none() && headers.contains_key(IF_MATCH) {
@@ -287,6 +287,7 @@ mod tests {
     #[test]
     fn if_match_names_versions() {
         assert_eq!(if_match(&headers(&[("if-match", "\"7\", \"9\"")])).unwrap(), Some(9));
+        assert_eq!(if_match(&headers(&[("if-match", "\"7-br\"")])).unwrap(), Some(7), "in any coding");
         assert!(if_match(&headers(&[("if-match", "*")])).unwrap().is_none());
         assert_eq!(if_match(&headers(&[("if-match", "W/\"7\"")])).unwrap_err().code(), Code::StaleVersion);
     }

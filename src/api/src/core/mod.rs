@@ -4,6 +4,7 @@ pub mod address;
 pub mod ask;
 pub mod caller;
 pub(crate) mod card_number;
+pub(crate) mod etag;
 pub mod fingerprint;
 pub mod followers;
 pub mod headers;

@@ -1,5 +1,6 @@
 //! A successful answer: a resource as JSON, with its headers.
 
+use super::etag;
 use super::view::MinimalView;
 use bytes::Bytes;
 use compact_str::{CompactString, format_compact};
@@ -83,7 +84,7 @@ impl Reply {
     /// Sets `ETag` to the version of the resource.
     #[must_use]
     pub fn etag(self, version: u64) -> Self {
-        self.header(ETAG, &format_compact!("\"{version}\""))
+        self.header(ETAG, &etag::of_version(version))
     }
 
     /// It shows what changes without its version, so no version makes it superfluous.
@@ -93,14 +94,20 @@ impl Reply {
         self
     }
 
-    /// 304 instead, if the caller has this version already. `known`: its `If-None-Match` (RFC 9110, 13.1.2).
+    /// 304 instead, if the caller has this version already. `known`: its `If-None-Match` (RFC 9110, 13.1.2). The tag of the 304 is the one that
+    /// the caller named, in whose coding it has the answer.
     #[must_use]
     pub fn unless_known(mut self, known: &HeaderValue) -> Self {
-        let Some(etag) = self.response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()) else { return self };
+        let Some(tag) = self.response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()) else { return self };
+        let version = etag::version(tag);
         let tags = known.to_str().unwrap_or_default().split(',').map(str::trim);
         let mut strong = tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
-        if self.response.status() != StatusCode::OK || self.is_live || !strong.any(|tag| tag == "*" || tag == etag) {
+        let named = strong.find(|tag| *tag == "*" || (version.is_some() && etag::version(tag) == version));
+        let Some(named) = named.filter(|_| self.response.status() == StatusCode::OK && !self.is_live) else {
             return self;
+        };
+        if named != "*" {
+            self = self.header(ETAG, named);
         }
         *self.response.status_mut() = StatusCode::NOT_MODIFIED;
         *self.response.body_mut() = Bytes::new().into();

@@ -5,7 +5,12 @@ use serde_json::{Map, Value, json};
 
 /// Name, type, pattern and meaning.
 const HEADERS: &[(&str, &str, Option<&str>, &str)] = &[
-    ("ETag", "string", Some("^\"[0-9]{1,20}\"$"), "The version of the resource, for If-Match and If-None-Match."),
+    (
+        "ETag",
+        "string",
+        Some("^\"[0-9]{1,20}(-br|-gzip)?\"$"),
+        "The version of the resource, and the answer's coding, for If-Match and If-None-Match.",
+    ),
     ("Location", "string", None, "The path of the resource."),
     ("Retry-After", "integer", None, "Seconds to wait before the request is sent again."),
     ("Doorbuster-Seq", "string", None, "The position in the journal that the answer shows."),

@@ -269,7 +269,7 @@ fn parameters<S>(route: &Route<S>) -> Vec<Value> {
         ));
     }
     if matches!(route.method, "PUT" | "PATCH" | "DELETE") {
-        let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}\")$" });
+        let schema = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,19}(-br|-gzip)?\")$" });
         parameters.push(header("If-Match", false, "The version to change; another one is refused.", schema));
     }
     parameters

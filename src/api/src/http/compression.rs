@@ -3,8 +3,9 @@
 //! An answer to a write is sent as it is: orders are placed on the quickest way, and what is secret (an order's token) never shares a compressed answer
 //! with what a caller chose. So is a stream, and what is so large that compressing it would hold up the core's other callers.
 //!
-//! The `ETag` stays that of the version, with every coding: it is what `If-Match` names, and answers that have one are in no shared cache.
+//! The `ETag` of a compressed answer says its coding beside its version.
 
+use crate::core::etag;
 use brotli::enc::BrotliEncoderParams;
 use bytes::Bytes;
 use flate2::Compression;
@@ -12,7 +13,7 @@ use flate2::write::GzEncoder;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, VARY};
 use hyper::{Method, StatusCode};
 use std::io::{self, Write};
 use warp::reply::Response;
@@ -133,6 +134,11 @@ pub(super) fn apply(mut response: Response, wanted: Option<Coding>, bytes_min: u
     match coding.encode(&body) {
         Ok(coded) if coded.len() < length => {
             response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+            let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+            let tag = tag.map(|tag| etag::in_coding(tag, coding.name()));
+            if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+                response.headers_mut().insert(ETAG, tag);
+            }
             *response.body_mut() = Bytes::from(coded).into();
         }
         Ok(_) | Err(_) => *response.body_mut() = body.into(),
@@ -224,6 +230,16 @@ mod tests {
             (&HeaderValue::from_static("Accept-Encoding"), None)
         );
         assert_eq!(body_of(plain), text);
+    }
+
+    #[test]
+    fn the_tag_of_a_compressed_answer_says_its_coding() {
+        let text = "a".repeat(1_000);
+        for (coding, tag) in [(None, "\"7\""), (Some(Coding::Brotli), "\"7-br\""), (Some(Coding::Gzip), "\"7-gzip\"")] {
+            let mut plain = answer("application/json", text.as_bytes());
+            plain.headers_mut().insert(ETAG, HeaderValue::from_static("\"7\""));
+            assert_eq!(apply(plain, coding, 1).headers()[ETAG], tag);
+        }
     }
 
     #[test]
