@@ -73,6 +73,55 @@ fn files_with(folder: &Path, text: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// What a part of the data folder may hold of what a person wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing, at any time.
+    Nothing,
+    /// All of it, until the person is erased.
+    UntilErased,
+    /// What was journaled, until its segments retire.
+    UntilRetired,
+    /// What the payment provider was told: its own books, which outlive ours.
+    OfTheProvider,
+}
+
+/// Every part of the data folder. One that is not named here may hold personal data that no erasure finds.
+const PARTS: &[(&str, Holds)] = &[
+    ("LAYOUT", Holds::Nothing),
+    ("LOCK", Holds::Nothing),
+    ("index", Holds::Nothing),
+    ("installation", Holds::Nothing),
+    ("keys.jsonl", Holds::Nothing),
+    ("log", Holds::UntilRetired),
+    ("node.secret", Holds::Nothing),
+    ("operator.token", Holds::Nothing),
+    ("simulated-provider.ledger", Holds::OfTheProvider),
+    ("states", Holds::UntilErased),
+];
+
+/// The parts of a node's data folder that hold a text, against what each may hold.
+fn wrong_places(node: &Node, text: &str, is_erased: bool) -> Vec<PathBuf> {
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(node.data()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let part = PARTS.iter().find(|(known, _)| *known == name);
+        let (_, holds) = part.unwrap_or_else(|| panic!("{name} is a part of the data folder that is not in PARTS"));
+        match holds {
+            Holds::UntilRetired | Holds::OfTheProvider => continue,
+            Holds::UntilErased if !is_erased => continue,
+            Holds::UntilErased | Holds::Nothing => {}
+        }
+        if path.is_dir() {
+            files_with(&path, text, &mut wrong);
+        } else if fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes())) {
+            wrong.push(path);
+        }
+    }
+    wrong
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_person_wrote_anywhere_in_an_order_is_erased_with_the_person() {
     let mut node = Node::started(quick()).await;
@@ -104,6 +153,15 @@ async fn what_a_person_wrote_anywhere_in_an_order_is_erased_with_the_person() {
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are in no table")) }
     })
     .await;
+    for text in &texts {
+        assert_eq!(wrong_places(&node, text, false), Vec::<PathBuf>::new(), "{text}");
+    }
+    let lists = ["/v1/orders", "/v1/payments", "/v1/shipments"];
+    until("the order in the list", PATIENCE, || async {
+        let listed = shop::read(&door, "/v1/orders").await.to_string();
+        if listed.contains("PRIVATE5") { Ok(()) } else { Err(listed) }
+    })
+    .await;
     let erased = door.operate(&Call::post(format!("/admin/erase/order/{id}"), "", json!({}))).await.unwrap();
     assert!(erased.status < 300, "{erased}");
     until("the erasure on the disk", PATIENCE, || async {
@@ -113,11 +171,21 @@ async fn what_a_person_wrote_anywhere_in_an_order_is_erased_with_the_person() {
     .await;
     let seen = door.send(&Call::get(&path)).await.unwrap();
     assert!(texts.iter().all(|text| !seen.body.to_string().contains(text.as_str())), "{seen}");
+    for path in lists {
+        let listed = shop::read(&door, path).await.to_string();
+        assert!(texts.iter().all(|text| !listed.contains(text.as_str())), "{path}: {listed}");
+    }
+    let events = shop::read(&door, "/v1/events?limit=200").await;
+    assert!(texts.iter().all(|text| !events.to_string().contains(text.as_str())), "{events}");
+    assert!(events.to_string().contains("order.personal_erased"), "whoever keeps a copy hears of it: {events}");
     node.kill().await;
     node.start().await;
     let again = door.send(&Call::get(&path)).await.unwrap();
     assert_eq!(again.body, seen.body, "replayed to the same order");
     node.stop().await;
+    for text in &texts {
+        assert_eq!(wrong_places(&node, text, true), Vec::<PathBuf>::new(), "{text}");
+    }
     let audit = node.run(&["audit"]).await;
     assert!(audit.status.success(), "{}", audit.all());
     node.assert_no_panic();
