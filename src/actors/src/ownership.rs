@@ -6,7 +6,7 @@
 //! revoke:   route removed ─► actors end, leaves the writer; what waited is answered "unknown" (rules E2, E5)
 //! ```
 //!
-//! The shard's actor and all its entities hold one [`ShardContext`]. So once that is dropped no actor of this ownership is left, and the next one on
+//! The shard's actor and all its entities hold one `ShardContext`. So once that is dropped no actor of this ownership is left, and the next one on
 //! this node meets none of them (rule E1). A shard leaves its writer after that, through the writer's queue: then all that it submitted is settled. A
 //! writer runs as long as any shard is in its group.
 
@@ -33,8 +33,6 @@ use tokio::task::JoinHandle;
 
 /// Within this time the actors of an ownership have ended; after it its commit group is ended too, with its queue unread.
 const END_BOUND: Duration = Duration::from_secs(5);
-/// Within this time what a shard submitted is settled; after it its commit group is ended. Longer than the store takes to settle an append.
-const LEAVE_BOUND: Duration = Duration::from_secs(15);
 /// Time between two looks whether a shard that is being released is empty.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 /// Losses that may wait to be received. A shard is lost once per ownership, so the queue is never full.
@@ -355,7 +353,8 @@ impl OwnedShards {
             let outputs = vec![PendingOutput::Left(left)];
             let submitted = writer.handle.submit(Submission { shard, record: None, outputs, notice: None });
             // A writer that has stopped answers nothing, and writes nothing.
-            if submitted && tokio::time::timeout(LEAVE_BOUND, settled).await.is_err() {
+            let within = Duration::from_millis(self.context.settings.leave_within_ms);
+            if submitted && tokio::time::timeout(within, settled).await.is_err() {
                 self.end_group(&claim, &writer, "what a shard submitted was not settled");
             }
         }

@@ -28,8 +28,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The pause between two looks for logs that were left. More: what is stored lies longer in a log, too. Fewer: the store is asked for nothing.
+/// The pause between two looks for logs that were left. More: what is stored lies longer in a log, too. Less: the store is asked for nothing.
 const LEFT_LOGS_EVERY: Duration = Duration::from_secs(3_600);
+/// The pause before the first look, when the shards of a cluster that was started have come to rest.
+const LEFT_LOGS_FIRST: Duration = Duration::from_secs(300);
 
 /// This node's part in a cluster.
 #[derive(Debug)]
@@ -149,8 +151,10 @@ async fn follow_members(mut members: watch::Receiver<Vec<NodeRow>>, gateway: Gat
 
 /// Deletes what other processes have left in their logs when they ended.
 async fn delete_left_logs(journal: CqlJournal) {
+    let mut pause = LEFT_LOGS_FIRST;
     loop {
-        tokio::time::sleep(LEFT_LOGS_EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = LEFT_LOGS_EVERY;
         match journal.delete_left_logs().await {
             Ok(0) => {}
             Ok(buckets) => tracing::info!(buckets, "deleted what was left in logs of processes that have ended"),

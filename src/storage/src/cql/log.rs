@@ -351,7 +351,7 @@ impl Cql {
                 if !self.is_stored(owners, &oldest, &mut flushed).await? {
                     break;
                 }
-                self.delete_bucket(&oldest).await?;
+                self.delete_oldest(&oldest).await?;
                 self.full_buckets.deleted(log);
             }
         }
@@ -390,19 +390,28 @@ impl Cql {
     }
 
     /// Deletes the rows of a bucket with the write time of the last one: no clock takes part, and the fence stays.
-    pub(super) async fn delete_bucket(&self, full: &FullBucket) -> Result<(), ReadError> {
-        let key = (full.log, bucket_key(full.bucket));
-        // A bucket without rows shows its fence alone.
-        let last = self.first::<(Option<i64>, Option<i64>)>(&self.statements.written_at, key).await?;
-        if let Some((Some(position), Some(at))) = last {
-            self.write(&self.statements.delete_rows, (at, key.0, key.1, position)).await?;
+    pub(super) async fn delete_rows(&self, log: Uuid, bucket: u64) -> Result<(), ReadError> {
+        if let Some((position, at)) = self.last_row(log, bucket).await? {
+            self.write(&self.statements.delete_rows, (at, log, bucket_key(bucket), position)).await?;
         }
-        let next = full.bucket.saturating_add(1);
-        let values = (timestamp(next), bucket_key(next), full.log);
-        self.write(&self.statements.put_first_bucket, values).await?;
         Counts::add(&self.counts.buckets_deleted);
-        tracing::debug!(log = %full.log, bucket = full.bucket, "a bucket of a log was deleted");
+        tracing::debug!(%log, bucket, "a bucket of a log was deleted");
         Ok(())
+    }
+
+    /// The position of a bucket's last row, and when it was written.
+    pub(super) async fn last_row(&self, log: Uuid, bucket: u64) -> Result<Option<(i64, i64)>, ReadError> {
+        let key = (log, bucket_key(bucket));
+        let last = self.first::<(Option<i64>, Option<i64>)>(&self.statements.written_at, key).await?;
+        // A bucket without rows shows its fence alone.
+        Ok(last.and_then(|(position, at)| position.zip(at)))
+    }
+
+    /// Deletes the oldest bucket of a log: what comes behind it may be read first from now on.
+    async fn delete_oldest(&self, full: &FullBucket) -> Result<(), ReadError> {
+        self.delete_rows(full.log, full.bucket).await?;
+        let next = full.bucket.saturating_add(1);
+        self.write(&self.statements.put_first_bucket, (timestamp(next), bucket_key(next), full.log)).await
     }
 }
 
