@@ -18,6 +18,10 @@ pub(crate) struct Faults {
     pub(crate) unknown_every: Option<u64>,
     /// The order of this number is forgotten once it was acknowledged.
     pub(crate) forgets: Option<u64>,
+    /// The order of this number is in no list.
+    pub(crate) unlisted: Option<u64>,
+    /// Each list has its last order twice.
+    pub(crate) lists_twice: bool,
     /// Units are never counted down.
     pub(crate) oversells: bool,
     /// What a return takes in is not put back on the shelf.
@@ -59,16 +63,29 @@ async fn answer(shop: Arc<Mutex<Shop>>, request: Request<Incoming>) -> Result<Re
     let body = body.collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path = head.uri.path().replace("%20", " ");
+    let cursor = head.uri.query().and_then(|query| query.split("cursor=").nth(1)).map(str::to_owned);
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let key = head.headers.get("idempotency-key").map(|key| format!("{path} {}", key.to_str().unwrap()));
-    let (status, body) = shop.lock().unwrap().route(head.method.as_str(), &parts, key, &body);
+    let (status, body) = shop.lock().unwrap().route(head.method.as_str(), &parts, key, &body, cursor);
     let answer = Response::builder().status(status).body(Full::new(Bytes::from(body.to_string())));
     Ok(answer.unwrap())
 }
 
 impl Shop {
-    fn route(&mut self, method: &str, parts: &[&str], key: Option<String>, body: &Value) -> (u16, Value) {
-        let Some(key) = key else { return self.plain(method, parts, body) };
+    fn route(
+        &mut self,
+        method: &str,
+        parts: &[&str],
+        key: Option<String>,
+        body: &Value,
+        cursor: Option<String>,
+    ) -> (u16, Value) {
+        let Some(key) = key else {
+            return match (method, parts) {
+                ("GET", ["v1", "orders"]) => (200, self.list(cursor)),
+                _ => self.plain(method, parts, body),
+            };
+        };
         if let Some(known) = self.by_key.get(&key) {
             return (200, self.orders.get(known["id"].as_str().unwrap_or("")).unwrap_or(known).clone());
         }
@@ -104,6 +121,19 @@ impl Shop {
             }
             _ => (200, json!({})),
         }
+    }
+
+    /// Orders, seven a page.
+    fn list(&self, cursor: Option<String>) -> Value {
+        let begin: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
+        let unlisted = self.faults.unlisted.map(|number| format!("ord_{number:026}"));
+        let mut all: Vec<&String> = self.orders.keys().rev().filter(|id| Some(*id) != unlisted.as_ref()).collect();
+        if self.faults.lists_twice {
+            all.extend(all.last().copied());
+        }
+        let page: Vec<Value> = all.iter().skip(begin).take(7).map(|id| json!({ "id": id })).collect();
+        let next = (begin + 7 < all.len()).then(|| (begin + 7).to_string());
+        json!({ "data": page, "next_cursor": next })
     }
 
     fn post(&mut self, parts: &[&str], body: &Value) -> (u16, Value) {
@@ -214,6 +244,12 @@ mod claims {
     async fn a_lost_order_fails_the_run() {
         let (good, report) = sale(Faults { forgets: Some(3), ..Faults::default() }, &[]).await;
         assert!(!good && report.contains("1 missing"));
+    }
+
+    #[tokio::test]
+    async fn an_order_that_a_list_lacks_or_has_twice_fails_the_run() {
+        assert!(!sale(Faults { unlisted: Some(3), ..Faults::default() }, &[]).await.0);
+        assert!(!sale(Faults { lists_twice: true, ..Faults::default() }, &[]).await.0);
     }
 
     #[tokio::test]

@@ -241,7 +241,7 @@ mod tests {
         let made = create(folder.path(), "sel_main", &[Scope::Orders], &[3; 32], Timestamp(5)).unwrap();
         let path = folder.path().join(FILE);
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replace(r#"["orders"]"#, r#"["drops","orders","events"]"#)).unwrap();
+        fs::write(&path, text.replace(r#"["orders"]"#, r#"["drops","orders","gone"]"#)).unwrap();
         let key = Keys::of_folder(folder.path()).unwrap().verify(&made.token, Timestamp(6)).unwrap();
         assert_eq!(key.scopes, [Scope::Orders]);
     }
