@@ -187,3 +187,19 @@ async fn a_late_flush_before_its_successor_s_first_is_overwritten_by_it() {
     let more = new.record(&order, 10, 1, None);
     append(&new_node, vec![more]).await.unwrap();
 }
+
+/// Rule N7: what it has in memory of a shard is over as well. An audit that runs on it reads what its successor has written.
+#[tokio::test]
+async fn n7_a_process_that_lost_its_log_reads_the_shard_as_everybody_else_does() {
+    let Some(store) = keyspace("reading a lost shard", 10) else { return };
+    let (old_node, new_node) = (store.open().await, store.open().await);
+    let mut old = Owner::of(&old_node, A).await;
+    let mut written = fill(&old_node, &mut old, 3).await;
+    let mut new = Owner::of(&new_node, A).await;
+    written.push(write(&new_node, &mut new, 1).await);
+    assert_eq!(old.confirm(&old_node).await, fenced(&old));
+    assert_eq!(everything(&old_node, A).await, written);
+    assert_eq!(replayed(&old_node, A, 1).await, written);
+    assert_eq!(old_node.page(A, 1, 10).await.unwrap(), written);
+    assert_eq!(old_node.ends().get(&A), None, "it says nothing of a shard that is not its own");
+}

@@ -100,7 +100,7 @@ impl CqlJournal {
     /// `flushed_upto` of a shard that this process owns, and the records behind it, if all are in memory: to read them from the log is to read those of all
     /// its shards.
     fn tail_in_memory(&self, shard: Shard) -> Option<(Seq, Vec<Record>)> {
-        self.owners.lock().get(&shard).and_then(|owned| Some((owned.flushed, owned.records()?)))
+        self.owners.in_memory(shard, |owned| Some((owned.flushed, owned.records()?))).flatten()
     }
 
     async fn turn(&self, shard: Shard) -> Option<tokio::sync::MutexGuard<'_, ()>> {
@@ -168,7 +168,7 @@ impl Journal for CqlJournal {
 
     fn replay(&self, shard: Shard, from: Seq) -> impl Stream<Item = Result<Record, ReadError>> + Send {
         let cql = Arc::clone(&self.cql);
-        let owned = self.owners.lock().get(&shard).map(|owned| (owned.flushed, owned.records()));
+        let owned = self.owners.in_memory(shard, |owned| (owned.flushed, owned.records()));
         // Recovery reads the agenda before the tail. If a former owner's last checkpoint moved the tail between the two, its entities would be on no list
         // (rule S5). So the owner reads everything that was after its own claim's position: from what the claim read, as long as it is in memory.
         let records = match owned {
@@ -191,7 +191,7 @@ impl Journal for CqlJournal {
         let (mut page, mut next) = (Vec::new(), from);
         loop {
             let room = limit.saturating_sub(page.len());
-            let at = self.owners.lock().get(&shard).map(|owned| owned.page(next, room));
+            let at = self.owners.in_memory(shard, |owned| owned.page(next, room));
             let (records, may_follow): (Vec<Record>, bool) = match at {
                 Some(PageAt::Memory(records)) => {
                     let may_follow = !records.is_empty();
@@ -259,10 +259,7 @@ impl Journal for CqlJournal {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        let known = {
-            let shards = self.owners.lock();
-            shards.get(&shard).map(|owned| (owned.flushed, owned.records()))
-        };
+        let known = self.owners.in_memory(shard, |owned| (owned.flushed, owned.records()));
         let reaches = |record: &Record| {
             wire::reaches(&record.body, entity, from).map_err(|error| ReadError::Corrupt(error.to_string()))
         };
@@ -295,6 +292,7 @@ impl Journal for CqlJournal {
     /// The ends of the shards that this node owns.
     fn ends(&self) -> BTreeMap<Shard, Seq> {
         let shards = self.owners.lock();
-        shards.iter().map(|(shard, owned)| (*shard, owned.end)).filter(|(_, end)| *end > 0).collect()
+        let live = shards.iter().filter(|(_, owned)| !owned.log.is_lost());
+        live.map(|(shard, owned)| (*shard, owned.end)).filter(|(_, end)| *end > 0).collect()
     }
 }

@@ -100,6 +100,11 @@ impl OwnLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It was closed by another process, as this one has heard.
+    pub(super) fn is_lost(&self) -> bool {
+        self.state().lost
+    }
+
     /// It was closed by another, or a write was never settled: this process writes nothing more to it. Asked by who has the turn.
     fn is_over(&self) -> bool {
         let state = self.state();

@@ -162,6 +162,11 @@ impl Owners {
         owned.map(look).ok_or(AppendError::Fenced { shard, epoch })
     }
 
+    /// What this process has of a shard in memory, as long as its log is not known to be closed: another may have written the shard since.
+    pub(super) fn in_memory<T>(&self, shard: Shard, look: impl FnOnce(&Owned) -> T) -> Option<T> {
+        self.lock().get(&shard).filter(|owned| !owned.log.is_lost()).map(look)
+    }
+
     /// The log that a shard appends to.
     pub(super) fn log_of(&self, shard: Shard) -> Option<Arc<OwnLog>> {
         self.lock().get(&shard).map(|owned| Arc::clone(&owned.log))
