@@ -81,7 +81,6 @@ fn a_setting_names_its_unit() {
         "admission.places_min",
         "entities.set_aside_after",
         "journal.segments_ahead",
-        "journal.logs_per_node",
         "cql.replication_factor",
         "cql.bucket_events",
         "cluster.gateways",

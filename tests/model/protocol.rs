@@ -1,10 +1,10 @@
 //! The protocol as `stateright` explores it: from a state, every statement that any process could execute next.
 
-use super::laws;
-use super::process::{At, Held, LogAt, Process, Turn};
-use super::rules::{Rule, Size};
-use super::store::{Fence, LOGS, NO_ROW, Ownership, POSITIONS, SHARDS, Statement, Store};
-use super::world::{Ghost, World};
+use crate::laws;
+use crate::owner::{At, Flush, Owner, Turn};
+use crate::rules::{Rule, Size};
+use crate::store::{Statement, Store};
+use crate::world::{Ghost, OWNERS, UNDER_WAY, World};
 use stateright::{Model, Property};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -18,37 +18,27 @@ pub(crate) struct Protocol {
     shown: Mutex<BTreeSet<&'static str>>,
 }
 
-/// One CQL statement, executed and answered, or lost on its way. The first number is the process.
+/// One CQL statement, executed and answered, or lost on its way. The number is the owner's epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Begins to claim a shard.
-    Begin(u8, u8),
-    /// The statement its claim stands at.
+    /// O2 (1).
     Claim(u8),
-    /// Drops its claim.
-    Abandon(u8),
-    /// A batch with an event of these shards; with or without the reservation of the one unit.
-    Append(u8, [bool; SHARDS], bool),
-    /// O5.
-    Settle(u8),
+    /// The statement an owner stands at: O2 (2) to (8), replay, O5's repetition, O3's fence.
+    Step(u8),
+    /// A batch of this many events; with or without the reservation of the one unit.
+    Append(u8, bool, u8),
     /// O4.
     Answer(u8),
-    /// Seals the full bucket, or opens the next.
+    /// O3: read the next bucket.
     Roll(u8),
-    /// Releases a shard.
-    Release(u8, u8),
-    /// S2: begins a checkpoint of a shard with its first statement, or goes on with it.
-    BeginFlush(u8, u8),
+    /// S2: begin a checkpoint with its first statement, or go on with it.
     Flush(u8),
     /// The answer to such a statement is lost; it lands later, or never, and the sender does not know.
-    LoseClaim(u8),
-    LoseAppend(u8, [bool; SHARDS], bool),
-    LoseRoll(u8),
-    LoseRelease(u8, u8),
-    /// Whoever it is deletes the rows of a bucket of a log that states hold.
-    Delete(u8, u8),
-    /// The statement that was under way lands.
-    Land,
+    LoseStep(u8),
+    LoseAppend(u8, bool, u8),
+    LoseFlush(u8),
+    /// A statement that was under way lands.
+    Land(usize),
 }
 
 impl Protocol {
@@ -61,110 +51,57 @@ impl Protocol {
         self.shown.lock().expect("nobody panics with it").clone()
     }
 
-    fn lacks(&self, rule: Rule) -> bool {
-        self.without.contains(&rule)
+    fn may_flush(&self, world: &World, owner: &Owner) -> bool {
+        let undurable = owner.at == At::Unsettled && self.without.contains(&Rule::FlushDurable);
+        world.checkpoints > 0 && owner.believes() && (owner.end > owner.flushed || undurable)
     }
 
-    fn actions_of(&self, world: &World, me: u8, process: &Process, actions: &mut Vec<Action>) {
-        if process.flush.stage > 0 {
-            actions.push(Action::Flush(me));
-        }
-        if process.log == LogAt::Lost {
-            return;
-        }
-        self.actions_of_claim(world, me, process, actions);
-        if process.log == LogAt::Absent || process.held.iter().all(|held| held.epoch == 0) && !process.is_unsettled() {
-            return;
-        }
-        for (shard, held) in (0..).zip(&process.held) {
-            self.actions_of_held(world, me, process, shard, held, actions);
-        }
-        if process.is_unsettled() {
-            actions.push(Action::Settle(me));
-            return;
-        }
+    fn actions_of(&self, world: &World, epoch: u8, owner: &Owner, actions: &mut Vec<Action>) {
         let may_lose = world.losses > 0;
-        let full = process.next < self.size.positions && self.size.bucket_of(process.next) != process.tip;
-        if process.log == LogAt::Rolling || full {
-            actions.push(Action::Roll(me));
+        match owner.at {
+            At::Gone => {}
+            At::Absent if world.store.epoch + 1 == epoch => actions.push(Action::Claim(epoch)),
+            At::Absent => {}
+            At::Serving => self.actions_of_serving(world, epoch, owner, actions),
+            At::RaiseFence | At::RollRaise | At::Unsettled => {
+                actions.push(Action::Step(epoch));
+                if may_lose {
+                    actions.push(Action::LoseStep(epoch));
+                }
+            }
+            _ => actions.push(Action::Step(epoch)),
+        }
+        if owner.flush != Flush::None || self.may_flush(world, owner) {
+            actions.push(Action::Flush(epoch));
             if may_lose {
-                actions.push(Action::LoseRoll(me));
+                actions.push(Action::LoseFlush(epoch));
             }
         }
-        if process.log == LogAt::Open || self.lacks(Rule::AskTheTail) {
-            actions.push(Action::Answer(me));
-        }
-        if process.log != LogAt::Open || full || process.next >= self.size.positions {
+    }
+
+    fn actions_of_serving(&self, world: &World, epoch: u8, owner: &Owner, actions: &mut Vec<Action>) {
+        if owner.must_roll(&self.size) {
+            actions.push(Action::Roll(epoch));
+            if self.without.contains(&Rule::AskTheTail) {
+                actions.push(Action::Answer(epoch));
+            }
             return;
         }
-        let room = |shard: usize| {
-            let held = &process.held[shard];
-            held.epoch > 0 && held.end < self.size.seqs[shard]
-        };
-        for shards in [[true, false], [false, true], [true, true]] {
-            if (0..SHARDS).any(|shard| shards[shard] && !room(shard)) {
+        actions.push(Action::Answer(epoch));
+        for length in 1..=self.size.batch {
+            let last = owner.end + length;
+            if last > self.size.seqs || self.size.bucket_of(last) != owner.bucket {
                 continue;
             }
             for reserve in [false, true] {
-                if reserve && (!shards[0] || !process.has_unit()) {
+                if reserve && (length > 1 || !owner.has_unit()) {
                     continue;
                 }
-                actions.push(Action::Append(me, shards, reserve));
-                if may_lose {
-                    actions.push(Action::LoseAppend(me, shards, reserve));
+                actions.push(Action::Append(epoch, reserve, length));
+                if world.losses > 0 {
+                    actions.push(Action::LoseAppend(epoch, reserve, length));
                 }
             }
-        }
-    }
-
-    fn actions_of_claim(&self, world: &World, me: u8, process: &Process, actions: &mut Vec<Action>) {
-        let may_lose = world.losses > 0;
-        match process.claim.at {
-            At::Idle => {
-                // Claimants differ only in their names, so they begin in order.
-                let in_order = me < 2 || world.processes[usize::from(me) - 1].log != LogAt::Absent;
-                for shard in 0..2_u8 {
-                    let at = usize::from(shard);
-                    if in_order && process.held[at].epoch == 0 && world.store.owners[at].epoch < self.size.epochs[at] {
-                        actions.push(Action::Begin(me, shard));
-                    }
-                }
-            }
-            At::Close | At::Own => {
-                let shard = process.claim.shard;
-                actions.push(Action::Claim(me));
-                if may_lose {
-                    actions.push(Action::LoseClaim(me));
-                }
-                if matches!(world.under_way, Statement::Own { shard: lost, to, .. } if lost == shard && to.log == me) {
-                    actions.push(Action::Abandon(me));
-                }
-            }
-            _ => actions.push(Action::Claim(me)),
-        }
-    }
-
-    fn actions_of_held(
-        &self,
-        world: &World,
-        me: u8,
-        process: &Process,
-        shard: u8,
-        held: &Held,
-        actions: &mut Vec<Action>,
-    ) {
-        if held.epoch == 0 {
-            return;
-        }
-        let unsettled = process.pending[usize::from(shard)].seq > 0;
-        if world.releases > 0 && (!unsettled || self.lacks(Rule::ReleaseSettled)) {
-            actions.push(Action::Release(me, shard));
-            if world.losses > 0 {
-                actions.push(Action::LoseRelease(me, shard));
-            }
-        }
-        if world.checkpoints > 0 && process.flush.stage == 0 && held.end > held.flushed {
-            actions.push(Action::BeginFlush(me, shard));
         }
     }
 
@@ -173,86 +110,75 @@ impl Protocol {
     }
 
     fn act(&self, world: &mut World, action: Action) -> Option<&'static str> {
-        let me = match action {
-            Action::Begin(me, _)
-            | Action::Claim(me)
-            | Action::Abandon(me)
-            | Action::Append(me, ..)
-            | Action::Settle(me)
-            | Action::Answer(me)
-            | Action::Roll(me)
-            | Action::Release(me, _)
-            | Action::BeginFlush(me, _)
-            | Action::Flush(me)
-            | Action::LoseClaim(me)
-            | Action::LoseAppend(me, ..)
-            | Action::LoseRoll(me)
-            | Action::LoseRelease(me, _) => me,
-            Action::Delete(log, bucket) => return Some(self.delete(world, log, bucket)),
-            Action::Land => return Some(self.land(world)),
-        };
-        let mut turn = self.turn(world, me);
         match action {
-            Action::Begin(_, shard) => turn.begin_claim(shard),
-            Action::Claim(_) => turn.claim(),
-            Action::Abandon(_) => turn.abandon(),
-            Action::Append(_, shards, reserve) => turn.append(shards, reserve, true),
-            Action::Settle(_) => turn.settle(),
-            Action::Answer(_) => turn.answer(),
-            Action::Roll(_) => turn.roll(),
-            Action::Release(_, shard) => turn.release(shard, true),
-            Action::BeginFlush(_, shard) => turn.begin_flush(shard),
-            Action::Flush(_) => turn.flush(),
-            Action::LoseClaim(_) => turn.lose_step(),
-            Action::LoseAppend(_, shards, reserve) => turn.append(shards, reserve, false),
-            Action::LoseRoll(_) => turn.lose_roll(),
-            Action::LoseRelease(_, shard) => turn.release(shard, false),
-            Action::Delete(..) | Action::Land => {}
-        }
-        turn.shows
-    }
-
-    /// May the rows of a bucket go? Only where none can come any more.
-    fn may_delete(&self, world: &World, log: u8, bucket: u8) -> bool {
-        let store = &world.store;
-        matches!(store.fence(log, bucket), Fence::Sealed | Fence::Closed)
-            && store.has_rows(&self.size, log, bucket)
-            && store.is_stored(&self.size, log, bucket, !self.lacks(Rule::DeleteForAll))
-    }
-
-    fn delete(&self, world: &mut World, log: u8, bucket: u8) -> &'static str {
-        for position in (0..self.size.positions).filter(|position| self.size.bucket_of(*position) == bucket) {
-            world.store.rows[usize::from(log)][usize::from(position)] = NO_ROW;
-        }
-        if self.lacks(Rule::KeepFences) {
-            world.store.fences[usize::from(log)][usize::from(bucket)] = Fence::Never;
-        }
-        let reads = |process: &Process| {
-            matches!(process.claim.at, At::ReadRows | At::ReadFlushed) && process.claim.found.logs >> log & 1 == 1
-        };
-        if world.processes.iter().any(reads) { "rows go while a claimant reads" } else { "a bucket is deleted" }
-    }
-
-    fn land(&self, world: &mut World) -> &'static str {
-        let statement = std::mem::take(&mut world.under_way);
-        let applied = world.execute(&self.size, &self.without, statement);
-        match statement {
-            Statement::Append { log, position, row } => {
-                let process = world.processes[usize::from(log)];
-                if applied && process.pending == row && process.next == position {
-                    for (shard, held) in process.held.iter().enumerate().filter(|(_, held)| held.epoch > 0) {
-                        world.ghost.answer_from(shard, &held.memory);
-                    }
-                }
-                if applied { "a late append lands" } else { "a late append is refused" }
+            Action::Claim(me) => {
+                let mut turn = self.turn(world, me);
+                turn.claim();
+                turn.shows
             }
-            Statement::Release { .. } if applied => "a late release lands",
-            Statement::Release { .. } => "a late release changes nothing",
-            Statement::Own { .. } if applied => "a late claim lands",
-            Statement::Own { .. } => "a late claim changes nothing",
-            _ if applied => "a late fence lands",
-            _ => "a late fence changes nothing",
+            Action::Step(me) => {
+                let mut turn = self.turn(world, me);
+                turn.step();
+                turn.shows
+            }
+            Action::Append(me, reserve, length) => {
+                let mut turn = self.turn(world, me);
+                turn.append(reserve, length, true);
+                turn.shows
+            }
+            Action::Answer(me) => {
+                let mut turn = self.turn(world, me);
+                turn.answer();
+                turn.shows
+            }
+            Action::Roll(me) => {
+                let mut turn = self.turn(world, me);
+                turn.roll();
+                turn.shows
+            }
+            Action::Flush(me) => {
+                let mut turn = self.turn(world, me);
+                if turn.owner().flush == Flush::None {
+                    turn.begin_flush();
+                }
+                turn.flush();
+                turn.shows
+            }
+            Action::LoseStep(me) => {
+                self.turn(world, me).lose_step();
+                None
+            }
+            Action::LoseAppend(me, reserve, length) => {
+                self.turn(world, me).append(reserve, length, false);
+                None
+            }
+            Action::LoseFlush(me) => {
+                let mut turn = self.turn(world, me);
+                if turn.owner().flush == Flush::None {
+                    turn.begin_flush();
+                }
+                let statement = turn.flush_statement();
+                world.lose(statement);
+                None
+            }
+            Action::Land(slot) => Some(self.land(world, slot)),
         }
+    }
+
+    fn land(&self, world: &mut World, slot: usize) -> &'static str {
+        let statement = std::mem::take(&mut world.under_way[slot]);
+        world.under_way.sort_unstable();
+        let applied = world.execute(&self.size, &self.without, statement);
+        let Statement::Append { epoch, seq, event, .. } = statement else {
+            return if applied { "a late write lands" } else { "a late write changes nothing" };
+        };
+        let owner = &world.owners[usize::from(epoch - 1)];
+        let waits = owner.at == At::Unsettled && owner.pending.0 == event && owner.end + 1 == seq;
+        if applied && waits {
+            let memory = owner.memory;
+            world.ghost.answer_from(&memory);
+        }
+        if applied { "a late append lands" } else { "a late append is refused" }
     }
 }
 
@@ -260,39 +186,31 @@ impl Model for Protocol {
     type State = World;
     type Action = Action;
 
-    /// The old owner serves two empty shards, its log open.
+    /// The old owner serves an empty shard, its fence on the first bucket.
     fn init_states(&self) -> Vec<World> {
-        let owned = Ownership { epoch: 1, log: 0, released: false, logs: 1 };
-        let mut store = Store { owners: [owned; SHARDS], ..Store::default() };
-        store.fences[0][0] = Fence::Open;
-        let mut processes = [Process::default(); LOGS];
-        processes[0].log = LogAt::Open;
-        processes[0].held = [Held { epoch: 1, ..Held::default() }; SHARDS];
-        assert!(usize::from(self.size.positions) <= POSITIONS);
+        let mut store = Store { epoch: 1, ..Store::default() };
+        let first = self.size.bucket_of(1);
+        store.fence[usize::from(first)] = 1;
+        let mut owners = [Owner::default(); OWNERS];
+        owners[0] = Owner { at: At::Serving, bucket: first, ..Owner::default() };
         vec![World {
             store,
-            processes,
-            under_way: Statement::None,
+            owners,
+            under_way: [Statement::None; UNDER_WAY],
             losses: self.size.losses,
             checkpoints: self.size.checkpoints,
-            releases: self.size.releases,
             ghost: Ghost::default(),
         }]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        for (me, process) in (0..self.size.processes).zip(&world.processes) {
-            self.actions_of(world, me, process, actions);
+        for (epoch, owner) in (1..=self.size.owners).zip(&world.owners) {
+            self.actions_of(world, epoch, owner, actions);
         }
-        for log in 0..self.size.processes {
-            for bucket in 0..=self.size.bucket_of(self.size.positions - 1) {
-                if self.may_delete(world, log, bucket) {
-                    actions.push(Action::Delete(log, bucket));
-                }
+        for (slot, statement) in world.under_way.iter().enumerate() {
+            if *statement != Statement::None {
+                actions.push(Action::Land(slot));
             }
-        }
-        if world.under_way != Statement::None {
-            actions.push(Action::Land);
         }
     }
 

@@ -3,103 +3,85 @@
 /// A rule of `docs/ownership.md` that a test takes out to see what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// N1: a row is appended only while the fence of its bucket is *open*.
+    /// The condition `fence = ?` in the append.
     Fence,
-    /// N2: a full bucket is sealed before the next is opened. Without: the next is opened first.
-    SealFirst,
-    /// N2: the next bucket is opened only if it has no fence yet. Without: its fence is written blindly.
-    OpenOnce,
-    /// N3: the log of an owner that did not release the shard is closed.
-    Close,
-    /// N3: it is closed before it is read. Without: after.
-    CloseBeforeRead,
-    /// N3: a fence is closed by compare-and-set on what was read. Without: blindly.
-    CloseByCompare,
-    /// N3: behind a sealed bucket the next is closed and read as well.
-    FollowSealed,
-    /// N4: rows first, then `flushed_upto`. Without: the other way round.
-    RowsBeforeFlushed,
-    /// N5: the shard's row is changed by compare-and-set on the epoch that was read.
-    OwnByCompare,
-    /// N5: the row keeps naming each log that holds events behind `flushed_upto`.
-    KeepLogs,
-    /// N6: a shard is released once all that was appended of it is settled.
-    ReleaseSettled,
-    /// N6: who has sent a release serves the shard no more, whatever the answer.
-    ReleaseIsFinal,
-    /// N6: a release counts only for the epoch it was made under.
-    ReleaseByEpoch,
-    /// N7: a process that comes back begins a log of its own.
-    FreshLog,
-    /// N8: a bucket is deleted once `flushed_upto` of *each* of its shards covers it. Without: of any.
-    DeleteForAll,
-    /// N8: only buckets that take no more rows are deleted, and their fences stay.
-    KeepFences,
+    /// O2 (3): a fence is raised by compare-and-set, never lowered. Without: it is written blindly.
+    UpwardsOnly,
+    /// O2 (5): the second read of `flushed_upto`.
+    ReadFlushedAgain,
+    /// O2 (6): behind a full bucket the next is fenced and read as well.
+    NextBucketToo,
+    /// O2 (8): the last read of `shard_owner`.
+    ReadOwnerLast,
+    /// O3: a bucket with a higher fence is not rolled on to.
+    HigherFenceStops,
+    /// O3: a bucket that has rows is not rolled on to.
+    EmptyBucketOnly,
     /// O4: an answer that appends nothing asks the store first.
     AskBeforeAnswer,
-    /// O4: it asks for the bucket of the *next* row.
+    /// O4: it asks for the bucket of the *next* seq, not for that of the last row.
     AskTheTail,
     /// O4: an append answers only what was asked before its first copy left.
     AskedBeforeAppend,
     /// O5: an append that timed out is not acknowledged before it is settled.
     SettleFirst,
+    /// O5: it is settled under the same batch id at the same seq.
+    SameBatch,
+    /// S1: only what is durable is flushed.
+    FlushDurable,
+    /// S1: replay skips what the stored state has seen.
+    ReplaySkips,
     /// S2: the states first, then `flushed_upto`.
     StatesFirst,
+    /// S2: `flushed_upto` first, then truncation.
+    MarkBeforeTruncation,
+    /// S3: the timestamp of a flush is the seq, not a clock.
+    SeqIsTimestamp,
+    /// Truncation deletes rows, never the bucket's fence with them.
+    KeepFences,
+    /// A replay that misses rows reads `flushed_upto` again before it calls that a hole.
+    ReplayLooksAgain,
+    /// A replay that was overtaken by a checkpoint begins again, and states are loaded after it. Without: states that were
+    /// loaded before it are kept, and it goes on behind what it missed.
+    ReplayStartsOver,
 }
 
 /// How large the explored world is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
-    /// Rows per bucket.
+    /// Seqs per bucket (O1).
     pub(crate) bucket: u8,
-    /// Rows of a log.
-    pub(crate) positions: u8,
-    /// Events of each shard.
-    pub(crate) seqs: [u8; 2],
-    /// Ownerships of each shard, the old one included.
-    pub(crate) epochs: [u8; 2],
-    /// Processes, the old owner included.
-    pub(crate) processes: u8,
-    /// Checkpoints begun, by all processes together.
+    /// The log ends here.
+    pub(crate) seqs: u8,
+    /// Ownerships, the old one included.
+    pub(crate) owners: u8,
+    /// Checkpoints begun, by all owners together.
     pub(crate) checkpoints: u8,
-    /// Releases, by all processes together.
-    pub(crate) releases: u8,
     /// Statements whose answer is lost; each may land at any later time, or never.
     pub(crate) losses: u8,
+    /// Events in the largest batch: 1 or 2.
+    pub(crate) batch: u8,
 }
 
 impl Size {
-    /// The old owner and two claimants of its two shards.
-    pub(crate) const TWO_SHARDS: Self = Self {
-        bucket: 2,
-        positions: 2,
-        seqs: [1, 1],
-        epochs: [3, 2],
-        processes: 3,
-        checkpoints: 0,
-        releases: 1,
-        losses: 0,
-    };
-    /// The old owner and two claimants of one shard, and logs of two buckets.
-    pub(crate) const ROLLING: Self = Self { bucket: 1, seqs: [2, 0], epochs: [3, 1], releases: 0, ..Self::TWO_SHARDS };
-    /// The old owner and one claimant, and a statement whose answer is lost and which lands late, or never.
-    pub(crate) const LATE: Self = Self { bucket: 1, processes: 2, epochs: [2, 2], losses: 1, ..Self::TWO_SHARDS };
-    /// The old owner and one claimant of two shards, and a checkpoint of either.
-    pub(crate) const CHECKPOINTS: Self =
-        Self { bucket: 1, seqs: [2, 1], epochs: [2, 2], processes: 2, checkpoints: 1, ..Self::TWO_SHARDS };
-    /// A shard that moves away and comes back, with what no checkpoint holds lying in two logs.
-    pub(crate) const COMES_BACK: Self =
-        Self { seqs: [2, 0], epochs: [3, 1], processes: 2, releases: 2, losses: 1, ..Self::TWO_SHARDS };
-    /// What `DOORBUSTER_MODEL=large` explores.
-    pub(crate) const LARGE: [Self; 4] = [
-        Self { seqs: [2, 1], ..Self::TWO_SHARDS },
-        Self { checkpoints: 1, bucket: 1, ..Self::TWO_SHARDS },
-        Self { losses: 1, ..Self::CHECKPOINTS },
-        Self { checkpoints: 2, ..Self::CHECKPOINTS },
-    ];
+    /// The old owner and two claimants, two bucket ends, a checkpoint.
+    pub(crate) const THREE_OWNERS: Self = Self { bucket: 2, seqs: 3, owners: 3, checkpoints: 1, losses: 0, batch: 1 };
+    /// The same with a shorter log, and a statement whose answer is lost and which lands late, or never.
+    pub(crate) const LATE: Self = Self { bucket: 2, seqs: 2, owners: 3, checkpoints: 1, losses: 1, batch: 1 };
+    /// The old owner and one claimant, a longer log, a checkpoint, and a late statement.
+    pub(crate) const LONGER: Self = Self { bucket: 2, seqs: 4, owners: 2, checkpoints: 1, losses: 1, batch: 1 };
+    /// The same with two checkpoints, of one owner or of both.
+    pub(crate) const TWO_CHECKPOINTS: Self = Self { checkpoints: 2, ..Self::LONGER };
+    /// Buckets of three, rows of two events, and a late statement.
+    pub(crate) const WIDE: Self = Self { bucket: 3, seqs: 5, owners: 2, checkpoints: 1, losses: 1, batch: 2 };
 
-    /// The bucket of a row.
-    pub(crate) fn bucket_of(&self, position: u8) -> u8 {
-        position / self.bucket
+    /// The bucket of a seq (O1).
+    pub(crate) fn bucket_of(&self, seq: u8) -> u8 {
+        seq / self.bucket
+    }
+
+    /// The last seq of a bucket.
+    pub(crate) fn last_of(&self, bucket: u8) -> u8 {
+        bucket * self.bucket + self.bucket - 1
     }
 }

@@ -1,21 +1,21 @@
-//! The database as one log a node sees it: the tables of two shards, and each CQL statement as one atomic step on them.
+//! The database as the protocol sees it: the tables of one shard, and each CQL statement as one atomic step on them.
+//!
+//! Lightweight transactions and SERIAL reads are linearizable; a write at QUORUM that was answered is seen by every read at
+//! QUORUM after it. A statement whose answer was lost is kept aside and may land at any later time, or never.
 
-use super::rules::{Rule, Size};
-use super::world::{Broken, World};
+use crate::rules::{Rule, Size};
+use crate::world::{Broken, Ghost, World};
 
-pub(crate) const SHARDS: usize = 2;
-pub(crate) const LOGS: usize = 3;
-pub(crate) const POSITIONS: usize = 4;
+/// Seqs 1 to 7; place 0 stays empty.
+pub(crate) const SEQS: usize = 8;
 pub(crate) const BUCKETS: usize = 5;
-/// Seqs 1 to 3; place 0 stays empty.
-pub(crate) const SEQS: usize = 4;
 
 /// One thing per seq.
 pub(crate) type PerSeq = [u8; SEQS];
 
-/// Who wrote an event and what it is: `epoch * 2 + reserve`; 0 is none.
-pub(crate) fn event(epoch: u8, reserve: bool) -> u8 {
-    epoch * 2 + u8::from(reserve)
+/// Who wrote an event and what it is: `epoch * 4 + attempt * 2 + reserve`; 0 is none. With its seq it is the batch id.
+pub(crate) fn event(epoch: u8, attempt: u8, reserve: bool) -> u8 {
+    epoch * 4 + attempt * 2 + u8::from(reserve)
 }
 
 /// Does this event promise the one unit?
@@ -23,91 +23,59 @@ pub(crate) fn reserves(event: u8) -> bool {
     event & 1 == 1
 }
 
+/// Is it the second attempt at one decision? Only without [`Rule::SameBatch`].
+pub(crate) fn is_second_attempt(event: u8) -> bool {
+    event & 2 == 2
+}
+
 /// The ownership that wrote it.
 pub(crate) fn epoch_of(event: u8) -> u8 {
-    event / 2
+    event / 4
 }
 
-/// `node_log.fence`, static per bucket.
+/// A row of an entity's stored state: what it covers, with which write timestamp, and the events it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(crate) enum Fence {
-    /// Null: no row was ever written here.
-    #[default]
-    Never,
-    /// The log's process appends here.
-    Open,
-    /// It is full, and the log goes on in the next.
-    Sealed,
-    /// The log ends here, by whoever closed it.
-    Closed,
-}
-
-/// An event of one shard in a row; 0 is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(crate) struct Record {
+pub(crate) struct StateRow {
     pub(crate) seq: u8,
-    pub(crate) event: u8,
-}
-
-/// A row of a log: a batch, with an event of one shard or of both.
-pub(crate) type Row = [Record; SHARDS];
-pub(crate) const NO_ROW: Row = [Record { seq: 0, event: 0 }; SHARDS];
-
-/// `shard_owner`: changed by compare-and-set on the epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(crate) struct Ownership {
-    pub(crate) epoch: u8,
-    /// The log that it appends to.
-    pub(crate) log: u8,
-    /// It appends no more.
-    pub(crate) released: bool,
-    /// The set of logs that may hold events behind `flushed_upto`.
-    pub(crate) logs: u8,
-}
-
-/// The stored state of a shard: the events it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(crate) struct State {
-    pub(crate) seq: u8,
+    pub(crate) timestamp: u8,
     pub(crate) events: PerSeq,
 }
 
 /// The tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Store {
-    pub(crate) owners: [Ownership; SHARDS],
-    pub(crate) fences: [[Fence; BUCKETS]; LOGS],
-    pub(crate) rows: [[Row; POSITIONS]; LOGS],
-    pub(crate) states: [State; SHARDS],
-    pub(crate) flushed: [u8; SHARDS],
+    /// `shard_owner.epoch`.
+    pub(crate) epoch: u8,
+    /// `shard_log.fence`, static per bucket; 0 is null.
+    pub(crate) fence: [u8; BUCKETS],
+    /// `shard_log.batch_id` of the row that begins at a seq; 0 is null.
+    pub(crate) rows: PerSeq,
+    /// `shard_log.events` of it.
+    pub(crate) lengths: PerSeq,
+    /// Reservations live in a chunk row of their own (S4) …
+    pub(crate) chunk: StateRow,
+    /// … everything else in the entity's head row.
+    pub(crate) head: StateRow,
+    /// `flushed_upto` and the timestamp it was written with.
+    pub(crate) flushed: (u8, u8),
 }
 
 impl Store {
-    pub(crate) fn fence(&self, log: u8, bucket: u8) -> Fence {
-        self.fences[usize::from(log)][usize::from(bucket)]
+    /// The batch whose row covers a seq.
+    pub(crate) fn covering(&self, seq: u8) -> u8 {
+        let at = usize::from(seq);
+        if self.rows[at] != 0 {
+            self.rows[at]
+        } else if at > 0 && self.lengths[at - 1] > 1 {
+            self.rows[at - 1]
+        } else {
+            0
+        }
     }
 
-    /// The event of a shard at a seq, wherever one of these logs has it.
-    pub(crate) fn in_logs(&self, logs: u8, shard: usize, seq: u8) -> u8 {
-        let of = |log: usize| self.rows[log].iter().map(move |row| row[shard]);
-        let records = (0..LOGS).filter(|log| logs >> log & 1 == 1).flat_map(of);
-        records.filter(|record| record.seq == seq).map(|record| record.event).next().unwrap_or(0)
-    }
-
-    /// Does `flushed_upto` cover what a bucket holds: of each shard, or of one?
-    pub(crate) fn is_stored(&self, size: &Size, log: u8, bucket: u8, of_each: bool) -> bool {
-        let rows = (0..size.positions).filter(|position| size.bucket_of(*position) == bucket);
-        let mut records = rows.flat_map(|position| {
-            let row = self.rows[usize::from(log)][usize::from(position)];
-            row.into_iter().zip(self.flushed).filter(|(record, _)| record.seq > 0)
-        });
-        let covered = |(record, flushed): (Record, u8)| record.seq <= flushed;
-        if of_each { records.all(covered) } else { records.any(covered) }
-    }
-
-    pub(crate) fn has_rows(&self, size: &Size, log: u8, bucket: u8) -> bool {
-        (0..size.positions)
-            .any(|at| size.bucket_of(at) == bucket && self.rows[usize::from(log)][usize::from(at)] != NO_ROW)
+    /// Has a bucket any rows?
+    pub(crate) fn has_rows(&self, size: &Size, bucket: u8) -> bool {
+        (1..=size.seqs).any(|seq| size.bucket_of(seq) == bucket && self.rows[usize::from(seq)] != 0)
     }
 }
 
@@ -116,18 +84,18 @@ impl Store {
 pub(crate) enum Statement {
     #[default]
     None,
-    /// `UPDATE node_log SET … WHERE log = ? AND bucket = ? AND position = ? IF batch_id = null AND fence = 'open'`
-    Append { log: u8, position: u8, row: Row },
-    /// `UPDATE node_log SET fence = ? WHERE log = ? AND bucket = ? IF fence = ?`
-    Fence { log: u8, bucket: u8, from: Fence, to: Fence, by_compare: bool },
-    /// `UPDATE shard_owner SET … WHERE shard = ? IF epoch = ?`
-    Own { shard: u8, found: u8, to: Ownership },
-    /// `UPDATE shard_owner SET released = true, logs = ? WHERE shard = ? IF epoch = ?`; `is_stored`: no log holds events behind `flushed_upto`.
-    Release { shard: u8, epoch: u8, is_stored: bool },
-    /// The state of a shard, `USING TIMESTAMP base + seq`.
-    State { shard: u8, state: State },
+    /// `UPDATE shard_log SET … WHERE seq = ? IF batch_id = null AND fence = ?`
+    Append { epoch: u8, seq: u8, event: u8, length: u8 },
+    /// `UPDATE shard_log SET fence = ? WHERE bucket = ? IF fence = ?`
+    Fence { epoch: u8, bucket: u8, found: u8 },
+    /// A chunk row of the entity's state, `USING TIMESTAMP base + seq`.
+    Chunk(StateRow),
+    /// Its head row, likewise.
+    Head(StateRow),
     /// `flushed_upto`, likewise.
-    Flushed { shard: u8, seq: u8 },
+    Flushed { seq: u8, timestamp: u8 },
+    /// `DELETE FROM shard_log WHERE bucket = ? AND seq <= ?`
+    Truncate { bucket: u8, upto: u8 },
 }
 
 impl World {
@@ -136,59 +104,82 @@ impl World {
         let store = &mut self.store;
         match statement {
             Statement::None => false,
-            Statement::Append { log, position, row } => {
-                let open = store.fence(log, size.bucket_of(position)) == Fence::Open;
-                let at = &mut store.rows[usize::from(log)][usize::from(position)];
-                if *at != NO_ROW || (!open && !without.contains(&Rule::Fence)) {
+            Statement::Append { epoch, seq, event, length } => {
+                let fenced = store.fence[usize::from(size.bucket_of(seq))] != epoch;
+                if store.rows[usize::from(seq)] != 0 || (fenced && !without.contains(&Rule::Fence)) {
                     return false;
                 }
-                *at = row;
-                for (shard, record) in row.into_iter().enumerate().filter(|(_, record)| record.seq > 0) {
-                    self.ghost.appended(shard, record);
+                store.rows[usize::from(seq)] = event;
+                store.lengths[usize::from(seq)] = length;
+                self.ghost.appended(seq, event, length);
+                true
+            }
+            Statement::Fence { epoch, bucket, found } => {
+                let fence = &mut store.fence[usize::from(bucket)];
+                if *fence != found && !without.contains(&Rule::UpwardsOnly) {
+                    return false;
+                }
+                if *fence > epoch {
+                    self.ghost.broken |= Broken::FENCE_FELL;
+                }
+                *fence = epoch;
+                true
+            }
+            Statement::Chunk(row) => overwrite(&mut store.chunk, row),
+            Statement::Head(row) => overwrite(&mut store.head, row),
+            Statement::Flushed { seq, timestamp } => {
+                if timestamp < store.flushed.1 {
+                    return false;
+                }
+                if seq < store.flushed.0 {
+                    self.ghost.broken |= Broken::FLUSHED_FELL;
+                }
+                store.flushed = (seq, timestamp);
+                true
+            }
+            Statement::Truncate { bucket, upto } => {
+                for seq in (1..=upto).filter(|seq| size.bucket_of(*seq) == bucket) {
+                    store.rows[usize::from(seq)] = 0;
+                    store.lengths[usize::from(seq)] = 0;
+                }
+                if without.contains(&Rule::KeepFences) && size.last_of(bucket) <= upto {
+                    store.fence[usize::from(bucket)] = 0;
                 }
                 true
             }
-            Statement::Fence { log, bucket, from, to, by_compare } => {
-                let fence = &mut store.fences[usize::from(log)][usize::from(bucket)];
-                let applied = *fence == from || !by_compare;
-                if applied {
-                    *fence = to;
-                }
-                applied
+        }
+    }
+}
+
+/// The newer timestamp wins (S3); with the same one the content is the same.
+fn overwrite(row: &mut StateRow, by: StateRow) -> bool {
+    let newer = by.timestamp >= row.timestamp;
+    if newer {
+        *row = by;
+    }
+    newer
+}
+
+impl Ghost {
+    /// Remembers what the log has ever held.
+    fn appended(&mut self, seq: u8, event: u8, length: u8) {
+        for at in usize::from(seq)..usize::from(seq + length) {
+            if self.durable[at - 1] == 0 && at > 1 {
+                self.broken |= Broken::HOLE;
             }
-            Statement::Own { shard, found, to } => {
-                let row = &mut store.owners[usize::from(shard)];
-                if row.epoch != found && !without.contains(&Rule::OwnByCompare) {
-                    return false;
-                }
-                if to.epoch <= row.epoch {
-                    self.ghost.broken |= Broken::EPOCH_FELL;
-                }
-                *row = to;
-                true
+            if self.durable[at] != 0 && self.durable[at] != event {
+                self.broken |= Broken::REWRITTEN;
             }
-            Statement::Release { shard, epoch, is_stored } => {
-                let row = &mut store.owners[usize::from(shard)];
-                let counts = row.epoch == epoch || without.contains(&Rule::ReleaseByEpoch);
-                row.released |= counts;
-                if counts && is_stored {
-                    row.logs = 0;
-                }
-                counts
+            if is_second_attempt(event) && self.durable[at - 1] == event - 2 {
+                self.broken |= Broken::TWICE;
             }
-            Statement::State { shard, state } => {
-                let stored = &mut store.states[usize::from(shard)];
-                let newer = state.seq >= stored.seq;
-                if newer {
-                    *stored = state;
-                }
-                newer
+            if self.durable.iter().take(at).any(|earlier| epoch_of(*earlier) > epoch_of(event))
+                || self.durable.iter().skip(at + 1).any(|later| *later != 0 && epoch_of(*later) < epoch_of(event))
+            {
+                self.broken |= Broken::EPOCH_FELL;
             }
-            Statement::Flushed { shard, seq } => {
-                let stored = &mut store.flushed[usize::from(shard)];
-                let newer = seq >= *stored;
-                *stored = seq.max(*stored);
-                newer
+            if self.durable[at] == 0 {
+                self.durable[at] = event;
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What each rule is for: the protocol without it, and the law that the checker then finds broken.
 
-use super::laws;
-use super::protocol::Protocol;
-use super::rules::{Rule, Size};
+use crate::laws;
+use crate::protocol::Protocol;
+use crate::rules::{Rule, Size};
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// Does the checker find this law broken when the rule is taken out? Prints the way there.
-fn breaks(without: Rule, size: Size, law: &'static str) -> bool {
+/// Does the checker find this law broken when these rules are taken out? Prints the way there.
+fn breaks(without: &[Rule], size: Size, law: &'static str) -> bool {
     let until = HasDiscoveries::AnyOf([law].into());
-    let checker = Protocol::new(size, &[without]).checker().finish_when(until).spawn_bfs().join();
+    let checker = Protocol::new(size, without).checker().finish_when(until).spawn_bfs().join();
     let found = checker.discovery(law);
     if let Some(path) = &found {
         eprintln!("without {without:?}, not \"{law}\": {:?}", path.clone().into_actions());
@@ -17,114 +17,112 @@ fn breaks(without: Rule, size: Size, law: &'static str) -> bool {
 }
 
 #[test]
-fn an_append_that_does_not_ask_for_the_fence_sells_the_last_unit_twice() {
-    assert!(breaks(Rule::Fence, Size::TWO_SHARDS, laws::ONE_BUYER)); // N1
-    assert!(breaks(Rule::Fence, Size::TWO_SHARDS, laws::ONE_ACKNOWLEDGEMENT));
+fn without_the_second_read_of_flushed_upto_two_owners_acknowledge_one_seq() {
+    assert!(breaks(&[Rule::ReadFlushedAgain], Size::LONGER, laws::ONE_ACKNOWLEDGEMENT)); // O2 (5)
 }
 
 #[test]
-fn a_bucket_opened_before_the_last_is_sealed_is_not_found_by_who_closes_the_log() {
-    assert!(breaks(Rule::SealFirst, Size::ROLLING, laws::ONE_BUYER)); // N2
-    assert!(breaks(Rule::SealFirst, Size::ROLLING, laws::ONE_ACKNOWLEDGEMENT));
+fn without_the_last_read_of_the_owner_epochs_fall_in_the_log() {
+    assert!(breaks(&[Rule::ReadOwnerLast], Size::THREE_OWNERS, laws::EPOCHS_RISE)); // O2 (8)
 }
 
 #[test]
-fn a_bucket_opened_over_its_fence_opens_a_closed_log_again() {
-    assert!(breaks(Rule::OpenOnce, Size::ROLLING, laws::ONE_BUYER)); // N2
-    assert!(breaks(Rule::OpenOnce, Size::ROLLING, laws::ONE_ACKNOWLEDGEMENT));
+fn without_the_fence_in_the_append_the_last_unit_is_sold_twice() {
+    assert!(breaks(&[Rule::Fence], Size::LONGER, laws::ONE_BUYER));
+    assert!(breaks(&[Rule::Fence], Size::LONGER, laws::ONE_ACKNOWLEDGEMENT));
 }
 
 #[test]
-fn a_log_that_is_not_closed_lets_two_owners_sell_the_last_unit() {
-    assert!(breaks(Rule::Close, Size::TWO_SHARDS, laws::ONE_BUYER)); // N3
+fn a_fence_written_blindly_lets_a_late_statement_bring_back_a_former_owner() {
+    assert!(breaks(&[Rule::UpwardsOnly], Size::LATE, laws::ONE_ACKNOWLEDGEMENT)); // O2 (3)
 }
 
 #[test]
-fn a_log_read_before_it_is_closed_hides_what_was_acknowledged_between() {
-    assert!(breaks(Rule::CloseBeforeRead, Size::TWO_SHARDS, laws::ONE_ACKNOWLEDGEMENT)); // N3
-    assert!(breaks(Rule::CloseBeforeRead, Size::TWO_SHARDS, laws::NEW_OWNER_KNOWS));
+fn a_claimant_that_stops_at_a_full_bucket_answers_without_what_lies_behind_it() {
+    assert!(breaks(&[Rule::NextBucketToo], Size::THREE_OWNERS, laws::NO_OLD_ANSWER)); // O2 (6)
+    assert!(breaks(&[Rule::NextBucketToo], Size::THREE_OWNERS, laws::ONE_ACKNOWLEDGEMENT));
 }
 
 #[test]
-fn a_fence_closed_blindly_hides_that_the_log_went_on() {
-    assert!(breaks(Rule::CloseByCompare, Size::ROLLING, laws::ONE_ACKNOWLEDGEMENT)); // N3
+fn an_owner_that_rolls_over_a_higher_fence_acknowledges_what_another_has() {
+    assert!(breaks(&[Rule::HigherFenceStops], Size::LONGER, laws::ONE_ACKNOWLEDGEMENT)); // O3
 }
 
+/// O3's other condition, that the bucket is empty, is a second line of defence. While O2 holds no owner ever rolls on to rows, and nothing
+/// breaks without it. It stops an owner whose claim did not look behind a full bucket.
 #[test]
-fn a_claimant_that_stops_at_a_sealed_bucket_leaves_the_log_open() {
-    assert!(breaks(Rule::FollowSealed, Size::ROLLING, laws::ONE_BUYER)); // N3
-    assert!(breaks(Rule::FollowSealed, Size::ROLLING, laws::NO_OLD_ANSWER));
-}
-
-#[test]
-fn flushed_upto_read_before_the_rows_takes_what_was_deleted_for_damage() {
-    assert!(breaks(Rule::RowsBeforeFlushed, Size::CHECKPOINTS, laws::NO_FALSE_ALARM)); // N4
-}
-
-#[test]
-fn a_row_of_a_shard_written_blindly_gives_it_two_owners() {
-    assert!(breaks(Rule::OwnByCompare, Size::TWO_SHARDS, laws::EPOCHS_RISE)); // N5
-    assert!(breaks(Rule::OwnByCompare, Size::TWO_SHARDS, laws::ONE_ACKNOWLEDGEMENT));
-}
-
-#[test]
-fn a_row_that_names_only_the_newest_log_forgets_what_lies_in_those_before() {
-    assert!(breaks(Rule::KeepLogs, Size::COMES_BACK, laws::NOTHING_LOST)); // N5
-    assert!(breaks(Rule::KeepLogs, Size::TWO_SHARDS, laws::ONE_BUYER));
-}
-
-#[test]
-fn a_shard_released_in_the_middle_of_an_append_is_written_by_two() {
-    assert!(breaks(Rule::ReleaseSettled, Size::LATE, laws::ONE_ACKNOWLEDGEMENT)); // N6
-}
-
-#[test]
-fn a_release_that_is_taken_back_because_it_was_not_answered_counts_all_the_same() {
-    assert!(breaks(Rule::ReleaseIsFinal, Size::LATE, laws::ONE_ACKNOWLEDGEMENT)); // N6
-    assert!(breaks(Rule::ReleaseIsFinal, Size::LATE, laws::ONE_BUYER));
-}
-
-#[test]
-fn a_release_without_its_epoch_releases_what_another_owns() {
-    assert!(breaks(Rule::ReleaseByEpoch, Size { epochs: [3, 1], ..Size::LATE }, laws::ONE_ACKNOWLEDGEMENT)); // N6
-}
-
-#[test]
-fn a_process_that_comes_back_into_its_closed_log_lets_its_former_self_append() {
-    assert!(breaks(Rule::FreshLog, Size::LATE, laws::NO_OLD_ANSWER)); // N7
-}
-
-#[test]
-fn a_bucket_deleted_for_one_of_its_shards_is_lost_for_the_other() {
-    assert!(breaks(Rule::DeleteForAll, Size::CHECKPOINTS, laws::NOTHING_LOST)); // N8
-}
-
-#[test]
-fn a_fence_deleted_with_its_rows_hides_where_the_log_goes_on() {
-    assert!(breaks(Rule::KeepFences, Size::CHECKPOINTS, laws::ONE_ACKNOWLEDGEMENT)); // N8
+fn rows_in_the_next_bucket_stop_an_owner_whose_claim_was_not_careful() {
+    const STOPPED: &str = "an owner that rolls on finds rows";
+    let without_it = Protocol::new(Size::THREE_OWNERS, &[Rule::EmptyBucketOnly]).checker().spawn_bfs().join();
+    without_it.assert_properties();
+    let careless = Protocol::new(Size::THREE_OWNERS, &[Rule::NextBucketToo]).checker().spawn_bfs().join();
+    assert!(careless.model().shown().contains(STOPPED));
+    let careful = Protocol::new(Size::THREE_OWNERS, &[]).checker().spawn_bfs().join();
+    assert!(!careful.model().shown().contains(STOPPED));
 }
 
 #[test]
 fn an_answer_from_memory_is_older_than_what_the_new_owner_has_said() {
-    assert!(breaks(Rule::AskBeforeAnswer, Size::TWO_SHARDS, laws::NO_OLD_ANSWER)); // O4
+    assert!(breaks(&[Rule::AskBeforeAnswer], Size::LONGER, laws::NO_OLD_ANSWER)); // O4
 }
 
 #[test]
-fn the_fence_of_a_sealed_bucket_says_nothing_about_the_log() {
-    assert!(breaks(Rule::AskTheTail, Size::ROLLING, laws::NO_OLD_ANSWER)); // O4
+fn the_fence_of_a_full_bucket_says_nothing_about_who_owns_the_next() {
+    assert!(breaks(&[Rule::AskTheTail], Size::LONGER, laws::NO_OLD_ANSWER)); // O4
 }
 
 #[test]
 fn an_append_that_was_already_on_its_way_answers_no_later_question() {
-    assert!(breaks(Rule::AskedBeforeAppend, Size::LATE, laws::NO_OLD_ANSWER)); // O4
+    assert!(breaks(&[Rule::AskedBeforeAppend], Size::LONGER, laws::NO_OLD_ANSWER)); // O4
 }
 
 #[test]
 fn an_append_acknowledged_at_its_timeout_is_lost() {
-    assert!(breaks(Rule::SettleFirst, Size::LATE, laws::NOTHING_LOST)); // O5
+    assert!(breaks(&[Rule::SettleFirst], Size::LONGER, laws::NOTHING_LOST)); // O5
+}
+
+#[test]
+fn an_append_tried_again_under_another_batch_id_counts_twice() {
+    assert!(breaks(&[Rule::SameBatch], Size::LONGER, laws::DECIDED_ONCE)); // O5
+}
+
+#[test]
+fn a_state_flushed_before_its_events_are_durable_holds_what_never_happened() {
+    assert!(breaks(&[Rule::FlushDurable], Size::LONGER, laws::STATES_DURABLE)); // S1
+}
+
+#[test]
+fn a_replay_that_does_not_skip_counts_an_event_twice() {
+    assert!(breaks(&[Rule::ReplaySkips], Size::LONGER, laws::DECIDED_ONCE)); // S1
 }
 
 #[test]
 fn flushed_upto_before_the_states_loses_what_lies_between() {
-    assert!(breaks(Rule::StatesFirst, Size::CHECKPOINTS, laws::NOTHING_LOST)); // S2
+    assert!(breaks(&[Rule::StatesFirst], Size::LONGER, laws::NOTHING_LOST)); // S2
+}
+
+#[test]
+fn truncation_before_flushed_upto_loses_what_was_truncated() {
+    assert!(breaks(&[Rule::MarkBeforeTruncation], Size::LONGER, laws::NOTHING_LOST)); // S2
+}
+
+#[test]
+fn flushes_stamped_by_a_clock_that_is_behind_are_lost() {
+    assert!(breaks(&[Rule::SeqIsTimestamp], Size::TWO_CHECKPOINTS, laws::NOTHING_LOST)); // S3
+}
+
+#[test]
+fn a_truncation_that_takes_the_fence_with_it_lets_a_zombie_roll_on() {
+    assert!(breaks(&[Rule::KeepFences], Size::LONGER, laws::ONE_ACKNOWLEDGEMENT)); // S2, O3
+}
+
+#[test]
+fn a_replay_overtaken_by_a_zombies_checkpoint_looks_like_a_damaged_log() {
+    assert!(breaks(&[Rule::ReplayLooksAgain], Size::LONGER, laws::NO_FALSE_ALARM)); // O2 (7)
+}
+
+#[test]
+fn a_replay_that_goes_on_behind_a_zombies_checkpoint_has_missed_what_it_moved() {
+    assert!(breaks(&[Rule::ReplayStartsOver], Size::LONGER, laws::NEW_OWNER_KNOWS)); // S1, S5
+    assert!(breaks(&[Rule::ReplayStartsOver], Size::LONGER, laws::ONE_BUYER));
 }

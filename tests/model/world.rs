@@ -1,31 +1,36 @@
-//! One state of the explored world: the store, the processes, what is still under way, and what an onlooker remembers.
+//! One state of the explored world: the store, the owners, what is still under way, and what an onlooker remembers.
 
-use super::process::Process;
-use super::store::{LOGS, PerSeq, Record, SHARDS, Statement, Store, epoch_of, reserves};
+use crate::owner::Owner;
+use crate::store::{PerSeq, Statement, Store, reserves};
 
-/// Everything there is. The process at place n writes log n.
+/// Ownerships that fit: the old owner and up to three claimants.
+pub(crate) const OWNERS: usize = 4;
+/// Statements under way that fit.
+pub(crate) const UNDER_WAY: usize = 2;
+
+/// Everything there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     pub(crate) store: Store,
-    pub(crate) processes: [Process; LOGS],
-    /// A statement whose sender no longer waits for it.
-    pub(crate) under_way: Statement,
+    /// The owner at place 0 has epoch 1, and so on: a claimant is named by the epoch it gets, so that two runs which
+    /// differ only in the names of the claimants are one.
+    pub(crate) owners: [Owner; OWNERS],
+    /// Statements whose sender no longer waits for them, in order.
+    pub(crate) under_way: [Statement; UNDER_WAY],
     /// Answers that may still be lost.
     pub(crate) losses: u8,
     /// Checkpoints that may still begin.
     pub(crate) checkpoints: u8,
-    /// Releases that may still be made.
-    pub(crate) releases: u8,
     pub(crate) ghost: Ghost,
 }
 
 /// What no part of the system knows: the onlooker's memory, from which the laws are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Ghost {
-    /// What the logs have held at each seq of each shard, deleted or not.
-    pub(crate) durable: [PerSeq; SHARDS],
-    /// What was acknowledged, or caused an effect.
-    pub(crate) acknowledged: [PerSeq; SHARDS],
+    /// What the log has held at each seq, truncated or not.
+    pub(crate) durable: PerSeq,
+    /// What was acknowledged, or caused an effect, at each seq.
+    pub(crate) acknowledged: PerSeq,
     /// How often the one unit was promised.
     pub(crate) sold: u8,
     /// Laws that a step has broken.
@@ -34,16 +39,19 @@ pub(crate) struct Ghost {
 
 /// A set of laws that a step, rather than a state, can break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Broken(u8);
+pub(crate) struct Broken(pub(crate) u16);
 
 impl Broken {
     pub(crate) const DOUBLE: Self = Self(1);
     pub(crate) const REWRITTEN: Self = Self(2);
     pub(crate) const EPOCH_FELL: Self = Self(4);
-    pub(crate) const STALE: Self = Self(8);
-    pub(crate) const HOLE: Self = Self(16);
-    pub(crate) const IGNORANT: Self = Self(32);
-    pub(crate) const FALSE_ALARM: Self = Self(64);
+    pub(crate) const FENCE_FELL: Self = Self(8);
+    pub(crate) const FLUSHED_FELL: Self = Self(16);
+    pub(crate) const STALE: Self = Self(32);
+    pub(crate) const TWICE: Self = Self(64);
+    pub(crate) const HOLE: Self = Self(128);
+    pub(crate) const IGNORANT: Self = Self(256);
+    pub(crate) const FALSE_ALARM: Self = Self(512);
 
     pub(crate) fn has(self, law: Self) -> bool {
         self.0 & law.0 != 0
@@ -57,42 +65,34 @@ impl std::ops::BitOrAssign for Broken {
 }
 
 impl Ghost {
-    /// Remembers what a log has held.
-    pub(crate) fn appended(&mut self, shard: usize, record: Record) {
-        let (at, event) = (usize::from(record.seq), record.event);
-        let durable = &mut self.durable[shard];
-        if at > 1 && durable[at - 1] == 0 {
-            self.broken |= Broken::HOLE;
-        }
-        if durable[at] != 0 && durable[at] != event {
-            self.broken |= Broken::REWRITTEN;
-        }
-        if durable[..at].iter().any(|earlier| epoch_of(*earlier) > epoch_of(event)) {
-            self.broken |= Broken::EPOCH_FELL;
-        }
-        if durable[at] == 0 {
-            durable[at] = event;
-        }
-    }
-
     /// An owner says of this seq that this event happened: an answer, or an effect.
-    pub(crate) fn acknowledge(&mut self, shard: usize, record: Record) {
-        let known = &mut self.acknowledged[shard][usize::from(record.seq)];
-        if *known == record.event {
+    pub(crate) fn acknowledge(&mut self, seq: u8, event: u8) {
+        let known = &mut self.acknowledged[usize::from(seq)];
+        if *known == event {
             return;
         }
         if *known == 0 {
-            *known = record.event;
+            *known = event;
         } else {
             self.broken |= Broken::DOUBLE;
         }
-        self.sold += u8::from(reserves(record.event));
+        self.sold += u8::from(reserves(event));
     }
 
     /// An owner answers from this memory: it must hold everything that was ever answered.
-    pub(crate) fn answer_from(&mut self, shard: usize, memory: &PerSeq) {
-        if self.acknowledged[shard].iter().zip(memory).any(|(answered, known)| *answered != 0 && answered != known) {
+    pub(crate) fn answer_from(&mut self, memory: &PerSeq) {
+        if self.acknowledged.iter().zip(memory).any(|(answered, known)| *answered != 0 && answered != known) {
             self.broken |= Broken::STALE;
         }
+    }
+}
+
+impl World {
+    /// Keeps a statement aside whose answer was lost. The order of those under way says nothing, so there is but one.
+    pub(crate) fn lose(&mut self, statement: Statement) {
+        self.losses -= 1;
+        let free = self.under_way.iter().position(|slot| *slot == Statement::None).expect("as many slots as losses");
+        self.under_way[free] = statement;
+        self.under_way.sort_unstable();
     }
 }

@@ -13,7 +13,6 @@ use doorbuster_storage::{
     AgendaRow, AppendError, Batch, Claim, Epoch, Journal, Layout, ReadError, Record, Seq, Shard, StateFlush, StateRow,
 };
 use futures_util::{StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
 use tempfile::TempDir;
 
 pub(crate) const LAYOUT: Layout = Layout { shards: 4, hash_version: 1 };
@@ -171,11 +170,6 @@ impl Owner {
         let record = self.record(entity, number, 1, None);
         append(journal, vec![record.clone()]).await.unwrap();
         record
-    }
-
-    /// Asks the store whether it is the owner still.
-    pub(crate) async fn confirm(&self, journal: &impl Journal) -> Result<(), AppendError> {
-        journal.confirm(&BTreeMap::from([(self.claim.shard, self.claim.epoch)])).await
     }
 
     pub(crate) async fn checkpoint(&self, journal: &impl Journal, upto: Seq) {

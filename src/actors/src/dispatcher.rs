@@ -64,8 +64,6 @@ impl Dispatcher {
                     PendingOutput::Provider { entity, key, call } => self.provider.call(entity, key, *call),
                     PendingOutput::CrossGroup(message) => self.router.send_one_way(message),
                     PendingOutput::Publish(view, stock) => self.context.views.publish(&view, stock),
-                    // Whoever waited has given up, and ends the writer.
-                    PendingOutput::Left(left) => drop(left.send(())),
                 }
             }
             if let Some(notice) = notice {

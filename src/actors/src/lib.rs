@@ -36,8 +36,6 @@ mod dispatcher;
 mod entity;
 pub mod faults;
 #[cfg(test)]
-mod group_tests;
-#[cfg(test)]
 mod guard_tests;
 mod handle;
 mod messages;

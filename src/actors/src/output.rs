@@ -18,7 +18,6 @@ use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::ProviderCall;
 use doorbuster_storage::Shard;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// What goes out of the commit group.
 #[derive(Debug)]
@@ -35,8 +34,6 @@ pub(crate) enum PendingOutput {
     CrossGroup(OneWay),
     /// What shoppers may see of stock.
     Publish(Arc<AvailabilityView>, Stock),
-    /// A shard leaves the group: everything it submitted before is durable.
-    Left(oneshot::Sender<()>),
 }
 
 /// The events of one decision, if any, and what waits for them.
@@ -56,8 +53,6 @@ impl PendingOutput {
             Self::Accepted(..) | Self::Refused(..) | Self::Stale(..) | Self::Provider { .. } | Self::CrossGroup(_) => {
                 true
             }
-            // A shard is released under its own epoch or not at all; and a log that was closed is heard of here, whatever else happens in it.
-            Self::Left(_) => true,
             Self::Publish(..) => false,
         }
     }

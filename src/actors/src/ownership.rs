@@ -1,37 +1,34 @@
 //! The shards that a node owns, acquired and released while it runs.
 //!
 //! ```text
-//! acquire:  claim ─► joins its group's writer ─► shard's actor ─► route set ─► recover ─► serve
-//! release:  route closed to requests ─► those inside end, or are sent on ─► all states stored ─► actors end ─► leaves the writer ─► released
-//! revoke:   route removed ─► actors end, leaves the writer; what waited is answered "unknown" (rules E2, E5)
+//! acquire:  claim ─► writer ─► shard's actor ─► route set ─► recover ─► serve
+//! release:  route closed to requests ─► those inside end, or are sent on ─► all states stored ─► actors end ─► writer ends ─► released
+//! revoke:   route removed ─► actors and writer end; what waited is answered "unknown" (rules E2, E5)
 //! ```
 //!
-//! The shard's actor and all its entities hold one `ShardContext`. So once that is dropped no actor of this ownership is left, and the next one on
-//! this node meets none of them (rule E1). A shard leaves its writer after that, through the writer's queue: then all that it submitted is settled. A
-//! writer runs as long as any shard is in its group.
+//! A writer runs as long as any actor holds its handle: the shard's actor and all its entities. So once it has ended no actor of this
+//! ownership is left, and the next one on this node meets none of them (rule E1).
 
 use super::context::{Context, LostShard};
 use super::cores::Core;
 use super::messages::local::LocalActor;
 use super::messages::shard::ShardMsg;
-use super::output::{PendingOutput, Submission};
 use super::provider::ProviderRunner;
 use super::queue::WriterHandle;
 use super::router::Router;
 use super::shard::{ShardActor, ShardSeed};
 use super::shard_context::ShardContext;
-use super::writer::{BatchBounds, GroupShards, Writer};
-use doorbuster_storage::{AppendError, Claim, ClaimError, Epoch, Group, Journal, Shard};
+use super::writer::{BatchBounds, Writer};
+use doorbuster_storage::{Claim, ClaimError, Epoch, Group, Journal, Shard};
 use ractor::{Actor, ActorCell};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Within this time the actors of an ownership have ended; after it its commit group is ended too, with its queue unread.
+/// Within this time the actors of an ownership have ended; after it its writer is aborted with its queue unread.
 const END_BOUND: Duration = Duration::from_secs(5);
 /// Time between two looks whether a shard that is being released is empty.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
@@ -81,23 +78,8 @@ pub enum StartError {
 struct Owned {
     claim: Claim,
     actor: LocalActor<ShardMsg>,
-    /// Ends once no actor of the ownership is left.
-    ended: mpsc::Receiver<Infallible>,
-    writer: Arc<GroupWriter>,
-}
-
-/// The writer of a commit group.
-#[derive(Debug)]
-struct GroupWriter {
-    handle: WriterHandle,
-    group_shards: GroupShards,
-    task: Mutex<Option<WriterTask>>,
-}
-
-impl GroupWriter {
-    fn take_task(&self) -> Option<WriterTask> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+    /// The writer of the commit group; kept with the first of the group's shards.
+    writer: Option<WriterTask>,
 }
 
 /// A running writer; dropping this aborts it.
@@ -121,8 +103,6 @@ pub(crate) struct OwnedShards {
     /// Locked while a shard is acquired or released, so that the two never overlap.
     turns: Vec<tokio::sync::Mutex<()>>,
     owned: Mutex<BTreeMap<Shard, Owned>>,
-    /// The writers that shards may join.
-    writers: Mutex<BTreeMap<Group, Arc<GroupWriter>>>,
     lost: mpsc::Sender<LostShard>,
 }
 
@@ -136,8 +116,7 @@ impl OwnedShards {
     ) -> (Self, mpsc::Receiver<LostShard>) {
         let (lost, losses) = mpsc::channel(LOST_MAX);
         let turns = (0..context.layout.shards).map(|_| tokio::sync::Mutex::new(())).collect();
-        let (owned, writers) = (Mutex::default(), Mutex::default());
-        (Self { context, router, root, provider, turns, owned, writers, lost }, losses)
+        (Self { context, router, root, provider, turns, owned: Mutex::default(), lost }, losses)
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<Shard, Owned>> {
@@ -149,7 +128,8 @@ impl OwnedShards {
         self.table().iter().map(|(shard, owned)| (*shard, owned.claim.epoch)).collect()
     }
 
-    /// Claims shards, recovers them and serves them. On an error none of them is served.
+    /// Claims shards, recovers them and serves them. Those of one commit group must be acquired together. On an error none of them is
+    /// served.
     pub(crate) async fn acquire(&self, shards: &[Shard], node: &str) -> Result<Vec<(Shard, Acquired)>, StartError> {
         let mut turns = Vec::new();
         for shard in shards {
@@ -172,104 +152,43 @@ impl OwnedShards {
     }
 
     async fn begin(&self, shards: &[Shard], node: &str) -> Result<(), StartError> {
-        let mut claims = Vec::new();
+        let context = &self.context;
+        let mut groups: BTreeMap<Group, BTreeMap<Shard, Claim>> = BTreeMap::new();
         for shard in shards {
             let shard = *shard;
-            let claim = self.context.store.claim(shard, node).await;
-            claims.push(claim.map_err(|error| StartError::Claim { shard, error })?);
+            let claim = context.store.claim(shard, node).await.map_err(|error| StartError::Claim { shard, error })?;
+            groups.entry(context.store.group_of(shard)).or_default().insert(shard, claim);
         }
-        for claim in claims {
-            let writer = self.join(&claim)?;
-            match self.spawn(claim, &writer.handle).await {
-                Ok((actor, ended)) => {
-                    self.router.routes.set(claim.shard, actor.clone(), claim.epoch, writer.handle.id());
-                    self.table().insert(claim.shard, Owned { claim, actor, ended, writer });
-                }
-                Err(error) => {
-                    self.leave(&claim, writer).await;
-                    return Err(error);
-                }
+        for (group, claims) in groups {
+            let ends = claims.values().map(|claim| (claim.shard, (claim.epoch, claim.end))).collect();
+            let settings = context.settings;
+            let bounds = BatchBounds { bytes: settings.batch_bytes_max, records: settings.batch_records_max };
+            let (handle, writer) =
+                Writer::new(Arc::clone(context), Arc::clone(&self.router), group, ends, bounds, self.provider.clone());
+            // With a group per shard there are many writers, each of which waits for a network: threads would be wasted on them.
+            let core = claims.keys().next().map(|shard| context.core_of(*shard).clone()).unwrap_or_default();
+            let own_thread = settings.writer_thread && !context.store.is_shared();
+            let mut task = Some(run_writer(writer, &core, own_thread)?);
+            for claim in claims.into_values() {
+                let actor = self.spawn(claim, &handle).await?;
+                self.router.routes.set(claim.shard, Some((actor.clone(), claim.epoch)));
+                self.table().insert(claim.shard, Owned { claim, actor, writer: task.take() });
             }
         }
         Ok(())
     }
 
-    fn writers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Group, Arc<GroupWriter>>> {
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The shard joins the writer of its group, which is begun if there is none that runs.
-    fn join(&self, claim: &Claim) -> Result<Arc<GroupWriter>, StartError> {
-        let mut writers = self.writers();
-        if let Some(running) = writers.get(&claim.group).filter(|writer| !writer.handle.is_closed()) {
-            running.group_shards.join(claim);
-            return Ok(Arc::clone(running));
-        }
-        let (context, group_shards) = (&self.context, GroupShards::default());
-        group_shards.join(claim);
-        let settings = context.settings;
-        let bounds = BatchBounds { bytes: settings.batch_bytes_max, records: settings.batch_records_max };
-        let (handle, writer) = Writer::new(
-            Arc::clone(context),
-            Arc::clone(&self.router),
-            claim.group,
-            group_shards.clone(),
-            bounds,
-            self.provider.clone(),
-        );
-        // A writer to a store that nodes share waits for a network: a thread would be wasted on it.
-        let own_thread = settings.writer_thread && !context.store.is_shared();
-        let task = run_writer(writer, context.core_of(claim.shard), own_thread)?;
-        let running = Arc::new(GroupWriter { handle, group_shards, task: Mutex::new(Some(task)) });
-        writers.insert(claim.group, Arc::clone(&running));
-        Ok(running)
-    }
-
-    /// The ownership has ended and everything of it is settled. With its last shard ends the group's writer.
-    async fn leave(&self, claim: &Claim, writer: Arc<GroupWriter>) {
-        let task = {
-            let mut writers = self.writers();
-            if !writer.group_shards.leave(claim.shard, claim.epoch) {
-                return;
-            }
-            if writers.get(&claim.group).is_some_and(|known| Arc::ptr_eq(known, &writer)) {
-                writers.remove(&claim.group);
-            }
-            writer.take_task()
-        };
-        // The last handle: the writer ends once it has written what it has.
-        drop(writer);
-        if let Some(mut task) = task
-            && tokio::time::timeout(END_BOUND, &mut task.0).await.is_err()
-        {
-            tracing::warn!(shard = claim.shard.0, "the shard's writer was ended in the middle of an append");
-        }
-    }
-
-    /// A commit group ends where it stands: what it has under way is of unknown outcome, and all its shards are lost (rule E2).
-    fn end_group(&self, claim: &Claim, writer: &GroupWriter, why: &str) {
-        tracing::warn!(shard = claim.shard.0, why, "a commit group was ended");
-        drop(writer.take_task());
-        for (shard, epoch) in writer.group_shards.all().into_iter().filter(|(shard, _)| *shard != claim.shard) {
-            self.context.lose(shard, epoch, "end of the commit group", &AppendError::Failed(why.to_owned()));
-        }
-    }
-
-    async fn spawn(
-        &self,
-        claim: Claim,
-        writer: &WriterHandle,
-    ) -> Result<(LocalActor<ShardMsg>, mpsc::Receiver<Infallible>), StartError> {
+    async fn spawn(&self, claim: Claim, writer: &WriterHandle) -> Result<LocalActor<ShardMsg>, StartError> {
         let (context, router) = (Arc::clone(&self.context), Arc::clone(&self.router));
-        let (shared, ended) = ShardContext::new(claim.shard, context, router, writer.clone());
+        let shared = Arc::new(ShardContext::new(claim.shard, context, router, writer.clone()));
         let core = shared.core.clone();
-        let seed = ShardSeed { claim, shared: Arc::new(shared) };
+        let seed = ShardSeed { claim, shared };
         // An actor runs on the runtime that spawns it, and so do the entities that it spawns in turn.
         let spawned = core.carry_out(ShardActor::spawn_linked(None, ShardActor, seed, self.root.clone())).await;
         let failed = |error: String| StartError::Spawn { what: "a shard's actor", error };
         let spawned = spawned.ok_or_else(|| failed("its core has ended".to_owned()))?;
         let (actor, _) = spawned.map_err(|error| failed(error.to_string()))?;
-        Ok((LocalActor::new(actor, core), ended))
+        Ok(LocalActor::new(actor, core))
     }
 
     async fn recover(&self, shards: &[Shard]) -> Result<Vec<(Shard, Acquired)>, StartError> {
@@ -331,7 +250,7 @@ impl OwnedShards {
             // It was released or acquired again meanwhile.
             return;
         }
-        self.router.routes.remove(lost.shard);
+        self.router.routes.set(lost.shard, None);
         self.end(lost.shard).await;
         if self.lost.try_send(lost).is_err() {
             tracing::error!("a lost shard could not be reported: the receiver is gone");
@@ -339,26 +258,17 @@ impl OwnedShards {
     }
 
     async fn end(&self, shard: Shard) {
-        self.router.routes.remove(shard);
+        self.router.routes.set(shard, None);
         let owned = self.table().remove(&shard);
-        let Some(Owned { claim, actor, mut ended, writer }) = owned else { return };
+        let Some(Owned { actor, writer, .. }) = owned else { return };
         if actor.actor().kill_and_wait(Some(END_BOUND)).await.is_err() {
             tracing::debug!(shard = shard.0, "the shard's actor had ended before it was stopped");
         }
-        drop(actor);
-        if tokio::time::timeout(END_BOUND, ended.recv()).await.is_err() {
-            self.end_group(&claim, &writer, "actors of a shard did not end");
-        } else {
-            let (left, settled) = oneshot::channel();
-            let outputs = vec![PendingOutput::Left(left)];
-            let submitted = writer.handle.submit(Submission { shard, record: None, outputs, notice: None });
-            // A writer that has stopped answers nothing, and writes nothing.
-            let within = Duration::from_millis(self.context.settings.leave_within_ms);
-            if submitted && tokio::time::timeout(within, settled).await.is_err() {
-                self.end_group(&claim, &writer, "what a shard submitted was not settled");
-            }
+        if let Some(mut writer) = writer
+            && tokio::time::timeout(END_BOUND, &mut writer.0).await.is_err()
+        {
+            tracing::warn!(shard = shard.0, "the shard's writer was ended in the middle of an append");
         }
-        self.leave(&claim, writer).await;
         self.router.handles.remove_all(|entity| self.context.layout.shard_of(entity) == shard);
         self.context.views.close_all(shard);
     }
@@ -366,11 +276,9 @@ impl OwnedShards {
     /// Ends everything where it stands.
     pub(crate) fn end_all(&self) {
         for (shard, owned) in std::mem::take(&mut *self.table()) {
-            self.router.routes.remove(shard);
+            self.router.routes.set(shard, None);
             owned.actor.actor().kill();
         }
-        // With their last handles go the writers.
-        self.writers().clear();
     }
 }
 

@@ -8,7 +8,7 @@ use super::output::Submission;
 use super::stats::Stats;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
@@ -27,8 +27,6 @@ pub(crate) struct WriterHandle(Arc<Sender>);
 
 #[derive(Debug)]
 struct Sender {
-    /// Of the writers of this process, the first of which is 1.
-    id: u64,
     /// Absent only while it is being dropped.
     queue: Option<mpsc::UnboundedSender<Submission>>,
     wakeup: Arc<Wakeup>,
@@ -43,24 +41,11 @@ impl Drop for Sender {
     }
 }
 
-/// The writers that this process has begun.
-static WRITERS: AtomicU64 = AtomicU64::new(0);
-
 impl WriterHandle {
-    /// The writer's number in this process.
-    pub(crate) fn id(&self) -> u64 {
-        self.0.id
-    }
-
-    /// Has the writer stopped?
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.queue.as_ref().is_none_or(mpsc::UnboundedSender::is_closed)
-    }
-
     /// Hands over a decision. `false`: the writer has stopped and the submission was dropped, which its callers hear as *unknown*; nothing
     /// may follow from the decision.
     pub(crate) fn submit(&self, submission: Submission) -> bool {
-        let Sender { queue, wakeup, stats, .. } = &*self.0;
+        let Sender { queue, wakeup, stats } = &*self.0;
         let urgent = submission.is_urgent();
         stats.log_queue_entered();
         let taken = queue.as_ref().is_some_and(|queue| queue.send(submission).is_ok());
@@ -97,8 +82,7 @@ impl Queue {
     pub(crate) fn new(stats: Arc<Stats>) -> (WriterHandle, Self) {
         let (sender, queue) = mpsc::unbounded_channel();
         let wakeup = Arc::new(Wakeup::default());
-        let id = WRITERS.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let sender = Sender { id, queue: Some(sender), wakeup: Arc::clone(&wakeup), stats: Arc::clone(&stats) };
+        let sender = Sender { queue: Some(sender), wakeup: Arc::clone(&wakeup), stats: Arc::clone(&stats) };
         (WriterHandle(Arc::new(sender)), Self { queue, wakeup, stats, more: false })
     }
 

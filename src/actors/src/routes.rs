@@ -12,8 +12,6 @@ use std::sync::{PoisonError, RwLock};
 struct Route {
     /// Its actor and epoch, while the node owns it.
     local: RwLock<Option<(LocalActor<ShardMsg>, Epoch)>>,
-    /// The writer of its commit group; 0 while the node does not own it.
-    writer: AtomicU64,
     /// It takes requests from outside. What it has under way goes on while it does not.
     open: AtomicBool,
     /// Requests from outside that it has not answered.
@@ -47,29 +45,13 @@ impl Routes {
         self.routes.get(usize::from(shard.0))
     }
 
-    /// The node owns the shard from now on, in the commit group of this writer.
-    pub(crate) fn set(&self, shard: Shard, actor: LocalActor<ShardMsg>, epoch: Epoch, writer: u64) {
-        self.change(shard, Some((actor, epoch)), writer);
-    }
-
-    /// The node does not own the shard any more.
-    pub(crate) fn remove(&self, shard: Shard) {
-        self.change(shard, None, 0);
-    }
-
-    fn change(&self, shard: Shard, local: Option<(LocalActor<ShardMsg>, Epoch)>, writer: u64) {
+    /// The node owns the shard from now on, or no longer.
+    pub(crate) fn set(&self, shard: Shard, local: Option<(LocalActor<ShardMsg>, Epoch)>) {
         if let Some(route) = self.route(shard) {
             route.open.store(local.is_some(), Ordering::Release);
-            route.writer.store(writer, Ordering::Release);
             *route.local.write().unwrap_or_else(PoisonError::into_inner) = local;
             self.changes.fetch_add(1, Ordering::AcqRel);
         }
-    }
-
-    /// The writer of the shard's commit group, while the node owns the shard.
-    pub(crate) fn writer(&self, shard: Shard) -> Option<u64> {
-        let writer = self.route(shard)?.writer.load(Ordering::Acquire);
-        (writer > 0).then_some(writer)
     }
 
     /// A number that changes with each shard that comes or goes: what was sent to it before may be lost.

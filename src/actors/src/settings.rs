@@ -10,9 +10,6 @@ pub struct Settings {
     /// Commands from one entity to another that may wait on this node before requests are refused as busy (rule W2). Those of requests
     /// that were let in always pass.
     pub effects_max: usize,
-    /// Within this time, in ms, what a shard submitted before it ended is settled; after it its commit group is ended, too. Longer than the store takes to
-    /// settle an append.
-    pub leave_within_ms: u64,
     /// Submissions that may wait for the log before requests are refused as busy.
     pub log_queue_max: usize,
     /// Bytes of one batch.
@@ -55,7 +52,6 @@ impl Default for Settings {
             mailbox_max: 4_096,
             absence_reads_max: 1_024,
             effects_max: 65_536,
-            leave_within_ms: 15_000,
             log_queue_max: 65_536,
             batch_bytes_max: 4 << 20,
             batch_records_max: 8_192,

@@ -2,19 +2,16 @@
 
 use super::context::Context;
 use super::cores::Core;
-use super::messages::entity::Envelope;
 use super::messages::shard::ShardNotice;
 use super::output::{PendingOutput, Submission};
 use super::queue::WriterHandle;
 use super::router::Router;
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
-use doorbuster_storage::Shard;
-use std::convert::Infallible;
+use doorbuster_storage::{Group, Journal, Shard};
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
-/// One per ownership of a shard: the shard's actor and its entities hold it.
+/// One per ownership of a shard. The writer runs as long as one of these lives: the shard's actor and its entities hold it.
 #[derive(Debug)]
 pub(crate) struct ShardContext {
     pub(crate) shard: Shard,
@@ -22,22 +19,15 @@ pub(crate) struct ShardContext {
     pub(crate) router: Arc<Router>,
     /// The core on which the shard's actor and its entities run.
     pub(crate) core: Core,
+    group: Group,
     writer: WriterHandle,
-    /// Dropped with this: then no actor of the ownership is left (rule E1).
-    _alive: mpsc::Sender<Infallible>,
 }
 
 impl ShardContext {
-    /// For the shard's ownership that writes through `writer`. The receiver ends once no actor of it is left.
-    pub(crate) fn new(
-        shard: Shard,
-        context: Arc<Context>,
-        router: Arc<Router>,
-        writer: WriterHandle,
-    ) -> (Self, mpsc::Receiver<Infallible>) {
-        let core = context.core_of(shard).clone();
-        let (alive, ended) = mpsc::channel(1);
-        (Self { shard, context, router, core, writer, _alive: alive }, ended)
+    /// For the shard's ownership that writes through `writer`.
+    pub(crate) fn new(shard: Shard, context: Arc<Context>, router: Arc<Router>, writer: WriterHandle) -> Self {
+        let (group, core) = (context.store.group_of(shard), context.core_of(shard).clone());
+        Self { shard, group, context, router, core, writer }
     }
 
     /// Hands a decision and what waits for it to the writer. `false`: the ownership is over, nothing may follow from the decision.
@@ -60,19 +50,8 @@ impl ShardContext {
         self.writer.flush();
     }
 
-    /// Does what the entity decides go to the same writer at this moment? A number that is computed from its shard cannot say that: a shard moves.
+    /// Does the entity belong to the same commit group?
     pub(crate) fn is_in_group(&self, entity: &EntityId) -> bool {
-        self.router.routes.writer(self.router.shard_of(entity)) == Some(self.writer.id())
-    }
-
-    /// The writer of its commit group.
-    pub(crate) fn writer(&self) -> u64 {
-        self.writer.id()
-    }
-
-    /// Was it sent inside another group? Its shard was in that of the sender when it left, and is not any more: what the sender decided may never become
-    /// durable, so nothing may follow from it here (rule L2). The sender hears that the copy is gone, and sends another, from group to group.
-    pub(crate) fn is_of_other_group(&self, envelope: &Envelope) -> bool {
-        envelope.sent_in_group().is_some_and(|writer| writer != self.writer.id())
+        self.context.store.group_of(self.context.layout.shard_of(entity)) == self.group
     }
 }

@@ -248,11 +248,6 @@ async fn the_last_unit_goes_to_one_buyer_when_each_shard_has_its_own_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_unit_goes_to_one_buyer_when_the_shards_of_a_node_share_a_log() {
-    sale(Groups::PerNode).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_was_acknowledged_is_there_after_a_crash() {
     let world = World::new(Groups::One);
     let actors = world.start().await;

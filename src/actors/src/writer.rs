@@ -16,9 +16,10 @@ use super::provider::ProviderRunner;
 use super::queue::{Queue, WriterHandle};
 use super::router::Router;
 use doorbuster_clock::monotonic;
-use doorbuster_storage::{AppendError, Batch, Claim, Epoch, Group, Journal, Record, Seq, Shard};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use doorbuster_storage::{AppendError, Batch, Epoch, Group, Journal, Record, Seq, Shard};
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Bounds of one batch.
 #[derive(Debug, Clone, Copy)]
@@ -27,41 +28,12 @@ pub(crate) struct BatchBounds {
     pub(crate) records: usize,
 }
 
-/// Where a shard ends.
-#[derive(Debug)]
+/// Where a shard's log ends.
+#[derive(Debug, Default)]
 struct End {
     epoch: Epoch,
     seq: Seq,
     bytes: u64,
-}
-
-/// The shards of a commit group. They join once they are claimed, and leave once all that they submitted is durable. Clones are the same group.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct GroupShards(Arc<Mutex<BTreeMap<Shard, End>>>);
-
-impl GroupShards {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Shard, End>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The shard was claimed.
-    pub(crate) fn join(&self, claim: &Claim) {
-        self.lock().insert(claim.shard, End { epoch: claim.epoch, seq: claim.end, bytes: 0 });
-    }
-
-    /// The ownership has ended. Gives whether it was the last of the group.
-    pub(crate) fn leave(&self, shard: Shard, epoch: Epoch) -> bool {
-        let mut ends = self.lock();
-        if ends.get(&shard).is_some_and(|end| end.epoch == epoch) {
-            ends.remove(&shard);
-        }
-        ends.is_empty()
-    }
-
-    /// The ownerships in it.
-    pub(crate) fn all(&self) -> BTreeMap<Shard, Epoch> {
-        self.lock().iter().map(|(shard, end)| (*shard, end.epoch)).collect()
-    }
 }
 
 /// The writer's end.
@@ -71,24 +43,25 @@ pub(crate) struct Writer {
     group: Group,
     queue: Queue,
     dispatcher: Dispatcher,
-    group_shards: GroupShards,
+    ends: BTreeMap<Shard, End>,
     bounds: BatchBounds,
     batches: u128,
 }
 
 impl Writer {
-    /// A writer for `group`, which shards join and leave.
+    /// A writer for `group`, whose shards were claimed with these epochs and ends.
     pub(crate) fn new(
         context: Arc<Context>,
         router: Arc<Router>,
         group: Group,
-        group_shards: GroupShards,
+        ends: BTreeMap<Shard, (Epoch, Seq)>,
         bounds: BatchBounds,
         provider: ProviderRunner,
     ) -> (WriterHandle, Self) {
         let (handle, queue) = Queue::new(Arc::clone(&context.stats));
         let dispatcher = Dispatcher::new(Arc::clone(&context), router, provider);
-        (handle, Self { context, group, queue, dispatcher, group_shards, bounds, batches: 0 })
+        let ends = ends.into_iter().map(|(shard, (epoch, seq))| (shard, End { epoch, seq, bytes: 0 })).collect();
+        (handle, Self { context, group, queue, dispatcher, ends, bounds, batches: 0 })
     }
 
     /// Runs until every handle is gone or an append fails.
@@ -123,31 +96,30 @@ impl Writer {
         }
     }
 
-    /// Takes submissions in order until the batch is full; at least one.
+    /// Takes submissions in order until the batch is full; at least one. A batch never crosses the end of what the store keeps together.
     fn gather(&mut self, waiting: &mut VecDeque<Submission>) -> (Batch, Vec<Batched>) {
         self.batches = self.batches.wrapping_add(1);
         let mut batch = Batch { id: self.batches, records: Vec::with_capacity(waiting.len()) };
         let mut batched = Vec::with_capacity(waiting.len());
         let mut bytes: usize = 0;
-        let mut ends = self.group_shards.lock();
+        let mut room: Option<u64> = None;
         while let Some(next) = waiting.front() {
             let size = next.record.as_ref().map_or(0, |(_, body)| body.len());
-            let full = bytes.saturating_add(size) > self.bounds.bytes || batch.records.len() >= self.bounds.records;
+            let events = next.record.as_ref().map_or(0, |(events, _)| u64::from(*events));
+            if events > 0 && batch.records.is_empty() {
+                let end = self.ends.get(&next.shard).map_or(0, |end| end.seq);
+                room = self.context.store.room(end.saturating_add(1));
+            }
+            let full = bytes.saturating_add(size) > self.bounds.bytes
+                || batch.records.len() >= self.bounds.records
+                || (!batch.records.is_empty() && room.is_some_and(|room| events > room));
             if full && !batched.is_empty() {
                 break;
             }
+            room = room.map(|room| room.saturating_sub(events));
             bytes = bytes.saturating_add(size);
             let Some(submission) = waiting.pop_front() else { break };
-            let Some(end) = ends.get_mut(&submission.shard) else {
-                // The shard has left the group, so no actor of it is there to submit anything.
-                tracing::error!(
-                    shard = submission.shard.0,
-                    "a shard that has left its commit group submitted something"
-                );
-                self.queue.left(1);
-                unknown(submission.outputs);
-                continue;
-            };
+            let end = self.ends.entry(submission.shard).or_default();
             if let Some((events, body)) = submission.record {
                 let seq = end.seq.saturating_add(1);
                 end.seq = end.seq.saturating_add(u64::from(events));
@@ -163,44 +135,41 @@ impl Writer {
                 notice: submission.notice,
             });
         }
-        drop(ends);
         (batch, batched)
     }
 
     /// Rule O4: an answer that appends nothing leaves only once the store has said, after the request came, that this node still owns the
-    /// shards. One read of the store serves all answers of the batch.
+    /// shard. One read of the store serves all answers of the batch.
     async fn confirm(&self, batched: &[Batched]) -> Result<(), AppendError> {
         if !self.context.store.is_shared() {
             return Ok(());
         }
         let leaving = batched.iter().filter(|one| one.outputs.iter().any(PendingOutput::needs_confirmed_owner));
         let confirmed: BTreeMap<Shard, Epoch> = leaving.map(|one| (one.shard, one.epoch)).collect();
-        if confirmed.is_empty() {
-            return Ok(());
+        for (shard, epoch) in confirmed {
+            self.context.store.confirm(shard, epoch).await?;
         }
-        self.context.store.confirm(&confirmed).await
+        Ok(())
     }
 
     /// An append failed: nothing it covered was visible, nothing more is written (rules L8, E2, E5).
     fn stop(self, error: &AppendError, batched: Vec<Batched>, waiting: VecDeque<Submission>) {
-        for (shard, epoch) in self.group_shards.all() {
-            self.context.lose(shard, epoch, &format!("append to group {}", self.group.0), error);
+        for (shard, end) in &self.ends {
+            self.context.lose(*shard, end.epoch, &format!("append to group {}", self.group.0), error);
         }
         self.queue.left(batched.len().saturating_add(waiting.len()));
+        let unknown = |outputs: Vec<PendingOutput>| {
+            for output in outputs {
+                if let PendingOutput::Accepted(caller, _)
+                | PendingOutput::Refused(caller, _)
+                | PendingOutput::Stale(caller, _) = output
+                {
+                    caller.answer(Answer::Unknown);
+                }
+            }
+        };
         batched.into_iter().for_each(|one| unknown(one.outputs));
         waiting.into_iter().for_each(|one| unknown(one.outputs));
         self.queue.close().into_iter().for_each(|one| unknown(one.outputs));
-    }
-}
-
-/// Answers the callers that wait for outputs of which it is not known whether they will ever be true.
-fn unknown(outputs: Vec<PendingOutput>) {
-    for output in outputs {
-        if let PendingOutput::Accepted(caller, _)
-        | PendingOutput::Refused(caller, _)
-        | PendingOutput::Stale(caller, _) = output
-        {
-            caller.answer(Answer::Unknown);
-        }
     }
 }

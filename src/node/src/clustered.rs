@@ -28,11 +28,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The pause between two looks for logs that were left. More: what is stored lies longer in a log, too. Less: the store is asked for nothing.
-const LEFT_LOGS_EVERY: Duration = Duration::from_secs(3_600);
-/// The pause before the first look, when the shards of a cluster that was started have come to rest.
-const LEFT_LOGS_FIRST: Duration = Duration::from_secs(300);
-
 /// This node's part in a cluster.
 #[derive(Debug)]
 pub(super) struct Clustered {
@@ -95,7 +90,6 @@ impl Clustered {
             tokio::spawn(follow_members(manager.members(), gateway.clone())),
             tokio::spawn(report_heartbeats(gateway.clone(), heartbeat, beats)),
             tokio::spawn(shared.follow()),
-            tokio::spawn(delete_left_logs(journal.clone())),
         ];
         Ok(Self { gateway, manager, registry, tasks })
     }
@@ -145,22 +139,6 @@ async fn follow_members(mut members: watch::Receiver<Vec<NodeRow>>, gateway: Gat
         gateway.peers().set_members(rows);
         if members.changed().await.is_err() {
             return;
-        }
-    }
-}
-
-/// Deletes what other processes have left in their logs when they ended.
-async fn delete_left_logs(journal: CqlJournal) {
-    let mut pause = LEFT_LOGS_FIRST;
-    loop {
-        tokio::time::sleep(pause).await;
-        pause = LEFT_LOGS_EVERY;
-        match journal.delete_left_logs().await {
-            Ok(0) => {}
-            Ok(buckets) => tracing::info!(buckets, "deleted what was left in logs of processes that have ended"),
-            Err(error) => {
-                tracing::warn!(%error, "logs of processes that have ended cannot be deleted; it is tried again");
-            }
         }
     }
 }

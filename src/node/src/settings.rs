@@ -29,8 +29,6 @@ use std::time::Duration;
 
 /// A frame holds a batch and each record's head beside it.
 const FRAME_OVERHEAD: u64 = 4;
-/// What a shard that ends may take beyond the time in which the store settles an append, in ms.
-const LEAVE_MARGIN_MS: u64 = 5_000;
 
 pub(super) fn layout(config: &Config) -> Layout {
     Layout { shards: config.node.shards, hash_version: HASH_VERSION }
@@ -56,7 +54,6 @@ pub(super) fn cql(config: &Config, stats: Option<&Arc<Stats>>) -> CqlOptions {
     options.writes_in_flight_max = cql.writes_in_flight_max;
     options.tail_bytes_max = cql.tail_bytes_max;
     options.bucket_events = cql.bucket_events;
-    options.logs_per_node = config.journal.logs_per_node;
     if let Some(stats) = stats {
         let stats = Arc::clone(stats);
         options.on_append = OnAppend(Arc::new(move |appended| {
@@ -152,7 +149,6 @@ pub(super) fn actors(config: &Config) -> ActorSettings {
         mailbox_max: entities.mailbox_max,
         absence_reads_max: entities.absence_reads_max,
         effects_max: entities.effects_max,
-        leave_within_ms: config.cql.settle_timeout_ms.saturating_add(LEAVE_MARGIN_MS),
         log_queue_max: config.journal.queue_max,
         batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
         batch_records_max: config.journal.batch_events_max,

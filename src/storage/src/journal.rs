@@ -25,9 +25,9 @@ impl fmt::Display for Shard {
     }
 }
 
-/// Shards whose records become durable in one order: on CQL those that append to one log.
+/// Shards whose records become durable in one order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Group(pub u64);
+pub struct Group(pub u16);
 
 /// The dense number of an event in its shard's log; the first is 1, 0 means "none yet".
 pub type Seq = u64;
@@ -95,8 +95,6 @@ pub struct Claim {
     pub flushed_upto: Seq,
     /// The seq of the last event in the log; the next append continues at `end + 1`.
     pub end: Seq,
-    /// The shards of this process with whose records its own become durable in one order.
-    pub group: Group,
 }
 
 /// One row of an entity's stored state.
@@ -180,7 +178,7 @@ pub trait Journal: Send + Sync + 'static {
     /// The layout fixed when the store was created.
     fn layout(&self) -> Layout;
 
-    /// The group of a shard that this process has claimed; the claim names it too.
+    /// The group of shards whose records become durable in one order with this shard's.
     fn group_of(&self, shard: Shard) -> Group;
 
     /// Whether another node can own a shard meanwhile. Then an answer that appends nothing needs [`Journal::confirm`] (rule O4).
@@ -188,24 +186,25 @@ pub trait Journal: Send + Sync + 'static {
         false
     }
 
-    /// Whether the shard should make a checkpoint soon, because its events keep more of a log than a claimant should have to read.
-    fn needs_checkpoint(&self, _shard: Shard) -> bool {
-        false
+    /// The most events of a batch whose first event is `next` of its shard; `None`: only the caller's own bounds apply. A single decision with more is
+    /// accepted all the same (rule O1: a row never crosses a bucket's end).
+    fn room(&self, _next: Seq) -> Option<u64> {
+        None
     }
 
-    /// Becomes the owner: raises the epoch by one, and keeps every former owner from appending.
+    /// Becomes the owner: raises the epoch by one and fences the tail.
     fn claim(&self, shard: Shard, node: &str) -> impl Future<Output = Result<Claim, ClaimError>> + Send;
 
     /// Makes a batch durable: all or nothing. One append is in flight per group. After [`AppendError::Failed`] the caller does not append again.
     fn append(&self, group: Group, batch: &Batch) -> impl Future<Output = Result<(), AppendError>> + Send;
 
-    /// Checks with the store that these ownerships of one group are still the shards' newest, so that a node that was stopped for an hour learns of its
-    /// successor (rule O4). No append of the group is in flight meanwhile.
-    fn confirm(&self, _shards: &BTreeMap<Shard, Epoch>) -> impl Future<Output = Result<(), AppendError>> + Send {
+    /// Checks with the store that this ownership is still the shard's newest, so that a node that was stopped for an hour learns of its successor
+    /// (rule O4). No append of the group is in flight meanwhile.
+    fn confirm(&self, _shard: Shard, _epoch: Epoch) -> impl Future<Output = Result<(), AppendError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Records that this ownership appends nothing more, so that the next owner need not wait. Everything that was appended of the shard is settled.
+    /// Records that this ownership appends nothing more, so that the next owner need not wait. Only a hint: the fence decides.
     fn release(&self, _claim: &Claim) -> impl Future<Output = Result<(), AppendError>> + Send {
         std::future::ready(Ok(()))
     }

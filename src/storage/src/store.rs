@@ -57,12 +57,12 @@ impl Journal for Store {
         each!(self, journal => journal.is_shared())
     }
 
-    fn needs_checkpoint(&self, shard: Shard) -> bool {
-        each!(self, journal => journal.needs_checkpoint(shard))
+    fn room(&self, next: Seq) -> Option<u64> {
+        each!(self, journal => journal.room(next))
     }
 
-    async fn confirm(&self, shards: &BTreeMap<Shard, Epoch>) -> Result<(), AppendError> {
-        each_in_time!(self, journal => journal.confirm(shards))
+    async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
+        each_in_time!(self, journal => journal.confirm(shard, epoch))
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), AppendError> {

@@ -16,36 +16,12 @@ use crate::given::{LAYOUT, Owner, order_on};
 use crate::server::Keyspace;
 use doorbuster_storage::cql::CqlJournal;
 use doorbuster_storage::{AppendError, Batch, Journal, Record, Seq, Shard};
-use scylla::value::CqlValue;
-use uuid::Uuid;
 
 const A: Shard = Shard(0);
-const B: Shard = Shard(1);
 
-/// A keyspace whose buckets are small, those of history and those of the logs, or `None` without a server.
-fn keyspace(claim: &str, bucket: u64) -> Option<Keyspace> {
-    Keyspace::is_there(claim)
-        .then(|| Keyspace::with(LAYOUT, |options| (options.bucket_events, options.log_bucket_rows) = (bucket, bucket)))
-}
-
-/// The log that the shard's owner appends to.
-async fn log_of(store: &Keyspace, shard: Shard) -> Uuid {
-    let rows = store.say(&format!("SELECT log FROM KS.shard_owner WHERE shard = {shard}")).await;
-    rows[0].columns[0].as_ref().and_then(CqlValue::as_uuid).unwrap()
-}
-
-/// The fence of a bucket of a log; empty: none.
-async fn fence_of(store: &Keyspace, log: Uuid, bucket: u64) -> String {
-    let select = format!("SELECT DISTINCT fence FROM KS.node_log WHERE log = {log} AND bucket = {bucket}");
-    let rows = store.say(&select).await;
-    let fence = rows.first().and_then(|row| row.columns[0].as_ref());
-    fence.and_then(CqlValue::as_text).cloned().unwrap_or_default()
-}
-
-/// The positions in a bucket of a log.
-async fn positions_in(store: &Keyspace, log: Uuid, bucket: u64) -> Vec<i64> {
-    let rows = store.say(&format!("SELECT position FROM KS.node_log WHERE log = {log} AND bucket = {bucket}")).await;
-    rows.iter().filter_map(|row| row.columns[0].as_ref().and_then(CqlValue::as_bigint)).collect()
+/// A keyspace whose buckets are small, or `None` without a server.
+fn keyspace(claim: &str, bucket_events: u64) -> Option<Keyspace> {
+    Keyspace::is_there(claim).then(|| Keyspace::with(LAYOUT, |options| options.bucket_events = bucket_events))
 }
 
 /// One record of `events` events at the shard's end. Whose it is makes no difference to the log: it is an order's, on whatever shard.

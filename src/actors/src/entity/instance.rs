@@ -193,7 +193,7 @@ impl Instance {
     /// Decides on a command and hands the decision over.
     fn ask(&mut self, myself: &ActorRef<EntityMsg>, mut envelope: Envelope) {
         let now = self.shared.context.clock.now();
-        if self.shared.is_of_other_group(&envelope) || envelope.is_over(now, &self.shared.context.stats) {
+        if envelope.is_over(now, &self.shared.context.stats) {
             // Rule E4: checked before decide; what was decided is always journaled.
             self.settle(myself, Vec::new(), None);
             return;
@@ -348,8 +348,7 @@ impl Instance {
                     };
                     if matches!(copy, Copy::InGroup) {
                         let actor = LocalActor::new(myself.clone(), self.shared.core.clone());
-                        let (instance, writer) = (self.number, self.shared.writer());
-                        let asker = Asker::in_group(key, actor, instance, writer, Arc::clone(&context.stats));
+                        let asker = Asker::in_group(key, actor, self.number, Arc::clone(&context.stats));
                         asks.push((ask, ReplyTo::Entity(asker)));
                     } else {
                         let message = OneWay::Ask { ask: Box::new(ask), reply_to: Some((self.id.clone(), key)) };

@@ -21,9 +21,8 @@ pub(crate) trait OneWays: Debug + Send + Sync {
 /// How the entity that owes the effect is reached.
 #[derive(Debug)]
 enum Address {
-    /// In the same commit group: straight to its actor, at once. `instance`: the one that asked; the actor may host another entity by now. `writer`: that
-    /// of the group.
-    Actor { actor: LocalActor<EntityMsg>, instance: u64, writer: u64 },
+    /// In the same commit group: straight to its actor, at once. `instance`: the one that asked; the actor may host another entity by now.
+    Actor { actor: LocalActor<EntityMsg>, instance: u64 },
     /// In another commit group, here or on another node.
     OtherGroup { entity: EntityId, one_ways: Arc<dyn OneWays> },
 }
@@ -47,23 +46,9 @@ pub(crate) enum EffectAnswer {
 }
 
 impl Asker {
-    /// An entity of the commit group that `writer` writes for.
-    pub(crate) fn in_group(
-        key: EffectKey,
-        actor: LocalActor<EntityMsg>,
-        instance: u64,
-        writer: u64,
-        stats: Arc<Stats>,
-    ) -> Self {
-        Self::new(key, Address::Actor { actor, instance, writer }, stats)
-    }
-
-    /// The writer of the commit group inside which the copy was sent; `None`: it comes from another group.
-    pub(crate) fn writer(&self) -> Option<u64> {
-        match &self.address {
-            Some(Address::Actor { writer, .. }) => Some(*writer),
-            Some(Address::OtherGroup { .. }) | None => None,
-        }
+    /// An entity of the same commit group.
+    pub(crate) fn in_group(key: EffectKey, actor: LocalActor<EntityMsg>, instance: u64, stats: Arc<Stats>) -> Self {
+        Self::new(key, Address::Actor { actor, instance }, stats)
     }
 
     /// An entity of another commit group.
@@ -85,7 +70,7 @@ impl Asker {
     pub(crate) fn answer(mut self, outcome: Outcome) -> Option<EffectAnswer> {
         let key = self.key;
         Some(match self.address.take()? {
-            Address::Actor { actor, instance, .. } => {
+            Address::Actor { actor, instance } => {
                 EffectAnswer::InGroup(actor, EntityMsg::Answer { instance, key, outcome })
             }
             Address::OtherGroup { entity, .. } => {
@@ -101,7 +86,7 @@ impl Drop for Asker {
         let key = self.key;
         match self.address.take() {
             // The instance may have ended; the next one sends whatever is owed.
-            Some(Address::Actor { actor, instance, .. }) => {
+            Some(Address::Actor { actor, instance }) => {
                 actor.send(EntityMsg::CopyGone { instance, key });
             }
             Some(Address::OtherGroup { entity, one_ways }) => one_ways.send_one_way(OneWay::CopyGone { entity, key }),

@@ -47,14 +47,6 @@ impl Envelope {
         is_late || is_gone
     }
 
-    /// The writer of the commit group inside which it was sent, if it was.
-    pub(crate) fn sent_in_group(&self) -> Option<u64> {
-        match &self.reply_to {
-            ReplyTo::Entity(asker) => asker.writer(),
-            ReplyTo::Caller(_) | ReplyTo::Nobody => None,
-        }
-    }
-
     /// Answers without a decision. Only a caller hears it: an entity hears that this copy of its effect is gone.
     pub(crate) fn answer(self, answer: Answer) {
         if let ReplyTo::Caller(caller) = self.reply_to {

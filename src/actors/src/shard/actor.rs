@@ -5,7 +5,7 @@ use super::state::ShardState;
 use crate::messages::entity::{EntityMsg, Envelope, ReplyTo};
 use crate::messages::shard::{Barrier, ShardMsg, ShardNotice};
 use crate::shard_context::ShardContext;
-use doorbuster_storage::{Claim, Journal, Seq};
+use doorbuster_storage::{Claim, Seq};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,8 +82,6 @@ impl ShardState {
                 // Ends with the actor: sending to a stopped actor fails, and ractor then ends the timer.
                 drop(myself.send_interval(tick, || ShardMsg::Tick));
             }
-            // Dropped: the entity that sent it hears so.
-            ShardMsg::Ask(envelope) if self.shared.is_of_other_group(&envelope) => {}
             ShardMsg::Ask(envelope) => self.ask(myself, envelope).await,
             ShardMsg::Answer { entity, key, outcome } => {
                 self.effect_ended(&entity, EntityMsg::AnswerByShard { key, outcome });
@@ -144,8 +142,7 @@ impl ShardState {
         self.sweep_residents();
         self.restart_due(myself).await;
         let settings = &self.shared.context.settings;
-        let is_needed = self.shared.context.store.needs_checkpoint(self.shared.shard);
-        if self.checkpointing.is_due(self.shared.shard, self.seq, is_needed, settings) {
+        if self.checkpointing.is_due(self.shared.shard, self.seq, settings) {
             self.checkpointing.begin(&self.shared, &self.slots);
         }
     }

@@ -111,9 +111,9 @@ impl Checkpointing {
     /// A checkpoint of a SKU with very many reservations writes most of them again. So the log must have grown by as much as the last one
     /// wrote, or a hot shard would do nothing else: what is written stays within a small multiple of what happened. `seq`: the last durable
     /// event.
-    pub(super) fn is_due(&self, shard: Shard, seq: Seq, is_needed: bool, settings: &Settings) -> bool {
-        if seq <= self.stored_upto || is_needed {
-            return seq > self.stored_upto;
+    pub(super) fn is_due(&self, shard: Shard, seq: Seq, settings: &Settings) -> bool {
+        if seq <= self.stored_upto {
+            return false;
         }
         let grown = self.bytes.saturating_sub(self.bytes_at_begin);
         let waited = doorbuster_clock::since(self.begun_at);

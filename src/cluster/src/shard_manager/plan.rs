@@ -2,12 +2,9 @@
 //!
 //! ```text
 //! ours, not owned: free, never claimed, owner gone or replaced ──► claim       owned, another's ──► release
-//!                  owner lives ──► wait for its release, until none of its shards has moved for handoff_timeout (rule N9) ──► claim
+//!                  owner lives ──► wait for its release, at most handoff_timeout ──► claim
 //!                  fenced, same view, its new owner lives ──► wait (rule O6)
-//!                  fenced, same view, its row names us still ──► wait for stale_after: whoever closed the log is about to claim it
 //! ```
-//!
-//! A claim from a living owner costs that owner all its shards, because it closes the log in which all of them are.
 
 use super::settings::ShardManagerSettings;
 use super::status::{HandoffReason, ShardActivity};
@@ -72,37 +69,15 @@ pub(super) struct Plan {
     me: NodeId,
     settings: ShardManagerSettings,
     shards: BTreeMap<Shard, ShardRecord>,
-    /// The owner of each shard at the last look.
-    seen: BTreeMap<Shard, NodeId>,
-    /// When a shard of an owner was last seen to be another's, or free.
-    moved_at: BTreeMap<NodeId, Instant>,
 }
 
 impl Plan {
     pub(super) fn new(me: NodeId, shards: u16, settings: ShardManagerSettings) -> Self {
-        let shards = (0..shards).map(|shard| (Shard(shard), ShardRecord::default())).collect();
-        Self { me, settings, shards, seen: BTreeMap::new(), moved_at: BTreeMap::new() }
-    }
-
-    /// Notes whose shards have moved since the last look.
-    fn look(&mut self, input: &PlanInput<'_>) {
-        for (shard, row) in input.owners {
-            let before = match &row.node {
-                Some(node) if self.seen.get(shard) == Some(node) => continue,
-                Some(node) => self.seen.insert(*shard, node.clone()),
-                None => self.seen.remove(shard),
-            };
-            if let Some(before) = before {
-                self.moved_at.insert(before, input.now);
-            }
-        }
-        // Owners without a shard are of no interest any more.
-        self.moved_at.retain(|node, _| self.seen.values().any(|owner| owner == node));
+        Self { me, settings, shards: (0..shards).map(|shard| (Shard(shard), ShardRecord::default())).collect() }
     }
 
     /// The actions to begin now. Each is in progress until [`Plan::claimed`], [`Plan::not_claimed`] or [`Plan::released`] is called.
     pub(super) fn next(&mut self, input: &PlanInput<'_>) -> Vec<Action> {
-        self.look(input);
         let mut actions = Vec::new();
         let mut wanted = Vec::new();
         let mut room = self.settings.releases_in_flight_max.saturating_sub(self.count(ShardActivity::Releasing));
@@ -142,7 +117,7 @@ impl Plan {
                     }
                 }
             } else if let Some(since) = record.wanted_since
-                && let Some((from, why)) = self.settings.claim(*shard, record, since, &self.moved_at, &self.me, input)
+                && let Some((from, why)) = self.settings.claim(*shard, record, since, &self.me, input)
             {
                 wanted.push((since, Action::Claim { shard: *shard, from, why }, *shard));
             }
@@ -235,7 +210,7 @@ impl Plan {
 impl ShardManagerSettings {
     /// The release of a shard that this node owns, if it should be released.
     fn release(&self, shard: Shard, epoch: Epoch, me: &NodeId, input: &PlanInput<'_>) -> Option<Action> {
-        // Whoever wrote it has closed the log first (rule N3), and epochs only grow: a row with a greater epoch is not an old read.
+        // The row is written before the tail is fenced (rule O2), and epochs only grow: a row with a greater epoch is not an old read.
         let row = input.owners.get(&shard);
         if row.is_some_and(|row| row.epoch > epoch && row.node.as_ref() != Some(me)) {
             let to = row.and_then(|row| row.node.as_ref()).map(ToString::to_string);
@@ -257,7 +232,6 @@ impl ShardManagerSettings {
         shard: Shard,
         record: &ShardRecord,
         since: Instant,
-        moved_at: &BTreeMap<NodeId, Instant>,
         me: &NodeId,
         input: &PlanInput<'_>,
     ) -> Option<(Option<NodeId>, HandoffReason)> {
@@ -267,22 +241,16 @@ impl ShardManagerSettings {
         }
         let Some(row) = input.owners.get(&shard) else { return Some((None, HandoffReason::NeverClaimed)) };
         let Some(owner) = &row.node else { return Some((None, HandoffReason::Released)) };
-        // Rule O6: a node fenced by a living node claims again only after its view changed, or the two fence each other for ever.
-        let is_barred = record.fenced_at == Some(input.map);
-        let waited = |since: Instant| input.now.saturating_duration_since(since);
         if owner == me {
-            // Its log was closed, and with it this shard was lost. Nobody has claimed the shard, so to claim it closes nobody's log; but if the other node
-            // believes this one to be dead, it is about to, and would close the new log too.
-            let is_early = is_barred && waited(since) < self.failure_detection.stale_after;
-            return (!is_early).then(|| (Some(owner.clone()), HandoffReason::ClaimedAnew));
+            return Some((Some(owner.clone()), HandoffReason::ClaimedAnew));
         }
         let why = match (input.liveness)(owner) {
             OwnerLiveness::Gone => HandoffReason::OwnerGone,
             OwnerLiveness::Replaced => HandoffReason::OwnerReplaced,
             OwnerLiveness::Live => {
-                // Rule N9: the claim closes the log of all its shards. A node that still hands over others is not stuck, it has many.
-                let since = moved_at.get(owner).map_or(since, |moved| since.max(*moved));
-                if is_barred || waited(since) < self.handoff_timeout {
+                // Rule O6: a node fenced by a living node claims again only after its view changed, or the two fence each other for ever.
+                let is_barred = record.fenced_at == Some(input.map);
+                if is_barred || input.now.saturating_duration_since(since) < self.handoff_timeout {
                     return None;
                 }
                 HandoffReason::TimedOut

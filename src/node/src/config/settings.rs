@@ -329,7 +329,6 @@ settings! {
         segment_age_max_s: u64 = DAY_S, 3_600..=7 * DAY_S;
         retention_days: u64 = 30, 0..=30;
         cache_bytes: u64 = 64 * MIB, MIB..=1_024 * GIB;
-        logs_per_node: u16 = 1, 1..=4;
     } check check_journal
 }
 

@@ -1,16 +1,15 @@
 //! The journal on ScyllaDB or Apache Cassandra, which the nodes of a cluster share.
 //!
 //! ```text
-//! shard_owner   who owns a shard, and which logs hold its newest events: epoch + 1 at each claim         transactions only
-//! node_log      one log a process: one row per batch, IF its position is free and the log is open
+//! shard_owner   who owns a shard: epoch + 1 at each claim               transactions only
+//! shard_log     events: one row per batch, IF its position is free and the fence matches
 //! states · agenda · history · shard_progress                            plain writes USING TIMESTAMP base + seq
 //! nodes · wishes · shared                                               the registry
 //! index_rows · …                                                        read models: plain writes, USING TIMESTAMP base + seq
 //! ```
 //!
-//! Rules S, O and N of the protocol; `cql/` holds the schema with the reasons for each table. `claim`: claiming a shard. `log`: the logs of this
-//! process. `append`: writes to them. `read_log`: reads logs. `checkpoint`: moves records from log to tables. `read`: reads both in order. `states`,
-//! `agenda`, `history`, `index`: the tables. `session`: sends
+//! Rules S and O of the protocol; `cql/` holds the schema with the reasons for each table. `claim`: claiming a shard. `append`: writes to the log.
+//! `checkpoint`: moves records from log to tables. `read`: reads both in order. `states`, `agenda`, `history`, `index`: the tables. `session`: sends
 //! statements and reads answers.
 
 mod agenda;
@@ -20,13 +19,10 @@ mod claim;
 mod history;
 mod index;
 mod journal;
-mod left_logs;
-mod log;
 mod options;
 mod owned;
 mod payload;
 mod read;
-mod read_log;
 mod registry;
 pub mod schema;
 mod session;

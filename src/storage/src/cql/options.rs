@@ -14,14 +14,6 @@ pub(super) const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest such pause.
 pub(super) const SETTLE_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// The rows after which a log goes on in its next bucket, as a node has it.
-const LOG_BUCKET_ROWS: u64 = 4_096;
-/// The bytes of payload after which it does.
-pub(super) const LOG_BUCKET_BYTES: u64 = 8 << 20;
-/// The full buckets of a log that are not deleted yet, beyond which shards must make a checkpoint because of it: a claimant of a log reads about this many,
-/// and the one that is being filled.
-pub(super) const LOG_BUCKETS_KEPT: usize = 4;
-
 /// The scope of a quorum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
@@ -98,12 +90,8 @@ pub struct CqlOptions {
     pub tail_bytes_max: u64,
     /// Shards and hash version: fixed when the store is created.
     pub layout: Layout,
-    /// N of `bucket = seq / N` of history: fixed when the store is created.
+    /// N of `bucket = seq / N`: fixed when the store is created.
     pub bucket_events: u64,
-    /// The logs among which this process divides its shards, at least 1.
-    pub logs_per_node: u16,
-    /// The rows after which a log goes on in its next bucket.
-    pub log_bucket_rows: u64,
     /// Called after each append.
     pub on_append: OnAppend<Appended>,
     /// An offset of the clock with which the driver stamps statements without a timestamp of their own: for the test that it does not matter. 0: the
@@ -130,8 +118,6 @@ impl CqlOptions {
             tail_bytes_max: 64 << 20,
             layout,
             bucket_events: 50_000,
-            logs_per_node: 1,
-            log_bucket_rows: LOG_BUCKET_ROWS,
             on_append: OnAppend::default(),
             driver_clock_skew_s: 0,
         }
@@ -151,7 +137,7 @@ pub struct Counts {
     pub unknown_outcomes: AtomicU64,
     /// Transactions with an unknown outcome that turned out to be committed.
     pub settled_as_committed: AtomicU64,
-    /// Transactions whose outcome stayed unknown, which ended the log.
+    /// Transactions whose outcome stayed unknown, which stopped the shard.
     pub never_settled: AtomicU64,
     /// Appends, confirmations and checkpoints refused because another node owns the shard.
     pub fenced: AtomicU64,
@@ -161,14 +147,8 @@ pub struct Counts {
     pub claims: AtomicU64,
     /// Claims that another node won.
     pub claims_lost: AtomicU64,
-    /// Buckets of a log that were full, so that it went on in the next (rule N2).
+    /// Buckets begun (rule O3).
     pub rolls: AtomicU64,
-    /// Logs of other processes closed (rule N3).
-    pub logs_closed: AtomicU64,
-    /// Logs read whole, for the shards that were claimed from them (rule N4).
-    pub logs_read: AtomicU64,
-    /// Buckets of a log deleted (rule N8).
-    pub buckets_deleted: AtomicU64,
     /// Plain reads and writes that were repeated.
     pub retries: AtomicU64,
 }
@@ -180,7 +160,7 @@ impl Counts {
 
     /// Name, description and value of each counter.
     #[must_use]
-    pub fn figures(&self) -> [(&'static str, &'static str, u64); 15] {
+    pub fn figures(&self) -> [(&'static str, &'static str, u64); 12] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("cql_appends", "batches appended by a lightweight transaction", read(&self.appends)),
@@ -201,16 +181,13 @@ impl Counts {
             ("cql_conflicts", "compare-and-sets that met another value", read(&self.conflicts)),
             ("cql_claims", "shards claimed", read(&self.claims)),
             ("cql_claims_lost", "claims that another node won", read(&self.claims_lost)),
-            ("cql_rolls", "buckets of a log that were full", read(&self.rolls)),
-            ("cql_logs_closed", "logs of other processes closed", read(&self.logs_closed)),
-            ("cql_logs_read", "logs read for shards that were claimed from them", read(&self.logs_read)),
-            ("cql_buckets_deleted", "buckets of a log deleted", read(&self.buckets_deleted)),
+            ("cql_rolls", "buckets of the log begun", read(&self.rolls)),
             ("cql_retries", "plain reads and writes tried again", read(&self.retries)),
         ]
     }
 }
 
-/// The bucket of history that an event is in (rule O1).
+/// The bucket of an event, and the events that still fit into it (rule O1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Buckets(u64);
 
@@ -225,6 +202,16 @@ impl Buckets {
             None => 0,
         }
     }
+
+    /// The last seq of a bucket.
+    pub(super) const fn last(self, bucket: u64) -> Seq {
+        bucket.saturating_add(1).saturating_mul(self.0).saturating_sub(1)
+    }
+
+    /// The most events of a row that begins at `seq`.
+    pub(super) const fn room(self, seq: Seq) -> u64 {
+        self.last(self.of(seq)).saturating_sub(seq).saturating_add(1)
+    }
 }
 
 #[cfg(test)]
@@ -234,7 +221,8 @@ mod tests {
     #[test]
     fn a_bucket_ends_where_the_next_begins() {
         let buckets = Buckets::new(10);
-        assert_eq!((buckets.of(9), buckets.of(10), buckets.of(19), buckets.of(20)), (0, 1, 1, 2));
+        assert_eq!((buckets.of(9), buckets.of(10), buckets.last(0), buckets.last(1)), (0, 1, 9, 19));
+        assert_eq!((buckets.room(1), buckets.room(9), buckets.room(10)), (9, 1, 10));
     }
 
     #[test]

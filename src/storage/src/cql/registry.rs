@@ -24,9 +24,6 @@ pub struct CqlRegistry {
 type Stored =
     (String, i64, Option<i64>, Option<String>, Option<String>, Option<String>, Option<String>, Option<String>);
 
-/// `shard`, `epoch`, `node`, `released`.
-type StoredOwner = (i32, Option<i64>, Option<String>, Option<bool>);
-
 fn failed(error: ReadError) -> RegistryError {
     match error {
         ReadError::Corrupt(why) | ReadError::Failed(why) => RegistryError::Failed(why),
@@ -162,12 +159,11 @@ impl Registry for CqlRegistry {
     }
 
     async fn owners(&self) -> Result<Vec<OwnerRow>, RegistryError> {
-        let rows = self.cql.all::<StoredOwner>(&self.cql.statements.owners, ()).await;
+        let rows = self.cql.all::<(i32, Option<i64>, Option<String>)>(&self.cql.statements.owners, ()).await;
         let mut owners = Vec::new();
-        for (shard, epoch, node, released) in rows.map_err(failed)? {
+        for (shard, epoch, node) in rows.map_err(failed)? {
             let (Ok(shard), Some(epoch)) = (u16::try_from(shard), epoch) else { continue };
             let epoch = number("an epoch", epoch).map_err(failed)?;
-            let node = node.filter(|_| released != Some(true));
             owners.push(OwnerRow { shard: Shard(shard), epoch, node: node.as_deref().and_then(NodeId::parse) });
         }
         owners.sort_by_key(|row| row.shard);

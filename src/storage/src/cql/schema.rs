@@ -5,6 +5,7 @@
 
 use super::options::{CqlOptions, TIMESTAMP_BASE};
 use super::session::{CqlError, connect, levels};
+use crate::wire::RECORD_FORMAT;
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 use scylla::value::{CqlValue, Row};
@@ -18,11 +19,8 @@ const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
 const LAYOUT_ROW: i32 = 1;
 /// The file that makes its table.
 const LAYOUT_FILE: i32 = 2;
-/// The form of a store, called `record_format` in its layout. Up to 2 it was that of its records ([`crate::wire::RECORD_FORMAT`]). In form 3 the log is one a
-/// node and not one a shard, and the records are those of form 2.
-pub(super) const STORE_FORM: i32 = 3;
-/// The form of a store whose layout names none.
-const UNNUMBERED_FORM: i32 = 1;
+/// The form of records in a store whose layout names none.
+const UNNUMBERED_FORMAT: i32 = 1;
 
 /// A schema file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +45,7 @@ files! {
     1 "001_schema.cql",
     2 "002_layout.cql",
     3 "003_shard_owner.cql",
-    4 "004_node_log.cql",
+    4 "004_shard_log.cql",
     5 "005_states.cql",
     6 "006_nodes.cql",
     7 "007_index.cql",
@@ -162,7 +160,7 @@ pub async fn apply(options: &CqlOptions) -> Result<Applied, CqlError> {
     let (layout, events) = (options.layout, options.bucket_events);
     let insert = format!(
         "INSERT INTO layout (id, shards, hash_version, bucket_events, timestamp_base, record_format, serial) \
-         VALUES ({LAYOUT_ROW}, {}, {}, {events}, {TIMESTAMP_BASE}, {STORE_FORM}, '{}') IF NOT EXISTS",
+         VALUES ({LAYOUT_ROW}, {}, {}, {events}, {TIMESTAMP_BASE}, {RECORD_FORMAT}, '{}') IF NOT EXISTS",
         layout.shards,
         layout.hash_version,
         options.reach.word(),
@@ -206,7 +204,7 @@ pub(super) async fn check(session: &Session, options: &CqlOptions) -> Result<(),
     check_layout(session, options).await
 }
 
-/// Looks whether tables, records and states are of the form this version reads. Before the files are compared: the file of the layout grew with it.
+/// Looks whether records and states are of the form this version reads. Before the files are compared: the file of the layout grew with it.
 async fn check_format(
     session: &Session,
     options: &CqlOptions,
@@ -218,8 +216,8 @@ async fn check_format(
     let rows = say(session, options, &format!("SELECT * FROM layout WHERE id = {LAYOUT_ROW}")).await?;
     // No row: `schema apply` was cut off before it wrote it, and writes it when it comes again.
     let Some(row) = rows.first() else { return Ok(()) };
-    match value(row, "record_format").and_then(CqlValue::as_int).unwrap_or(UNNUMBERED_FORM) {
-        STORE_FORM => Ok(()),
+    match value(row, "record_format").and_then(CqlValue::as_int).unwrap_or(UNNUMBERED_FORMAT) {
+        stored if stored == i32::from(RECORD_FORMAT) => Ok(()),
         stored => Err(CqlError::Format { keyspace: options.keyspace.clone(), stored: stored.to_string() }),
     }
 }
@@ -259,12 +257,6 @@ mod tests {
         }
         let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../cql")).unwrap();
         assert_eq!(folder.count(), FILES.len());
-    }
-
-    /// Another form of records is another form of the store.
-    #[test]
-    fn the_form_of_the_store_counts_that_of_its_records() {
-        assert_eq!((STORE_FORM, crate::wire::RECORD_FORMAT), (3, 2), "raise both");
     }
 
     #[test]

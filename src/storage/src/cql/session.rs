@@ -4,12 +4,10 @@
 //! a transaction that was unavailable, which can then find its own write and report "not applied". This module repeats only plain reads, and plain
 //! writes whose timestamp makes the second copy equal to the first.
 
-use super::log::FullBuckets;
 use super::options::{Buckets, Counts, CqlOptions, Reach, SETTLE_PAUSE_MAX, SETTLE_PAUSE_MIN, TIMESTAMP_BASE};
-use super::read_log::ReadLogs;
-use super::schema::STORE_FORM;
 use super::statements::Statements;
 use crate::journal::{AppendError, ClaimError, ReadError, Seq, Shard};
+use crate::wire::RECORD_FORMAT;
 use doorbuster_clock::{Clock, SystemClock, monotonic};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -75,10 +73,10 @@ pub enum CqlError {
         /// The configured value.
         configured: String,
     },
-    /// Its tables, records or states have another form.
+    /// Its records and states have another form: see [`crate::wire::RECORD_FORMAT`].
     #[error(
-        "the store in keyspace {keyspace} was written by another version of Doorbuster, in form {stored} of its tables and records; this version reads \
-         form {STORE_FORM}: make a new keyspace, or start the version that wrote this one"
+        "the store in keyspace {keyspace} was written by another version of Doorbuster, in form {stored} of its records; this version reads form \
+         {RECORD_FORMAT}: make a new keyspace, or start the version that wrote this one"
     )]
     Format {
         /// Where.
@@ -95,33 +93,12 @@ pub enum CqlError {
 const SCHEMA_LOOK: Duration = Duration::from_millis(20);
 
 /// The connection and its prepared statements.
-pub(super) struct Connection {
+pub(super) struct Cql {
     pub(super) session: Session,
     pub(super) statements: Statements,
     pub(super) options: CqlOptions,
     pub(super) buckets: Buckets,
     pub(super) counts: Arc<Counts>,
-}
-
-/// The connection, and what one process knows of the logs.
-pub(super) struct Cql {
-    pub(super) connection: Arc<Connection>,
-    pub(super) full_buckets: FullBuckets,
-    pub(super) read_logs: ReadLogs,
-}
-
-impl Cql {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, full_buckets: FullBuckets::default(), read_logs: ReadLogs::default() }
-    }
-}
-
-impl std::ops::Deref for Cql {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
 }
 
 impl fmt::Debug for Cql {
@@ -248,7 +225,7 @@ pub(super) fn shard_key(shard: Shard) -> i32 {
     i32::from(shard.0)
 }
 
-/// The key of a bucket. Nothing ever fills two thousand million buckets.
+/// The key of a bucket. A shard never fills two thousand million buckets.
 pub(super) fn bucket_key(bucket: u64) -> i32 {
     i32::try_from(bucket).unwrap_or(i32::MAX)
 }

@@ -57,32 +57,32 @@ async fn prepare(session: &Session, reach: Reach, kind: Kind, text: &str) -> Res
 
 statements! {
     // The owner.
-    owner: Serial = "SELECT epoch, log, released, logs FROM shard_owner WHERE shard = ?";
-    owners: Plain = "SELECT shard, epoch, node, released FROM shard_owner";
-    first_owner: Transaction = "UPDATE shard_owner SET epoch = ?, node = ?, log = ?, released = false, logs = ? \
-        WHERE shard = ? IF epoch = null";
-    next_owner: Transaction = "UPDATE shard_owner SET epoch = ?, node = ?, log = ?, released = false, logs = ? \
-        WHERE shard = ? IF epoch = ?";
-    release: Transaction = "UPDATE shard_owner SET released = true, logs = ? WHERE shard = ? IF epoch = ?";
+    owner: Serial = "SELECT epoch, node FROM shard_owner WHERE shard = ?";
+    owners: Plain = "SELECT shard, epoch, node FROM shard_owner";
+    first_owner: Transaction = "UPDATE shard_owner SET epoch = ?, node = ? WHERE shard = ? IF epoch = null";
+    next_owner: Transaction = "UPDATE shard_owner SET epoch = ?, node = ? WHERE shard = ? IF epoch = ?";
+    release: Transaction = "UPDATE shard_owner SET node = '' WHERE shard = ? IF epoch = ?";
 
-    // The logs.
-    fence: Serial = "SELECT DISTINCT log, bucket, fence FROM node_log WHERE log = ? AND bucket = ?";
-    first_fence: Transaction = "UPDATE node_log SET fence = ? WHERE log = ? AND bucket = ? IF fence = null";
-    next_fence: Transaction = "UPDATE node_log SET fence = ? WHERE log = ? AND bucket = ? IF fence = ?";
-    append: Transaction = "UPDATE node_log SET batch_id = ?, payload = ? \
-        WHERE log = ? AND bucket = ? AND position = ? IF batch_id = null AND fence = 'open'";
-    rows: Serial = "SELECT position, fence, payload FROM node_log WHERE log = ? AND bucket = ?";
-    /// When the last row of a bucket was written, by the count of those who agreed on it.
-    written_at: Plain = "SELECT position, WRITETIME(batch_id) FROM node_log \
-        WHERE log = ? AND bucket = ? ORDER BY position DESC LIMIT 1";
-    delete_rows: Plain = "DELETE FROM node_log USING TIMESTAMP ? WHERE log = ? AND bucket = ? AND position <= ?";
-    all_buckets: Plain = "SELECT DISTINCT log, bucket FROM node_log";
-    first_bucket: Plain = "SELECT first_bucket FROM log_progress WHERE log = ?";
-    put_first_bucket: Plain = "UPDATE log_progress USING TIMESTAMP ? SET first_bucket = ? WHERE log = ?";
+    // The log.
+    fence: Serial = "SELECT DISTINCT shard, bucket, fence FROM shard_log WHERE shard = ? AND bucket = ?";
+    first_fence: Transaction = "UPDATE shard_log SET fence = ? WHERE shard = ? AND bucket = ? IF fence = null";
+    raise_fence: Transaction = "UPDATE shard_log SET fence = ? WHERE shard = ? AND bucket = ? IF fence = ?";
+    append: Transaction = "UPDATE shard_log SET epoch = ?, batch_id = ?, events = ?, payload = ? \
+        WHERE shard = ? AND bucket = ? AND seq = ? IF batch_id = null AND fence = ?";
+    first_row: Serial = "SELECT seq FROM shard_log WHERE shard = ? AND bucket = ? AND seq >= ? LIMIT 1";
+    rows: Serial = "SELECT seq, events FROM shard_log WHERE shard = ? AND bucket = ? AND seq >= ?";
+    row: Serial = "SELECT batch_id, epoch, payload FROM shard_log WHERE shard = ? AND bucket = ? AND seq = ?";
+    payloads: Serial = "SELECT seq, epoch, events, payload FROM shard_log \
+        WHERE shard = ? AND bucket = ? AND seq >= ? LIMIT ?";
+    /// When the last row up to a seq was written, by the count of those who agreed on it.
+    written_at: Plain = "SELECT seq, WRITETIME(epoch) FROM shard_log \
+        WHERE shard = ? AND bucket = ? AND seq <= ? ORDER BY seq DESC LIMIT 1";
+    delete_rows: Plain = "DELETE FROM shard_log USING TIMESTAMP ? WHERE shard = ? AND bucket = ? AND seq <= ?";
 
     // How far states are stored.
-    progress: Plain = "SELECT flushed_upto FROM shard_progress WHERE shard = ?";
-    put_progress: Plain = "UPDATE shard_progress USING TIMESTAMP ? SET flushed_upto = ? WHERE shard = ?";
+    progress: Plain = "SELECT flushed_upto, deleted_upto FROM shard_progress WHERE shard = ?";
+    put_progress: Plain = "UPDATE shard_progress USING TIMESTAMP ? SET flushed_upto = ?, deleted_upto = ? \
+        WHERE shard = ?";
 
     // States.
     state: Plain = "SELECT chunk, slot, seq, body, slots FROM states WHERE shard = ? AND entity = ?";
@@ -183,26 +183,18 @@ mod tests {
         }
     }
 
-    /// The states' tables see no transaction, the owners' and the logs' no plain write but the deletion of what is stored.
+    /// The states' tables see no transaction, the owner's and the log's no plain write but the deletion of what is stored.
     #[test]
     fn no_table_is_written_both_ways() {
         let ours = |text: &str, tables: &[&str]| tables.iter().any(|table| text.contains(&format!(" {table} ")));
         for (kind, text) in TEXTS {
-            let plain_tables = [
-                "shard_progress",
-                "log_progress",
-                "states",
-                "entities",
-                "agenda",
-                "history",
-                "history_of_entity",
-                "nodes",
-            ];
+            let plain_tables =
+                ["shard_progress", "states", "entities", "agenda", "history", "history_of_entity", "nodes"];
             let index_tables = ["index_rows", "index_windows", "index_entries", "index_cursors"];
             assert!(*kind != Kind::Transaction || !ours(text, &index_tables), "{text}");
             assert!(*kind != Kind::Transaction || !ours(text, &plain_tables), "{text}");
-            let agreed = ["shard_owner", "node_log", "node_names", "wishes", "shared", "layout", "index_builds"];
-            let lawful = text.starts_with("SELECT") || text.starts_with("DELETE FROM node_log USING TIMESTAMP ?");
+            let agreed = ["shard_owner", "shard_log", "node_names", "wishes", "shared", "layout", "index_builds"];
+            let lawful = text.starts_with("SELECT") || text.starts_with("DELETE FROM shard_log USING TIMESTAMP ?");
             assert!(*kind == Kind::Transaction || lawful || !ours(text, &agreed), "{text}");
         }
     }

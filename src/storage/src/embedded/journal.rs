@@ -125,7 +125,7 @@ impl Inner {
         let mut shards = self.shards();
         let owned = shards.entry(shard).or_default();
         owned.epoch = epoch;
-        Ok(Claim { shard, epoch, flushed_upto: owned.flushed, end: owned.end, group: Group(0) })
+        Ok(Claim { shard, epoch, flushed_upto: owned.flushed, end: owned.end })
     }
 
     /// Removes what a checkpoint of a predecessor that was cut short left in history.

@@ -31,10 +31,8 @@ use std::time::Duration;
 pub enum Groups {
     /// All in one group, as on the embedded store.
     One,
-    /// Each shard alone.
+    /// Each shard alone, as on CQL.
     PerShard,
-    /// All in one group, and each of them can change its owner, as on CQL.
-    PerNode,
 }
 
 /// The disk under the journals of successive incarnations. Clones are the same disk.
@@ -156,8 +154,7 @@ impl Journal for MemoryJournal {
     fn group_of(&self, shard: Shard) -> Group {
         match self.groups {
             Groups::One => Group(0),
-            Groups::PerShard => Group(u64::from(shard.0)),
-            Groups::PerNode => Group(0),
+            Groups::PerShard => Group(shard.0),
         }
     }
 
@@ -166,23 +163,19 @@ impl Journal for MemoryJournal {
         self.on_disk(|disk| {
             let epoch = disk.raise_epoch(shard);
             disk.mend(group);
-            Ok(Claim { shard, epoch, flushed_upto: disk.flushed_upto(shard), end: disk.end(shard), group })
+            Ok(Claim { shard, epoch, flushed_upto: disk.flushed_upto(shard), end: disk.end(shard) })
         })
         .await
     }
 
+    // Where each shard is its own group, it can change its owner, as on CQL.
     fn is_shared(&self) -> bool {
-        self.groups != Groups::One
+        self.groups == Groups::PerShard
     }
 
-    async fn confirm(&self, shards: &BTreeMap<Shard, Epoch>) -> Result<(), AppendError> {
-        for (shard, epoch) in shards {
-            let (shard, epoch) = (*shard, *epoch);
-            if self.on_disk(|disk| disk.epoch(shard)).await != epoch {
-                return Err(AppendError::Fenced { shard, epoch });
-            }
-        }
-        Ok(())
+    async fn confirm(&self, shard: Shard, epoch: Epoch) -> Result<(), AppendError> {
+        let newest = self.on_disk(|disk| disk.epoch(shard)).await;
+        if newest == epoch { Ok(()) } else { Err(AppendError::Fenced { shard, epoch }) }
     }
 
     async fn append(&self, group: Group, batch: &Batch) -> Result<(), AppendError> {

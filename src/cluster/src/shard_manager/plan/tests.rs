@@ -144,35 +144,6 @@ fn what_another_serves_is_waited_for_and_claimed_after_the_time_out() {
     assert_eq!(test.after(1).next(), Some(("claim", HandoffReason::TimedOut)));
 }
 
-/// Rule N9: the claim would close the log of all shards of the other node.
-#[test]
-fn a_living_node_that_still_hands_over_other_shards_is_waited_for() {
-    let mut test = PlanTest::new().placed("me");
-    let another = |node: Option<NodeId>| OwnerRow { shard: Shard(1), epoch: 5, node };
-    test.owners.insert(Shard(1), another(Some(id("other", 1))));
-    assert_eq!(test.owner(3, Some(id("other", 1))).next(), None);
-    test.owners.insert(Shard(1), another(None));
-    assert_eq!(test.after(14_999).owner(3, Some(id("other", 1))).next(), None, "it releases one");
-    assert_eq!(test.after(1).owner(3, Some(id("other", 1))).next(), None, "so the wait begins anew");
-    assert_eq!(test.after(14_998).owner(3, Some(id("other", 1))).next(), None);
-    assert_eq!(test.after(1).next(), Some(("claim", HandoffReason::TimedOut)), "it hands over nothing more");
-}
-
-/// Rule O6: another node has closed this one's log for one of its shards, and may be about to claim this one.
-#[test]
-fn what_was_lost_with_the_log_and_is_nobody_elses_is_claimed_anew_after_a_while() {
-    let mut test = PlanTest::new().placed("me");
-    assert_eq!(test.owner(3, Some(id("me", 2))).owned(Some(3)).next(), None);
-    test.fenced();
-    assert_eq!(test.after(1).owner(3, Some(id("me", 2))).next(), None);
-    assert_eq!(test.after(3_999).owner(3, Some(id("me", 2))).next(), None);
-    assert_eq!(test.after(1).next(), Some(("claim", HandoffReason::ClaimedAnew)));
-    let mut test = PlanTest::new().placed("me");
-    assert_eq!(test.owner(3, Some(id("me", 2))).owned(Some(3)).next(), None);
-    test.fenced().map += 1;
-    assert_eq!(test.after(1).owner(3, Some(id("me", 2))).next(), Some(("claim", HandoffReason::ClaimedAnew)));
-}
-
 #[test]
 fn the_wait_begins_anew_when_the_shard_was_not_wanted_meanwhile() {
     let mut test = PlanTest::new().placed("me");

@@ -141,9 +141,7 @@ impl Serving {
                 continue;
             }
             for (shard, claim) in self.with(|owned| owned.clone()) {
-                if let Err(AppendError::Fenced { epoch, .. }) =
-                    self.journal.confirm(&BTreeMap::from([(shard, claim.epoch)])).await
-                {
+                if let Err(AppendError::Fenced { epoch, .. }) = self.journal.confirm(shard, claim.epoch).await {
                     self.with(|owned| owned.remove(&shard));
                     // The word of it comes a little later than the fact.
                     tokio::time::sleep(Duration::from_millis(3)).await;
@@ -178,7 +176,7 @@ impl ShardHost for Serving {
         let claim = self.with(|owned| owned.remove(&shard));
         if let Some(claim) = claim
             && !self.link.is_failing()
-            && self.journal.confirm(&BTreeMap::from([(shard, claim.epoch)])).await.is_ok()
+            && self.journal.confirm(shard, claim.epoch).await.is_ok()
         {
             self.registry.set_owner(shard, claim.epoch, None);
         }
