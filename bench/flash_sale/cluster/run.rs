@@ -39,6 +39,8 @@ const WAIT_S: u32 = 5;
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// An audit whose orders are still under way is asked for again for so long.
 const AUDIT_LIMIT: Duration = Duration::from_secs(120);
+/// As soon as their number has stayed the same for so long, they wait for their shoppers, and not for the cluster.
+const AT_REST: Duration = Duration::from_secs(15);
 /// One audit replays every decision of the cluster: it may take so long.
 pub(crate) const ONE_AUDIT_LIMIT: Duration = Duration::from_secs(600);
 /// Buyers without an answer, in parts of a thousand, beyond which a run is not good.
@@ -337,11 +339,16 @@ impl Stand {
 /// The audit of the whole cluster, asked for again while orders are under way that would leave it incomplete.
 pub(crate) async fn audit(operator: &Target) -> Result<Value, BenchError> {
     let until = Instant::now() + AUDIT_LIMIT;
+    let mut last = (u64::MAX, Instant::now());
     loop {
         let audit = Caller::waiting(operator.clone(), ONE_AUDIT_LIMIT).read("/admin/audit").await?;
         let under_way = audit.get("in_flight").and_then(Value::as_u64).unwrap_or(0);
         let clean = audit.get("clean").and_then(Value::as_bool) == Some(true);
-        if (clean && under_way == 0) || Instant::now() > until {
+        if last.0 != under_way {
+            last = (under_way, Instant::now());
+        }
+        let is_at_rest = under_way == 0 || last.1.elapsed() > AT_REST;
+        if (clean && is_at_rest) || Instant::now() > until {
             return Ok(audit);
         }
         // A violation is reported at once; only what is merely unfinished is waited for.
