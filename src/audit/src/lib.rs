@@ -24,8 +24,8 @@ use doorbuster_domain::any::State;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::payment::LedgerLine;
 use doorbuster_domain::time::Timestamp;
-use doorbuster_storage::wire::{self, WireError};
-use doorbuster_storage::{Journal, ReadError, Record, Seq, Shard, Store};
+use doorbuster_storage::wire;
+use doorbuster_storage::{Journal, ReadError, Record, RecordError, Seq, Shard, Store};
 use futures_util::StreamExt;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -45,15 +45,8 @@ pub enum AuditError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A record cannot be decoded.
-    #[error("shard {shard}, event {seq}: {error}")]
-    Wire {
-        /// The shard of the record.
-        shard: Shard,
-        /// The seq of its first event.
-        seq: Seq,
-        /// The decoder's error.
-        error: WireError,
-    },
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The shop is too large for the memory that an audit may use.
     #[error(
         "after {events} events the audit needs more than audit.memory_bytes_max ({memory_bytes_max} bytes): raise it, or run `doorbuster audit` on a copy"
@@ -150,7 +143,7 @@ pub async fn audit_store(
 
 /// A record as one line of JSON, for `doorbuster journal dump`. Personal data is left out.
 pub fn dump_line(record: &Record) -> Result<String, AuditError> {
-    let wire_error = |error| AuditError::Wire { shard: record.shard, seq: record.seq, error };
+    let wire_error = |error| record.unreadable(error);
     let (facts, _personal) = wire::split_personal(&record.body).map_err(wire_error)?;
     let decided = wire::decode(&facts).map_err(wire_error)?;
     let events = decided.events.iter().map(wire::shown).collect::<Result<Vec<_>, _>>().map_err(wire_error)?;
@@ -171,11 +164,7 @@ pub fn dump_line(record: &Record) -> Result<String, AuditError> {
 pub fn replayed(entity: &EntityId, records: &[Record]) -> Result<State, AuditError> {
     let mut state = State::empty(entity);
     for record in records {
-        let decided = wire::decode(&record.body).map_err(|error| AuditError::Wire {
-            shard: record.shard,
-            seq: record.seq,
-            error,
-        })?;
+        let decided = record.decode()?;
         decided.events.iter().for_each(|event| state.evolve(event));
     }
     Ok(state)
@@ -184,7 +173,7 @@ pub fn replayed(entity: &EntityId, records: &[Record]) -> Result<State, AuditErr
 /// Whether a record belongs to this entity.
 #[must_use]
 pub fn is_of(record: &Record, entity: &EntityId) -> bool {
-    wire::head(&record.body).is_ok_and(|head| head.entity == *entity)
+    record.head().is_ok_and(|head| head.entity == *entity)
 }
 
 #[cfg(test)]

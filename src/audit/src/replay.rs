@@ -13,7 +13,7 @@ use doorbuster_domain::payment::reconciliation;
 use doorbuster_domain::reservation::{self, Reservation};
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::keyed::KeyedMap;
-use doorbuster_storage::wire::{self, Decided};
+use doorbuster_storage::wire::Decided;
 use doorbuster_storage::{Record, Seq, Shard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,11 +70,7 @@ impl Audit {
         is_covered: impl FnOnce(&EntityId) -> bool,
     ) -> Result<EntityId, AuditError> {
         self.check_position(record);
-        let decided = wire::decode(&record.body).map_err(|error| AuditError::Wire {
-            shard: record.shard,
-            seq: record.seq,
-            error,
-        })?;
+        let decided = record.decode()?;
         self.events = self.events.saturating_add(u64::from(record.events));
         self.progress.read_events(record.events);
         let version = self.versions.entry(decided.entity.clone()).or_default();

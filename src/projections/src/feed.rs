@@ -5,13 +5,13 @@
 //!        └─ one shard after the other, as far as it is durable ─► events, and the place behind them
 //! ```
 //!
-//! Events of one entity are in one shard, so they come in their order; between shards there is none. A place is all that is remembered, and whoever reads
+//! Events of one entity are in one shard, so they come in their order; between shards there is none. A place is all that is remembered, and the reader
 //! keeps it: nothing is stored here. A page begins with the next shard's turn, so that a long history of one keeps no news of another back.
 
 use doorbuster_domain::any::Event;
 use doorbuster_domain::ids::EntityId;
-use doorbuster_storage::wire::{self, Decided, WireError};
-use doorbuster_storage::{Journal, Layout, ReadError, Record, Seq, Shard};
+use doorbuster_storage::wire::Decided;
+use doorbuster_storage::{Journal, Layout, ReadError, Record, RecordError, Seq, Shard};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -29,15 +29,8 @@ pub enum FeedError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A record cannot be decoded.
-    #[error("shard {shard}, event {seq}: {error}")]
-    Wire {
-        /// The shard.
-        shard: Shard,
-        /// The first event of the record.
-        seq: Seq,
-        /// The decoder's error.
-        error: WireError,
-    },
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The journal misses events. They are not passed over.
     #[error("shard {shard}: event {next} is missing, {found} follows")]
     Gap {
@@ -228,13 +221,12 @@ impl<J: Journal> Feed<J> {
         if seq > next {
             return Err(FeedError::Gap { shard, next, found: seq });
         }
-        let wire = |error| FeedError::Wire { shard, seq, error };
-        if !follows(&wire::head(&record.body).map_err(wire)?.entity) {
+        if !follows(&record.head()?.entity) {
             page.examined = page.examined.saturating_add(1);
             place.reach(shard, record.last_seq());
             return Ok(page.examined >= EXAMINED_MAX);
         }
-        let decided = wire::decode(&record.body).map_err(wire)?;
+        let decided = record.decode()?;
         for ((index, event), own) in (0..).zip(&decided.events).zip(0_u64..) {
             let at = seq.saturating_add(own);
             if at < next {
@@ -275,14 +267,14 @@ mod tests {
         Event::Inventory(inventory::Event::WarehouseSet { warehouse, active: true, version: 1 })
     }
 
-    /// Decisions of so many events each, of one SKU a shard.
+    /// Decisions with these numbers of events, of one SKU a shard.
     async fn with(journal: &MemoryJournal, claims: &mut [Claim], shard: u16, events: &[u32]) {
         let claim = &mut claims[usize::from(shard)];
         for count in events {
             let seq = claim.end + 1;
             let events = (0..*count).map(|n| event(&format!("w{}", seq + u64::from(n)))).collect();
             let decided = Decided { entity: sku(claim.shard), number: seq, at: Timestamp(seq), by: By::System, events };
-            let body = wire::encode(&decided);
+            let body = doorbuster_storage::wire::encode(&decided);
             let record = Record { shard: claim.shard, epoch: claim.epoch, seq, events: *count, body };
             claim.end = record.last_seq();
             let batch = Batch { id: u128::from(seq) << 16 | u128::from(shard), records: vec![record] };

@@ -25,8 +25,7 @@ use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
 use doorbuster_storage::index::{Build, Changes, Cursor, IndexStore, Kept, RowChange};
 use doorbuster_storage::keyed::KeyedMap;
-use doorbuster_storage::wire::{self, WireError};
-use doorbuster_storage::{AppendError, Epoch, Journal, ReadError, Record, Seq, Shard};
+use doorbuster_storage::{AppendError, Epoch, Journal, ReadError, Record, RecordError, Seq, Shard};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -56,15 +55,8 @@ pub enum ProjectError {
     #[error(transparent)]
     Write(#[from] AppendError),
     /// A record, or what is kept, cannot be decoded.
-    #[error("shard {shard}, event {seq}: {error}")]
-    Wire {
-        /// The shard.
-        shard: Shard,
-        /// The first event of the record.
-        seq: Seq,
-        /// The decoder's error.
-        error: WireError,
-    },
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// What a node owns of the journal.
@@ -174,11 +166,11 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
         }
         let is_steady = !self.index.is_shared() || self.shared.is_steady(now);
         let ends = self.journal.ends();
-        let mut outcome = Ok(false);
+        let (mut outcome, mut stored) = (Ok(false), None);
         for (shard, epoch) in owned {
             let end = ends.get(shard).copied().unwrap_or_default();
             let until = is_steady.then_some(now);
-            match (self.follow(*shard, *epoch, end, until).await, &mut outcome) {
+            match (self.follow((*shard, *epoch), end, until, &mut stored).await, &mut outcome) {
                 (Ok(more), Ok(any)) => *any |= more,
                 (Ok(_), Err(_)) => {}
                 (Err(error), outcome) => {
@@ -215,17 +207,18 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
         Ok(())
     }
 
-    /// `until`: nothing happened to this shard up to this moment but what is before `end`; `None`: not known.
+    /// `until`: nothing happened to this shard up to this moment but what is before `end`; `None`: not known. `stored`: the cursors of all shards, once
+    /// they were read in this round.
     async fn follow(
         &mut self,
-        shard: Shard,
-        epoch: Epoch,
+        (shard, epoch): (Shard, Epoch),
         end: Seq,
         until: Option<Timestamp>,
+        stored: &mut Option<BTreeMap<Shard, Cursor>>,
     ) -> Result<bool, ProjectError> {
         let following = match self.following.get(&shard) {
             Some(following) => *following,
-            None => self.begin(shard, epoch, end).await?,
+            None => self.begin(shard, epoch, end, stored).await?,
         };
         let cursor = following.cursor;
         if cursor.seq >= end {
@@ -235,7 +228,7 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
         let records = self.journal.page(shard, cursor.seq.saturating_add(1), self.records_max).await?;
         // The end is durable, so something must be there; a checkpoint that moves it at this moment is read in the next round.
         let Some(last) = records.last() else { return Ok(true) };
-        let last_at = self.wire(last, wire::head(&last.body))?.at;
+        let last_at = last.head()?.at;
         let seq = last.last_seq();
         let at = until.filter(|_| seq >= end).unwrap_or_else(|| last_at.max(cursor.at));
         let reached = Cursor { seq, at };
@@ -247,8 +240,18 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
     }
 
     /// Finds where to go on.
-    async fn begin(&mut self, shard: Shard, epoch: Epoch, end: Seq) -> Result<Following, ProjectError> {
-        let mut cursor = self.index.cursors(self.build).await?.get(&shard).copied().unwrap_or_default();
+    async fn begin(
+        &mut self,
+        shard: Shard,
+        epoch: Epoch,
+        end: Seq,
+        stored: &mut Option<BTreeMap<Shard, Cursor>>,
+    ) -> Result<Following, ProjectError> {
+        let cursors = match stored {
+            Some(cursors) => cursors,
+            None => stored.insert(self.index.cursors(self.build).await?),
+        };
+        let mut cursor = cursors.get(&shard).copied().unwrap_or_default();
         if cursor.seq > end {
             let (build, seq) = (self.build, cursor.seq);
             if self.index.is_shared() {
@@ -260,6 +263,7 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
             self.following.clear();
             self.recent.clear();
             self.progress.begin_again();
+            cursors.clear();
             cursor = Cursor::default();
         }
         let following = Following { epoch, own_from: end, cursor };
@@ -272,10 +276,6 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
         self.progress.reached(shard, cursor);
     }
 
-    fn wire<T>(&self, record: &Record, read: Result<T, WireError>) -> Result<T, ProjectError> {
-        read.map_err(|error| ProjectError::Wire { shard: record.shard, seq: record.seq, error })
-    }
-
     /// What these records of a shard change.
     async fn changes(
         &mut self,
@@ -285,7 +285,7 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
     ) -> Result<Changes, ProjectError> {
         let mut about: Vec<(&Record, EntityId)> = Vec::new();
         for record in records {
-            let entity = self.wire(record, wire::head(&record.body))?.entity;
+            let entity = record.head()?.entity;
             if self.projection.follows(&entity) {
                 about.push((record, entity));
             }
@@ -296,7 +296,7 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
             if record.last_seq() <= one.entry.seq {
                 continue;
             }
-            let decided = self.wire(record, wire::decode(&record.body))?;
+            let decided = record.decode()?;
             let apply = || self.projection.apply(&mut one.entry.kept, &decided);
             one.entry.seq = record.last_seq();
             // A panic of `evolve` quarantines its entity (rule E3); it must not keep the others from being shown.
@@ -333,7 +333,7 @@ impl<P: Projection, J: Journal, I: IndexStore> Runner<P, J, I> {
         }
         for kept in self.index.kept(self.build, shard, &unknown).await?.into_iter().flatten() {
             let decoded = self.projection.decode(&kept.entity, &kept.body);
-            let decoded = decoded.map_err(|error| ProjectError::Wire { shard, seq: kept.seq, error })?;
+            let decoded = decoded.map_err(|error| RecordError { shard, seq: kept.seq, error })?;
             let before = self.projection.rows(&kept.entity, &decoded);
             let is_sure = is_sure(kept.seq);
             let entry = Entry { seq: kept.seq, kept: decoded };

@@ -6,6 +6,7 @@
 //!
 //! Rules L, S and O of `docs/protocol.md` say what each backend must hold.
 
+use crate::wire::{self, Decided, Head, WireError};
 use bytes::Bytes;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
@@ -73,6 +74,40 @@ impl Record {
     pub fn last_seq(&self) -> Seq {
         self.seq.saturating_add(u64::from(self.events)).saturating_sub(1)
     }
+
+    /// What it says of itself, without its events.
+    ///
+    /// # Errors
+    /// As [`wire::head`].
+    pub fn head(&self) -> Result<Head, RecordError> {
+        wire::head(&self.body).map_err(|error| self.unreadable(error))
+    }
+
+    /// The decision that it holds.
+    ///
+    /// # Errors
+    /// As [`wire::decode`].
+    pub fn decode(&self) -> Result<Decided, RecordError> {
+        wire::decode(&self.body).map_err(|error| self.unreadable(error))
+    }
+
+    /// The decoder's error, with the place of the record.
+    #[must_use]
+    pub const fn unreadable(&self, error: WireError) -> RecordError {
+        RecordError { shard: self.shard, seq: self.seq, error }
+    }
+}
+
+/// A record that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("shard {shard}, event {seq}: {error}")]
+pub struct RecordError {
+    /// The shard.
+    pub shard: Shard,
+    /// The first event of the record.
+    pub seq: Seq,
+    /// The decoder's error.
+    pub error: WireError,
 }
 
 /// Records that become durable together: all or nothing, in this order.

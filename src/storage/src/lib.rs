@@ -18,8 +18,8 @@ pub mod store;
 pub mod wire;
 
 pub use journal::{
-    AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, Seq, Shard,
-    StateFlush, StateRow,
+    AgendaRow, AppendError, Batch, Claim, ClaimError, Epoch, Group, Journal, Layout, ReadError, Record, RecordError,
+    Seq, Shard, StateFlush, StateRow,
 };
 pub use on_append::OnAppend;
 pub use store::Store;
