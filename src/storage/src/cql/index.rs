@@ -23,6 +23,8 @@ use doorbuster_clock::monotonic;
 use doorbuster_domain::ids::EntityId;
 use doorbuster_domain::time::Timestamp;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{CqlValue, Row as CqlRow};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -88,7 +90,7 @@ impl CqlIndex {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names the windows and slots of new rows in the directory: before the rows, so that no row is where nobody looks.
+    /// Names the windows and slots of new rows in the directory: before the rows, so that no row is where no reader looks.
     async fn open_windows(
         &self,
         build: &str,
@@ -354,46 +356,40 @@ impl IndexStore for CqlIndex {
         }
     }
 
-    /// Goes through the partitions of all builds, because no table knows those of one.
     async fn remove(&self, build: Build) -> Result<(), AppendError> {
         let build = named(build);
         let statements = &self.cql.statements;
         self.cql.write(&statements.remove_index_cursors, (FOR_EVER, build.as_str())).await.map_err(append_error)?;
+        for (listed, removal) in [
+            (&statements.all_index_rows, &statements.remove_index_rows),
+            (&statements.all_index_windows, &statements.remove_index_windows),
+            (&statements.all_index_entries, &statements.remove_index_entry),
+        ] {
+            self.remove_partitions(&build, listed, removal).await?;
+        }
+        Ok(())
+    }
+}
+
+impl CqlIndex {
+    /// Goes through the partitions of all builds in a table, because nothing knows those of one. A partition's first column is its build; `removal` takes a
+    /// time and all of them.
+    async fn remove_partitions(
+        &self,
+        build: &str,
+        listed: &PreparedStatement,
+        removal: &PreparedStatement,
+    ) -> Result<(), AppendError> {
         let mut state = None;
         loop {
-            let page = self.cql.page::<(String, Vec<u8>, i64, i32)>(&statements.all_index_rows, &(), state).await;
-            let (partitions, next) = page.map_err(append_error)?;
+            let (partitions, next) = self.cql.page::<CqlRow>(listed, &(), state).await.map_err(append_error)?;
             let mut removals = Vec::new();
-            for values in partitions.into_iter().filter(|partition| partition.0 == build) {
-                let (name, partition, window, slot) = values;
-                let values = (FOR_EVER, name, partition, window, slot);
-                removals.push(self.cql.write(&statements.remove_index_rows, values));
-            }
-            self.cql.in_parallel(removals.into_iter()).await?;
-            state = next;
-            if state.is_none() {
-                break;
-            }
-        }
-        loop {
-            let page = self.cql.page::<(String, Vec<u8>)>(&statements.all_index_windows, &(), state).await;
-            let (questions, next) = page.map_err(append_error)?;
-            let mut removals = Vec::new();
-            for (name, partition) in questions.into_iter().filter(|question| question.0 == build) {
-                removals.push(self.cql.write(&statements.remove_index_windows, (FOR_EVER, name, partition)));
-            }
-            self.cql.in_parallel(removals.into_iter()).await?;
-            state = next;
-            if state.is_none() {
-                break;
-            }
-        }
-        loop {
-            let page = self.cql.page::<(String, i32, Vec<u8>)>(&statements.all_index_entries, &(), state).await;
-            let (entries, next) = page.map_err(append_error)?;
-            let mut removals = Vec::new();
-            for (name, shard, entity) in entries.into_iter().filter(|entry| entry.0 == build) {
-                removals.push(self.cql.write(&statements.remove_index_entry, (FOR_EVER, name, shard, entity)));
+            for CqlRow { columns } in partitions {
+                let is_of_build = columns.first().and_then(Option::as_ref).and_then(CqlValue::as_text);
+                if is_of_build.is_some_and(|name| name == build) {
+                    let values: Vec<_> = [Some(CqlValue::BigInt(FOR_EVER))].into_iter().chain(columns).collect();
+                    removals.push(self.cql.write(removal, values));
+                }
             }
             self.cql.in_parallel(removals.into_iter()).await?;
             state = next;
