@@ -128,12 +128,6 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Is there a valid key in these headers? For an answer that outlives the moment at which its caller was identified.
-pub(crate) fn has_key(headers: &HeaderMap, keys: &Keys, now: Timestamp) -> bool {
-    let token = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
-    token.is_some_and(|token| keys.verify(token, now).is_some())
-}
-
 /// The answer to a credential that is not valid, or not any more.
 pub(crate) fn unauthenticated() -> Problem {
     Problem::new(Code::Unauthenticated).detail("the key or token is invalid, or it has expired")

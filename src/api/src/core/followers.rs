@@ -1,10 +1,10 @@
-//! Callers that wait for events: how many there are at once, and that they end when the node does.
+//! Callers with an answer that goes on (events, exports): how many there are at once, and that they end when the node does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
-/// Those who follow the events of one API.
+/// Those of one kind of answer.
 #[derive(Debug, Default)]
 pub struct Followers {
     waiting: AtomicUsize,

@@ -138,25 +138,32 @@ fn weight(headers: &HeaderMap, media: &str) -> u16 {
         };
         let said = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
         if specific >= best {
-            (best, weight) = (specific, said.map_or(WHOLE, |(_, said)| thousandths(said.trim())));
+            (best, weight) = (specific, said.map_or(WHOLE, |(_, said)| weight_said(said.trim())));
         }
     }
     if has_range { weight } else { WHOLE }
 }
 
-/// The weight of a range that says none.
-const WHOLE: u16 = 1_000;
+/// The weight of a range, or of a coding, that says none.
+pub(crate) const WHOLE: u16 = 1_000;
 
-/// `0.8` in thousandths. What is no weight counts as the least, so that its range is still one.
-fn thousandths(text: &str) -> u16 {
+/// The weight of a range. What is no weight is the least that is one; only naught excludes.
+fn weight_said(text: &str) -> u16 {
+    quality(text).unwrap_or_else(|| u16::from(!text.trim_matches(['0', '.']).is_empty()))
+}
+
+/// A weight such as `0.8` in thousandths (RFC 9110, 12.4.2); `None`: it is none.
+pub(crate) fn quality(text: &str) -> Option<u16> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    if whole == "1" {
-        return WHOLE;
+    if part.len() > 3 || !part.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
     }
-    let digits = part.bytes().chain(std::iter::repeat(b'0')).take(3);
-    let part = digits.fold(0, |sum: u16, digit| sum * 10 + u16::from(digit.saturating_sub(b'0').min(9)));
-    let is_zero = text.trim_matches(['0', '.']).is_empty();
-    if is_zero { 0 } else { part.max(1) }
+    let part: u16 = format!("{part:0<3}").parse().ok()?;
+    match whole {
+        "0" => Some(part),
+        "1" if part == 0 => Some(WHOLE),
+        _ => None,
+    }
 }
 
 /// The version that `If-Match` names; `None`: any. Of several it is the newest: if that one does not match, the older ones do not either.

@@ -10,6 +10,7 @@ use doorbuster_domain::ids::{
 use doorbuster_domain::money::{Currency, Money};
 use doorbuster_domain::order::LineNumber;
 use doorbuster_domain::time::Timestamp;
+use doorbuster_storage::{Seq, Shard};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
@@ -224,6 +225,11 @@ shown_texts! {
 #[must_use]
 pub fn line_id(line: LineNumber) -> CompactString {
     format_compact!("{line}")
+}
+
+/// The id of an event: the shard and seq of its decision, and its place in it.
+pub(crate) fn event_id(shard: Shard, seq: Seq, index: u64) -> String {
+    format!("evt_{shard}-{seq}-{index}")
 }
 
 /// Pairs as a JSON object.

@@ -7,7 +7,7 @@
 //! Nothing is kept of a reader: its cursor is all there is. A page is read from the journal itself, so it is as new as an answer to an order.
 
 use super::public::{FeedEventView, is_told, public};
-use crate::core::caller::has_key;
+use crate::core::caller::identify;
 use crate::core::followers::Follower;
 use crate::core::headers::{self, EVENT_STREAM};
 use crate::core::page;
@@ -157,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// Reads until there is something to tell, at most so long, and at most as much as a page looks at.
+    /// Reads until there is something to tell, until the deadline at the latest, and at most as much as a page looks at.
     async fn until_told(
         &mut self,
         follower: &mut Follower,
@@ -191,8 +191,10 @@ pub(super) async fn list<S: Shop>(request: Request<'_, S>) -> Result<Reply, Prob
     if headers::wants_stream(&request.headers) {
         let follower = followers.join(most);
         let full = || Problem::new(Code::Overloaded).detail("as many as may follow the events do so already");
-        let (keys, shop, headers) = (request.context.keys.clone(), request.context.shop.clone(), request.headers);
-        let is_permitted = move || has_key(&headers, &keys, shop.now());
+        let Request { context, caller, headers, .. } = request;
+        let (keys, secret, shop) = (context.keys.clone(), context.secret.clone(), context.shop.clone());
+        // A stream may outlive the key that it began with.
+        let is_permitted = move || identify(&headers, false, &keys, &secret, shop.now()).is_ok_and(|now| now == caller);
         return Ok(streamed(reader, follower.ok_or_else(full)?, is_permitted));
     }
     let wait = request.prefer_wait.filter(|seconds| *seconds > 0);

@@ -1,4 +1,4 @@
-//! Events of the shop: what happened, from the beginning and for ever, to whoever keeps a cursor (rule V3).
+//! Events of the shop: what happened, from the beginning and for ever, for readers that keep a cursor (rule V3).
 
 mod follow;
 pub(crate) mod public;

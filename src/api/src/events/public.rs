@@ -1,11 +1,11 @@
-//! What the outside is told of an event of the journal: one pure function, for whoever reads the feed and for whoever is sent it.
+//! What the outside is told of an event of the journal: one pure function, for those that read the feed and those that it is sent to.
 //!
 //! The types and their fields are the contract's. What is told is which thing it is about, by its id, and what the thing itself no longer shows; a receiver
-//! reads the rest from the thing. So there is no money here, no text that somebody wrote, and nothing personal.
+//! reads the rest from the thing. So there is no money here, no text that a person wrote, and nothing personal.
 //!
 //! The matches name every event: a new one is told, or is listed here as the shop's own affair.
 
-use crate::core::view::{At, Iso4217, Shown};
+use crate::core::view::{At, Iso4217, Shown, event_id};
 use crate::core::words::adjustment_word;
 use crate::orders::events::ByView;
 use compact_str::CompactString;
@@ -22,7 +22,7 @@ use serde::Serialize;
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "FeedEvent")]
 pub(crate) struct FeedEventView {
-    /// Its own id: whoever may get it twice knows it by this.
+    /// Its own id: a receiver that gets it twice knows it by this.
     id: String,
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
@@ -104,7 +104,7 @@ pub(crate) const fn is_told(entity: &EntityId) -> bool {
 pub(crate) fn public(happened: &Happened<'_>) -> Option<FeedEventView> {
     let told = of_event(&happened.decided.entity, happened.number, happened.event)?;
     Some(FeedEventView {
-        id: format!("evt_{}-{}-{}", happened.shard, happened.seq, happened.index),
+        id: event_id(happened.shard, happened.seq, u64::from(happened.index)),
         kind: told.kind,
         at: At(happened.decided.at),
         subject: told.subject,
@@ -320,7 +320,7 @@ mod tests {
 
     const AT: Timestamp = Timestamp(1_000);
     const ORDER: OrderId = OrderId(1 << 16);
-    /// Stands wherever an event has a text that somebody wrote.
+    /// Stands wherever an event has a text that a person wrote.
     const WRITTEN: &str = "a@b.example";
 
     fn request() -> Request {

@@ -6,6 +6,7 @@
 //! The `ETag` of a compressed answer says its coding beside its version.
 
 use crate::core::etag;
+use crate::core::headers::{WHOLE, quality};
 use brotli::enc::BrotliEncoderParams;
 use bytes::Bytes;
 use flate2::Compression;
@@ -94,22 +95,9 @@ pub(super) fn wanted(method: &Method, headers: &HeaderMap) -> Option<Coding> {
 
 /// `;q=0.8` in thousandths; 1000 where there is none, 0 where it cannot be read.
 fn weight_of(parameters: &str) -> u16 {
-    let Some(q) = parameters.split(';').find_map(|one| {
-        let (name, value) = one.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then_some(value.trim())
-    }) else {
-        return 1_000;
-    };
-    let (whole, part) = q.split_once('.').unwrap_or((q, ""));
-    if part.len() > 3 || !part.bytes().all(|digit| digit.is_ascii_digit()) {
-        return 0;
-    }
-    let part: u16 = format!("{part:0<3}").parse().unwrap_or(0);
-    match whole {
-        "0" => part,
-        "1" if part == 0 => 1_000,
-        _ => 0,
-    }
+    let said = parameters.split(';').filter_map(|one| one.split_once('='));
+    let said = said.map(|(name, said)| (name.trim(), said.trim())).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+    said.map_or(WHOLE, |(_, said)| quality(said).unwrap_or(0))
 }
 
 /// The answer in the wanted coding, if it is one to compress. `bytes_min`: answers of fewer bytes are sent as they are; 0: all are.

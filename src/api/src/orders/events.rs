@@ -3,7 +3,7 @@
 //! Facts only: personal data is stored apart from them and is not shown here.
 
 use crate::core::service::Journaled;
-use crate::core::view::{At, MoneyView, line_id};
+use crate::core::view::{At, MoneyView, event_id, line_id};
 use crate::core::words::capture_word;
 use doorbuster_domain::any;
 use doorbuster_domain::claims::{ClaimId, ClaimStage};
@@ -102,7 +102,7 @@ impl EventPage {
                         by: (&decided.by).into(),
                         step,
                         data,
-                        id: format!("evt_{}-{}-{index}", journaled.shard, journaled.seq),
+                        id: event_id(journaled.shard, journaled.seq, index),
                     });
                     self.read_upto = number;
                 }
