@@ -1,6 +1,5 @@
 //! The list of orders against what buyers were told: each acknowledged order is in it once, on every node that is asked.
 
-use super::record::Acknowledged;
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::count;
@@ -8,7 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// The list follows the journal: what is missing is looked for again for so long. The shop of the tests has it at once, or never.
+/// The list follows the journal: what is missing is looked for again within this time. The shop of the tests has it at once, or never.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 90 });
 /// Between two such looks.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -46,15 +45,8 @@ impl Listed {
     }
 }
 
-/// Reads the lists of these nodes. Orders that are `gone` altogether are another check's.
-pub(crate) async fn read(
-    targets: &[Target],
-    acknowledged: &[Acknowledged],
-    gone: &[String],
-) -> Result<Listed, BenchError> {
-    let gone: BTreeSet<&str> = gone.iter().map(String::as_str).collect();
-    let told: BTreeSet<&str> =
-        acknowledged.iter().map(|told| &*told.order).filter(|order| !gone.contains(order)).collect();
+/// Reads the lists of these nodes, which are to have these orders.
+pub(crate) async fn read(targets: &[Target], told: &BTreeSet<&str>) -> Result<Listed, BenchError> {
     let mut listed = Listed::default();
     for target in targets {
         let until = Instant::now() + FOLLOW_LIMIT;
@@ -74,20 +66,13 @@ pub(crate) async fn read(
     Ok(listed)
 }
 
-/// How often each order is in the list; none of them while the node builds it.
+/// How often each order is in the list.
 async fn all(target: &Target) -> Result<BTreeMap<String, u32>, BenchError> {
     let mut caller = Caller::new(target.clone());
     let mut found = BTreeMap::new();
     let mut path = format!("/v1/orders?limit={PAGE}");
     loop {
-        let answer = caller.get(&path).await?;
-        if answer.status == 503 {
-            return Ok(BTreeMap::new());
-        }
-        if !answer.is_ok() {
-            return Err(answer.error(format!("GET {path}")));
-        }
-        let page = answer.json();
+        let page = caller.read(&path).await?;
         let orders = page.get("data").and_then(Value::as_array);
         for order in orders.into_iter().flatten().filter_map(|order| order.get("id")?.as_str()) {
             *found.entry(order.to_owned()).or_default() += 1;

@@ -1,6 +1,5 @@
 //! A listener beside the crowd: it follows `GET /v1/events` by its cursor, and at the end has heard of each acknowledged order once, in order.
 
-use super::record::Acknowledged;
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::error::BenchError;
 use doorbuster_bench::number::grouped;
@@ -75,13 +74,10 @@ impl Listener {
         Ok(Self { ends, task })
     }
 
-    /// Ends it, and compares. Orders that are `gone` altogether are another check's.
-    pub(crate) async fn end(self, acknowledged: &[Acknowledged], gone: &[String]) -> Result<Heard, BenchError> {
+    /// Ends it, and compares with the orders that it is to have heard of.
+    pub(crate) async fn end(self, told: &BTreeSet<&str>) -> Result<Heard, BenchError> {
         self.ends.store(true, Ordering::Relaxed);
         let mut ear = self.task.await.map_err(|error| BenchError::Input(format!("the listener: {error}")))??;
-        let gone: BTreeSet<&str> = gone.iter().map(String::as_str).collect();
-        let told = acknowledged.iter().map(|told| &*told.order).filter(|order| !gone.contains(order));
-        let told: BTreeSet<&str> = told.collect();
         let until = Instant::now() + HEAR_LIMIT;
         loop {
             ear.listen().await;

@@ -4,7 +4,7 @@ use doorbuster_bench::closed::latencies;
 use doorbuster_bench::number::{length, micros};
 use doorbuster_bench::shopper::Verdict;
 use hdrhistogram::Histogram;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ pub(crate) struct Acknowledged {
     pub(crate) verdict: Verdict,
     /// When, from the beginning of the sale.
     pub(crate) at: Duration,
+}
+
+/// The acknowledged orders, without those that are `gone`: reading back each of them has found that.
+pub(crate) fn still_there<'a>(acknowledged: &'a [Acknowledged], gone: &[String]) -> BTreeSet<&'a str> {
+    let gone: BTreeSet<&str> = gone.iter().map(String::as_str).collect();
+    acknowledged.iter().map(|told| &*told.order).filter(|order| !gone.contains(order)).collect()
 }
 
 /// One point in time of the plots.

@@ -42,7 +42,7 @@ pub(crate) struct Figures {
     pub(crate) verified: Verified,
     /// The list of orders.
     pub(crate) listed: Listed,
-    /// What was heard of beside the crowd; `None`: nobody listened.
+    /// What was heard of beside the crowd; `None`: there was no listener.
     pub(crate) heard: Option<Heard>,
     /// The buyers' side.
     pub(crate) record: Record,

@@ -11,7 +11,7 @@ use super::machine::Origin;
 use super::options::{JourneyKind, SaleOptions, payment_mix};
 use super::pace;
 use super::progress::Progress;
-use super::record::{Live, Record};
+use super::record::{Live, Record, still_there};
 use super::report::{self, Figures};
 use super::verify::{self, Verified};
 use doorbuster_bench::api::{Caller, REQUEST_LIFE, Target};
@@ -148,9 +148,10 @@ pub(crate) async fn run(options: &SaleOptions) -> Result<bool, BenchError> {
     let after = site.metrics().await;
 
     let verified = verify::read_back(&site.public, &record.acknowledged, paid).await?;
-    let listed = listed::read(std::slice::from_ref(&site.public), &record.acknowledged, &verified.missing).await?;
+    let told = still_there(&record.acknowledged, &verified.missing);
+    let listed = listed::read(std::slice::from_ref(&site.public), &told).await?;
     let heard = match listener {
-        Some(listener) => Some(listener.end(&record.acknowledged, &verified.missing).await?),
+        Some(listener) => Some(listener.end(&told).await?),
         None => None,
     };
     let mut level = Level::default();

@@ -15,7 +15,7 @@ use crate::crowd::Crowd;
 use crate::listed::{self, Listed};
 use crate::load::{self, Closing, Doors, Sale};
 use crate::options::JourneyKind;
-use crate::record::{Live, Record};
+use crate::record::{Live, Record, still_there};
 use crate::verify::{self, Verified};
 use doorbuster_bench::api::{Caller, Target};
 use doorbuster_bench::catalogue::Level;
@@ -39,7 +39,7 @@ const WAIT_S: u32 = 5;
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// An audit whose orders are still under way is asked for again for so long.
 const AUDIT_LIMIT: Duration = Duration::from_secs(120);
-/// As soon as their number has stayed the same for so long, they wait for their shoppers, and not for the cluster.
+/// Once their number has not changed for this time, they wait for their shoppers and not for the cluster.
 const AT_REST: Duration = Duration::from_secs(15);
 /// One audit replays every decision of the cluster: it may take so long.
 pub(crate) const ONE_AUDIT_LIMIT: Duration = Duration::from_secs(600);
@@ -313,7 +313,8 @@ impl Stand {
         let operator = fleet.members.first().map(|member| member.operator.clone()).ok_or_else(missing)?;
         println!("reading back what {} buyers were told", record.acknowledged.len());
         let verified = verify::read_back(&public, &record.acknowledged, true).await?;
-        let listed = listed::read(&fleet.publics(), &record.acknowledged, &verified.missing).await?;
+        let told = still_there(&record.acknowledged, &verified.missing);
+        let listed = listed::read(&fleet.publics(), &told).await?;
         let books = referee::compare(&public, &self.simulator.target, &record.acknowledged).await?;
         let level = shop::stock(&public, skus).await?;
         let audit = audit(&operator).await?;
@@ -347,12 +348,8 @@ pub(crate) async fn audit(operator: &Target) -> Result<Value, BenchError> {
         if last.0 != under_way {
             last = (under_way, Instant::now());
         }
-        let is_at_rest = under_way == 0 || last.1.elapsed() > AT_REST;
-        if (clean && is_at_rest) || Instant::now() > until {
-            return Ok(audit);
-        }
-        // A violation is reported at once; only what is merely unfinished is waited for.
-        if !clean && under_way == 0 {
+        // Only what is unfinished is waited for.
+        if under_way == 0 || (clean && last.1.elapsed() > AT_REST) || Instant::now() > until {
             return Ok(audit);
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
