@@ -6,14 +6,11 @@ use crate::server::{Server, order_of, paid_order_of};
 use doorbuster_api::keys::Scope;
 use doorbuster_api::settings::RequestSettings;
 use doorbuster_api::{ApiSettings, SocketLimits};
+use doorbuster_test_kit::until::{PATIENCE, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// Longer than anything may take here.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn placed(client: &Client, key: &str, body: &Value) -> String {
     let answer = client.clone().with("Prefer", "wait=10").post("/v1/orders", Some(key), Some(body)).await;
@@ -208,12 +205,13 @@ async fn as_many_follow_as_may() {
     assert_eq!((refused.status, refused.code()), (503, "overloaded"));
     drop(stream);
     // Its place is free once the server has noticed.
-    let freed = async {
-        while server.pipeline.followers.count() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    until("its place is free again", PATIENCE, || async {
+        match server.pipeline.followers.count() {
+            0 => Ok(()),
+            count => Err(count),
         }
-    };
-    tokio::time::timeout(PATIENCE, freed).await.expect("its place is free again");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -385,7 +385,7 @@ impl Busy {
 
     /// What whoever owns a subject sees of it.
     /// What a refused request must not change. An order goes on by itself while it is looked at (its units are committed, its money is captured), so of an
-    /// order it is what somebody has done to it.
+    /// order it is what callers have done to it.
     async fn seen(&self, thing: Thing, subject: &Subject) -> Value {
         let owner = match thing {
             Thing::Cart => self.buyer.clone(),

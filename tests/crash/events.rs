@@ -1,4 +1,4 @@
-//! Events through kills: whoever goes on from its cursor sees each durable event once, in order.
+//! Events through kills: a reader that goes on from its cursor sees each durable event once, in order.
 
 use crate::node::{Door, Node, quick};
 use crate::shop;

@@ -6,7 +6,7 @@
 //!  journal  ──records after the cursor──► Publisher ──►  Streams ──► consumer groups
 //!  journal  ──states and tail──► reconcile: reports and repairs differences
 //!  journal  ──records after the cursor──► Runner of a Projection ──► IndexStore ──► Reader ──► API: lists
-//!  journal  ──records behind a place──► Feed ──► API: events, to whoever keeps the place
+//!  journal  ──records behind a place──► Feed ──► API: events, to readers that keep the place
 //! ```
 //!
 //! No order waits for a read model. The tasks that write and read them have bounded queues that drop; only these tasks notice a store that is

@@ -103,18 +103,11 @@ impl Tables {
                     *stored = kept;
                 }
             }
-            Statement::Cursor(cursor) => self.cursor = self.cursor.max_of(cursor),
+            Statement::Cursor(cursor) if (cursor.seq, cursor.at) > (self.cursor.seq, self.cursor.at) => {
+                self.cursor = cursor;
+            }
+            Statement::Cursor(_) => {}
         }
-    }
-}
-
-trait MaxOf {
-    fn max_of(self, other: Self) -> Self;
-}
-
-impl MaxOf for Cursor {
-    fn max_of(self, other: Self) -> Self {
-        if (other.seq, other.at) > (self.seq, self.at) { other } else { self }
     }
 }
 
@@ -132,7 +125,7 @@ impl Connection {
         self.tables.lock().unwrap()
     }
 
-    /// At most so many of the statements on their way arrive.
+    /// The first statements on their way arrive, at most `at_most`.
     fn deliver(&self, at_most: usize) {
         for _ in 0..at_most {
             let Some(statement) = self.sent.lock().unwrap().pop_front() else { return };
