@@ -417,7 +417,7 @@ mod tests {
             assert!(slots.iter().all(|slot| (0..i32::from(breadth.slots())).contains(slot)), "{slots:?}");
         }
         // What is stored says so for ever.
-        assert_eq!((window_of(Breadth::Shop, &keys[4]), slot_of(Breadth::Shop, &keys[4])), (1 << 18, 6));
+        assert_eq!((window_of(Breadth::Shop, &keys[4]), slot_of(Breadth::Shop, &keys[4])), (1 << 18, 4));
         assert_eq!(window_of(Breadth::Shop, b"a"), window_of(Breadth::Shop, b"a\0"));
     }
 
